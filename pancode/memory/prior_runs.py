@@ -76,7 +76,7 @@ def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[Give
     return tuple(given)
 
 
-def notes_for(
+def give_notes(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
     """Return the notes of earlier runs that fit the request."""

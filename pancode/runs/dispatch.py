@@ -31,8 +31,11 @@ from pancode.runs.admission.request_rules import WAITS_TO_LAND, as_allowed, as_t
 from pancode.runs.admission.resolution import Resolution, Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core, decided
 from pancode.runs.features import Joining, LaidInput
+from pancode.runs.life.approvals import AskedFirst
+from pancode.runs.life.binding import Admitted
 from pancode.runs.life.continuations import nexts
-from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
+from pancode.runs.life.ends import GivenUp
+from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.placement.candidates import failures, sifted, unknowns
 from pancode.runs.project_rules import meant, moved
@@ -86,7 +89,7 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
         del progress[run]
 
 
-def laid_inputs(core: Core, resolution: Resolution, run: str, snapshot: SnapshotTaken) -> list[LaidInput]:
+def lay_inputs(core: Core, resolution: Resolution, run: str, snapshot: SnapshotTaken) -> list[LaidInput]:
     """Lay what features add into the run's checkout, each upon the snapshot of the one before."""
     found = list[LaidInput]()
     for hook in core.features.inputs:
@@ -229,7 +232,7 @@ def dispatch(
     snapshot, inputs = take(core, judged.resolution, run_id), list[LaidInput]()
     if snapshot is not None:
         request = replace(asked.request, repo=snapshot.repo)
-        inputs = laid_inputs(core, judged.resolution, run_id, snapshot)
+        inputs = lay_inputs(core, judged.resolution, run_id, snapshot)
         snapshot = inputs[-1].snapshot if inputs else snapshot
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         asked = replace(asked, request=replace(request, scouts=looks))

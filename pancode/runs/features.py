@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
+from node_agent.wire.receipt import Claims
 from pancode.kernel.ports import SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.life.changes import Changes
 from pancode.runs.request import DispatchRequest, PromptParts
+from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
 
 if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
-    from pancode.runs.admission.resolution import Resolution as Resolution
-    from pancode.runs.core import Core as Core
-    from pancode.runs.unit_of_work import Work as Work
+    from pancode.runs.admission.resolution import Resolution
+    from pancode.runs.core import Core
+    from pancode.runs.unit_of_work import Work
 
 S = TypeVar("S")
 F = TypeVar("F")
@@ -55,16 +57,14 @@ class LaidInput:
     told: str = ""
 
 
-Changed: TypeAlias = Callable[[Transaction, Changes], Changes]
-"""Adds to the decided changes of a run, in the transaction that writes them."""
-Complete: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
-"""Completes a request; with the flag it is only judged now, and begins later. PancodeError."""
-GivePromptParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
-"""Returns what an agent is told or given besides its task. The names are of its skills. PancodeError."""
+CompleteRequest: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
+GiveParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
 LayInput: TypeAlias = "Callable[[Core, Resolution, str, SnapshotTaken], LaidInput | None]"
-"""Lays files into the checkout of the run with this id; None: there are none. PancodeError."""
-Join: TypeAlias = "Callable[[Work, Joining], Run]"
-"""Writes the rows of a feature in the transaction that admits a run, and returns the run. PancodeError."""
+JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
+AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
+AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
+CompleteOrder: TypeAlias = Callable[[Transaction, Run], Run]
+FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,19 @@ class Features:
     The engine knows no feature: `pancode.app.features` lists them all, and hands this value to `Core`.
     """
 
-    complete: tuple[Hook[DispatchRequest, Complete], ...] = ()
-    prompt_parts: tuple[Hook[DispatchRequest, GivePromptParts], ...] = ()
+    complete: tuple[Hook[DispatchRequest, CompleteRequest], ...] = ()
+    """Complete a request; with the flag it is only judged now, and begins later."""
+    prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
+    """Return what an agent is told or given besides its task; the names are of its skills."""
     inputs: tuple[Hook[Resolution, LayInput], ...] = ()
-    join: tuple[Hook[Joining, Join], ...] = ()
-    changed: tuple[Changed, ...] = ()
+    """Lay files into the checkout of the run with this id; None: there are none."""
+    join: tuple[Hook[Joining, JoinRun], ...] = ()
+    """Write the rows of a feature in the transaction that admits a run, and return the run."""
+    changed: tuple[AddChanges, ...] = ()
+    """Add to the decided changes of a run, in the transaction that writes them."""
+    accepted: tuple[AcceptReceipt, ...] = ()
+    """Keep what an accepted receipt brings, in the transaction that accepts it."""
+    ordered: tuple[CompleteOrder, ...] = ()
+    """Return the run with what its order carries for a feature."""
+    needs: tuple[FindNeed, ...] = ()
+    """Return why the files of an ended run stay, or None."""

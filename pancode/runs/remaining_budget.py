@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
+from pancode.budget.books import Purse
 from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
@@ -15,7 +16,6 @@ from pancode.runs.admission.gates import DO_IT_THERE, nothing_left, refusal, use
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import is_between_turns, leads, payer_of
 from pancode.runs.life.orders import rules_of
-from pancode.runs.life.signals import Purse
 from pancode.runs.placement.placement import is_unheld, is_walled
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of

@@ -105,7 +105,7 @@ def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
     )
 
 
-def skills_for(
+def give_skills(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
     """Return the named skills, and the project's own skills and tools that a person has kept."""

@@ -19,8 +19,9 @@ from pancode.kernel.records import (
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.features import Joining
+from pancode.runs.life.approvals import AskedAgain
 from pancode.runs.life.continuations import is_blocked
-from pancode.runs.life.signals import AskedAgain, GivenUp
+from pancode.runs.life.ends import GivenUp
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
@@ -106,7 +107,7 @@ def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
     return "the workflow has not ended", later
 
 
-def again_in_step(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
+def retake_step(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
     """Return the request for a retry that takes the step of its run. UsageError where it cannot: before
     anything is paid for a snapshot, and again as it is queued.
     """

@@ -38,7 +38,7 @@ from pancode.workflows.step_work import (
     step_work,
     verdict_front,
 )
-from pancode.workspaces.input_diffs import change_shown, laid, origin_of
+from pancode.workspaces.input_diffs import change_shown, lay_files, origin_of
 from pancode.workspaces.rules import TAKEN
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
@@ -169,7 +169,7 @@ class StepPreparer:
         """
         if snapshot is None or not prepared.files:
             return snapshot, prepared.terms
-        found = laid(self._core.ports.depot, str(step.run), snapshot, prepared.files, _without(step))
+        found = lay_files(self._core.ports.depot, str(step.run), snapshot, prepared.files, _without(step))
         return found.snapshot, {**prepared.terms, "origin": found.origin}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:

@@ -39,7 +39,7 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
 
 
-def prd_for(
+def give_prd(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
     """Return the PRD file's name if the run has it in its checkout, and may read it."""
@@ -69,7 +69,7 @@ def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[st
     return {diff_of(name): patch} if patch else {}
 
 
-def laid(
+def lay_files(
     depot: DepotPort,
     run: str,
     snapshot: SnapshotTaken,
@@ -93,7 +93,7 @@ def laid(
     return LaidInput(with_files, made.origin)
 
 
-def shown_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken) -> LaidInput | None:
+def show_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken) -> LaidInput | None:
     """Lay the change that the request names. UsageError, WorkspaceError where there is none.
 
     An agent that only reads has no git: it is shown the change that its task names, where that exists.
@@ -114,7 +114,7 @@ def shown_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotT
         return None
     # a script's task stays as it is
     told = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
-    return replace(laid(depot, run, snapshot, files), told="" if resolved.runtime.own else told)
+    return replace(lay_files(depot, run, snapshot, files), told="" if resolved.runtime.own else told)
 
 
 def named_in(task: str) -> str:

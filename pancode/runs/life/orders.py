@@ -17,9 +17,8 @@ from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.records import Fence, Run, Workflow
+from pancode.kernel.records import Fence, Run
 from pancode.runs.life.continuations import opener_of
-from pancode.workflows.board import WORDS, entries
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
@@ -166,12 +165,6 @@ def name_of(person: str) -> str:
 def _score(run: Run) -> tuple[str, ...] | None:
     words = run.terms.get("score")
     return tuple(words) if words else None
-
-
-def with_board(run: Run, workflow: Workflow) -> Run:
-    """Return the run with its workflow's board as it is now, and with words about the board in its prompt."""
-    prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
-    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
 
 
 def _board(run: Run) -> tuple[BoardEntry, ...] | None:

@@ -12,9 +12,9 @@ from node_agent.wire.policy import Isolation
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.records import Decision, Run
 from pancode.kernel.values import replace
+from pancode.landing.rules import Landed
 from pancode.reports.track_records import track_records
 from pancode.runs.dispatch import dispatch
-from pancode.runs.life.signals import Landed
 from pancode.runs.records_picker import RecordsPicker, lately
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
