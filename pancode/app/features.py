@@ -5,8 +5,7 @@ from __future__ import annotations
 from pancode.landing import hooks as landing
 from pancode.memory import prior_runs
 from pancode.memory import service as memory
-from pancode.runs.admission.resolution import Resolution
-from pancode.runs.features import Features, Hook, Joining
+from pancode.runs.features import Features, Hook
 from pancode.runs.request import workspace_in
 from pancode.sessions import fleet_calls, pending_updates
 from pancode.sessions import store as sessions
@@ -17,19 +16,6 @@ from pancode.workspaces import hooks as workspaces
 from pancode.workspaces import input_diffs
 from pancode.workspaces.rules import join_workspace
 from pancode.workspaces.service import in_workspace
-
-
-def _may_show_change(resolution: Resolution) -> bool:
-    """Whether the request names a change to look at, or its agent has no git, and its task may name one."""
-    looks = resolution.agent.read_only and not resolution.runtime.own
-    return looks or bool(resolution.request.show)
-
-
-def _may_take_step(joining: Joining) -> bool:
-    """Whether the run follows one of a workflow."""
-    before = (joining.continued, joining.replaced)
-    return any(run is not None and run.workflow is not None for run in before)
-
 
 FEATURES = Features(
     complete=(
@@ -42,11 +28,14 @@ FEATURES = Features(
         Hook(lambda request: not request.resume and request.repository is not None, input_diffs.give_prd),
         Hook(lambda request: True, made_tool_store.give_skills),
     ),
-    inputs=(Hook(_may_show_change, input_diffs.show_change),),
+    inputs=(
+        # An agent that only reads has no git, and its task may name a change.
+        Hook(lambda plan: plan.only_looks or bool(plan.request.show), input_diffs.show_change),
+    ),
     join=(
         Hook(lambda joining: "in_workspace" in joining.run.terms, join_workspace),
         Hook(lambda joining: joining.run.takes_turns, sessions.join_session),
-        Hook(_may_take_step, step_replacement.take_step),
+        Hook(lambda joining: joining.follows_step, step_replacement.take_step),
     ),
     changed=(landing.follow_change, fleet_calls.take_calls, pending_updates.add_update),
     accepted=(board.keep_values, made_tools.keep_proposed, memory.keep),

@@ -25,8 +25,9 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, completed, dispatch, new_id
+from pancode.runs.dispatch import Dispatched, dispatch, new_id
 from pancode.runs.life.continuations import is_blocked
 from pancode.runs.project_rules import NamedProject, meant, moved
 from pancode.runs.request import DispatchRequest
@@ -208,7 +209,7 @@ def start(
     there = begin(core, around, project, issue, request, run)
     name = there.workspace
     try:
-        placed = completed(core, around, replace(chosen, workspace=name))
+        placed = complete_request(core, around, replace(chosen, workspace=name))
         keep(core, known_to_runs(there, issue), there)
         done = dispatch(core, around, placed, None, run)
     except Exception:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from node_agent.wire.receipt import Claims
-from pancode.kernel.ports import SnapshotTaken, Transaction
+from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.life.changes import Changes
 from pancode.runs.request import DispatchRequest, PromptParts
@@ -16,7 +16,7 @@ from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
 
 if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
-    from pancode.runs.admission.resolution import Resolution
+    from pancode.runs.admission.plan import LaidInput, Plan
     from pancode.runs.core import Core
     from pancode.runs.unit_of_work import Work
 
@@ -45,21 +45,15 @@ class Joining:
     replaced: Run | None = None
     budget: Decimal | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class LaidInput:
-    """Files that are laid into a run's checkout, and are in no result. `origin`: the commit without them;
-    `told`: what its agent is told of them.
-    """
-
-    snapshot: SnapshotTaken
-    origin: str
-    told: str = ""
+    @property
+    def follows_step(self) -> bool:
+        """Whether one of these runs belongs to a workflow."""
+        return any(run is not None and run.workflow is not None for run in (self.continued, self.replaced))
 
 
 CompleteRequest: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
 GiveParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
-LayInput: TypeAlias = "Callable[[Core, Resolution, str, SnapshotTaken], LaidInput | None]"
+LayInput: TypeAlias = "Callable[[Core, Plan, str], LaidInput | None]"
 JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
@@ -78,7 +72,7 @@ class Features:
     """Complete a request; with the flag it is only judged now, and begins later."""
     prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
     """Return what an agent is told or given besides its task; the names are of its skills."""
-    inputs: tuple[Hook[Resolution, LayInput], ...] = ()
+    inputs: tuple[Hook[Plan, LayInput], ...] = ()
     """Lay files into the checkout of the run with this id; None: there are none."""
     join: tuple[Hook[Joining, JoinRun], ...] = ()
     """Write the rows of a feature in the transaction that admits a run, and return the run."""

@@ -81,6 +81,11 @@ def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
     return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
 
 
+def least(*amounts: Decimal | None) -> Decimal | None:
+    """Return the least of these limits; None: there is none."""
+    return min((usd for usd in amounts if usd is not None), default=None)
+
+
 def paid_by(tx: Transaction, run: Run) -> Run | None:
     """Return the parent that pays for the run; None: it has none, or is a user's own program that is free."""
     costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0

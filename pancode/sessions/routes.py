@@ -22,8 +22,8 @@ from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
 from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
-from pancode.runs.dispatch import completed
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import answers as shapes
@@ -139,7 +139,7 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Begin a session: a run that takes turns."""
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
-    request = completed(context.core, around, body.request())
+    request = complete_request(context.core, around, body.request())
     if body.dry_run:
         judged, chosen = judge(context.core, around, request)
         return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})

@@ -21,9 +21,9 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.memory.prior_runs import WorkPlace
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.dispatch import completed
 from pancode.runs.request import DispatchRequest, plain
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -123,7 +123,7 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
     if there is not None:
         return there.name, False
     try:
-        request = completed(core, around, replace(asked.request, cwd=workflow.cwd))
+        request = complete_request(core, around, replace(asked.request, cwd=workflow.cwd))
         step = StepPlan("item", request)
         plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=asked.caller)
         judged_step(core, around, plan, step)

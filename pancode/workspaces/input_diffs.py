@@ -13,9 +13,8 @@ from pancode.kernel.names import LAST
 from pancode.kernel.ports import Composition, DepotPort, SnapshotTaken
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.core import Core
-from pancode.runs.features import LaidInput
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
@@ -93,20 +92,22 @@ def lay_files(
     return LaidInput(with_files, made.origin)
 
 
-def show_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken) -> LaidInput | None:
+def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
     """Lay the change that the request names. UsageError, WorkspaceError where there is none.
 
     An agent that only reads has no git: it is shown the change that its task names, where that exists.
     """
-    wanted, depot = resolved.request.show or "", core.ports.depot
+    wanted, depot, snapshot = plan.request.show or "", core.ports.depot, plan.snapshot
+    if snapshot is None:
+        return None
     if wanted.startswith("r-") or wanted == LAST:
-        files = _of_run(core, resolved, wanted, snapshot)
+        files = _of_run(core, plan, wanted, snapshot)
     elif wanted:
-        files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
+        files = {diff_of(NAME): _history(depot, plan, snapshot, wanted)}
     else:
-        since = named_in(resolved.request.task)
+        since = named_in(plan.request.task)
         try:
-            change = _history(depot, resolved, snapshot, since) if since else b""
+            change = _history(depot, plan, snapshot, since) if since else b""
         except PancodeError:
             change = b""
         files = {diff_of(NAME): change} if change.strip() else {}
@@ -114,7 +115,7 @@ def show_change(core: Core, resolved: Resolution, run: str, snapshot: SnapshotTa
         return None
     # a script's task stays as it is
     told = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
-    return replace(lay_files(depot, run, snapshot, files), told="" if resolved.runtime.own else told)
+    return replace(lay_files(depot, run, snapshot, files), told="" if plan.runtime.own else told)
 
 
 def named_in(task: str) -> str:
@@ -125,21 +126,21 @@ def named_in(task: str) -> str:
     return "HEAD" if _UNCOMMITTED.search(task) else ""
 
 
-def _history(depot: DepotPort, resolved: Resolution, snapshot: SnapshotTaken, commits: str) -> bytes:
-    hides = hidden_by(resolved.rules)
-    return depot.shown_history(str(resolved.project), snapshot, commits, MOST, hides)
+def _history(depot: DepotPort, plan: Plan, snapshot: SnapshotTaken, commits: str) -> bytes:
+    hides = hidden_by(plan.rules)
+    return depot.shown_history(str(plan.project), snapshot, commits, MOST, hides)
 
 
-def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTaken) -> dict[str, bytes]:
-    parent = resolved.request.parent
+def _of_run(core: Core, plan: Plan, wanted: str, snapshot: SnapshotTaken) -> dict[str, bytes]:
+    parent = plan.request.parent
     with core.ports.ledger.transaction() as tx:
-        run = find_run(tx, f"{LAST}@{resolved.project}" if wanted == LAST else wanted)
+        run = find_run(tx, f"{LAST}@{plan.project}" if wanted == LAST else wanted)
         asker = None if parent is None else tx.get(Run, parent)
     session = "" if asker is None else payer_of(asker)
     is_its_own = asker is None or run.parent == asker.id or (session and payer_of(run) == session)
     if run.workspace.get("repo") != snapshot.repo or not is_its_own:
         raise UsageError(f"{run.id} is no run of this repository that can be shown here", code="bad_value")
-    files = change_shown(core.ports.depot, run, NAME, resolved.rules)
+    files = change_shown(core.ports.depot, run, NAME, plan.rules)
     if not files:
         raise UsageError(
             f"{run.id} has no change to show", fix=f"look: pancode runs show {run.id}", code="bad_value"

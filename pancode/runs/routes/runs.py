@@ -53,12 +53,11 @@ def rehearsed(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> DryRunAnswer:
     """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
-    judged = dry_run(context.core, around, request, parent)
-    project = judged.resolution.project
-    args = (judged.resolution.request.folder, judged.resolution.allowed_files)
-    begins = judged.resolution.request.begins
-    preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
-    return {**report(judged), "snapshot": preview}
+    plan = dry_run(context.core, around, request, parent)
+    taken = plan.project is not None and plan.request.begins is None
+    args = (str(plan.project), plan.request.folder, plan.allowed_files)
+    preview = context.coordinator.code.preview(*args) if taken else None
+    return {**report(plan), "snapshot": preview}
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:

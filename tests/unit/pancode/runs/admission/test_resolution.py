@@ -19,6 +19,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
+from pancode.runs.admission.plan import SKILLS_LEFT_OUT
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.orders import limits_of, order_for, skill_marks
 from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
@@ -457,17 +458,17 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
 
     settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "parts": parts}
     found = resolved(settings=settings)
-    assert (found.skills.ordered, found.skills.left_out) == ((one,), ("look has errors",))
+    assert (found.skills, found.words_of(SKILLS_LEFT_OUT)) == ((one,), ("look has errors",))
     run = found.run("r-1234", 1, "t", {"kind": "none"})
     at = (1, FleetTime(epoch=1, ms=1))
     assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
     assert [mark.name for mark in skill_marks(run)] == ["deploy"]
     moved = replace(run, runtime="acp:other")
     assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
-    talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1}).skills
-    assert talked.left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
+    talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1})
+    assert talked.words_of(SKILLS_LEFT_OUT) == ("runtime acp:other reads no skills: deploy of agent builder",)
     assert asked == [("deploy",), ("deploy",)]
-    assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 2
+    assert resolved(settings=settings, runtime="shell").skills == () and len(asked) == 2
 
 
 def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
