@@ -24,6 +24,7 @@ from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.load import ConfigPlaces, load
+from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.config.watch import ConfigWatch
@@ -67,7 +68,6 @@ from pancode.landing.git.port import GitDepot
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.delivery.sender import KeptSecrets, Sender
-from pancode.notices.rules import NotifyRules
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
@@ -83,6 +83,8 @@ from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.scheduler import Scheduler
 from pancode.sessions.child_updates import Tidings
 from pancode.sessions.service import GoingOn
+from pancode.skills.assignment import find_skills
+from pancode.skills.node_copies import CopyRemoval
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 from pancode.workflows.hooks import Advancing
@@ -234,7 +236,7 @@ class Coordinator:
         self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
-        self._around = FileSurroundings(home.root, self._environ)
+        self._around = FileSurroundings(home.root, self._environ, find_skills=find_skills)
         self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
         self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
@@ -277,7 +279,9 @@ class Coordinator:
         """The settings of one call are read for it; without any, files are read again when they change."""
         if not callers and preset is None:
             return self._around
-        return FileSurroundings(self.home.root, self._environ, callers, preset=preset)
+        return FileSurroundings(
+            self.home.root, self._environ, callers, preset=preset, find_skills=find_skills
+        )
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
@@ -410,7 +414,9 @@ class Coordinator:
             self.settings.keep,
         )
         bundles = BundleStore(self.home.bundles)
-        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)
+        bringup = BringUp(
+            self.core, defaults, self.home, Links(settings), bundles, CopyRemoval(self.fleet_id)
+        )
         return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
 
     def _tagged(self, tag: str) -> list[Node]:

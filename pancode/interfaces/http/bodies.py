@@ -19,9 +19,9 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word, nearest, node_name, one_line, persons_name
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
-from pancode.kernel.states import GpuRule
+from pancode.kernel.states import GpuRule, How
 from pancode.kernel.values import replace
-from pancode.landing.model import How, LandWay
+from pancode.landing.model import LandWay
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.runs.options import OPTIONS
 from pancode.runs.request import DispatchRequest, request_from, with_options

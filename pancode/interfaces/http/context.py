@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from node_agent.wire.identity import AttemptId
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.commit import UNKNOWN
+from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.fleet.ssh.machines import Machines
@@ -24,7 +25,6 @@ from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
-from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.retention.service import FilesOfRuns
 from pancode.runs.round import act
