@@ -222,11 +222,12 @@ def parent_of(core: Core, run_id: str) -> Parent:
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = left_for_children(tx, run)
-        hands = hands_now(tx, run)
+        mode, safety = hands_now(tx, run)
     reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
     return Parent(
         run.id,
-        *hands,
+        mode,
+        safety,
         reads,
         run.depth,
         is_unheld(run),

@@ -22,9 +22,13 @@ def join_session(work: Work, joining: Joining) -> Run:
     make room for it. RefusedError.
     """
     tx, run = work.tx, joining.run
-    tx.put(_with_sitting(session_of(tx, run), run, chain_of(tx, run), joining.budget))
-    if "past_cap" in run.terms:
-        _make_room(work, run)
+    session = _with_sitting(session_of(tx, run), run, chain_of(tx, run), joining.budget)
+    tx.put(session)
+    if "past_cap" in run.terms:  # so far that there is room for what the question of the run before named
+        view = session_view(work.core, tx, run.session)
+        usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(tx, run.terms.get("continues")))
+        if usd != view.ceilings.usd:
+            cap_session(work, session, usd, run.created_by)
     return run
 
 
@@ -47,11 +51,3 @@ def _with_sitting(
 def line_of(text: str) -> str:
     """Return the beginning of a text, on one line."""
     return " ".join(text.split())[:MOST_TITLE]
-
-
-def _make_room(work: Work, run: Run) -> None:
-    """Raise the session's ceiling so far that it has room for what the question of the run before named."""
-    view, session = session_view(work.core, work.tx, run.session), session_of(work.tx, run)
-    usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(work.tx, run.terms.get("continues")))
-    if session is not None and usd != view.ceilings.usd:
-        cap_session(work, session, usd, run.created_by)

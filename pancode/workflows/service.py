@@ -222,7 +222,7 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
 def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
     """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
     land."""
-    if plan.caller.get("land") and made.land is LandRule.NEVER:
+    if plan.caller.get("land") and made.defaults.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and made.runtime.name == "shell":
         check_script(step.name, step.request.task, step.needs)

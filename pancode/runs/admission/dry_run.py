@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.runs.admission.plan import PROMPT_LEFT_OUT, Plan
+from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, QueuedAnswer
 from pancode.runs.dispatch import Dispatched
 
@@ -91,12 +91,12 @@ def report(plan: Plan) -> DryRunReport:
         "cache": list(plan.cache),
         "verify": [list(argv) for argv in plan.gates],
         "limits": plan.limits.plain(),
-        "tokens": dict(plan.tokens),
-        "left_out": list(plan.words_of(PROMPT_LEFT_OUT)),
-        "notes_of": list(plan.notes),
+        "tokens": dict(plan.told.tokens),
+        "left_out": list(plan.told.left_out),
+        "notes_of": list(plan.told.notes),
         "nodes": nodes,
         "network": networks(plan),
-        "env": list(plan.env),
+        "env": list(plan.needs.env),
         "secrets": list(plan.secrets),
         "estimate_usd": f"{plan.due.usd:f}",
         "estimate_tokens": plan.due.tokens,

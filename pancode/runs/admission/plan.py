@@ -22,14 +22,14 @@ from pancode.kernel.errors import with_fix
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunTerms
 from pancode.kernel.states import LandRule
+from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits
 from pancode.runs.admission.verdict import GateVerdict
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
-from pancode.runs.request import DispatchRequest
+from pancode.runs.request import Defaults, DispatchRequest, Project
 
-SKILLS_LEFT_OUT, PROMPT_LEFT_OUT = ("skills", "left out"), ("prompt", "left out")
-"""Lines of a run's story: their kind and verdict."""
+LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,19 @@ class LaidInput:
     told: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ToldPrompt:
+    """The prompt of a run; all empty for a user's own program."""
+
+    text: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """The estimated tokens of the known parts of the first call: system, tools, task, context."""
+    left_out: tuple[str, ...] = ()
+    """The parts that the prompt leaves out because the model's window is small, in words."""
+    notes: tuple[str, ...] = ()
+    """The earlier runs whose notes are in the prompt."""
+
+
 def is_walled_by(request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind) -> bool:
     """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
     closed = narrowest(rules.network) is not NetworkAccess.MACHINE
@@ -64,6 +77,9 @@ class Plan:
     """What is to become of a request: resolved, then judged by the gates, then with its snapshot taken."""
 
     request: DispatchRequest
+    defaults: Defaults
+    own: Project
+    """The repository's own pancode.yaml."""
     agent: agents.Agent
     runtime: RuntimeKind
     ref: ModelRef | None
@@ -77,10 +93,8 @@ class Plan:
     """The warning that the vendor's list lacks the model; empty: none."""
     mode: Mode
     safety: Safety
-    prompt: str
+    told: ToldPrompt
     limits: RunLimits
-    setup: tuple[tuple[str, ...], ...]
-    cache: tuple[str, ...]
     gates: tuple[tuple[str, ...], ...]
     reports: tuple[str, ...]
     """The files in which the gates report."""
@@ -89,31 +103,15 @@ class Plan:
     candidates: tuple[Candidate, ...]
     due: Amount
     """What the first attempt holds."""
-    env: tuple[str, ...]
-    secrets: tuple[str, ...]
-    on_lost: str
     max_attempts: int | None
     verify_retries: int
     verify_on: str | None = None
     """The node that runs the gates again; None: no node."""
-    cache_key: tuple[str, ...] = ()
-    """Patterns of the files that decide whether what set-up makes is put back; empty: all files."""
-    land: LandRule = LandRule.ASK
-    lands: bool = False
-    """Whether the settings land the run's result, without a request."""
     rules: Rules = NO_RULES
-    raised: str = ""
-    """Says that a preset alone has raised the run's safety; empty: none has."""
     chosen: str = ""
     """Why this agent was chosen, where nobody named one."""
     tiered: Tiered | None = None
     """The tier of the run's model; None: the runtime's own model, about which nothing is known."""
-    strict_tiers: bool = False
-    allowed_files: tuple[str, ...] = ()
-    """Patterns of untracked files that travel although their names usually mean secrets."""
-    explore: float = EXPLORE
-    more_usd: str = ""
-    """The USD that a person is asked for where a sitting's cap cuts a turn; empty: nobody is asked."""
     free: bool = False
     """Whether the run's endpoint costs nothing, as far as is known: no money is held."""
     trusted: tuple[str, ...] = ()
@@ -126,10 +124,6 @@ class Plan:
     """The kind of inbox item under which the run waits for a person before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a person may lift."""
-    tokens: Mapping[str, int] = field(default_factory=dict)
-    """The estimated tokens of the known parts of the first call: system, tools, task, context."""
-    notes: tuple[str, ...] = ()
-    """The earlier runs whose notes are in the prompt."""
     skills: tuple[OrderedSkill, ...] = ()
     story: tuple[StoryLine, ...] = ()
     """What is told of the run in its story beside the verdicts, in this order."""
@@ -151,6 +145,49 @@ class Plan:
     def walled(self) -> bool:
         """Whether the run works only in a sandbox."""
         return is_walled_by(self.request, self.agent, self.rules, self.runtime)
+
+    @property
+    def raised(self) -> str:
+        """Says that a preset alone has raised the run's safety; empty: none has."""
+        return "" if self.request.safety is not None else self.defaults.raised
+
+    @property
+    def more_usd(self) -> str:
+        """The USD that a person is asked for where a sitting's cap cuts a turn; empty: nobody is asked."""
+        asks = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
+        return f"{self.defaults.sitting_usd:f}" if asks else ""
+
+    @property
+    def setup(self) -> tuple[tuple[str, ...], ...]:
+        return self.own.setup if self.workspace == "git" else ()
+
+    @property
+    def cache(self) -> tuple[str, ...]:
+        return self.own.cache if self.workspace == "git" else ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.own.secrets, *self.agent.secrets)))
+
+    @property
+    def on_lost(self) -> str:
+        return self.request.on_lost or self.defaults.on_lost
+
+    @property
+    def allowed_files(self) -> tuple[str, ...]:
+        """Patterns of untracked files that travel although their names usually mean secrets."""
+        return ("*",) if self.request.secret_files else self.defaults.allowed_files
+
+    @property
+    def lands(self) -> bool:
+        """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for
+        it.
+        """
+        asked, agent = self.request, self.agent
+        if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
+            return False
+        own = asked.depth == 0 and asked.parent is None and token_behind(asked.created_by) is None
+        return own and not agent.read_only and agent.autonomy is agents.Autonomy.AUTONOMOUS
 
     @property
     def only_looks(self) -> bool:
@@ -181,11 +218,12 @@ class Plan:
         seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
         warned = [with_fix(one.words, one.fix) for one in seen]
         taken = self.snapshot.warnings if self.snapshot is not None else ()
-        return (*self.outranked, *warned, *self.remarks, *self.words_of(SKILLS_LEFT_OUT), *taken)
+        return (*self.outranked, *warned, *self.remarks, *self.skills_left_out, *taken)
 
-    def words_of(self, what: tuple[str, str]) -> tuple[str, ...]:
-        """Return the words of the story's lines of this kind with this verdict."""
-        lines = (one for one in self.story if (one.kind, one.verdict) == what)
+    @property
+    def skills_left_out(self) -> tuple[str, ...]:
+        """Why skills of the project or of its agent are not given, in words."""
+        lines = (one for one in self.story if (one.kind, one.verdict) == ("skills", LEFT_OUT))
         return tuple(words for one in lines for words in one.words)
 
     def at(self, snapshot: SnapshotTaken) -> Plan:
@@ -225,7 +263,7 @@ class Plan:
             task="".join((asked.task, *(one.told for one in self.inputs))),
             argv=asked.argv,
             agent=self.agent.name,
-            prompt=self.prompt,
+            prompt=self.told.text,
             tools=self.agent.tools,
             read_only=self.agent.read_only,
             runtime=self.runtime.name,
@@ -247,7 +285,7 @@ class Plan:
             cache=self.cache,
             gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
             limits=self.limits.plain(),
-            env=self.env,
+            env=self.needs.env,
             secrets=self.secrets,
             depth=asked.depth,
             estimate_usd=self.due.usd,
@@ -274,10 +312,10 @@ class Plan:
             walled=self.walled,
             free=self.free,
             model_from=self.model_from,
-            notes=list(self.notes),
+            notes=list(self.told.notes),
             skills=[one.model_dump(mode="json") for one in self.skills],
             allowed_files=list(self.allowed_files),
-            cache_key=list(self.cache_key),
+            cache_key=list(self.own.cache_key),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             resume=dict(asked.resume),
             in_workspace=asked.in_workspace,
@@ -310,12 +348,12 @@ class Plan:
             objections=list(self.objections),
             verify_on=self.verify_on or "",
             lands=self.lands,
-            land_verified=self.land is LandRule.WHEN_VERIFIED and bool(self.verify_on),
+            land_verified=self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on),
         )
         terms = cast("RunTerms", {name: value for name, value in all_terms.items() if value})
         terms["verify_retries"] = self.verify_retries
-        if self.explore != EXPLORE:
-            terms["explore"] = self.explore
+        if self.defaults.explore != EXPLORE:
+            terms["explore"] = self.defaults.explore
         if self.wanted is not None:
             terms["trusted"] = list(self.trusted)
         return terms

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -19,8 +19,6 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, m
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.states import LandRule
-from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits, run_limits
 from pancode.runs.admission.model_choice import (
@@ -31,10 +29,16 @@ from pancode.runs.admission.model_choice import (
     runtime_and_model,
     unlisted,
 )
-from pancode.runs.admission.plan import PROMPT_LEFT_OUT, SKILLS_LEFT_OUT, Plan, StoryLine, is_walled_by
+from pancode.runs.admission.plan import (
+    LEFT_OUT,
+    Plan,
+    StoryLine,
+    ToldPrompt,
+    is_walled_by,
+)
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
 from pancode.runs.placement.gpus import need_of
-from pancode.runs.request import NO_PARTS, Catalogue, Defaults, DispatchRequest, GivenNote, PromptParts
+from pancode.runs.request import NO_PARTS, Catalogue, DispatchRequest, GivenNote, PromptParts
 
 
 def estimate(
@@ -188,13 +192,14 @@ def _put_together(
     rules = narrowed(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules, runtime)
     env = tuple(dict.fromkeys((*project.env, *agent.env)))
-    asked = (request.node, request.require, runtime.name, safety, request.repo)
-    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), env, need)
+    node, repo, require, turns = request.node, request.repo, request.require, bool(request.turns)
+    wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, walled, turns, env, need)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(nodes, wish)
-    asks_for_more = request.turns and (request.on_cap or defaults.on_cap) == "ask"
     return Plan(
         request=request,
+        defaults=defaults,
+        own=project,
         agent=agent,
         runtime=runtime,
         ref=ref,
@@ -204,11 +209,7 @@ def _put_together(
         mode=mode,
         safety=safety,
         wanted=wanted,
-        prompt=told.text,
         limits=limits,
-        setup=project.setup if workspace == "git" else (),
-        cache=project.cache if workspace == "git" else (),
-        cache_key=project.cache_key,
         gates=gates,
         reports=request_rules.reports(request, catalogue, gates),
         verify_on=request_rules.verify_on(request, catalogue, gates, workspace),
@@ -216,40 +217,18 @@ def _put_together(
         needs=wish,
         candidates=able,
         due=due,
-        env=env,
-        secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         free=free,
         trusted=trusted_at(nodes, needs),
-        on_lost=request.on_lost or defaults.on_lost,
         max_attempts=attempts,
         verify_retries=request_rules.verify_retries(request, agent, runtime, attempts),
-        land=defaults.land,
-        lands=_lands(request, agent, defaults, workspace, gates),
         rules=rules,
-        raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
-        strict_tiers=defaults.strict_tiers,
-        explore=defaults.explore,
-        more_usd=f"{defaults.sitting_usd:f}" if asks_for_more else "",
-        allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        tokens=told.tokens,
-        notes=told.notes,
+        told=told,
         skills=parts.skills.ordered,
         story=tuple(_story(request, catalogue, worker, due, told, parts)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ToldPrompt:
-    """The prompt of a run; all empty for a user's own program. The fields are as in `Plan`."""
-
-    text: str = ""
-    tokens: Mapping[str, int] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
-    """The parts that the prompt leaves out because the model's window is small, in words."""
-    notes: tuple[str, ...] = ()
 
 
 def _told(
@@ -284,38 +263,23 @@ def _story(
 ) -> Iterator[StoryLine]:
     """Yield what the story of the run says of its choices, beside the verdicts of the gates."""
     agent, runtime, model = worker
-    of_worker = (agent, runtime.name, model, request.task)
-    is_expected = not runtime.own and not request.turns
-    record = catalogue.figure(*of_worker) if is_expected and catalogue.figure is not None else ""
-    if record:
+    is_known = not runtime.own and not request.turns
+    figure, expect = (catalogue.figure, catalogue.expect) if is_known else (None, None)
+    if record := figure(agent, runtime.name, model, request.task) if figure is not None else "":
         yield StoryLine("records", agent, "looked up", (record,))
     if told.notes:
         yield StoryLine("prompt", "history", "given", (f"notes of {', '.join(told.notes)}",))
     if parts.skills.ordered:
         yield StoryLine("skills", agent, "given", (", ".join(one.name for one in parts.skills.ordered),))
     for words in parts.skills.left_out:
-        yield StoryLine(SKILLS_LEFT_OUT[0], agent, SKILLS_LEFT_OUT[1], (words,))
+        yield StoryLine("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
         yield StoryLine("settings", "project", "applied", (catalogue.defaults.project_says,))
     if told.left_out:
-        yield StoryLine(PROMPT_LEFT_OUT[0], "fitted", PROMPT_LEFT_OUT[1], told.left_out)
-    expected = catalogue.expect(*of_worker) if is_expected and catalogue.expect is not None else None
+        yield StoryLine("prompt", "fitted", "left out", told.left_out)
+    expected = None if expect is None else expect(agent, runtime.name, model, request.task)
     if expected is not None and expected.words:
         yield StoryLine("estimate", f"${due.usd:f}", "expected", (expected.words,))
-
-
-def _lands(
-    request: DispatchRequest,
-    agent: agents.Agent,
-    defaults: Defaults,
-    workspace: str,
-    gates: tuple[object, ...],
-) -> bool:
-    """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for it."""
-    if defaults.land is not LandRule.WHEN_VERIFIED or workspace != "git" or not gates or agent.read_only:
-        return False
-    own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
-    return own and agent.autonomy is agents.Autonomy.AUTONOMOUS
 
 
 def _tiered(
@@ -372,7 +336,7 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
                     "model": found.model,
                     "asked_model": None if found.ref is None else found.ref.text,
                     "reasoning": None if found.reasoning is None else found.reasoning.value,
-                    "prompt": found.prompt,
+                    "prompt": found.told.text,
                     "limits": found.limits.plain(),
                 },
             )

@@ -76,7 +76,7 @@ def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
 
 def _lands_alone(plan: Plan) -> GateVerdict | None:
     agent = plan.agent
-    if plan.request.land and plan.land is LandRule.NEVER:
+    if plan.request.land and plan.defaults.land is LandRule.NEVER:
         return refused(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
     if not plan.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
         return None
@@ -110,14 +110,14 @@ def _weak(plan: Plan) -> GateVerdict | None:
     agent, found, ref = plan.agent, plan.tiered, plan.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
-    if found.tier is None and not plan.strict_tiers:
+    if found.tier is None and not plan.defaults.strict_tiers:
         return None
     if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
         return None
     what = found.tier or "of an unknown tier"
     words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
     fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
-    if plan.strict_tiers:
+    if plan.defaults.strict_tiers:
         return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
     return warned(NAME, f"{words}; {_words(plan)}", fix)
 

@@ -78,7 +78,7 @@ def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
     if plan.unlisted:
         odd.append(plan.unlisted)
         fixes.append(f"pancode models --runtime {plan.runtime.name}")
-    absent = [name for name in plan.env if all(name in one.unset for one in asked)]
+    absent = [name for name in plan.needs.env if all(name in one.unset for one in asked)]
     if absent:
         more = f" and {len(asked) - _SHOWN} more" if len(asked) > _SHOWN else ""
         has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in asked[:_SHOWN])

@@ -19,7 +19,6 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
-from pancode.runs.admission.plan import SKILLS_LEFT_OUT
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.orders import limits_of, order_for, skill_marks
 from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
@@ -69,7 +68,7 @@ def test_model_flag_then_agent_then_fleet_and_none_for_own_programs() -> None:
     assert resolved(settings={**settings, "agents": agents}).model == "sonnet"
     assert resolved(settings={**settings, "agents": agents}, model="opus").model == "opus"
     assert resolved(settings=settings, runtime="shell").model is None
-    assert resolved(settings=settings, runtime="shell").prompt == ""
+    assert resolved(settings=settings, runtime="shell").told.text == ""
 
 
 def test_limits_flag_then_agent_then_fleet() -> None:
@@ -429,11 +428,11 @@ def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> N
 
 def test_what_fills_the_first_call_is_estimated() -> None:
     found = resolved(task="x" * 40, settings={"project": Project(guide_chars=400)})
-    assert (found.tokens["task"], found.tokens["context"]) == (10, 100)
-    assert found.tokens["system"] > 100 and found.tokens["tools"] > 10
+    assert (found.told.tokens["task"], found.told.tokens["context"]) == (10, 100)
+    assert found.told.tokens["system"] > 100 and found.told.tokens["tools"] > 10
     elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
-    assert elsewhere.tokens["context"] == 0
-    assert resolved(runtime="shell").tokens == {}
+    assert elsewhere.told.tokens["context"] == 0
+    assert resolved(runtime="shell").told.tokens == {}
 
 
 def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
@@ -458,7 +457,7 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
 
     settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "parts": parts}
     found = resolved(settings=settings)
-    assert (found.skills, found.words_of(SKILLS_LEFT_OUT)) == ((one,), ("look has errors",))
+    assert (found.skills, found.skills_left_out) == ((one,), ("look has errors",))
     run = found.run("r-1234", 1, "t", {"kind": "none"})
     at = (1, FleetTime(epoch=1, ms=1))
     assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
@@ -466,7 +465,7 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
     moved = replace(run, runtime="acp:other")
     assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
     talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1})
-    assert talked.words_of(SKILLS_LEFT_OUT) == ("runtime acp:other reads no skills: deploy of agent builder",)
+    assert talked.skills_left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
     assert asked == [("deploy",), ("deploy",)]
     assert resolved(settings=settings, runtime="shell").skills == () and len(asked) == 2
 
