@@ -12,7 +12,8 @@ from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
-from pancode.runs.admission.gates import DO_IT_THERE, nothing_left, refusal, used_up
+from pancode.runs.admission.gates import refusal
+from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import is_between_turns, leads, payer_of
 from pancode.runs.life.orders import rules_of
@@ -84,12 +85,6 @@ def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
 def least(*amounts: Decimal | None) -> Decimal | None:
     """Return the least of these limits; None: there is none."""
     return min((usd for usd in amounts if usd is not None), default=None)
-
-
-def paid_by(tx: Transaction, run: Run) -> Run | None:
-    """Return the parent that pays for the run; None: it has none, or is a user's own program that is free."""
-    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
-    return tx.get(Run, run.parent) if run.parent is not None and costs else None
 
 
 def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
@@ -179,7 +174,8 @@ def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
     """Return the run, its limit cut to what its parent has left. Runs queued before it in this transaction
     have taken their part. RefusedError if nothing is left.
     """
-    parent = paid_by(tx, run)
+    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0  # a user's own program may be free
+    parent = tx.get(Run, run.parent) if run.parent is not None and costs else None
     if parent is None:
         return run
     if leads(parent):

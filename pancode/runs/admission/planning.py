@@ -15,19 +15,12 @@ from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, BookEntry, Setting
-from pancode.runs.admission.gates import (
-    CHANGING,
-    asks_for,
-    first_refused,
-    judge,
-    objections,
-    refusal,
-)
+from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal
 from pancode.runs.admission.gates.safety import accepted
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.request_rules import as_allowed, as_task
 from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.verdict import GateVerdict, asks_for, objections
 from pancode.runs.core import Core
 from pancode.runs.placement.candidates import candidates, failures, sifted, unknowns
 from pancode.runs.project_rules import meant, moved
@@ -49,16 +42,13 @@ from pancode.runs.user_environment import Surroundings
 def complete_request(
     core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
 ) -> DispatchRequest:
-    """Return the request as its features complete it, at its place. `later`: it begins later."""
+    """Return the request as its features complete it, with its repository and its folder therein. `later`: it
+    begins later. NotFoundError for an unknown project.
+    """
     for hook in core.features.complete:
         if hook.concerns(request):
             request = hook.act(core, around, request, later)
-    return _at_its_place(around, as_allowed(request))
-
-
-def _at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
-    """Return the request with its repository and its folder therein. NotFoundError for an unknown project."""
-    wants_files = request.workspace != "none"
+    request, wants_files = as_allowed(request), request.workspace != "none"
     if request.of_project and request.project is None:
         request = replace(request, cwd=meant(around.projects(), request.of_project).path)
     if request.project is None and request.cwd is not None and wants_files:

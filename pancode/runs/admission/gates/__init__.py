@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from pancode.kernel.errors import RefusedError
 from pancode.runs.admission.gates import agent, budget, placement, request, safety
-from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, asks_for, objections
+from pancode.runs.admission.verdict import GateVerdict
 from pancode.runs.request import AdmissionView
 
 Gate = Callable[[Plan, AdmissionView], GateVerdict]
@@ -72,19 +71,3 @@ def refusal(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
         code=verdict.code or f"refused_{verdict.gate}",
         details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
     )
-
-
-__all__ = [
-    "CHANGING",
-    "DO_IT_THERE",
-    "NAMES",
-    "ORDER",
-    "GateVerdict",
-    "asks_for",
-    "first_refused",
-    "judge",
-    "nothing_left",
-    "used_up",
-    "objections",
-    "refusal",
-]
