@@ -270,6 +270,17 @@ class ApiContext:
             "api": facts.get("api", ""),
         }
 
+    def public_base(self) -> str | None:
+        """Return the public address, else that of this machine; None: the API is closed."""
+        opened = self.facts.get("api")
+        if opened is None:
+            return None
+        try:
+            public = self.coordinator.notify_rules().console
+        except ConfigError:
+            public = None
+        return str(public or opened).rstrip("/")
+
     def running(self) -> RunningShape:
         """Return this process, and what keeps it from its work."""
         return {
