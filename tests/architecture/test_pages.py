@@ -60,7 +60,7 @@ def _is_in_code(name: str) -> bool:
 
 def _resolves(place: Path, parts: list[str]) -> bool:
     for number, part in enumerate(parts):
-        if (place / part).is_dir():
+        if (place / part / "__init__.py").is_file():
             place /= part
             continue
         file, inside = place / f"{part}.py", parts[number + 1 :]
@@ -77,9 +77,14 @@ def _resolves(place: Path, parts: list[str]) -> bool:
 
 
 @cache
+def _product() -> str:
+    return "\n".join(text(file) for file in modules(*PACKAGES))
+
+
+@cache
 def _classes() -> set[str]:
     """The names of all classes of the product."""
-    return {name for file in modules(*PACKAGES) for name in DEFINED.findall(text(file))}
+    return set(DEFINED.findall(_product()))
 
 
 def _records() -> set[str]:
@@ -91,7 +96,7 @@ def _records() -> set[str]:
 
 def _is_wrong(span: str) -> bool:
     if FILE.fullmatch(span):
-        return not any(span in text(file) for file in modules(*PACKAGES))
+        return span not in _product()
     if DOTTED.fullmatch(span):
         return not (_is_in_code(span) or span in _settings())
     if CLASS.fullmatch(span):
