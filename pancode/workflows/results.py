@@ -10,6 +10,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.runs.core import Core
 from pancode.runs.receipts.answer import whole_answer
+from pancode.runs.receipts.trust import result_commit
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import before, runs_of
 from pancode.workflows.model import ancestors
@@ -21,7 +22,6 @@ from pancode.workflows.step_work import (
     StepResult,
     TemplatePlace,
     kept_files,
-    result_commit,
     verdict_of,
 )
 
