@@ -17,18 +17,16 @@ from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Node, Run, RunState, SessionRow
 from pancode.kernel.values import replace
-from pancode.memory.service import lane_of
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
 from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
-from pancode.runs.request import DispatchRequest, request_from
+from pancode.runs.request import Beginning, DispatchRequest, request_from
+from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import session_of, words_of
-from pancode.workflows import step_replacement
-from pancode.workflows.step_replacement import begins_at, same_files
 
 
 def dispatch_again(
@@ -63,17 +61,27 @@ def dispatch_again(
         again = continued(old, request, "", reachable(core, old), left=left)
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        with core.ports.ledger.transaction() as tx:
-            step_replacement.must_take(
-                tx, old
-            )  # before anything is paid for a snapshot; and again as it is queued
-            lane = lane_of(tx, old)
-        request = replace(request, in_step=True, begins=begins_at(old), lane=lane)
+        begins = same_files(old) if old.terms.get("origin") else None  # its files have other steps' results
+        request = replace(request, in_step=True, begins=begins)
     elif recovers and "begins" in old.terms and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = resuming(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
+
+
+def same_files(old: Run) -> Beginning | None:
+    """Return the old run's beginning; None: it had no repository."""
+    place, snapshot = old.workspace, old.workspace.get("snapshot")
+    if place.get("kind") != "git" or snapshot is None:
+        return None
+    must_have_changes(old)
+    base, form = place.get("base"), str(place.get("object_format") or "sha1")
+    before = old.terms.get("begins") or old.id
+    carries = old.terms.get("carries", False)
+    return Beginning(
+        before, str(place["repo"]), str(snapshot), None if base is None else str(base), form, carries
+    )
 
 
 def _must_be_no_sitting(old: Run) -> None:
