@@ -18,18 +18,18 @@ from pancode.sessions import store as sessions
 from pancode.sessions.child_updates import Tidings
 from pancode.sessions.service import GoingOn
 from pancode.skills import made_tool_store, made_tools
-from pancode.workflows import board, step_replacement
+from pancode.workflows import board, input_diffs, step_replacement
 from pancode.workflows import results as workflows
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from pancode.workspaces import hooks as workspaces
-from pancode.workspaces import input_diffs
-from pancode.workspaces.rules import join_workspace
+from pancode.workspaces.rules import join_workspace, must_go_on
 from pancode.workspaces.service import in_workspace
 
 FEATURES = Features(
     complete=(
         Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
+        Hook(lambda request: bool(request.in_workspace and request.continues), must_go_on),
         Hook(lambda request: request.in_step, step_replacement.retake_step),
     ),
     prompt_parts=(

@@ -19,10 +19,11 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
-from pancode.runs.request import Beginning, DispatchRequest, request_from
+from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
+from pancode.workflows.input_diffs import change_shown, lay_files, origin_of
 from pancode.workflows.lane_rules import AGAIN_MS
 from pancode.workflows.model import IN_ORDER, ancestors, history_of, sides_of
 from pancode.workflows.results import StepResults
@@ -38,8 +39,6 @@ from pancode.workflows.step_work import (
     step_work,
     verdict_front,
 )
-from pancode.workspaces.input_diffs import change_shown, lay_files, origin_of
-from pancode.workspaces.rules import TAKEN
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
 """Codes of refusals that end by themselves: an item of a lane waits for that."""
