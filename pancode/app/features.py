@@ -24,14 +24,14 @@ from pancode.workflows import results as workflows
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from pancode.workspaces import hooks as workspaces
-from pancode.workspaces.rules import join_workspace
+from pancode.workspaces.rules import join_workspace, must_go_on
 from pancode.workspaces.service import in_workspace
 
 FEATURES = Features(
     complete=(
-        Hook(lambda request: request.continues is not None, workspaces.continue_newest),
         Hook(lambda request: request.recovers and request.retry_of is not None, workspaces.repeat_there),
         Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
+        Hook(lambda request: bool(request.in_workspace and request.continues), must_go_on),
         Hook(lambda request: request.in_step, step_replacement.retake_step),
     ),
     prompt_parts=(

@@ -29,6 +29,8 @@ M = TypeVar("M", bound=BaseModel)
 
 FILES = ("git", "none")
 """What `--workspace` may say besides the name of a workspace."""
+TAKEN = "workspace_taken"
+"""The code of the refusal while somebody works in the workspace."""
 
 
 def workspace_in(asked: object) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.kernel.names import TAKEN
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
@@ -22,7 +21,7 @@ from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
 from pancode.runs.receipts.trust import result_commit
-from pancode.runs.request import Beginning, DispatchRequest, request_from
+from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import WorkflowStep
-from pancode.runs.admission.inputs import FOLDER
+from pancode.runs.admission.inputs import FOLDER, file_of
 
 INPUT, ORIGINAL = "INPUT", "ORIGINAL"
 _PLACE = re.compile(
@@ -225,7 +225,3 @@ def files_front(task: str, files: Iterable[str]) -> str:
     if not unnamed:
         return ""
     return f"\n\nFrom the steps before you have, in your workspace: {', '.join(unnamed)}."
-
-
-def file_of(step: str) -> str:
-    return f"{FOLDER}/{step}.md"

@@ -9,24 +9,13 @@ from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.rules import must_be_newest, runs_in
+from pancode.workspaces.rules import runs_in
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
     """Why the run's files stay: a workspace that has not ended stands on it."""
     kept = tx.get(KeptWorkspace, run.terms.get("in_workspace", ""))
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
-
-
-def continue_newest(
-    core: Core, around: Surroundings, request: DispatchRequest, later: bool
-) -> DispatchRequest:
-    """Refuse a request that goes on from an older run of a workspace, before anything is paid for it."""
-    with core.ports.ledger.transaction() as tx:
-        old = tx.get(Run, request.continues or "")
-        if old is not None and "in_workspace" in old.terms:
-            must_be_newest(tx, old.terms["in_workspace"], old.id)
-    return request
 
 
 def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:

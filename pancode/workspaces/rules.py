@@ -7,20 +7,21 @@ from typing import cast
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.names import TAKEN, not_found
+from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.terms import RunTerms
 from pancode.kernel.values import replace
+from pancode.runs.core import Core
 from pancode.runs.features import Joining
 from pancode.runs.life.continuations import beginning, is_blocked, nexts
 from pancode.runs.life.waits import LEAVES
-from pancode.runs.request import FILES, DispatchRequest, workspace_in
+from pancode.runs.request import FILES, TAKEN, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
+from pancode.runs.user_environment import Surroundings
 
 MOST = 1_000
 """The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
-"""The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
 """The first line of a script that only keeps a workspace's files on a node for a person."""
 STAY_MS = 8 * 3_600_000
@@ -166,6 +167,15 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
         fix = f"continue the newest: pancode runs continue {runs[-1]}"
         raise RefusedError(what, why=why, fix=fix, code="already_continued")
     return old in runs
+
+
+def must_go_on(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
+    """Raise RefusedError for a request that goes on from an older run of its workspace: before anything is
+    paid for a snapshot, and again as it is queued.
+    """
+    with core.ports.ledger.transaction() as tx:
+        must_be_newest(tx, request.in_workspace, str(request.continues))
+    return request
 
 
 def join_workspace(work: Work, joining: Joining) -> Run:

@@ -33,6 +33,10 @@ _LAST = re.compile(
 _UNCOMMITTED = re.compile(r"\buncommitted\b|\bworking (?:tree|copy)\b|\bgit diff\b", re.IGNORECASE)
 
 
+def file_of(step: str) -> str:
+    return f"{FOLDER}/{step}.md"
+
+
 def diff_of(step: str) -> str:
     return f"{FOLDER}/{step}.diff"
 

@@ -162,7 +162,7 @@ def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
 ) -> Judged | None:
     """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
-    if fence is not None and _is_anothers(fence, node):
+    if fence is not None and fence.tag != node.tag:
         return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
         return Judged(Ruling.ORPHAN, "no such fence in this ledger")
@@ -184,10 +184,6 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     if missing:
         return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
     return Judged(Ruling.ACCEPT)
-
-
-def _is_anothers(fence: Fence, node: Node) -> bool:
-    return fence.tag != node.tag
 
 
 def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
