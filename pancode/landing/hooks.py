@@ -5,14 +5,20 @@ from __future__ import annotations
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.kernel.threads import BackgroundThread
 from pancode.landing import cross_check_rules
+from pancode.landing.cross_check import Verifications
 from pancode.landing.rules import CalledOff, queue_landing
+from pancode.runs.core import Core
+from pancode.runs.features import Features
+from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.continuations import has_change
 from pancode.runs.life.ends import Stop
 from pancode.runs.receipts.trust import is_open, wants_verification
 from pancode.runs.retention.rules import FilesNeed
+from pancode.runs.user_environment import Around
 from pancode.workflows.results import is_the_result
 
 
@@ -42,3 +48,11 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
         return FilesNeed.LANDING
     decided = not is_open(run, run.project or "") or not is_the_result(tx, run)
     return None if decided else FilesNeed.DECISION
+
+
+def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
+    """Make the thread that has results verified by other nodes."""
+    return (FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),)
+
+
+FEATURE = Features(changed=(follow_change,), needs=(find_need,), threads=(make_threads,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -95,3 +95,12 @@ class Features:
     """Pause what a revoked token, by its name, has made; return the names of that."""
     threads: tuple[MakeThreads, ...] = ()
     """Return the threads of a feature that the coordinator starts and stops."""
+
+
+def join_features(*features: Features) -> Features:
+    """Return all functions of these features together, in the order of the features."""
+    together = {
+        one.name: tuple(function for feature in features for function in getattr(feature, one.name))
+        for one in fields(Features)
+    }
+    return Features(**together)

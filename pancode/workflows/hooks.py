@@ -8,19 +8,23 @@ from contextlib import suppress
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.ports import Transaction
+from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
 from pancode.landing.rules import LandingDue
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
+from pancode.runs.features import Features, Hook
+from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.user_environment import Around
 from pancode.runs.views import runs_of
-from pancode.workflows import lane_rules
+from pancode.workflows import board, lane_rules, step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import RaceRule
 from pancode.workflows.receipts import sealed
-from pancode.workflows.results import StepResults, results_of
+from pancode.workflows.results import StepResults, find_need, results_of
 from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflows.step_start import StepStarter
 
@@ -212,3 +216,18 @@ def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.Workfl
     if step.state.is_over:
         return step
     return ended(step, records.WorkflowStepState.FAILED, why, now_ms)
+
+
+def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
+    """Make the thread that carries workflows on."""
+    return (FollowOn(core, {records.ActionKind.ADVANCE: Advancing(core, StepStarter(core, around))}),)
+
+
+FEATURE = Features(
+    complete=(Hook(lambda request: request.in_step, step_replacement.retake_step),),
+    join=(Hook(lambda joining: joining.follows_step, step_replacement.take_step),),
+    accepted=(board.keep_values,),
+    ordered=(board.add_board,),
+    needs=(find_need,),
+    threads=(make_threads,),
+)

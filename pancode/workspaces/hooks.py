@@ -6,10 +6,12 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.request import DispatchRequest
+from pancode.runs.features import Features, Hook
+from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.rules import runs_in
+from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
+from pancode.workspaces.service import in_workspace
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
@@ -28,3 +30,14 @@ def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, lat
         return request
     again = replace(request, workspace=kept.name, node=None, retry_of=None)
     return replace(again, in_step=False, begins=None, continues=None)
+
+
+FEATURE = Features(
+    complete=(
+        Hook(lambda request: request.recovers and request.retry_of is not None, repeat_there),
+        Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
+        Hook(lambda request: bool(request.in_workspace and request.continues), must_go_on),
+    ),
+    join=(Hook(lambda joining: "in_workspace" in joining.run.terms, join_workspace),),
+    needs=(find_need,),
+)

@@ -44,6 +44,11 @@ class Removal(ast.NodeTransformer):
             node.elts = [one for one in node.elts if not self._is_named(one)]
         return node
 
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        node.args = [one for one in node.args if not self._is_named(one)]
+        return node
+
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
         self.generic_visit(node)
         pairs = zip(node.keys, node.values, strict=True)

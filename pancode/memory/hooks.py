@@ -1,0 +1,13 @@
+"""What memory adds to runs: notes of earlier runs in the prompt, and a note of each run that leaves one."""
+
+from __future__ import annotations
+
+from pancode.memory.prior_runs import give_notes
+from pancode.memory.service import keep
+from pancode.runs.features import Features, Hook
+
+FEATURE = Features(
+    # A session that is resumed has been told of earlier runs.
+    prompt_parts=(Hook(lambda request: not request.resume, give_notes),),
+    accepted=(keep,),
+)

@@ -1,0 +1,30 @@
+"""What sessions add to runs: their rows, the calls of orchestrators, and what these hear of their runs."""
+
+from __future__ import annotations
+
+from pancode.kernel.records import ActionKind
+from pancode.kernel.threads import BackgroundThread
+from pancode.runs.core import Core
+from pancode.runs.features import Features, Hook
+from pancode.runs.follow_on_actions import FollowOn
+from pancode.runs.user_environment import Around
+from pancode.sessions.child_updates import Tidings
+from pancode.sessions.fleet_calls import take_calls
+from pancode.sessions.pending_updates import add_update
+from pancode.sessions.service import GoingOn
+from pancode.sessions.store import join_session
+
+
+def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
+    """Make the threads that begin the next sittings, and that tell orchestrators of their runs."""
+    return (
+        FollowOn(core, {ActionKind.GO_ON: GoingOn(core, around)}),
+        FollowOn(core, {ActionKind.TELL: Tidings(core, around)}),
+    )
+
+
+FEATURE = Features(
+    join=(Hook(lambda joining: joining.run.takes_turns, join_session),),
+    changed=(take_calls, add_update),
+    threads=(make_threads,),
+)

@@ -1,0 +1,13 @@
+"""What skills and made tools add to runs: they are given with the prompt, and proposals are kept."""
+
+from __future__ import annotations
+
+from pancode.runs.features import Features, Hook
+from pancode.skills.made_tool_store import give_skills
+from pancode.skills.made_tools import asked, keep_proposed
+
+FEATURE = Features(
+    prompt_parts=(Hook(lambda request: True, give_skills),),
+    accepted=(keep_proposed,),
+    brief=(asked,),
+)
