@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.kernel.facets import Judging, Resumption, TurnTaking
 from pancode.kernel.feature_records import ApiToken as ApiToken
 from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
 from pancode.kernel.feature_records import ConfigChange as ConfigChange
@@ -40,9 +42,7 @@ from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
 from pancode.kernel.states import WorkflowState as WorkflowState
 from pancode.kernel.states import WorkflowStepState as WorkflowStepState
-from pancode.kernel.terms import Approval as Approval
 from pancode.kernel.terms import Record as Record
-from pancode.kernel.terms import RunTerms as RunTerms
 from pancode.kernel.terms import Table as Table
 
 
@@ -169,8 +169,8 @@ class Run(Record):
     """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
     context: int | None = None
     """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
-    terms: RunTerms = field(default_factory=RunTerms)
-    """Further facts that only some runs have."""
+    terms: dict[str, object] = field(default_factory=dict)
+    """What only some runs have, as plain JSON; only `Facet` reads it."""
     untested: bool = False
     """Whether the run's model needs no passport, as its dispatcher says."""
     workflow: str | None = None
@@ -195,26 +195,28 @@ class Run(Record):
     @property
     def judges(self) -> str | None:
         """The run whose landing's gates this run runs; None: this run does work of its own."""
-        return self.terms.get("judges")
+        return Judging.of(self).judges
 
     @property
     def takes_turns(self) -> bool:
         """Whether the run is a sitting, whose program waits for words after an answer."""
-        return "turns" in self.terms
+        return bool(TurnTaking.of(self).turns)
 
     @property
-    def resumes(self) -> dict[str, str]:
+    def resumes(self) -> Mapping[str, str]:
         """The session that the next attempt resumes: run, session; empty: none.
 
         The run's own session comes before the one with which the run was begun.
         """
-        own = self.terms.get("own_session")
-        return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
+        facet = Resumption.of(self)
+        own = facet.own_session
+        return facet.resume if own is None else {"run": self.id, "session": own.session}
 
     @property
     def resumes_on(self) -> str | None:
         """The node that keeps the run's own session; None: it has none."""
-        return self.terms.get("own_session", {}).get("node")
+        own = Resumption.of(self).own_session
+        return None if own is None else own.node
 
 
 @dataclass(frozen=True, slots=True)

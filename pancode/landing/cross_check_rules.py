@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import Judging
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.kernel.values import replace
+from pancode.runs.facets import Gates
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.signals import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.runs.receipts.trust import (
     KEPT,
-    VERIFIES,
     ResultTrust,
     VerifiedResult,
     after,
@@ -28,7 +29,7 @@ def follow(made: Changes) -> Changes:
 def judge_next(made: Changes) -> Changes:
     """Look at the run that this verifying run judges, as the verifying run has ended."""
     run = made.run
-    if not run.terms.get(VERIFIES) or run.judges is None:
+    if not Judging.of(run).verifies or run.judges is None:
         return made
     return made.add(Action(made.now.new_id(), ActionKind.VERIFY, run.judges, made.now.ms, run.created_by))
 
@@ -55,9 +56,7 @@ def asked(made: Changes, signal: VerificationAsked) -> Changes:
             fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
             code="disputed",
         )
-    terms = made.run.terms.copy()
-    terms["verify_on"] = signal.on
-    made = made.put(replace(made.run, terms=terms)).record(
+    made = made.put(replace(Gates.of(made.run), verify_on=signal.on).on(made.run)).record(
         "receipt", "info", "verification asked", by=signal.by, again=signal.again
     )
     return follow(made)

@@ -13,6 +13,7 @@ from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing import cross_check_rules
 from pancode.landing.model import RequiredGate, RequiredGates
+from pancode.runs.facets import LandingTerms, Lineage
 from pancode.runs.life import signals
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes
@@ -58,7 +59,8 @@ def waits_for_person(run: Run) -> bool:
     """Whether a run that has just ended needs a person: it asks, or its agent may land nothing by itself."""
     if run.outcome is Outcome.BLOCKED or is_cut_by_cap(run):
         return True
-    return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
+    is_held = LandingTerms.of(run).autonomy and run.landed is None
+    return run.outcome is Outcome.DONE and has_change(run) and bool(is_held)
 
 
 def _asked(made: Changes) -> Changes:
@@ -67,7 +69,7 @@ def _asked(made: Changes) -> Changes:
     A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
     """
     run = made.run
-    changed = run.result.get("commit") is not None or "begins" in run.terms
+    changed = run.result.get("commit") is not None or Lineage.of(run).begins
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
     if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
@@ -132,8 +134,8 @@ def due(made: Changes) -> Changes:
     if run.land or run.landed is not None:
         return made
     made = made.put(replace(run, land=True))
-    if "autonomy" in run.terms:
-        why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
+    if autonomy := LandingTerms.of(run).autonomy:
+        why = f"agent {run.agent} is {autonomy}: a person approves its change"
         return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
     return made if cross_check_rules.is_waiting(run) else _asked(made)
 
@@ -191,13 +193,13 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
 
 def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
     """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
-    asks, seen = next((one for one in made_by if one.terms.get("land_verified")), None), verified(run)
+    asks, seen = next((one for one in made_by if LandingTerms.of(one).land_verified), None), verified(run)
     if asks is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
         return
     of = "" if asks.id == run.id else f" of {asks.id}"
     fix = f"pancode runs verify {run.id}"
     if seen is not None and seen.state is ResultTrust.UNVERIFIED and asks.id != run.id:
-        where = run.terms.get("in_workspace")
+        where = Lineage.of(run).in_workspace
         place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
         fix = f"have a run with gates go on from it{place}"
     raise WorkspaceError(
@@ -331,6 +333,6 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
         return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
     if cross_check_rules.is_waiting(run):
         return {"status": "waiting", "why": "another node verifies the result first"}
-    if run.result.get("commit") is None and "begins" not in run.terms:
+    if run.result.get("commit") is None and not Lineage.of(run).begins:
         return {"status": NOTHING, "why": "the run changed no file"}
     return {"status": "waiting", "why": "it is being landed, gates first"}

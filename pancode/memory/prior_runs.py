@@ -15,6 +15,7 @@ from pancode.kernel.records import EndedRun, Run, RunNote
 from pancode.kernel.terms import GivenSkills
 from pancode.memory.model import Nearness, in_use, material
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.live import LOOKED_AT, RecentRuns
 from pancode.runs.request import GivenNote
 from pancode.runs.user_environment import Surroundings
@@ -89,7 +90,7 @@ def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict
     for run in (tx.get(Run, note.run) for note in notes):
         if run is not None and place.lane and run.workflow == place.lane:
             found[run.id] = Nearness.LANE
-        elif run is not None and place.workspace and run.terms.get("in_workspace") == place.workspace:
+        elif run is not None and place.workspace and Lineage.of(run).in_workspace == place.workspace:
             found[run.id] = Nearness.WORKSPACE
     return found
 

@@ -17,7 +17,7 @@ from pancode.agents.model_profiles import ModelPlace, Needs, untested
 from pancode.budget import books
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError, with_fix
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
-from pancode.kernel.records import Balance, BookEntry, Run, RunTerms, Setting
+from pancode.kernel.records import Balance, BookEntry, Run, Setting
 from pancode.memory.prior_runs import RecordsPicker, WorkPlace, given_skills, recalled, recent
 from pancode.runs.admission.gates import (
     DO_IT_THERE,
@@ -34,8 +34,10 @@ from pancode.runs.admission.gates.safety import accepted
 from pancode.runs.admission.request_rules import WAITS_TO_LAND, as_allowed, as_task
 from pancode.runs.admission.resolution import Resolution, Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core, decided
+from pancode.runs.facets import Approvals, Caller, Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.signals import Admitted, AskedFirst, Continued, GivenUp
+from pancode.runs.life.turns import SessionTurn
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.placement.candidates import failures, sifted, unknowns
 from pancode.runs.remaining_budget import left_for_children, limit_usd, paid_by, scope_view, session_view
@@ -55,7 +57,7 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, must_have_no_next
 from pancode.sessions.store import add_sitting, joined_chain, make_room, parent_of, payer
 from pancode.workflows import step_replacement
-from pancode.workspaces.input_diffs import NOTHING_SHOWN, prd_for, told_of, with_shown
+from pancode.workspaces.input_diffs import prd_for, told_of, with_shown
 from pancode.workspaces.rules import at_its_place, joined
 
 
@@ -100,7 +102,7 @@ def under_way(core: Core) -> list[UnderWay]:
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     """Return the signal that begins the run: admitted with its hold, or asked of a person first."""
-    return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
+    return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.purses(work.tx, run))
 
 
 def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
@@ -111,19 +113,19 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
     A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
-    tx, before = work.tx, run.terms.get("continues")
+    tx, before, lineage = work.tx, Lineage.of(run).continues, Lineage.of(run)
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
     run = joined_chain(run, old or (replaced if run.takes_turns else None))
     if run.takes_turns:
         add_sitting(work, run, budget)
-    if "past_cap" in run.terms:
+    if SessionTurn.of(run).past_cap:
         make_room(work, run)
-    if "recovers" in run.terms and (recovered := old or replaced) is not None:
+    if lineage.recovers and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)
     run = _within_parent(work, run)
     step = step_replacement.place_of(tx, old) if old is not None else None
-    if replaced is not None and run.terms.get("in_step"):
+    if replaced is not None and lineage.in_step:
         step = step_replacement.must_take(tx, replaced)
     run = step_replacement.placed(run, step, old or replaced) if step is not None else run
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
@@ -140,12 +142,13 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
-    stays = "in_workspace" in run.terms
+    stays = bool(Lineage.of(run).in_workspace)
     if stays:
         old = work.signal(old, GivenUp(run.id))
-    sole = stays or "answers" in run.terms or "turns" in run.terms or is_taken(work.tx, old)
-    program, past_cap = run.terms.get("program", ""), "past_cap" in run.terms
-    work.signal(old, Continued(run.id, run.created_by, sole, program, past_cap))
+    said = Words.of(run)
+    sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)
+    past_cap = SessionTurn.of(run).past_cap
+    work.signal(old, Continued(run.id, run.created_by, sole, said.program, past_cap))
 
 
 def _within_parent(work: Work, run: Run) -> Run:
@@ -170,12 +173,12 @@ def _within_session(work: Work, run: Run) -> Run:
     beside it.
     """
     view = session_view(work.core, work.tx, payer_of(run))
-    limit, left, named = limit_usd(run), view.left, run.terms.get("named_usd")
+    limit, left, named = limit_usd(run), view.left, Caller.of(run).named_usd
     if left is None:
         return run
-    if left == 0 and not run.terms.get("free"):
+    if left == 0 and not ModelChoice.of(run).free:
         raise refusal(used_up(view))
-    fits = named is not None and Decimal(named) <= left
+    fits = bool(named) and Decimal(named) <= left
     if not fits and (limit is None or limit >= left):
         left = min(left, max(run.estimate_usd, left / 2))
     return _capped(run, left)
@@ -260,15 +263,15 @@ def dispatch(
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
-    snapshot, terms = take(core, judged.resolution, run_id), RunTerms()
+    snapshot, origin = take(core, judged.resolution, run_id), ""
     if snapshot is not None:
         request = replace(asked.request, repo=snapshot.repo)
-        snapshot, terms = with_shown(core, judged.resolution, run_id, snapshot)
+        snapshot, origin = with_shown(core, judged.resolution, run_id, snapshot)
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         asked = replace(asked, request=replace(request, scouts=looks))
     # judged again: a snapshot may take long
     done = decided(
-        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot, terms)
+        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot, origin)
     )
     waits = (WAITS_TO_LAND,) if lands and not asked.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
@@ -288,11 +291,10 @@ def _queued(
     judged: JudgedDispatch,
     run_id: str,
     snapshot: SnapshotTaken | None,
-    terms: RunTerms = NOTHING_SHOWN,
+    origin: str = "",
 ) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked. `terms`: about the change it is
-    shown."""
-    run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
+    """Queue the run under the lock under which the gates were asked. `origin`: of the change it is shown."""
+    run = told_of(run_of(core, judged.resolution, run_id, snapshot), origin)
     # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
     # is free: all or nothing.
     # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
@@ -543,13 +545,13 @@ def put_in_queue(work: Work, run: Run, judged: JudgedDispatch, budget: Decimal |
     for verdict in judged.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
-    if chosen_by := run.terms.get("model_from"):
-        work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+    if chosen_by := ModelChoice.of(run).model_from:
+        work.tell(run.id, "model", run.asked_model or "", "chosen", chosen_by)
     if decided.record:
         work.tell(run.id, "records", run.agent, "looked up", decided.record)
-    if notes := run.terms.get("notes"):
+    if notes := Provision.of(run).notes:
         work.tell(run.id, "prompt", "history", "given", f"notes of {', '.join(notes)}")
-    if skills := run.terms.get("skills"):
+    if skills := Provision.of(run).skills:
         work.tell(run.id, "skills", run.agent, "given", ", ".join(one["name"] for one in skills))
     for words in decided.skills.left_out:
         work.tell(run.id, "skills", run.agent, "left out", words)

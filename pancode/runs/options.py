@@ -221,7 +221,7 @@ class WorkOptions:
         "JUnit file that a gate writes, for the receipt; may be repeated.",
         "FILE",
         flags=("--report",),
-        kept="terms.reports",
+        kept="",
     )
     """None: the project's, with the project's gates."""
     priority: Count = _where(
@@ -239,13 +239,13 @@ class WorkOptions:
         "N",
         least=0,
         most=9,
-        kept="terms.verify_retries",
+        kept="",
     )
     verify_on: Name | None = _gate(
         "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
         "N",
         complete="nodes",
-        kept="terms.verify_on",
+        kept="",
     )
     network: NetworkAccess | None = _where(
         "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",

@@ -14,6 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import nexts
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
@@ -111,11 +112,11 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
 def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
     """Return how often in a row the work was recovered without one of its runs working for long."""
     count, at = 0, run
-    while "recovers" in at.terms and count < rules.failures:
+    while (lineage := Lineage.of(at)).recovers and count < rules.failures:
         if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
             break
         count += 1
-        before = tx.get(Run, at.terms.get("continues") or at.retry_of or "")
+        before = tx.get(Run, lineage.continues or at.retry_of or "")
         if before is None:
             break
         at = before
@@ -180,7 +181,7 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     """Do the work once more. The newest run of a workspace is repeated there, and begins with the same files
     again.
     """
-    name, told = old.terms.get("in_workspace", ""), _before(core, old)
+    name, told = Lineage.of(old).in_workspace, _before(core, old)
     with core.ports.ledger.transaction() as tx:
         kept = tx.get(KeptWorkspace, name)
         stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]

@@ -10,6 +10,7 @@ from pancode.kernel import values
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.core import Core
+from pancode.runs.facets import Caller
 from pancode.runs.life.continuations import is_between_turns, leads
 from pancode.runs.life.signals import Purse
 from pancode.runs.request import ScopeView
@@ -108,7 +109,7 @@ def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
     """
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
-        if run.terms.get("charged_to") == session and _is_led(tx, run):
+        if Caller.of(run).charged_to == session and _is_led(tx, run):
             beyond = books.minus(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
             more = books.plus(more, max(beyond, books.ZERO))
     return values.replace(balance, held_usd=books.plus(balance.held_usd, more))

@@ -11,6 +11,7 @@ from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.signals import FleetAnswered
+from pancode.runs.life.turns import FleetLead
 
 ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
 MOST_REFUSALS_TOLD = 50
@@ -36,11 +37,12 @@ def asked(made: Changes, body: FleetAsked) -> Changes:
 
 def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
     """Write a refused call into the audit; only a run's first refusals, so that no program can fill it."""
-    count = made.run.terms.get("refused_calls", 0) + 1
+    lead = FleetLead.of(made.run)
+    count = lead.refused_calls + 1
     if count > MOST_REFUSALS_TOLD:
         return made
     detail |= {"more": "later ones of this run are not told"} if count == MOST_REFUSALS_TOLD else {}
-    made = made.put(replace(made.run, terms={**made.run.terms, "refused_calls": count}))
+    made = made.put(replace(lead, refused_calls=count).on(made.run))
     return made.record("trust", "warning", REFUSED, **detail, why=why)
 
 
@@ -51,7 +53,7 @@ def is_call(action: Action, fence: Fence, number: int) -> bool:
 
 def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
     """Why the call is not carried out, in words; empty: it is."""
-    offered = made.run.terms.get("fleet", [])
+    offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:
         return f"{body.tool} is no tool of this sitting; it has {', '.join(offered) or 'none'}"
     if body.number > MOST_FLEET_CALLS:

@@ -8,6 +8,7 @@ from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import (
     LeftOver,
     WayBack,
@@ -45,7 +46,7 @@ def continue_run(
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
             must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
-        must_be_newest(tx, old.terms.get("in_workspace", ""), old.id)
+        must_be_newest(tx, Lineage.of(old).in_workspace, old.id)
     inside = by if isinstance(by, Run) else None
     again = asked_again(core, old, str(by) if inside is None else inside.id)
     if inside is not None:

@@ -12,8 +12,10 @@ from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import leads, must_be_open, nexts, payer_of, terms_of
 from pancode.runs.life.orders import rules_of
+from pancode.runs.life.turns import SessionTurn
 from pancode.runs.placement.placement import is_unheld, is_walled
 from pancode.runs.remaining_budget import left_for_children, session_view
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
@@ -44,13 +46,13 @@ def _with_sitting(
 ) -> SessionRow:
     """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the
     session."""
-    on_cap = "ask" if run.terms.get("more_usd") else "rest"
+    on_cap = "ask" if SessionTurn.of(run).more_usd else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
     if known is None:
         first = (*before, run)[0]
         title = line_of(first.task or " ".join(first.argv or ()))
         return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
-    if "by_itself" in run.terms:
+    if SessionTurn.of(run).by_itself:
         must_be_open(known)  # somebody may have ended it since the words that are left were seen
     return replace(known, **now, chosen_by=None, closed_by=None, news=(), restored={})
 
@@ -82,7 +84,7 @@ def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeVi
 def make_room(work: Work, run: Run) -> None:
     """Raise the session's ceiling so far that it has room for what the question of the run before named."""
     view, session = session_view(work.core, work.tx, run.session), session_of(work.tx, run)
-    usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, run.terms.get("continues")))
+    usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, Lineage.of(run).continues))
     if session is not None and usd != view.ceilings.usd:
         cap_session(work, session, usd, run.created_by)
 
@@ -90,7 +92,7 @@ def make_room(work: Work, run: Run) -> None:
 def _asked_for(tx: Transaction, before: str | None) -> Decimal:
     """Return the USD that the earlier run's question asked for when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
-    return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
+    return Decimal((old and SessionTurn.of(old).more_usd) or "0")
 
 
 def parent_of(core: Core, run_id: str) -> Parent:

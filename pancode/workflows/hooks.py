@@ -12,6 +12,7 @@ from pancode.kernel.values import replace
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
+from pancode.runs.facets import LandingTerms
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.signals import LandingDue
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -173,7 +174,7 @@ def _land(work: Work, made: Advance) -> None:
         return  # each run of it has been landed by itself
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
-        if made.workflow.caller.get("land") or runs[name].terms.get("lands"):
+        if made.workflow.caller.get("land") or LandingTerms.of(runs[name]).lands:
             work.signal(runs[name], LandingDue())
 
 

@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError, SnapshotTaken
-from pancode.kernel.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.runs import dispatch
 from pancode.runs.admission.gates import UNTIL_MS
@@ -19,6 +19,7 @@ from pancode.runs.admission.gates.safety import BREAKER_OPEN
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
+from pancode.runs.facets import Lineage
 from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -90,10 +91,13 @@ def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowSt
 
 @dataclass(frozen=True, slots=True)
 class PreparedWork:
-    """The request to dispatch, and the terms that its run keeps."""
+    """The request to dispatch, and from what its run begins."""
 
     request: DispatchRequest
-    terms: RunTerms = field(default_factory=RunTerms)
+    origin: str = ""
+    """The snapshot against which the run's change is counted; empty: that of its beginning."""
+    takes: tuple[str, ...] = ()
+    """The runs from whose results it begins, where there are several."""
     runtime: str | None = None
     """The program for which the task was filled in; None: any, as the task is a person's own."""
     batch: bool = False
@@ -163,15 +167,11 @@ class StepPreparer:
 
     def furnished(
         self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
-    ) -> tuple[SnapshotTaken | None, RunTerms]:
-        """Return the snapshot of a step that goes on from no result, with its files added; and the run's
-        terms.
-        """
+    ) -> tuple[SnapshotTaken | None, str]:
+        """Return the snapshot of a step that goes on from no result, with its files added; and its origin."""
         if snapshot is None or not prepared.files:
-            return snapshot, prepared.terms
-        depot = self._core.ports.depot
-        with_files, terms = furnished(depot, str(step.run), snapshot, prepared.files, _without(step))
-        return with_files, {**prepared.terms, **terms}
+            return snapshot, prepared.origin
+        return furnished(self._core.ports.depot, str(step.run), snapshot, prepared.files, _without(step))
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """Return the newest run of each step; all of these steps are done."""
@@ -201,8 +201,7 @@ class StepPreparer:
         made, first = self._core.ports.depot.compose(wanted), sides[0]
         size = str(first.workspace.get("object_format") or "sha1")
         begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
-        terms = RunTerms(origin=made.origin, takes=[run.id for run in sides])
-        return PreparedWork(replace(request, begins=begins), terms)
+        return PreparedWork(replace(request, begins=begins), made.origin, tuple(run.id for run in sides))
 
 
 def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
@@ -282,8 +281,8 @@ class StepStarter:
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         snapshot = dispatch.take(core, judged.resolution, run)
-        snapshot, terms = self._preparer.furnished(step, prepared, snapshot)
-        prepared = replace(prepared, terms=terms)
+        snapshot, origin = self._preparer.furnished(step, prepared, snapshot)
+        prepared = replace(prepared, origin=origin)
         if snapshot is not None:
             asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
         decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, snapshot))
@@ -316,7 +315,10 @@ class StepStarter:
             run = run_in(
                 core, judged.resolution, now, (str(step.run), snapshot), held=False, batch=prepared.batch
             )
-            run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
+            lineage = Lineage.of(run)
+            origin, takes = prepared.origin or lineage.origin, prepared.takes or lineage.takes
+            run = replace(lineage, origin=origin, takes=takes).on(run)
+            run = replace(run, retry_of=now.lost or run.retry_of)
             put_in_queue(work, run, judged)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
             rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))

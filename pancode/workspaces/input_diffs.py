@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import cast
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import judge_path
@@ -13,10 +12,11 @@ from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import LAST
 from pancode.kernel.ports import Composition, DepotPort, SnapshotTaken
-from pancode.kernel.records import Run, RunTerms
+from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.resolution import Resolution
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.request import Beginning
 from pancode.runs.user_environment import Surroundings
@@ -26,7 +26,7 @@ from pancode.workflows.step_work import FOLDER, diff_of
 MOST = 4 << 20
 """How many bytes of a change are shown at most."""
 NAME = "show"
-NOTHING_SHOWN = RunTerms()
+
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LAST = re.compile(
     rf"\b(?:last|latest|newest|previous|recent)\s+(?:(\d{{1,3}}|{'|'.join(_NUMBERS)})\s+)?commits?\b",
@@ -54,7 +54,7 @@ def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginn
 
 def origin_of(run: Run) -> str:
     """Return the snapshot against which the run's change is counted."""
-    return str(run.terms.get("origin") or run.workspace["snapshot"])
+    return Lineage.of(run).origin or str(run.workspace["snapshot"])
 
 
 def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[str, bytes]:
@@ -75,8 +75,10 @@ def furnished(
     snapshot: SnapshotTaken,
     files: Mapping[str, bytes],
     without: tuple[str, ...] = (),
-) -> tuple[SnapshotTaken, RunTerms]:
-    """Return the snapshot with these files added, which are in no result, and the run's terms about that."""
+) -> tuple[SnapshotTaken, str]:
+    """Return the snapshot with these files added, which are in no result, and the origin of the run's
+    change.
+    """
     wanted = Composition(
         repo=snapshot.repo,
         run=run,
@@ -90,14 +92,14 @@ def furnished(
     made = depot.compose(wanted)
     with_files = replace(snapshot, snapshot=made.snapshot)
     depot.begin_at(run, with_files)
-    return with_files, {"origin": made.origin}
+    return with_files, made.origin
 
 
 def with_shown(
     core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken
-) -> tuple[SnapshotTaken, RunTerms]:
-    """Return the snapshot with the change that the request names. UsageError, WorkspaceError where there is
-    none.
+) -> tuple[SnapshotTaken, str]:
+    """Return the snapshot with the change that the request names, and as `furnished` the origin; empty:
+    nothing is shown. UsageError, WorkspaceError where there is none.
 
     An agent that only reads has no git: it is shown the change that its task names, where that exists.
     """
@@ -114,7 +116,7 @@ def with_shown(
         except PancodeError:
             change = b""
         files = {diff_of(NAME): change} if change.strip() else {}
-    return furnished(depot, run, snapshot, files) if files else (snapshot, {})
+    return furnished(depot, run, snapshot, files) if files else (snapshot, "")
 
 
 def named_in(task: str) -> str:
@@ -147,10 +149,10 @@ def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTak
     return files
 
 
-def told_of(run: Run, terms: RunTerms) -> Run:
-    """Return the run with these terms; its task says where the change is, but a script's stays as it is."""
-    if not terms:
+def told_of(run: Run, origin: str) -> Run:
+    """Return the run with this origin; its task says where the change is, but a script's stays as it is."""
+    if not origin:
         return run
     where = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
     task = run.task if RUNTIMES[canonical(run.runtime)].own else f"{run.task}{where}"
-    return replace(run, task=task, terms=cast("RunTerms", {**run.terms, **terms}))
+    return replace(replace(Lineage.of(run), origin=origin).on(run), task=task)

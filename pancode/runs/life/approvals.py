@@ -9,6 +9,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, Approval, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin, hold
 from pancode.runs.life.changes import Changes
@@ -42,8 +43,7 @@ def approved(made: Changes, signal: Approved) -> Changes:
             code="budget",
         )
     approval = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
-    asked = replace(made.run, terms={**made.run.terms, "approved": approval})
-    made = begin(waits.over(made.put(asked)))
+    made = begin(waits.over(made.put(replace(Approvals.of(made.run), approved=approval).on(made.run))))
     scope = "run" if signal.whole else "once"
     made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")
     return made.record("people", "info", "approved", by=signal.by, kind=str(kind), scope=scope)

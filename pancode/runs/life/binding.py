@@ -8,6 +8,7 @@ from pancode.budget import books
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Attempt, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import ModelChoice
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import broke, bury
@@ -128,11 +129,11 @@ def bound(made: Changes, signal: Bound) -> Changes:
         amount = replace(books.estimate_of(run), usd=attempt.held_usd)
         made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
     made = bury(made, f"replaced on {fence.node}")
-    terms = {**run.terms, "served": signal.served} if signal.served else run.terms
+    run = replace(ModelChoice.of(run), served=signal.served).on(run) if signal.served else run
     reason, waits = f"offered to {fence.node}", None
     if fence.ahead:
         reason, waits = handed_to(fence.node), WaitReason.HANDED
-    placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None, terms=terms)
+    placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
     made = made.put(fence, placed)
     if signal.gpus:
         made = made.add(GpuHold(run.id, fence.fence, fence.node, signal.gpus))

@@ -17,6 +17,7 @@ from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.health import HealthState
 from pancode.runs.life.inbox import ItemKind, item_of
+from pancode.runs.life.turns import SessionTurn
 from pancode.runs.receipts.trust import KEPT, verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
@@ -311,9 +312,9 @@ def events_of(made: Changes) -> Iterator[Happened]:
         yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
-    turn = run.terms.get("turn")
-    if turn is not None and turn != was.terms.get("turn"):
-        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
+    turn = SessionTurn.of(run).turn
+    if turn is not None and turn != SessionTurn.of(was).turn:
+        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn.number, stop=turn.stop)
     seen = verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
         yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)

@@ -28,6 +28,7 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
+from pancode.runs.facets import EarlierAttempts
 from pancode.runs.life.case import RunCase, holds_slot
 from pancode.runs.life.decision import decide
 from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
@@ -377,7 +378,7 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
     """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
-    if run.terms.get("went_on"):
+    if EarlierAttempts.of(run).went_on:
         place = workspace_of(run)
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
         core.ports.depot.begin_at(run.id, taken)

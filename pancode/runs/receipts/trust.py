@@ -10,12 +10,9 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
+from pancode.runs.facets import Gates
 from pancode.runs.life.continuations import has_change, nexts
 
-VERIFY_ON = "verify_on"
-"""The term of a run that names the node on which the result is verified."""
-VERIFIES = "verifies"
-"""The term of a verifying run that names the run whose result it `judges`."""
 OTHER = "other"
 """The value of `verify_on` for any node but the run's own."""
 KEPT = "verification"
@@ -156,7 +153,7 @@ def result_at(run: Run) -> str | None:
 
 def wants_verification(run: Run) -> bool:
     """Whether the result of a run that has just ended goes to another node to be verified now."""
-    return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
+    return bool(Gates.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
 def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:

@@ -10,10 +10,10 @@ from typing import Protocol
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState, Setting, Workflow
 from pancode.kernel.threads import PeriodicThread
-from pancode.kernel.values import replace
 from pancode.landing.queue import waiting
 from pancode.runs.core import Core
-from pancode.runs.retention.parts import RunFiles
+from pancode.runs.facets import Lineage
+from pancode.runs.retention.parts import LetGo, RunFiles
 from pancode.runs.retention.rules import (
     DAY_MS,
     FilesNeed,
@@ -98,7 +98,7 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
 
 
 def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:
-    kept = tx.get(KeptWorkspace, run.terms.get("in_workspace", ""))
+    kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return RunBeside(
         session_used_ms=_used_ms(tx, run, now_ms),
         workflow=tx.get(Workflow, run.workflow) if run.workflow is not None else None,
@@ -123,8 +123,8 @@ def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
     for name, kinds in plan.going.items():
         run = tx.get(Run, name)
         if run is not None:
-            gone = {**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}}
-            found.append(replace(run, terms={**run.terms, "let_go": gone}))
+            gone = {**LetGo.of(run).let_go, **{one.value: now_ms for one in kinds}}
+            found.append(LetGo(gone).on(run))
     return found
 
 
