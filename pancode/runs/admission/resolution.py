@@ -270,7 +270,7 @@ class Resolution:
         )
 
     def _facets(self) -> Iterator[Facet]:
-        """Yield what only some runs have: facts about its agent and request, and its endpoint at that time."""
+        """Yield what no other field of a run holds: facts about its agent, and its endpoint at that time."""
         asked, begins = self.request, self.request.begins
         sampling = None if self.runtime.own else self.agent.sampling
         payer = "" if asked.turns else asked.charged_to

@@ -7,7 +7,7 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import ActionKind, Approval, RunState, WaitReason
+from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits

@@ -61,11 +61,12 @@ def order_for(
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
+    board: tuple[BoardEntry, ...] | None = None,
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free. `gpus`: as the order has them.
+    may hold the order until a slot is free. `gpus`, `board`: as the order has them.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), Gates.of(run), Provision.of(run)
@@ -103,7 +104,7 @@ def order_for(
         skills=_skills(run),
         depth=run.depth,
         resume=_resumed(run),
-        board=_board(run),
+        board=board,
         answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
@@ -166,15 +167,10 @@ def name_of(person: str) -> str:
     return person[:MOST_OF_A_NAME]
 
 
-def with_board(run: Run, workflow: Workflow) -> Run:
-    """Return the run with its workflow's board as it is now, and with words about the board in its prompt."""
+def with_board(run: Run, workflow: Workflow) -> tuple[Run, tuple[BoardEntry, ...]]:
+    """Return the run with words about its workflow's board in its prompt, and the board as it is now."""
     prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
-    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
-
-
-def _board(run: Run) -> tuple[BoardEntry, ...] | None:
-    board = run.terms.get("board")
-    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
+    return replace(run, prompt=prompt), tuple(map(BoardEntry.model_validate, entries(workflow)))
 
 
 def task_of(run: Run) -> str:
@@ -201,11 +197,7 @@ def may_exceed(run: Run, size: int) -> bool:
     """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
     one.
     """
-    parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
-    texts = str(
-        (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
-    )
-    return _FRAME + _TOOLS + _WIDEST * len(texts) > size
+    return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
 
 
 def rules_of(data: dict[str, object]) -> Rules:

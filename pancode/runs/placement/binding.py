@@ -396,10 +396,11 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    due = due if workflow is None else with_board(due, workflow)
+    due, board = (due, None) if workflow is None else with_board(due, workflow)
     times = _issued(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
+    tools, ahead = core.fleet_tools, bool(placed.busy)
+    return order_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, board)
 
 
 TIMES_AHEAD = 5

@@ -43,6 +43,6 @@ def test_what_has_no_room_is_told_and_the_rest_stays() -> None:
 
 def test_an_agent_is_told_of_it_and_a_script_is_not() -> None:
     workflow, _ = with_values(EMPTY, run_of("a"), [one("n/k", "v")], 1)
-    told = with_board(replace(run_of("b"), runtime="claude", prompt="p"), workflow)
-    assert told.prompt == f"p{WORDS}" and told.terms["board"] == entries(workflow)
-    assert with_board(replace(run_of("b"), runtime="shell", prompt=""), workflow).prompt == ""
+    told, board = with_board(replace(run_of("b"), runtime="claude", prompt="p"), workflow)
+    assert told.prompt == f"p{WORDS}" and [one.model_dump() for one in board] == entries(workflow)
+    assert with_board(replace(run_of("b"), runtime="shell", prompt=""), workflow)[0].prompt == ""
