@@ -114,6 +114,18 @@ NO_CEILING = Ceilings()
 
 
 @dataclass(frozen=True, slots=True)
+class Purse:
+    """One scope of the books with its balance and its ceilings.
+
+    `held` False: nothing is booked in it, because its balance is the sum of other scopes.
+    """
+
+    balance: Balance
+    ceilings: Ceilings
+    held: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """The time, and the source of entry ids."""
 

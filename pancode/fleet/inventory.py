@@ -18,7 +18,7 @@ from pancode.kernel.records import Node
 from pancode.kernel.row_updates import take_controls
 from pancode.runs import keyring
 from pancode.runs.core import Core, locked, open_fences
-from pancode.runs.life.signals import Lost
+from pancode.runs.life.ends import Lost
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 

@@ -9,13 +9,13 @@ from pancode.kernel.facets import Judging
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
+from pancode.landing.cross_check_rules import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.landing.judgement import judging_run, load_gates
 from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit, new_id_in
 from pancode.runs.facets import Gates
-from pancode.runs.life.signals import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.runs.placement.placement import misfit
 from pancode.runs.receipts.trust import (
     OTHER,

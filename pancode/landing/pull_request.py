@@ -13,9 +13,8 @@ from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import safe, usd
 from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
-from pancode.landing.rules import NOTHING
 from pancode.runs.core import Core
-from pancode.runs.receipts.trust import verified
+from pancode.runs.receipts.trust import NOTHING, verified
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import usage_of, usage_of_run
 

@@ -16,10 +16,13 @@ from pancode.landing.model import LandWay
 from pancode.landing.rules import (
     CALLED_OFF,
     FAILED,
-    LANDED,
-    NOTHING,
-    WAITING,
     WRITES,
+    CalledOff,
+    Dropped,
+    Landed,
+    LandingAsked,
+    LandingOver,
+    LandingWrites,
     by_hand,
     must_have_gates,
 )
@@ -27,16 +30,8 @@ from pancode.runs.answers import RunShape
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
-from pancode.runs.life.signals import (
-    CalledOff,
-    Dropped,
-    Landed,
-    LandingAsked,
-    LandingOver,
-    LandingWrites,
-    Signal,
-)
-from pancode.runs.receipts.trust import is_green, is_open
+from pancode.runs.life.changes import Signal
+from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import iso, run_shape
 from pancode.workflows.results import change_of, is_the_result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -11,22 +12,25 @@ from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
-from pancode.landing import cross_check_rules
-from pancode.landing.model import RequiredGate, RequiredGates
+from pancode.landing.model import LandWay, RequiredGate, RequiredGates
 from pancode.runs.facets import LandingTerms, Lineage
-from pancode.runs.life import signals
 from pancode.runs.life import waits as people
-from pancode.runs.life.changes import Changes
-from pancode.runs.life.continuations import has_change, is_cut_by_cap
+from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.continuations import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
-from pancode.runs.receipts.trust import ResultTrust, passed_gates, verified, wants_verification
+from pancode.runs.receipts.trust import (
+    LANDED,
+    NOTHING,
+    REVERTED,
+    WAITING,
+    ResultTrust,
+    is_waiting,
+    passed_gates,
+    verified,
+)
 
-LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
-HELD, WAITING, DROPPED = "held", "waiting", "dropped"
-NOT_DONE = "not landed"
-"""The status where nothing is landed because the run did not end well."""
-REVERTED = "reverted"
-"""The key in a run's result for the commit that reverted its landed change."""
+CALLED_OFF, FAILED = "called off", "failed"
+HELD, DROPPED = "held", "dropped"
 LANDED_MS = "landed_ms"
 """The key in a run's result for the wall time, in milliseconds, when its change was last landed."""
 _KEPT = (
@@ -35,35 +39,18 @@ _KEPT = (
 )
 
 
-def follow(made: Changes) -> Changes:
-    """At settlement, queue the run's landing, ask a person, or first let another node verify it."""
-    if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
-        made = made.follow(ActionKind.PERSON, made.run.created_by)
-    if wants_verification(made.run):
-        return cross_check_rules.follow(made)
-    return _asked(made)
-
-
 def after_verification(made: Changes) -> Changes:
     """Queue the landing that waited for a verification, unless the other node has seen a gate fail."""
     run, seen = made.run, verified(made.run)
     if not run.land or run.landed is not None or run.landing or seen is None:
         return made
     if seen.state is not ResultTrust.DISPUTED:
-        return _asked(made)
+        return queue_landing(made)
     fix = f"pancode runs show {seen.run}; if you trust it nevertheless: pancode runs land {run.id}"
     return _written(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
 
 
-def waits_for_person(run: Run) -> bool:
-    """Whether a run that has just ended needs a person: it asks, or its agent may land nothing by itself."""
-    if run.outcome is Outcome.BLOCKED or is_cut_by_cap(run):
-        return True
-    is_held = LandingTerms.of(run).autonomy and run.landed is None
-    return run.outcome is Outcome.DONE and has_change(run) and bool(is_held)
-
-
-def _asked(made: Changes) -> Changes:
+def queue_landing(made: Changes) -> Changes:
     """At settlement, queue the landing of a run that is done, has changed something and was to be landed.
 
     A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
@@ -82,62 +69,82 @@ def _place(run: Run) -> dict[str, object]:
     return {"repo": str(run.workspace.get("repo", ""))}
 
 
-def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
-    """Queue a landing for a person, in place of a waiting one. WorkspaceError before the run's end."""
-    run, waits = made.run, made.case.action(ActionKind.LAND)
-    if run.state is not RunState.ENDED:
-        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
-    if signal.way.approves:
-        must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
-    row = {**_place(run), **signal.way.to_row()}
-    if waits is not None and WRITES in waits.detail:  # it may be written already
-        row[WRITES] = waits.detail[WRITES]
-    if waits is not None and waits.detail == row:
-        return made
-    report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
-    made = made.done(waits).put(replace(run, landing=report))
-    return made.follow(ActionKind.LAND, signal.way.by, row)
+@dataclass(frozen=True, slots=True)
+class LandingAsked(Signal):
+    """A person wants the change landed in this way."""
+
+    way: LandWay
+
+    def apply(self, made: Changes) -> Changes:
+        """Queue a landing for a person, in place of a waiting one. WorkspaceError before the run's end."""
+        run, waits = made.run, made.case.action(ActionKind.LAND)
+        if run.state is not RunState.ENDED:
+            raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+        if self.way.approves:
+            must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
+        row = {**_place(run), **self.way.to_row()}
+        if waits is not None and WRITES in waits.detail:  # it may be written already
+            row[WRITES] = waits.detail[WRITES]
+        if waits is not None and waits.detail == row:
+            return made
+        report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
+        made = made.done(waits).put(replace(run, landing=report))
+        return made.follow(ActionKind.LAND, self.way.by, row)
 
 
-def proposed(made: Changes, signal: signals.LandingProposed) -> Changes:
-    """Ask a person whether the change is landed, as an orchestrator proposes. Idempotent.
+@dataclass(frozen=True, slots=True)
+class LandingProposed(Signal):
+    """An orchestrator proposes to land the change, so a person is asked."""
 
-    WorkspaceError where there is nothing to land.
-    """
-    run = made.run
-    if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
-        why = "it works on" if run.state is not RunState.ENDED else f"it is {run.outcome}, or has no change"
-        raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
-    if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
-        raise WorkspaceError(f"{run.id} is landed, or waits for its turn", fix=f"pancode why {run.id}")
-    if made.case.action(ActionKind.PERSON) is not None:
-        asked_by = run.landing.get("asked_by", signal.by)
-        return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
-    if run.landing.get("status") in (DROPPED, people.DENIED):
-        raise WorkspaceError(f"a person does not want the change of {run.id}", fix=f"pancode why {run.id}")
-    report = {
-        "status": HELD,
-        "why": f"{signal.by} asks for it",
-        "fix": f"pancode approve {run.id}",
-        "asked_by": signal.by,
-    }
-    return _written(people.ask(made), report, signal.by)
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Ask a person whether the change is landed, as an orchestrator proposes. Idempotent.
+
+        WorkspaceError where there is nothing to land.
+        """
+        run = made.run
+        if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
+            why = (
+                "it works on" if run.state is not RunState.ENDED else f"it is {run.outcome}, or has no change"
+            )
+            raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
+        if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
+            raise WorkspaceError(f"{run.id} is landed, or waits for its turn", fix=f"pancode why {run.id}")
+        if made.case.action(ActionKind.PERSON) is not None:
+            asked_by = run.landing.get("asked_by", self.by)
+            return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
+        if run.landing.get("status") in (DROPPED, people.DENIED):
+            raise WorkspaceError(
+                f"a person does not want the change of {run.id}", fix=f"pancode why {run.id}"
+            )
+        report = {
+            "status": HELD,
+            "why": f"{self.by} asks for it",
+            "fix": f"pancode approve {run.id}",
+            "asked_by": self.by,
+        }
+        return _written(people.ask(made), report, self.by)
 
 
-def due(made: Changes) -> Changes:
-    """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
+@dataclass(frozen=True, slots=True)
+class LandingDue(Signal):
+    """The workflow has ended well, and the change in the run's result lands by itself."""
 
-    Where another node verifies it first, it lands after that; where its agent needs a person's yes, it waits
-    for that.
-    """
-    run = made.run
-    if run.land or run.landed is not None:
-        return made
-    made = made.put(replace(run, land=True))
-    if autonomy := LandingTerms.of(run).autonomy:
-        why = f"agent {run.agent} is {autonomy}: a person approves its change"
-        return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
-    return made if cross_check_rules.is_waiting(run) else _asked(made)
+    def apply(self, made: Changes) -> Changes:
+        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
+
+        Where another node verifies it first, it lands after that; where its agent needs a person's yes, it
+        waits for that.
+        """
+        run = made.run
+        if run.land or run.landed is not None:
+            return made
+        made = made.put(replace(run, land=True))
+        if autonomy := LandingTerms.of(run).autonomy:
+            why = f"agent {run.agent} is {autonomy}: a person approves its change"
+            return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+        return made if is_waiting(run) else queue_landing(made)
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
@@ -225,73 +232,120 @@ def by_hand(action: Action) -> bool:
     return "by" in action.detail
 
 
-def dropped(made: Changes, signal: signals.Dropped) -> Changes:
-    """Drop a change that a person does not want: no list offers it any more. Idempotent.
+@dataclass(frozen=True, slots=True)
+class Dropped(Signal):
+    """A person does not want the change."""
 
-    Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
-    """
-    run = made.run
-    if run.state is not RunState.ENDED:
-        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
-    if run.landing.get("status") == DROPPED:
-        return made
-    made = people.over(made.done(made.case.action(ActionKind.LAND)))
-    report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {signal.by}"}
-    made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
-    made = made.tell("land", f"asked by {signal.by}", DROPPED, "")
-    return made.record("land", "info", DROPPED, by=signal.by)
+    by: str
 
+    def apply(self, made: Changes) -> Changes:
+        """Drop a change that a person does not want: no list offers it any more. Idempotent.
 
-def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
-    """Call off the waiting landing, if there is one. A landing that has begun records its end itself."""
-    waits, run = made.case.action(ActionKind.LAND), made.run
-    if waits is None and run.land and not run.landing and cross_check_rules.is_waiting(run):
-        return _written(made, _off(made, signal.why))
-    if waits is None or (run.landed is not None and not by_hand(waits)):
-        return made
-    return _written(made.done(waits), _off(made, signal.why))
+        Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
+        """
+        run = made.run
+        if run.state is not RunState.ENDED:
+            raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
+        if run.landing.get("status") == DROPPED:
+            return made
+        made = people.over(made.done(made.case.action(ActionKind.LAND)))
+        report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {self.by}"}
+        made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
+        made = made.tell("land", f"asked by {self.by}", DROPPED, "")
+        return made.record("land", "info", DROPPED, by=self.by)
 
 
-def writes(made: Changes, signal: signals.LandingWrites) -> Changes:
-    """Note how the landing ends if what is written now is written whole; of one called off, nothing."""
-    waits = made.case.action(ActionKind.LAND)
-    if waits is None or waits.id != signal.action:
-        return made
-    return made.note(waits, {WRITES: dict(signal.report)})
+@dataclass(frozen=True, slots=True)
+class CalledOff(Signal):
+    """A person does not want the change landed any more."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Call off the waiting landing, if there is one. A landing that has begun records its end itself."""
+        waits, run = made.case.action(ActionKind.LAND), made.run
+        if waits is None and run.land and not run.landing and is_waiting(run):
+            return _written(made, _off(made, self.why))
+        if waits is None or (run.landed is not None and not by_hand(waits)):
+            return made
+        return _written(made.done(waits), _off(made, self.why))
 
 
-def over(made: Changes, signal: signals.LandingOver) -> Changes:
-    """Record the end of the landing; one that was called off before has its end already."""
-    waits, report = made.case.action(ActionKind.LAND), signal.report
-    if signal.action and waits is not None and waits.id != signal.action:
-        return _recorded(made, report, signal.by)  # another way was asked for meanwhile, and waits
-    if waits is None and report["status"] == CALLED_OFF:
-        return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
-    made = made.done(waits)
-    made = people.ask(made) if report["status"] == HELD and not signal.by else made
-    return _written(made, report, signal.by)
+@dataclass(frozen=True, slots=True)
+class LandingWrites(Signal):
+    """The landing of this action is about to be written; `report`: how it ends then."""
+
+    report: Mapping[str, Any]
+    action: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Note how the landing ends if what is written now is written whole; of one called off, nothing."""
+        waits = made.case.action(ActionKind.LAND)
+        if waits is None or waits.id != self.action:
+            return made
+        return made.note(waits, {WRITES: dict(self.report)})
 
 
-def landed(made: Changes, signal: signals.Landed) -> Changes:
-    """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
-    commit, files = signal.commit, signal.files
-    made = people.over(made)
-    change = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
-    result = {name: value for name, value in made.run.result.items() if name != REVERTED}
-    made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
-    made = made.tell("land", commit[:12], "landed", f"{change}; gates: {signal.gates}")
-    detail = {"by": signal.by, "yes": list(signal.yes), "gates": signal.gates, "branch": signal.branch}
-    return made.record("land", "info", "landed", commit=commit, files=files, **detail)
+@dataclass(frozen=True, slots=True)
+class LandingOver(Signal):
+    """The landing in the queue has ended."""
+
+    report: Mapping[str, Any]
+    """The landing's status, why, fix, files, tree, branch, commit and gate, as far as they are known."""
+    action: str = ""
+    """The action that asked for the landing; empty: the landing that waits."""
+    by: str = ""
+    """The person who asked for the landing by hand; empty: the dispatch asked."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Record the end of the landing; one that was called off before has its end already."""
+        waits, report = made.case.action(ActionKind.LAND), self.report
+        if self.action and waits is not None and waits.id != self.action:
+            return _recorded(made, report, self.by)  # another way was asked for meanwhile, and waits
+        if waits is None and report["status"] == CALLED_OFF:
+            return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
+        made = made.done(waits)
+        made = people.ask(made) if report["status"] == HELD and not self.by else made
+        return _written(made, report, self.by)
 
 
-def reverted(made: Changes, signal: signals.Reverted) -> Changes:
-    """Record that the landed change was reverted; from now on that counts against its agent."""
-    run = made.run
-    if run.landed is None or REVERTED in run.result:
-        return made
-    made = made.put(replace(run, result={**run.result, REVERTED: signal.commit}))
-    made = made.tell("land", signal.commit[:12], "reverted", "a later commit takes the landed change back")
-    return made.record("land", "warning", "reverted", commit=signal.commit)
+@dataclass(frozen=True, slots=True)
+class Landed(Signal):
+    """The change is in its owner's files."""
+
+    by: str
+    commit: str
+    files: int
+    gates: str
+    branch: str = ""
+    yes: tuple[str, ...] = ()
+
+    def apply(self, made: Changes) -> Changes:
+        """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
+        commit, files = self.commit, self.files
+        made = people.over(made)
+        change = f"{counted(files, 'file')}{f' on branch {self.branch}' if self.branch else ''}"
+        result = {name: value for name, value in made.run.result.items() if name != REVERTED}
+        made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
+        made = made.tell("land", commit[:12], "landed", f"{change}; gates: {self.gates}")
+        detail = {"by": self.by, "yes": list(self.yes), "gates": self.gates, "branch": self.branch}
+        return made.record("land", "info", "landed", commit=commit, files=files, **detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted(Signal):
+    """A later commit of the owner's repository has reverted the landed change."""
+
+    commit: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Record that the landed change was reverted; from now on that counts against its agent."""
+        run = made.run
+        if run.landed is None or REVERTED in run.result:
+            return made
+        made = made.put(replace(run, result={**run.result, REVERTED: self.commit}))
+        made = made.tell("land", self.commit[:12], "reverted", "a later commit takes the landed change back")
+        return made.record("land", "warning", "reverted", commit=self.commit)
 
 
 def _off(made: Changes, why: str) -> dict[str, Any]:
@@ -319,20 +373,3 @@ def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
 def _why(report: Mapping[str, Any]) -> str:
     status = report["status"]
     return str(report.get("why", "your tree has it already" if status == NOTHING else ""))
-
-
-def landing_of(run: Run) -> Mapping[str, Any] | None:
-    """How the run's landing stands or ended; None when nobody asked for one."""
-    if run.landing:
-        return run.landing
-    if not run.land:
-        return None
-    if run.state is not RunState.ENDED:
-        return {"status": "waiting", "why": "the run has not ended"}
-    if run.outcome is not Outcome.DONE:
-        return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
-    if cross_check_rules.is_waiting(run):
-        return {"status": "waiting", "why": "another node verifies the result first"}
-    if run.result.get("commit") is None and not Lineage.of(run).begins:
-        return {"status": NOTHING, "why": "the run changed no file"}
-    return {"status": "waiting", "why": "it is being landed, gates first"}

@@ -18,7 +18,6 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandWay
-from pancode.landing.rules import LANDED
 from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
 from pancode.people.proposals import PREFIX, approve
 from pancode.people.proposals import deny as deny_change
@@ -38,9 +37,10 @@ from pancode.runs.admission.dry_run import queued
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched
 from pancode.runs.facets import Caller, Words
+from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON, WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
-from pancode.runs.life.signals import CallDecided
+from pancode.runs.receipts.trust import LANDED
 from pancode.runs.routes.runs import lands_again
 from pancode.runs.views import brief, find
 from pancode.sessions.run_continuation import continue_run

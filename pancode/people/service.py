@@ -11,6 +11,8 @@ from pancode.runs.answers import InboxShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched
 from pancode.runs.inbox_answers import inbox_shape
+from pancode.runs.life.approvals import Approved, CallDecided, Declined
+from pancode.runs.life.changes import Signal
 from pancode.runs.life.continuations import is_cut_by_cap, must_be_free
 from pancode.runs.life.inbox import (
     BEFORE_START,
@@ -24,7 +26,7 @@ from pancode.runs.life.inbox import (
     must_wait,
     open_item,
 )
-from pancode.runs.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
+from pancode.runs.life.waits import ToldByPerson
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions.run_continuation import continue_run, go_on

@@ -10,7 +10,7 @@ from pancode.kernel.records import Run, SessionRow, Setting
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core
 from pancode.runs.life.decision import decide
-from pancode.runs.life.signals import Priced
+from pancode.runs.life.ends import Priced
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 

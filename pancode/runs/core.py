@@ -17,6 +17,7 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import SigningKey
 from pancode.agents.models import VendorList
 from pancode.budget import books
+from pancode.budget.books import Purse
 from pancode.budget.burn_rate import looked
 from pancode.kernel import records
 from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -27,7 +28,6 @@ from pancode.runs.features import Features
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.runs.life.signals import Purse
 from pancode.runs.live import Beats, Feed, Live
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows

@@ -13,7 +13,7 @@ from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.runs import keyring
 from pancode.runs.core import Core
-from pancode.runs.life.signals import Waits
+from pancode.runs.life.binding import Waits
 from pancode.runs.unit_of_work import unit_of_work
 
 

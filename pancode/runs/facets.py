@@ -69,6 +69,14 @@ class Provision(Facet):
 
 
 @dataclass(frozen=True, slots=True)
+class Board(Facet):
+    """The values that workers of its workflow share, only while the run's order is built."""
+
+    board: tuple[Mapping[str, str], ...] | None = None
+    """In wire form; None: the run has no board."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelChoice(Facet):
     """How the run's model was chosen, and where it can be had."""
 

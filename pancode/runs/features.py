@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from node_agent.wire.receipt import Claims
 from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Run
 from pancode.runs.life.changes import Changes
+from pancode.runs.retention.rules import FilesNeed
 
-if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
-    from pancode.runs.core import Core as Core
-    from pancode.runs.unit_of_work import Work as Work
+if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Work`
+    from pancode.runs.unit_of_work import Work
 
-Changed: TypeAlias = Callable[[Transaction, Changes], Changes]
-"""Adds to the decided changes of a run, in the transaction that writes them."""
+AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
+AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
+CompleteOrder: TypeAlias = Callable[[Transaction, Run], Run]
+FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +28,11 @@ class Features:
     The engine knows no feature: `pancode.app.features` lists them all, and hands this value to `Core`.
     """
 
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[AddChanges, ...] = ()
+    """Add to the decided changes of a run, in the transaction that writes them."""
+    accepted: tuple[AcceptReceipt, ...] = ()
+    """Keep what an accepted receipt brings, in the transaction that accepts it."""
+    ordered: tuple[CompleteOrder, ...] = ()
+    """Return the run with what its order carries for a feature."""
+    needs: tuple[FindNeed, ...] = ()
+    """Return why the files of an ended run stay, or None."""

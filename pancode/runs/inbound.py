@@ -20,8 +20,9 @@ from pancode.kernel.records import Fence, FenceState, Node, Run, RunState
 from pancode.runs import keyring
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.decision import decide
+from pancode.runs.life.ends import Lost
+from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownFence
 from pancode.runs.life.orders import identity_of, start_by_of
-from pancode.runs.life.signals import Doubted, Lost, NodeReported, NotTaken, UnknownFence
 from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.receipts.settlement import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.runs.unit_of_work import Work, unit_of_work

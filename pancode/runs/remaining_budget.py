@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
+from pancode.budget.books import Purse
 from pancode.kernel import values
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.core import Core
 from pancode.runs.facets import Caller
 from pancode.runs.life.continuations import is_between_turns, leads
-from pancode.runs.life.signals import Purse
 from pancode.runs.request import ScopeView
 from pancode.runs.views import not_ended, words_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import Run, RunState
 from pancode.runs.core import Core, locked
-from pancode.runs.life.signals import Stop
+from pancode.runs.life.ends import Stop
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import find
 

@@ -23,19 +23,16 @@ from pancode.budget.track_record_rules import kind_of, size_of
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence
-from pancode.landing.rules import REVERTED
 from pancode.runs.core import Core
 from pancode.runs.life.case import Now, RunCase, may_follow
-from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
+from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, Signal, entries_of, events_of
 from pancode.runs.life.continuations import has_change, nexts
 from pancode.runs.life.decision import decide
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
-from pancode.runs.life.signals import Signal
 from pancode.runs.placement import node_cooldown
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import CLOSED, ResultTrust, verified
+from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, verified
 from pancode.runs.views import session_of, words_of
-from pancode.sessions import pending_updates
 
 OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
@@ -303,7 +300,9 @@ class Work:
             self.apply(decide(case, *signals))
 
     def apply(self, changes: Changes) -> records.Run:
-        """Write what was decided. Memory is told after the commit."""
+        """Write what was decided, and what features add to it. Memory is told after the commit."""
+        for add in self.core.features.changed:
+            changes = add(self.tx, changes)
         for row in changes.new:
             self.tx.insert(row)
         for row in changes.changed:
@@ -323,7 +322,6 @@ class Work:
         for event in events_of(changes):
             self.happened(event)
         self._account(changes)
-        pending_updates.owe(self.tx, changes)
         self.after(partial(self._note, changes))
         return changes.run
 

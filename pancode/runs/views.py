@@ -16,7 +16,6 @@ from pancode.kernel.formatting import ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
-from pancode.landing.rules import LANDED, NOTHING, REVERTED, landing_of
 from pancode.runs.answers import (
     AttemptShape,
     FenceShape,
@@ -40,7 +39,7 @@ from pancode.runs.life.orders import identity_of
 from pancode.runs.life.prefetch import place_in_line, waits_there
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import verified
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, verified
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)

@@ -21,7 +21,7 @@ from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of, stop_of
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
-from pancode.runs.life.signals import ToldByFleet
+from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.unit_of_work import Work, unit_of_work

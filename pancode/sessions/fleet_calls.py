@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from node_agent.wire.control import FleetAnswers
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.fleet import MOST_FLEET_CALLS, MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import Mark
+from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
 from pancode.kernel.values import replace
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.signals import FleetAnswered
 from pancode.runs.life.turns import FleetLead
 
 ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
 MOST_REFUSALS_TOLD = 50
 
 
-def asked(made: Changes, body: FleetAsked) -> Changes:
+def take_calls(tx: Transaction, made: Changes) -> Changes:
+    """Take the calls of tools among the node's events that the engine leaves to features."""
+    for body in made.left:
+        made = _asked(made, body) if isinstance(body, FleetAsked) else made
+    return made
+
+
+def _asked(made: Changes, body: FleetAsked) -> Changes:
     """Take an orchestrator's call of a tool: an action to carry out, or a refusal. A repeated call is
     dropped.
     """
@@ -63,16 +72,24 @@ def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
     return ""
 
 
-def answered(made: Changes, signal: FleetAnswered) -> Changes:
-    """Finish the call, and tell the program its answer where it still works. Idempotent."""
-    action = next((one for one in made.case.actions if one.id == signal.action), None)
-    if action is None:
-        return made
-    made = made.done(action)
-    fence = made.case.fences.get(int(str(action.detail["fence"])))
-    if fence is None or fence.state is not FenceState.RUNNING or fence.mark != Mark.SPAWNED:
-        return made
-    return _answer(made, fence, int(str(action.detail["number"])), signal.ok, signal.text)
+@dataclass(frozen=True, slots=True)
+class FleetAnswered(Signal):
+    """A call of an orchestrator was carried out, or refused. `action`: the action of that call."""
+
+    action: str
+    ok: bool
+    text: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Finish the call, and tell the program its answer where it still works. Idempotent."""
+        action = next((one for one in made.case.actions if one.id == self.action), None)
+        if action is None:
+            return made
+        made = made.done(action)
+        fence = made.case.fences.get(int(str(action.detail["fence"])))
+        if fence is None or fence.state is not FenceState.RUNNING or fence.mark != Mark.SPAWNED:
+            return made
+        return _answer(made, fence, int(str(action.detail["number"])), self.ok, self.text)
 
 
 def _answer(made: Changes, fence: Fence, number: int, ok: bool, text: str) -> Changes:

@@ -25,15 +25,16 @@ def runs_of(action: Action) -> list[str]:
     return [str(one) for one in found] if isinstance(found, list | tuple) else []
 
 
-def owe(tx: Transaction, made: Changes) -> None:
-    """Note, in its transaction, that an agent is to hear of a run that has just ended or asks a person."""
-    owed = owed_in(tx, made)
+def add_update(tx: Transaction, made: Changes) -> Changes:
+    """Note that an agent is to hear of a run that has just ended or asks a person."""
+    owed = update_with(tx, made)
     if owed is not None:
-        tx.put(owed)
+        tx.put(owed)  # one row for each session, which may be there already
+    return made
 
 
-def owed_in(tx: Transaction, made: Changes) -> Action | None:
-    """Return the session's telling with this run added; None: nobody is to hear of it."""
+def update_with(tx: Transaction, made: Changes) -> Action | None:
+    """Return the session's pending update with this run added; None: nobody is to hear of it."""
     run, asked = made.run, made.case.action(ActionKind.PERSON)
     asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
     if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end

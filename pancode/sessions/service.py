@@ -16,7 +16,7 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.runs.facets import Words
 from pancode.runs.life.continuations import as_sitting, hears, kept, more_news
-from pancode.runs.life.signals import SessionClosed, ToldByPerson, TurnAsked
+from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work

@@ -12,7 +12,7 @@ from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, may, token_behind
 from pancode.runs.answers import Json
 from pancode.runs.core import Core
-from pancode.runs.life.signals import GivenUp
+from pancode.runs.life.ends import GivenUp
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.workflows import step_replacement

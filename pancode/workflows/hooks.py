@@ -9,12 +9,12 @@ from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.values import replace
+from pancode.landing.rules import LandingDue
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.facets import LandingTerms
 from pancode.runs.life.changes import Happened
-from pancode.runs.life.signals import LandingDue
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import runs_of
 from pancode.workflows import lane_rules

@@ -7,8 +7,7 @@ from typing import Any
 
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.landing.rules import WAITING, landing_of
-from pancode.runs.receipts.trust import KEPT, verified, wants_verification
+from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, verified, wants_verification
 
 AGAIN_MS = 60_000
 """An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""

@@ -11,9 +11,11 @@ from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepStat
 from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
+from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import before, runs_of
 from pancode.workflows.model import ancestors
 from pancode.workflows.rounds import conflict_of
+from pancode.workflows.rules import OPEN
 from pancode.workflows.step_work import (
     MOST_FILE,
     MOST_VERDICT,
@@ -139,6 +141,13 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
         return True
     steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
     return run.id in results_of(workflow, steps, runs_of(tx, steps))
+
+
+def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
+    """Why the run's files stay: its workflow goes on. A lane has no end, and so keeps nothing."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    goes_on = workflow is not None and not workflow.lane and workflow.state in OPEN
+    return FilesNeed.WORKFLOW if goes_on else None
 
 
 class StepResults:

@@ -17,8 +17,9 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.facets import Lineage
+from pancode.runs.life.approvals import AskedAgain
 from pancode.runs.life.continuations import is_blocked
-from pancode.runs.life.signals import AskedAgain, GivenUp
+from pancode.runs.life.ends import GivenUp
 from pancode.runs.request import Beginning
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.unit_of_work import Work

@@ -11,8 +11,10 @@ from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import EndedRun, EventKind, Node, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.changes import Happened
-from pancode.runs.life.signals import Released, Signal, Stop, Unasked
+from pancode.runs.life.approvals import Unasked
+from pancode.runs.life.binding import Released
+from pancode.runs.life.changes import Happened, Signal
+from pancode.runs.life.ends import Stop
 from pancode.runs.unit_of_work import Work
 from pancode.workflows.rules import Advance, WorkflowView
 from pancode.workflows.step_store import HELD as HELD

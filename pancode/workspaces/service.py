@@ -19,8 +19,9 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
 from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.continuations import has_change, kept
+from pancode.runs.life.ends import Stop
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.signals import LeftWorkspace, Stop
+from pancode.runs.life.waits import LeftWorkspace
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings

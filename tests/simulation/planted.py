@@ -69,11 +69,11 @@ def _skip_gaps(state: JournalState, ahead: set[int]) -> JournalState:
     return replace(state, control_seq=max({state.control_seq, *ahead}))
 
 
-def _forget_stop(made: Any) -> Any:
-    return _not_taken(made.put(replace(made.run, stop_asked=None)))
+def _forget_stop(signal: Any, made: Any) -> Any:
+    return _not_taken(signal, made.put(replace(made.run, stop_asked=None)))
 
 
-_not_taken = node_events.not_taken
+_not_taken = node_events.NotTaken.apply
 
 
 def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, tempo: Any) -> Any:
@@ -212,7 +212,7 @@ BUGS = (
     Bug(
         "a stop is forgotten when the order is freed",
         "races",
-        _to(node_events, "not_taken", _forget_stop),
+        _to(node_events.NotTaken, "apply", _forget_stop),
         25,
         50,
     ),

@@ -16,7 +16,7 @@ from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import HOLDS_SLOT, Mark
 from pancode.budget import books
-from pancode.runs.life.signals import NotTaken
+from pancode.runs.life.node_events import NotTaken
 from pancode.runs.placement import prefetch
 from pancode.runs.placement.prefetch import Lines
 from pancode.runs.unit_of_work import Work

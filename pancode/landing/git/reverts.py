@@ -16,9 +16,8 @@ from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, safe_env
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import EndedRun, Run
-from pancode.landing.rules import LANDED_MS
+from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.runs.core import Core
-from pancode.runs.life.signals import Reverted
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_begins
 

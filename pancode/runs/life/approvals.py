@@ -2,81 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
+from pancode.budget.books import Purse
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin, hold
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import is_blocked
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.signals import Approved, CallDecided, Declined, Unasked
 
 
-def asked_first(made: Changes) -> Changes:
-    """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
-    made = replace(made, fresh=True)
-    return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
+@dataclass(frozen=True, slots=True)
+class AskedFirst(Signal):
+    """A person's request has passed the gates, and the new run begins only when a person approves it."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
+        made = replace(made, fresh=True)
+        return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
 
 
-def approved(made: Changes, signal: Approved) -> Changes:
-    """Let a run that a person approves hold its budget and wait for a place. A yes to the question about the
-    budget holds it even above a ceiling.
+@dataclass(frozen=True, slots=True)
+class Approved(Signal):
+    """A person approves a run before it begins. `whole`: its later attempts too."""
 
-    UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
-    """
-    must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
-    kind = kind_of(made.run)
-    made, refused = hold(made, signal.purses, beyond=kind is ItemKind.BUDGET)
-    if refused:
-        raise RefusedError(
-            f"{made.run.id} is not started: {refused}",
-            why="the ceiling had room when it was asked for; it goes on waiting",
-            fix="pancode budget show; raise it with pancode budget set, then approve again",
-            code="budget",
-        )
-    approval = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
-    made = begin(waits.over(made.put(replace(Approvals.of(made.run), approved=approval).on(made.run))))
-    scope = "run" if signal.whole else "once"
-    made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")
-    return made.record("people", "info", "approved", by=signal.by, kind=str(kind), scope=scope)
+    by: str
+    whole: bool
+    purses: Sequence[Purse]
 
+    def apply(self, made: Changes) -> Changes:
+        """Let a run that a person approves hold its budget and wait for a place. A yes to the question about
+        the budget holds it even above a ceiling.
 
-def denied(made: Changes, signal: Declined) -> Changes:
-    """End a run that a person denies before it begins; an ended one stays so. UsageError: nothing waits."""
-    must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
-    kind = kind_of(made.run)
-    if kind is ItemKind.LANDING:
-        fix = f"pancode land {made.run.id}"
-        report: dict[str, object] = {"status": waits.DENIED, "why": f"denied by {signal.by}", "fix": fix}
-        made = made.put(replace(made.run, landing=report))
-    made = waits.over(made).tell("person", kind, waits.DENIED, f"by {signal.by}")
-    made = made.record("people", "info", waits.DENIED, by=signal.by, kind=str(kind))
-    if made.run.state is not RunState.PENDING:
-        return made
-    return end_unstarted(made, FailureKind.STOPPED, f"denied by {signal.by}")
+        UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
+        """
+        must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
+        kind = kind_of(made.run)
+        made, refused = hold(made, self.purses, beyond=kind is ItemKind.BUDGET)
+        if refused:
+            raise RefusedError(
+                f"{made.run.id} is not started: {refused}",
+                why="the ceiling had room when it was asked for; it goes on waiting",
+                fix="pancode budget show; raise it with pancode budget set, then approve again",
+                code="budget",
+            )
+        approval = Approval(by=self.by, at_ms=made.now.ms, whole=self.whole)
+        asked = replace(Approvals.of(made.run), approved=approval).on(made.run)
+        made = begin(waits.over(made.put(asked)))
+        scope = "run" if self.whole else "once"
+        made = made.tell("person", kind, "approved", f"by {self.by}, {scope}")
+        return made.record("people", "info", "approved", by=self.by, kind=str(kind), scope=scope)
 
 
-def unasked(made: Changes, signal: Unasked) -> Changes:
-    """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
-    asked = made.case.action(ActionKind.PERSON)
-    if asked is None or not is_blocked(made.run):
-        return made
-    return made.done(asked).tell("person", kind_of(made.run), "withdrawn", signal.why)
+@dataclass(frozen=True, slots=True)
+class Declined(Signal):
+    """A person says no to the item that the run waits for."""
+
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """End a run that a person denies before it begins; an ended one stays so.
+
+        UsageError when nothing waits.
+        """
+        must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
+        kind = kind_of(made.run)
+        if kind is ItemKind.LANDING:
+            fix = f"pancode land {made.run.id}"
+            report: dict[str, object] = {"status": waits.DENIED, "why": f"denied by {self.by}", "fix": fix}
+            made = made.put(replace(made.run, landing=report))
+        made = waits.over(made).tell("person", kind, waits.DENIED, f"by {self.by}")
+        made = made.record("people", "info", waits.DENIED, by=self.by, kind=str(kind))
+        if made.run.state is not RunState.PENDING:
+            return made
+        return end_unstarted(made, FailureKind.STOPPED, f"denied by {self.by}")
 
 
-def asked_again(made: Changes) -> Changes:
-    """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
-    if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
-        return made
-    return waits.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
+@dataclass(frozen=True, slots=True)
+class Unasked(Signal):
+    """The workflow needs no answer any more."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
+        asked = made.case.action(ActionKind.PERSON)
+        if asked is None or not is_blocked(made.run):
+            return made
+        return made.done(asked).tell("person", kind_of(made.run), "withdrawn", self.why)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain(Signal):
+    """The workflow goes on, and still needs the answer that nobody has given."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
+        if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
+            return made
+        return waits.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
 
 
 _SHORT = 200
@@ -102,23 +137,36 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
 
 
-def decided(made: Changes, signal: CallDecided) -> Changes:
-    """Record a person's answer to a call. UsageError when no call waits; RefusedError when another waits."""
-    must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
-    number, _ = inbox.chosen_call(made.run, signal.number)
-    made = waits.over(_answer(made, number, signal))
-    if signal.allow and signal.whole:
-        made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
-        for other, row in inbox.open_calls(made.run).items():
-            if row["pattern"] in inbox.permits(made.run):
-                made = _answer(made, other, signal)
-    scope = "run" if signal.whole else "once"
-    what = "approved" if signal.allow else waits.DENIED
-    made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
-    if inbox.open_calls(made.run):
-        return waits.ask(made)
-    fence = made.case.fences[made.run.fence]
-    return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
+@dataclass(frozen=True, slots=True)
+class CallDecided(Signal):
+    """A person answers a waiting call. `whole`: also every call of its rule; `number`: as in the inbox."""
+
+    by: str
+    allow: bool
+    whole: bool = False
+    number: int | None = None
+    words: str = ""
+
+    def apply(self, made: Changes) -> Changes:
+        """Record a person's answer to a call.
+
+        UsageError when no call waits; RefusedError when another waits.
+        """
+        must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
+        number, _ = inbox.chosen_call(made.run, self.number)
+        made = waits.over(_answer(made, number, self))
+        if self.allow and self.whole:
+            made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
+            for other, row in inbox.open_calls(made.run).items():
+                if row["pattern"] in inbox.permits(made.run):
+                    made = _answer(made, other, self)
+        scope = "run" if self.whole else "once"
+        what = "approved" if self.allow else waits.DENIED
+        made = made.record("people", "info", what, by=self.by, kind=str(ItemKind.CALL), scope=scope)
+        if inbox.open_calls(made.run):
+            return waits.ask(made)
+        fence = made.case.fences[made.run.fence]
+        return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
 
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 from pancode.budget import books
+from pancode.budget.books import Purse
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import Attempt, GpuHold, RunState, WaitReason
+from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.facets import ModelChoice
 from pancode.runs.life import waits as people
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import broke, bury
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
-from pancode.runs.life.signals import Admitted, Bound, Due, Purse, Waits
 
 
-def admitted(made: Changes, signal: Admitted) -> Changes:
-    """Take the hold of the first attempt; RefusedError with the numbers when a ceiling has no room for it."""
-    made, refused = hold(made, signal.purses)
-    if refused:
-        raise RefusedError(
-            refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
-        )
-    made = replace(made, fresh=True)
-    return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
+@dataclass(frozen=True, slots=True)
+class Admitted(Signal):
+    """A person's request has passed the gates: the run is new."""
+
+    purses: Sequence[Purse]
+
+    def apply(self, made: Changes) -> Changes:
+        """Take the hold of the first attempt; RefusedError with the numbers when no ceiling has room."""
+        made, refused = hold(made, self.purses)
+        if refused:
+            raise RefusedError(
+                refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
+            )
+        made = replace(made, fresh=True)
+        return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
 
 
-def due(made: Changes, signal: Due) -> Changes:
-    """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
-    if made.run.attempt == 1:
-        return made
-    if made.case.spent_up(made.run.attempt):
-        return broke(made)
-    if made.run.attempt in made.case.attempts:
-        return made
-    made, refused = hold(made, signal.purses, beyond=is_lifted_for_good(made.run))
-    if not refused:
-        return made
-    never = _never_fits(made, signal.purses)
-    if never:
-        return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
-    return waits(made, Waits("budget", refused, WaitReason.BUDGET))
+@dataclass(frozen=True, slots=True)
+class Due(Signal):
+    """The waiting run's time has come: a later attempt takes its own hold."""
+
+    purses: Sequence[Purse]
+
+    def apply(self, made: Changes) -> Changes:
+        """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
+        if made.run.attempt == 1:
+            return made
+        if made.case.spent_up(made.run.attempt):
+            return broke(made)
+        if made.run.attempt in made.case.attempts:
+            return made
+        made, refused = hold(made, self.purses, beyond=is_lifted_for_good(made.run))
+        if not refused:
+            return made
+        never = _never_fits(made, self.purses)
+        if never:
+            return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
+        return Waits("budget", refused, WaitReason.BUDGET).apply(made)
 
 
 def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
@@ -80,21 +94,34 @@ def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
     return ""
 
 
-def waits(made: Changes, signal: Waits) -> Changes:
-    """Record that the run waits and why; the reason that it has already is not recorded again."""
-    if made.run.reason == signal.why:
-        return made
-    return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
-        "wait", signal.on, "waits", signal.why
-    )
+@dataclass(frozen=True, slots=True)
+class Waits(Signal):
+    """The run cannot go on now."""
+
+    on: str
+    """What the run waits on: placement, budget, depot."""
+    why: str
+    kind: WaitReason
+
+    def apply(self, made: Changes) -> Changes:
+        """Record that the run waits and why; the reason that it has already is not recorded again."""
+        if made.run.reason == self.why:
+            return made
+        return made.put(replace(made.run, reason=self.why, waits=self.kind)).tell(
+            "wait", self.on, "waits", self.why
+        )
 
 
-def released(made: Changes) -> Changes:
-    """Let the run begin, as its workflow allows it; nothing changes when the workflow did not hold it."""
-    run = made.run
-    if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
-        return made
-    return people.ask_first(made) if is_unapproved(run) else begin(made)
+@dataclass(frozen=True, slots=True)
+class Released(Signal):
+    """The workflow lets the run begin."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Let the run begin, as its workflow allows it; nothing changes when the workflow did not hold it."""
+        run = made.run
+        if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
+            return made
+        return people.ask_first(made) if is_unapproved(run) else begin(made)
 
 
 def begin(made: Changes) -> Changes:
@@ -116,29 +143,42 @@ def handed_to(node: str) -> str:
     return f"handed to {node}"
 
 
-def bound(made: Changes, signal: Bound) -> Changes:
-    """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
-    fence, run = signal.fence, made.run
-    attempt = made.case.attempts.get(run.attempt)
-    if attempt is not None:
-        account = books.Account(run.id, run.attempt, fence.fence)
-        if signal.most_usd is not None and signal.most_usd > attempt.held_usd:
-            made = made.book(books.raised(made.case.entries, account, signal.most_usd, made.now.stamp))
-            attempt = replace(attempt, held_usd=signal.most_usd)
-            made = made.put(attempt)
-        amount = replace(books.estimate_of(run), usd=attempt.held_usd)
-        made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
-    made = bury(made, f"replaced on {fence.node}")
-    run = replace(ModelChoice.of(run), served=signal.served).on(run) if signal.served else run
-    reason, waits = f"offered to {fence.node}", None
-    if fence.ahead:
-        reason, waits = handed_to(fence.node), WaitReason.HANDED
-    placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
-    made = made.put(fence, placed)
-    if signal.gpus:
-        made = made.add(GpuHold(run.id, fence.fence, fence.node, signal.gpus))
-    where = "handed ahead to" if fence.ahead else "placed on"
-    made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {signal.why}")
-    if signal.served:
-        made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(signal.served["words"]))
-    return made
+@dataclass(frozen=True, slots=True)
+class Bound(Signal):
+    """An order was signed for a node."""
+
+    fence: Fence
+    why: str
+    served: dict[str, object] = field(default_factory=dict)
+    """The model server on that node, as it was reported; empty: not known."""
+    most_usd: Decimal | None = None
+    """The most USD that a run handed over ahead holds from now on; None: what it holds already."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs of the node that the run holds alone, by UUID."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
+        fence, run = self.fence, made.run
+        attempt = made.case.attempts.get(run.attempt)
+        if attempt is not None:
+            account = books.Account(run.id, run.attempt, fence.fence)
+            if self.most_usd is not None and self.most_usd > attempt.held_usd:
+                made = made.book(books.raised(made.case.entries, account, self.most_usd, made.now.stamp))
+                attempt = replace(attempt, held_usd=self.most_usd)
+                made = made.put(attempt)
+            amount = replace(books.estimate_of(run), usd=attempt.held_usd)
+            made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
+        made = bury(made, f"replaced on {fence.node}")
+        run = replace(ModelChoice.of(run), served=self.served).on(run) if self.served else run
+        reason, waits = f"offered to {fence.node}", None
+        if fence.ahead:
+            reason, waits = handed_to(fence.node), WaitReason.HANDED
+        placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
+        made = made.put(fence, placed)
+        if self.gpus:
+            made = made.add(GpuHold(run.id, fence.fence, fence.node, self.gpus))
+        where = "handed ahead to" if fence.ahead else "placed on"
+        made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {self.why}")
+        if self.served:
+            made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(self.served["words"]))
+        return made

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from node_agent.wire.control import ControlBody
+from node_agent.wire.event import EventBody
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.budget import books
@@ -73,6 +75,16 @@ class Staged:
     detail: str = ""
 
 
+class Signal(ABC):
+    """Something that has happened to a run. It is defined where its subject is decided, also in a feature."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def apply(self, made: Changes) -> Changes:
+        """Return the changes with those that this signal makes. Pure: it reads only the case."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """The changes of one signal or several. Frozen: each step returns a new value with more changes."""
@@ -89,11 +101,10 @@ class Changes:
     controls: tuple[Send, ...] = ()
     passed_over: tuple[PassOver, ...] = ()
     stages: tuple[Staged, ...] = ()
-
-    @classmethod
-    def of(cls, case: RunCase) -> Changes:
-        """The beginning: a case with no changes yet."""
-        return cls(case, case)
+    signals: tuple[Signal, ...] = ()
+    """What these changes answer."""
+    left: tuple[EventBody, ...] = ()
+    """Events of the node that the engine leaves to a feature."""
 
     # -- what the next step looks at --------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,15 +13,12 @@ from node_agent.wire.logs import OrderStage
 from pancode.budget import books
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.landing.cross_check_rules import judge_next
-from pancode.landing.rules import called_off
 from pancode.runs.facets import Words
 from pancode.runs.life.case import NOT_STARTED, close_fence, is_free, move_run
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import goes_on_by_itself
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
-from pancode.runs.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.runs.life.waits import calls_lost, calls_over, undelivered
 
 NOTHING_LEFT = "nothing is left of the run's budget"
@@ -59,7 +57,7 @@ def end_run(made: Changes, **result: object) -> Changes:
     )
     if goes_on_by_itself(made.run, made.case.session, made.case.words, attempt.outcome):
         made = made.follow(ActionKind.GO_ON, made.run.created_by)
-    return judge_next(made.advance())
+    return made.advance()
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
@@ -103,58 +101,71 @@ def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT
     return made.tell("retry", what, "not tried again", why)
 
 
-def lost(made: Changes, signal: Lost) -> Changes:
-    """Give the fence up: its known cost is booked, and the rest counts as unknown where it costs money."""
-    fence, attempt, newest = made.fence, made.attempt, made.case.newest
-    used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
-    if is_free(made.run):
-        spent = books.Spent(books.ZERO, used.tokens, used.ms, "local")
-        made = made.book(books.settle(entries, account, spent, made.now.stamp))
-        usage = {**attempt.usage, "cost_usd": "0", "cost_source": "local"}
-        made = made.put(replace(attempt, usage=usage))
-    else:
-        spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
-        made = made.book(books.lose(entries, account, spent, made.now.stamp))
-    made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(OrderStage.CLOSED, str(Closed.LOST))
-    made = fail_attempt(made, FailureKind.NODE_LOST, signal.why)
-    made = made.tell("node", fence.node, "lost", signal.why)
-    if not newest or made.run.outcome is not None:
-        return made
-    made = calls_lost(made)
-    retry = after_failure(made.run, FailureKind.NODE_LOST, made.case.attempts.values(), elsewhere=True)
-    again = next_attempt(made, retry, signal.why) if isinstance(retry, Retry) else None
-    if again is not None:
-        return again
-    if isinstance(retry, Retry):
-        made = not_tried_again(made)
-    elif retry.why:
-        made = not_tried_again(made, "lost", retry.why)
-    return end_run(made, node=fence.node)
+@dataclass(frozen=True, slots=True)
+class Lost(Signal):
+    """The fence is given up: nothing more is expected from its node."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Give the fence up: its known cost is booked; the rest is unknown where it costs money."""
+        fence, attempt, newest = made.fence, made.attempt, made.case.newest
+        used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
+        if is_free(made.run):
+            spent = books.Spent(books.ZERO, used.tokens, used.ms, "local")
+            made = made.book(books.settle(entries, account, spent, made.now.stamp))
+            usage = {**attempt.usage, "cost_usd": "0", "cost_source": "local"}
+            made = made.put(replace(attempt, usage=usage))
+        else:
+            spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
+            made = made.book(books.lose(entries, account, spent, made.now.stamp))
+        made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(
+            OrderStage.CLOSED, str(Closed.LOST)
+        )
+        made = fail_attempt(made, FailureKind.NODE_LOST, self.why)
+        made = made.tell("node", fence.node, "lost", self.why)
+        if not newest or made.run.outcome is not None:
+            return made
+        made = calls_lost(made)
+        retry = after_failure(made.run, FailureKind.NODE_LOST, made.case.attempts.values(), elsewhere=True)
+        again = next_attempt(made, retry, self.why) if isinstance(retry, Retry) else None
+        if again is not None:
+            return again
+        if isinstance(retry, Retry):
+            made = not_tried_again(made)
+        elif retry.why:
+            made = not_tried_again(made, "lost", retry.why)
+        return end_run(made, node=fence.node)
 
 
-def stop(made: Changes, signal: Stop) -> Changes:
-    """Stop a waiting run at once; for a started run, tell its node, which must confirm.
+@dataclass(frozen=True, slots=True)
+class Stop(Signal):
+    """A person wants the run to end."""
 
-    A lost fence that may still run is told too, even beside a later attempt. For a run that has ended, its
-    landing is called off.
-    """
-    for fence in made.case.lost_fences:
-        if not fence.stop_sent:
-            made = _send_stop(made, fence.fence, signal.reason).tell(
-                "stop", fence.node, "asked", signal.reason
-            )
-    if made.run.state is RunState.ENDED:
-        return called_off(made, CalledOff(signal.reason))
-    made = calls_over(made.tell("stop", "stop", "asked", signal.reason))
-    if not made.case.open_fences:
-        made = made.put(replace(made.run, stop_asked=signal.reason))
-        return end_unstarted(made, FailureKind.STOPPED, signal.reason, "stopped")
-    for fence in made.case.open_fences:
-        if not fence.stop_sent:
-            made = _send_stop(made, fence.fence, signal.reason)
-    asked = move_run(made.run, RunState.INTERRUPTING)
-    reason = f"stop asked, not confirmed: {signal.reason}"
-    return made.put(replace(asked, stop_asked=asked.stop_asked or signal.reason, reason=reason, waits=None))
+    reason: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Stop a waiting run at once; for a started run, tell its node, which must confirm.
+
+        A lost fence that may still run is told too, even beside a later attempt.
+        """
+        for fence in made.case.lost_fences:
+            if not fence.stop_sent:
+                made = _send_stop(made, fence.fence, self.reason).tell(
+                    "stop", fence.node, "asked", self.reason
+                )
+        if made.run.state is RunState.ENDED:
+            return made
+        made = calls_over(made.tell("stop", "stop", "asked", self.reason))
+        if not made.case.open_fences:
+            made = made.put(replace(made.run, stop_asked=self.reason))
+            return end_unstarted(made, FailureKind.STOPPED, self.reason, "stopped")
+        for fence in made.case.open_fences:
+            if not fence.stop_sent:
+                made = _send_stop(made, fence.fence, self.reason)
+        asked = move_run(made.run, RunState.INTERRUPTING)
+        reason = f"stop asked, not confirmed: {self.reason}"
+        return made.put(replace(asked, stop_asked=asked.stop_asked or self.reason, reason=reason, waits=None))
 
 
 def _send_stop(made: Changes, number: int, reason: str) -> Changes:
@@ -163,10 +174,16 @@ def _send_stop(made: Changes, number: int, reason: str) -> Changes:
     return made.put(replace(fence, stop_sent=True)).send(fence.node, body)
 
 
-def unbindable(made: Changes, signal: Unbindable) -> Changes:
-    """End a run for which no order can be made, so that it delays no other run."""
-    made = end_unstarted(made, FailureKind.NODE_INTERNAL, signal.why)
-    return made.tell("placement", "order", "not possible", signal.why)
+@dataclass(frozen=True, slots=True)
+class Unbindable(Signal):
+    """No order can be made for the run."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """End a run for which no order can be made, so that it delays no other run."""
+        made = end_unstarted(made, FailureKind.NODE_INTERNAL, self.why)
+        return made.tell("placement", "order", "not possible", self.why)
 
 
 def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
@@ -174,15 +191,21 @@ def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
-def given_up(made: Changes, signal: GivenUp) -> Changes:
-    """Tell the lost run's fences to end, as another run replaces it; their receipts count as evidence and
-    cost.
-    """
-    if made.run.outcome is not Outcome.LOST:
-        return made
-    made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
-    made = bury(made, f"given up for {signal.by}")
-    return made.tell("retry", signal.by, "given up", f"replaced by {signal.by}")
+@dataclass(frozen=True, slots=True)
+class GivenUp(Signal):
+    """A person has replaced the lost run by another one."""
+
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Tell the lost run's fences to end, as another run replaces it; their receipts count as evidence and
+        cost.
+        """
+        if made.run.outcome is not Outcome.LOST:
+            return made
+        made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
+        made = bury(made, f"given up for {self.by}")
+        return made.tell("retry", self.by, "given up", f"replaced by {self.by}")
 
 
 def bury(made: Changes, reason: str) -> Changes:
@@ -192,18 +215,25 @@ def bury(made: Changes, reason: str) -> Changes:
     return made
 
 
-def priced(made: Changes, signal: Priced) -> Changes:
-    """Set the cost of the first attempt with an unknown or disputed cost; others such have cost nothing."""
-    usd = signal.usd
-    for number, attempt in sorted(made.case.attempts.items()):
-        spent = books.Spent(usd, source="settled")
-        account = books.Account(made.run.id, number)
-        known, stamp = made.case.entries, made.now.stamp
-        entries = books.settle_unknown(known, account, spent, stamp)
-        entries += books.settle_disputed(known, account, usd, stamp)
-        if entries:
-            usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}
-            usage.pop(books.DISPUTED, None)
-            made = made.book(entries).put(replace(attempt, usage=usage))
-            usd = Decimal(0)
-    return made.tell("settle", "by hand", "settled", f"by {signal.by}") if made.booked else made
+@dataclass(frozen=True, slots=True)
+class Priced(Signal):
+    """A person sets the cost of an attempt whose cost is unknown."""
+
+    usd: Decimal
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Set the cost of the first attempt with an unknown or disputed cost; others have cost nothing."""
+        usd = self.usd
+        for number, attempt in sorted(made.case.attempts.items()):
+            spent = books.Spent(usd, source="settled")
+            account = books.Account(made.run.id, number)
+            known, stamp = made.case.entries, made.now.stamp
+            entries = books.settle_unknown(known, account, spent, stamp)
+            entries += books.settle_disputed(known, account, usd, stamp)
+            if entries:
+                usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}
+                usage.pop(books.DISPUTED, None)
+                made = made.book(entries).put(replace(attempt, usage=usage))
+                usd = Decimal(0)
+        return made.tell("settle", "by hand", "settled", f"by {self.by}") if made.booked else made

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import assert_never
 
 from node_agent.wire import event
 from node_agent.wire.control import Tombstone
+from node_agent.wire.event import EventBody
 from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
@@ -18,11 +20,9 @@ from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before
 from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, is_free, move_run
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted, give_back
-from pancode.runs.life.signals import Doubted, NodeReported, NodeSilent, Quarantined, UnknownFence
 from pancode.runs.receipts.rules import excess
-from pancode.sessions import fleet_calls
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
@@ -33,15 +33,24 @@ _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
-def reported(made: Changes, signal: NodeReported) -> Changes:
-    """Take a fence's event, in order and once: an event with any other number changes nothing."""
-    body = signal.body
-    if signal.seq != made.fence.cursor + 1:
-        return made
-    made = _passed_over(made.put(replace(made.fence, cursor=signal.seq)), body)
-    if made.fence.state is FenceState.CLOSED:
-        return _late(made, body)
-    return _in_time(made, body, signal.at_ms)
+@dataclass(frozen=True, slots=True)
+class NodeReported(Signal):
+    """An event of the node that has the fence."""
+
+    seq: int
+    body: EventBody
+    at_ms: int
+    """When the event happened, by the node's wall clock."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Take a fence's event, in order and once: an event with any other number changes nothing."""
+        body = self.body
+        if self.seq != made.fence.cursor + 1:
+            return made
+        made = _passed_over(made.put(replace(made.fence, cursor=self.seq)), body)
+        if made.fence.state is FenceState.CLOSED:
+            return _late(made, body)
+        return _in_time(made, body, self.at_ms)
 
 
 def _passed_over(made: Changes, body: event.EventBody) -> Changes:
@@ -74,7 +83,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.PersonAsked():
             return approvals.asked(made, body)
         case event.FleetAsked():
-            return fleet_calls.asked(made, body)
+            return replace(made, left=(*made.left, body))
         case event.Turned(turn=turn):
             return people.turned(made, turn, at_ms) if made.case.newest else made
         case _:
@@ -160,17 +169,21 @@ def _revoked(made: Changes, body: event.Revoked) -> Changes:
     return end_unstarted(made, FailureKind.STOPPED, body.reason, story)
 
 
-def not_taken(made: Changes) -> Changes:
-    """Close a fence that the node's journal does not name after start-by: it will never run there."""
-    story = f"{made.fence.node} never took the order; it may be bound again"
-    made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
-    if _is_moot(made):
-        return give_back(made, story, made.fence.node)
-    if made.run.stop_asked is not None:
-        return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, story)
-    if made.case.came_back + 1 >= MAX_BINDINGS:
-        return end_unstarted(made, FailureKind.NODE_INTERNAL, story)
-    return _back_to_queue(made, story)
+@dataclass(frozen=True, slots=True)
+class NotTaken(Signal):
+    """The node's journal, reported after start-by, does not name the fence: it will never run there."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Close a fence that the node's journal does not name after start-by: it will never run there."""
+        story = f"{made.fence.node} never took the order; it may be bound again"
+        made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
+        if _is_moot(made):
+            return give_back(made, story, made.fence.node)
+        if made.run.stop_asked is not None:
+            return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, story)
+        if made.case.came_back + 1 >= MAX_BINDINGS:
+            return end_unstarted(made, FailureKind.NODE_INTERNAL, story)
+        return _back_to_queue(made, story)
 
 
 def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
@@ -190,35 +203,60 @@ def _back_to_queue(made: Changes, reason: str) -> Changes:
     return held_as_before(made, reason) if made.fence.ahead else made
 
 
-def doubted(made: Changes, signal: Doubted) -> Changes:
-    """Record that nobody can say whether the run still works on its node."""
-    if made.run.reason == signal.why or made.run.state is RunState.ENDED:
-        return made
-    made = made.put(replace(made.run, reason=signal.why, waits=WaitReason.FORGOTTEN))
-    return made.tell("node", made.fence.node, "unknown", signal.why)
+@dataclass(frozen=True, slots=True)
+class Doubted(Signal):
+    """The node's journal no longer knows an order that the node had accepted."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Record that nobody can say whether the run still works on its node."""
+        if made.run.reason == self.why or made.run.state is RunState.ENDED:
+            return made
+        made = made.put(replace(made.run, reason=self.why, waits=WaitReason.FORGOTTEN))
+        return made.tell("node", made.fence.node, "unknown", self.why)
 
 
-def silent(made: Changes, signal: NodeSilent) -> Changes:
-    """Write into the run's story that its node is silent, or is heard again."""
-    if signal.back:
-        return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
-    begun = made.fence.state is FenceState.RUNNING
-    knows = "the run goes on there" if begun else "it had not begun there"
-    return made.tell("node", made.fence.node, "not heard", f"{knows}, as far as is known")
+@dataclass(frozen=True, slots=True)
+class NodeSilent(Signal):
+    """The fence's node is not heard (`back`: it is heard again)."""
+
+    back: bool = False
+
+    def apply(self, made: Changes) -> Changes:
+        """Write into the run's story that its node is silent, or is heard again."""
+        if self.back:
+            return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
+        begun = made.fence.state is FenceState.RUNNING
+        knows = "the run goes on there" if begun else "it had not begun there"
+        return made.tell("node", made.fence.node, "not heard", f"{knows}, as far as is known")
 
 
-def quarantined(made: Changes, signal: Quarantined) -> Changes:
-    """Tell the run that its node is quarantined: a run at work goes on, an offered one waits and says why."""
-    node = made.fence.node
-    made = made.tell("node", node, "quarantined", f"{node} is quarantined: {signal.why}")
-    if made.run.state is not RunState.PENDING:
-        return made
-    words = f"{'handed' if made.fence.ahead else 'offered'} to {node}, which is quarantined: {signal.why}"
-    return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
+@dataclass(frozen=True, slots=True)
+class Quarantined(Signal):
+    """The fence's node was taken out of the fleet's work."""
+
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Note that the node is quarantined: a run at work goes on, an offered one waits and says why."""
+        node = made.fence.node
+        made = made.tell("node", node, "quarantined", f"{node} is quarantined: {self.why}")
+        if made.run.state is not RunState.PENDING:
+            return made
+        words = f"{'handed' if made.fence.ahead else 'offered'} to {node}, which is quarantined: {self.why}"
+        return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
 
 
-def unknown(made: Changes, signal: UnknownFence) -> Changes:
-    """Tell a node to end a fence that this ledger, which was restored, does not know."""
-    body = Tombstone(run=made.run.id, up_to_fence=signal.number, reason="the ledger was restored")
-    story = f"fence {signal.number} runs there, unknown to the ledger"
-    return made.send(signal.node, body).tell("node", signal.node, "unknown", story)
+@dataclass(frozen=True, slots=True)
+class UnknownFence(Signal):
+    """A node names a fence of this run that our ledger does not know: the ledger was restored."""
+
+    node: str
+    number: int
+
+    def apply(self, made: Changes) -> Changes:
+        """Tell a node to end a fence that this ledger, which was restored, does not know."""
+        body = Tombstone(run=made.run.id, up_to_fence=self.number, reason="the ledger was restored")
+        story = f"fence {self.number} runs there, unknown to the ledger"
+        return made.send(self.node, body).tell("node", self.node, "unknown", story)

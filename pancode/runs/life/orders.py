@@ -18,11 +18,10 @@ from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import TurnTaking
-from pancode.kernel.records import Fence, Run, Workflow
-from pancode.runs.facets import EarlierAttempts, Gates, Provision, Words
+from pancode.kernel.records import Fence, Run
+from pancode.runs.facets import Board, EarlierAttempts, Gates, Provision, Words
 from pancode.runs.life.continuations import opener_of
 from pancode.runs.life.turns import FleetLead, SessionTurn
-from pancode.workflows.board import WORDS, entries
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
@@ -61,12 +60,11 @@ def order_for(
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
-    board: tuple[BoardEntry, ...] | None = None,
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free. `gpus`, `board`: as the order has them.
+    may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), Gates.of(run), Provision.of(run)
@@ -104,7 +102,7 @@ def order_for(
         skills=_skills(run),
         depth=run.depth,
         resume=_resumed(run),
-        board=board,
+        board=_board(run),
         answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
@@ -167,10 +165,9 @@ def name_of(person: str) -> str:
     return person[:MOST_OF_A_NAME]
 
 
-def with_board(run: Run, workflow: Workflow) -> tuple[Run, tuple[BoardEntry, ...]]:
-    """Return the run with words about its workflow's board in its prompt, and the board as it is now."""
-    prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
-    return replace(run, prompt=prompt), tuple(map(BoardEntry.model_validate, entries(workflow)))
+def _board(run: Run) -> tuple[BoardEntry, ...] | None:
+    board = Board.of(run).board
+    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
 
 
 def task_of(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
@@ -16,11 +17,12 @@ from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, Wait
 from pancode.kernel.values import replace
 from pancode.runs.facets import Words
 from pancode.runs.life import continuations, inbox
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import (
     AT_A_TURN,
     NEXT,
     WITH_TASK,
+    SittingTerms,
     after_news,
     hears,
     is_blocked,
@@ -32,17 +34,6 @@ from pancode.runs.life.continuations import (
 )
 from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.signals import (
-    Continued,
-    GivesWay,
-    LeftWorkspace,
-    SessionClosed,
-    TermsAsked,
-    ToldByFleet,
-    ToldByPerson,
-    ToldByTracker,
-    TurnAsked,
-)
 from pancode.runs.life.turns import SessionTurn
 
 DENIED = "denied"
@@ -93,61 +84,90 @@ def deny(made: Changes, question: CallAsked, words: str) -> Changes:
     return made.send(made.fence.node, body)
 
 
-def told(made: Changes, signal: ToldByPerson) -> Changes:
-    """Give a person's words to the run: with its task before an order is signed; else to its agent if it
-    listens; else the run keeps them.
+@dataclass(frozen=True, slots=True)
+class ToldByPerson(Signal):
+    """A person has words for the run."""
 
-    UsageError when the run takes no words.
+    text: str
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Give a person's words to the run: with its task before an order is signed; else to its agent if it
+        listens; else the run keeps them.
+
+        UsageError when the run takes no words.
+        """
+        session = made.case.session
+        changes = (
+            session is not None and session.chosen_by is not None
+        )  # so these words begin the next sitting
+        waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
+        news = () if session is None else session.news
+        must_hear(made.run, made.case.words, self.text, news)
+        laid = WITH_TASK if waits else ONLY_HERE if self.by in OWN_NAMES else ""
+        made = add_words(made, self.by, after_news(news, self.text), laid, changes)
+        made = made if session is None else made.put(replace(session, news=(), closed_by=None))
+        sent = not waits and not changes and listens(made) is not None
+        how = (
+            "delivered with its task"
+            if waits
+            else "sent to its agent"
+            if sent
+            else "kept until it is continued"
+        )
+        made = say(made) if sent else made
+        made = made.tell("person", f"told by {self.by}", how, self.text[:500])
+        return made.record("people", "info", "told", by=self.by, delivered=waits)
+
+
+@dataclass(frozen=True, slots=True)
+class ToldByFleet(Signal):
+    """The orchestrator's session, which waits for words or rests, is told what became of the runs that it
+    began.
     """
-    session = made.case.session
-    changes = session is not None and session.chosen_by is not None  # so these words begin the next sitting
-    waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
-    news = () if session is None else session.news
-    must_hear(made.run, made.case.words, signal.text, news)
-    laid = WITH_TASK if waits else ONLY_HERE if signal.by in OWN_NAMES else ""
-    made = add_words(made, signal.by, after_news(news, signal.text), laid, changes)
-    made = made if session is None else made.put(replace(session, news=(), closed_by=None))
-    sent = not waits and not changes and listens(made) is not None
-    how = (
-        "delivered with its task" if waits else "sent to its agent" if sent else "kept until it is continued"
-    )
-    made = say(made) if sent else made
-    made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
-    return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+    text: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Tell an orchestrator's session what became of its runs, in a turn or in its next sitting."""
+        made = add_words(made, FLEET, self.text)
+        if made.run.state is RunState.ENDED:
+            made = made.follow(ActionKind.GO_ON, made.run.created_by)
+        made = say(made).tell("fleet", "runs that it began", "told", self.text[:500])
+        return made.record("fleet", "info", "told of the runs that it began")
 
 
-def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
-    """Tell an orchestrator's session what became of its runs, in a turn or in its next sitting."""
-    made = add_words(made, FLEET, signal.text)
-    if made.run.state is RunState.ENDED:
-        made = made.follow(ActionKind.GO_ON, made.run.created_by)
-    made = say(made).tell("fleet", "runs that it began", "told", signal.text[:500])
-    return made.record("fleet", "info", "told of the runs that it began")
-
-
-def told_by_tracker(made: Changes, signal: ToldByTracker) -> Changes:
-    """Show the run what its issue says now: as news of its session, with its task before an order is signed,
-    or to its agent at work. As no person says it, it begins no turn, and no later run is told of it.
-
-    UsageError where nobody would read it.
+@dataclass(frozen=True, slots=True)
+class ToldByTracker(Signal):
+    """The issue that the run works on has changed. The text's first line names the issue, and it holds the
+    issue's words as material.
     """
-    run, session, text = made.run, made.case.session, signal.text
-    if session is not None and run.takes_turns:
-        news = [one for one in session.news if text.partition("\n")[0] not in one]
-        made, how = made.put(replace(session, news=more_news(news, text))), "told with the next words"
-    elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
-        task = run.task
-        for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
-            task = task.replace(f"\n\n{old.text}", "")
-        made, how = made.put(replace(run, task=task)), "delivered with its task"
-        made = add_words(made, TRACKER, text, WITH_TASK)
-    elif hears(run):
-        made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
-    else:
-        fix = f"pancode runs show {run.id}"
-        raise UsageError(f"{run.id} is told nothing while it works", fix=fix, code="takes_no_words")
-    made = made.tell("tracker", "its issue has changed", how, text[:500])
-    return made.record("people", "info", "told", by=TRACKER, delivered=how)
+
+    text: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Show the run what its issue says now: as news of its session, with its task before an order is
+        signed, or to its agent at work. As no person says it, it begins no turn, and no later run gets it.
+
+        UsageError where nobody would read it.
+        """
+        run, session, text = made.run, made.case.session, self.text
+        if session is not None and run.takes_turns:
+            news = [one for one in session.news if text.partition("\n")[0] not in one]
+            made, how = made.put(replace(session, news=more_news(news, text))), "told with the next words"
+        elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
+            task = run.task
+            for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
+                task = task.replace(f"\n\n{old.text}", "")
+            made, how = made.put(replace(run, task=task)), "delivered with its task"
+            made = add_words(made, TRACKER, text, WITH_TASK)
+        elif hears(run):
+            made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+        else:
+            fix = f"pancode runs show {run.id}"
+            raise UsageError(f"{run.id} is told nothing while it works", fix=fix, code="takes_no_words")
+        made = made.tell("tracker", "its issue has changed", how, text[:500])
+        return made.record("people", "info", "told", by=TRACKER, delivered=how)
 
 
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
@@ -178,46 +198,69 @@ def say(made: Changes) -> Changes:
     return made
 
 
-def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
-    """Cancel the turn at work, or let the sitting rest after it. UsageError when no program takes turns."""
-    fence = listens(made)
-    if fence is None or not made.run.takes_turns:
-        raise UsageError(
-            f"{made.run.id} has no turn to {signal.what}",
-            why=f"it is {made.run.state}: {made.run.reason}",
-            fix=f"look: pancode sessions show {made.run.id}",
-            code="no_turn",
-        )
-    ended = continuations.ended_turns(made.run)
-    idle = continuations.is_between_turns(made.run, made.case.words)
-    seen = signal.turn if signal.what == "cancel" else None
-    number = seen or (ended if signal.what == "rest" and idle else ended + 1)
-    if signal.what == "rest" or (not idle if seen is None else seen > ended):
-        body = TurnControl(identity=identity_of(fence), number=number, what=signal.what)
-        made = made.send(fence.node, body)
-    made = made.tell("person", f"turn {number}", f"{signal.what} asked", f"by {signal.by}")
-    return made.record("people", "info", f"turn: {signal.what}", by=signal.by, turn=number)
+@dataclass(frozen=True, slots=True)
+class TurnAsked(Signal):
+    """A person wants the turn at work cancelled, or the sitting to rest after it.
+
+    `turn`: the number of the turn that the person saw; None: the one at work.
+    """
+
+    what: Literal["cancel", "rest"]
+    by: str
+    turn: int | None = None
+
+    def apply(self, made: Changes) -> Changes:
+        """Cancel the turn at work, or let the sitting rest after it. UsageError: no program takes turns."""
+        fence = listens(made)
+        if fence is None or not made.run.takes_turns:
+            raise UsageError(
+                f"{made.run.id} has no turn to {self.what}",
+                why=f"it is {made.run.state}: {made.run.reason}",
+                fix=f"look: pancode sessions show {made.run.id}",
+                code="no_turn",
+            )
+        ended = continuations.ended_turns(made.run)
+        idle = continuations.is_between_turns(made.run, made.case.words)
+        seen = self.turn if self.what == "cancel" else None
+        number = seen or (ended if self.what == "rest" and idle else ended + 1)
+        if self.what == "rest" or (not idle if seen is None else seen > ended):
+            body = TurnControl(identity=identity_of(fence), number=number, what=self.what)
+            made = made.send(fence.node, body)
+        made = made.tell("person", f"turn {number}", f"{self.what} asked", f"by {self.by}")
+        return made.record("people", "info", f"turn: {self.what}", by=self.by, turn=number)
 
 
-def left(made: Changes, signal: LeftWorkspace) -> Changes:
-    """Let the run at work that keeps a workspace's files for a person end, with what the person changed."""
-    fence, (what, number) = made.case.fences[made.run.fence], LEAVES
-    made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
-    made = made.tell("person", "workspace", "left", f"by {signal.by}")
-    return made.record("people", "info", "workspace left", by=signal.by)
+@dataclass(frozen=True, slots=True)
+class LeftWorkspace(Signal):
+    """A person leaves the workspace that this run at work has kept open."""
+
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """End the run at work that keeps a workspace's files open for a person, who may have changed them."""
+        fence, (what, number) = made.case.fences[made.run.fence], LEAVES
+        made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
+        made = made.tell("person", "workspace", "left", f"by {self.by}")
+        return made.record("people", "info", "workspace left", by=self.by)
 
 
-def gives_way(made: Changes, signal: GivesWay) -> Changes:
-    """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
-    fence = listens(made)
-    if fence is None or not continuations.may_give_way(made.run, made.case.session, made.case.words):
-        return made
-    number = continuations.ended_turns(made.run)
-    made = made.send(
-        fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
-    ).put(replace(SessionTurn.of(made.run), gives_way=signal.run).on(made.run))
-    made = made.tell("rest", f"turn {number}", "rests", f"{signal.run} needs its slot")
-    return made.record("dispatch", "info", "a session gives way", next=signal.run)
+@dataclass(frozen=True, slots=True)
+class GivesWay(Signal):
+    """The sitting, which waits for words, gives its slot to this run."""
+
+    run: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
+        fence = listens(made)
+        if fence is None or not continuations.may_give_way(made.run, made.case.session, made.case.words):
+            return made
+        number = continuations.ended_turns(made.run)
+        made = made.send(
+            fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
+        ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
+        made = made.tell("rest", f"turn {number}", "rests", f"{self.run} needs its slot")
+        return made.record("dispatch", "info", "a session gives way", next=self.run)
 
 
 def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
@@ -235,43 +278,56 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     by = None if session is None else session.chosen_by
     if by is None or listens(made) is None:  # before its program began, nothing could be told to rest
         return made
-    return turn_asked(made, TurnAsked("rest", by))
+    return TurnAsked("rest", by).apply(made)
 
 
-def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
-    """Give the session's next sitting these terms; the one at work rests after its turn. Idempotent.
+@dataclass(frozen=True, slots=True)
+class TermsAsked(Signal):
+    """A person gives the session other terms, which hold from its next sitting on."""
 
-    The sitting that works or waits keeps its own mode and level: they are in its signed order.
-    """
-    session, wanted = made.case.session, signal.terms.as_json()
-    if session is None:
-        return made
-    if signal.terms == continuations.terms_of(made.run):
-        words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
-        made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
-    else:
-        made = made.put(replace(session, **wanted, chosen_by=signal.by))
-        made = made if listens(made) is None else turn_asked(made, TurnAsked("rest", signal.by))
-    told = {name: str(value) for name, value in wanted.items() if value}
-    made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {signal.by}")
-    return made.record("people", "info", "mode and level", by=signal.by, **told)
+    terms: SittingTerms
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Give the session's next sitting these terms; the one at work rests after its turn. Idempotent.
+
+        The sitting that works or waits keeps its own mode and level: they are in its signed order.
+        """
+        session, wanted = made.case.session, self.terms.as_json()
+        if session is None:
+            return made
+        if self.terms == continuations.terms_of(made.run):
+            words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
+            made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
+        else:
+            made = made.put(replace(session, **wanted, chosen_by=self.by))
+            made = made if listens(made) is None else TurnAsked("rest", self.by).apply(made)
+        told = {name: str(value) for name, value in wanted.items() if value}
+        made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {self.by}")
+        return made.record("people", "info", "mode and level", by=self.by, **told)
 
 
-def closed(made: Changes, signal: SessionClosed) -> Changes:
-    """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
-    session = made.case.session
-    if session is None or session.closed_by is not None:
-        return made
-    made = over(made) if continuations.is_cut_by_cap(made.run) else made
-    run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked whether it goes on
-    made = made.put(run, replace(session, closed_by=signal.by))
-    made = made.tell("person", "session", "ended", f"by {signal.by}")
-    made = made.record("people", "info", "session ended", by=signal.by)
-    if listens(made) is None or not made.run.takes_turns:
-        return made
-    if not continuations.is_between_turns(made.run, made.case.words):
-        made = turn_asked(made, TurnAsked("cancel", signal.by))
-    return turn_asked(made, TurnAsked("rest", signal.by))
+@dataclass(frozen=True, slots=True)
+class SessionClosed(Signal):
+    """A person ends the session whose newest run this is."""
+
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
+        session = made.case.session
+        if session is None or session.closed_by is not None:
+            return made
+        made = over(made) if continuations.is_cut_by_cap(made.run) else made
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
+        made = made.put(run, replace(session, closed_by=self.by))
+        made = made.tell("person", "session", "ended", f"by {self.by}")
+        made = made.record("people", "info", "session ended", by=self.by)
+        if listens(made) is None or not made.run.takes_turns:
+            return made
+        if not continuations.is_between_turns(made.run, made.case.words):
+            made = TurnAsked("cancel", self.by).apply(made)
+        return TurnAsked("rest", self.by).apply(made)
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
@@ -297,25 +353,39 @@ def given(made: Changes, run: str) -> Changes:
     return made.put(*(replace(one, laid=run) for one in continuations.kept(made.case.words)))
 
 
-def continued(made: Changes, signal: Continued) -> Changes:
-    """Record the run that goes on from this one.
+@dataclass(frozen=True, slots=True)
+class Continued(Signal):
+    """A new run goes on from this run's result. `sole`: only one may, as with an answer.
 
-    RefusedError or UsageError when only one may, and somebody has answered or denied.
+    `program`: the program that answered; empty: a person did. `past_cap`: a person has said yes to going on
+    beyond the cap.
     """
-    if signal.sole:
-        must_be_free(made.run)
-        asked = made.case.action(
-            ActionKind.PERSON
-        )  # somebody may have denied it since the answer was checked
-        if is_blocked(made.run) or signal.past_cap:
-            must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
-    result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
-    made = given(made.put(replace(made.run, result=result)), signal.run).done(
-        made.case.action(ActionKind.PERSON)
-    )
-    by = f"a program answered: {signal.program}" if signal.program else f"by {signal.by}"
-    made = made.tell("continue", signal.run, "continued", by)
-    verdict, program = "answered" if signal.sole else "continued", {"program": signal.program}
-    return made.record(
-        "people", "info", verdict, by=signal.by, next=signal.run, **(program if signal.program else {})
-    )
+
+    run: str
+    by: str
+    sole: bool = False
+    program: str = ""
+    past_cap: bool = False
+
+    def apply(self, made: Changes) -> Changes:
+        """Record the run that goes on from this one.
+
+        RefusedError or UsageError when only one may, and somebody has answered or denied.
+        """
+        if self.sole:
+            must_be_free(made.run)
+            asked = made.case.action(
+                ActionKind.PERSON
+            )  # somebody may have denied it since the answer was checked
+            if is_blocked(made.run) or self.past_cap:
+                must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
+        result = {**made.run.result, NEXT: [*nexts(made.run), self.run]}
+        made = given(made.put(replace(made.run, result=result)), self.run).done(
+            made.case.action(ActionKind.PERSON)
+        )
+        by = f"a program answered: {self.program}" if self.program else f"by {self.by}"
+        made = made.tell("continue", self.run, "continued", by)
+        verdict, program = "answered" if self.sole else "continued", {"program": self.program}
+        return made.record(
+            "people", "info", verdict, by=self.by, next=self.run, **(program if self.program else {})
+        )

@@ -8,7 +8,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
 from pancode.kernel.records import Node, Setting, StoredReceipt
 from pancode.runs.core import open_fences
-from pancode.runs.life.signals import Quarantined
+from pancode.runs.life.node_events import Quarantined
 from pancode.runs.unit_of_work import Work
 
 

@@ -12,8 +12,9 @@ from pancode.kernel.records import ControlMessage, EventKind, Node
 from pancode.kernel.row_updates import take_controls
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.changes import Happened
+from pancode.runs.life.ends import Lost
+from pancode.runs.life.node_events import NodeSilent
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.signals import Lost, NodeSilent
 from pancode.runs.unit_of_work import unit_of_work
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)

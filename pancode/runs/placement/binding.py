@@ -24,24 +24,24 @@ from pancode.kernel.records import (
     Run,
     Setting,
     WaitReason,
-    Workflow,
 )
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.runs.facets import EarlierAttempts
+from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot
 from pancode.runs.life.decision import decide
-from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
+from pancode.runs.life.ends import Unbindable
+from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, workspace_of
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
-from pancode.runs.life.signals import Bound, Due, Unbindable, Waits
 from pancode.runs.placement import breaker_service, node_cooldown
 from pancode.runs.placement.gpus import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
+from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.waiting_runs import WaitingRun, WaitingRuns, in_turn
-from pancode.sessions.preemption import GivingWay
 
 _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 
@@ -395,12 +395,11 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    due, board = (due, None) if workflow is None else with_board(due, workflow)
+    for complete in core.features.ordered:
+        due = complete(tx, due)
     times = _issued(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    tools, ahead = core.fleet_tools, bool(placed.busy)
-    return order_for(due, core.fleet, node.tag, number, times, tools, ahead, gpus, board)
+    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
 
 
 TIMES_AHEAD = 5

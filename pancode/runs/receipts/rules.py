@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from node_agent.wire.control import Acknowledge
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
@@ -18,13 +19,13 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.budget.books import ZERO, Spent
 from pancode.kernel.names import GATES
-from pancode.kernel.records import Attempt, Closed, Fence, FenceState, Node, Run
+from pancode.kernel.node import NodeView
+from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.landing.rules import follow
 from pancode.runs.facets import Gates
 from pancode.runs.life import continuations, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
-from pancode.runs.life.changes import Changes
+from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
 from pancode.runs.life.orders import skill_marks, snapshot_of, unwalled_marks
 from pancode.runs.life.retries import (
@@ -40,7 +41,6 @@ from pancode.runs.life.retries import (
     with_preface,
     without_session,
 )
-from pancode.runs.life.signals import Believed, Rejected
 from pancode.runs.life.turns import SessionTurn
 
 MIXED, ASSUMED = "mixed", "assumed"
@@ -263,29 +263,47 @@ def result_of(claims: Claims) -> dict[str, Any]:
     return claims.model_dump(mode="json", include=_KEPT)
 
 
-def believed(made: Changes, signal: Believed) -> Changes:
-    """Settle a believed receipt: book its cost, close the fence, and answer the node."""
-    if made.fence.receipt is not None:
-        return made
-    made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
-    # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
-    # beside it.
-    entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
-    usage = claims.usage
-    tokens = usage.input_tokens + usage.output_tokens
-    spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
-    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
-    new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
-    new = new or books.add_second(entries, account, spent, stamp)
-    new = new or books.add_rest(entries, account, spent, stamp)
-    if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
-        new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
-    made = made.book([*new, *books.dispute(new, account, disputed, stamp)])
-    digest = signal.stored.digest
-    made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
-    made = made.stage(OrderStage.SETTLED, str(claims.outcome))
-    made = _concluded(made, replace(signal, claims=claims), disputed)
-    return made.send(signal.node, signal.answer)
+@dataclass(frozen=True, slots=True)
+class Believed(Signal):
+    """A receipt is true and complete; `stored` is on disk already."""
+
+    node: str
+    """The name of the node whose key signed the receipt."""
+    claims: Claims
+    stored: StoredReceipt
+    answer: Acknowledge
+    nodes: Sequence[NodeView] = ()
+    """The nodes of the fleet, if the decision about a retry needs them; else empty."""
+    passed_over: Collection[str] = ()
+    """The nodes that are not offered this run for a while."""
+    output: str = ""
+    """The end of the gates' output, if a gate failed."""
+
+    def apply(self, made: Changes) -> Changes:
+        """Settle a believed receipt: book its cost, close the fence, and answer the node."""
+        if made.fence.receipt is not None:
+            return made
+        made, claims, disputed = _cut(made.add(self.stored), self.claims)
+        # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
+        # beside it.
+        entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
+        usage = claims.usage
+        tokens = usage.input_tokens + usage.output_tokens
+        spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
+        late = (
+            books.add_unknown if spent.usd is None else books.settle_unknown
+        )  # it stood as lost or as rejected
+        new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
+        new = new or books.add_second(entries, account, spent, stamp)
+        new = new or books.add_rest(entries, account, spent, stamp)
+        if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
+            new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
+        made = made.book([*new, *books.dispute(new, account, disputed, stamp)])
+        digest = self.stored.digest
+        made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
+        made = made.stage(OrderStage.SETTLED, str(claims.outcome))
+        made = _concluded(made, replace(self, claims=claims), disputed)
+        return made.send(self.node, self.answer)
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
@@ -345,7 +363,8 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
-    return follow(made)
+    asks = claims.outcome is Outcome.BLOCKED or continuations.is_cut_by_cap(made.run)
+    return made.follow(ActionKind.PERSON, made.run.created_by) if asks else made
 
 
 def _goes_on(made: Changes) -> bool:
@@ -433,13 +452,22 @@ def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
     return fence.tag == tag and fence.closed is None
 
 
-def rejected(made: Changes, signal: Rejected) -> Changes:
-    """End an open fence as `infra`, with an unknown cost, as its receipt was rejected."""
-    if not _may_be_ended_by(signal.tag, made.fence):
-        return made
-    case, over = made.case, made.run.outcome is not None or not made.case.newest
-    made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
-    made = made.book(books.settle(case.entries, case.account, books.Spent(None), made.now.stamp))
-    made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, signal.reason)
-    made = made.tell("settle", signal.node, "receipt rejected", signal.reason)
-    return made if over else end_run(made, node=signal.node)
+@dataclass(frozen=True, slots=True)
+class Rejected(Signal):
+    """A receipt has a valid signature and false claims."""
+
+    node: str
+    tag: str | None
+    """The tag of the key that signed it."""
+    reason: str
+
+    def apply(self, made: Changes) -> Changes:
+        """End an open fence as `infra`, with an unknown cost, as its receipt was rejected."""
+        if not _may_be_ended_by(self.tag, made.fence):
+            return made
+        case, over = made.case, made.run.outcome is not None or not made.case.newest
+        made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
+        made = made.book(books.settle(case.entries, case.account, books.Spent(None), made.now.stamp))
+        made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, self.reason)
+        made = made.tell("settle", self.node, "receipt rejected", self.reason)
+        return made if over else end_run(made, node=self.node)

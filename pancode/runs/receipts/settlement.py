@@ -13,36 +13,24 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, Node, Run, StoredReceipt, Workflow
+from pancode.kernel.records import Fence, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.memory import service as history
 from pancode.runs.core import Core
 from pancode.runs.life.decision import decide
 from pancode.runs.life.retries import MOST_OUTPUT
-from pancode.runs.life.signals import Believed, Rejected
 from pancode.runs.nodes import evidence
 from pancode.runs.placement import node_cooldown
-from pancode.runs.receipts.rules import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
+from pancode.runs.receipts.rules import (
+    Believed,
+    Evidence,
+    Judged,
+    Rejected,
+    Ruling,
+    judge_evidence,
+    judge_identity,
+    needs_nodes,
+)
 from pancode.runs.unit_of_work import Work
-from pancode.skills import made_tools
-from pancode.workflows import board
-
-
-def keep(work: Work, claims: Claims) -> None:
-    """Keep the values of an accepted receipt, in the transaction that accepts it; none of a run outside of
-    workflows.
-    """
-    run = work.tx.get(Run, claims.identity.run)
-    workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
-    if run is None or workflow is None:
-        return
-    after, full = board.with_values(workflow, run, claims.board, work.core.wall_ms())
-    work.tx.put(after)
-    names = ", ".join(f"{one.namespace}/{one.key}" for one in claims.board)
-    work.tell(run.id, "board", "board", "written", names)
-    for words in full:
-        work.tell(run.id, "board", "board", "full", words)
-
 
 GATES_LOG = "gates.log"
 """The stream that has what all gates wrote."""
@@ -191,11 +179,8 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
         answer=_acknowledge(core, letter, countersigned),
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
-    if claims.board:
-        keep(work, claims)
-    if claims.proposed:
-        made_tools.keep_proposed(work, claims)
-    history.keep(work, claims)
+    for accept in core.features.accepted:
+        accept(work, claims)
 
 
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Run
+from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import Gates
+from pancode.runs.facets import Gates, Lineage
 from pancode.runs.life.continuations import has_change, nexts
 
 OTHER = "other"
@@ -156,6 +156,12 @@ def wants_verification(run: Run) -> bool:
     return bool(Gates.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
+def is_waiting(run: Run) -> bool:
+    """Whether another node still verifies the result."""
+    seen = verified(run)
+    return seen is not None and seen.waits
+
+
 def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
     """The trust while the verification is not over; `other`: the run that verifies, once there is one."""
     return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
@@ -184,7 +190,12 @@ def judged(run: Run, other: Run) -> VerifiedResult:
     return VerifiedResult(state, why, other.id, node, receipt)
 
 
-CLOSED = ("denied", "dropped", "nothing to land")
+LANDED, NOTHING, WAITING = "landed", "nothing to land", "waiting"
+NOT_DONE = "not landed"
+"""The status where nothing is landed because the run did not end well."""
+REVERTED = "reverted"
+"""The key in a run's result for the commit that reverted its landed change."""
+CLOSED = ("denied", "dropped", NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:
@@ -210,3 +221,20 @@ def gates_passed(run: Run) -> bool:
     """Whether the run's accepted receipt says that each of its gates has passed."""
     results = _results(run)
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)
+
+
+def landing_of(run: Run) -> Mapping[str, Any] | None:
+    """How the run's landing stands or ended; None when nobody asked for one."""
+    if run.landing:
+        return run.landing
+    if not run.land:
+        return None
+    if run.state is not RunState.ENDED:
+        return {"status": WAITING, "why": "the run has not ended"}
+    if run.outcome is not Outcome.DONE:
+        return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
+    if is_waiting(run):
+        return {"status": WAITING, "why": "another node verifies the result first"}
+    if run.result.get("commit") is None and not Lineage.of(run).begins:
+        return {"status": NOTHING, "why": "the run changed no file"}
+    return {"status": WAITING, "why": "it is being landed, gates first"}

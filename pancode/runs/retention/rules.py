@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pancode.kernel.records import Run, RunState, Workflow, WorkflowState
-from pancode.runs.receipts.trust import is_open
+from pancode.kernel.records import Run
 from pancode.runs.retention.parts import RunFiles
 
 DAY_MS = 86_400_000
-_GOES_ON = (WorkflowState.RUNNING, WorkflowState.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class KeepRules:
 
 
 class FilesNeed(StrEnum):
-    """Why the files of a run stay, whatever their age."""
+    """Why the files of a run stay, whatever their age; but for its end and its session, features say so."""
 
     AT_WORK = "it has not ended"
     SESSION = "its session was neither ended nor left for long: pancode sessions end"
@@ -39,38 +37,6 @@ class FilesNeed(StrEnum):
     WORKSPACE = "a workspace stands on it: pancode workspace rm"
     LANDING = "it waits to be landed"
     DECISION = "nobody has decided about its change: pancode review"
-
-
-@dataclass(frozen=True, slots=True)
-class RunBeside:
-    """What else may need the files of a run. `is_result`: it is its workflow's result, or has no workflow.
-
-    `session_used_ms`: when its session, if nobody has ended it, was last at work; None: no such session.
-    """
-
-    session_used_ms: int | None = None
-    workflow: Workflow | None = None
-    in_workspace: bool = False
-    lands: bool = False
-    is_result: bool = True
-
-
-def need_of(run: Run, beside: RunBeside, rules: KeepRules, now_ms: int) -> FilesNeed | None:
-    """Why the files of the run must stay; None: nothing needs them."""
-    if run.state is not RunState.ENDED:
-        return FilesNeed.AT_WORK
-    if beside.session_used_ms is not None and now_ms - beside.session_used_ms < rules.sessions_ms:
-        return FilesNeed.SESSION
-    workflow = beside.workflow
-    if workflow is not None and not workflow.lane and workflow.state in _GOES_ON:
-        return FilesNeed.WORKFLOW
-    if beside.in_workspace:
-        return FilesNeed.WORKSPACE
-    if beside.lands:
-        return FilesNeed.LANDING
-    if beside.is_result and is_open(run, run.project or ""):
-        return FilesNeed.DECISION
-    return None
 
 
 def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:

@@ -8,25 +8,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import KeptWorkspace, Run, RunState, Setting, Workflow
+from pancode.kernel.records import Run, RunState, Setting
 from pancode.kernel.threads import PeriodicThread
-from pancode.landing.queue import waiting
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.retention.parts import LetGo, RunFiles
 from pancode.runs.retention.rules import (
     DAY_MS,
     FilesNeed,
     LogsOfRun,
-    RunBeside,
     beyond,
     let_go,
     may_go_at_ms,
-    need_of,
 )
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import session_of
-from pancode.workflows.results import is_the_result
 
 DONE = "retention"
 """The name of the setting that says when retention last ran by itself."""
@@ -76,14 +71,13 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
     The ledger may be an older copy.
     """
     commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
-    lands = {action.run for action in waiting(core)}
     going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
     for name in sorted({*logged}.union(*commits.values())):
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
             if run is None:
                 continue
-            need = needs[name] = need_of(run, _beside(tx, run, lands, now_ms), rules, now_ms)
+            need = needs[name] = _need_of(core, tx, run)
         has = {RunFiles.LOGS} if name in logged else set[RunFiles]()
         has |= {RunFiles.CHANGES} if any(name in runs for runs in commits.values()) else set()
         if found := let_go(run, need, rules, now_ms) & has:
@@ -97,15 +91,15 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
     return Retention(going, kept, stay.count(None), commits)
 
 
-def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:
-    kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
-    return RunBeside(
-        session_used_ms=_used_ms(tx, run, now_ms),
-        workflow=tx.get(Workflow, run.workflow) if run.workflow is not None else None,
-        in_workspace=kept is not None and not kept.ended,
-        lands=run.id in lands,
-        is_result=run.state is RunState.ENDED and is_the_result(tx, run),
-    )
+def _need_of(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
+    """Why the files of the run must stay; None: nothing needs them."""
+    if run.state is not RunState.ENDED:
+        return FilesNeed.AT_WORK
+    now_ms = core.wall_ms()
+    used_ms = _used_ms(tx, run, now_ms)
+    if used_ms is not None and now_ms - used_ms < core.rules.keep.sessions_ms:
+        return FilesNeed.SESSION
+    return next((need for find in core.features.needs if (need := find(tx, run)) is not None), None)
 
 
 def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:

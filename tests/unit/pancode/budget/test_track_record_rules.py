@@ -34,8 +34,8 @@ from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
 from pancode.kernel.records import Attempt, BookEntry, EndedRun, EntryKind, RunState
 from pancode.kernel.values import replace
-from pancode.landing.rules import REVERTED
 from pancode.runs.live import RecentRuns
+from pancode.runs.receipts.trust import REVERTED
 from pancode.runs.unit_of_work import ended_run
 from tests.unit.pancode.runs.world import a_run
 

@@ -15,12 +15,11 @@ from pancode.kernel.values import replace
 from pancode.landing import queue as asked
 from pancode.landing.model import How, LandWay
 from pancode.landing.queue import LandingQueue, drop
-from pancode.landing.rules import LANDED_MS, REVERTED
+from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.people.service import deny
 from pancode.runs import views as query
 from pancode.runs.core import Core
-from pancode.runs.life.signals import Reverted
-from pancode.runs.receipts.trust import is_open
+from pancode.runs.receipts.trust import REVERTED, is_open
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.runs.test_lost_told import silence

@@ -16,8 +16,8 @@ from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Closed, Decision, Fence, Run
 from pancode.kernel.values import replace
 from pancode.people.service import answer, decide_call, items
+from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.inbox import calls_of
-from pancode.runs.life.signals import CallDecided
 from pancode.runs.life.waits import LOST
 from tests.unit.pancode.people.test_telling import working
 from tests.unit.pancode.runs.world import Desk, Puppet, facts

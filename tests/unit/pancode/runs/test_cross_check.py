@@ -17,11 +17,10 @@ from pancode.landing.cross_check import Verifications, ask
 from pancode.landing.judgement import Repositories
 from pancode.landing.model import LandWay
 from pancode.landing.queue import LandingWish, green
-from pancode.landing.rules import landing_of
 from pancode.landing.service import Lander
 from pancode.runs import views as query
 from pancode.runs.receipts import service as receipts
-from pancode.runs.receipts.trust import ResultTrust, trusted_on, verified
+from pancode.runs.receipts.trust import ResultTrust, landing_of, trusted_on, verified
 from pancode.runs.stop import stop
 from tests.unit.pancode.interfaces.http.world import MemoryStreams
 from tests.unit.pancode.runs.test_lost_told import silence

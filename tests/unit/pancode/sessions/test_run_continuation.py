@@ -9,8 +9,8 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Decision, Run
+from pancode.landing.rules import Landed
 from pancode.people.service import deny
-from pancode.runs.life.signals import Landed
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import before

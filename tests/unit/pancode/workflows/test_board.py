@@ -5,8 +5,8 @@ from __future__ import annotations
 from node_agent.wire.order import BoardEntry
 from pancode.kernel.records import Run, Workflow, WorkflowKind
 from pancode.kernel.values import replace
-from pancode.runs.life.orders import with_board
-from pancode.workflows.board import MOST_VALUES, WORDS, entries, values, with_values
+from pancode.workflows.board import MOST_VALUES, WORDS, add_board, entries, values, with_values
+from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.life.test_inbox import ended
 
 EMPTY = Workflow("w-0001", 1, "ana", WorkflowKind.GRAPH, "g", "", None)
@@ -43,6 +43,8 @@ def test_what_has_no_room_is_told_and_the_rest_stays() -> None:
 
 def test_an_agent_is_told_of_it_and_a_script_is_not() -> None:
     workflow, _ = with_values(EMPTY, run_of("a"), [one("n/k", "v")], 1)
-    told, board = with_board(replace(run_of("b"), runtime="claude", prompt="p"), workflow)
-    assert told.prompt == f"p{WORDS}" and [one.model_dump() for one in board] == entries(workflow)
-    assert with_board(replace(run_of("b"), runtime="shell", prompt=""), workflow)[0].prompt == ""
+    with MemoryLedger().transaction() as tx:
+        tx.insert(workflow)
+        told = add_board(tx, replace(run_of("b"), runtime="claude", prompt="p"))
+        assert told.prompt == f"p{WORDS}" and told.terms["board"] == entries(workflow)
+        assert add_board(tx, replace(run_of("b"), runtime="shell", prompt="")).prompt == ""

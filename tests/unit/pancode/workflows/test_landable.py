@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.landing.rules import waits_for_person
+from pancode.landing.hooks import needs_approval
 from pancode.runs.life.continuations import beginning
 from pancode.runs.receipts.trust import is_open
 from pancode.workflows.results import results_of
@@ -109,11 +109,11 @@ def continued(old: Run, **more: Any) -> Run:
 
 def test_a_run_that_only_explains_has_the_change_that_it_goes_on_with() -> None:
     next_one = continued(ended("r-old", "a"), terms={"autonomy": "supervised"})
-    assert is_open(next_one, "/p") and waits_for_person(next_one)
+    assert is_open(next_one, "/p") and needs_approval(next_one)
     assert is_open(continued(next_one), "/p"), "over any number of runs"
 
 
 @pytest.mark.parametrize("old", [ended("r-old"), ended("r-old", "a", landed=COMMIT)])
 def test_without_a_change_or_with_a_landed_one_there_is_nothing_to_go_on_with(old: Run) -> None:
     next_one = continued(old, terms={"autonomy": "supervised"})
-    assert not is_open(next_one, "/p") and not waits_for_person(next_one)
+    assert not is_open(next_one, "/p") and not needs_approval(next_one)

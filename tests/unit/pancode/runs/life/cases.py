@@ -13,12 +13,17 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import SigningKey
+from pancode.app.features import FEATURES
 from pancode.budget import books
+from pancode.budget.books import Purse
 from pancode.kernel.records import Balance, Fence, StoredReceipt
+from pancode.runs.life.binding import Admitted, Bound
 from pancode.runs.life.case import Now, RunCase
-from pancode.runs.life.changes import Changes
-from pancode.runs.life.decision import decide
-from pancode.runs.life.signals import Admitted, Believed, Bound, NodeReported, Purse, Signal
+from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.decision import decide as decide_alone
+from pancode.runs.life.node_events import NodeReported
+from pancode.runs.receipts.rules import Believed
+from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.world import a_run
 
 AT, TAG = 1_000_000, "aaaaaaaaaa"
@@ -42,6 +47,15 @@ def offered(case: RunCase) -> RunCase:
     fence = Fence("r-0001", case.run.attempt, number, "n1", TAG, "{}", f"{number:064x}", 1, AT, AT)
     case = after(case, Bound(fence, "free"))
     return RunCase(case.run, case.attempts, case.fences, case.entries, case.now, about=number)
+
+
+def decide(case: RunCase, *signals: Signal) -> Changes:
+    """What the engine decides, with what features add to it."""
+    made = decide_alone(case, *signals)
+    with MemoryLedger().transaction() as tx:
+        for add in FEATURES.changed:
+            made = add(tx, made)
+    return made
 
 
 def after(case: RunCase, *signals: Signal) -> RunCase:

@@ -14,17 +14,19 @@ from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Usage
-from pancode.budget.books import Ceilings
+from pancode.budget.books import Ceilings, Purse
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, Balance, Closed, EntryKind, RunState, WaitReason
-from pancode.runs.life import signals
+from pancode.landing.rules import CalledOff, LandingOver
+from pancode.runs.life.binding import Admitted, Due
 from pancode.runs.life.case import MAX_BINDINGS, RunCase
 from pancode.runs.life.changes import Changes
-from pancode.runs.life.decision import decide
-from pancode.runs.life.ends import NOTHING_LEFT
-from tests.unit.pancode.runs.life.cases import TAG, admitted, after, offered, purses, receipt, said
+from pancode.runs.life.ends import NOTHING_LEFT, GivenUp, Lost, Stop, Unbindable
+from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownFence
+from pancode.runs.receipts.rules import Rejected
+from tests.unit.pancode.runs.life.cases import TAG, admitted, after, decide, offered, purses, receipt, said
 
-LOST = signals.Lost("n1 was not heard")
+LOST = Lost("n1 was not heard")
 FAILED = {"outcome": Outcome.ERROR, "failure": FailureKind.AGENT_FAILED, "reason": "exit 1"}
 UNKNOWN = {"usage": Usage(cost_usd=None, cost_source="unknown")}
 
@@ -53,15 +55,19 @@ class Row:
     attempt: int = 1
 
 
+def _unchanged(case: RunCase) -> Changes:
+    return Changes(case, case)
+
+
 def _refused(why: OrderRefusal) -> Callable[[], Changes]:
     return lambda: said(offered(admitted()), Refused(why=why, detail="x"))
 
 
 PENDING, ENDED = RunState.PENDING, RunState.ENDED
 ROWS = (
-    Row("admitted", lambda: Changes.of(admitted()), PENDING, waits=WaitReason.QUEUED),
-    Row("bound", lambda: Changes.of(offered(admitted())), PENDING),
-    Row("started", lambda: Changes.of(_running()), RunState.RUNNING),
+    Row("admitted", lambda: _unchanged(admitted()), PENDING, waits=WaitReason.QUEUED),
+    Row("bound", lambda: _unchanged(offered(admitted())), PENDING),
+    Row("started", lambda: _unchanged(_running()), RunState.RUNNING),
     Row(
         "exited",
         lambda: said(_running(), Marked(mark=Mark.EXITED)),
@@ -104,14 +110,14 @@ ROWS = (
     ),
     Row(
         "never taken",
-        lambda: decide(offered(admitted()), signals.NotTaken()),
+        lambda: decide(offered(admitted()), NotTaken()),
         PENDING,
         closed=Closed.NEVER_ACCEPTED,
         waits=WaitReason.RETURNED,
     ),
     Row(
         "never taken, and a stop was asked for",
-        lambda: decide(offered(admitted()), signals.Stop("enough"), signals.NotTaken()),
+        lambda: decide(offered(admitted()), Stop("enough"), NotTaken()),
         ENDED,
         Outcome.INTERRUPTED,
         Closed.NEVER_ACCEPTED,
@@ -135,20 +141,20 @@ ROWS = (
     ),
     Row(
         "stopped while it waits",
-        lambda: decide(admitted(), signals.Stop("enough")),
+        lambda: decide(admitted(), Stop("enough")),
         ENDED,
         Outcome.INTERRUPTED,
         held="0",
     ),
     Row(
         "stopped while it runs",
-        lambda: decide(_running(), signals.Stop("enough")),
+        lambda: decide(_running(), Stop("enough")),
         RunState.INTERRUPTING,
         sent=(StopControl,),
     ),
     Row(
         "stopped after it was lost",
-        lambda: decide(after(_running(), LOST), signals.Stop("enough")),
+        lambda: decide(after(_running(), LOST), Stop("enough")),
         ENDED,
         Outcome.LOST,
         Closed.LOST,
@@ -156,7 +162,7 @@ ROWS = (
     ),
     Row(
         "no order can be made",
-        lambda: decide(admitted(), signals.Unbindable("odd")),
+        lambda: decide(admitted(), Unbindable("odd")),
         ENDED,
         Outcome.INFRA,
         held="0",
@@ -209,19 +215,19 @@ ROWS = (
     ),
     Row(
         "a false receipt",
-        lambda: decide(_running(), signals.Rejected("n1", TAG, "lie")),
+        lambda: decide(_running(), Rejected("n1", TAG, "lie")),
         ENDED,
         Outcome.INFRA,
         Closed.RECEIPT,
     ),
     Row(
         "a false receipt of another node",
-        lambda: decide(_running(), signals.Rejected("n2", "bbbbbbbbbb", "lie")),
+        lambda: decide(_running(), Rejected("n2", "bbbbbbbbbb", "lie")),
         RunState.RUNNING,
     ),
     Row(
         "given up",
-        lambda: decide(after(_running(), LOST), signals.GivenUp("r-0002")),
+        lambda: decide(after(_running(), LOST), GivenUp("r-0002")),
         ENDED,
         Outcome.LOST,
         Closed.LOST,
@@ -229,7 +235,7 @@ ROWS = (
     ),
     Row(
         "given up, then a receipt",
-        lambda: decide(after(_running(), LOST, signals.GivenUp("r-0002")), receipt(_running())),
+        lambda: decide(after(_running(), LOST, GivenUp("r-0002")), receipt(_running())),
         ENDED,
         Outcome.LOST,
         Closed.RECEIPT,
@@ -238,19 +244,19 @@ ROWS = (
     ),
     Row(
         "forgotten by its node",
-        lambda: decide(_running(), signals.Doubted("who?")),
+        lambda: decide(_running(), Doubted("who?")),
         RunState.RUNNING,
         waits=WaitReason.FORGOTTEN,
     ),
     Row(
         "its node is quarantined",
-        lambda: decide(offered(admitted()), signals.Quarantined("full")),
+        lambda: decide(offered(admitted()), Quarantined("full")),
         PENDING,
         waits=WaitReason.QUARANTINED,
     ),
     Row(
         "restored",
-        lambda: decide(admitted(), signals.UnknownFence("n1", 7)),
+        lambda: decide(admitted(), UnknownFence("n1", 7)),
         PENDING,
         sent=(Tombstone,),
         waits=WaitReason.QUEUED,
@@ -298,13 +304,13 @@ def test_an_admission_without_room_is_refused_with_the_numbers() -> None:
     case = admitted()
     fresh = RunCase(case.run, {}, {}, (), case.now)
     with pytest.raises(RefusedError, match="estimated next: \\$1.00, ceiling: \\$0.50"):
-        decide(fresh, signals.Admitted(purses("0.5")))
+        decide(fresh, Admitted(purses("0.5")))
 
 
 def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
     case = RunCase(case.run, case.attempts, case.fences, case.entries, case.now)
-    made = decide(case, signals.Due(purses("0.5")), signals.Due(purses("0.5")))
+    made = decide(case, Due(purses("0.5")), Due(purses("0.5")))
     assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
 
 
@@ -316,7 +322,7 @@ def test_a_later_attempt_waits_for_what_its_workflow_holds_and_not_for_what_it_h
 ) -> None:
     case = _waiting_again(workflow="w-1")
     balance = Balance("workflow:w-1", spent_usd=Decimal(spent), held_usd=Decimal(held))
-    made = decide(case, signals.Due([signals.Purse(balance, Ceilings(Decimal(2)))]))
+    made = decide(case, Due([Purse(balance, Ceilings(Decimal(2)))]))
     assert made.run.outcome is outcome
     if outcome is None:
         assert made.run.waits is WaitReason.BUDGET
@@ -343,9 +349,7 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     ours["usage"] = Usage(cost_usd=Decimal(2), cost_source="reported")
     late = decide(case, receipt(_running(), **ours)).case  # it had failed: the second try stays
     assert (late.run.attempt, late.run.state) == (2, PENDING)
-    made = decide(
-        RunCase(late.run, late.attempts, late.fences, late.entries, late.now), signals.Due(purses())
-    )
+    made = decide(RunCase(late.run, late.attempts, late.fences, late.entries, late.now), Due(purses()))
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 
@@ -353,7 +357,7 @@ def test_an_order_that_comes_back_too_often_ends_its_run() -> None:
     case = admitted()
     for number in range(1, MAX_BINDINGS + 1):
         assert case.run.outcome is None, number
-        case = after(offered(case), signals.NotTaken())
+        case = after(offered(case), NotTaken())
     assert (case.run.outcome, case.run.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
 
 
@@ -362,8 +366,8 @@ def test_events_are_applied_once_and_in_order() -> None:
     once = said(case, Marked(mark=Mark.ACCEPTED)).case
     again = decide(
         once,
-        signals.NodeReported(1, Marked(mark=Mark.SPAWNED), 0),
-        signals.NodeReported(3, Marked(mark=Mark.SPAWNED), 0),
+        NodeReported(1, Marked(mark=Mark.SPAWNED), 0),
+        NodeReported(3, Marked(mark=Mark.SPAWNED), 0),
     )
     assert again.case == once and not again.changed and not again.new
 
@@ -377,14 +381,14 @@ def _done(**changes: Any) -> Changes:
 def test_what_is_done_and_is_to_be_landed_waits_for_it() -> None:
     made = _done()
     assert [(a.kind, a.run) for a in made.case.actions] == [(ActionKind.LAND, "r-0001")] and made.new
-    over = decide(made.case, signals.LandingOver({"status": "landed", "commit": "c" * 40}))
+    over = decide(made.case, LandingOver({"status": "landed", "commit": "c" * 40}))
     assert over.gone == list(made.case.actions) and over.run.landing["status"] == "landed"
 
 
 def test_a_stop_calls_a_landing_off_before_and_after_the_work() -> None:
-    before = _done(before=(signals.Stop("wrong"),))
-    after_ = decide(_done().case, signals.Stop("wrong"))
+    before = _done(before=(Stop("wrong"),))
+    after_ = decide(_done().case, Stop("wrong"))
     for made in (before, after_):
         assert not made.case.actions and made.run.landing["status"] == "called off"
-    again = decide(after_.case, signals.Stop("again"), signals.CalledOff("again"))
+    again = decide(after_.case, Stop("again"), CalledOff("again"))
     assert again.case == after_.case and not again.story

@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
-from pancode.landing.rules import waits_for_person
+from pancode.landing.hooks import needs_approval
 from pancode.runs.life.inbox import ItemKind, answer_of, answered, item_of, kind_of, must_be_shown, must_wait
 from tests.unit.pancode.kernel.fleets import node, resolved
 
@@ -50,12 +50,12 @@ def test_without_a_question_it_is_a_permission_in_the_words_of_its_program() -> 
 def test_a_supervised_change_waits_for_approval_and_another_does_not() -> None:
     changed: dict[str, Any] = {"commit": "c" * 40, "files_changed": ["a"]}
     run = ended(Outcome.DONE, {"autonomy": "supervised"}, **changed)
-    assert waits_for_person(run) and kind_of(run) is ItemKind.LANDING
+    assert needs_approval(run) and kind_of(run) is ItemKind.LANDING
     assert "its change of 1 file" in item_of(run, ITEM).words
     assert item_of(run, ITEM).command == "pancode approve r-0001"
-    assert not waits_for_person(ended(Outcome.DONE, {}, **changed))
-    assert not waits_for_person(ended(Outcome.DONE, {"autonomy": "supervised"}))
-    assert not waits_for_person(replace(run, landed="c" * 40))
+    assert not needs_approval(ended(Outcome.DONE, {}, **changed))
+    assert not needs_approval(ended(Outcome.DONE, {"autonomy": "supervised"}))
+    assert not needs_approval(replace(run, landed="c" * 40))
 
 
 def test_a_short_no_is_never_taken_for_a_choice_that_begins_with_it() -> None:

@@ -8,10 +8,21 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import KeptWorkspace, Run, RunState, Workflow, WorkflowState
+from pancode.kernel.records import (
+    Action,
+    ActionKind,
+    KeptWorkspace,
+    Record,
+    Run,
+    RunState,
+    SessionRow,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+)
 from pancode.kernel.values import replace
 from pancode.runs.retention.parts import RunFiles
-from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, RunBeside, let_go, need_of
+from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, let_go
 from pancode.runs.retention.service import DailyRetention
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -109,31 +120,34 @@ def test_it_happens_by_itself_once_a_day(world: World) -> None:
     assert daily.look() and world.coordinator.kept_files.named == set()
 
 
-def _beside(**facts: Any) -> RunBeside:
-    return RunBeside(**facts)
+def needs_of(world: World, run: Run, *rows: Record) -> str:
+    """Why the run's files stay while these rows are there; empty: they may go."""
+    with world.context.ledger.transaction() as tx:
+        for row in (run, *rows):
+            tx.put(row)
+    kept = collected(world)["kept"]
+    return kept[0]["why"] if kept else ""
 
 
 def test_each_need_is_a_reason(world: World) -> None:
     run = ended(world, "r-aaaaa2", landed="landed")
-    rules, now = KeepRules(), world.context.clock.wall_ms()
-    workflow = Workflow("w-1", 0, "ana", "chain", "", "", None)  # type: ignore[arg-type]
-    cases = [
-        (_beside(session_used_ms=now - 89 * DAY_MS), FilesNeed.SESSION),
-        (_beside(session_used_ms=now - 90 * DAY_MS), None),
-        (_beside(workflow=workflow), FilesNeed.WORKFLOW),
-        (_beside(workflow=replace(workflow, state=WorkflowState.DONE)), None),
-        (_beside(in_workspace=True), FilesNeed.WORKSPACE),
-        (_beside(lands=True), FilesNeed.LANDING),
-        (_beside(), None),
-    ]
-    for beside, need in cases:
-        assert need_of(run, beside, rules, now) is need, beside
-    assert need_of(replace(run, state=RunState.PENDING), _beside(), rules, now) is FilesNeed.AT_WORK
-    loser = replace(run, landed=None)
-    assert need_of(loser, _beside(), rules, now) is FilesNeed.DECISION
-    assert need_of(loser, _beside(is_result=False), rules, now) is None, (
-        "the loser of a race waits for nobody"
-    )
+    now = world.context.clock.wall_ms()
+    flow = Workflow("w-1", 0, "ana", WorkflowKind.GRAPH, "", "", None)
+    in_flow = replace(run, workflow="w-1")
+    assert needs_of(world, replace(run, state=RunState.PENDING)) == FilesNeed.AT_WORK
+    assert needs_of(world, in_flow, flow) == FilesNeed.WORKFLOW
+    over = replace(flow, state=WorkflowState.DONE)
+    assert needs_of(world, replace(in_flow, landed=None), over) == "", "the loser of a race waits for nobody"
+    lands = Action("a-1", ActionKind.LAND, run.id, now, "ana")
+    assert needs_of(world, replace(run, landed=None), lands) == FilesNeed.LANDING
+
+
+@pytest.mark.parametrize(("days", "need"), [(89, FilesNeed.SESSION.value), (90, "")])
+def test_a_session_keeps_its_files_until_it_was_unused_for_long(world: World, days: int, need: str) -> None:
+    now = world.context.clock.wall_ms()
+    run = ended(world, "r-aaaaa2", days=days, landed="landed", terms={"turns": {}})
+    session = SessionRow(run.id, run.id, now, "", run.mode, run.safety, None, None, "", "rest")
+    assert needs_of(world, run, session) == need
 
 
 def test_logs_stay_as_long_as_their_change_waits(world: World) -> None:

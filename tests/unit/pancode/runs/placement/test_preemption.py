@@ -18,7 +18,7 @@ from pancode.kernel.node import NodeState
 from pancode.kernel.records import Run, SessionRow, WaitReason, Word
 from pancode.runs.life.continuations import may_give_way
 from pancode.runs.placement.placement import Standing, lacks_slot_at
-from pancode.sessions.preemption import who_rests
+from pancode.runs.placement.preemption import who_rests
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import node, resolved
 from tests.unit.pancode.runs.world import facts

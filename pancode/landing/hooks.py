@@ -1,0 +1,46 @@
+"""What follows for a run's change when the run changes: its landing, its verification, or a person's yes."""
+
+from __future__ import annotations
+
+from node_agent.wire.failure import Outcome
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.landing import cross_check_rules
+from pancode.landing.rules import CalledOff, queue_landing
+from pancode.runs.facets import LandingTerms
+from pancode.runs.life import waits
+from pancode.runs.life.changes import Changes
+from pancode.runs.life.continuations import has_change
+from pancode.runs.life.ends import Stop
+from pancode.runs.receipts.trust import is_open, wants_verification
+from pancode.runs.retention.rules import FilesNeed
+from pancode.workflows.results import is_the_result
+
+
+def follow_change(tx: Transaction, made: Changes) -> Changes:
+    """Add what follows for the change of a run that has just ended, or whose stop is asked for too late."""
+    if made.before.run.state is RunState.ENDED:
+        for one in made.signals:
+            made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
+    if not made.ended:
+        return made
+    made = cross_check_rules.judge_next(made)
+    if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
+        return made
+    if needs_approval(made.run):
+        made = waits.ask(made)
+    return cross_check_rules.follow(made) if wants_verification(made.run) else queue_landing(made)
+
+
+def needs_approval(run: Run) -> bool:
+    """Whether a person decides on the change of a run that has just ended: its agent may land nothing."""
+    is_asked = run.landed is None and bool(LandingTerms.of(run).autonomy)
+    return run.outcome is Outcome.DONE and has_change(run) and is_asked
+
+
+def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
+    """Why the run's files stay: its change waits to be landed, or nobody has decided about it."""
+    if any(one.kind is ActionKind.LAND for one in tx.find(Action, {"run": run.id})):
+        return FilesNeed.LANDING
+    decided = not is_open(run, run.project or "") or not is_the_result(tx, run)
+    return None if decided else FilesNeed.DECISION
