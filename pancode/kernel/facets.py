@@ -114,10 +114,25 @@ class OwnSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Resumption(Facet):
-    """The session of its program that the run's next attempt resumes."""
+class LeftWork:
+    """What an attempt left when its provider turned it away: its commit, changed files and findings."""
+
+    after: int
+    """The number of the attempt."""
+    commit: str
+    files: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NextAttempt(Facet):
+    """What the run's next attempt begins with, besides its task and its snapshot."""
 
     resume: Mapping[str, str] = field(default_factory=dict)
     """The session with which the run was begun: run, session."""
     own_session: OwnSession | None = None
-    """The run's own, which comes before that one."""
+    """The session of an earlier attempt, which the next one resumes."""
+    preface: str = ""
+    """The text before the task in the run's next attempts."""
+    went_on: tuple[LeftWork, ...] = ()
+    """What attempts left when their provider turned them away, oldest first. Later attempts begin there."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.kernel.facets import Judging, Resumption, TurnTaking
+from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
 from pancode.kernel.feature_records import ApiToken as ApiToken
 from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
 from pancode.kernel.feature_records import ConfigChange as ConfigChange
@@ -221,14 +221,14 @@ class Run(Record):
 
         The run's own session comes before the one with which the run was begun.
         """
-        facet = Resumption.of(self)
+        facet = NextAttempt.of(self)
         own = facet.own_session
         return facet.resume if own is None else {"run": self.id, "session": own.session}
 
     @property
     def resumes_on(self) -> str | None:
         """The node that keeps the run's own session; None: it has none."""
-        own = Resumption.of(self).own_session
+        own = NextAttempt.of(self).own_session
         return None if own is None else own.node
 
 

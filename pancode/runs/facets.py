@@ -66,14 +66,8 @@ class Provision(Facet):
     """Wire form of node_agent.wire.skill.OrderedSkill: the skills that the run is given, by name."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Board(Facet):
-    """The values that workers of its workflow share, only while the run's order is built."""
-
     board: tuple[Mapping[str, str], ...] | None = None
-    """In wire form; None: the run has no board."""
+    """The workflow's board in wire form, only while the run's order is built; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +110,6 @@ class LandingTerms(Facet):
     """Whether the change lands only once another node has verified the result."""
     autonomy: str = ""
     """`supervised` or `confirmatory`: a person is asked before the run's change lands."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftWork:
-    """What an attempt left when its provider turned it away: its commit, changed files and findings."""
-
-    after: int
-    """The number of the attempt."""
-    commit: str
-    files: tuple[str, ...]
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierAttempts(Facet):
-    """What earlier attempts of the run leave to its next one."""
-
-    preface: str = ""
-    """The text before the task in the run's next attempts."""
-    went_on: tuple[LeftWork, ...] = ()
-    """What attempts left when their provider turned them away, oldest first; later attempts begin there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import EXPLORE, Exploration
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.facets import Facet, Resumption, TurnTaking, written
+from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, written
 from pancode.kernel.records import Run
 from pancode.kernel.states import LandRule
 from pancode.kernel.visitors import token_behind
@@ -286,7 +286,7 @@ class Resolution:
             in_step=asked.in_step,
             in_workspace=asked.in_workspace,
         )
-        yield Resumption(asked.resume)
+        yield NextAttempt(asked.resume)
         yield Provision(
             walled=self.walled,
             sampling={} if sampling is None else sampling.model_dump(mode="json"),

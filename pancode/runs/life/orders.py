@@ -17,9 +17,9 @@ from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import TurnTaking
+from pancode.kernel.facets import NextAttempt, TurnTaking
 from pancode.kernel.records import Fence, Run
-from pancode.runs.facets import Board, EarlierAttempts, Gates, Provision, Words
+from pancode.runs.facets import Gates, Provision, Words
 from pancode.runs.life.continuations import opener_of
 from pancode.runs.life.turns import FleetLead, SessionTurn
 
@@ -102,7 +102,7 @@ def order_for(
         skills=_skills(run),
         depth=run.depth,
         resume=_resumed(run),
-        board=_board(run),
+        board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
         answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
@@ -114,7 +114,7 @@ def order_for(
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
     """The commit at which this attempt begins: the run's own snapshot, or what an earlier attempt left."""
-    left = [one.commit for one in EarlierAttempts.of(run).went_on if one.after < attempt]
+    left = [one.commit for one in NextAttempt.of(run).went_on if one.after < attempt]
     found = left[-1] if left else run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
@@ -123,7 +123,7 @@ def workspace_of(run: Run) -> dict[str, Any]:
     """The workspace of the run's current attempt."""
     return (
         {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
-        if EarlierAttempts.of(run).went_on
+        if NextAttempt.of(run).went_on
         else run.workspace
     )
 
@@ -165,14 +165,9 @@ def name_of(person: str) -> str:
     return person[:MOST_OF_A_NAME]
 
 
-def _board(run: Run) -> tuple[BoardEntry, ...] | None:
-    board = Board.of(run).board
-    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
-
-
 def task_of(run: Run) -> str:
     """The text for the agent: the task, after the words about the failure of the attempt before."""
-    return EarlierAttempts.of(run).preface + run.task
+    return NextAttempt.of(run).preface + run.task
 
 
 def _resumed(run: Run) -> Resumed | None:

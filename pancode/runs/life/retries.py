@@ -13,12 +13,12 @@ from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import OwnSession, Resumption
+from pancode.kernel.facets import LeftWork, NextAttempt, OwnSession
 from pancode.kernel.formatting import counted, first_few
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Attempt, Run
 from pancode.kernel.values import replace
-from pancode.runs.facets import EarlierAttempts, Gates, LeftWork, ModelChoice
+from pancode.runs.facets import Gates, ModelChoice
 from pancode.runs.life.orders import may_exceed, size_of, task_of
 from pancode.runs.placement.placement import can_be_had, misfit
 
@@ -35,7 +35,7 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
     text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
-    prefaced = replace(EarlierAttempts.of(run), preface=text + _AGAIN + "The task:\n\n").on(run)
+    prefaced = replace(NextAttempt.of(run), preface=text + _AGAIN + "The task:\n\n").on(run)
     return prefaced if _is_carried(prefaced) else run
 
 
@@ -55,16 +55,15 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
     was_not_to_write = run.read_only and claims.commit is not None
     if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
         return run
-    earlier, memory = EarlierAttempts.of(run), Resumption.of(run)
+    begins = NextAttempt.of(run)
     if claims.commit is not None:
         left = LeftWork(run.attempt, claims.commit, claims.files_changed, claims.findings)
-        earlier = replace(earlier, went_on=(*earlier.went_on, left))
+        begins = replace(begins, went_on=(*begins.went_on, left))
     if claims.session is not None and kind.resumes:
-        memory = replace(memory, own_session=OwnSession(claims.session, node))
-    if (earlier, memory) == (EarlierAttempts.of(run), Resumption.of(run)):
+        begins = replace(begins, own_session=OwnSession(claims.session, node))
+    if begins == NextAttempt.of(run):
         return run
-    earlier = replace(earlier, preface=_WENT_ON.format(files=_FILES if earlier.went_on else ""))
-    prefaced = memory.on(earlier.on(run))
+    prefaced = replace(begins, preface=_WENT_ON.format(files=_FILES if begins.went_on else "")).on(run)
     return prefaced if _is_carried(prefaced) else run
 
 
@@ -75,12 +74,13 @@ def without_session(run: Run, *, first: bool = True) -> Run:
     """
     if run.resumes_on is None:
         return run
-    return Resumption(Resumption.of(run).resume if first else {}).on(run)
+    begins = NextAttempt.of(run)
+    return replace(begins, own_session=None, resume=begins.resume if first else {}).on(run)
 
 
 def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
     """Return the result with what earlier attempts left to this one, which may have added nothing."""
-    left = [one for one in EarlierAttempts.of(run).went_on if one.after < attempt.attempt]
+    left = [one for one in NextAttempt.of(run).went_on if one.after < attempt.attempt]
     if not left or attempt.outcome is Outcome.SUPERSEDED:
         return result
     if result.get("commit") is None:

@@ -13,6 +13,7 @@ from pancode.agents.model_server import served
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
+from pancode.kernel.facets import NextAttempt
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
@@ -27,7 +28,6 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
-from pancode.runs.facets import EarlierAttempts
 from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot
 from pancode.runs.life.decision import decide
@@ -378,7 +378,7 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
     """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
-    if EarlierAttempts.of(run).went_on:
+    if NextAttempt.of(run).went_on:
         place = workspace_of(run)
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
         core.ports.depot.begin_at(run.id, taken)
