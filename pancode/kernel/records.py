@@ -31,6 +31,8 @@ from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
 from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
+from pancode.kernel.rows import Record as Record
+from pancode.kernel.rows import Table as Table
 from pancode.kernel.states import ActionKind as ActionKind
 from pancode.kernel.states import Closed as Closed
 from pancode.kernel.states import EntryKind as EntryKind
@@ -42,8 +44,6 @@ from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
 from pancode.kernel.states import WorkflowState as WorkflowState
 from pancode.kernel.states import WorkflowStepState as WorkflowStepState
-from pancode.kernel.terms import Record as Record
-from pancode.kernel.terms import Table as Table
 
 
 @dataclass(frozen=True, slots=True)

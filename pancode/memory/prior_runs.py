@@ -12,7 +12,7 @@ from pancode.budget import track_record_rules
 from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EndedRun, Run, RunNote
-from pancode.kernel.terms import GivenSkills
+from pancode.kernel.rows import GivenSkills
 from pancode.memory.model import Nearness, in_use, material
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.formatting import size
-from pancode.kernel.terms import GivenSkills
+from pancode.kernel.rows import GivenSkills
 from pancode.skills.model import Skill
 from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, named
 

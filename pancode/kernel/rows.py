@@ -1,4 +1,4 @@
-"""The base of every row, and the skills of a run."""
+"""The base of every row of the ledger, and the skills that a run is given."""
 
 from __future__ import annotations
 
