@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,12 @@ from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
-from pancode.kernel.values import replace
 from pancode.landing.rules import LandingProposed
 from pancode.people.service import still_waits
-from pancode.runs.facets import Caller
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
-from pancode.runs.life.turns import FleetLead
+from pancode.runs.life.turns import Caller, FleetLead
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import find
 from pancode.sessions.fleet_calls import FleetAnswered

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
 from types import NoneType
 from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -56,13 +55,15 @@ def written(facets: Iterable[Facet]) -> dict[str, object]:
 _Read = Callable[[Any], Any]
 
 
-def _shape(kind: Any) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
+_KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
+
+
+def _parts(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
     """By key, what reads the stored value and what stands for an absent one; and the facet without facts."""
-    hints, none = get_type_hints(kind), kind()
-    return {name: (_reader(hints[name]), getattr(none, name)) for name in hints}, none
-
-
-_parts: Callable[[Any], tuple[Mapping[str, tuple[_Read, object]], Any]] = cache(_shape)
+    if kind not in _KNOWN:
+        hints, none = get_type_hints(kind), kind()
+        _KNOWN[kind] = {name: (_reader(hints[name]), getattr(none, name)) for name in hints}, none
+    return _KNOWN[kind]
 
 
 def _reader(hint: Any) -> _Read:

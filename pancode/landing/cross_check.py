@@ -91,7 +91,7 @@ class Verifications:
         """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # it would not have been asked for
-        on, required = Gates.of(run).verify_on, load_gates(core, run)
+        on, required = str(Gates.of(run).verify_on), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(
                 judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, required),

@@ -34,12 +34,12 @@ from pancode.runs.admission.gates.safety import accepted
 from pancode.runs.admission.request_rules import WAITS_TO_LAND, as_allowed, as_task
 from pancode.runs.admission.resolution import Resolution, Unresolved, names_worker, resolve, with_other
 from pancode.runs.core import Core, decided
-from pancode.runs.facets import Approvals, Caller, Lineage, ModelChoice, Provision, Words
+from pancode.runs.facets import Approvals, Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
 from pancode.runs.life.continuations import leads, payer_of
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.life.turns import SessionTurn
+from pancode.runs.life.turns import Caller, SessionTurn
 from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.placement.candidates import failures, sifted, unknowns

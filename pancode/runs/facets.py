@@ -1,4 +1,4 @@
-"""Facets of a run that the engine reads, by subject: who pays, what it goes on from, what it works with."""
+"""Facets of a run that the engine reads, by subject: what it goes on from, what it is given, who judges it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pancode.kernel.facets import Facet
-
-
-@dataclass(frozen=True, slots=True)
-class Caller(Facet):
-    """Who stands behind the run's request, and pays for it."""
-
-    charged_to: str = ""
-    """The session that also pays for the run, as one of its sittings, or a run of theirs, dispatched it."""
-    named_usd: str = ""
-    """The budget that was named for the run, where an orchestrator's session may pay it."""
-    preset: str = ""
-    """The preset that the run's caller named; it also counts for what the run dispatches."""
-    caller_settings: Mapping[str, str] = field(default_factory=dict)
-    """The variables of the session's caller, as settings; they also count for what the run dispatches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +76,13 @@ class ModelChoice(Facet):
 class Gates(Facet):
     """How the run's result is judged."""
 
-    reports: tuple[str, ...] = ()
+    reports: tuple[str, ...] | None = None
     """Files in which the run's gates report about themselves."""
     score: tuple[str, ...] = ()
     """The command that gives the run's result a number."""
     verify_retries: int | None = None
     """How many new attempts follow a failed gate at most."""
-    verify_on: str = ""
+    verify_on: str | None = None
     """The node that verifies the run's result, or `other`."""
 
 

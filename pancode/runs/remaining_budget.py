@@ -11,8 +11,8 @@ from pancode.kernel import values
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.core import Core
-from pancode.runs.facets import Caller
 from pancode.runs.life.continuations import is_between_turns, leads
+from pancode.runs.life.turns import Caller
 from pancode.runs.request import ScopeView
 from pancode.runs.views import not_ended, words_of
 

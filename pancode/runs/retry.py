@@ -22,9 +22,9 @@ from pancode.memory.service import lane_of
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.facets import Approvals, Caller, Gates, Lineage, Provision, Words
+from pancode.runs.facets import Approvals, Gates, Lineage, Provision, Words
 from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
-from pancode.runs.life.turns import SessionTurn
+from pancode.runs.life.turns import Caller, SessionTurn
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
 from pancode.runs.request import DispatchRequest, request_from
@@ -208,9 +208,6 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         max_tokens=None if own else limits.get("tokens"),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         score=shlex.join(judged.score) if judged.score else None,
-        reports=judged.reports or None,
-        verify_retries=_within(OPTIONS["verify_retries"], judged.verify_retries),
-        verify_on=judged.verify_on or None,
         secret_files=Provision.of(run).allowed_files == ("*",),
         depth=run.depth,
         project=run.project,
@@ -259,13 +256,10 @@ def _turns(run: Run) -> Mapping[str, Any]:
 
 
 def _kept(run: Run, one: Option) -> object:
-    """Return the value of an option in a run: a column, or a key of a column that is JSON."""
+    """Return the value of an option in a run: a column, or a key of a column that is JSON, or of a facet."""
     column, _, key = (one.kept or one.name).partition(".")
-    value = getattr(run, column)
-    return _within(one, value.get(key) if key else value)
-
-
-def _within(one: Option, value: Any) -> Any:
+    value = getattr(Gates.of(run), key) if column == "Gates" else getattr(run, column)
+    value = value.get(key) if key and column != "Gates" else value
     if one.bounds is None or not isinstance(value, int):
         return value
     least, most = one.bounds

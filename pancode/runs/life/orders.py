@@ -95,7 +95,7 @@ def order_for(
         cache_key=given.cache_key,
         gates=tuple(_gate(g) for g in run.gates),
         score=gates.score or None,
-        reports=gates.reports,
+        reports=gates.reports or (),
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),

@@ -7,7 +7,8 @@ from decimal import Decimal
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.records import Fence, FenceState, Run, Workflow, WorkflowKind
-from pancode.runs.facets import Caller, ModelChoice
+from pancode.runs.facets import ModelChoice
+from pancode.runs.life.turns import Caller
 
 Line = tuple[int, int, str]
 

@@ -1,8 +1,9 @@
-"""Facets of a sitting: how its session goes on, its newest turn, and its tools of the fleet."""
+"""Facets of sittings and of what they begin: the newest turn, the tools of the fleet, and who pays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pancode.kernel.facets import Facet
 
@@ -50,3 +51,17 @@ class FleetLead(Facet):
     """The names of the tools that it is offered."""
     refused_calls: int = 0
     """How many of its calls of such tools were refused, as far as the audit tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Facet):
+    """Who stands behind the run's request, and pays for it."""
+
+    charged_to: str = ""
+    """The session that also pays for the run, as one of its sittings, or a run of theirs, dispatched it."""
+    named_usd: str = ""
+    """The budget that was named for the run, where an orchestrator's session may pay it."""
+    preset: str = ""
+    """The preset that the run's caller named; it also counts for what the run dispatches."""
+    caller_settings: Mapping[str, str] = field(default_factory=dict)
+    """The variables of the session's caller, as settings; they also count for what the run dispatches."""

@@ -13,7 +13,6 @@ from pancode.agents.model_server import served
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
-from pancode.kernel.facets import NextAttempt
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
@@ -378,8 +377,8 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
     """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
-    if NextAttempt.of(run).went_on:
-        place = workspace_of(run)
+    place = workspace_of(run)
+    if place is not run.workspace:
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
         core.ports.depot.begin_at(run.id, taken)
 
