@@ -1,4 +1,4 @@
-"""Facets of a run that the engine reads, by subject: what it goes on from, what it is given, who judges it."""
+"""Facets of a run that the engine reads, by subject: what it goes on from, is given, and is judged by."""
 
 from __future__ import annotations
 
