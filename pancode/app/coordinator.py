@@ -19,11 +19,12 @@ from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES
 from pancode.app.fleet_identity import fleet_id, own_key
-from pancode.app.telemetry import BackgroundThread, tracing_of
+from pancode.app.telemetry import tracing_of
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
 from pancode.config.load import ConfigPlaces, load
+from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.config.watch import ConfigWatch
@@ -58,16 +59,15 @@ from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
-from pancode.kernel.records import ActionKind, Node, Run
+from pancode.kernel.records import Node, Run
+from pancode.kernel.threads import BackgroundThread
 from pancode.landing.answers import PullRequestShape
-from pancode.landing.cross_check import Verifications
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.notices.deliverer import Outgoing
 from pancode.notices.delivery.sender import KeptSecrets, Sender
-from pancode.notices.rules import NotifyRules
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
@@ -76,17 +76,12 @@ from pancode.runs import keyring
 from pancode.runs import round as rounds
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
-from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
-from pancode.schedules.git_pushes import PushWatch
-from pancode.schedules.scheduler import Scheduler
-from pancode.sessions.child_updates import Tidings
-from pancode.sessions.service import GoingOn
+from pancode.skills.assignment import find_skills
+from pancode.skills.node_copies import CopyRemoval
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
-from pancode.workflows.hooks import Advancing
-from pancode.workflows.step_start import StepStarter
 
 log = logging.getLogger("pancode.depot")
 
@@ -234,7 +229,7 @@ class Coordinator:
         self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
-        self._around = FileSurroundings(home.root, self._environ)
+        self._around = FileSurroundings(home.root, self._environ, find_skills=find_skills)
         self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
         self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
@@ -255,21 +250,15 @@ class Coordinator:
         self._forges = forges_of(root, self._environ, self._outgoing.secrets)
         read = partial(forge_settings, root, self._environ)
         self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
-        scheduler = Scheduler(core, self.around)
         self._watch = IssueWatch(core, partial(self.around, {}), self.trackers)
         self._news = TrackerNews(core, partial(self.around, {}), self.trackers)
         return (
             self.code.queue,
-            FollowOn(core, {ActionKind.ADVANCE: Advancing(core, StepStarter(core, self.around))}),
-            scheduler,
-            PushWatch(core, scheduler, head_of),
+            *(one for make in core.features.threads for one in make(core, self.around)),
             self._outgoing.sending,
             self._watch,
             self._news,
             *tracing_of(root, self._environ, core),
-            FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
-            FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
-            FollowOn(core, {ActionKind.TELL: Tidings(core, self.around)}),
             DailyRetention(core, self.kept_files),
         )
 
@@ -277,7 +266,9 @@ class Coordinator:
         """The settings of one call are read for it; without any, files are read again when they change."""
         if not callers and preset is None:
             return self._around
-        return FileSurroundings(self.home.root, self._environ, callers, preset=preset)
+        return FileSurroundings(
+            self.home.root, self._environ, callers, preset=preset, find_skills=find_skills
+        )
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
@@ -410,7 +401,9 @@ class Coordinator:
             self.settings.keep,
         )
         bundles = BundleStore(self.home.bundles)
-        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)
+        bringup = BringUp(
+            self.core, defaults, self.home, Links(settings), bundles, CopyRemoval(self.fleet_id)
+        )
         return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
 
     def _tagged(self, tag: str) -> list[Node]:

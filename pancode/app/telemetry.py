@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
@@ -15,16 +14,6 @@ from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.telemetry")
-
-
-class BackgroundThread(Protocol):
-    """A thread of the coordinator that acts by itself."""
-
-    def start(self) -> None:
-        """Start the thread; called once, before any request is answered."""
-
-    def stop(self) -> None:
-        """Stop the thread; on return it writes nothing any more. Idempotent."""
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:

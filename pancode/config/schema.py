@@ -18,17 +18,16 @@ from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
 from pancode.budget.track_record_rules import EXPLORE
 from pancode.config import units
+from pancode.config.notify import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.config.projects import ProjectSettings
 from pancode.config.units import SecretShownError
 from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.kernel.errors import ConfigError, UsageError
-from pancode.kernel.states import LandRule
-from pancode.landing.model import How
-from pancode.notices.rules import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
+from pancode.kernel.formatting import zone_of
+from pancode.kernel.states import How, LandRule
 from pancode.runs.life.health import HealthRules
 from pancode.runs.request import Defaults, Project
 from pancode.runs.retention.rules import KeepRules
-from pancode.schedules.times import zone_of
 
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 

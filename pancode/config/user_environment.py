@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,12 @@ from pancode.config.projects import address_of, prd_of, travels
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.names import is_readme
-from pancode.kernel.rows import GivenSkills
+from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 from pancode.runs.user_environment import SettingSaid
-from pancode.skills.assignment import given
-from pancode.skills.library import KeptSkills
-from pancode.skills.sources import PROJECT, SkillSource, skills_of, sources
 
 OWN_RULES = Rules(
     paths=tuple(
@@ -101,6 +98,15 @@ GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
+FindSkills = Callable[[Path, Path | None, tuple[str, ...]], GivenSkills]
+"""Returns the skills of these names and, where its top is given, of a project. First: PanCode's home."""
+
+
+def find_none(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
+    """Find no skills: for whoever gives runs none."""
+    return NO_SKILLS
+
+
 class FileSurroundings:
     """Reads the files of the machine, of `home` and of a project; safe from any thread. Never writes.
 
@@ -114,7 +120,9 @@ class FileSurroundings:
         callers: Mapping[str, object] | None = None,
         machine: Path = MACHINE_FILE,
         preset: str | None = None,
+        find_skills: FindSkills = find_none,
     ) -> None:
+        self._find_skills = find_skills
         self._places = ConfigPlaces(home, None, machine)
         self._environ = dict(environ)
         self._callers = dict(callers or {})
@@ -218,12 +226,7 @@ class FileSurroundings:
         """Return the skills that a run is given. A folder of the project that is a link is not looked at."""
         counts = project is not None and self.loaded(project).settings.skills.project
         top = Path(project) if counts and project is not None else None
-        places = [one for one in sources(self._places.home, top) if _is_read(one, top, bool(names))]
-        found = skills_of(places)
-        if not found and not names:
-            return given((), (), ())
-        unagreed = KeptSkills(self._places.home).not_agreed(one.skill for one in found)
-        return given(names, found, {one.name for one in unagreed})
+        return self._find_skills(self._places.home, top, names)
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
         """The owner's corrections of models' tiers."""
@@ -264,12 +267,6 @@ class FileSurroundings:
 
         facts = (_fact(word, here, project, home) for word in mentioned(task, there))
         return tuple(fact for fact in facts if fact is not None)
-
-
-def _is_read(source: SkillSource, top: Path | None, every: bool) -> bool:
-    if source.origin != PROJECT or top is None:
-        return every
-    return source.folder.resolve() == top.resolve() / source.folder.relative_to(top)
 
 
 def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:

@@ -13,9 +13,9 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import PLANNER, plan_file, questions_file
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
-from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.project_rules import moved
+from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.rules import load, runs_in, workspace_name
@@ -107,7 +107,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     """
     with core.ports.ledger.transaction() as tx:
         run = _talk(tx, load(tx, name))
-        plan = "" if run is None else answer_of(core, tx, run).strip()
+        plan = "" if run is None else whole_answer(core, tx, run).strip()
     if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
         raise UsageError(
             f"the newest answer in {name} is no plan",

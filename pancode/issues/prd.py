@@ -6,9 +6,9 @@ import re
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import LAST, PRD
-from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.project_rules import NamedProject
+from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.views import find_run
 
 MOST_DRAFT = 60_000
@@ -41,7 +41,7 @@ def drafted(core: Core, project: NamedProject, text: str) -> str:
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, f"{LAST}@{project.path}" if text == LAST else text)
-        answer = answer_of(core, tx, run)
+        answer = whole_answer(core, tx, run)
     fix = f"pancode project prd {project.name}"
     if not run.task.startswith(_ORDER.rstrip()) or run.project != project.path:
         raise UsageError(f"{run.id} has not drafted the PRD of {project.name}", fix=fix, code="no_draft")

@@ -7,7 +7,11 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from pancode.kernel.errors import UsageError
 
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
 _BAD = {
@@ -203,3 +207,16 @@ def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
     """At most `most` of the names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{between.join(names[:most])}{more}"
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name. UsageError for one that nobody knows."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as exc:
+        raise UsageError(
+            f"there is no time zone {name[:80]!r}",
+            why=f"{type(exc).__name__}: {exc}",
+            fix="a name such as Europe/Berlin, America/New_York or UTC",
+            code="bad_zone",
+        ) from exc

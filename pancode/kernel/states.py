@@ -200,3 +200,14 @@ class SessionState(StrEnum):
     """The session's program ended within a turn: a person decides whether the words are said again."""
     ENDED = "ended"
     """A person has ended the session, or it is a run without turns."""
+
+
+class How(StrEnum):
+    """How a change becomes commits on a branch."""
+
+    SQUASH = "squash"
+    """One commit with the whole change."""
+    MERGE = "merge"
+    """The run's own commits, and a merge commit that joins them to the branch."""
+    REBASE = "rebase"
+    """The run's own commits, one after the other on the tip of the branch."""

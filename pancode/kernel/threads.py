@@ -12,12 +12,22 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 STATUS = 70
 """The exit status of sysexits.h for a fault of the program itself."""
 _ends = threading.Event()
 log = logging.getLogger("pancode.threads")
+
+
+class BackgroundThread(Protocol):
+    """A thread of the coordinator that acts by itself."""
+
+    def start(self) -> None:
+        """Start the thread; called once, before any request is answered."""
+
+    def stop(self) -> None:
+        """Stop the thread; on return it writes nothing any more. Idempotent."""
 
 
 class EssentialThread(threading.Thread):

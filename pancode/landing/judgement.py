@@ -16,13 +16,13 @@ from node_agent.wire.git import shown
 from pancode.kernel.facets import Judging, written
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.model import (
     CalledOff,
     Conflict,
     ConflictState,
     Gates,
-    How,
     LandingGates,
     LandReport,
     LandRequest,

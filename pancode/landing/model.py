@@ -8,18 +8,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
-
-
-class How(StrEnum):
-    """How a change becomes commits on a branch."""
-
-    SQUASH = "squash"
-    """One commit with the whole change."""
-    MERGE = "merge"
-    """The run's own commits, and a merge commit that joins them to the branch."""
-    REBASE = "rebase"
-    """The run's own commits, one after the other on the tip of the branch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pancode.interfaces.http.routing import ApiCall, Octets, Verb
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
+from pancode.kernel.states import How
 from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.landing.answers import (
     CALL_OFF,
@@ -35,7 +36,7 @@ from pancode.landing.answers import (
     PullRequestShape,
 )
 from pancode.landing.cross_check import ask
-from pancode.landing.model import How, LandStatus
+from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop, green, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape

@@ -14,6 +14,7 @@ from node_agent.wire.git import shown
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run, RunState
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import CalledOffRow
@@ -22,7 +23,6 @@ from pancode.landing.model import (
     CalledOff,
     ConflictState,
     Gates,
-    How,
     LandingGates,
     LandReport,
     LandRequest,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
-from pancode.interfaces.http.bodies import ExploreBody, ForgetBody
+from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
+from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS
+from pancode.kernel.records import KeptWorkspace
 from pancode.memory.answers import (
     EXPLORE,
     FORGET,
@@ -24,10 +30,44 @@ from pancode.memory.answers import (
     ScoutShape,
 )
 from pancode.memory.prior_runs import WorkPlace, recalled
+from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.memory.scout_service import Expedition, explore, scouted
 from pancode.memory.service import Forgotten, forget, search, show
+from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.routes.runs import asked_by
-from pancode.workflows.lane_service import place_of
+from pancode.workflows.lane_service import find
+
+
+class ExploreBody(ActBody, CallerSettings):
+    """Questions about the repository around `cwd`. `again`: also what is known already is asked anew."""
+
+    questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
+        min_length=1, max_length=MOST_QUESTIONS
+    )
+    look: Depth = Depth.MEDIUM
+    """How far each scout looks."""
+    again: bool = False
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    parent: str | None = None
+    depth: int = Field(default=0, ge=0, le=1_000)
+    node: Name | None = None
+    model: Name | None = None
+    runtime: Name | None = None
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+
+    def request(self) -> DispatchRequest:
+        asked = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
+        return request_from({**asked, "confirmed": self.yes, "preset": self.preset or ""}, self.by)
+
+
+class ForgetBody(ActBody):
+    """`before`: also all notes older than this, of the repository around `cwd`, or of all (`everywhere`)."""
+
+    runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    before: Name | None = None
+    cwd: Name | None = None
+    everywhere: bool = False
 
 
 @Verb(HISTORY, command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
@@ -62,9 +102,20 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
-    """Return the place that the caller asks about. NotFoundError."""
+    """Return where an item of the lane works, or a run in the workspace, or one dispatched in the caller's
+    folder. NotFoundError.
+    """
     lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
-    return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
+    with context.core.ports.ledger.transaction() as tx:
+        row = find(tx, lane) if lane else None
+        kept = tx.get(KeptWorkspace, workspace) if workspace else None
+        if workspace and kept is None:
+            known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
+            raise not_found("workspace", workspace, known, "pancode workspace ls")
+    if kept is not None:
+        return WorkPlace(kept.project, workspace, row.id if row is not None else "")
+    project = context.project_of(row.cwd if row is not None else call.query.get("cwd"))
+    return WorkPlace(project, "", row.id if row is not None else "")
 
 
 @Verb(NOTE, command="history show")

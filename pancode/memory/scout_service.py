@@ -24,10 +24,10 @@ from pancode.memory.scout_rules import (
     handed_on,
     named,
 )
-from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
 from pancode.runs.facets import Provision
+from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, iso, not_ended
@@ -125,7 +125,7 @@ def _shown(core: Core, run_id: str, earlier: bool) -> ScoutShape:
 
 def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
     scouts = Provision.of(run).scouts
-    answer, cut = handed_on(answer_of(core, tx, run).strip(), Depth(scouts[DEPTH]))
+    answer, cut = handed_on(whole_answer(core, tx, run).strip(), Depth(scouts[DEPTH]))
     ended = run.state is RunState.ENDED
     told = run.outcome is Outcome.DONE or run.failure is FailureKind.REQUEST_LIMIT
     state = UNDER_WAY if not ended else ANSWERED if told and answer else FAILED

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.formatting import safe, unhidden
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, Run, RunNote, Workflow, WorkflowKind
+from pancode.kernel.records import Run, RunNote, Workflow, WorkflowKind
 from pancode.memory.answers import NoteShape
 from pancode.memory.model import (
     MOST_LEFT,
@@ -29,6 +28,7 @@ from pancode.memory.prior_runs import WorkPlace, near_of, notes_at
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage, Provision
 from pancode.runs.lists import moment_ms
+from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import at, find_run
 
@@ -61,8 +61,6 @@ def secret_in(text: str) -> str:
     return next((words for words, shape in _COMPILED if shape.search(text)), "")
 
 
-CLIPPED = 4_000
-"""From this many characters on an answer was cut for the receipt; the whole one is in a file."""
 LOOKED_AT = 2_000
 """How many of the newest notes are searched."""
 
@@ -81,7 +79,7 @@ def keep(work: Work, claims: Claims) -> None:
         return
     scouts = bool(Provision.of(run).scouts)
     told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
-    answer = _whole(work.core, claims) if told else ""
+    answer = claimed_answer(work.core, claims) if told else ""
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
         parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
@@ -112,30 +110,6 @@ def _leaves(runtime: str) -> bool:
     """Whether runs of this runtime leave notes: an agent speaks in it, or a program that plays one."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
-
-
-def _whole(core: Core, claims: Claims) -> str:
-    """Return the answer, a long one with what was cut from it."""
-    whole = None
-    if len(claims.answer) >= CLIPPED:
-        whole = core.ports.depot.whole_answer(claims.identity, False)
-    return claims.answer if whole is None else whole.decode(errors="replace")
-
-
-def answer_of(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
-    separate file.
-    """
-    answer = str(run.result.get("answer") or "")
-    if len(answer) < CLIPPED:
-        return answer
-    fences = tx.find(Fence, {"run": run.id})
-    for fence in (f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")):
-        identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
-        whole = core.ports.depot.whole_answer(identity, run.runtime == "shell")
-        if whole is not None:
-            return whole.decode(errors="replace").strip()
-    return answer
 
 
 def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.event_facts import facts_of
 from pancode.kernel.ports import Transaction
@@ -18,7 +19,6 @@ from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind,
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
 from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, rested, to_send
-from pancode.notices.rules import NotifyRules
 from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
 from pancode.notices.views import troubles

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.names import not_found
 from pancode.kernel.records import Delivery
 from pancode.notices import views as looking
 from pancode.notices.answers import DeliveryShape
 from pancode.notices.pace import NOTIFY
-from pancode.notices.rules import NotifyRules
 from pancode.notices.texts import Notice
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Delivery, DeliveryState, Setting
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import NewToken
 from pancode.notices.pace import MOST_WAITING, again_ms, too_old
-from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work
 

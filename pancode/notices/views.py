@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Delivery, DeliveryState
 from pancode.notices import store as rows
 from pancode.notices.answers import ChannelShape, DeliveryShape
 from pancode.notices.pace import NOTIFY
-from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.views import at, iso
 

@@ -23,8 +23,6 @@ from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import verified
 from pancode.runs.views import at, attempts_of, node_of
-from pancode.schedules.views import brief_lines
-from pancode.skills import made_tools
 from pancode.workflows import lane_service
 
 LOOKED = "looked:"
@@ -98,8 +96,7 @@ def _also(
         *stand,
         *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_more(len(left) - _WAITING),
-        *made_tools.asked(core, tx),
-        *brief_lines(tx, begin),
+        *(line for find in core.features.brief for line in find(core, tx, begin)),
         *disputed[:_SHOWN],
         *_sick(tx.find(Node)),
         *_unknown(today.unknown_runs if today is not None else 0),

@@ -166,3 +166,9 @@ class Surroundings(Protocol):
 
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
         """Return every setting by its key."""
+
+
+class Around(Protocol):
+    """Makes, of a caller's own settings and preset, what a dispatch reads of files."""
+
+    def __call__(self, callers: Mapping[str, object], preset: str | None = None, /) -> Surroundings: ...

@@ -17,6 +17,7 @@ from pancode.interfaces.cli.parameters import Json, Label, label, many, option
 from pancode.interfaces.cli.terminal import RowColumns, listing, safe, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
 from pancode.schedules.answers import (
@@ -29,7 +30,6 @@ from pancode.schedules.answers import (
     FiringShape,
     ScheduleShape,
 )
-from pancode.schedules.times import zone_of
 from pancode.workflows.commands import options as workflow_options
 from pancode.workflows.commands.batch import tasks_of, without_preset
 from pancode.workflows.commands.chain import steps_of

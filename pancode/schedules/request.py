@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import zone_of
 from pancode.schedules.model import WEBHOOK, AtTime, OnPush, OnWebhook, Trigger, on_event
-from pancode.schedules.times import CronTimes, read_at, zone_of
+from pancode.schedules.times import CronTimes, read_at
 from pancode.schedules.work import PlannedWork
 
 MOST_HOOK_NAME = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from pancode.interfaces.http.access.tokens import failed
 from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.kernel.errors import ConfigError, UsageError
+from pancode.kernel.errors import UsageError
 from pancode.kernel.signature_check import fresh_secret, proven
 from pancode.kernel.visitors import AccessError
 from pancode.schedules.answers import (
@@ -171,7 +171,7 @@ def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
     """Return the schedule with its address, if it begins on a webhook and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
-    base = public_base(context)
+    base = context.public_base()
     if base is None:
         return {**shown, "warnings": [*shown["warnings"], CLOSED]}
     return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
@@ -184,18 +184,6 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     secret = fresh_secret(context.core.ports.ids)
     context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
     return {**made, "secret": secret}
-
-
-def public_base(context: ApiContext) -> str | None:
-    """Return the public address, else that of this machine; None: the API is closed."""
-    opened = context.facts.get("api")
-    if opened is None:
-        return None
-    try:
-        public = context.coordinator.notify_rules().console
-    except ConfigError:
-        public = None
-    return (public or cast("str", opened)).rstrip("/")
 
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)

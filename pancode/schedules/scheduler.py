@@ -17,12 +17,12 @@ from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import decide, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.workflows.service import begin
-from pancode.workflows.step_start import Around
 from pancode.workspaces.service import in_workspace
 
 BEHIND = 500

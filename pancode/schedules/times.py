@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from pancode.kernel.errors import UsageError
+from pancode.kernel.formatting import zone_of
 
 WORDS: Mapping[str, str] = {
     "@hourly": "0 * * * *",
@@ -27,19 +27,6 @@ _LONGEST = 200
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
 _TODAY = re.compile(r"\d{1,2}:\d{2}")
 _EXAMPLE = "as in '30 2 * * 1-5' (02:30 on weekdays), or @daily"
-
-
-def zone_of(name: str) -> tzinfo:
-    """The time zone of this name. UsageError for one that nobody knows."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError) as exc:
-        raise UsageError(
-            f"there is no time zone {name[:80]!r}",
-            why=f"{type(exc).__name__}: {exc}",
-            fix="a name such as Europe/Berlin, America/New_York or UTC",
-            code="bad_zone",
-        ) from exc
 
 
 @dataclass(frozen=True, slots=True)

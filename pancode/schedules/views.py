@@ -35,7 +35,7 @@ def preview(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> Schedu
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
 
 
-def brief_lines(tx: Transaction, since_ms: int) -> list[BriefLine]:
+def brief_lines(core: Core, tx: Transaction, since_ms: int) -> list[BriefLine]:
     """Return lines about firings that were refused or failed since then, the newest of each schedule."""
     found: list[BriefLine] = []
     for schedule in tx.find(Schedule):

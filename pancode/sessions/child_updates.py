@@ -6,7 +6,7 @@ runs from those that are untold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import RestReason, TurnStop
@@ -25,7 +25,7 @@ from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.user_environment import Surroundings
+from pancode.runs.user_environment import Around
 from pancode.runs.views import attempts_of, words_of
 from pancode.sessions.pending_updates import pending, runs_of
 from pancode.sessions.session import SessionChain, load
@@ -50,7 +50,7 @@ _HELD = (
 class Tidings:
     """Tells sessions that may hear it what became of the runs they began; durable, as an action for each."""
 
-    def __init__(self, core: Core, around: Callable[[Mapping[str, object]], Surroundings]) -> None:
+    def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, session: str, stopping: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +20,7 @@ from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.user_environment import Surroundings
+from pancode.runs.user_environment import Around, Surroundings
 from pancode.runs.views import session_of, words_of
 from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load
@@ -29,7 +29,6 @@ TRIES = 3
 """How often the words are tried, as somebody else may begin the next sitting at the same moment."""
 MOST_OF_A_NO = 160
 """How many characters of what was denied its agent hears."""
-Around = Callable[[Mapping[str, object]], Surroundings]
 
 
 def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:

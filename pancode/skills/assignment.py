@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.formatting import size
-from pancode.kernel.rows import GivenSkills
+from pancode.kernel.rows import NO_SKILLS, GivenSkills
+from pancode.skills.library import KeptSkills
 from pancode.skills.model import Skill
-from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, named
+from pancode.skills.sources import (
+    PROJECT,
+    PROJECT_FOLDERS,
+    FoundSkill,
+    named,
+    skills_of,
+    sources,
+)
 
 NOT_AGREED = "not_agreed"
+
+
+def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
+    """Return the skills that a run is given: those of these names, and those of a project, where `top` is
+    its folder. A folder of the project that is a link is not looked at.
+    """
+    places = []
+    for one in sources(home, top):
+        if one.origin != PROJECT or top is None:
+            is_read = bool(names)
+        else:
+            is_read = one.folder.resolve() == top.resolve() / one.folder.relative_to(top)
+        places += [one] if is_read else []
+    found = skills_of(places)
+    if not found and not names:
+        return NO_SKILLS
+    unagreed = KeptSkills(home).not_agreed(one.skill for one in found)
+    return given(names, found, {one.name for one in unagreed})
 
 
 def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]) -> GivenSkills:

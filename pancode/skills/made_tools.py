@@ -69,7 +69,7 @@ def tools(core: Core, project: str | None) -> list[ToolShape]:
         return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
-def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+def asked(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
     """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
     tool on trial does not wait.
     """

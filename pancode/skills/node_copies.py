@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from pancode.fleet.place import Reach
 from pancode.fleet.ssh.errors import RemoteFailed
 from pancode.fleet.ssh.remote import Remote
-from pancode.kernel.errors import UnavailableError
+from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.records import Node
 from pancode.skills import copies
 from pancode.skills.copy_requests import SkillsAsked
 
@@ -96,3 +98,21 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
         return answer_of(node, done.status, done.stdout, done.stderr)
 
     return await exchanged(ask)
+
+
+class CopyRemoval:
+    """Removes the fleet's copies of skills from a node that leaves the fleet."""
+
+    def __init__(self, fleet: str) -> None:
+        self._fleet = fleet
+
+    async def __call__(self, remote: Remote, node: Node) -> tuple[str, ...]:
+        """Return the copies that stay, and why: one that a person has changed belongs to that person."""
+        if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
+            return ()
+        asked = SkillsAsked("remove", owner=self._fleet)
+        try:
+            answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
+        except PancodeError as error:
+            return (f"copies of skills ({error.words})",)
+        return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,6 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
-from pancode.memory.prior_runs import WorkPlace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, plain
@@ -35,7 +34,6 @@ from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
-from pancode.workspaces.rules import load
 from pancode.workspaces.service import in_workspace
 
 MOST_OPEN = 1_000
@@ -277,20 +275,6 @@ def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
             code="lane_not_empty",
         )
     return _shape(core, stop(core, workflow.id, f"lane removed by {by}", by))
-
-
-def place_of(
-    core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
-) -> WorkPlace:
-    """Return where an item of the lane works, or a run in the workspace, or one dispatched in this folder.
-
-    NotFoundError. `lane`, `workspace`: by name; empty: none.
-    """
-    with core.ports.ledger.transaction() as tx:
-        row = find(tx, lane) if lane else None
-        kept = load(tx, workspace) if workspace else None
-    project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
-    return WorkPlace(project, workspace, row.id if row is not None else "")
 
 
 def lanes(core: Core) -> list[LaneShape]:

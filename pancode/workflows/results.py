@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.memory.service import answer_of
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
+from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import before, runs_of
 from pancode.workflows.model import ancestors
@@ -162,7 +162,7 @@ class StepResults:
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
-            answer = answer_of(self._core, tx, run)
+            answer = whole_answer(self._core, tx, run)
         return StepResult(answer, result_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:

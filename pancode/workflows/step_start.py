@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from pancode.runs.dispatch import AskedDispatch, ask, dry_run, passed, put_in_qu
 from pancode.runs.facets import Lineage
 from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.user_environment import Surroundings
+from pancode.runs.user_environment import Around, Surroundings
 from pancode.workflows import store as rows
 from pancode.workflows.lane_rules import AGAIN_MS
 from pancode.workflows.model import IN_ORDER, ancestors, history_of, sides_of
@@ -237,10 +237,6 @@ def _wanted(
         history={name: EarlierResult(commits[name], began) for name, began in before.items()},
         origins=origins,
     )
-
-
-Around = Callable[[Mapping[str, Any], str | None], Surroundings]
-"""Makes, of a caller's own settings and preset, what a dispatch reads of files."""
 
 
 class StepStarter:

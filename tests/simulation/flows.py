@@ -71,7 +71,7 @@ class Flows:
         return found
 
 
-def around(callers: object, preset: str | None) -> FileSurroundings:
+def around(callers: object, preset: str | None = None) -> FileSurroundings:
     return AROUND
 
 

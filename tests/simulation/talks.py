@@ -120,7 +120,7 @@ def follow(w: SimWorld) -> None:
     core = w.coordinator.awake
     if core is None or not w.talks.sessions:
         return
-    going = words.GoingOn(core, lambda callers: AROUND)
+    going = words.GoingOn(core, lambda callers, preset=None: AROUND)
     for run in due(w):
         w.coordinator.guarded(partial(going.do, run, lambda: False))
         if w.coordinator.core is not core:

@@ -29,7 +29,6 @@ from pancode.app.server.coordinator_thread import Rounds
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.single_instance import HomeLock, holder_of
 from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackDoor, open_places
-from pancode.app.telemetry import BackgroundThread
 from pancode.commit import commit
 from pancode.fleet.systemd.notify import Watched, watched
 from pancode.fleet.systemd.system_unit import SystemService
@@ -45,7 +44,7 @@ from pancode.interfaces.client.client import (
 from pancode.interfaces.http.context import ApiContext, CoordinatorApi
 from pancode.kernel.host.open_files import raise_limit
 from pancode.kernel.processes import start_of
-from pancode.kernel.threads import end_with_them
+from pancode.kernel.threads import BackgroundThread, end_with_them
 from pancode.runs.views import at
 
 _CREDENTIALS = struct.Struct("iII")

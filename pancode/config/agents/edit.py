@@ -56,8 +56,8 @@ def flow(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
     text = text.removesuffix("\n").removesuffix("\n...").strip()
-    if isinstance(value, str) and text == value and value.startswith(":"):
-        return json.dumps(value, ensure_ascii=False)  # within braces such a colon is one of its own
+    if isinstance(value, str) and text == value and (value.startswith(":") or set(value) & set("[]{},")):
+        return json.dumps(value, ensure_ascii=False)  # within braces these characters have a meaning
     return text
 
 

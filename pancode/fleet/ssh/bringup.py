@@ -38,9 +38,6 @@ from pancode.kernel.records import Node
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.nodes import quota
-from pancode.skills.copies import STATE
-from pancode.skills.copy_requests import SkillsAsked
-from pancode.skills.node_copies import act_on
 
 OPTIONS = "restrict,port-forwarding"
 """Options of the fleet's SSH key: no terminal, agent, X11 or user rc, only commands and forwarded sockets."""
@@ -112,8 +109,18 @@ class BringUp:
     """Brings nodes up and down; one node each call. Never raises for what is wrong with a node."""
 
     def __init__(
-        self, core: Core, settings: NodeDefaults, home: Home, links: Links, bundles: BundleStore
+        self,
+        core: Core,
+        settings: NodeDefaults,
+        home: Home,
+        links: Links,
+        bundles: BundleStore,
+        clean: Callable[[Remote, Node], Awaitable[tuple[str, ...]]],
     ) -> None:
+        """`clean`: takes off a node what features have put there, while its Python is there; returns what
+        stays, and why.
+        """
+        self._clean = clean
         self.core, self.settings, self.home = core, settings, home
         self.links, self.bundles = links, bundles
 
@@ -171,8 +178,8 @@ class BringUp:
                 remote = Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
                     return await self._forgotten(node)
-                skills = await self._skills_left(remote, node)
-                removed = await take_out(remote, self._plan(node), progress, skills)
+                left = await self._clean(remote, node)
+                removed = await take_out(remote, self._plan(node), progress, left)
             finally:
                 await session.close()
         except Exception as error:
@@ -190,20 +197,6 @@ class BringUp:
         """Forget a node whose files are another node's on the same machine, or which has none."""
         await asyncio.to_thread(self._forget, node)
         return NodeResult(node.name, True, (), (how,))
-
-    async def _skills_left(self, remote: Remote, node: Node) -> tuple[str, ...]:
-        """Remove the fleet's copies of skills while the agent's Python is there; what stays, and why.
-
-        A copy that a person has changed belongs to that person, and stays.
-        """
-        if (await remote.run(("test", "-d", STATE), LINK_S)).status != 0:
-            return ()
-        asked = SkillsAsked("remove", owner=self.core.fleet)
-        try:
-            answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
-        except PancodeError as error:
-            return (f"copies of skills ({error.words})",)
-        return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
         """Whether the home there is another node's; a node that was never brought up may not know."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -19,10 +19,9 @@ from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word, nearest, node_name, one_line, persons_name
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
-from pancode.kernel.states import GpuRule
+from pancode.kernel.states import GpuRule, How
 from pancode.kernel.values import replace
-from pancode.landing.model import How, LandWay
-from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
+from pancode.landing.model import LandWay
 from pancode.runs.options import OPTIONS
 from pancode.runs.request import DispatchRequest, request_from, with_options
 
@@ -94,6 +93,20 @@ class CallerSettings(Body):
     """The preset of this command; None: the applied one."""
 
 
+class BeginsRun(Protocol):
+    """A body that asks for runs."""
+
+    @property
+    def settings(self) -> Mapping[CallersOwn, str]: ...
+    @property
+    def preset(self) -> str | None: ...
+    @property
+    def parent(self) -> str | None: ...
+
+    def request(self) -> DispatchRequest:
+        """Return the request of each of these runs."""
+
+
 class DispatchBody(WorkBody, CallerSettings):
     """One dispatch; times in milliseconds, money as a decimal string."""
 
@@ -120,38 +133,6 @@ class CollectBody(ActBody):
     """`dry_run`: only say what would be deleted."""
 
     dry_run: bool = False
-
-
-class ExploreBody(ActBody, CallerSettings):
-    """Questions about the repository around `cwd`. `again`: also what is known already is asked anew."""
-
-    questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
-        min_length=1, max_length=MOST_QUESTIONS
-    )
-    look: Depth = Depth.MEDIUM
-    """How far each scout looks."""
-    again: bool = False
-    cwd: Annotated[str, Field(max_length=4096)] | None = None
-    parent: str | None = None
-    depth: int = Field(default=0, ge=0, le=1_000)
-    node: Name | None = None
-    model: Name | None = None
-    runtime: Name | None = None
-    yes: bool = False
-    """A person has said yes to this very dispatch."""
-
-    def request(self) -> DispatchRequest:
-        asked = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
-        return request_from({**asked, "confirmed": self.yes, "preset": self.preset or ""}, self.by)
-
-
-class ForgetBody(ActBody):
-    """`before`: also all notes older than this, of the repository around `cwd`, or of all (`everywhere`)."""
-
-    runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
-    before: Name | None = None
-    cwd: Name | None = None
-    everywhere: bool = False
 
 
 class PresetBody(ActBody):

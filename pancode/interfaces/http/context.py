@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from node_agent.wire.identity import AttemptId
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.commit import UNKNOWN
+from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.fleet.ssh.machines import Machines
@@ -24,7 +25,6 @@ from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
-from pancode.notices.rules import NotifyRules
 from pancode.runs.core import Core
 from pancode.runs.retention.service import FilesOfRuns
 from pancode.runs.round import act
@@ -269,6 +269,17 @@ class ApiContext:
             "started_at": facts["started_at"],
             "api": facts.get("api", ""),
         }
+
+    def public_base(self) -> str | None:
+        """Return the public address, else that of this machine; None: the API is closed."""
+        opened = self.facts.get("api")
+        if opened is None:
+            return None
+        try:
+            public = self.coordinator.notify_rules().console
+        except ConfigError:
+            public = None
+        return str(public or opened).rstrip("/")
 
     def running(self) -> RunningShape:
         """Return this process, and what keeps it from its work."""

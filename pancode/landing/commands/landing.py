@@ -35,10 +35,10 @@ from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
 from pancode.kernel.formatting import counted
+from pancode.kernel.states import How
 from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
 from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
-from pancode.landing.model import How
 from pancode.runs.answers import BRIEF, RunShape
 
 app = Commands()

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.host.files import write_durable
-from pancode.notices.rules import NotifyRules
 
 CHILD = ("-I", "-m", "pancode.notices.delivery.child")
 CHILD_S = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.http.access.run_rights import refuse
-from pancode.interfaces.http.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
+from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
@@ -67,7 +67,7 @@ def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str |
     """Return the request of a call, its parent, and the settings that count. From inside a run it is that
     run's child.
     """
-    body: DispatchBody | ExploreBody = call.body
+    body: BeginsRun = call.body
     request, parent, preset = body.request(), body.parent, body.preset
     if call.inside is not None:
         request, parent = childs(context, call.inside, request), call.inside.id

@@ -41,7 +41,6 @@ from pancode.runs.project_rules import (
     project_name,
 )
 from pancode.runs.user_environment import Surroundings
-from pancode.schedules.routes import public_base
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape
 from pancode.skills.made_tools import keep, put_aside, remove, show, tools, try_it
 from pancode.workspaces.answers import (
@@ -265,7 +264,7 @@ def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     if secret is not None or kind is not TrackerKind.LINEAR:
         secret = tracker_secret(context.core, project.name, body.by, secret)
         context.coordinator.keep_secret(_secret_of(project.name), secret)
-    base = public_base(context)
+    base = context.public_base()
     url = None if base is None else f"{base}{HOOKS}trackers/{project.name}"
     shown = secret if body.secret is None else None
     return {"project": project.name, "tracker": kind.value, "url": url, "secret": shown}

@@ -44,6 +44,7 @@ from pancode.app.http_routes import build_app
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.serve import PeerProtocol, listen
 from pancode.app.server.single_instance import HomeLock
+from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.fleet import inventory
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
@@ -55,7 +56,6 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.records import Action, ActionKind
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
-from pancode.notices.rules import NoticeRoute, NotifyRules
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.runs.round import act

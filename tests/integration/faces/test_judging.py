@@ -17,10 +17,11 @@ from pancode.fleet import inventory
 from pancode.git.depot import Depot
 from pancode.issues.kept_plans import record_plan
 from pancode.kernel.records import Decision, Run
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
-from pancode.landing.model import How, LandingGates, LandWay, Merged
+from pancode.landing.model import LandingGates, LandWay, Merged
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import LandingWorld

@@ -13,9 +13,10 @@ from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.runner import GitRefusal
 from pancode.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
+from pancode.kernel.states import How
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import How, LandRequest, LandStatus, OnBranch
+from pancode.landing.model import LandRequest, LandStatus, OnBranch
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, tree_of
 
 PLACES = ["tree", "info", "global", "default"]

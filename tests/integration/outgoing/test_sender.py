@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.notices.delivery.child import with_extras, without
 from pancode.notices.delivery.sender import KeptSecrets, Sender
-from pancode.notices.rules import NotifyRules
 
 NOTICE = {
     "title": "r-1 error: builder",

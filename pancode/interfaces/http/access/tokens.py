@@ -26,7 +26,6 @@ from pancode.people.service import items
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import at, find_run, iso
-from pancode.schedules.store import pause_of_token
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
@@ -77,7 +76,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
         if name not in known:
             raise not_found("token", name, known, "pancode token ls")
         rows.forget(work, name)
-        paused = pause_of_token(work, name)
+        paused = [one for follow in core.features.revoked for one in follow(work, name)]
         detail: dict[str, object] = {"paused": paused} if paused else {}
         work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
         return paused

@@ -18,6 +18,7 @@ from pancode.git.filters import unless_filtered
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translated
+from pancode.kernel.states import How
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import GitCommits, tree_of
 from pancode.landing.git.tree import tree_landing
@@ -226,7 +227,7 @@ def _land(
     made = tree_landing.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):
         return made
-    unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
+    unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree, commit=made.commit)) if gates is not None else None
     tree_landing.unless_called_off(called_off)
     if gate is not None and not gate.ok:

@@ -17,6 +17,7 @@ from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, translated
 from pancode.git.snapshot import capture, index_copy
+from pancode.kernel.states import How
 from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.landing.git.tree.steps import forbidden, own_content, steps_of, unless_in_progress
@@ -24,7 +25,6 @@ from pancode.landing.model import (
     CalledOff,
     Conflict,
     Gates,
-    How,
     LandingGates,
     LandReport,
     LandRequest,

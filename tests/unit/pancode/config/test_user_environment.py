@@ -11,6 +11,7 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import ConfigError
 from pancode.runs.request import PathFact
 from pancode.runs.user_environment import SettingSaid
+from pancode.skills.assignment import find_skills
 from pancode.skills.library import KeptSkills
 from pancode.skills.sources import read_skill
 
@@ -150,9 +151,8 @@ def test_a_repository_cannot_allow_itself_anything(tmp_path: Path) -> None:
         around.project(str(tmp_path))
 
 
-def test_skills_of_the_project_count_unless_a_setting_or_a_link_says_no(
-    around: FileSurroundings, tmp_path: Path, shop: Path
-) -> None:
+def test_skills_of_the_project_count_unless_a_setting_or_a_link_says_no(tmp_path: Path, shop: Path) -> None:
+    around = FileSurroundings(tmp_path / "home", {}, machine=tmp_path / "none", find_skills=find_skills)
     text = "---\nname: {0}\ndescription: Do {0}.\n{1}---\nDo it.\n"
     for folder, name, more in (
         (shop / ".pancode/skills", "look", ""),

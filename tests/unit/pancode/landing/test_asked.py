@@ -11,9 +11,10 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import UnavailableError, UsageError, WorkspaceError
 from pancode.kernel.records import Action, Audit, EndedRun, Run
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue as asked
-from pancode.landing.model import How, LandWay
+from pancode.landing.model import LandWay
 from pancode.landing.queue import LandingQueue, drop
 from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.people.service import deny

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.landing.model import How, LandWay
+from pancode.kernel.states import How
+from pancode.landing.model import LandWay
 from pancode.landing.pull_request import with_trailers
 
 TRAILERS = ("Pancode-Run: r-1", "Pancode-Receipt: sha256:a")

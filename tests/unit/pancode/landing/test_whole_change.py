@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run, RunState
+from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessError, AccessScope, asked_by
 from pancode.landing import queue
@@ -22,7 +23,6 @@ from pancode.landing.judgement import LandingJudge, Repositories
 from pancode.landing.model import (
     CalledOff,
     Gates,
-    How,
     LandingGates,
     LandReport,
     LandRequest,

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pancode.app.http_routes import VERBS
+from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.routing import AtDoor
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import ApiToken, Audit, Delivery
 from pancode.kernel.values import replace
 from pancode.notices.deliverer import LINK_MS, Outgoing
-from pancode.notices.rules import NoticeRoute, NotifyRules
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
 from tests.unit.pancode.people.routes.test_inbox import blocked, held
 

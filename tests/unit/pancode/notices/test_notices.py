@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.config.schema import Notify
 from pancode.kernel.records import Delivery, EventKind, FeedEvent
 from pancode.notices.pace import Sending, again_ms, to_send
-from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
 from pancode.notices.texts import digest, notice_of, plain
 from pancode.runs.life.changes import occasion_of
 from tests.unit.pancode.schedules.test_times import ms

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.kernel.records import Audit, Delivery, Webhook
 from pancode.kernel.values import replace
 from pancode.notices import pace
 from pancode.notices.deliverer import Outgoing
-from pancode.notices.rules import NoticeRoute, NotifyRules, QuietHours
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
 

@@ -245,7 +245,7 @@ def test_an_end_while_the_next_sitting_is_being_begun_is_not_lost(world: World) 
     say(world, run, "too late")
     rested(world, order, record(1, 0))
 
-    def around(settings: Mapping[str, object]) -> Surroundings:
+    def around(settings: Mapping[str, object], preset: str | None = None) -> Surroundings:
         """The doer has seen that the session is open."""
         assert world.http.post(f"/v1/sessions/{run}/end", {"by": "ben"}).status_code == 200
         return world.coordinator.around(settings)

@@ -6,7 +6,7 @@ import difflib
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pancode.config.agents.edit import set_value, with_value
@@ -147,6 +147,7 @@ NAMES = st.sampled_from(["a", "b", "c-d"])
 FIELDS = st.sampled_from(["tier", "tools", "model", "system_prompt"])
 
 
+@example(agents={"a": {"model": "m"}}, style=True, name="a", field="tier", value="0[")
 @given(
     agents=st.dictionaries(NAMES, st.dictionaries(FIELDS, VALUES, max_size=3), max_size=3),
     style=st.booleans(),

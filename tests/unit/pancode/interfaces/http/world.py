@@ -19,6 +19,7 @@ from pancode.app.http_routes import build_app
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import apply_preset
 from pancode.config.agents.writer import OwnAgents
+from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
@@ -34,9 +35,9 @@ from pancode.kernel.records import Node, Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.model import LandWay
 from pancode.landing.pull_request import PullAsked
-from pancode.notices.rules import NotifyRules
 from pancode.runs import keyring
 from pancode.runs.core import Core
+from pancode.skills.assignment import find_skills
 from tests.unit.pancode.issues.memory import MemoryTrackers
 from tests.unit.pancode.runs.world import Desk, Puppet
 
@@ -239,7 +240,7 @@ class MemoryCoordinator:
         return self.context.core
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
-        return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset)
+        return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset, find_skills)
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home, name)

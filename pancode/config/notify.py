@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from pancode.schedules.times import zone_of
+from pancode.kernel.formatting import zone_of
 
 NoticeKind = Literal["waits", "ended_badly", "ended_well", "budget", "node_lost", "trust_broken"]
 USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", "trust_broken")

@@ -1,0 +1,36 @@
+"""The whole answer of a run: a receipt holds the beginning of a long one, and a file the rest."""
+
+from __future__ import annotations
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Fence, Run
+from pancode.runs.core import Core
+
+CLIPPED = 4_000
+"""From this many characters on an answer was cut for the receipt; the whole one is in a file."""
+
+
+def claimed_answer(core: Core, claims: Claims) -> str:
+    """Return the answer that a receipt claims, a long one with what was cut from it."""
+    whole = None
+    if len(claims.answer) >= CLIPPED:
+        whole = core.ports.depot.whole_answer(claims.identity, False)
+    return claims.answer if whole is None else whole.decode(errors="replace")
+
+
+def whole_answer(core: Core, tx: Transaction, run: Run) -> str:
+    """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
+    separate file.
+    """
+    answer = str(run.result.get("answer") or "")
+    if len(answer) < CLIPPED:
+        return answer
+    fences = tx.find(Fence, {"run": run.id})
+    for fence in (f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")):
+        identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+        whole = core.ports.depot.whole_answer(identity, run.runtime == "shell")
+        if whole is not None:
+            return whole.decode(errors="replace").strip()
+    return answer
