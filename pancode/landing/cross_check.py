@@ -15,7 +15,7 @@ from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit, new_id_in
-from pancode.runs.facets import Gates
+from pancode.runs.facets import GateTerms
 from pancode.runs.placement.placement import misfit
 from pancode.runs.receipts.trust import (
     OTHER,
@@ -91,7 +91,7 @@ class Verifications:
         """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # it would not have been asked for
-        on, required = str(Gates.of(run).verify_on), load_gates(core, run)
+        on, required = str(GateTerms.of(run).verify_on), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(
                 judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, required),

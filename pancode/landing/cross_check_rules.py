@@ -9,7 +9,7 @@ from pancode.kernel.facets import Judging
 from pancode.kernel.records import Action, ActionKind
 from pancode.kernel.values import replace
 from pancode.landing.rules import after_verification
-from pancode.runs.facets import Gates
+from pancode.runs.facets import GateTerms
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.receipts.trust import (
     KEPT,
@@ -66,7 +66,7 @@ class VerificationAsked(Signal):
                 fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
                 code="disputed",
             )
-        made = made.put(replace(Gates.of(made.run), verify_on=self.on).on(made.run)).record(
+        made = made.put(replace(GateTerms.of(made.run), verify_on=self.on).on(made.run)).record(
             "receipt", "info", "verification asked", by=self.by, again=self.again
         )
         return follow(made)

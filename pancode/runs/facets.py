@@ -73,7 +73,7 @@ class ModelChoice(Facet):
 
 
 @dataclass(frozen=True, slots=True)
-class Gates(Facet):
+class GateTerms(Facet):
     """How the run's result is judged."""
 
     reports: tuple[str, ...] | None = None

@@ -22,7 +22,7 @@ from pancode.memory.service import lane_of
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.facets import Approvals, Gates, Lineage, Provision, Words
+from pancode.runs.facets import Approvals, GateTerms, Lineage, Provision, Words
 from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
 from pancode.runs.life.turns import Caller, SessionTurn
 from pancode.runs.options import OPTIONS, Option
@@ -197,7 +197,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
 
     `session`: the session of a sitting, with what a person has chosen for its next one.
     """
-    own, caller, judged = RUNTIMES[run.runtime].own, Caller.of(run), Gates.of(run)
+    own, caller, judged = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run)
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
     request = request_from({one.name: _kept(run, one) for one in OPTIONS.values() if one.kept != ""}, by)
@@ -258,8 +258,8 @@ def _turns(run: Run) -> Mapping[str, Any]:
 def _kept(run: Run, one: Option) -> object:
     """Return the value of an option in a run: a column, or a key of a column that is JSON, or of a facet."""
     column, _, key = (one.kept or one.name).partition(".")
-    value = getattr(Gates.of(run), key) if column == "Gates" else getattr(run, column)
-    value = value.get(key) if key and column != "Gates" else value
+    value = getattr(GateTerms.of(run), key) if column == "GateTerms" else getattr(run, column)
+    value = value.get(key) if key and column != "GateTerms" else value
     if one.bounds is None or not isinstance(value, int):
         return value
     least, most = one.bounds

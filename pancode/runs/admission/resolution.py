@@ -34,7 +34,7 @@ from pancode.runs.admission.model_choice import (
     runtime_and_model,
     unlisted,
 )
-from pancode.runs.facets import Approvals, Gates, LandingTerms, Lineage, ModelChoice, Provision, Words
+from pancode.runs.facets import Approvals, GateTerms, LandingTerms, Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.turns import Caller, FleetLead, SessionTurn
 from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
 from pancode.runs.placement.gpus import need_of
@@ -300,7 +300,7 @@ class Resolution:
         yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
         yield Exploration(self.explore)
         score = tuple(request_rules.score(asked))
-        yield Gates(self.reports or None, score, self.verify_retries, self.verify_on or None)
+        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None)
         verified = self.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
         yield LandingTerms(self.lands, verified, _autonomy(self.agent))
         yield Approvals(self.asks, objections=self.objections)

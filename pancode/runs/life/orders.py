@@ -19,7 +19,7 @@ from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import NextAttempt, TurnTaking
 from pancode.kernel.records import Fence, Run
-from pancode.runs.facets import Gates, Provision, Words
+from pancode.runs.facets import GateTerms, Provision, Words
 from pancode.runs.life.continuations import opener_of
 from pancode.runs.life.turns import FleetLead, SessionTurn
 
@@ -67,7 +67,7 @@ def order_for(
     may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
-    rules, gates, given = rules_of(run.rules), Gates.of(run), Provision.of(run)
+    rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
         run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=given.walled
     )

@@ -18,7 +18,7 @@ from pancode.kernel.formatting import counted, first_few
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Attempt, Run
 from pancode.kernel.values import replace
-from pancode.runs.facets import Gates, ModelChoice
+from pancode.runs.facets import GateTerms, ModelChoice
 from pancode.runs.life.orders import may_exceed, size_of, task_of
 from pancode.runs.placement.placement import can_be_had, misfit
 
@@ -272,7 +272,7 @@ def after_failure(
 def most_retries(run: Run, cause: RetryCause) -> int:
     """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
     asked = 0 if run.max_attempts is None else run.max_attempts - 1
-    limit = Gates.of(run).verify_retries
+    limit = GateTerms.of(run).verify_retries
     if cause is RetryCause.VERIFICATION and limit is not None:
         return limit
     return max(RULES[cause].most, asked)

@@ -22,7 +22,7 @@ from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.runs.facets import Gates
+from pancode.runs.facets import GateTerms
 from pancode.runs.life import continuations, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
 from pancode.runs.life.changes import Changes, Signal
@@ -222,7 +222,7 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
         return f"skills are {claims.skills!r}, the order said {skill_marks(run)!r}"
-    reports, due = [one.file for one in claims.reports], list(Gates.of(run).reports or ())
+    reports, due = [one.file for one in claims.reports], list(GateTerms.of(run).reports or ())
     if reports not in ([], due):
         return f"reports are {reports!r}, the order said {due!r}"
     return _inconsistent(claims, run)

@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import Gates, Lineage
+from pancode.runs.facets import GateTerms, Lineage
 from pancode.runs.life.continuations import has_change, nexts
 
 OTHER = "other"
@@ -153,7 +153,7 @@ def result_at(run: Run) -> str | None:
 
 def wants_verification(run: Run) -> bool:
     """Whether the result of a run that has just ended goes to another node to be verified now."""
-    return bool(Gates.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
+    return bool(GateTerms.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
 def is_waiting(run: Run) -> bool:
