@@ -46,8 +46,9 @@ def _listed(root: Path, folder: str, text: str) -> list[str]:
         case "docs":
             return ["which-page", *[f"{part}/README" for part in _PARTS]]
         case _:
-            names = [page.stem for page in (root / folder).glob("*.md") if page.stem != "README"]
-            return sorted(names, key=lambda stem: (text.find(f"({stem}.md)"), stem))
+            found = [*(root / folder).glob("*.md"), *(root / folder).glob("*/README.md")]
+            names = [page.relative_to(root / folder).with_suffix("").as_posix() for page in found]
+            return sorted({*names} - {"README"}, key=lambda name: (text.find(f"({name}.md)"), name))
 
 
 def setup(app: Sphinx) -> None:

@@ -110,7 +110,7 @@ class FleetCalls(FeedThread):
     """
 
     def __init__(self, context: ApiContext) -> None:
-        super().__init__(context.core, "fleet calls", AGAIN_S)
+        super().__init__(context.core, "fleet calls", AGAIN_S, frozenset(), (ActionKind.FLEET,))
         self._context = context
         self._lock = threading.Lock()
         self._at_work: dict[str, tuple[str, CallProgress, threading.Thread]] = {}
@@ -167,6 +167,7 @@ class FleetCalls(FeedThread):
         finally:
             with self._lock:
                 self._at_work.pop(action.id, None)
+            self._woken.set()  # another call may wait for its place
 
     def _answer(self, action: Action, progress: CallProgress) -> tuple[bool, str]:
         with self._core.ports.ledger.transaction() as tx:

@@ -42,7 +42,6 @@ from pancode.runs.request import request_from
 from pancode.runs.routes.runs import rehearsed
 from pancode.runs.views import brief
 from pancode.workspaces.routes.workspaces import top_of
-from pancode.workspaces.service import in_workspace
 
 MOST = 200
 MOST_WORK = 20_000
@@ -177,6 +176,6 @@ def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     core, name = context.core, call.path["workspace"]
     files = newest_plan(core, name, body.questions)
     request = request_keeping(core, name, files, body.by)
-    begun = dispatch(core, around, in_workspace(core, around, request), None)
+    begun = dispatch(core, around, request)
     record_plan(core, name, files, body.by)
     return queued(begun)

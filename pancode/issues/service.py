@@ -25,6 +25,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, new_id
 from pancode.runs.facets import Lineage
@@ -35,7 +36,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at
 from pancode.workspaces.rules import named, runs_in
-from pancode.workspaces.service import branch_for, ensure, in_workspace
+from pancode.workspaces.service import branch_for, ensure
 
 MOST_ENDED = 100
 """How many ended works are listed beside the open ones: the newest."""
@@ -209,7 +210,7 @@ def start(
     there = begin(core, around, project, issue, request, run)
     name = there.workspace
     try:
-        placed = in_workspace(core, around, replace(chosen, workspace=name))
+        placed = complete_request(core, around, replace(chosen, workspace=name))
         keep(core, known_to_runs(there, issue), there)
         done = dispatch(core, around, placed, None, run)
     except Exception:

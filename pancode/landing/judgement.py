@@ -34,13 +34,16 @@ from pancode.landing.model import (
 from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
-from pancode.runs.dispatch import HISTORY, admit, new_id
+from pancode.runs.dispatch import admit, new_id
 from pancode.runs.facets import Provision
 from pancode.runs.placement.placement import can_be_had, misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_of
+
+HISTORY = 200
+"""How many of the newest runs are looked at for gates that ran on the same tree."""
 
 
 class Repositories(Protocol):

@@ -1,73 +1,20 @@
-"""What a dispatch knows of earlier runs: the records by which it chooses, and the notes that it hands on."""
+"""Which notes of earlier runs a new run is given, by the place where it works and by its task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from pancode.agents.prompts import CHARS_PER_TOKEN
-from pancode.budget import track_record_rules
-from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import EndedRun, Run, RunNote
-from pancode.kernel.rows import GivenSkills
+from pancode.kernel.records import Run, RunNote
 from pancode.memory.model import Nearness, in_use, material
+from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
-from pancode.runs.live import LOOKED_AT, RecentRuns
-from pancode.runs.request import GivenNote
+from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.user_environment import Surroundings
-from pancode.skills.made_tool_store import with_tools
-
-
-def given_skills(
-    core: Core, around: Surroundings, project: str | None, names: tuple[str, ...]
-) -> GivenSkills:
-    """Return the named skills, and the project's own skills and tools that a person has kept."""
-    return with_tools(core, project, around.skills(project, names))
-
-
-def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """Return the present track records; read once, then kept up to date by each commit."""
-    with core.lock:
-        return recent(core).sums
-
-
-def recent(core: Core) -> RecentRuns:
-    with core.lock:
-        known = core.live.recent
-        if known is None:
-            with core.ports.ledger.transaction() as tx:
-                rows = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
-            known = core.live.recent = RecentRuns(reversed(rows))
-        return known
-
-
-class RecordsPicker:
-    """Makes all choices of one dispatch: the records of one moment, and one random draw."""
-
-    def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
-        self._core, self._repository, self._explore = core, repository, explore
-        self.records = cache(lambda: lately(core))
-        self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
-
-    def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
-        found = track_record_rules.of_agents(self.records(), task, self._repository)
-        return choose(names, found, self._draw(), self._explore)
-
-    def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
-        bare = {name: name.rpartition("/")[2] for name in models}
-        found = track_record_rules.of_models(self.records(), agent, task, bare)
-        return choose(models, found, self._draw(), self._explore)
-
-    def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
-        return track_record_rules.expected(self.records(), agent, runtime, model, task)
-
-    def figure(self, agent: str, runtime: str, model: str | None, task: str) -> str:
-        return track_record_rules.figure(self.records(), agent, runtime, model, task)
-
 
 NOTES_LOOKED_AT, MOST_NOTES = 200, 12
 """How many of the newest notes are looked at, and how many are given at most."""
@@ -128,3 +75,12 @@ def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[Give
                 given.append(GivenNote(note.run, text))
                 room -= len(text)
     return tuple(given)
+
+
+def give_notes(
+    core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
+) -> PromptParts:
+    """Return the notes of earlier runs that fit the request."""
+    place = WorkPlace(request.repository, request.in_workspace, request.lane)
+    tokens = around.defaults(request.project).history_tokens
+    return PromptParts(notes=recalled(core, place, as_task(request).task, tokens))

@@ -1,19 +1,13 @@
-"""Decides what a scout is told and may use for its question, and which model answers it most cheaply."""
+"""Decides what a scout is told, and what it may use for its question."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from node_agent.wire.endpoint import Residence
-from node_agent.wire.policy import Mode, Safety
-from pancode.agents.endpoints import EndpointNeed, costs_nothing
-from pancode.agents.model_profiles import Trust, every_place, fact_of, judged
+from node_agent.wire.policy import Mode
 from pancode.agents.prompts import CHARS_PER_TOKEN
-from pancode.agents.runtimes import OUR_OWN
-from pancode.kernel.node import NodeState, NodeView
-from pancode.runs.placement.candidates import NodeRequirements, candidates
 from pancode.runs.request import DispatchRequest
 
 SCOUT = "scout"
@@ -118,35 +112,3 @@ def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:
     if len(answer) <= caps.chars:
         return answer, False
     return answer[: caps.chars] + CUT.format(caps.tokens, len(answer) // CHARS_PER_TOKEN), True
-
-
-def cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
-    """Return a free model that has passed its test for agents that only read, with the reason.
-
-    A loaded model comes before one that is not loaded, then the faster one. None: there is no such model.
-    What a question to any other model costs is not known before, so none of them is the cheapest.
-    """
-    found = sorted(_free(views, request))
-    if not found:
-        return None
-    _, slowness, name, node = found[0]
-    speed = f", {-slowness:.0f} tokens/s" if slowness else ""
-    return name, f"the cheapest model that passed its test: it costs nothing{speed}, tested on {node}"
-
-
-def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, float, str, str]]:
-    """Yield each free model: whether it is not loaded, its speed with a minus, its name, its node."""
-    online = tuple(view for view in views if view.state is NodeState.ONLINE)
-    for place in every_place(online):
-        found = fact_of(place, online)
-        passport = None if found is None else found[1].passport
-        if found is None or passport is None or judged(passport, read_only=True).trust is not Trust.GOOD:
-            continue
-        need = EndpointNeed(place.endpoint, place.model, OUR_OWN)
-        wish = NodeRequirements(
-            request.node, request.require, need.runtime, request.safety or Safety.AUTO_EDIT, wanted=need
-        )
-        able = any(one.fits and one.name == place.node for one in candidates(online, wish))
-        if able and costs_nothing(online, place.endpoint, place.model):
-            unloaded = found[1].residence not in (Residence.LOADED, None)
-            yield unloaded, -(passport.tok_s or 0.0), f"{place.endpoint}/{place.model}", place.node

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from decimal import Decimal
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from node_agent.wire.receipt import Claims
 from pancode.kernel.ports import Transaction
@@ -12,13 +13,50 @@ from pancode.kernel.records import Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.answers import BriefLine
 from pancode.runs.life.changes import Changes
+from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed
-from pancode.runs.user_environment import Around
+from pancode.runs.user_environment import Around, Surroundings
 
-if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Work`
+if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
+    from pancode.runs.admission.plan import LaidInput, Plan
     from pancode.runs.core import Core
     from pancode.runs.unit_of_work import Work
 
+S = TypeVar("S")
+F = TypeVar("F")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook(Generic[S, F]):
+    """A function of a feature. `concerns`: whether it is called for this request or run; it decides by the
+    value alone, so that nothing of an unused feature is entered.
+    """
+
+    concerns: Callable[[S], bool]
+    act: F
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A run that is about to be admitted, with the runs that it follows. `budget`: what a new session may
+    cost.
+    """
+
+    run: Run
+    continued: Run | None = None
+    replaced: Run | None = None
+    budget: Decimal | None = None
+
+    @property
+    def follows_step(self) -> bool:
+        """Whether one of these runs belongs to a workflow."""
+        return any(run is not None and run.workflow is not None for run in (self.continued, self.replaced))
+
+
+CompleteRequest: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, bool], DispatchRequest]"
+GiveParts: TypeAlias = "Callable[[Core, Surroundings, DispatchRequest, tuple[str, ...]], PromptParts]"
+LayInput: TypeAlias = "Callable[[Core, Plan, str], LaidInput | None]"
+JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
 CompleteOrder: TypeAlias = Callable[[Transaction, Run], Run]
@@ -35,6 +73,14 @@ class Features:
     The engine knows no feature: `pancode.app.features` lists them all, and hands this value to `Core`.
     """
 
+    complete: tuple[Hook[DispatchRequest, CompleteRequest], ...] = ()
+    """Complete a request; with the flag it is only judged now, and begins later."""
+    prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
+    """Return what an agent is told or given besides its task; the names are of its skills."""
+    inputs: tuple[Hook[Plan, LayInput], ...] = ()
+    """Lay files into the checkout of the run with this id; None: there are none."""
+    join: tuple[Hook[Joining, JoinRun], ...] = ()
+    """Write the rows of a feature in the transaction that admits a run, and return the run."""
     changed: tuple[AddChanges, ...] = ()
     """Add to the decided changes of a run, in the transaction that writes them."""
     accepted: tuple[AcceptReceipt, ...] = ()

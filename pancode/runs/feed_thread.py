@@ -1,12 +1,13 @@
-"""A background thread of the coordinator takes a turn on an event of the feed, or when a time has passed."""
+"""A background thread of the coordinator takes a turn on an event, on an action, or after some time."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
-from pancode.kernel.states import EventKind
+from pancode.kernel.states import ActionKind, EventKind
 from pancode.kernel.threads import EssentialThread
 from pancode.runs.core import Core
 
@@ -15,18 +16,24 @@ JOIN_S = 30
 
 
 class FeedThread(ABC):
-    """A thread that acts on the feed. Started once, stopped once. An error in a turn is logged, no more."""
+    """A thread that acts on events and actions. Started once, stopped once. A turn that fails is logged."""
 
     def __init__(
-        self, core: Core, name: str, again_s: float, kinds: frozenset[EventKind] | None = None
+        self,
+        core: Core,
+        name: str,
+        again_s: float,
+        kinds: frozenset[EventKind] | None = None,
+        actions: Collection[ActionKind] = (),
     ) -> None:
         """`again_s`: seconds from a turn that failed until the next one. `kinds`: of the events that bring a
-        turn; None: all.
+        turn; None: all. `actions`: of the follow-on actions that bring one.
         """
         self._core, self._again_s = core, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
         core.feed.listen(self._woken.set, kinds)
+        core.kept.listen(self._woken.set, actions)
 
     def start(self) -> None:
         self._thread.start()
@@ -42,7 +49,7 @@ class FeedThread(ABC):
 
     @abstractmethod
     def _turn(self) -> float | None:
-        """Act, and return the seconds until the next turn; None: only an event of the feed brings it."""
+        """Act, and return the seconds until the next turn; None: only an event or an action brings it."""
 
     def _rest(self) -> float:
         """Wait `again_s` before the next turn, whatever happens; only a stop ends the wait."""

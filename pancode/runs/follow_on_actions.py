@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Action, ActionKind
+from pancode.kernel.records import Action, ActionKind, EventKind
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 
@@ -41,7 +41,9 @@ class FollowOn(FeedThread):
     """One thread that carries out actions, woken by the feed."""
 
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
-        super().__init__(core, "follow-on " + ",".join(doers), again_s)
+        # What a session may not be told now is told at the next event, such as the end of a turn.
+        kinds = None if ActionKind.TELL in doers else frozenset[EventKind]()
+        super().__init__(core, "follow-on " + ",".join(doers), again_s, kinds, doers)
         self._doers = doers
         self._next_s: float | None = None
         """Seconds until the first of the delayed actions is due; None: there is none."""

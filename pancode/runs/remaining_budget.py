@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.budget.books import Purse
 from pancode.kernel import values
+from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
+from pancode.runs.admission.gates import refusal
+from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import is_between_turns, leads
-from pancode.runs.life.turns import Caller
-from pancode.runs.request import ScopeView
-from pancode.runs.views import not_ended, words_of
+from pancode.runs.facets import ModelChoice
+from pancode.runs.life.continuations import is_between_turns, leads, payer_of
+from pancode.runs.life.orders import rules_of
+from pancode.runs.life.turns import Caller, SessionTurn
+from pancode.runs.placement.placement import is_unheld, is_walled
+from pancode.runs.request import DispatchRequest, Parent, ScopeView
+from pancode.runs.views import hands_now, not_ended, words_of
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
@@ -51,10 +58,35 @@ def scope_view(tx: Transaction, purse: Purse, due: books.Amount) -> ScopeView:
     return ScopeView(purse.balance, purse.ceilings, tuple(frees))
 
 
-def paid_by(tx: Transaction, run: Run) -> Run | None:
-    """Return the parent that pays for the run; None: it has none, or is a user's own program that is free."""
-    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
-    return tx.get(Run, run.parent) if run.parent is not None and costs else None
+def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
+    """Return the books of the session that pays: a sitting's, or that of an orchestrator's child; None: none
+    pays.
+
+    A new session has its ceiling in the request.
+    """
+    by_ceiling = above is not None and above.leads
+    name = request.session if request.turns else request.charged_to if by_ceiling else ""
+    if not request.turns and not name:
+        return None
+    with core.ports.ledger.transaction() as tx:
+        view = session_view(core, tx, name)
+        usd = view.ceilings.usd
+        if request.past_cap:  # as it is once this is queued
+            usd = books.with_room(usd, view.balance, asked_at_cap(tx, request.continues))
+    new = not name and request.budget is not None
+    ceilings = books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd)
+    return replace(view, ceilings=ceilings)
+
+
+def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
+    """Return the USD that the earlier run's question asked for when its cap was reached."""
+    old = tx.get(Run, before) if before is not None else None
+    return Decimal((old and SessionTurn.of(old).more_usd) or "0")
+
+
+def least(*amounts: Decimal | None) -> Decimal | None:
+    """Return the least of these limits; None: there is none."""
+    return min((usd for usd in amounts if usd is not None), default=None)
 
 
 def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
@@ -138,3 +170,68 @@ def limit_usd(run: Run) -> Decimal | None:
     """Return the most USD that the run may cost; None: it has no limit."""
     usd = run.limits.get("usd")
     return None if usd is None else Decimal(str(usd))
+
+
+def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
+    """Return the run, its limit cut to what its parent has left. Runs queued before it in this transaction
+    have taken their part. RefusedError if nothing is left.
+    """
+    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0  # a user's own program may be free
+    parent = tx.get(Run, run.parent) if run.parent is not None and costs else None
+    if parent is None:
+        return run
+    if leads(parent):
+        return _within_session(core, tx, run)
+    left = left_for_children(tx, parent)
+    if left == 0:
+        raise RefusedError(nothing_left(parent.id), fix=DO_IT_THERE, code="refused_budget")
+    return run if left is None else _capped(run, left)
+
+
+def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
+    """Cut the limit of a run that an orchestrator begins to what its session has left. A run without a budget
+    that fits, which could take all of that, gets half of it or its estimate, so that the next one can begin
+    beside it.
+    """
+    view = session_view(core, tx, payer_of(run))
+    limit, left, named = limit_usd(run), view.left, Caller.of(run).named_usd
+    if left is None:
+        return run
+    if left == 0 and not ModelChoice.of(run).free:
+        raise refusal(used_up(view))
+    fits = bool(named) and Decimal(named) <= left
+    if not fits and (limit is None or limit >= left):
+        left = min(left, max(run.estimate_usd, left / 2))
+    return _capped(run, left)
+
+
+def _capped(run: Run, usd: Decimal) -> Run:
+    """Return the run with a limit of at most this amount."""
+    limit = limit_usd(run)
+    usd = usd if limit is None else min(limit, usd)
+    limits = {**run.limits, "usd": f"{usd:f}"}
+    return values.replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
+
+
+def parent_of(core: Core, run_id: str) -> Parent:
+    """Return what a run that dispatches may do, and what it has left. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+        left = left_for_children(tx, run)
+        mode, safety = hands_now(tx, run)
+    reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
+    return Parent(
+        run.id,
+        mode,
+        safety,
+        reads,
+        run.depth,
+        is_unheld(run),
+        left,
+        is_walled(run),
+        session=payer_of(run),
+        rules=rules_of(run.rules),
+        leads=leads(run),
+    )

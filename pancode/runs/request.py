@@ -207,6 +207,11 @@ class DispatchRequest(WorkOptions):
     """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
 
     @property
+    def repository(self) -> str | None:
+        """The repository of which the run gets a checkout; None: it works in an empty folder."""
+        return self.project if self.workspace in (None, "git") else None
+
+    @property
     def takes_ask(self) -> bool:
         """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
         goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
@@ -417,6 +422,24 @@ class GivenNote:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptParts:
+    """What an agent is told or given besides its task."""
+
+    notes: tuple[GivenNote, ...] = ()
+    """Notes of earlier runs."""
+    prd: str = ""
+    """The file that tells what the project is to become; empty: the run has none in its checkout."""
+    skills: GivenSkills = NO_SKILLS
+
+    def __add__(self, more: PromptParts) -> PromptParts:
+        skills = self.skills if more.skills is NO_SKILLS else more.skills
+        return PromptParts((*self.notes, *more.notes), self.prd or more.prd, skills)
+
+
+NO_PARTS = PromptParts()
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """What a dispatch can choose from now."""
 
@@ -434,12 +457,8 @@ class Catalogue:
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
     """The vendors' lists by provider; each is read at its first use."""
     rules: Rules = NO_RULES
-    notes: Callable[[], Sequence[GivenNote]] = tuple
-    """Returns the notes of earlier runs that the prompt may have; read when it is called."""
-    prd: Callable[[], str] = str
-    """Returns the PRD file of the repository; also read when called. Empty: there is none for the run."""
-    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
-    """Returns the skills of these names and, if the flag is set, of the project; read when called."""
+    parts: Callable[[tuple[str, ...]], PromptParts] = lambda skills: NO_PARTS
+    """Returns what features add to the prompt of an agent with these skills; read when it is called."""
 
     @property
     def node_names(self) -> list[str]:

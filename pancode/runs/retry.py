@@ -18,7 +18,6 @@ from pancode.kernel.facets import TurnTaking
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Node, Run, RunState, SessionRow
 from pancode.kernel.values import replace
-from pancode.memory.service import lane_of
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
@@ -27,11 +26,10 @@ from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, con
 from pancode.runs.life.turns import Caller, SessionTurn
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
-from pancode.runs.request import DispatchRequest, request_from
+from pancode.runs.request import Beginning, DispatchRequest, request_from
+from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import session_of, words_of
-from pancode.workflows import step_replacement
-from pancode.workflows.step_replacement import begins_at, same_files
 
 
 def dispatch_again(
@@ -66,17 +64,24 @@ def dispatch_again(
         again = continued(old, request, "", reachable(core, old), left=left)
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        with core.ports.ledger.transaction() as tx:
-            step_replacement.must_take(
-                tx, old
-            )  # before anything is paid for a snapshot; and again as it is queued
-            lane = lane_of(tx, old)
-        request = replace(request, in_step=True, begins=begins_at(old), lane=lane)
+        begins = same_files(old) if Lineage.of(old).origin else None  # its files have other steps' results
+        request = replace(request, in_step=True, begins=begins)
     elif recovers and Lineage.of(old).begins and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = resuming(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
+
+
+def same_files(old: Run) -> Beginning | None:
+    """Return the old run's beginning; None: it had no repository."""
+    place, snapshot = old.workspace, old.workspace.get("snapshot")
+    if place.get("kind") != "git" or snapshot is None:
+        return None
+    must_have_changes(old)
+    base, form = place.get("base"), str(place.get("object_format") or "sha1")
+    base, lineage = None if base is None else str(base), Lineage.of(old)
+    return Beginning(lineage.begins or old.id, str(place["repo"]), str(snapshot), base, form, lineage.carries)
 
 
 def _must_be_no_sitting(old: Run) -> None:
@@ -197,7 +202,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
 
     `session`: the session of a sitting, with what a person has chosen for its next one.
     """
-    own, caller, judged = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run)
+    own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
     request = request_from({one.name: _kept(run, one) for one in OPTIONS.values() if one.kept != ""}, by)
@@ -207,12 +212,12 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         argv=tuple(run.argv) if run.argv is not None else None,
         max_tokens=None if own else limits.get("tokens"),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
-        score=shlex.join(judged.score) if judged.score else None,
+        score=shlex.join(score) if score else None,
         secret_files=Provision.of(run).allowed_files == ("*",),
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),
-        answers=Words.of(run).answers or None if own else None,
+        answers=(Words.of(run).answers or None) if own else None,
         land=run.land and run.landed is None,
         budget=None if run.takes_turns else request.budget,  # its session has the ceiling
         on_cap="" if session is None else session.on_cap,
@@ -256,7 +261,7 @@ def _turns(run: Run) -> Mapping[str, Any]:
 
 
 def _kept(run: Run, one: Option) -> object:
-    """Return the value of an option in a run: a column, or a key of a column that is JSON, or of a facet."""
+    """Return the value of an option in a run: a column, or a key of a column that is JSON or of a facet."""
     column, _, key = (one.kept or one.name).partition(".")
     value = getattr(GateTerms.of(run), key) if column == "GateTerms" else getattr(run, column)
     value = value.get(key) if key and column != "GateTerms" else value

@@ -8,13 +8,13 @@ that was away may have served another one meanwhile, so all is read anew then.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar, cast
 
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Key, Ledger, Transaction
-from pancode.kernel.records import Node, Record, Run, RunState
+from pancode.kernel.records import Action, ActionKind, Node, Record, Run, RunState
 from pancode.runs.waiting_runs import WaitingRuns
 
 R = TypeVar("R", bound=Record)
@@ -32,6 +32,13 @@ class KeptRows:
         """Keys of the rows that may have changed in the ledger since they were read."""
         self._mine: dict[type[Record], set[str]] = {}
         """Keys of the rows that the open transaction has written, which it may still roll back."""
+        self._listeners: list[tuple[Callable[[], None], Collection[ActionKind]]] = []
+        self._actions: set[ActionKind] = set()
+        """The kinds of the actions that the open transaction has written."""
+
+    def listen(self, listener: Callable[[], None], kinds: Collection[ActionKind]) -> None:
+        """Call the listener when an action of these kinds has been committed; it may not wait."""
+        self._listeners.append((listener, kinds))
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         return self._transaction()
@@ -41,14 +48,21 @@ class KeptRows:
         with self._lock:
             try:
                 with self._ledger.transaction() as tx:
-                    self._mine = {Node: set(), Run: set()}
+                    self._mine, self._actions = {Node: set(), Run: set()}, set()
                     yield KeptTransaction(tx, self)
             except UnavailableError:
                 self._nodes = self._waiting = None
                 raise
+            for listener, kinds in self._listeners:
+                if not self._actions.isdisjoint(kinds):
+                    listener()
 
     def close(self) -> None:
         self._ledger.close()
+
+    def wrote_action(self, kind: ActionKind) -> None:
+        """Note that the open transaction has written an action of this kind."""
+        self._actions.add(kind)
 
     def wrote(self, kind: type[Record], key: str) -> None:
         """Note that the row has changed: later transactions read it anew, until one leaves it alone."""
@@ -136,3 +150,5 @@ class KeptTransaction:
             self._kept.wrote(Node, record.name)
         elif isinstance(record, Run):
             self._kept.wrote(Run, record.id)
+        elif isinstance(record, Action):
+            self._kept.wrote_action(record.kind)

@@ -23,7 +23,6 @@ from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import decide, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.workflows.service import begin
-from pancode.workspaces.service import in_workspace
 
 BEHIND = 500
 """After more than this many events the place in the feed is recorded even if none of them fits."""
@@ -120,8 +119,7 @@ class FiringStarter:
                 if wanted.plan is not None:
                     begin(self._core, around, replace(wanted.plan, id=firing.workflow))
                 elif wanted.request is not None:
-                    request = in_workspace(self._core, around, wanted.request)
-                    dispatch(self._core, around, request, None, firing.run)
+                    dispatch(self._core, around, wanted.request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:
             raise

@@ -19,7 +19,6 @@ from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
 from pancode.workflows.service import held, plan_dry
-from pancode.workspaces.service import in_workspace
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
@@ -145,6 +144,6 @@ def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:
         assert work.request is not None
-        judged = [dry_run(core, around, in_workspace(core, around, work.request, later=True))]
+        judged = [dry_run(core, around, work.request, later=True)]
     refused = (first_refused(one.verdicts) for one in judged)
     return [f"it would be refused now: {one.words}" for one in refused if one is not None]

@@ -22,6 +22,7 @@ from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
 from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
@@ -50,7 +51,6 @@ from pancode.sessions.service import begin, end, judge, lands, say, turn
 from pancode.sessions.session import sessions, show, tasks
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.terms import set_terms
-from pancode.workspaces.service import in_workspace
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
 """A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
@@ -139,9 +139,7 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Begin a session: a run that takes turns."""
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
-    request = body.request()
-    if call.inside is None:  # as in a dispatch
-        request = in_workspace(context.core, around, request)
+    request = complete_request(context.core, around, body.request())
     if body.dry_run:
         judged, chosen = judge(context.core, around, request)
         return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})

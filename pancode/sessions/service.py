@@ -12,8 +12,9 @@ from pancode.kernel.names import OWN_NAMES
 from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, Word
 from pancode.kernel.states import SessionState
 from pancode.kernel.visitors import AccessScope, must_allow
+from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
+from pancode.runs.dispatch import Dispatched, dispatch, dry_run
 from pancode.runs.facets import Words
 from pancode.runs.life.continuations import as_sitting, hears, kept, more_news
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
@@ -45,11 +46,11 @@ def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatc
     return replace(done, chosen="; ".join(filter(None, (chosen, done.chosen))))
 
 
-def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[JudgedDispatch, str]:
+def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
     """Judge as `begin` does, but begin nothing: return the ten verdicts, and what was chosen."""
     request, chosen = _settled(around, replace(request, task=request.task.strip() or "Hello."))
-    judged = dry_run(core, around, request)
-    return judged, "; ".join(filter(None, (chosen, judged.resolution.chosen)))
+    plan = dry_run(core, around, request)
+    return plan, "; ".join(filter(None, (chosen, plan.chosen)))
 
 
 def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:

@@ -12,7 +12,8 @@ from pancode.kernel.records import StoredTool, StoredToolFiles
 from pancode.kernel.rows import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.request import DispatchRequest
+from pancode.runs.request import DispatchRequest, PromptParts
+from pancode.runs.user_environment import Surroundings
 from pancode.skills.made_tool_rules import SoundTool
 
 MOST = 200
@@ -102,6 +103,14 @@ def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
         max_disk=64 << 20,
         attempts=1,
     )
+
+
+def give_skills(
+    core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
+) -> PromptParts:
+    """Return the named skills, and the project's own skills and tools that a person has kept."""
+    project = request.repository
+    return PromptParts(skills=with_tools(core, project, around.skills(project, skills)))
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:

@@ -20,6 +20,7 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
+from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, plain
@@ -34,7 +35,6 @@ from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
 from pancode.workflows.step_start import PASSES
-from pancode.workspaces.service import in_workspace
 
 MOST_OPEN = 1_000
 """How many items may wait in a lane."""
@@ -121,7 +121,7 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
     if there is not None:
         return there.name, False
     try:
-        request = in_workspace(core, around, replace(asked.request, cwd=workflow.cwd))
+        request = complete_request(core, around, replace(asked.request, cwd=workflow.cwd))
         step = StepPlan("item", request)
         plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=asked.caller)
         judged_step(core, around, plan, step)

@@ -14,26 +14,24 @@ from pancode.kernel.errors import PancodeError, RefusedError
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.states import LandRule
 from pancode.kernel.values import replace
-from pancode.runs import dispatch
 from pancode.runs.admission.dry_run import report
 from pancode.runs.admission.gates.agent import NEVER_FIX, NEVER_LANDS
 from pancode.runs.admission.gates.budget import NAME as BUDGET
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.planning import complete_request
+from pancode.runs.admission.planning import judge_again as recheck
 from pancode.runs.answers import Json
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import (
-    AskedDispatch,
-    JudgedDispatch,
     admission_of,
     admit,
-    ask,
     dry_run,
+    make_plan,
     new_id_in,
-    passed,
     put_in_queue,
     run_of,
-    warnings_of,
+    take,
 )
 from pancode.runs.life.decision import decide
 from pancode.runs.placement.binding import bind_in
@@ -51,7 +49,6 @@ from pancode.workflows.model import (
     reasons_to_ask,
 )
 from pancode.workflows.step_work import check_script, first_task
-from pancode.workspaces.service import in_workspace
 
 PARTIAL = "leave out what is refused: --partial"
 
@@ -69,10 +66,8 @@ class ReadyStep:
     """A step that is to be queued now, with all that this takes; or why it is not queued."""
 
     step: StepPlan
-    asked: AskedDispatch | None = None
-    judged: JudgedDispatch | None = None
+    plan: Plan | None = None
     run: str = ""
-    taken: SnapshotTaken | None = None
     refused: PancodeError | None = None
 
 
@@ -115,7 +110,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
         if not core.live.binding.waiting:
             bind_in(work)
     # Each warning is told once, however many steps it is about.
-    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    warnings = (one.plan.warnings for one in ready if one.plan is not None)
     return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
 
 
@@ -125,9 +120,9 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
 
     A command of the user's own takes no time to start, and holds up nobody.
     """
-    if one.judged is None or one.judged.resolution.runtime.own:
+    if one.plan is None or one.plan.runtime.own:
         return 0
-    name = one.judged.resolution.request.node or min(before, key=lambda node: before[node], default="")
+    name = one.plan.request.node or min(before, key=lambda node: before[node], default="")
     before[name] += 1
     return before[name] - 1
 
@@ -137,14 +132,14 @@ def _queued(
 ) -> records.WorkflowStep:
     """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
     out."""
-    if one.judged is None:
+    if one.plan is None:
         return _refused_row(work, row, one.refused)
     batch = plan.kind is records.WorkflowKind.BATCH
-    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held=held, batch=batch)
+    run = run_in(work.core, one.plan, row, one.run, held=held, batch=batch)
     try:
         if plan.partial:  # what is refused is not to leave half of its story
             decide(work.case(run), admission_of(work, run))
-        put_in_queue(work, run, one.judged)
+        put_in_queue(work, run, one.plan)
     except RefusedError as error:
         if plan.partial:
             return _refused_row(work, row, error)
@@ -156,20 +151,18 @@ def _queued(
 
 def run_in(
     core: Core,
-    resolution: Resolution,
+    plan: Plan,
     row: records.WorkflowStep,
-    begun: tuple[str, SnapshotTaken | None],
+    run_id: str,
     *,
     held: bool,
     batch: bool,
 ) -> records.Run:
-    """Return the run of this step. `begun`: its id, and the snapshot at which it begins.
-
-    In a batch the settings land each result; in other workflows they land the result of the whole, at its
-    end.
+    """Return the run of this step. In a batch the settings land each result; in other workflows they land the
+    result of the whole, at its end.
     """
-    run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
-    run = run if batch else replace(run, land=resolution.request.land)
+    run = replace(run_of(core, plan, run_id), workflow=row.workflow, step=row.name)
+    run = run if batch else replace(run, land=plan.request.land)
     if held and run.state is records.RunState.PENDING:
         run = replace(run, waits=records.WaitReason.WORKFLOW, reason=rows.HELD)
     return run
@@ -192,9 +185,10 @@ def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
 def at_its_place(
     core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
 ) -> DispatchRequest:
-    """The request of a step, in the workspace that it names. As `in_workspace`; RefusedError for one of
-    another repository than that of its workflow: a file of a project reaches no other one."""
-    placed = in_workspace(core, around, request, later)
+    """The completed request of a step. RefusedError for one in a workspace of another repository than that of
+    its workflow: a file of a project reaches no other one.
+    """
+    placed = complete_request(core, around, request, later)
     top = None if cwd is None else around.project_of(cwd)
     if workspace_in(request.workspace) is not None and top not in (None, placed.project):
         what = f"workspace {request.workspace} is of another repository than this workflow"
@@ -216,22 +210,21 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
     """
     try:
         request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
-        asked = ask(core, around, request, None)
-        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
-        check_later(plan, step, judged)
+        made = make_plan(core, around, request)
+        check_later(plan, step, made)
     except PancodeError as error:
         if step.needs and error.code == BREAKER_OPEN:
             return ReadyStep(step)  # it is judged again when it begins, and waits for the breaker then
         return refused(plan, step, error)
-    return ReadyStep(step, asked, judged)
+    return ReadyStep(step, made)
 
 
-def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
+def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
     """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
     land."""
-    if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
+    if plan.caller.get("land") and made.defaults.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
-    if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
+    if plan.kind in IN_ORDER and made.runtime.name == "shell":
         check_script(step.name, step.request.task, step.needs)
 
 
@@ -265,12 +258,12 @@ def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
 
 
 def dry_objection(
-    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> RefusedError | None:
     """Return the refusal that `held` or the judging of the steps would raise now; nothing is written."""
     if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
         return None
-    outside = next((step.name for step, one in judged if _is_outside(one.resolution)), None)
+    outside = next((step.name for step, one in judged if _is_outside(one)), None)
     why = f"step {outside} would run outside of a sandbox"
     return objection(plan) or (None if outside is None else needs_yes(plan.file, why))
 
@@ -292,9 +285,9 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
         return tx.get(records.Setting, f"{SETTING}{plan.file.digest}") is not None
 
 
-def _is_outside(resolution: Resolution) -> bool:
+def _is_outside(plan: Plan) -> bool:
     """Whether the step would run, but no machine that could take it has a sandbox."""
-    fitting = [one for one in resolution.candidates if one.fits]
+    fitting = [one for one in plan.candidates if one.fits]
     return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
 
@@ -313,17 +306,17 @@ def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
     asks = dry_objection(core, plan, judged)
     if asks is not None:
         answer["admitted"], why, fix = False, f"{asks}: {asks.why}", asks.fix
-    total = sum((one.resolution.due.usd for _, one in judged), Decimal(0))
+    total = sum((one.due.usd for _, one in judged), Decimal(0))
     return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
 
 
-def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
+def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
     """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before
     it."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
-    row |= report(judged)
+    row |= report(plan)
     if step.needs:
         row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
     if refused is not None:
@@ -333,7 +326,7 @@ def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | Non
     return row
 
 
-def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
+def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, Plan]]:
     """Judge each step's dispatch as of now, and change nothing. PancodeError for what cannot be resolved."""
     check(plan)
     judged = []
@@ -349,7 +342,7 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 
 
 def refused_holds(
-    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> dict[str, PancodeError]:
     """Return, by step, the ceiling that its estimate would exceed when the steps before it are held.
 
@@ -363,8 +356,10 @@ def refused_holds(
             if step.needs or not all(verdict.passed for verdict in one.verdicts):
                 continue
             row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
+            # one in a workspace begins a moment later: here only its money counts
+            alone = replace(one, request=replace(one.request, in_workspace="", continues=None))
             try:
-                admit(work, run_in(core, one.resolution, row, (run, None), held=False, batch=True))
+                admit(work, run_in(core, alone, row, run, held=False, batch=True))
             except RefusedError as error:
                 refused[step.name] = offering_partial(error, plan)
         raise _NotKept
@@ -386,9 +381,7 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
     judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
     at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
     ready = _with_snapshots(core, plan, at_once)
-    begun = decided(
-        core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
-    )
+    begun = decided(core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, plan, ready)))
     said = plan.file.words() if plan.file is not None else ""
     return replace(begun, warnings=(said, *begun.warnings)) if said else begun
 
@@ -422,30 +415,28 @@ def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
     ids: set[str] = set()
     done = []
     for one in ready:
-        if one.judged is None:
+        if one.plan is None:
             done.append(one)
             continue
-        run, resolution = _fresh(core, ids), one.judged.resolution
+        run = _fresh(core, ids)
         try:
-            snapshot = _snapshot(core, resolution, run, known)
+            made = _with_snapshot(core, one.plan, run, known)
         except PancodeError as error:
             done.append(refused(plan, one.step, error))
             continue
-        done.append(replace(one, run=run, taken=snapshot))
+        done.append(replace(one, run=run, plan=made))
     return done
 
 
-def _snapshot(
-    core: Core, resolution: Resolution, run: str, known: dict[object, SnapshotTaken]
-) -> SnapshotTaken | None:
-    same = (resolution.project, resolution.request.folder, resolution.allowed_files)
+def _with_snapshot(core: Core, plan: Plan, run: str, known: dict[object, SnapshotTaken]) -> Plan:
+    same = (plan.project, plan.request.folder, plan.allowed_files)
     if same in known:
         core.ports.depot.begin_at(run, known[same])
-        return known[same]
-    snapshot = dispatch.take(core, resolution, run)
-    if snapshot is not None:
-        known[same] = snapshot
-    return snapshot
+        return plan.at(known[same])
+    plan = take(core, plan, run)
+    if plan.snapshot is not None:
+        known[same] = plan.snapshot
+    return plan
 
 
 def _fresh(core: Core, ids: set[str]) -> str:
@@ -457,18 +448,15 @@ def _fresh(core: Core, ids: set[str]) -> str:
     return run
 
 
-def _judged_again(
-    core: Core, around: Surroundings, plan: WorkflowPlan, ready: Sequence[ReadyStep]
-) -> list[ReadyStep]:
+def _judged_again(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
     """Judge each step that took a snapshot again, as things are now: that may have taken long."""
     done = []
     for one in ready:
-        if one.asked is None or one.taken is None:
+        if one.plan is None or one.plan.snapshot is None:
             done.append(one)
             continue
-        asked = replace(one.asked, request=replace(one.asked.request, repo=one.taken.repo))
         try:
-            done.append(replace(one, judged=passed(core, around, asked)))
+            done.append(replace(one, plan=recheck(core, one.plan)))
         except PancodeError as error:
             done.append(refused(plan, one.step, error))
     return done

@@ -16,13 +16,15 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
+from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
+from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedAgain
 from pancode.runs.life.continuations import is_blocked
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.request import Beginning
-from pancode.runs.retention.parts import must_have_changes
+from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import Work
+from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import words_of
 from pancode.workflows import questions, step_store
 from pancode.workflows.model import ancestors
@@ -105,22 +107,31 @@ def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
     return "the workflow has not ended", later
 
 
-def begins_at(old: Run) -> Beginning | None:
-    """Return the old run's beginning with other steps' results; None: it begins at the project's files of
-    now.
+def retake_step(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
+    """Return the request for a retry that takes the step of its run. UsageError where it cannot: before
+    anything is paid for a snapshot, and again as it is queued.
     """
-    return same_files(old) if Lineage.of(old).origin else None
+    with core.ports.ledger.transaction() as tx:
+        old = tx.get(Run, str(request.retry_of))
+        assert old is not None  # a run is never deleted
+        step = must_take(tx, old)
+        workflow = tx.get(Workflow, step.workflow)
+    is_lane = workflow is not None and workflow.kind is WorkflowKind.LANE
+    return replace(request, lane=step.workflow if is_lane else "")
 
 
-def same_files(old: Run) -> Beginning | None:
-    """Return the old run's beginning; None: it had no repository."""
-    place, snapshot = old.workspace, old.workspace.get("snapshot")
-    if place.get("kind") != "git" or snapshot is None:
-        return None
-    must_have_changes(old)
-    base, form = place.get("base"), str(place.get("object_format") or "sha1")
-    base, lineage = None if base is None else str(base), Lineage.of(old)
-    return Beginning(lineage.begins or old.id, str(place["repo"]), str(snapshot), base, form, lineage.carries)
+def take_step(work: Work, joining: Joining) -> Run:
+    """Return the run in the step of the run that it goes on from or replaces, where it takes that one's
+    place. RefusedError, UsageError.
+    """
+    run, tx = joining.run, work.tx
+    step = place_of(tx, joining.continued) if joining.continued is not None else None
+    if joining.replaced is not None and Lineage.of(run).in_step:
+        step = must_take(tx, joining.replaced)
+    if step is None:
+        return run
+    taken(work, step, run)
+    return placed(run, step, joining.continued or joining.replaced)
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:

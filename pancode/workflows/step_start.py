@@ -10,19 +10,19 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError, SnapshotTaken
+from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.runs import dispatch
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decided
-from pancode.runs.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
+from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
 from pancode.runs.facets import Lineage
 from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.user_environment import Around, Surroundings
+from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
 from pancode.workflows.lane_rules import AGAIN_MS
 from pancode.workflows.model import IN_ORDER, ancestors, history_of, sides_of
@@ -39,7 +39,7 @@ from pancode.workflows.step_work import (
     step_work,
     verdict_front,
 )
-from pancode.workspaces.input_diffs import change_shown, furnished, origin_of
+from pancode.workspaces.input_diffs import change_shown, lay_files, origin_of
 from pancode.workspaces.rules import TAKEN
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
@@ -117,7 +117,7 @@ class StepPreparer:
         step: WorkflowStep,
         steps: Mapping[str, WorkflowStep],
         request: DispatchRequest,
-        resolved: Resolution,
+        resolved: Plan,
     ) -> PreparedWork:
         """Prepare the step's dispatch. `request` has its project. `resolved`: the request as it is without
         results.
@@ -165,13 +165,13 @@ class StepPreparer:
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
         return {path: patch for one in shown for path, patch in one.items()}
 
-    def furnished(
-        self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
-    ) -> tuple[SnapshotTaken | None, str]:
-        """Return the snapshot of a step that goes on from no result, with its files added; and its origin."""
-        if snapshot is None or not prepared.files:
-            return snapshot, prepared.origin
-        return furnished(self._core.ports.depot, str(step.run), snapshot, prepared.files, _without(step))
+    def furnish(self, step: WorkflowStep, prepared: PreparedWork, plan: Plan) -> Plan:
+        """Return the plan of a step that goes on from no result, with its files in the snapshot."""
+        if plan.snapshot is None or not prepared.files:
+            return plan
+        depot, run = self._core.ports.depot, str(step.run)
+        laid = lay_files(depot, run, plan.snapshot, prepared.files, _without(step))
+        return replace(plan, snapshot=laid.snapshot, inputs=(laid,))
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """Return the newest run of each step; all of these steps are done."""
@@ -270,31 +270,11 @@ class StepStarter:
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
-        request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
-        resolved = dry_run(core, around, request).resolution
+        resolved = dry_run(core, around, request)
         prepared = self._preparer.prepare(workflow, step, steps, request, resolved)
-        asked = ask(core, around, prepared.request, None)
-        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
-        snapshot = dispatch.take(core, judged.resolution, run)
-        snapshot, origin = self._preparer.furnished(step, prepared, snapshot)
-        prepared = replace(prepared, origin=origin)
-        if snapshot is not None:
-            asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
-        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, snapshot))
-
-    def _written(
-        self,
-        step: WorkflowStep,
-        what: tuple[AskedDispatch, Surroundings],
-        prepared: PreparedWork,
-        snapshot: SnapshotTaken | None,
-    ) -> None:
-        """Write the run and the step's new state in one transaction, judged as things are now."""
-        core, (asked, around) = self._core, what
-        judged = passed(core, around, asked)
-        runtime = judged.resolution.runtime
-        if runtime.own and prepared.runtime not in (None, runtime.name):
+        plan = make_plan(core, around, prepared.request)
+        if plan.runtime.own and prepared.runtime not in (None, plan.runtime.name):
             # The agent was chosen by the filled task, or the settings have changed meanwhile.
             raise RefusedError(
                 f"{step.name} was prepared for an agent, and is a script now",
@@ -302,19 +282,22 @@ class StepStarter:
                 fix="name the step's agent or runtime",
                 code="stranger_words",
             )
+        plan = self._preparer.furnish(step, prepared, take(core, plan, run))
+        decided(core.lists, core.lock, lambda: self._written(step, judge_again(core, plan), prepared))
+
+    def _written(self, step: WorkflowStep, plan: Plan, prepared: PreparedWork) -> None:
+        """Write the run and the step's new state in one transaction."""
+        core = self._core
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
                 return  # stopped meanwhile
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
-            run = run_in(
-                core, judged.resolution, now, (str(step.run), snapshot), held=False, batch=prepared.batch
-            )
-            lineage = Lineage.of(run)
-            origin, takes = prepared.origin or lineage.origin, prepared.takes or lineage.takes
-            run = replace(lineage, origin=origin, takes=takes).on(run)
+            run = run_in(core, plan, now, str(step.run), held=False, batch=prepared.batch)
+            if prepared.origin:
+                run = replace(Lineage.of(run), origin=prepared.origin, takes=prepared.takes).on(run)
             run = replace(run, retry_of=now.lost or run.retry_of)
-            put_in_queue(work, run, judged)
+            put_in_queue(work, run, plan)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
             rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))

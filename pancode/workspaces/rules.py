@@ -1,4 +1,4 @@
-"""Decides where a request works: in a project by its name, or next in a workspace, a line of runs."""
+"""Decides where a request works that names a workspace, a line of runs: on its newest files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.facets import Lineage
+from pancode.runs.features import Joining
 from pancode.runs.life.continuations import beginning, is_blocked, nexts
 from pancode.runs.life.waits import LEAVES
-from pancode.runs.project_rules import meant, moved
 from pancode.runs.request import FILES, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
-from pancode.runs.user_environment import Surroundings
 
 MOST = 1_000
 """The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
@@ -88,20 +87,6 @@ def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     """Its runs, behind the one that a repair has saved."""
     saved = tx.get(Run, workspace.saved) if workspace.saved else None
     return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
-
-
-def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
-    """Return the request with its repository and its folder therein. NotFoundError for an unknown project."""
-    wants_files = request.workspace != "none"
-    if request.of_project and request.project is None:
-        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
-    if request.project is None and request.cwd is not None and wants_files:
-        request = replace(request, project=around.project_of(request.cwd))
-    if request.of_project and request.project is None and wants_files:
-        raise moved(request.of_project, request.cwd or "")
-    if request.project is not None and request.cwd is not None:
-        request = replace(request, folder=around.below(request.cwd, request.project))
-    return request
 
 
 def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
@@ -183,15 +168,13 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
     return old in runs
 
 
-def joined(work: Work, run: Run) -> Run:
+def join_workspace(work: Work, joining: Joining) -> Run:
     """Return the run as it joins its workspace, where it is noted as the newest.
 
     A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
     """
-    lineage = Lineage.of(run)
+    run, lineage = joining.run, Lineage.of(joining.run)
     name, old = lineage.in_workspace, lineage.continues
-    if not name:
-        return run
     if old is not None and not must_be_newest(work.tx, name, old):
         return replace(lineage, in_workspace="").on(run)
     workspace = load(work.tx, name)

@@ -199,7 +199,7 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
         runs = line_of(tx, load(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
         return
-    dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
+    dispatch(core, around, stay_request(name, node, by))
 
 
 def leave(core: Core, name: str, by: str) -> None:

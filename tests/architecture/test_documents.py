@@ -13,7 +13,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"docs/adr/(\d{4}[a-z0-9-]+\.md)")
 INDEX = ROOT / "docs" / "which-page.md"
-KINDS = ("tutorial", "howto", "reference", "explanation", "adr")
+KINDS = ("tutorial", "howto", "reference", "explanation", "adr", "contributing", "contributing/packages")
 
 
 def _pages() -> list[Path]:

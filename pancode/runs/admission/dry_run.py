@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, QueuedAnswer
-from pancode.runs.dispatch import Dispatched, JudgedDispatch
+from pancode.runs.dispatch import Dispatched
 
 _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
 
-def networks(resolution: Resolution) -> dict[str, str]:
+def networks(plan: Plan) -> dict[str, str]:
     """Return what each phase of the run may reach over the network; only phases that the run has."""
-    access = narrowest(resolution.rules.network)
+    access = narrowest(plan.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
-    by_phase = {"the agent": rest if resolution.runtime.own else _agent(resolution, access)}
-    if resolution.setup:
+    by_phase = {"the agent": rest if plan.runtime.own else _agent(plan, access)}
+    if plan.setup:
         by_phase["set-up"] = rest
-    if resolution.gates:
+    if plan.gates:
         by_phase["gates"] = rest
     return by_phase
 
 
-def _agent(resolution: Resolution, access: NetworkAccess) -> str:
+def _agent(plan: Plan, access: NetworkAccess) -> str:
     """Say what the agent may reach: its model alone, if it is in a sandbox and a gateway holds its key; else
     all that the machine reaches.
     """
     if access is NetworkAccess.GATEWAY:
         return "its model alone, through the gateway"
-    fitting = [one for one in resolution.candidates if one.fits]
+    fitting = [one for one in plan.candidates if one.fits]
     bare = [one.name for one in fitting if one.isolation is not Isolation.SANDBOX]
     if fitting and len(bare) == len(fitting):
         return f"{_MACHINE}: there is no sandbox on {', '.join(bare)}"
@@ -50,15 +50,14 @@ def queued(done: Dispatched) -> QueuedAnswer:
     return answer if run.workflow is None else {**answer, "workflow": run.workflow}
 
 
-def report(judged: JudgedDispatch) -> DryRunReport:
+def report(plan: Plan) -> DryRunReport:
     """The answer of `--dry-run`: the ten gates and the plan."""
     gates: list[GateShape] = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
-        for v in judged.verdicts
+        for v in plan.verdicts
     ]
-    asks = judged.resolution.asks or None
-    admitted = all(v.passed or (asks is not None and v.lifts) for v in judged.verdicts)
-    resolution = judged.resolution
+    asks = plan.asks or None
+    admitted = all(v.passed or (asks is not None and v.lifts) for v in plan.verdicts)
     nodes: list[NodeFitShape] = [
         {
             "node": c.name,
@@ -68,38 +67,38 @@ def report(judged: JudgedDispatch) -> DryRunReport:
             "fix": c.fix,
             "isolation": c.isolation,
         }
-        for c in resolution.candidates
+        for c in plan.candidates
     ]
     return {
         "dry_run": True,
         "admitted": admitted,
         "asks": asks,
         "gates": gates,
-        "untested": [place.text for place in judged.untested],
-        "costly_test": judged.costly,
-        "notes": [*judged.outranked, *judged.notes],
-        "agent": resolution.agent.name,
-        "chosen": resolution.chosen,
-        "runtime": resolution.runtime.name,
-        "model": resolution.model,
-        "reasoning": resolution.reasoning,
-        "mode": resolution.mode.value,
-        "safety": resolution.safety.value,
-        "workspace": resolution.workspace,
-        "project": resolution.project,
-        "folder": resolution.request.folder,
-        "setup": [list(argv) for argv in resolution.setup],
-        "cache": list(resolution.cache),
-        "verify": [list(argv) for argv in resolution.gates],
-        "limits": resolution.limits.plain(),
-        "tokens": dict(resolution.tokens),
-        "left_out": list(resolution.left_out),
-        "notes_of": list(resolution.notes),
+        "untested": [place.text for place in plan.untested],
+        "costly_test": plan.costly,
+        "notes": [*plan.outranked, *plan.remarks],
+        "agent": plan.agent.name,
+        "chosen": plan.chosen,
+        "runtime": plan.runtime.name,
+        "model": plan.model,
+        "reasoning": plan.reasoning,
+        "mode": plan.mode.value,
+        "safety": plan.safety.value,
+        "workspace": plan.workspace,
+        "project": plan.project,
+        "folder": plan.request.folder,
+        "setup": [list(argv) for argv in plan.setup],
+        "cache": list(plan.cache),
+        "verify": [list(argv) for argv in plan.gates],
+        "limits": plan.limits.plain(),
+        "tokens": dict(plan.told.tokens),
+        "left_out": list(plan.told.left_out),
+        "notes_of": list(plan.told.notes),
         "nodes": nodes,
-        "network": networks(resolution),
-        "env": list(resolution.env),
-        "secrets": list(resolution.secrets),
-        "estimate_usd": f"{resolution.due.usd:f}",
-        "estimate_tokens": resolution.due.tokens,
-        "estimate_minutes": round(resolution.due.ms / 60_000, 2),
+        "network": networks(plan),
+        "env": list(plan.needs.env),
+        "secrets": list(plan.secrets),
+        "estimate_usd": f"{plan.due.usd:f}",
+        "estimate_tokens": plan.due.tokens,
+        "estimate_minutes": round(plan.due.ms / 60_000, 2),
     }

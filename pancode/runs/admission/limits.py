@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from pancode.agents.agents import Agent, Speed
@@ -28,12 +28,7 @@ class RunLimits:
 
     def plain(self) -> dict[str, object]:
         """The limits as plain JSON for the ledger, with money as text."""
-        usd = None if self.usd is None else format(self.usd, "f")
-        sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
-        calls = {"requests": self.requests, "wrap_up": self.wrap_up, "turns": self.turns}
-        machine = {"memory_bytes": self.memory_bytes, "processes": self.processes}
-        disk = {"disk_bytes": self.disk_bytes}
-        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine, **disk}
+        return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
 
 
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:

@@ -7,20 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import Mode
+from node_agent.wire.policy import Mode, Safety
 from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.default_worker import nothing_ready
-from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
-from pancode.agents.model_profiles import endpoints_of
+from pancode.agents.endpoints import (
+    EndpointNeed,
+    check_known,
+    costs_nothing,
+    endpoint_names,
+    endpoint_of,
+    pull_command,
+    serving,
+)
+from pancode.agents.model_profiles import Trust, endpoints_of, every_place, fact_of, judged
 from pancode.agents.models import ModelRef, VendorList, known, model_ref
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, no_runtime, runtime_for
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import first_few
 from pancode.kernel.names import nearest
-from pancode.kernel.node import NodeView
-from pancode.memory.scout_rules import cheapest
+from pancode.kernel.node import NodeState, NodeView
+from pancode.runs.placement.candidates import NodeRequirements, candidates
 from pancode.runs.request import Catalogue, DispatchRequest
 
 _SHOWN = 6
@@ -261,6 +269,38 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
     key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"
     origin = catalogue.defaults.origins.get(key, "")
     return f"{key}{f' ({origin})' if origin else ''}"
+
+
+def cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
+    """Return a free model that has passed its test for agents that only read, with the reason.
+
+    A loaded model comes before one that is not loaded, then the faster one. None: there is no such model.
+    What a question to any other model costs is not known before, so none of them is the cheapest.
+    """
+    found = sorted(_free(views, request))
+    if not found:
+        return None
+    _, slowness, name, node = found[0]
+    speed = f", {-slowness:.0f} tokens/s" if slowness else ""
+    return name, f"the cheapest model that passed its test: it costs nothing{speed}, tested on {node}"
+
+
+def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, float, str, str]]:
+    """Yield each free model: whether it is not loaded, its speed with a minus, its name, its node."""
+    online = tuple(view for view in views if view.state is NodeState.ONLINE)
+    for place in every_place(online):
+        found = fact_of(place, online)
+        passport = None if found is None else found[1].passport
+        if found is None or passport is None or judged(passport, read_only=True).trust is not Trust.GOOD:
+            continue
+        need = EndpointNeed(place.endpoint, place.model, OUR_OWN)
+        wish = NodeRequirements(
+            request.node, request.require, need.runtime, request.safety or Safety.AUTO_EDIT, wanted=need
+        )
+        able = any(one.fits and one.name == place.node for one in candidates(online, wish))
+        if able and costs_nothing(online, place.endpoint, place.model):
+            unloaded = found[1].residence not in (Residence.LOADED, None)
+            yield unloaded, -(passport.tok_s or 0.0), f"{place.endpoint}/{place.model}", place.node
 
 
 def is_scout(agent: Agent) -> bool:

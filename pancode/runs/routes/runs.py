@@ -32,14 +32,13 @@ from pancode.runs.life.turns import Caller
 from pancode.runs.lists import Filter, runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts.service import verify
+from pancode.runs.remaining_budget import parent_of
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import brief, find, show
-from pancode.sessions.store import parent_of
 from pancode.workflows.actions import caller_of, lands
-from pancode.workspaces.service import in_workspace
 
 
 @Verb(answers.RUNS, command="runs", query=(*PAGED, *RUN_FILTERS))
@@ -55,12 +54,11 @@ def rehearsed(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> DryRunAnswer:
     """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
-    judged = dry_run(context.core, around, request, parent)
-    project = judged.resolution.project
-    args = (judged.resolution.request.folder, judged.resolution.allowed_files)
-    begins = judged.resolution.request.begins
-    preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
-    return {**report(judged), "snapshot": preview}
+    plan = dry_run(context.core, around, request, parent)
+    taken = plan.project is not None and plan.request.begins is None
+    args = (str(plan.project), plan.request.folder, plan.allowed_files)
+    preview = context.coordinator.code.preview(*args) if taken else None
+    return {**report(plan), "snapshot": preview}
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
@@ -108,7 +106,6 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
     """Dispatch; with `dry_run` only judge."""
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
-    request = in_workspace(context.core, around, request)
     if body.dry_run:
         return rehearsed(context, around, request, parent)
     return queued(dispatch(context.core, around, request, parent))

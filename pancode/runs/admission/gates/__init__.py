@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pancode.kernel.errors import RefusedError
 from pancode.runs.admission.gates import agent, budget, placement, request, safety
-from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
-from pancode.runs.admission.gates.gate import GateVerdict, asks_for, objections
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict
 from pancode.runs.request import AdmissionView
 
-Gate = Callable[[Resolution, AdmissionView], GateVerdict]
+Gate = Callable[[Plan, AdmissionView], GateVerdict]
 ORDER: Mapping[str, Gate] = {
     "mode": request.mode,
     "mutation": request.mutation,
@@ -36,9 +35,13 @@ UNTIL_MS = "until_ms"
 """The key in a refusal's details: the time at which the refusal ends by itself."""
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
-    """Return the verdicts of all ten gates, in the order of ORDER, also after a refusal."""
-    verdicts = tuple(gate(resolution, view) for gate in ORDER.values())
+CHANGING = ("drain", budget.NAME, placement.NAME)
+"""The gates whose facts change by themselves: whether the fleet takes work, money, and nodes."""
+
+
+def judge(plan: Plan, view: AdmissionView, names: Sequence[str] = NAMES) -> tuple[GateVerdict, ...]:
+    """Return the verdicts of these gates, in the order of ORDER, also after a refusal."""
+    verdicts = tuple(gate(plan, view) for name, gate in ORDER.items() if name in names)
     return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
 
 
@@ -68,18 +71,3 @@ def refusal(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
         code=verdict.code or f"refused_{verdict.gate}",
         details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
     )
-
-
-__all__ = [
-    "DO_IT_THERE",
-    "NAMES",
-    "ORDER",
-    "GateVerdict",
-    "asks_for",
-    "first_refused",
-    "judge",
-    "nothing_left",
-    "used_up",
-    "objections",
-    "refusal",
-]

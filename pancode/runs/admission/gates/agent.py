@@ -8,8 +8,8 @@ from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
 from pancode.kernel.formatting import usd
 from pancode.kernel.states import LandRule
-from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.request import AdmissionView
 
 NAME = "agent"
@@ -20,37 +20,37 @@ ASK = "; or add --ask, and it waits in the inbox"
 """The code of a refusal that ends when a person says yes."""
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
     refusal = (
-        _switched_off(resolution)
-        or _unasked(resolution, view)
-        or _lands_alone(resolution)
-        or _sampled(resolution)
-        or _outside(resolution)
-        or _weak(resolution)
-        or _without_fleet(resolution)
+        _switched_off(plan)
+        or _unasked(plan, view)
+        or _lands_alone(plan)
+        or _sampled(plan)
+        or _outside(plan)
+        or _weak(plan)
+        or _without_fleet(plan)
     )
-    return refusal or passed(NAME, _words(resolution))
+    return refusal or passed(NAME, _words(plan))
 
 
-def _words(resolution: Resolution) -> str:
-    agent = resolution.agent
+def _words(plan: Plan) -> str:
+    agent = plan.agent
     kind = "read-only" if agent.read_only else "changes files"
-    why = f" ({resolution.chosen})" if resolution.chosen else ""
+    why = f" ({plan.chosen})" if plan.chosen else ""
     return f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
 
 
-def _switched_off(resolution: Resolution) -> GateVerdict | None:
-    agent = resolution.agent
+def _switched_off(plan: Plan) -> GateVerdict | None:
+    agent = plan.agent
     if agent.enabled:
         return None
     words = f"Dispatch blocked: agent {agent.name} is switched off"
     return refused(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
 
 
-def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
+def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     """A confirmatory agent needs a person's yes before each dispatch; a run cannot say yes for them."""
-    agent, runtime = resolution.agent, resolution.runtime.name
+    agent, runtime = plan.agent, plan.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
     if view.parent is not None:
@@ -61,24 +61,24 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
             "dispatch it yourself",
             lifts="dispatch",
         )
-    if resolution.request.confirmed:
+    if plan.request.confirmed:
         return None
-    model = f" with {resolution.ref.text}" if resolution.ref else ""
+    model = f" with {plan.ref.text}" if plan.ref else ""
     return refused(
         NAME,
         f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
-        f"estimate {usd(f'{resolution.due.usd:f}')})",
-        f"add --yes, or answer on a terminal{ASK if resolution.request.takes_ask else ''}",
+        f"estimate {usd(f'{plan.due.usd:f}')})",
+        f"add --yes, or answer on a terminal{ASK if plan.request.takes_ask else ''}",
         NEEDS_YES,
         "dispatch",
     )
 
 
-def _lands_alone(resolution: Resolution) -> GateVerdict | None:
-    agent = resolution.agent
-    if resolution.request.land and resolution.land is LandRule.NEVER:
+def _lands_alone(plan: Plan) -> GateVerdict | None:
+    agent = plan.agent
+    if plan.request.land and plan.defaults.land is LandRule.NEVER:
         return refused(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
-    if not resolution.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
+    if not plan.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
         return None
     return refused(
         NAME,
@@ -87,8 +87,8 @@ def _lands_alone(resolution: Resolution) -> GateVerdict | None:
     )
 
 
-def _sampled(resolution: Resolution) -> GateVerdict | None:
-    agent, runtime = resolution.agent, resolution.runtime
+def _sampled(plan: Plan) -> GateVerdict | None:
+    agent, runtime = plan.agent, plan.runtime
     if agent.sampling is None or runtime.own or runtime.name == SAMPLES:
         return None
     what, why, fix = no_sampling(agent, runtime.name)
@@ -96,38 +96,38 @@ def _sampled(resolution: Resolution) -> GateVerdict | None:
     return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
 
 
-def _without_fleet(resolution: Resolution) -> GateVerdict | None:
+def _without_fleet(plan: Plan) -> GateVerdict | None:
     """Warn where an orchestrator's agent program cannot ask for the fleet's tools."""
-    agent, name = resolution.agent, resolution.runtime.name
-    if not (agent.leads and resolution.request.turns) or name in ABLE:
+    agent, name = plan.agent, plan.runtime.name
+    if not (agent.leads and plan.request.turns) or name in ABLE:
         return None
     words = f"agent {agent.name} has none of the fleet's tools on {name}: it only reads and plans"
     return warned(NAME, words, f"begin with --runtime {', or '.join(sorted(ABLE))}")
 
 
-def _weak(resolution: Resolution) -> GateVerdict | None:
+def _weak(plan: Plan) -> GateVerdict | None:
     """Warn or refuse where the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
-    agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
+    agent, found, ref = plan.agent, plan.tiered, plan.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
-    if found.tier is None and not resolution.strict_tiers:
+    if found.tier is None and not plan.defaults.strict_tiers:
         return None
     if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
         return None
     what = found.tier or "of an unknown tier"
     words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
     fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
-    if resolution.strict_tiers:
+    if plan.defaults.strict_tiers:
         return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
-    return warned(NAME, f"{words}; {_words(resolution)}", fix)
+    return warned(NAME, f"{words}; {_words(plan)}", fix)
 
 
-def _outside(resolution: Resolution) -> GateVerdict | None:
+def _outside(plan: Plan) -> GateVerdict | None:
     """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
-    asked, agent = resolution.request, resolution.agent
-    writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
-    if not resolution.walled or not is_on_the_machine(
-        resolution.runtime.name, resolution.workspace, resolution.safety, writes, asked.depth
+    asked, agent = plan.request, plan.agent
+    writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
+    if not plan.walled or not is_on_the_machine(
+        plan.runtime.name, plan.workspace, plan.safety, writes, asked.depth
     ):
         return None
     why, fix = (

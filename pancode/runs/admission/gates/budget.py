@@ -9,8 +9,8 @@ from shlex import quote
 from pancode.budget import books
 from pancode.budget.books import is_period
 from pancode.kernel.formatting import counted
-from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.request import AdmissionView, ScopeView
 
 NAME = "budget"
@@ -26,13 +26,13 @@ def nothing_left(parent: str) -> str:
     return f"Dispatch blocked: run {parent} has nothing left of its own limit"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    due, parent = resolution.due, view.parent
-    if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
+def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
+    due, parent = plan.due, view.parent
+    if parent is not None and parent.usd_left == 0 and not plan.runtime.own:
         return refused(NAME, nothing_left(parent.run), DO_IT_THERE)
     session = () if view.session is None else (view.session,)
     for scope in session:
-        if scope.left == 0 and not resolution.free:
+        if scope.left == 0 and not plan.free:
             return used_up(scope)
     for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):

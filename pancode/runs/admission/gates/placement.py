@@ -6,8 +6,8 @@ from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
 from node_agent.wire.order import Reasoning
 from pancode.agents.runtimes import foreign_provider
 from pancode.kernel.formatting import first_few
-from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView
 
@@ -16,19 +16,19 @@ _SHOWN = 6
 NO_NODE = "pancode fleet up; for this machine after its removal: pancode node add NAME --local"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    return _model(resolution) or _node(resolution)
+def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
+    return _model(plan) or _node(plan)
 
 
-def _model(resolution: Resolution) -> GateVerdict | None:
-    runtime, ref = resolution.runtime, resolution.ref
-    if resolution.wanted is not None and wire_of(runtime.name) is None:
+def _model(plan: Plan) -> GateVerdict | None:
+    runtime, ref = plan.runtime, plan.ref
+    if plan.wanted is not None and wire_of(runtime.name) is None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
             f"--runtime native, or another of {', '.join(sorted(RUNTIME_WIRES))}",
         )
-    provider = foreign_provider(ref, runtime) if resolution.wanted is None else None
+    provider = foreign_provider(ref, runtime) if plan.wanted is None else None
     if ref is not None and provider is not None:
         return refused(
             NAME,
@@ -44,41 +44,41 @@ def _model(resolution: Resolution) -> GateVerdict | None:
     return None
 
 
-def _node(resolution: Resolution) -> GateVerdict:
-    fitting = [c for c in resolution.candidates if c.fits]
+def _node(plan: Plan) -> GateVerdict:
+    fitting = [c for c in plan.candidates if c.fits]
     if not fitting:
-        if not resolution.candidates:
+        if not plan.candidates:
             return refused(NAME, "Dispatch blocked: the fleet has no node", NO_NODE)
-        shown = [c for c in resolution.candidates if not c.other]
+        shown = [c for c in plan.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
         fix = nearest[0].fix if nearest else "pancode fleet status"
         return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
     ready = [c for c in fitting if c.ready]
-    odd, fixes = _odd(resolution, ready or fitting)
+    odd, fixes = _odd(plan, ready or fitting)
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
         return warned(NAME, "; ".join((f"it would wait: {_listed(fitting)}", *odd)), "; ".join((fix, *fixes)))
-    model = f" with {resolution.ref.text}" if resolution.ref else ""
+    model = f" with {plan.ref.text}" if plan.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
-    words = f"runtime {resolution.runtime.name}{model} on {names}"
+    words = f"runtime {plan.runtime.name}{model} on {names}"
     return warned(NAME, "; ".join((words, *odd)), "; ".join(fixes)) if odd else passed(NAME, words)
 
 
-def _odd(resolution: Resolution, asked: list[Candidate]) -> tuple[list[str], list[str]]:
+def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
     """Return warnings that are no errors, and the commands that help.
 
     A level of reasoning in the settings is a wish for all runs; a runtime that does not know it ignores it.
     """
     odd, fixes = [], []
-    if resolution.unasked is not None:
-        name = resolution.runtime.name
-        takes = ", ".join(level.value for level in Reasoning if level in resolution.runtime.reasons) or "none"
-        odd.append(f"reasoning {resolution.unasked} of your settings is not asked for, {name} takes {takes}")
+    if plan.unasked is not None:
+        name = plan.runtime.name
+        takes = ", ".join(level.value for level in Reasoning if level in plan.runtime.reasons) or "none"
+        odd.append(f"reasoning {plan.unasked} of your settings is not asked for, {name} takes {takes}")
         fixes.append("name a level that it takes with --reasoning")
-    if resolution.unlisted:
-        odd.append(resolution.unlisted)
-        fixes.append(f"pancode models --runtime {resolution.runtime.name}")
-    absent = [name for name in resolution.env if all(name in one.unset for one in asked)]
+    if plan.unlisted:
+        odd.append(plan.unlisted)
+        fixes.append(f"pancode models --runtime {plan.runtime.name}")
+    absent = [name for name in plan.needs.env if all(name in one.unset for one in asked)]
     if absent:
         more = f" and {len(asked) - _SHOWN} more" if len(asked) > _SHOWN else ""
         has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in asked[:_SHOWN])

@@ -8,21 +8,21 @@ from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.kernel.formatting import first_few
-from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.life.orders import may_exceed, size_of
 from pancode.runs.request import AdmissionView
 
 
-def mode(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def mode(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether this mode dispatches at all, and whether a run stays within its parent's mode."""
-    mode, parent = resolution.mode, view.parent
-    if resolution.request.scouts and resolution.agent.read_only:
+    mode, parent = plan.mode, view.parent
+    if plan.request.scouts and plan.agent.read_only:
         return passed("mode", f"mode {mode}: a scout only looks, which every mode allows")
     if parent is not None and parent.mode not in MODE_DISPATCHES:
         words = f"run {parent.run} has mode {parent.mode}, which starts no run"
         return refused("mode", f"Dispatch blocked: {words}", f"leave it to the person who began {parent.run}")
-    if mode not in MODE_DISPATCHES and not resolution.talks:
+    if mode not in MODE_DISPATCHES and not plan.talks:
         return refused(
             "mode", f"Dispatch blocked: mode {mode} does not dispatch, it only analyzes", "add --mode build"
         )
@@ -36,12 +36,12 @@ def mode(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     return passed("mode", f"mode {mode} {how}")
 
 
-def mutation(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether an agent that changes files may run in this mode."""
-    agent, mode = resolution.agent, resolution.mode
+    agent, mode = plan.agent, plan.mode
     if agent.read_only:
         return passed("mutation", f"agent {agent.name} is read-only")
-    if mode not in MODE_WRITES and resolution.talks:
+    if mode not in MODE_WRITES and plan.talks:
         return passed("mutation", f"in mode {mode} agent {agent.name} only reads")
     if mode not in MODE_WRITES:
         return refused(
@@ -58,7 +58,7 @@ def mutation(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     return passed("mutation", f"mode {mode} lets agent {agent.name} change files")
 
 
-def drain(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def drain(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether the fleet takes new work."""
     if view.draining is not None:
         return refused(
@@ -67,9 +67,9 @@ def drain(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     return passed("drain", "the fleet takes work")
 
 
-def recursion(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether runs may start runs this deep; a person's own dispatch is level 1."""
-    level = resolution.request.depth + 1
+    level = plan.request.depth + 1
     if level > view.max_depth:
         return refused(
             "recursion",
@@ -89,12 +89,12 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 }
 
 
-def task(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def task(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether there is a task that can be carried to a node."""
-    argv, task = resolution.request.argv, resolution.request.task
+    argv, task = plan.request.argv, plan.request.task
     verdict = _command(argv) if argv is not None else _task(task)
-    verdict = _counted(resolution, verdict) if verdict.passed else verdict
-    return _carried(resolution, verdict) if verdict.passed else verdict
+    verdict = _counted(plan, verdict) if verdict.passed else verdict
+    return _carried(plan, verdict) if verdict.passed else verdict
 
 
 def _task(task: str) -> GateVerdict:
@@ -116,18 +116,18 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
     return passed("task", f"an argument list of {len(argv)} words")
 
 
-def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
+def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     """Refuse more commands than a node runs in one phase."""
-    for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
+    for what, commands in (("verify", plan.gates), ("setup", plan.setup)):
         if len(commands) > MOST_STEPS:
             words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
             return refused("task", words, f"put several of them into one script, and name it in {what}")
     return verdict
 
 
-def _carried(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
+def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     """Refuse an order that is too large: a node refuses it unread, and the run would never be heard of."""
-    run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
+    run = plan.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict
     size = size_of(run)
@@ -152,28 +152,28 @@ def _unfit(text: str) -> str:
 _SHOWN = 5
 
 
-def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+def paths(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Warn where a path that the task names is outside of the project. It is no refusal: a task may mention a
     path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
     """
-    if resolution.project is None and resolution.request.workspace is None:
+    if plan.project is None and plan.request.workspace is None:
         return warned(
             "paths",
             "no repository here: the run gets an empty folder",
             "go into the repository; for an empty folder: --workspace none",
         )
-    if resolution.project is None:
+    if plan.project is None:
         return passed("paths", "no project: the run gets an empty folder")
-    if resolution.runtime.own:
+    if plan.runtime.own:
         return passed("paths", "your own script: its words are not read as paths")
-    if resolution.request.is_of_issue:
+    if plan.request.is_of_issue:
         return passed("paths", "an issue of a tracker: its words are not read as paths")
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
         words = _listed([fact.word for fact in outside])
         return warned(
             "paths",
-            f"{words} outside the project {resolution.project}, so the run may not find it",
+            f"{words} outside the project {plan.project}, so the run may not find it",
             "fine where the task only mentions it; else name files inside the project",
         )
     missing = [fact.word for fact in view.paths if not fact.exists]

@@ -12,35 +12,35 @@ from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
 from pancode.kernel.node import with_words
 from pancode.kernel.values import replace
 from pancode.runs.admission import request_rules
-from pancode.runs.admission.gates.gate import GateVerdict, passed, refused, warned
-from pancode.runs.admission.resolution import Resolution
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.placement.breakers import LoopVerdict, loop
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView, Parent
 
 
-def forbidden(resolution: Resolution) -> str | None:
+def forbidden(plan: Plan) -> str | None:
     """Return the first forbidden command and its rule; None: none. Paths are checked in the result."""
-    rules = resolution.rules.commands
+    rules = plan.rules.commands
     if not rules:
         return None
     policy = Policy(allowed=tuple(ActionClass), commands=rules)
-    for what, text in _commands(resolution):
+    for what, text in _commands(plan):
         for offence in judge_command(policy, text).offences:
             return f"{what} {offence.words}"
     return None
 
 
-def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
+def _commands(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
-    yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
-    yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
-    score = request_rules.score(resolution.request)
+    yield from (("setup", shlex.join(argv)) for argv in plan.setup)
+    yield from (("verify", shlex.join(argv)) for argv in plan.gates)
+    score = request_rules.score(plan.request)
     if score:
         yield "score", shlex.join(score)
-    if resolution.runtime.name == "shell":
-        argv = resolution.request.argv
-        yield "the script", resolution.request.task if argv is None else shlex.join(argv)
+    if plan.runtime.name == "shell":
+        argv = plan.request.argv
+        yield "the script", plan.request.task if argv is None else shlex.join(argv)
 
 
 NAME = "safety"
@@ -49,8 +49,8 @@ BREAKER_OPEN = "breaker_open"
 _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    safety, parent = resolution.safety, view.parent
+def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
+    safety, parent = plan.safety, view.parent
     if parent is not None and SAFETY_RANK[safety] > SAFETY_RANK[parent.safety]:
         run = f"run {parent.run} has safety {parent.safety}"
         return refused(
@@ -58,54 +58,54 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
             f"Dispatch blocked: {run} and cannot start one with {safety}",
             f"use --safety {parent.safety}, or dispatch it yourself",
         )
-    if ActionClass.DISPATCH not in ALLOWED[safety] and not resolution.talks:
+    if ActionClass.DISPATCH not in ALLOWED[safety] and not plan.talks:
         return refused(
             NAME,
             f"Dispatch blocked: safety {safety} only looks, and starts no run",
             "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
         )
-    broken = forbidden(resolution)
+    broken = forbidden(plan)
     if broken is not None:
         fix = "change that command; pancode safety show has the rules and where they are written"
         return refused(NAME, f"Dispatch blocked: {broken}", fix)
-    looping = _looping(resolution, view)
-    if looping is not None and looping.refuses and (parent is not None or not resolution.request.confirmed):
+    looping = _looping(plan, view)
+    if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
         fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
         return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
-    verdict = _holder(resolution, parent is None or parent.unheld)
+    verdict = _holder(plan, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
-    if not (resolution.raised and verdict.passed):
+    if not (plan.raised and verdict.passed):
         return verdict
-    return warned(NAME, f"{verdict.words}; {resolution.raised}", verdict.fix or "say --safety to choose it")
+    return warned(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "say --safety to choose it")
 
 
-def _looping(resolution: Resolution, view: AdmissionView) -> LoopVerdict | None:
+def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
     """Return the loop breaker's verdict; None for a user's own program: no agent there could loop."""
-    if resolution.runtime.own:
+    if plan.runtime.own:
         return None
-    return loop(view.ended, resolution.agent.name, resolution.request.task)
+    return loop(view.ended, plan.agent.name, plan.request.task)
 
 
-def accepted(resolution: Resolution, parent: Parent | None) -> bool:
+def accepted(plan: Plan, parent: Parent | None) -> bool:
     """Whether the run is recorded as one whose rules nothing has to enforce.
 
     Also true for a user's own program that a run starts: placement and node do not know that parent.
     """
-    asked = resolution.request
+    asked = plan.request
     if parent is not None and not parent.unheld:
         return False
-    childs = asked.depth > 0 and resolution.runtime.own
-    return asked.told_only or (childs and _needs(resolution, may_allow=True).enough(Isolation.NONE))
+    childs = asked.depth > 0 and plan.runtime.own
+    return asked.told_only or (childs and _needs(plan, may_allow=True).enough(Isolation.NONE))
 
 
-def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
+def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
     """Judge who enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
 
     `may_allow`: only an owner may allow unenforced rules, not a run that is itself held to rules.
     """
-    needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
+    needs, fitting = _needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
@@ -124,7 +124,7 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
         return _without_shell(needs, enough, words) or passed(NAME, words)
     if needs.outside:
         return warned(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")
-    if needs.kind.own and rule == resolution.safety.value:
+    if needs.kind.own and rule == plan.safety.value:
         return warned(NAME, f"{rule}: your own program, nothing holds it to that")
     return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
 
@@ -141,16 +141,16 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
     return warned(NAME, f"{words}; {cannot}", more)
 
 
-def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
-    asked = resolution.request
+def _needs(plan: Plan, may_allow: bool) -> EnforcedRule:
+    asked = plan.request
     return enforced(
-        resolution.runtime,
+        plan.runtime,
         EnforcementRequest(
-            resolution.mode,
-            resolution.safety,
-            resolution.agent.read_only,
+            plan.mode,
+            plan.safety,
+            plan.agent.read_only,
             asked.told_only,
-            resolution.workspace,
+            plan.workspace,
             asked.depth,
             may_allow,
         ),

@@ -24,7 +24,8 @@ from node_agent.wire.node import NodeProblem
 from pancode.agents.endpoints import OWN_TOKENS
 from pancode.kernel.errors import ExitCode, NotFoundError
 from pancode.kernel.node import NodeView
-from pancode.runs.admission.resolution import Resolution, Unresolved, resolve
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
 from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, request, resolved
 
@@ -42,7 +43,7 @@ def box(name: str, *endpoints: EndpointFact, **more: Any) -> NodeView:
     return node(name, OPENCODE, endpoints=endpoints, **more)
 
 
-def asked(*nodes: NodeView, **more: Any) -> Resolution:
+def asked(*nodes: NodeView, **more: Any) -> Plan:
     return resolved(*nodes, **{"model": "ollama/qwen3:8b", "runtime": "opencode", **more})
 
 
@@ -54,7 +55,7 @@ def problem(*nodes: NodeView, **more: Any) -> NotFoundError:
     return wrong.error
 
 
-def why(resolution: Resolution, name: str) -> str:
+def why(resolution: Plan, name: str) -> str:
     return next(one.why for one in resolution.candidates if one.name == name)
 
 

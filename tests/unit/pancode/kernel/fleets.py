@@ -15,7 +15,8 @@ from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import ExpectedWork
 from pancode.kernel.node import LastHeartbeat, NodeState, NodeView
 from pancode.kernel.records import Node
-from pancode.runs.admission.resolution import Resolution, resolve
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.resolution import resolve
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
@@ -111,10 +112,10 @@ def request(task: str = "add a --json flag", **options: Any) -> DispatchRequest:
     return DispatchRequest(task, "ana", **{"project": "/home/ana/shop", "cwd": "/home/ana/shop", **options})
 
 
-def resolved(*nodes: NodeView, settings: Mapping[str, Any] | None = None, **options: Any) -> Resolution:
+def resolved(*nodes: NodeView, settings: Mapping[str, Any] | None = None, **options: Any) -> Plan:
     """What `request(**options)` resolves to; fails when it does not."""
     found = resolve(request(**options), catalogue(*nodes, **(settings or {})))
-    assert isinstance(found, Resolution), found
+    assert isinstance(found, Plan), found
     return found
 
 

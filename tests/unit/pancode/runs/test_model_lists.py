@@ -93,7 +93,7 @@ def test_each_list_is_read_once_and_without_the_lock(
 
 def test_a_dry_run_reads_them_too(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
     judged = dry_run(coordinator.core, around, asked("gpt-5.5"))
-    assert judged.resolution.runtime.name == "codex", "the program of the vendor that lists it"
+    assert judged.runtime.name == "codex", "the program of the vendor that lists it"
     assert kept.free == [("anthropic", True), ("openai", True)]
 
 

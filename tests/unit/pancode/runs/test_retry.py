@@ -11,7 +11,8 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Reasoning, Resumed
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run
-from pancode.runs.admission.resolution import Resolution, resolve
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.resolution import resolve
 from pancode.runs.life.orders import order_for
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.retry import request_of, resuming
@@ -55,7 +56,7 @@ def test_rows_and_runs_of_before_are_read() -> None:
     old = replace(run, max_attempts=20, terms={**run.terms, "verify_retries": 50})
     asked = request_of(old, "ana")
     assert (asked.attempts, asked.verify_retries) == (10, 9)
-    assert isinstance(resolve(asked, catalogue(node("desk"))), Resolution)
+    assert isinstance(resolve(asked, catalogue(node("desk"))), Plan)
 
 
 def ended(runtime: str, **result: object) -> Run:
@@ -69,7 +70,7 @@ def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> No
     asked = resuming(old, request_of(old, "ana"))
     assert asked.node == "desk"
     found = resolve(asked, catalogue(node("desk"), node("other")))
-    assert isinstance(found, Resolution)
+    assert isinstance(found, Plan)
     run = replace(found.run("r-0002", 0, "t", {"kind": "none"}), attempt=1)
     order = order_for(run, "f-7f3k2q", "0123456789", 1, (0, FleetTime(epoch=1, ms=1)))
     assert order.resume == Resumed(run="r-0001", session="s-1")

@@ -38,12 +38,12 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
         with pytest.raises(WorkspaceError):
             dispatch.take(core, asked, "r-0001")
     else:
-        assert dispatch.take(core, asked, "r-0001") is not None
+        assert dispatch.take(core, asked, "r-0001").snapshot is not None
     told = {"run": "r-0001", "project": "/home/ana/p"}
     assert depot.seen == [[{**told, "done": 0, "of": 0}], [{**told, "done": 40_000, "of": 100_000}]]
     assert dispatch.under_way(core) == []
 
 
 def test_without_a_project_there_is_none() -> None:
-    coordinator = Desk()
-    assert dispatch.take(coordinator.core, resolved(node("desk"), workspace="none"), "r-0001") is None
+    plan = resolved(node("desk"), workspace="none")
+    assert dispatch.take(Desk().core, plan, "r-0001") is plan

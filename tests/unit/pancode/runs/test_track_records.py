@@ -13,9 +13,9 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.records import Decision, Run
 from pancode.kernel.values import replace
 from pancode.landing.rules import Landed
-from pancode.memory.prior_runs import RecordsPicker, lately
 from pancode.reports.track_records import track_records
 from pancode.runs.dispatch import dispatch
+from pancode.runs.records_picker import RecordsPicker, lately
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.reports.test_cost import play

@@ -14,7 +14,8 @@ from pancode.agents.endpoints import pull_command
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.node import NodeView
-from pancode.runs.admission.resolution import Resolution, Unresolved, resolve
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.request import Defaults
 from tests.unit.pancode.kernel.fleets import BUILDER, catalogue, endpoint, node, request
 
@@ -35,7 +36,7 @@ OURS = {"native": "not_logged_in", "shell": "ok"}
 """As on a machine on which nobody has installed an agent."""
 
 
-def asked(*nodes: NodeView, defaults: Defaults | None = None, **options: Any) -> Resolution | Unresolved:
+def asked(*nodes: NodeView, defaults: Defaults | None = None, **options: Any) -> Plan | Unresolved:
     settings: dict[str, Any] = {"vendors": LISTS, "defaults": defaults or Defaults()}
     return resolve(request(**options), catalogue(*nodes, **settings))
 
@@ -66,7 +67,7 @@ def test_what_there_is_where_nothing_is_near() -> None:
 def test_where_claude_is_its_own_names_go_to_it_and_others_do_not() -> None:
     there = node("desk", endpoints=(endpoint("ollama", "tiny:1b"),))
     for theirs in ("opus", "opus[1m]", "claude-opus-5", "claude-opus-6", "opusplan", "best"):
-        assert isinstance(asked(there, model=theirs), Resolution), theirs
+        assert isinstance(asked(there, model=theirs), Plan), theirs
     assert "nor is it on the list of anthropic's" in missing(there, model="qwen3").why
     assert "ollama/tiny:1b?" in missing(there, model="tinny").why
     assert "openai/gpt-5.5" in missing(there, model="gpt-5.5").fix
@@ -74,7 +75,7 @@ def test_where_claude_is_its_own_names_go_to_it_and_others_do_not() -> None:
 
 def test_its_own_name_on_a_machine_without_claude_is_no_models_fault() -> None:
     found = asked(GPUBOX, model="opus")
-    assert isinstance(found, Resolution)
+    assert isinstance(found, Plan)
     assert found.candidates[0].why == "has no runtime claude"
 
 
@@ -83,7 +84,7 @@ def test_the_fix_of_a_missing_program_installs_it_where_that_can_be(runtime: str
     chosen = runtime == "acp:kilo"  # such a program has chats alone, with its own model
     options = {"turns": {"idle_s": 60}} if chosen else {"model": "anthropic/claude-opus-5"}
     found = asked(node("desk", {}), runtime=runtime, **options)
-    assert isinstance(found, Resolution), found
+    assert isinstance(found, Plan), found
     (one,) = found.candidates
     at = registry.RUNTIMES.get(runtime)
     comes = at is not None and at.program is not None
@@ -92,11 +93,11 @@ def test_the_fix_of_a_missing_program_installs_it_where_that_can_be(runtime: str
 
 
 def test_whoever_names_the_runtime_is_believed() -> None:
-    assert isinstance(asked(node("desk"), model="qwen3", runtime="claude"), Resolution)
+    assert isinstance(asked(node("desk"), model="qwen3", runtime="claude"), Plan)
 
 
 def test_a_machine_that_was_not_heard_may_have_it() -> None:
-    assert isinstance(asked(GPUBOX, node("attic", mute=True), model="qwen3"), Resolution)
+    assert isinstance(asked(GPUBOX, node("attic", mute=True), model="qwen3"), Plan)
 
 
 def test_a_servers_hidden_models_are_told_of() -> None:
@@ -161,7 +162,7 @@ def test_a_model_of_the_settings_is_looked_for_as_well() -> None:
     assert wrong.code == "model_not_found"
     assert "models.worker" in wrong.why
     there = node("desk", {"native": "ok"}, endpoints=(endpoint("ollama", "x"),))
-    assert isinstance(asked(there, model="own", defaults=Defaults(runtime="native")), Resolution)
+    assert isinstance(asked(there, model="own", defaults=Defaults(runtime="native")), Plan)
     assert "did you mean" in missing(GPUBOX, model="gemma3:4", defaults=Defaults(runtime="native")).why
 
 

@@ -21,7 +21,7 @@ from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.orders import limits_of, order_for, skill_marks
-from pancode.runs.request import Defaults, GivenSkills, Project
+from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
 from tests.unit.pancode.kernel import fleets
 from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
 
@@ -68,7 +68,7 @@ def test_model_flag_then_agent_then_fleet_and_none_for_own_programs() -> None:
     assert resolved(settings={**settings, "agents": agents}).model == "sonnet"
     assert resolved(settings={**settings, "agents": agents}, model="opus").model == "opus"
     assert resolved(settings=settings, runtime="shell").model is None
-    assert resolved(settings=settings, runtime="shell").prompt == ""
+    assert resolved(settings=settings, runtime="shell").told.text == ""
 
 
 def test_limits_flag_then_agent_then_fleet() -> None:
@@ -428,11 +428,11 @@ def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> N
 
 def test_what_fills_the_first_call_is_estimated() -> None:
     found = resolved(task="x" * 40, settings={"project": Project(guide_chars=400)})
-    assert (found.tokens["task"], found.tokens["context"]) == (10, 100)
-    assert found.tokens["system"] > 100 and found.tokens["tools"] > 10
+    assert (found.told.tokens["task"], found.told.tokens["context"]) == (10, 100)
+    assert found.told.tokens["system"] > 100 and found.told.tokens["tools"] > 10
     elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
-    assert elsewhere.tokens["context"] == 0
-    assert resolved(runtime="shell").tokens == {}
+    assert elsewhere.told.tokens["context"] == 0
+    assert resolved(runtime="shell").told.tokens == {}
 
 
 def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
@@ -447,33 +447,32 @@ def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
 
 
 def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
-    asked: list[tuple[bool, tuple[str, ...]]] = []
+    asked: list[tuple[str, ...]] = []
     files = {"SKILL.md": (b"Do it.", False)}
     one = OrderedSkill(name="deploy", digest=digest_of(files), packed=packed(files))
 
-    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
-        asked.append((of_project, names))
-        return GivenSkills((one,), ("look has errors",))
+    def parts(skills: tuple[str, ...]) -> PromptParts:
+        asked.append(skills)
+        return PromptParts(skills=GivenSkills((one,), ("look has errors",)))
 
-    settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "skills": skills}
+    settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "parts": parts}
     found = resolved(settings=settings)
-    assert (found.skills.ordered, found.skills.left_out) == ((one,), ("look has errors",))
+    assert (found.skills, found.skills_left_out) == ((one,), ("look has errors",))
     run = found.run("r-1234", 1, "t", {"kind": "none"})
     at = (1, FleetTime(epoch=1, ms=1))
     assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
     assert [mark.name for mark in skill_marks(run)] == ["deploy"]
     moved = replace(run, runtime="acp:other")
     assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
-    talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1}).skills
-    assert talked.left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
-    resolved(settings=settings, workspace="none")
-    assert asked == [(True, ("deploy",)), (True, ("deploy",)), (False, ("deploy",))]
-    assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 3
+    talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1})
+    assert talked.skills_left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
+    assert asked == [("deploy",), ("deploy",)]
+    assert resolved(settings=settings, runtime="shell").skills == () and len(asked) == 2
 
 
 def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
-    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
+    def parts(skills: tuple[str, ...]) -> PromptParts:
         raise NotFoundError("there is no skill deploy", fix="pancode skills ls")
 
-    (problem,) = problems({"skills": skills})
+    (problem,) = problems({"parts": parts})
     assert "deploy" in str(problem)

@@ -8,9 +8,9 @@ import pytest
 
 from pancode.kernel.records import Run, SessionRow, Word
 from pancode.kernel.values import replace
+from pancode.runs.dispatch import in_chain
 from pancode.runs.life.continuations import NEXT
 from pancode.sessions.session import load
-from pancode.sessions.store import joined_chain
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import resolved
 from tests.unit.pancode.sessions.routes.test_session_rest import world
@@ -40,7 +40,7 @@ FIRST = run("r-1", session="r-1", place=1)
 def test_its_place_is_behind_the_run_that_it_goes_on_from(
     old: Run | None, new: Run, chain: tuple[str, int]
 ) -> None:
-    joined = joined_chain(new, old)
+    joined = in_chain(new, old)
     assert (joined.session, joined.place) == chain
 
 

@@ -15,8 +15,8 @@ from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Decision, Fence, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.last_acts import last_acts
-from pancode.runs.recovery import planned, recover
 from pancode.runs.retry import dispatch_again
+from pancode.sessions.recovery import planned, recover
 from tests.unit.pancode.interfaces.http.world import World
 
 GIT = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}
@@ -175,7 +175,7 @@ def test_the_next_run_is_told_what_a_lost_one_did_last_as_far_as_its_log_has_arr
 
 @pytest.mark.parametrize("program", ["claude", "codex", "copilot", "gemini", "native", "opencode"])
 def test_the_log_of_each_program_tells_what_it_ran_and_wrote(program: str) -> None:
-    golden = Path(__file__).parents[4] / "contract/golden" / program
+    golden = Path(__file__).parents[3] / "contract/golden" / program
     assert last_acts((golden / "ok-shell.stdout").read_bytes())[0][-1].rstrip("'").endswith("exit 3")
     assert last_acts((golden / "ok-edit.stdout").read_bytes())[1] == ["$WORK/notes.txt"]
 

@@ -25,7 +25,6 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.sessions.run_continuation import goes_on
 from pancode.workspaces.rules import runs_in
-from pancode.workspaces.service import in_workspace
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
@@ -41,7 +40,10 @@ class Recovery:
     """One run that is recovered, and how: done again, or continued."""
 
     run: Run
-    again: bool
+
+    @property
+    def again(self) -> bool:
+        return self.run.outcome in AGAIN
 
     @property
     def words(self) -> str:
@@ -66,30 +68,18 @@ def planned(core: Core, text: str | None) -> list[Recovery]:
     """
     with core.ports.ledger.transaction() as tx:
         if text is None:
-            return [_recovery(run) for run in _ended_badly(core, tx)]
+            return [Recovery(run) for run in _ended_badly(core, tx)]
         mine = [run for run in _ended_badly(core, tx) if run.agent == text]
-        run = mine[-1] if mine else _named(tx, text)
+        run = mine[-1] if mine else find_run(tx, text)
+        if not mine and run.agent == text:
+            raise NotFoundError(
+                f"no run of agent {text} has ended badly in the last day",
+                why=f"{run.id} is at work",
+                fix=f"pancode runs --agent {text}",
+                code="run_not_found",
+            )
         _must_be_recoverable(tx, run, core.rules.health)
-    return [_recovery(run)]
-
-
-def _named(tx: Transaction, text: str) -> Run:
-    """Return the run that the text names. NotFoundError if it names an agent, and only a run at work is
-    found.
-    """
-    run = find_run(tx, text)
-    if run.agent == text:
-        raise NotFoundError(
-            f"no run of agent {text} has ended badly in the last day",
-            why=f"{run.id} is at work",
-            fix=f"pancode runs --agent {text}",
-            code="run_not_found",
-        )
-    return run
-
-
-def _recovery(run: Run) -> Recovery:
-    return Recovery(run, run.outcome in AGAIN)
+    return [Recovery(run)]
 
 
 def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
@@ -190,22 +180,20 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     request = replace(
         request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, before=told
     )
-    return dispatch(core, around, in_workspace(core, around, request))
-
-
-def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    words = "" if RUNTIMES[old.runtime].own else GO_ON
-    request = goes_on(core, old, asked_again(core, old, by), words)
-    return dispatch(core, around, replace(request, recovers=True, before=_before(core, old)))
+    return dispatch(core, around, request)
 
 
 def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
     """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
     try:
         with core.ports.ledger.transaction() as tx:
-            now = _recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
+            now = Recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
             _must_be_recoverable(tx, now.run, core.rules.health)
-        done = (_again if now.again else _on)(core, around, now.run, by)
+        if now.again:
+            return one.told(_again(core, around, now.run, by).run.id)
+        words = "" if RUNTIMES[now.run.runtime].own else GO_ON
+        request = goes_on(core, now.run, asked_again(core, now.run, by), words)
+        request = replace(request, recovers=True, before=_before(core, now.run))
+        return one.told(dispatch(core, around, request).run.id)
     except PancodeError as error:
         return one.told(error=with_fix(str(error), error.fix))
-    return one.told(done.run.id)

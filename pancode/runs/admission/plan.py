@@ -1,0 +1,355 @@
+"""The plan of a dispatch, built step by step: resolved, judged, and with the snapshot taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
+from node_agent.wire.skill import OrderedSkill
+from pancode.agents import agents
+from pancode.agents.endpoints import EndpointNeed
+from pancode.agents.model_profiles import ModelPlace
+from pancode.agents.models import ModelRef
+from pancode.agents.runtimes import RuntimeKind, model_for
+from pancode.agents.tiers import Tiered
+from pancode.budget.books import Amount
+from pancode.budget.track_record_rules import Exploration
+from pancode.kernel.errors import with_fix
+from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, written
+from pancode.kernel.ports import SnapshotTaken
+from pancode.kernel.records import Run
+from pancode.kernel.states import LandRule
+from pancode.kernel.visitors import token_behind
+from pancode.runs.admission import request_rules
+from pancode.runs.admission.limits import RunLimits
+from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.facets import Approvals, GateTerms, LandingTerms, Lineage, ModelChoice, Provision, Words
+from pancode.runs.life.turns import Caller, FleetLead, SessionTurn
+from pancode.runs.placement.candidates import Candidate, NodeRequirements
+from pancode.runs.request import Defaults, DispatchRequest, Project
+
+LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True, slots=True)
+class StoryLine:
+    """A line of the story of a run that is not there yet, as `Work.tell` takes it."""
+
+    kind: str
+    what: str
+    verdict: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaidInput:
+    """Files that are laid into a run's checkout, and are in no result. `origin`: the commit without them;
+    `told`: what its agent is told of them.
+    """
+
+    snapshot: SnapshotTaken
+    origin: str
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldPrompt:
+    """The prompt of a run; all empty for a user's own program."""
+
+    text: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """The estimated tokens of the known parts of the first call: system, tools, task, context."""
+    left_out: tuple[str, ...] = ()
+    """The parts that the prompt leaves out because the model's window is small, in words."""
+    notes: tuple[str, ...] = ()
+    """The earlier runs whose notes are in the prompt."""
+
+
+def is_walled_by(request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind) -> bool:
+    """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
+    closed = narrowest(rules.network) is not NetworkAccess.MACHINE
+    return request.walled or runtime.chosen or agent.walls is agents.Walls.CONTAINER or closed
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a request: resolved, then judged by the gates, then with its snapshot taken."""
+
+    request: DispatchRequest
+    defaults: Defaults
+    own: Project
+    """The repository's own pancode.yaml."""
+    agent: agents.Agent
+    runtime: RuntimeKind
+    ref: ModelRef | None
+    """The model, with its provider and node if the request names them; None: the runtime's own."""
+    reasoning: Reasoning | None
+    wanted: EndpointNeed | None
+    """What the run needs of an endpoint; None: its model is not on one."""
+    unasked: Reasoning | None
+    """The level of reasoning in the settings that the runtime does not know."""
+    unlisted: str
+    """The warning that the vendor's list lacks the model; empty: none."""
+    mode: Mode
+    safety: Safety
+    told: ToldPrompt
+    limits: RunLimits
+    gates: tuple[tuple[str, ...], ...]
+    reports: tuple[str, ...]
+    """The files in which the gates report."""
+    workspace: str
+    needs: NodeRequirements
+    candidates: tuple[Candidate, ...]
+    due: Amount
+    """What the first attempt holds."""
+    max_attempts: int | None
+    verify_retries: int
+    verify_on: str | None = None
+    """The node that runs the gates again; None: no node."""
+    rules: Rules = NO_RULES
+    chosen: str = ""
+    """Why this agent was chosen, where nobody named one."""
+    tiered: Tiered | None = None
+    """The tier of the run's model; None: the runtime's own model, about which nothing is known."""
+    free: bool = False
+    """Whether the run's endpoint costs nothing, as far as is known: no money is held."""
+    trusted: tuple[str, ...] = ()
+    """The nodes on which the run's model has passed its test."""
+    model_from: str = ""
+    """Says who chose the run's model; empty for the runtime's own."""
+    other: Mapping[str, object] = field(default_factory=dict)
+    """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
+    asks: str = ""
+    """The kind of inbox item under which the run waits for a person before it begins; empty: it begins."""
+    objections: tuple[str, ...] = ()
+    """The gates' objections that a person may lift."""
+    skills: tuple[OrderedSkill, ...] = ()
+    story: tuple[StoryLine, ...] = ()
+    """What is told of the run in its story beside the verdicts, in this order."""
+    verdicts: tuple[GateVerdict, ...] = ()
+    untested: tuple[ModelPlace, ...] = ()
+    """The model servers of which at least one has to be tested first."""
+    costly: bool = False
+    """Whether the test costs money."""
+    remarks: tuple[str, ...] = ()
+    """What nobody knows about the run's model, in words."""
+    outranked: tuple[str, ...] = ()
+    """The variables of this one command over which a preset wins, in words."""
+    snapshot: SnapshotTaken | None = None
+    """The files with which the run begins; None: not taken, or the run has no project."""
+    inputs: tuple[LaidInput, ...] = ()
+    """What features have laid into the checkout, each upon the snapshot of the one before."""
+
+    @property
+    def walled(self) -> bool:
+        """Whether the run works only in a sandbox."""
+        return is_walled_by(self.request, self.agent, self.rules, self.runtime)
+
+    @property
+    def raised(self) -> str:
+        """Says that a preset alone has raised the run's safety; empty: none has."""
+        return "" if self.request.safety is not None else self.defaults.raised
+
+    @property
+    def more_usd(self) -> str:
+        """The USD that a person is asked for where a sitting's cap cuts a turn; empty: nobody is asked."""
+        asks = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
+        return f"{self.defaults.sitting_usd:f}" if asks else ""
+
+    @property
+    def setup(self) -> tuple[tuple[str, ...], ...]:
+        return self.own.setup if self.workspace == "git" else ()
+
+    @property
+    def cache(self) -> tuple[str, ...]:
+        return self.own.cache if self.workspace == "git" else ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.own.secrets, *self.agent.secrets)))
+
+    @property
+    def on_lost(self) -> str:
+        return self.request.on_lost or self.defaults.on_lost
+
+    @property
+    def allowed_files(self) -> tuple[str, ...]:
+        """Patterns of untracked files that travel although their names usually mean secrets."""
+        return ("*",) if self.request.secret_files else self.defaults.allowed_files
+
+    @property
+    def lands(self) -> bool:
+        """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for
+        it.
+        """
+        asked, agent = self.request, self.agent
+        if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
+            return False
+        own = asked.depth == 0 and asked.parent is None and token_behind(asked.created_by) is None
+        return own and not agent.read_only and agent.autonomy is agents.Autonomy.AUTONOMOUS
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether its agent changes nothing; false for a user's own program."""
+        return self.agent.read_only and not self.runtime.own
+
+    @property
+    def talks(self) -> bool:
+        """Whether the run is a person's own conversation: mode and level only narrow what its agent may do.
+
+        So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
+        """
+        return bool(self.request.turns) and self.request.parent is None
+
+    @property
+    def model(self) -> str | None:
+        """The model's name as the runtime takes it."""
+        return None if self.ref is None else model_for(self.ref, self.runtime)
+
+    @property
+    def project(self) -> str | None:
+        return self.request.project if self.workspace == "git" else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings for the person who has dispatched the run."""
+        own = self.runtime.own  # its owner knows that nothing holds a program of one's own
+        seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
+        warned = [with_fix(one.words, one.fix) for one in seen]
+        taken = self.snapshot.warnings if self.snapshot is not None else ()
+        return (*self.outranked, *warned, *self.remarks, *self.skills_left_out, *taken)
+
+    @property
+    def skills_left_out(self) -> tuple[str, ...]:
+        """Why skills of the project or of its agent are not given, in words."""
+        lines = (one for one in self.story if (one.kind, one.verdict) == ("skills", LEFT_OUT))
+        return tuple(words for one in lines for words in one.words)
+
+    def at(self, snapshot: SnapshotTaken) -> Plan:
+        """Return the plan with its snapshot. What a scout looks at is known with it."""
+        asked = self.request
+        looks = {**asked.scouts, "tree": snapshot.tree, "folder": asked.folder} if asked.scouts else {}
+        return replace(self, request=replace(asked, repo=snapshot.repo, scouts=looks), snapshot=snapshot)
+
+    def within(self, usd: Decimal | None) -> Plan:
+        """Return the plan with a limit of at most this amount; None: as it is."""
+        if usd is None or self.limits.usd is None or self.limits.usd <= usd:
+            return self
+        due = replace(self.due, usd=min(self.due.usd, usd))
+        return replace(self, limits=replace(self.limits, usd=usd), due=due)
+
+    @property
+    def place(self) -> dict[str, object]:
+        """The run's workspace, in wire form."""
+        if self.snapshot is None:
+            return {"kind": "none"}
+        return {
+            "kind": "git",
+            "repo": self.snapshot.repo,
+            "base": self.snapshot.base,
+            "snapshot": self.snapshot.snapshot,
+            "object_format": self.snapshot.object_format,
+            "folder": self.request.folder,
+        }
+
+    def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
+        """Return the run to queue. `workspace`: in wire form."""
+        asked = self.request
+        return Run(
+            id=run,
+            created_ms=created_ms,
+            created_by=asked.created_by,
+            task="".join((asked.task, *(one.told for one in self.inputs))),
+            argv=asked.argv,
+            agent=self.agent.name,
+            prompt=self.told.text,
+            tools=self.agent.tools,
+            read_only=self.agent.read_only,
+            runtime=self.runtime.name,
+            model=self.model,
+            asked_model=None if self.ref is None else self.ref.text,
+            reasoning=self.reasoning,
+            mode=self.mode,
+            safety=self.safety,
+            told_only=asked.told_only,
+            untested=asked.untested and self.wanted is not None,
+            node=asked.node,
+            require=dict(asked.require),
+            gpus=asked.gpus,
+            gpu_memory=asked.gpu_memory,
+            priority=asked.priority,
+            project=self.project,
+            workspace=workspace,
+            setup=self.setup,
+            cache=self.cache,
+            gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
+            limits=self.limits.plain(),
+            env=self.needs.env,
+            secrets=self.secrets,
+            depth=asked.depth,
+            estimate_usd=self.due.usd,
+            estimate_tokens=self.due.tokens,
+            estimate_ms=self.due.ms,
+            on_lost=self.on_lost,
+            max_attempts=self.max_attempts,
+            trace=trace,
+            retry_of=asked.retry_of,
+            parent=asked.parent,
+            land=asked.land or self.lands,
+            endpoint=None if self.wanted is None else self.wanted.endpoint,
+            context=None if self.wanted is None else self.wanted.context,
+            rules=self.rules.model_dump(mode="json"),
+            terms=written(self._facets()),
+            session=asked.session or (run if asked.turns else ""),
+        )
+
+    def _facets(self) -> Iterator[Facet]:
+        """Yield what no other field of a run holds: facts about its agent, and its endpoint at that time."""
+        asked, begins = self.request, self.request.begins
+        sampling = None if self.runtime.own else self.agent.sampling
+        payer = "" if asked.turns else asked.charged_to
+        named = f"{asked.budget:f}" if payer and asked.budget is not None else ""
+        yield Caller(payer, named, asked.preset, asked.caller_settings)
+        yield Lineage(
+            continues=asked.continues or None,
+            begins="" if begins is None else begins.run,
+            carries=begins is not None and begins.carries,
+            origin=self.inputs[0].origin if self.inputs else str(asked.resolves.get("origin", "")),
+            resolves=asked.resolves,
+            recovers=asked.recovers,
+            in_step=asked.in_step,
+            in_workspace=asked.in_workspace,
+        )
+        yield NextAttempt(asked.resume)
+        yield Provision(
+            walled=self.walled,
+            sampling={} if sampling is None else sampling.model_dump(mode="json"),
+            cache_key=self.own.cache_key,
+            allowed_files=self.allowed_files,
+            notes=self.told.notes,
+            skills=tuple(one.model_dump(mode="json") for one in self.skills),
+            scouts=asked.scouts,
+        )
+        trusted = None if self.wanted is None else self.trusted
+        yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
+        yield Exploration(self.defaults.explore)
+        score = tuple(request_rules.score(asked))
+        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None)
+        verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
+        autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
+        yield LandingTerms(self.lands, verified, autonomy)
+        yield Approvals(self.asks, objections=self.objections)
+        yield Words(answers=asked.answers or "", program=asked.program)
+        yield TurnTaking(asked.turns)
+        yield SessionTurn(
+            story=asked.story,
+            rounds=asked.rounds,
+            more_usd=self.more_usd,
+            by_itself=asked.by_itself,
+            past_cap=asked.past_cap,
+        )
+        tools = agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))
+        yield FleetLead(tuple(tools))

@@ -1,0 +1,290 @@
+"""Makes the plan of a dispatch: resolves the request, asks the gates, and asks again what can change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+
+from node_agent.policy.rulefile import RuleError, together
+from pancode.agents.default_worker import DefaultWorker, find_workers
+from pancode.agents.endpoints import costs_nothing
+from pancode.agents.model_profiles import Needs, untested
+from pancode.budget import books
+from pancode.kernel.errors import ConfigError, PancodeError
+from pancode.kernel.node import NodeView
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Balance, BookEntry, Setting
+from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal
+from pancode.runs.admission.gates.safety import accepted
+from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.request_rules import as_allowed, as_task
+from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other
+from pancode.runs.admission.verdict import GateVerdict, asks_for, objections
+from pancode.runs.core import Core
+from pancode.runs.placement.candidates import candidates, failures, sifted, unknowns
+from pancode.runs.project_rules import meant, moved
+from pancode.runs.records_picker import RecordsPicker, recent
+from pancode.runs.remaining_budget import least, parent_of, payer, scope_view
+from pancode.runs.request import (
+    NO_PARTS,
+    AdmissionView,
+    Catalogue,
+    DispatchRequest,
+    Parent,
+    PromptParts,
+    outranked_for,
+)
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.user_environment import Surroundings
+
+
+def complete_request(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
+) -> DispatchRequest:
+    """Return the request as its features complete it, with its repository and its folder therein. `later`: it
+    begins later. NotFoundError for an unknown project.
+    """
+    for hook in core.features.complete:
+        if hook.concerns(request):
+            request = hook.act(core, around, request, later)
+    request, wants_files = as_allowed(request), request.workspace != "none"
+    if request.of_project and request.project is None:
+        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
+    if request.project is None and request.cwd is not None and wants_files:
+        request = replace(request, project=around.project_of(request.cwd))
+    if request.of_project and request.project is None and wants_files:
+        raise moved(request.of_project, request.cwd or "")
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
+    return request
+
+
+def prepare_plan(
+    core: Core,
+    around: Surroundings,
+    request: DispatchRequest,
+    parent: str | None = None,
+    later: bool = False,
+) -> Callable[[], Plan]:
+    """Return what makes the plan: each call resolves the request, and asks all gates, as things are then.
+
+    What is read of the world only once is read here, before anything is locked. `parent` None: the request
+    names the parent itself, as a step of a run's own workflow does.
+    """
+    parent, request = parent or request.parent, complete_request(core, around, request, later)
+    paths = around.paths(as_task(request).task, request.cwd, request.project)
+    recent(core)
+    picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
+
+    @cache
+    def parts(skills: tuple[str, ...]) -> PromptParts:
+        hooks = [hook for hook in core.features.prompt_parts if hook.concerns(request)]
+        return sum((hook.act(core, around, request, skills) for hook in hooks), NO_PARTS)
+
+    def make() -> Plan:
+        above = None if parent is None else parent_of(core, parent)
+        asked = _as_child(request, above)
+        session = payer(core, asked, above)
+        # it may cost no more than its parent has left, and the session that pays for it
+        asked = replace(asked, most_usd=least(asked.most_usd, None if session is None else session.left))
+        catalogue = _under(_catalogue(core, around, asked.project, picker, parts), above)
+        ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
+        depth = around.max_depth()
+        view = AdmissionView((), session, depth, paths=paths, parent=above, ended=ended)
+        return _plan_with_worker(core, asked, catalogue, view)
+
+    return make
+
+
+def _catalogue(
+    core: Core,
+    around: Surroundings,
+    project: str | None,
+    picker: RecordsPicker,
+    parts: Callable[[tuple[str, ...]], PromptParts],
+) -> Catalogue:
+    """Return the agents, models and nodes to choose from now."""
+    return Catalogue(
+        agents=around.agents(project),
+        nodes=_nodes(core),
+        defaults=around.defaults(project),
+        project=around.project(project),
+        rules=around.rules(project),
+        vendors=core.lists,
+        pick=picker.agent,
+        pick_model=picker.model,
+        parts=parts,
+        expect=picker.expect,
+        figure=picker.figure,
+    )
+
+
+def _nodes(core: Core) -> tuple[NodeView, ...]:
+    with core.ports.ledger.transaction() as tx:
+        return tuple(core.views(tx))
+
+
+def _plan_with_worker(
+    core: Core, request: DispatchRequest, catalogue: Catalogue, view: AdmissionView
+) -> Plan:
+    """Return the plan with the worker that is named; where nobody names one, with the first that is ready,
+    else with the first that could do it later.
+    """
+    later: Plan | None = None
+    if not names_worker(request, catalogue):
+        for worker in find_workers(request.node, catalogue.nodes, catalogue.defaults.tiers):
+            try:
+                plan = _judged(core, request, catalogue, view, worker)
+            except PancodeError:
+                continue  # this one takes no turns, or has no such option
+            admitted = first_refused(plan.verdicts, request.ask) is None and not plan.untested
+            if admitted and any(one.ready for one in plan.candidates):
+                return plan
+            later = later or plan
+    return later or _judged(core, request, catalogue, view, DefaultWorker())
+
+
+def _judged(
+    core: Core,
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    view: AdmissionView,
+    worker: DefaultWorker,
+) -> Plan:
+    """Return the plan with that worker; an empty one: with what the request, its agent or the settings
+    name.
+    """
+    runtime, model = worker.runtime or request.runtime, worker.model or request.model
+    plan = resolve(replace(request, runtime=runtime, model=model), catalogue)
+    if isinstance(plan, Unresolved):
+        raise plan.error.because(*outranked_for(request, catalogue.defaults))
+    if worker.text:  # the request stays as it was
+        nobody = f"with {worker.text}, as nobody has named a model"
+        named = replace(plan.request, runtime=request.runtime, model=request.model)
+        chosen = "; ".join(filter(None, (plan.chosen, nobody)))
+        plan = replace(plan, request=named, chosen=chosen, model_from=nobody if worker.model else "")
+    view = _with_money(core, plan, view)
+    plan = _sifted(plan, catalogue.nodes)
+    verdicts = judge(plan, view)
+    if first_refused(verdicts) is None:
+        plan = with_other(plan, catalogue, lambda one: first_refused(judge(one, view)) is None)
+    plan = _with_verdicts(replace(plan, outranked=_outranked(plan, catalogue)), verdicts)
+    # the run as it is queued: the request is not yet the permission
+    return replace(plan, request=replace(plan.request, told_only=accepted(plan, view.parent)))
+
+
+def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
+    plan = replace(plan, verdicts=verdicts)
+    if not plan.request.ask:
+        return plan
+    return replace(plan, asks=asks_for(verdicts), objections=objections(verdicts))
+
+
+def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the outranked variables; none for a user's own program, or where the agent sets them."""
+    agent, request = plan.agent, plan.request
+    request = replace(
+        request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
+    )
+    return () if plan.runtime.own else outranked_for(request, catalogue.defaults)
+
+
+def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
+    """Return the plan with the nodes that passed the model's test, servers to test, and unknown facts."""
+    wanted = plan.wanted
+    if wanted is None:
+        return plan
+    if plan.request.untested:
+        counts = f"the model {wanted.model} counts without a test, as you said (--untested)"
+        return replace(plan, remarks=(counts,))
+    needs = Needs(wanted.endpoint, wanted.model, plan.agent.read_only)
+    shown, places = sifted(plan.candidates, nodes, needs)
+    words, able = failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
+    if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
+        # only its test speaks against the model that its owner names, for a chat or an agent that only reads
+        if plan.request.confirmed:
+            remarks = tuple(f"{one}; it is used, as you said (--yes)" for one in words)
+            return replace(plan, request=replace(plan.request, untested=True), remarks=remarks)
+        shown = tuple(
+            replace(one, fix=f"{one.fix}; or use it as it is: --yes" if one.fix else "") for one in shown
+        )
+    costly = any(not costs_nothing(nodes, one.endpoint, one.model) for one in places)
+    remarks = unknowns(shown, nodes, needs)
+    return replace(plan, candidates=shown, untested=places, costly=costly, remarks=remarks)
+
+
+def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
+    """Return the catalogue with the parent's rules added: a run may edit the rules in its own checkout, so
+    the rules that it has hold for its children.
+    """
+    if above is None:
+        return catalogue
+    try:
+        return replace(catalogue, rules=together(catalogue.rules, above.rules))
+    except RuleError as wrong:
+        raise ConfigError(f"{wrong}, with those of run {above.run}", why=wrong.why, fix=wrong.fix) from wrong
+
+
+def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
+    """Return the request as a child of the run that asks; a caller's own depth may only add to it."""
+    if above is None:
+        return request
+    depth = max(request.depth, above.depth + 1)
+    request = replace(request, charged_to=above.session or request.charged_to)
+    walled = request.walled or above.walled  # a request without a person's yes keeps its own wall
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
+
+
+def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
+    """Return the view with the books that the run counts in, and whether the fleet takes work."""
+    scopes = [books.day_scope(core.wall_ms(), core.tz), books.agent_scope(plan.agent.name)]
+    scopes += [books.repo_scope(plan.project)] if plan.project is not None else []
+    with core.ports.ledger.transaction() as tx:
+        draining = tx.get(Setting, "draining")
+        purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
+        return replace(
+            view,
+            scopes=tuple(scope_view(tx, purse, plan.due) for purse in purses),
+            unknown=_unknown_today(core, tx, purses[0].balance.scope),
+            draining=str(draining.value) if draining is not None else None,
+        )
+
+
+def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
+    """The runs of the day with an unknown cost; the entries are read again only when the set has changed."""
+    balance = tx.get(Balance, scope)
+    if balance is None or not balance.unknown_runs:
+        return ()
+    known = core.live.unknown_runs
+    if known is None or known[:2] != (scope, balance.unknown_runs):
+        runs = books.unknown_runs(tx.find(BookEntry, {"scope": scope}, order=None))
+        known = core.live.unknown_runs = (scope, balance.unknown_runs, runs)
+    return known[2]
+
+
+def judge_again(core: Core, plan: Plan) -> Plan:
+    """Ask the gates again whose facts change by themselves, as things are now; raise the first refusal."""
+    request = plan.request
+    above = None if request.parent is None else parent_of(core, request.parent)
+    session, nodes = payer(core, request, above), _nodes(core)
+    left = least(None if above is None else above.usd_left, None if session is None else session.left)
+    found = candidates(nodes, replace(plan.needs, repo=request.repo))
+    now = _sifted(replace(plan.within(left), candidates=found), nodes)
+    view = _with_money(core, now, AdmissionView((), session, parent=above))
+    again = {one.gate: one for one in judge(now, view, CHANGING)}
+    verdicts = tuple(again.get(one.gate, one) for one in plan.verdicts)
+    return must_pass(core, _with_verdicts(replace(now, remarks=plan.remarks), verdicts))
+
+
+def must_pass(core: Core, plan: Plan) -> Plan:
+    """Return the plan if all gates let it pass; else record and raise the first refusal."""
+    verdict, request = first_refused(plan.verdicts, plan.request.ask), plan.request
+    if verdict is not None:
+        said = {"gate": verdict.gate, "words": verdict.words, "by": request.created_by}
+        with unit_of_work(core) as work:
+            work.audit("dispatch", "error", "refused", None, **said)
+        raise refusal(verdict, request.takes_ask).because(*plan.outranked)
+    if plan.untested:
+        raise untested(plan.untested[0], plan.costly)
+    return plan
