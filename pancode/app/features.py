@@ -7,7 +7,6 @@ from pancode.landing import hooks as landing
 from pancode.landing.cross_check import Verifications
 from pancode.memory import prior_runs
 from pancode.memory import service as memory
-from pancode.runs.facets import Lineage
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.request import workspace_in
@@ -44,7 +43,7 @@ FEATURES = Features(
         Hook(lambda plan: plan.only_looks or bool(plan.request.show), input_diffs.show_change),
     ),
     join=(
-        Hook(lambda joining: bool(Lineage.of(joining.run).in_workspace), join_workspace),
+        Hook(lambda joining: joining.is_in_workspace, join_workspace),
         Hook(lambda joining: joining.run.takes_turns, sessions.join_session),
         Hook(lambda joining: joining.follows_step, step_replacement.take_step),
     ),

@@ -15,10 +15,9 @@ from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.admission.gates import refusal
 from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
-from pancode.runs.facets import ModelChoice
+from pancode.runs.facets import Caller, ModelChoice, SessionTurn
 from pancode.runs.life.continuations import is_between_turns, leads, payer_of
 from pancode.runs.life.orders import rules_of
-from pancode.runs.life.turns import Caller, SessionTurn
 from pancode.runs.placement.placement import is_unheld, is_walled
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of

@@ -15,7 +15,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.records import Fence, Run
 from pancode.runs.core import Core
-from pancode.runs.life.turns import FleetLead
+from pancode.runs.facets import FleetLead
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
 from pancode.sessions.answers import ContextShape, WindowPart

@@ -11,9 +11,9 @@ from node_agent.wire.identity import Mark
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facets import FleetLead
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.turns import FleetLead
 
 ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
 MOST_REFUSALS_TOLD = 50

@@ -8,10 +8,9 @@ from pancode.budget import books
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
-from pancode.runs.facets import Lineage
+from pancode.runs.facets import Lineage, SessionTurn
 from pancode.runs.features import Joining
 from pancode.runs.life.continuations import must_be_open, terms_of
-from pancode.runs.life.turns import SessionTurn
 from pancode.runs.remaining_budget import asked_at_cap, session_view
 from pancode.runs.unit_of_work import Work
 from pancode.runs.views import chain_of, session_of

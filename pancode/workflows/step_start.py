@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -12,7 +12,6 @@ from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.kernel.values import replace
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
 from pancode.runs.admission.plan import Plan

@@ -26,8 +26,18 @@ from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits
 from pancode.runs.admission.verdict import GateVerdict
-from pancode.runs.facets import Approvals, GateTerms, LandingTerms, Lineage, ModelChoice, Provision, Words
-from pancode.runs.life.turns import Caller, FleetLead, SessionTurn
+from pancode.runs.facets import (
+    Approvals,
+    Caller,
+    FleetLead,
+    GateTerms,
+    LandingTerms,
+    Lineage,
+    ModelChoice,
+    Provision,
+    SessionTurn,
+    Words,
+)
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
 from pancode.runs.request import Defaults, DispatchRequest, Project
 

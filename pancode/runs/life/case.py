@@ -25,8 +25,7 @@ from pancode.kernel.records import (
     Word,
 )
 from pancode.kernel.values import replace
-from pancode.runs.facets import Approvals
-from pancode.runs.life.turns import FleetLead
+from pancode.runs.facets import Approvals, FleetLead
 
 MAX_BINDINGS = 12
 """How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""

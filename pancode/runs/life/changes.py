@@ -15,11 +15,11 @@ from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.formatting import first_few
 from pancode.kernel.values import replace
+from pancode.runs.facets import SessionTurn
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.health import HealthState
 from pancode.runs.life.inbox import ItemKind, item_of
-from pancode.runs.life.turns import SessionTurn
 from pancode.runs.receipts.trust import KEPT, verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]

@@ -16,8 +16,7 @@ from pancode.kernel.facets import TurnTaking
 from pancode.kernel.names import FLEET, GATES
 from pancode.kernel.records import Run, RunState, SessionRow, Word
 from pancode.kernel.values import replace
-from pancode.runs.facets import Lineage
-from pancode.runs.life.turns import Caller, EndedTurn, FleetLead, SessionTurn
+from pancode.runs.facets import Caller, EndedTurn, FleetLead, Lineage, SessionTurn
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 

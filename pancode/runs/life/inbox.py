@@ -17,9 +17,8 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import Approvals, LandingTerms, Words
+from pancode.runs.facets import Approvals, LandingTerms, SessionTurn, Words
 from pancode.runs.life.continuations import is_blocked, is_cut_by_cap, must_be_free
-from pancode.runs.life.turns import SessionTurn
 
 
 class ItemKind(StrEnum):

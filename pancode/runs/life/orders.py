@@ -19,9 +19,8 @@ from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import NextAttempt, TurnTaking
 from pancode.kernel.records import Fence, Run
-from pancode.runs.facets import GateTerms, Provision, Words
+from pancode.runs.facets import FleetLead, GateTerms, Provision, SessionTurn, Words
 from pancode.runs.life.continuations import opener_of
-from pancode.runs.life.turns import FleetLead, SessionTurn
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers

@@ -7,8 +7,7 @@ from decimal import Decimal
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.records import Fence, FenceState, Run, Workflow, WorkflowKind
-from pancode.runs.facets import ModelChoice
-from pancode.runs.life.turns import Caller
+from pancode.runs.facets import Caller, ModelChoice
 
 Line = tuple[int, int, str]
 

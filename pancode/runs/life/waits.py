@@ -15,7 +15,7 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
-from pancode.runs.facets import Words
+from pancode.runs.facets import SessionTurn, Words
 from pancode.runs.life import continuations, inbox
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import (
@@ -34,7 +34,6 @@ from pancode.runs.life.continuations import (
 )
 from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.turns import SessionTurn
 
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)

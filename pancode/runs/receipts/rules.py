@@ -22,7 +22,7 @@ from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.runs.facets import GateTerms
+from pancode.runs.facets import GateTerms, SessionTurn
 from pancode.runs.life import continuations, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
 from pancode.runs.life.changes import Changes, Signal
@@ -41,7 +41,6 @@ from pancode.runs.life.retries import (
     with_preface,
     without_session,
 )
-from pancode.runs.life.turns import SessionTurn
 
 MIXED, ASSUMED = "mixed", "assumed"
 """The cost source of a sum of several sources, and that of a cost with calls whose tokens nobody told."""

@@ -28,7 +28,7 @@ from pancode.runs.answers import (
     VerdictShape,
 )
 from pancode.runs.dispatch import dispatch, dry_run, under_way
-from pancode.runs.life.turns import Caller
+from pancode.runs.facets import Caller
 from pancode.runs.lists import Filter, runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts.service import verify

@@ -14,7 +14,7 @@ from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.answers import VerdictShape
-from pancode.runs.life.turns import Caller
+from pancode.runs.facets import Caller
 from pancode.runs.routes.runs import around_workflow, childs
 from pancode.workflows.actions import lands, resume, retry, stop
 from pancode.workflows.answers import (
