@@ -7,6 +7,7 @@ from pancode.landing import hooks as landing
 from pancode.landing.cross_check import Verifications
 from pancode.memory import prior_runs
 from pancode.memory import service as memory
+from pancode.runs.admission import inputs
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.request import workspace_in
@@ -23,24 +24,25 @@ from pancode.workflows import results as workflows
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from pancode.workspaces import hooks as workspaces
-from pancode.workspaces import input_diffs
 from pancode.workspaces.rules import join_workspace
 from pancode.workspaces.service import in_workspace
 
 FEATURES = Features(
     complete=(
+        Hook(lambda request: request.continues is not None, workspaces.continue_newest),
+        Hook(lambda request: request.recovers and request.retry_of is not None, workspaces.repeat_there),
         Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
         Hook(lambda request: request.in_step, step_replacement.retake_step),
     ),
     prompt_parts=(
         # A session that is resumed has been told of the PRD and of earlier runs.
         Hook(lambda request: not request.resume, prior_runs.give_notes),
-        Hook(lambda request: not request.resume and request.repository is not None, input_diffs.give_prd),
+        Hook(lambda request: not request.resume and request.repository is not None, inputs.give_prd),
         Hook(lambda request: True, made_tool_store.give_skills),
     ),
     inputs=(
         # An agent that only reads has no git, and its task may name a change.
-        Hook(lambda plan: plan.only_looks or bool(plan.request.show), input_diffs.show_change),
+        Hook(lambda plan: plan.only_looks or bool(plan.request.show), inputs.show_change),
     ),
     join=(
         Hook(lambda joining: joining.is_in_workspace, join_workspace),

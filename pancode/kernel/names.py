@@ -145,3 +145,7 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
     if not found:
         raise not_found("run", text, (LAST, *newest_first[:200]), fix)
     return found[0]
+
+
+TAKEN = "workspace_taken"
+"""The code of the refusal while another run has the workspace."""

@@ -15,13 +15,13 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.continuations import must_have_ended, opener_of
 from pancode.runs.log import LogPlace, read_log
+from pancode.runs.receipts.trust import result_commit
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import at, find_run, words_of
 from pancode.sessions.answers import CheckpointShape, CheckpointsShape
 from pancode.sessions.session import SessionChain, load, shape
 from pancode.sessions.transcript import TalkRecord, conversation, markdown, way_to
-from pancode.workflows.step_work import result_commit
 
 MOST_POINTS = 100
 MOST_SITTINGS, MOST_TOLD = 20, 12_000

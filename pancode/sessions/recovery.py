@@ -9,22 +9,21 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Decision, KeptWorkspace, Run, RunState
+from pancode.kernel.records import Decision, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import dispatch
 from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import nexts
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.last_acts import MOST_BYTES, last_acts
 from pancode.runs.life.orders import identity_of
-from pancode.runs.retry import asked_again, dispatch_again, request_of
+from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.sessions.run_continuation import goes_on
-from pancode.workspaces.rules import runs_in
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
@@ -167,22 +166,6 @@ def _before(core: Core, old: Run) -> dict[str, str]:
     return {"run": old.id, "text": "\n".join(parts)}
 
 
-def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    """Do the work once more. The newest run of a workspace is repeated there, and begins with the same files
-    again.
-    """
-    name, told = Lineage.of(old).in_workspace, _before(core, old)
-    with core.ports.ledger.transaction() as tx:
-        kept = tx.get(KeptWorkspace, name)
-        stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
-    if not stays:
-        return dispatch_again(core, around, old, by, recovers=True, before=told)
-    request = replace(
-        request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, before=told
-    )
-    return dispatch(core, around, request)
-
-
 def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
     """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
     try:
@@ -190,7 +173,9 @@ def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> Recover
             now = Recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
             _must_be_recoverable(tx, now.run, core.rules.health)
         if now.again:
-            return one.told(_again(core, around, now.run, by).run.id)
+            return one.told(
+                dispatch_again(core, around, now.run, by, recovers=True, before=_before(core, now.run)).run.id
+            )
         words = "" if RUNTIMES[now.run.runtime].own else GO_ON
         request = goes_on(core, now.run, asked_again(core, now.run, by), words)
         request = replace(request, recovers=True, before=_before(core, now.run))

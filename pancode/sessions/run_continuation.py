@@ -8,7 +8,6 @@ from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import (
     LeftOver,
     WayBack,
@@ -24,7 +23,6 @@ from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import asked_again, reachable, unpinned
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, session_of, words_of
-from pancode.workspaces.rules import must_be_newest
 
 
 def continue_run(
@@ -46,7 +44,6 @@ def continue_run(
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
             must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
-        must_be_newest(tx, Lineage.of(old).in_workspace, old.id)
     inside = by if isinstance(by, Run) else None
     again = asked_again(core, old, str(by) if inside is None else inside.id)
     if inside is not None:

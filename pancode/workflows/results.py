@@ -11,6 +11,7 @@ from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepStat
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.receipts.answer import whole_answer
+from pancode.runs.receipts.trust import result_commit
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import before, runs_of
 from pancode.workflows.model import ancestors
@@ -22,7 +23,6 @@ from pancode.workflows.step_work import (
     StepResult,
     TemplatePlace,
     kept_files,
-    result_commit,
     verdict_of,
 )
 

@@ -10,15 +10,18 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
+from pancode.kernel.names import TAKEN
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
+from pancode.runs.admission.inputs import FOLDER, change_shown, lay_files, origin_of
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
 from pancode.runs.facets import Lineage
+from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
@@ -29,17 +32,7 @@ from pancode.workflows.results import StepResults
 from pancode.workflows.rounds import CONFLICT, begins_later_round, judge_of
 from pancode.workflows.rules import LONGEST_HOLD_MS
 from pancode.workflows.service import at_its_place, run_in
-from pancode.workflows.step_work import (
-    FOLDER,
-    check_script,
-    files_front,
-    places,
-    result_commit,
-    step_work,
-    verdict_front,
-)
-from pancode.workspaces.input_diffs import change_shown, lay_files, origin_of
-from pancode.workspaces.rules import TAKEN
+from pancode.workflows.step_work import check_script, files_front, places, step_work, verdict_front
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
 """Codes of refusals that end by themselves: an item of a lane waits for that."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.records import Run, WorkflowStep
+from pancode.kernel.records import WorkflowStep
+from pancode.runs.admission.inputs import FOLDER
 
 INPUT, ORIGINAL = "INPUT", "ORIGINAL"
 _PLACE = re.compile(
@@ -90,14 +91,6 @@ MOST_FILE = 5_000_000
 MOST_FILES = 200
 
 
-def result_commit(run: Run) -> str | None:
-    """Return the commit at which the next step begins: the run's result, or its beginning if it changed
-    nothing.
-    """
-    found = run.result.get("commit") or run.workspace.get("snapshot")
-    return found if isinstance(found, str) else None
-
-
 def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
     """Return the files that the step keeps, and in words which one is missing."""
     found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
@@ -131,8 +124,6 @@ def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object
     return found, ""
 
 
-FOLDER = ".pancode/inputs"
-"""The folder for files that a step is handed. It is in no change."""
 LONG = 4_000
 """How many characters of an answer a task holds itself; a longer answer is a file."""
 MOST_INLINE = 500_000
@@ -238,7 +229,3 @@ def files_front(task: str, files: Iterable[str]) -> str:
 
 def file_of(step: str) -> str:
     return f"{FOLDER}/{step}.md"
-
-
-def diff_of(step: str) -> str:
-    return f"{FOLDER}/{step}.diff"

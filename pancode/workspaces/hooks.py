@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
+from pancode.kernel.values import replace
+from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
+from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
+from pancode.runs.user_environment import Surroundings
+from pancode.workspaces.rules import must_be_newest, runs_in
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
     """Why the run's files stay: a workspace that has not ended stands on it."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
+
+
+def continue_newest(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool
+) -> DispatchRequest:
+    """Refuse a request that goes on from an older run of a workspace, before anything is paid for it."""
+    with core.ports.ledger.transaction() as tx:
+        old = tx.get(Run, request.continues or "")
+        if old is not None and (name := Lineage.of(old).in_workspace):
+            must_be_newest(tx, name, old.id)
+    return request
+
+
+def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
+    """Repeat the newest run of a workspace there, so that it begins with the same files again."""
+    with core.ports.ledger.transaction() as tx:
+        old = tx.get(Run, request.retry_of or "")
+        kept = None if old is None else tx.get(KeptWorkspace, Lineage.of(old).in_workspace)
+        runs = [] if kept is None else runs_in(tx, kept)
+    if old is None or kept is None or not runs or runs[-1].id != old.id:
+        return request
+    again = replace(request, workspace=kept.name, node=None, retry_of=None)
+    return replace(again, in_step=False, begins=None, continues=None)

@@ -6,7 +6,7 @@ import re
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.names import not_found
+from pancode.kernel.names import TAKEN, not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
@@ -19,7 +19,6 @@ from pancode.runs.unit_of_work import Work
 
 MOST = 1_000
 """The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
-TAKEN = "workspace_taken"
 """The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
 """The first line of a script that only keeps a workspace's files on a node for a person."""

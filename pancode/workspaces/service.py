@@ -22,11 +22,11 @@ from pancode.runs.life.continuations import has_change, kept
 from pancode.runs.life.ends import Stop
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.waits import LeftWorkspace
+from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import at, iso, newest_fence, node_of, session_of, words_of
-from pancode.workflows.step_work import result_commit
 from pancode.workspaces.answers import (
     OpenedShape,
     WorkspaceAnswer,

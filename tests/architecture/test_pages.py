@@ -140,3 +140,8 @@ def test_every_table_of_the_ledger_is_owned_by_one_page() -> None:
     parts = [part for page in _pages() for part in page.read_text().split("\n\n")]
     named = [span for part in parts if part.startswith("Tables:") for span in _spans(part)]
     assert sorted(filter(CLASS.fullmatch, named)) == sorted(_records())
+
+
+def test_the_page_of_the_engine_names_each_extension_point() -> None:
+    points = _defined(_defined(tree(Path("pancode/runs/features.py")).body)["Features"])
+    assert points and not points.keys() - set(_spans((FOLDER / "runs.md").read_text()))

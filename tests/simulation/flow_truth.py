@@ -21,8 +21,8 @@ from pancode.kernel.records import (
     WorkflowStep,
     WorkflowStepState,
 )
+from pancode.runs.receipts.trust import result_commit
 from pancode.workflows.rules import OPEN
-from pancode.workflows.step_work import result_commit
 from pancode.workflows.store import steps_of
 from tests.simulation import flows
 from tests.simulation.invariants import must

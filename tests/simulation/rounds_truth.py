@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.workflows.step_work import result_commit
+from pancode.runs.receipts.trust import result_commit
 from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 

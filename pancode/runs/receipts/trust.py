@@ -238,3 +238,11 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
     if run.result.get("commit") is None and not Lineage.of(run).begins:
         return {"status": NOTHING, "why": "the run changed no file"}
     return {"status": WAITING, "why": "it is being landed, gates first"}
+
+
+def result_commit(run: Run) -> str | None:
+    """Return the commit at which the next step begins: the run's result, or its beginning if it changed
+    nothing.
+    """
+    found = run.result.get("commit") or run.workspace.get("snapshot")
+    return found if isinstance(found, str) else None

@@ -20,8 +20,9 @@ from pancode.runs.life.continuations import payer_of
 from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run
-from pancode.workflows.step_work import FOLDER, diff_of
 
+FOLDER = ".pancode/inputs"
+"""The folder for files that a step is handed. It is in no change."""
 MOST = 4 << 20
 """How many bytes of a change are shown at most."""
 NAME = "show"
@@ -31,6 +32,10 @@ _LAST = re.compile(
     re.IGNORECASE,
 )
 _UNCOMMITTED = re.compile(r"\buncommitted\b|\bworking (?:tree|copy)\b|\bgit diff\b", re.IGNORECASE)
+
+
+def diff_of(step: str) -> str:
+    return f"{FOLDER}/{step}.diff"
 
 
 def hidden_by(rules: Rules) -> Callable[[str], bool]:
