@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
-from pancode.kernel.values import replace
 from pancode.landing.rules import LandingProposed
 from pancode.people.service import still_waits
+from pancode.runs.facets import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
@@ -245,7 +246,7 @@ class RunClient(Client):
     def __init__(self, context: ApiContext, run: Run, key: str) -> None:
         super().__init__(Path(str(context.facts["home"])), starts=False)
         self._context, self._run, self._key = context, run, key
-        self._allowed = {BY_NAME[name].route for name in run.terms.get("fleet", []) if name in BY_NAME}
+        self._allowed = {BY_NAME[name].route for name in FleetLead.of(run).fleet if name in BY_NAME}
 
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
         return _Closed(), _Answered(self._response(method, path, body))
@@ -302,7 +303,7 @@ class RunClient(Client):
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
         """InsideRunError for a run of another session, and for a question that is not about the task."""
-        if other.terms.get("charged_to") != payer_of(self._run):
+        if Caller.of(other).charged_to != payer_of(self._run):
             refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it has not begun")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
         if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:

@@ -12,13 +12,12 @@ from node_agent.wire.failure import Outcome
 from pancode.agents import agents
 from pancode.budget import books
 from pancode.budget.books import Amount, minutes
+from pancode.kernel.facets import Facet
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import EndedRun, Run
 
 EXPLORE = 0.1
 """The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
-EXPLORES = "explore"
-"""A term of a run: its share of exploration, where that is unusual."""
 _Z = 1.96
 """The z value of a 95 % confidence interval."""
 KIND_OF_AGENT: Mapping[str, str] = {
@@ -268,11 +267,18 @@ def poor_of(
     return {} if not known or explores(run) else poor_nodes(known, names)
 
 
+@dataclass(frozen=True, slots=True)
+class Exploration(Facet):
+    """How likely the run goes to the candidate that was tried least."""
+
+    explore: float = EXPLORE
+    """The share of runs that explore."""
+
+
 def explores(run: Run) -> bool:
     """Whether this run goes wherever there is room, whatever the records say; always the same for a run."""
-    share = run.terms.get(EXPLORES, EXPLORE)
     draw = int(hashlib.sha256(f"{run.id} {run.trace}".encode()).hexdigest()[:8], 16) / 2**32
-    return draw < float(str(share))
+    return draw < float(Exploration.of(run).explore)
 
 
 def expected(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:

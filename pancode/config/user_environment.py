@@ -21,7 +21,7 @@ from pancode.config.projects import address_of, prd_of, travels
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.names import is_readme
-from pancode.kernel.terms import NO_SKILLS, GivenSkills
+from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
 from pancode.runs.project_rules import NamedProject

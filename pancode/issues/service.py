@@ -28,6 +28,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, new_id
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import is_blocked
 from pancode.runs.project_rules import NamedProject, meant, moved
 from pancode.runs.request import DispatchRequest
@@ -113,7 +114,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 def _of(core: Core, run: Run) -> IssueWork | None:
     """The work on an issue that the run is part of."""
     with core.ports.ledger.transaction() as tx:
-        return work_in(tx, run.terms.get("in_workspace", ""))
+        return work_in(tx, Lineage.of(run).in_workspace)
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:

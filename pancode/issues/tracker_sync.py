@@ -23,6 +23,7 @@ from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, Run
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.continuations import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker
@@ -156,7 +157,7 @@ class TrackerNews(FeedThread):
         ref = ""
         for _ in range(TOLD_LOOKS):
             with self._core.ports.ledger.transaction() as tx:
-                one = work_in(tx, run.terms.get("in_workspace", ""))
+                one = work_in(tx, Lineage.of(run).in_workspace)
                 line, runs = (None, list[Run]()) if one is None else runs_of(tx, one)
             if one is None or line is None:
                 return ""

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from node_agent.wire.failure import Outcome
+from pancode.kernel.rows import Record, Table
 from pancode.kernel.states import WorkflowKind, WorkflowState, WorkflowStepState
-from pancode.kernel.terms import Record, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.terms import Record
+from pancode.kernel.rows import Record
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")

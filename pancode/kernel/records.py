@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
 from pancode.kernel.feature_records import ApiToken as ApiToken
 from pancode.kernel.feature_records import AuditAnchor as AuditAnchor
 from pancode.kernel.feature_records import ConfigChange as ConfigChange
@@ -29,6 +31,8 @@ from pancode.kernel.feature_records import StoredToolFiles as StoredToolFiles
 from pancode.kernel.feature_records import Webhook as Webhook
 from pancode.kernel.feature_records import Workflow as Workflow
 from pancode.kernel.feature_records import WorkflowStep as WorkflowStep
+from pancode.kernel.rows import Record as Record
+from pancode.kernel.rows import Table as Table
 from pancode.kernel.states import ActionKind as ActionKind
 from pancode.kernel.states import Closed as Closed
 from pancode.kernel.states import EntryKind as EntryKind
@@ -40,10 +44,6 @@ from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
 from pancode.kernel.states import WorkflowState as WorkflowState
 from pancode.kernel.states import WorkflowStepState as WorkflowStepState
-from pancode.kernel.terms import Approval as Approval
-from pancode.kernel.terms import Record as Record
-from pancode.kernel.terms import RunTerms as RunTerms
-from pancode.kernel.terms import Table as Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,55 +88,94 @@ class Node(Record):
     """Which runs get the node's GPUs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
     """A resolved request of a user, and its progress."""
 
     TABLE: ClassVar = Table(
         "runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow", "session,place")
     )
+    # Who asked, and after what.
     id: str
     created_ms: int
     created_by: str
+    parent: str | None = None
+    """The run from which this one was dispatched; None: a person dispatched it."""
+    depth: int
+    priority: int
+    trace: str
+    retry_of: str | None = None
+    workflow: str | None = None
+    """The workflow that the run belongs to; None: it was dispatched by itself."""
+    step: str | None = None
+    """The name of the run's step in its workflow."""
+    session: str = ""
+    """The first run of the chain in which each run goes on from the one before; a chain of sittings is a
+    session. Empty: the run was not admitted as a run of its own."""
+    place: int = 1
+    """The run's place in that chain, from 1 on."""
+    terms: dict[str, object] = field(default_factory=dict)
+    """What only some runs have, as plain JSON; only `Facet` reads it."""
+
+    # What its agent is to do.
     task: str
     argv: tuple[str, ...] | None
     agent: str
     prompt: str
     tools: tuple[str, ...]
     read_only: bool
-    runtime: str
-    model: str | None
-    """The model's name as the runtime knows it."""
     mode: Mode
     safety: Safety
     told_only: bool
+    rules: dict[str, object] = field(default_factory=dict)
+    """Wire form of node_agent.wire.policy.Rules: the rules of people's files at dispatch."""
+    gates: tuple[dict[str, object], ...]
+    land: bool = False
+    """Whether the run's change lands by itself when the run is done."""
+
+    # Where it works.
     node: str | None
     """The name of the node that the run is pinned to."""
     require: dict[str, str]
-    priority: int
     project: str | None
     """Absolute path of the user's repository; None for `--workspace none`."""
     workspace: dict[str, object]
     """Wire form of node_agent.wire.order.Workspace."""
-    setup: tuple[tuple[str, ...], ...]
-    cache: tuple[str, ...]
-    gates: tuple[dict[str, object], ...]
-    limits: dict[str, object]
-    env: tuple[str, ...]
-    secrets: tuple[str, ...]
-    depth: int
-    estimate_usd: Decimal
-    on_lost: str
-    """`ask` (default) or `retry`."""
-    max_attempts: int | None
-    """The most attempts; None: one, and one more after a failure of PanCode's own."""
-    trace: str
+    gpus: str | None = None
+    """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
+    gpu_memory: int | None = None
+    """The bytes that each of them has at least."""
+
+    # With which model, program and surroundings.
+    runtime: str
+    model: str | None
+    """The model's name as the runtime knows it."""
     asked_model: str | None = None
     """The model's name as it was asked for, with node and provider."""
     reasoning: Reasoning | None = None
+    endpoint: str | None = None
+    """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
+    context: int | None = None
+    """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
+    untested: bool = False
+    """Whether the run's model needs no passport, as its dispatcher says."""
+    setup: tuple[tuple[str, ...], ...]
+    cache: tuple[str, ...]
+    env: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+    # Its limits, and what it is expected to need.
+    limits: dict[str, object]
+    max_attempts: int | None
+    """The most attempts; None: one, and one more after a failure of PanCode's own."""
+    on_lost: str
+    """`ask` (default) or `retry`."""
+    estimate_usd: Decimal
     estimate_tokens: int = 0
     estimate_ms: int = 0
     """Estimated milliseconds of the agent's time."""
+
+    # Its progress.
     epoch: int = 0
     """The epoch in which the run was admitted; a later epoch numbers what it signs for the run apart."""
     state: RunState = RunState.PENDING
@@ -147,45 +186,19 @@ class Run(Record):
     fence: int = 0
     """The run's highest fence so far; it grows over all attempts."""
     stop_asked: str | None = None
+    started_ms: int | None = None
+    retry_at_ms: int | None = None
+
+    # How it ended.
+    finished_ms: int | None = None
     outcome: Outcome | None = None
     failure: FailureKind | None = None
     exit_code: int | None = None
     result: dict[str, object] = field(default_factory=dict)
     """The winning attempt's result: commit, files_changed, change, answer, usage, receipt digest, node ..."""
-    started_ms: int | None = None
-    finished_ms: int | None = None
-    retry_at_ms: int | None = None
-    retry_of: str | None = None
-    parent: str | None = None
-    """The run from which this one was dispatched; None: a person dispatched it."""
-    land: bool = False
-    """Whether the run's change lands by itself when the run is done."""
     landing: dict[str, object] = field(default_factory=dict)
     """How the landing ended: status, why, files, tree, branch; empty before."""
     landed: str | None = None
-    rules: dict[str, object] = field(default_factory=dict)
-    """Wire form of node_agent.wire.policy.Rules: the rules of people's files at dispatch."""
-    endpoint: str | None = None
-    """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
-    context: int | None = None
-    """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
-    terms: RunTerms = field(default_factory=RunTerms)
-    """Further facts that only some runs have."""
-    untested: bool = False
-    """Whether the run's model needs no passport, as its dispatcher says."""
-    workflow: str | None = None
-    """The workflow that the run belongs to; None: it was dispatched by itself."""
-    step: str | None = None
-    """The name of the run's step in its workflow."""
-    session: str = ""
-    """The first run of the chain in which each run goes on from the one before; a chain of sittings is a
-    session. Empty: the run was not admitted as a run of its own."""
-    place: int = 1
-    """The run's place in that chain, from 1 on."""
-    gpus: str | None = None
-    """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
-    gpu_memory: int | None = None
-    """The bytes that each of them has at least."""
 
     @property
     def holds_gpus(self) -> bool:
@@ -195,26 +208,28 @@ class Run(Record):
     @property
     def judges(self) -> str | None:
         """The run whose landing's gates this run runs; None: this run does work of its own."""
-        return self.terms.get("judges")
+        return Judging.of(self).judges
 
     @property
     def takes_turns(self) -> bool:
         """Whether the run is a sitting, whose program waits for words after an answer."""
-        return "turns" in self.terms
+        return bool(TurnTaking.of(self).turns)
 
     @property
-    def resumes(self) -> dict[str, str]:
+    def resumes(self) -> Mapping[str, str]:
         """The session that the next attempt resumes: run, session; empty: none.
 
         The run's own session comes before the one with which the run was begun.
         """
-        own = self.terms.get("own_session")
-        return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
+        facet = NextAttempt.of(self)
+        own = facet.own_session
+        return facet.resume if own is None else {"run": self.id, "session": own.session}
 
     @property
     def resumes_on(self) -> str | None:
         """The node that keeps the run's own session; None: it has none."""
-        return self.terms.get("own_session", {}).get("node")
+        own = NextAttempt.of(self).own_session
+        return None if own is None else own.node
 
 
 @dataclass(frozen=True, slots=True)

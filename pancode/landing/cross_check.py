@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
+from pancode.kernel.facets import Judging
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -14,6 +15,7 @@ from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit, new_id_in
+from pancode.runs.facets import GateTerms
 from pancode.runs.placement.placement import misfit
 from pancode.runs.receipts.trust import (
     OTHER,
@@ -89,16 +91,15 @@ class Verifications:
         """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # it would not have been asked for
-        on, required = str(run.terms["verify_on"]), load_gates(core, run)
+        on, required = str(GateTerms.of(run).verify_on), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(
                 judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, required),
                 task=f"gates of {run.id} on another node",
                 node=None if on == OTHER else on,
             )
-            terms = other.terms.copy()
-            terms["verifies"], terms["not_on"] = True, [own, *(str(one.node) for one in verdicts(run))]
-            other = replace(other, terms=terms)
+            kept_off = (own, *(str(one.node) for one in verdicts(run)))
+            other = Judging(run.id, verifies=True, not_on=kept_off).on(other)
             unfit = {v.node.name: misfit(other, v) for v in core.views(work.tx) if v.node.removed is None}
             if all(unfit.values()):
                 reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)

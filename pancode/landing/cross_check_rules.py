@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import Judging
 from pancode.kernel.records import Action, ActionKind
 from pancode.kernel.values import replace
 from pancode.landing.rules import after_verification
+from pancode.runs.facets import GateTerms
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.receipts.trust import (
     KEPT,
-    VERIFIES,
     ResultTrust,
     VerifiedResult,
     after,
@@ -30,7 +31,7 @@ def follow(made: Changes) -> Changes:
 def judge_next(made: Changes) -> Changes:
     """Look at the run that this verifying run judges, as the verifying run has ended."""
     run = made.run
-    if not run.terms.get(VERIFIES) or run.judges is None:
+    if not Judging.of(run).verifies or run.judges is None:
         return made
     return made.add(Action(made.now.new_id(), ActionKind.VERIFY, run.judges, made.now.ms, run.created_by))
 
@@ -65,9 +66,7 @@ class VerificationAsked(Signal):
                 fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
                 code="disputed",
             )
-        terms = made.run.terms.copy()
-        terms["verify_on"] = self.on
-        made = made.put(replace(made.run, terms=terms)).record(
+        made = made.put(replace(GateTerms.of(made.run), verify_on=self.on).on(made.run)).record(
             "receipt", "info", "verification asked", by=self.by, again=self.again
         )
         return follow(made)

@@ -10,6 +10,7 @@ from pancode.landing import cross_check_rules
 from pancode.landing.cross_check import Verifications
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
+from pancode.runs.facets import LandingTerms
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
@@ -39,7 +40,8 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
 
 def needs_approval(run: Run) -> bool:
     """Whether a person decides on the change of a run that has just ended: its agent may land nothing."""
-    return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
+    is_asked = run.landed is None and bool(LandingTerms.of(run).autonomy)
+    return run.outcome is Outcome.DONE and has_change(run) and is_asked
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
+from pancode.kernel.facets import Judging, written
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.states import How
@@ -34,6 +35,7 @@ from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit, new_id
+from pancode.runs.facets import Provision
 from pancode.runs.placement.placement import can_be_had, misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop
@@ -145,7 +147,7 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "max_attempts": None,
             "on_lost": "retry",
             "rules": run.rules,
-            "terms": {"judges": run.id, "walled": bool(run.terms.get("walled"))},
+            "terms": written((Judging(run.id), Provision(walled=Provision.of(run).walled))),
         },
     )
 

@@ -28,6 +28,7 @@ from pancode.landing.rules import (
 )
 from pancode.runs.answers import RunShape
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
@@ -107,8 +108,7 @@ def way_of(run: Run, action: Action) -> LandWay:
     """
     if by_hand(action):
         return LandWay.of_row(action.detail)
-    resolves = run.terms.get("resolves")
-    if isinstance(resolves, dict):
+    if resolves := Lineage.of(run).resolves:
         return LandWay.of_row(resolves["way"]).without_yes()
     return LandWay(by=f"{run.created_by} (dispatch --land)")
 
@@ -165,8 +165,8 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
 
 def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
     """Record that the run whose conflict was settled by this one, if any, has landed, too."""
-    resolves = by.terms.get("resolves")
-    old = work.tx.get(Run, str(resolves["run"])) if isinstance(resolves, dict) else None
+    resolves = Lineage.of(by).resolves
+    old = work.tx.get(Run, str(resolves["run"])) if resolves else None
     if old is not None and old.landed is None:
         updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
         work.signal(old, landed(updated, way), LandingOver(updated, by=way.by))

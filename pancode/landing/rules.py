@@ -13,6 +13,7 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.model import LandWay, RequiredGate, RequiredGates
+from pancode.runs.facets import LandingTerms, Lineage
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import has_change
@@ -55,7 +56,7 @@ def queue_landing(made: Changes) -> Changes:
     A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
     """
     run = made.run
-    changed = run.result.get("commit") is not None or "begins" in run.terms
+    changed = run.result.get("commit") is not None or Lineage.of(run).begins
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
     if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
@@ -140,8 +141,8 @@ class LandingDue(Signal):
         if run.land or run.landed is not None:
             return made
         made = made.put(replace(run, land=True))
-        if "autonomy" in run.terms:
-            why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
+        if autonomy := LandingTerms.of(run).autonomy:
+            why = f"agent {run.agent} is {autonomy}: a person approves its change"
             return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
         return made if is_waiting(run) else queue_landing(made)
 
@@ -199,13 +200,13 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
 
 def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
     """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
-    asks, seen = next((one for one in made_by if one.terms.get("land_verified")), None), verified(run)
+    asks, seen = next((one for one in made_by if LandingTerms.of(one).land_verified), None), verified(run)
     if asks is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
         return
     of = "" if asks.id == run.id else f" of {asks.id}"
     fix = f"pancode runs verify {run.id}"
     if seen is not None and seen.state is ResultTrust.UNVERIFIED and asks.id != run.id:
-        where = run.terms.get("in_workspace")
+        where = Lineage.of(run).in_workspace
         place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
         fix = f"have a run with gates go on from it{place}"
     raise WorkspaceError(

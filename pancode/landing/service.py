@@ -36,6 +36,7 @@ from pancode.landing.queue import LandingWish, call_off
 from pancode.landing.rules import CALLED_OFF, must_be_verified
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.facets import Lineage, Provision
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
@@ -176,7 +177,7 @@ class Lander:
             snapshot,
             commit,
             None,
-            tuple(run.terms.get("allowed_files", ())),
+            Provision.of(run).allowed_files,
             None if base is None else str(base),
             run.id,
         )
@@ -187,21 +188,21 @@ class Lander:
 
     def _must_be_settled(self, run: Run, request: LandRequest) -> None:
         """WorkspaceError where the run was to settle a conflict and left a file unchanged or with markers."""
-        terms = run.terms.get("resolves")
-        if not isinstance(terms, dict):
+        conflict = Lineage.of(run).resolves
+        if not conflict:
             return
-        marked = str(terms.get("marked") or run.workspace["snapshot"])
+        marked = str(conflict.get("marked") or run.workspace["snapshot"])
         left = self._repositories.unsettled(
-            request.repo_id, marked, request.result_commit, terms.get("files", ())
+            request.repo_id, marked, request.result_commit, conflict.get("files", ())
         )
         if request.result_commit != marked and not left:
             return
         why = "; ".join(f"{one.path} {one.why}" for one in left) or "it changed nothing"
         raise WorkspaceError(
-            f"{run.id} was not landed: it has not settled the conflict of {terms['run']}",
+            f"{run.id} was not landed: it has not settled the conflict of {conflict['run']}",
             why=why,
             fix=f'pancode runs continue {run.id} "settle each file"; or anew: '
-            f"pancode land {terms['run']} --resolve",
+            f"pancode land {conflict['run']} --resolve",
             code="not_settled",
         )
 
@@ -211,9 +212,9 @@ class Lander:
         project = str(run.project)
         if not way.branch:
             return self._repositories.into_files(project, request, judge, off)
-        message, settles = message_of(run, way.message), run.terms.get("resolves")
+        message, settles = message_of(run, way.message), Lineage.of(run).resolves
         how, trailers = way.how, trailers_of(run)
-        if isinstance(settles, dict):  # its first commit is one with markers
+        if settles:  # its first commit is one with markers
             how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))
         target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
         return self._repositories.onto_branch(project, request, target, judge, off)

@@ -12,6 +12,7 @@ from pancode.kernel.records import Run, RunNote
 from pancode.memory.model import Nearness, in_use, material
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.user_environment import Surroundings
 
@@ -36,7 +37,7 @@ def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict
     for run in (tx.get(Run, note.run) for note in notes):
         if run is not None and place.lane and run.workflow == place.lane:
             found[run.id] = Nearness.LANE
-        elif run is not None and place.workspace and run.terms.get("in_workspace") == place.workspace:
+        elif run is not None and place.workspace and Lineage.of(run).in_workspace == place.workspace:
             found[run.id] = Nearness.WORKSPACE
     return found
 

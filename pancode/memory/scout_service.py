@@ -26,6 +26,7 @@ from pancode.memory.scout_rules import (
 )
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
+from pancode.runs.facets import Provision
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
@@ -89,7 +90,7 @@ def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: 
     neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _scouts(tx, project):
-            if answers(run.terms["scouts"], ground, question, depth):
+            if answers(Provision.of(run).scouts, ground, question, depth):
                 return _row(core, tx, run, earlier=run.state is RunState.ENDED)
     return None
 
@@ -102,14 +103,14 @@ def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
     notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=LOOKED_AT)
     runs = [tx.get(Run, note.run) for note in notes if note.agent == SCOUT]
     runs += not_ended(tx)
-    yield from (run for run in runs if run and run.project == project and "scouts" in run.terms)
+    yield from (run for run in runs if run and run.project == project and Provision.of(run).scouts)
 
 
 def scouted(core: Core, text: str) -> ScoutShape:
     """Return what the scout that this text names has found by now. NotFoundError for any other run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-    if "scouts" not in run.terms:
+    if not Provision.of(run).scouts:
         fix = f"pancode runs show {run.id}"
         raise NotFoundError(f"{run.id} is no scout of pancode explore", fix=fix, code="no_scout")
     return _shown(core, run.id, False)
@@ -123,7 +124,7 @@ def _shown(core: Core, run_id: str, earlier: bool) -> ScoutShape:
 
 
 def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
-    scouts = run.terms["scouts"]
+    scouts = Provision.of(run).scouts
     answer, cut = handed_on(whole_answer(core, tx, run).strip(), Depth(scouts[DEPTH]))
     ended = run.state is RunState.ENDED
     told = run.outcome is Outcome.DONE or run.failure is FailureKind.REQUEST_LIMIT

@@ -26,6 +26,7 @@ from pancode.memory.model import (
 )
 from pancode.memory.prior_runs import WorkPlace, near_of, notes_at
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage, Provision
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -76,13 +77,13 @@ def keep(work: Work, claims: Claims) -> None:
     lane = lane_of(work.tx, run)
     if run.project is None and not lane:
         return
-    scouts = "scouts" in run.terms
+    scouts = bool(Provision.of(run).scouts)
     told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
     answer = claimed_answer(work.core, claims) if told else ""
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
         parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
-    elif not parts and (lane or "in_workspace" in run.terms):  # the next one there is told it all the same
+    elif not parts and (lane or Lineage.of(run).in_workspace):  # the next one there is told it all the same
         parts = left_by(answer, MOST_LEFT)
     if parts:
         _write(work, run, claims, parts)

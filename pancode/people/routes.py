@@ -36,6 +36,7 @@ from pancode.people.service import (
 from pancode.runs.admission.dry_run import queued
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched
+from pancode.runs.facets import Caller, Words
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON, WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
@@ -123,7 +124,7 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     body: AnswerBody = call.body
     core, around = context.core, context.coordinator.around({})
     done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program, call.inside)
-    return {**queued(done), "answer": done.run.terms["answers"]}
+    return {**queued(done), "answer": Words.of(done.run).answers}
 
 
 @Verb(
@@ -214,7 +215,7 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
     if landing:
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
     deny(core, run.id, body.by)
-    if landing and (session := run.terms.get("charged_to")):
+    if landing and (session := Caller.of(run).charged_to):
         turn_down(core, session, f"to land the change of {run.id}", body.by)
     return brief(core, run.id)
 

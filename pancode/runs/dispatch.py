@@ -14,6 +14,7 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
 from pancode.runs.core import Core, decided
+from pancode.runs.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
@@ -189,12 +190,12 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
     A refusal rolls the transaction back, so no earlier run is given up.
     """
-    tx, before = work.tx, run.terms.get("continues")
-    old = tx.get(Run, before) if before is not None else None
+    tx, lineage = work.tx, Lineage.of(run)
+    old = tx.get(Run, lineage.continues) if lineage.continues is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
     # The retry of a headless run begins a chain of its own; that of a sitting is its session's next.
     run = in_chain(run, old or (replaced if run.takes_turns else None))
-    if "recovers" in run.terms and (recovered := old or replaced) is not None:
+    if lineage.recovers and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)  # another recovery may have been faster
     joining = Joining(run, old, replaced, budget)
     for hook in work.core.features.join:
@@ -206,7 +207,7 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     # The old run is read anew: a feature, or its end as a replaced one, may have changed it.
-    if before is not None and (old := tx.get(Run, before)) is not None:
+    if lineage.continues is not None and (old := tx.get(Run, lineage.continues)) is not None:
         _goes_on(work, old, run)
     return admitted
 
@@ -222,16 +223,16 @@ def in_chain(run: Run, old: Run | None) -> Run:
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     """Return the signal that begins the run: admitted with its hold, or asked of a person first."""
-    return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
+    return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.purses(work.tx, run))
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
     """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
-    stays = "in_workspace" in run.terms
+    stays, said = bool(Lineage.of(run).in_workspace), Words.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))
-    sole = stays or "answers" in run.terms or "turns" in run.terms or is_taken(work.tx, old)
-    program, past_cap = run.terms.get("program", ""), "past_cap" in run.terms
-    work.signal(old, Continued(run.id, run.created_by, sole, program, past_cap))
+    sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)
+    past_cap = SessionTurn.of(run).past_cap
+    work.signal(old, Continued(run.id, run.created_by, sole, said.program, past_cap))

@@ -12,6 +12,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.answers import BriefLine
+from pancode.runs.facets import Lineage
 from pancode.runs.life.changes import Changes
 from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed
@@ -46,6 +47,11 @@ class Joining:
     continued: Run | None = None
     replaced: Run | None = None
     budget: Decimal | None = None
+
+    @property
+    def is_in_workspace(self) -> bool:
+        """Whether the run was dispatched by a workspace's name."""
+        return bool(Lineage.of(self.run).in_workspace)
 
     @property
     def follows_step(self) -> bool:

@@ -79,7 +79,8 @@ class Option:
     """The list of `interfaces/cli/completions.py` that Tab offers."""
     commands: tuple[str, ...] = EVERY
     kept: str | None = None
-    """The path of its value in a run, for `runs retry`; None: its name; empty: it is computed there."""
+    """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
+    computed there."""
     tool: str = ""
     """What the option is, as a model is told; empty: no tool of the MCP server has it."""
 
@@ -221,7 +222,7 @@ class WorkOptions:
         "JUnit file that a gate writes, for the receipt; may be repeated.",
         "FILE",
         flags=("--report",),
-        kept="terms.reports",
+        kept="GateTerms.reports",
     )
     """None: the project's, with the project's gates."""
     priority: Count = _where(
@@ -239,13 +240,13 @@ class WorkOptions:
         "N",
         least=0,
         most=9,
-        kept="terms.verify_retries",
+        kept="GateTerms.verify_retries",
     )
     verify_on: Name | None = _gate(
         "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
         "N",
         complete="nodes",
-        kept="terms.verify_on",
+        kept="GateTerms.verify_on",
     )
     network: NetworkAccess | None = _where(
         "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",

@@ -15,6 +15,7 @@ from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.admission.gates import refusal
 from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
+from pancode.runs.facets import Caller, ModelChoice, SessionTurn
 from pancode.runs.life.continuations import is_between_turns, leads, payer_of
 from pancode.runs.life.orders import rules_of
 from pancode.runs.placement.placement import is_unheld, is_walled
@@ -79,7 +80,7 @@ def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeVi
 def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
     """Return the USD that the earlier run's question asked for when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
-    return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
+    return Decimal((old and SessionTurn.of(old).more_usd) or "0")
 
 
 def least(*amounts: Decimal | None) -> Decimal | None:
@@ -139,7 +140,7 @@ def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
     """
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
-        if run.terms.get("charged_to") == session and _is_led(tx, run):
+        if Caller.of(run).charged_to == session and _is_led(tx, run):
             beyond = books.minus(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
             more = books.plus(more, max(beyond, books.ZERO))
     return values.replace(balance, held_usd=books.plus(balance.held_usd, more))
@@ -192,12 +193,12 @@ def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
     beside it.
     """
     view = session_view(core, tx, payer_of(run))
-    limit, left, named = limit_usd(run), view.left, run.terms.get("named_usd")
+    limit, left, named = limit_usd(run), view.left, Caller.of(run).named_usd
     if left is None:
         return run
-    if left == 0 and not run.terms.get("free"):
+    if left == 0 and not ModelChoice.of(run).free:
         raise refusal(used_up(view))
-    fits = named is not None and Decimal(named) <= left
+    fits = bool(named) and Decimal(named) <= left
     if not fits and (limit is None or limit >= left):
         left = min(left, max(run.estimate_usd, left / 2))
     return _capped(run, left)

@@ -19,9 +19,9 @@ from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, minus
 from pancode.budget.track_record_rules import EXPLORE, ExpectedWork
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
+from pancode.kernel.rows import NO_SKILLS as NO_SKILLS
+from pancode.kernel.rows import GivenSkills as GivenSkills
 from pancode.kernel.states import LandRule
-from pancode.kernel.terms import NO_SKILLS as NO_SKILLS
-from pancode.kernel.terms import GivenSkills as GivenSkills
 from pancode.runs.options import OPTIONS, Option, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
 

@@ -14,12 +14,14 @@ from pancode.agents.agents import ORCHESTRATOR
 from pancode.agents.endpoints import EndpointNeed, endpoint_of, fleets_model, lack_of
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.facets import TurnTaking
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Node, Run, RunState, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.facets import Approvals, Caller, GateTerms, Lineage, Provision, SessionTurn, Words
 from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
@@ -53,7 +55,7 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
-    request = replace(asked_again(core, old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
+    request = replace(asked_again(core, old, by), scouts=Provision.of(old).scouts, recovers=recovers)
     request = replace(request, before=before or {})
     if old.takes_turns:
         with core.ports.ledger.transaction() as tx:
@@ -61,9 +63,9 @@ def dispatch_again(
         again = continued(old, request, "", reachable(core, old), left=left)
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        begins = same_files(old) if old.terms.get("origin") else None  # its files have other steps' results
+        begins = same_files(old) if Lineage.of(old).origin else None  # its files have other steps' results
         request = replace(request, in_step=True, begins=begins)
-    elif recovers and "begins" in old.terms and not old.takes_turns:
+    elif recovers and Lineage.of(old).begins and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = resuming(old, request) if resume else request
     _must_be_below(around, old, request)
@@ -77,11 +79,8 @@ def same_files(old: Run) -> Beginning | None:
         return None
     must_have_changes(old)
     base, form = place.get("base"), str(place.get("object_format") or "sha1")
-    before = old.terms.get("begins") or old.id
-    carries = old.terms.get("carries", False)
-    return Beginning(
-        before, str(place["repo"]), str(snapshot), None if base is None else str(base), form, carries
-    )
+    base, lineage = None if base is None else str(base), Lineage.of(old)
+    return Beginning(lineage.begins or old.id, str(place["repo"]), str(snapshot), base, form, lineage.carries)
 
 
 def _must_be_no_sitting(old: Run) -> None:
@@ -142,7 +141,7 @@ def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
 def _must_be_no_settling(old: Run) -> None:
     """Raise UsageError for a run that was to settle a conflict: its place was that conflict, as it was
     then."""
-    resolves = old.terms.get("resolves")
+    resolves = Lineage.of(old).resolves
     if resolves:
         branch = resolves["way"].get("branch")
         raise UsageError(
@@ -202,10 +201,9 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
 
     `session`: the session of a sitting, with what a person has chosen for its next one.
     """
-    own, terms = RUNTIMES[run.runtime].own, run.terms
+    own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
-    score = terms.get("score")
     request = request_from({one.name: _kept(run, one) for one in OPTIONS.values() if one.kept != ""}, by)
     return replace(
         request,
@@ -214,23 +212,23 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         max_tokens=None if own else limits.get("tokens"),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         score=shlex.join(score) if score else None,
-        secret_files=terms.get("allowed_files") == ["*"],
+        secret_files=Provision.of(run).allowed_files == ("*",),
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),
-        answers=terms.get("answers") if own else None,
+        answers=(Words.of(run).answers or None) if own else None,
         land=run.land and run.landed is None,
         budget=None if run.takes_turns else request.budget,  # its session has the ceiling
         on_cap="" if session is None else session.on_cap,
         rounds=_rounds(run),
         session=run.session if run.takes_turns else "",
-        charged_to=run.terms.get("charged_to", ""),
-        preset=terms.get("preset", ""),
-        caller_settings=terms.get("caller_settings", {}),
+        charged_to=caller.charged_to,
+        preset=caller.preset,
+        caller_settings=caller.caller_settings,
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
-        ask="asks" in terms,
+        ask=bool(Approvals.of(run).asks),
         **_next_terms(run, session),
     )
 
@@ -252,20 +250,20 @@ def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[
 
 def _rounds(run: Run) -> int:
     """How many sittings are still to come without a person: none, once the gates have passed."""
-    return 0 if run.outcome is Outcome.DONE else max(0, run.terms.get("rounds", 0) - 1)
+    return 0 if run.outcome is Outcome.DONE else max(0, SessionTurn.of(run).rounds - 1)
 
 
 def _turns(run: Run) -> Mapping[str, Any]:
     """Return the run's turns; after the last sitting without a person they get the usual wait for words."""
-    turns = run.terms.get("turns", {})
-    return {**turns, "idle_ms": IDLE_MS} if run.terms.get("rounds") and not _rounds(run) else turns
+    turns = TurnTaking.of(run).turns
+    return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _rounds(run) else turns
 
 
 def _kept(run: Run, one: Option) -> object:
-    """Return the value of an option in a run: a column, or a key of a column that is JSON."""
+    """Return the value of an option in a run: a column, or a key of a column that is JSON or of a facet."""
     column, _, key = (one.kept or one.name).partition(".")
-    value = getattr(run, column)
-    value = value.get(key) if key else value
+    value = getattr(GateTerms.of(run), key) if column == "GateTerms" else getattr(run, column)
+    value = value.get(key) if key and column != "GateTerms" else value
     if one.bounds is None or not isinstance(value, int):
         return value
     least, most = one.bounds

@@ -11,7 +11,7 @@ from node_agent.wire.policy import Rules
 from pancode.agents.agents import Agents
 from pancode.agents.presets import Presets
 from pancode.agents.tiers import ModelTier
-from pancode.kernel.terms import GivenSkills
+from pancode.kernel.rows import GivenSkills
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 

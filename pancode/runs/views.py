@@ -29,6 +29,7 @@ from pancode.runs.answers import (
     VerificationShape,
 )
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import stage_of
 from pancode.runs.life.continuations import is_blocked, narrower, nexts
@@ -196,7 +197,7 @@ LONGEST = 100
 def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
     """Yield the runs that this run goes on from, newest first."""
     for _ in range(LONGEST):
-        old = run.terms.get("continues")
+        old = Lineage.of(run).continues
         found = tx.get(records.Run, old) if old is not None else None
         if found is None:
             return
@@ -211,7 +212,7 @@ def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
 
 def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
     """Return what people have said to this run, by number."""
-    return tx.find(records.Word, {"run": run.id}) if "told" in run.terms else []
+    return tx.find(records.Word, {"run": run.id}) if Words.of(run).told else []
 
 
 def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
@@ -396,7 +397,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "started_at": iso(run.started_ms),
         "finished_at": iso(run.finished_ms),
         "retry_of": run.retry_of,
-        "continues": run.terms.get("continues"),
+        "continues": Lineage.of(run).continues,
         "continued_by": list(nexts(run)),
         "parent": run.parent,
         "landed": run.landed,
@@ -494,6 +495,7 @@ def _told(word: records.Word) -> ToldShape:
 
 def _details(run: records.Run) -> Json:
     result: dict[str, Any] = run.result
+    choice = ModelChoice.of(run)
     return {
         "argv": list(run.argv) if run.argv is not None else None,
         "mode": run.mode.value,
@@ -506,13 +508,13 @@ def _details(run: records.Run) -> Json:
         "project": run.project,
         "workspace": dict(run.workspace),
         "folder": str(run.workspace.get("folder") or "") or None,
-        "in_workspace": run.terms.get("in_workspace"),
+        "in_workspace": Lineage.of(run).in_workspace or None,
         "setup": [list(argv) for argv in run.setup],
         "cache": list(run.cache),
         "verify": [str(gate["name"]) for gate in run.gates],
         "gates": list(result.get("gates") or ()),
         "reports": list(result.get("reports") or ()),
-        "skills": [str(one["name"]) for one in run.terms.get("skills", ())],
+        "skills": [str(one["name"]) for one in Provision.of(run).skills],
         "limits": dict(run.limits),
         "estimate_usd": f"{run.estimate_usd:f}",
         "created_by": run.created_by,
@@ -520,8 +522,8 @@ def _details(run: records.Run) -> Json:
         "findings": list(result.get("findings") or ()),
         "calls": result.get("calls"),
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
-        "model_from": run.terms.get("model_from"),
-        "served": run.terms.get("served"),
+        "model_from": choice.model_from or None,
+        "served": dict(choice.served) or None,
         "answered": answerer_of(run),
         "session": "same" if run.resumes else "new",
     }

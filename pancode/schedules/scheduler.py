@@ -13,6 +13,7 @@ from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
+from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work
@@ -89,8 +90,8 @@ def _began(tx: Transaction, name: str) -> list[Firing]:
 
 def _before(run: Run) -> list[str]:
     """Return the runs that led to this run."""
-    resolves = run.terms.get("resolves") or {}
-    known = (run.parent, run.judges, run.terms.get("continues"), run.retry_of, resolves.get("run"))
+    lineage = Lineage.of(run)
+    known = (run.parent, run.judges, lineage.continues, run.retry_of, lineage.resolves.get("run"))
     return [str(one) for one in known if one]
 
 

@@ -19,7 +19,7 @@ from pancode.kernel.states import SessionState, WorkflowKind, WorkflowState
 from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of
+from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of, stop_of
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
@@ -138,7 +138,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
     """Whether a person has ended, stopped or rested it, or its cap has: only a person's words go on then."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
         return True
-    if run.terms.get("turn", {}).get("stop") in (TurnStop.CANCELLED, TurnStop.LIMIT):
+    if stop_of(run) in (TurnStop.CANCELLED, TurnStop.LIMIT):
         return True
     rests = run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON
     return run.state is RunState.ENDED and not rests

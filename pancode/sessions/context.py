@@ -15,6 +15,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.records import Fence, Run
 from pancode.runs.core import Core
+from pancode.runs.facets import FleetLead
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
 from pancode.sessions.answers import ContextShape, WindowPart
@@ -55,7 +56,7 @@ def context(core: Core, around: Surroundings, streams: Streams, text: str) -> Co
     told = _told(run, session.fence, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
     window = told.window or window_of(ref, endpoint_of(ref, nodes), nodes)
-    offered = [core.fleet_tools[name] for name in run.terms.get("fleet", ()) if name in core.fleet_tools]
+    offered = [core.fleet_tools[name] for name in FleetLead.of(run).fleet if name in core.fleet_tools]
     tools = sum(len(one.name) + len(one.description) + len(one.parameters) for one in offered)
     parts = window_parts(run, _guide(run, around), tools, told.used)
     left = None if window is None or told.used is None else max(0, window - told.used)

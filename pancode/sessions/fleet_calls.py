@@ -11,6 +11,7 @@ from node_agent.wire.identity import Mark
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facets import FleetLead
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
 
@@ -45,11 +46,12 @@ def _asked(made: Changes, body: FleetAsked) -> Changes:
 
 def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
     """Write a refused call into the audit; only a run's first refusals, so that no program can fill it."""
-    count = made.run.terms.get("refused_calls", 0) + 1
+    lead = FleetLead.of(made.run)
+    count = lead.refused_calls + 1
     if count > MOST_REFUSALS_TOLD:
         return made
     detail |= {"more": "later ones of this run are not told"} if count == MOST_REFUSALS_TOLD else {}
-    made = made.put(replace(made.run, terms={**made.run.terms, "refused_calls": count}))
+    made = made.put(replace(lead, refused_calls=count).on(made.run))
     return made.record("trust", "warning", REFUSED, **detail, why=why)
 
 
@@ -60,7 +62,7 @@ def is_call(action: Action, fence: Fence, number: int) -> bool:
 
 def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
     """Why the call is not carried out, in words; empty: it is."""
-    offered = made.run.terms.get("fleet", [])
+    offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:
         return f"{body.tool} is no tool of this sitting; it has {', '.join(offered) or 'none'}"
     if body.number > MOST_FLEET_CALLS:

@@ -11,6 +11,7 @@ from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Fence, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.life.orders import name_of
 from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict
@@ -137,4 +138,4 @@ def _begins(core: Core, run: str) -> str:
     """Return the sitting at whose files this one began: the one before, or that of an earlier point."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)
-    return "" if found is None else found.terms.get("begins", "")
+    return "" if found is None else Lineage.of(found).begins

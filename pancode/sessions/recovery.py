@@ -14,6 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import nexts
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
@@ -100,11 +101,11 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
 def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
     """Return how often in a row the work was recovered without one of its runs working for long."""
     count, at = 0, run
-    while "recovers" in at.terms and count < rules.failures:
+    while (lineage := Lineage.of(at)).recovers and count < rules.failures:
         if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
             break
         count += 1
-        before = tx.get(Run, at.terms.get("continues") or at.retry_of or "")
+        before = tx.get(Run, lineage.continues or at.retry_of or "")
         if before is None:
             break
         at = before

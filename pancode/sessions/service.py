@@ -15,6 +15,7 @@ from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, dry_run
+from pancode.runs.facets import Words
 from pancode.runs.life.continuations import as_sitting, hears, kept, more_news
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
@@ -105,7 +106,7 @@ def say(
 def said_in(core: Core, run: Run) -> SaidWords:
     """Return how the words that were said last to this run reach its agent."""
     with core.ports.ledger.transaction() as tx:
-        last = tx.get(Word, run.id, run.terms["told"])
+        last = tx.get(Word, run.id, Words.of(run).told)
     if last is None or last.laid:
         return SaidWords(run, "with its task")
     heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next

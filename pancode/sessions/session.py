@@ -15,6 +15,7 @@ from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
 from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
+from pancode.runs.facets import Caller, SessionTurn
 from pancode.runs.life.continuations import (
     ended_turns,
     is_between_turns,
@@ -132,7 +133,7 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.PERSON]
     for action in sorted(asked, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
-        if run is None or run.terms.get("charged_to") != session or kind_of(run) is not ItemKind.LANDING:
+        if run is None or Caller.of(run).charged_to != session or kind_of(run) is not ItemKind.LANDING:
             continue
         if "asked_by" in run.landing:
             return item_of(run, action)
@@ -187,7 +188,7 @@ def _newest(tx: Transaction, limit: int) -> list[records.Run]:
 def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
-    row, item, turn = session.row, session.item, run.terms.get("turn")
+    row, item, turn = session.row, session.item, SessionTurn.of(run).turn
     attempts = [attempt for one in session.runs for attempt in attempts_of(tx, one)]
     return {
         "session": session.id,
@@ -210,7 +211,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionS
         "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
         "last_words": line_of(session.words[-1].text if session.words else run.task),
         "takes_turns": run.takes_turns,
-        "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
+        "turn": None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
         "waiting": len(kept(session.words)),
         "goes_on": session.goes_on,
         "asks": None if item is None else _asked(item),
@@ -219,7 +220,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionS
         "sittings": _sittings(session),
         "created_by": first.created_by,
         "created_at": at(first.created_ms),
-        "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
+        "changed_at": at(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
     }
 
 

@@ -8,6 +8,7 @@ from pancode.budget import books
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
+from pancode.runs.facets import Lineage, SessionTurn
 from pancode.runs.features import Joining
 from pancode.runs.life.continuations import must_be_open, terms_of
 from pancode.runs.remaining_budget import asked_at_cap, session_view
@@ -24,9 +25,11 @@ def join_session(work: Work, joining: Joining) -> Run:
     tx, run = work.tx, joining.run
     session = _with_sitting(session_of(tx, run), run, chain_of(tx, run), joining.budget)
     tx.put(session)
-    if "past_cap" in run.terms:  # so far that there is room for what the question of the run before named
+    if SessionTurn.of(
+        run
+    ).past_cap:  # so far that there is room for what the question of the run before named
         view = session_view(work.core, tx, run.session)
-        usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(tx, run.terms.get("continues")))
+        usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(tx, Lineage.of(run).continues))
         if usd != view.ceilings.usd:
             cap_session(work, session, usd, run.created_by)
     return run
@@ -37,13 +40,13 @@ def _with_sitting(
 ) -> SessionRow:
     """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the
     session."""
-    on_cap = "ask" if run.terms.get("more_usd") else "rest"
+    on_cap = "ask" if SessionTurn.of(run).more_usd else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
     if known is None:
         first = (*before, run)[0]
         title = line_of(first.task or " ".join(first.argv or ()))
         return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
-    if "by_itself" in run.terms:
+    if SessionTurn.of(run).by_itself:
         must_be_open(known)  # somebody may have ended it since the words that are left were seen
     return replace(known, **now, chosen_by=None, closed_by=None, news=(), restored={})
 

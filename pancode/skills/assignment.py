@@ -8,7 +8,7 @@ from pathlib import Path
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.formatting import size
-from pancode.kernel.terms import NO_SKILLS, GivenSkills
+from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.skills.library import KeptSkills
 from pancode.skills.model import Skill
 from pancode.skills.sources import (

@@ -9,7 +9,7 @@ from node_agent.wire.signing import Envelope, WireRefusal, verify
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import StoredTool, StoredToolFiles
-from pancode.kernel.terms import GivenSkills
+from pancode.kernel.rows import GivenSkills
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, PromptParts

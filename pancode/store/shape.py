@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pancode.kernel.records import Record
 from pancode.kernel.values import made
@@ -167,7 +167,7 @@ def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
         return Kind.DECIMAL, _money, Decimal
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return Kind.TEXT, lambda value: hint(value).value, hint
-    if hint is object or is_typeddict(hint) or (get_origin(hint) or hint) in (dict, list, tuple):
+    if hint is object or (get_origin(hint) or hint) in (dict, list, tuple):
         shape = _tupled(hint)
         json_decoder = (
             json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))

@@ -11,6 +11,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow
 from pancode.kernel.values import replace
+from pancode.runs.facets import Provision
 from pancode.runs.unit_of_work import Work
 
 MOST_VALUES, MOST_CHARS = 200, 64_000
@@ -28,7 +29,8 @@ def add_board(tx: Transaction, run: Run) -> Run:
     if workflow is None:
         return run
     prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
-    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
+    given = replace(Provision.of(run), board=tuple(entries(workflow)))
+    return replace(given.on(run), prompt=prompt)
 
 
 def keep_values(work: Work, claims: Claims) -> None:

@@ -14,6 +14,7 @@ from pancode.landing.rules import LandingDue
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
+from pancode.runs.facets import LandingTerms
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened
@@ -177,7 +178,7 @@ def _land(work: Work, made: Advance) -> None:
         return  # each run of it has been landed by itself
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
-        if made.workflow.caller.get("land") or runs[name].terms.get("lands"):
+        if made.workflow.caller.get("land") or LandingTerms.of(runs[name]).lands:
             work.signal(runs[name], LandingDue())
 
 

@@ -8,6 +8,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.values import replace
+from pancode.runs.facets import Lineage, Words
 from pancode.runs.life.continuations import NEXT, is_blocked, nexts
 
 ANSWERED = "answered"
@@ -39,7 +40,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
     run; not in a workspace, where other work goes on from that run as well.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
-        mine = step.run == old.id and not nexts(old) and "in_workspace" not in old.terms
+        mine = step.run == old.id and not nexts(old) and not Lineage.of(old).in_workspace
         return mine and workflow.state is records.WorkflowState.RUNNING
     is_open = step.state in (records.WorkflowStepState.WAITING, records.WorkflowStepState.RUNNING)
     waits = is_open and step.run == old.id and is_blocked(old)
@@ -86,8 +87,8 @@ def unanswered(step: records.WorkflowStep, run: records.Run, old: records.Run | 
     if (old.workflow, old.step) != (step.workflow, step.name):
         return None
     result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
-    if run.terms.get("answers"):
-        result[ANSWERED] = run.terms["answers"]
+    if said := Words.of(run).answers:
+        result[ANSWERED] = said
     return replace(old, result=result)
 
 

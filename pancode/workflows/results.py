@@ -9,6 +9,7 @@ from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.retention.rules import FilesNeed
@@ -79,7 +80,7 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
         named = files if isinstance(files, list | tuple) else ()
         if run.result.get("commit") is not None and (verdict is None or any(n != verdict for n in named)):
             return True
-        run = runs.get(run.terms.get("continues", ""))
+        run = runs.get(Lineage.of(run).continues or "")
     return False
 
 
@@ -92,12 +93,12 @@ def change_begins(core: Core, run: Run) -> str | None:
     """
     first = run
     with core.ports.ledger.transaction() as tx:
-        while "origin" not in first.terms or first.terms.get("continues"):
-            old = tx.get(Run, first.terms.get("begins", ""))
+        while not (lineage := Lineage.of(first)).origin or lineage.continues:
+            old = tx.get(Run, lineage.begins)
             if old is None or old.landed is not None:
                 break
             first = old
-    snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
+    snapshot = lineage.origin or first.workspace.get("snapshot")  # of a workflow: its beginning
     return snapshot if isinstance(snapshot, str) else None
 
 
@@ -122,7 +123,8 @@ def _taken_by(tx: Transaction, run: Run) -> list[Run]:
     """Return the runs from whose results the run began. A retry begins where the old run did, without its
     work.
     """
-    names = run.terms.get("takes") or [run.terms.get("begins", "")]
+    lineage = Lineage.of(run)
+    names = lineage.takes or (lineage.begins,)
     olds = [old for name in names if (old := tx.get(Run, name)) is not None]
     same = [
         old
@@ -183,7 +185,7 @@ class StepResults:
         none.
         """
         depot, repo = self._core.ports.depot, str(run.workspace["repo"])
-        commits = (self._began(run), run.terms.get("origin"), commit)
+        commits = (self._began(run), Lineage.of(run).origin, commit)
         for name in conflict_of(step):
             marked, ours, now = (
                 depot.read_file(repo, str(one), name, MOST_FILE) if one else None for one in commits

@@ -9,7 +9,6 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
     Run,
-    RunTerms,
     WaitReason,
     Workflow,
     WorkflowKind,
@@ -18,6 +17,7 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedAgain
 from pancode.runs.life.continuations import is_blocked
@@ -82,7 +82,7 @@ def _closed(
         return "it was lost, and is done after all", _RESUME
     if asks is not None:
         return f"{asks.id} has asked a person, and asks again", _RESUME
-    if "continues" in old.terms:
+    if Lineage.of(old).continues is not None:
         return "it went on from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
     if others and (workflow.fail_fast or is_in_order(workflow)):
@@ -126,7 +126,7 @@ def take_step(work: Work, joining: Joining) -> Run:
     """
     run, tx = joining.run, work.tx
     step = place_of(tx, joining.continued) if joining.continued is not None else None
-    if joining.replaced is not None and run.terms.get("in_step"):
+    if joining.replaced is not None and Lineage.of(run).in_step:
         step = must_take(tx, joining.replaced)
     if step is None:
         return run
@@ -171,14 +171,13 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     if before is None:
         return run
     run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
-    goes_on = not run.terms.get("in_step")  # a retry begins where the old run did, or anew
-    origin = before.terms.get("origin") or (before.workspace.get("snapshot") if goes_on else None)
+    lineage, earlier = Lineage.of(run), Lineage.of(before)
+    goes_on = not lineage.in_step  # a retry begins where the old run did, or anew
+    origin = earlier.origin or (before.workspace.get("snapshot") if goes_on else None)
     if origin is None:
         return run
-    terms: RunTerms = {**run.terms, "origin": str(origin)}
-    if not goes_on and "takes" in before.terms:
-        terms["takes"] = before.terms["takes"]
-    return replace(run, terms=terms)
+    takes = lineage.takes if goes_on else earlier.takes or lineage.takes
+    return replace(lineage, origin=str(origin), takes=takes).on(run)
 
 
 def taken(work: Work, step: WorkflowStep, run: Run) -> None:
@@ -186,7 +185,7 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     again."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted
-    if run.terms.get("in_step"):
+    if Lineage.of(run).in_step:
         steps = {one.name: one for one in step_store.steps_of(work.tx, workflow.id)}
         # The steps that need it wait to begin after it; others that did not end well stay as they are.
         every = tuple(steps.values())
@@ -217,7 +216,7 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
         return None
     if questions.asks_again(step, run, step_store.is_asked(tx, run)):
         return run
-    before = run.terms.get("continues")
+    before = Lineage.of(run).continues
     return questions.unanswered(step, run, tx.get(Run, before) if before is not None else None)
 
 

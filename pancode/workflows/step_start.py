@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Rules
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, with_fix
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
-from pancode.kernel.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.kernel.values import replace
+from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
 from pancode.runs.admission.inputs import FOLDER, change_shown, lay_files, origin_of
@@ -20,6 +19,7 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decided
 from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
+from pancode.runs.facets import Lineage
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
@@ -82,10 +82,13 @@ def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowSt
 
 @dataclass(frozen=True, slots=True)
 class PreparedWork:
-    """The request to dispatch, and the terms that its run keeps."""
+    """The request to dispatch, and from what its run begins."""
 
     request: DispatchRequest
-    terms: RunTerms = field(default_factory=RunTerms)
+    origin: str = ""
+    """The snapshot against which the run's change is counted; empty: that of its beginning."""
+    takes: tuple[str, ...] = ()
+    """The runs from whose results it begins, where there are several."""
     runtime: str | None = None
     """The program for which the task was filled in; None: any, as the task is a person's own."""
     batch: bool = False
@@ -189,8 +192,7 @@ class StepPreparer:
         made, first = self._core.ports.depot.compose(wanted), sides[0]
         size = str(first.workspace.get("object_format") or "sha1")
         begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
-        terms = RunTerms(origin=made.origin, takes=[run.id for run in sides])
-        return PreparedWork(replace(request, begins=begins), terms)
+        return PreparedWork(replace(request, begins=begins), made.origin, tuple(run.id for run in sides))
 
 
 def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
@@ -284,7 +286,9 @@ class StepStarter:
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
             run = run_in(core, plan, now, str(step.run), held=False, batch=prepared.batch)
-            run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
+            if prepared.origin:
+                run = replace(Lineage.of(run), origin=prepared.origin, takes=prepared.takes).on(run)
+            run = replace(run, retry_of=now.lost or run.retry_of)
             put_in_queue(work, run, plan)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
             rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))

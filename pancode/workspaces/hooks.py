@@ -6,6 +6,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.features import Features, Hook
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retention.rules import FilesNeed
@@ -16,7 +17,7 @@ from pancode.workspaces.service import in_workspace
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
     """Why the run's files stay: a workspace that has not ended stands on it."""
-    kept = tx.get(KeptWorkspace, run.terms.get("in_workspace", ""))
+    kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
 
 
@@ -24,7 +25,7 @@ def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, lat
     """Repeat the newest run of a workspace there, so that it begins with the same files again."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, request.retry_of or "")
-        kept = None if old is None else tx.get(KeptWorkspace, old.terms.get("in_workspace", ""))
+        kept = None if old is None else tx.get(KeptWorkspace, Lineage.of(old).in_workspace)
         runs = [] if kept is None else runs_in(tx, kept)
     if old is None or kept is None or not runs or runs[-1].id != old.id:
         return request
@@ -38,6 +39,6 @@ FEATURE = Features(
         Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
         Hook(lambda request: bool(request.in_workspace and request.continues), must_go_on),
     ),
-    join=(Hook(lambda joining: "in_workspace" in joining.run.terms, join_workspace),),
+    join=(Hook(lambda joining: joining.is_in_workspace, join_workspace),),
     needs=(find_need,),
 )

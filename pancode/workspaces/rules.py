@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
-from pancode.kernel.terms import RunTerms
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.continuations import beginning, is_blocked, nexts
 from pancode.runs.life.waits import LEAVES
@@ -80,7 +79,7 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
         run = tx.get(Run, nexts(run)[-1])
     while run is not None and len(found) < MOST:
         found.append(run)
-        run = None if run.id == workspace.first else tx.get(Run, run.terms.get("continues", ""))
+        run = None if run.id == workspace.first else tx.get(Run, Lineage.of(run).continues or "")
     return found[::-1]
 
 
@@ -183,11 +182,10 @@ def join_workspace(work: Work, joining: Joining) -> Run:
 
     A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
     """
-    run = joining.run
-    name, old = run.terms.get("in_workspace", ""), run.terms.get("continues")
+    run, lineage = joining.run, Lineage.of(joining.run)
+    name, old = lineage.in_workspace, lineage.continues
     if old is not None and not must_be_newest(work.tx, name, old):
-        outside = {key: value for key, value in run.terms.items() if key != "in_workspace"}
-        return replace(run, terms=cast("RunTerms", outside))
+        return replace(lineage, in_workspace="").on(run)
     workspace = load(work.tx, name)
     if old is None:
         must_be_free(name, runs_in(work.tx, workspace))

@@ -74,3 +74,11 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 def within(module: str, *roots: str) -> bool:
     """Whether a dotted name is one of these or lies below one of them."""
     return any(module == root or module.startswith(root + ".") for root in roots)
+
+
+def facets(*under: str) -> Iterator[tuple[Path, ast.ClassDef]]:
+    """Every facet of a run, with its module."""
+    for path in modules(*under):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Facet" for base in node.bases):
+                yield path, node

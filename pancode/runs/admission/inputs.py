@@ -15,6 +15,7 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.core import Core
+from pancode.runs.facets import Lineage
 from pancode.runs.life.continuations import payer_of
 from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
@@ -62,7 +63,7 @@ def give_prd(
 
 def origin_of(run: Run) -> str:
     """Return the snapshot against which the run's change is counted."""
-    return str(run.terms.get("origin") or run.workspace["snapshot"])
+    return Lineage.of(run).origin or str(run.workspace["snapshot"])
 
 
 def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[str, bytes]:

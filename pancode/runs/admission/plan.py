@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
@@ -17,15 +16,28 @@ from pancode.agents.models import ModelRef
 from pancode.agents.runtimes import RuntimeKind, model_for
 from pancode.agents.tiers import Tiered
 from pancode.budget.books import Amount
-from pancode.budget.track_record_rules import EXPLORE
+from pancode.budget.track_record_rules import Exploration
 from pancode.kernel.errors import with_fix
+from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, written
 from pancode.kernel.ports import SnapshotTaken
-from pancode.kernel.records import Run, RunTerms
+from pancode.kernel.records import Run
 from pancode.kernel.states import LandRule
 from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.limits import RunLimits
 from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.facets import (
+    Approvals,
+    Caller,
+    FleetLead,
+    GateTerms,
+    LandingTerms,
+    Lineage,
+    ModelChoice,
+    Provision,
+    SessionTurn,
+    Words,
+)
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
 from pancode.runs.request import Defaults, DispatchRequest, Project
 
@@ -300,60 +312,54 @@ class Plan:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
-            terms=self._terms(),
+            terms=written(self._facets()),
             session=asked.session or (run if asked.turns else ""),
         )
 
-    def _terms(self) -> RunTerms:
-        """Return what no other field of a run holds: facts about its agent, and its endpoint at that time."""
-        asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
-        charged_to = "" if asked.turns else asked.charged_to
-        all_terms = RunTerms(
-            walled=self.walled,
-            free=self.free,
-            model_from=self.model_from,
-            notes=list(self.told.notes),
-            skills=[one.model_dump(mode="json") for one in self.skills],
-            allowed_files=list(self.allowed_files),
-            cache_key=list(self.own.cache_key),
-            sampling={} if sampling is None else sampling.model_dump(mode="json"),
-            resume=dict(asked.resume),
-            in_workspace=asked.in_workspace,
-            continues=asked.continues or "",
+    def _facets(self) -> Iterator[Facet]:
+        """Yield what no other field of a run holds: facts about its agent, and its endpoint at that time."""
+        asked, begins = self.request, self.request.begins
+        sampling = None if self.runtime.own else self.agent.sampling
+        payer = "" if asked.turns else asked.charged_to
+        named = f"{asked.budget:f}" if payer and asked.budget is not None else ""
+        yield Caller(payer, named, asked.preset, asked.caller_settings)
+        yield Lineage(
+            continues=asked.continues or None,
+            begins="" if begins is None else begins.run,
+            carries=begins is not None and begins.carries,
+            origin=self.inputs[0].origin if self.inputs else str(asked.resolves.get("origin", "")),
+            resolves=asked.resolves,
             recovers=asked.recovers,
             in_step=asked.in_step,
-            autonomy="" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value,
-            answers=asked.answers or "",
-            program=asked.program,
+            in_workspace=asked.in_workspace,
+        )
+        yield NextAttempt(asked.resume)
+        yield Provision(
+            walled=self.walled,
+            sampling={} if sampling is None else sampling.model_dump(mode="json"),
+            cache_key=self.own.cache_key,
+            allowed_files=self.allowed_files,
+            notes=self.told.notes,
+            skills=tuple(one.model_dump(mode="json") for one in self.skills),
+            scouts=asked.scouts,
+        )
+        trusted = None if self.wanted is None else self.trusted
+        yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
+        yield Exploration(self.defaults.explore)
+        score = tuple(request_rules.score(asked))
+        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None)
+        verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
+        autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
+        yield LandingTerms(self.lands, verified, autonomy)
+        yield Approvals(self.asks, objections=self.objections)
+        yield Words(answers=asked.answers or "", program=asked.program)
+        yield TurnTaking(asked.turns)
+        yield SessionTurn(
+            story=asked.story,
+            rounds=asked.rounds,
+            more_usd=self.more_usd,
             by_itself=asked.by_itself,
             past_cap=asked.past_cap,
-            begins=asked.begins.run if asked.begins is not None else "",
-            carries=asked.begins is not None and asked.begins.carries,
-            turns=dict(asked.turns),
-            fleet=list(agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))),
-            more_usd=self.more_usd,
-            rounds=asked.rounds,
-            story=asked.story,
-            charged_to=charged_to,
-            named_usd=f"{asked.budget:f}" if charged_to and asked.budget is not None else "",
-            preset=asked.preset,
-            caller_settings=dict(asked.caller_settings),
-            scouts=dict(asked.scouts),
-            origin=self.inputs[0].origin if self.inputs else str(asked.resolves.get("origin", "")),
-            resolves=dict(asked.resolves),
-            asks=self.asks,
-            score=list(request_rules.score(asked)),
-            reports=list(self.reports),
-            other=dict(self.other),
-            objections=list(self.objections),
-            verify_on=self.verify_on or "",
-            lands=self.lands,
-            land_verified=self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on),
         )
-        terms = cast("RunTerms", {name: value for name, value in all_terms.items() if value})
-        terms["verify_retries"] = self.verify_retries
-        if self.defaults.explore != EXPLORE:
-            terms["explore"] = self.defaults.explore
-        if self.wanted is not None:
-            terms["trusted"] = list(self.trusted)
-        return terms
+        tools = agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))
+        yield FleetLead(tuple(tools))

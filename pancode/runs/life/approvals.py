@@ -11,8 +11,9 @@ from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget.books import Purse
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.records import ActionKind, Approval, RunState, WaitReason
+from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin, hold
 from pancode.runs.life.changes import Changes, Signal
@@ -57,7 +58,7 @@ class Approved(Signal):
                 code="budget",
             )
         approval = Approval(by=self.by, at_ms=made.now.ms, whole=self.whole)
-        asked = replace(made.run, terms={**made.run.terms, "approved": approval})
+        asked = replace(Approvals.of(made.run), approved=approval).on(made.run)
         made = begin(waits.over(made.put(asked)))
         scope = "run" if self.whole else "once"
         made = made.tell("person", kind, "approved", f"by {self.by}, {scope}")

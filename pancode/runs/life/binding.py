@@ -11,6 +11,7 @@ from pancode.budget.books import Purse
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import ModelChoice
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import broke, bury
@@ -168,11 +169,11 @@ class Bound(Signal):
             amount = replace(books.estimate_of(run), usd=attempt.held_usd)
             made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
         made = bury(made, f"replaced on {fence.node}")
-        terms = {**run.terms, "served": self.served} if self.served else run.terms
+        run = replace(ModelChoice.of(run), served=self.served).on(run) if self.served else run
         reason, waits = f"offered to {fence.node}", None
         if fence.ahead:
             reason, waits = handed_to(fence.node), WaitReason.HANDED
-        placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None, terms=terms)
+        placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
         made = made.put(fence, placed)
         if self.gpus:
             made = made.add(GpuHold(run.id, fence.fence, fence.node, self.gpus))

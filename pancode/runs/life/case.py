@@ -25,6 +25,7 @@ from pancode.kernel.records import (
     Word,
 )
 from pancode.kernel.values import replace
+from pancode.runs.facets import Approvals, FleetLead
 
 MAX_BINDINGS = 12
 """How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""
@@ -99,8 +100,8 @@ class Now:
 
 def may_follow(run: Run) -> bool:
     """Whether the run may have follow-up actions or a question to a person; else nobody looks them up."""
-    asked = run.waits is WaitReason.PERSON or "calls" in run.terms or "fleet" in run.terms
-    return run.state is RunState.ENDED or asked
+    asked = run.waits is WaitReason.PERSON or Approvals.of(run).calls or FleetLead.of(run).fleet
+    return run.state is RunState.ENDED or bool(asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.formatting import first_few
 from pancode.kernel.values import replace
+from pancode.runs.facets import SessionTurn
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.health import HealthState
@@ -322,9 +323,9 @@ def events_of(made: Changes) -> Iterator[Happened]:
         yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
-    turn = run.terms.get("turn")
-    if turn is not None and turn != was.terms.get("turn"):
-        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
+    turn = SessionTurn.of(run).turn
+    if turn is not None and turn != SessionTurn.of(was).turn:
+        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn.number, stop=turn.stop)
     seen = verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
         yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)

@@ -12,9 +12,11 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.facets import TurnTaking
 from pancode.kernel.names import FLEET, GATES
 from pancode.kernel.records import Run, RunState, SessionRow, Word
 from pancode.kernel.values import replace
+from pancode.runs.facets import Caller, EndedTurn, FleetLead, Lineage, SessionTurn
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
 
@@ -80,21 +82,27 @@ def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]
 def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
     """Return the sitting with this ended turn as its newest."""
     used = turn.usage
-    newest = {
-        "number": turn.number,
-        "stop": turn.stop.value,
-        "why": turn.why,
-        "at_ms": at_ms,
-        "tokens": used.input_tokens + used.output_tokens,
-        "cost_usd": None if used.cost_usd is None else f"{used.cost_usd:f}",
-        "cost_source": used.cost_source,
-    }
-    return replace(run, terms={**run.terms, "turn": newest})
+    newest = EndedTurn(
+        number=turn.number,
+        stop=turn.stop.value,
+        why=turn.why,
+        at_ms=at_ms,
+        tokens=used.input_tokens + used.output_tokens,
+        cost_usd=None if used.cost_usd is None else f"{used.cost_usd:f}",
+        cost_source=used.cost_source,
+    )
+    return replace(SessionTurn.of(run), turn=newest).on(run)
+
+
+def stop_of(run: Run) -> str:
+    """How the sitting's newest turn has ended; empty: none has."""
+    turn = SessionTurn.of(run).turn
+    return "" if turn is None else turn.stop
 
 
 def is_turn_lost(run: Run) -> bool:
     """Whether the sitting's newest turn was cut because its program ended or its node was lost."""
-    return run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST
+    return stop_of(run) == TurnStop.LOST or run.outcome is Outcome.LOST
 
 
 def hears(run: Run) -> bool:
@@ -104,12 +112,12 @@ def hears(run: Run) -> bool:
 
 def payer_of(run: Run) -> str:
     """The session that pays for the run: the run's own, or that of the sitting that began it; empty: none."""
-    return run.session if run.takes_turns else run.terms.get("charged_to", "")
+    return run.session if run.takes_turns else Caller.of(run).charged_to
 
 
 def leads(run: Run) -> bool:
     """Whether the run is a sitting of an orchestrator, which has the fleet's own tools."""
-    return "fleet" in run.terms
+    return bool(FleetLead.of(run).fleet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class SittingTerms:
 
 def terms_of(run: Run) -> SittingTerms:
     """The terms that this sitting has."""
-    mode = str(run.terms.get("turns", {}).get("mode", ""))
+    mode = str(TurnTaking.of(run).turns.get("mode", ""))
     return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
 
 
@@ -159,7 +167,8 @@ def as_sitting(request: DispatchRequest, session: str = "") -> DispatchRequest:
 
 def ended_turns(run: Run) -> int:
     """The number of the newest turn that has ended; 0: none has."""
-    return int(run.terms["turn"]["number"]) if "turn" in run.terms else 0
+    turn = SessionTurn.of(run).turn
+    return 0 if turn is None else turn.number
 
 
 def is_between_turns(run: Run, words: Iterable[Word]) -> bool:
@@ -172,14 +181,14 @@ def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) ->
     """Whether the sitting only waits for words, and was not asked to rest, to end or to give way."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
-    return run.takes_turns and "gives_way" not in run.terms and is_between_turns(run, words)
+    return run.takes_turns and not SessionTurn.of(run).gives_way and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
     """Whether the sitting's cap has cut its turn, so that a person is asked whether it goes on."""
-    cut = run.terms.get("turn", {}).get("stop") == TurnStop.LIMIT
+    cut = stop_of(run) == TurnStop.LIMIT
     capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
-    return bool(run.terms.get("more_usd")) and cut and capped
+    return bool(SessionTurn.of(run).more_usd) and cut and capped
 
 
 def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
@@ -187,8 +196,8 @@ def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
 
     Not where a person has cancelled its turn or let it rest.
     """
-    halted = rests is RestReason.ASKED or run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED
-    return not halted and run.terms.get("rounds", 0) >= 2
+    halted = rests is RestReason.ASKED or stop_of(run) == TurnStop.CANCELLED
+    return not halted and SessionTurn.of(run).rounds >= 2
 
 
 _A_PERSONS = (
@@ -299,7 +308,7 @@ def nexts(run: Run) -> tuple[str, ...]:
 
 def has_change(run: Run) -> bool:
     """Whether the result has a change: the run's own, or one of the runs that it goes on from."""
-    return run.result.get("commit") is not None or bool(run.terms.get("carries"))
+    return run.result.get("commit") is not None or Lineage.of(run).carries
 
 
 def beginning(old: Run) -> Beginning | None:
@@ -342,7 +351,7 @@ def continued(
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
-    back = left.back
+    back, lineage = left.back, Lineage.of(old)
     resume = session_of(old, reachable) if back is None else {}
     words = words_for(old, remark, again.created_by, left)
     node = str(old.result.get("node") or old.node) if resume else again.node
@@ -359,10 +368,10 @@ def continued(
         resume=resume,
         begins=beginning(old if back is None else back.at),
         continues=old.id,
-        in_workspace=old.terms.get("in_workspace", ""),
+        in_workspace=lineage.in_workspace,
         answers=answers,
         program=program,
-        resolves=old.terms.get("resolves", {}) if old.landed is None and back is None else {},
+        resolves=lineage.resolves if old.landed is None and back is None else {},
         retry_of=None,
     )
 
@@ -411,7 +420,7 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
 def opener_of(run: Run) -> str:
     """Who has said the words with which the sitting began."""
-    return str(run.terms.get("turns", {}).get("by") or run.created_by)
+    return str(TurnTaking.of(run).turns.get("by") or run.created_by)
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
@@ -422,13 +431,13 @@ def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
 
 def _is_said_again(old: Run) -> bool:
     """Whether the sitting's first words are said again: no turn took them, or the sitting is lost."""
-    unbegun = "turn" not in old.terms and old.failure is not FailureKind.RECEIPT_REJECTED
+    unbegun = not ended_turns(old) and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _story_for(old: Run) -> str:
     """The story for the next sitting: the old sitting's own story where its first words are said again."""
-    return old.terms.get("story", "") if _is_said_again(old) else story_of(old)
+    return SessionTurn.of(old).story if _is_said_again(old) else story_of(old)
 
 
 def story_of(old: Run) -> str:

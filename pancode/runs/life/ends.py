@@ -13,6 +13,7 @@ from node_agent.wire.logs import OrderStage
 from pancode.budget import books
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import Words
 from pancode.runs.life.case import NOT_STARTED, close_fence, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import goes_on_by_itself
@@ -41,7 +42,7 @@ def end_run(made: Changes, **result: object) -> Changes:
     made = calls_over(made)
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
-    made = undelivered(made) if "told" in made.run.terms else made
+    made = undelivered(made) if Words.of(made.run).told else made
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),

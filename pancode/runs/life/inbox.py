@@ -17,6 +17,7 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facets import Approvals, LandingTerms, SessionTurn, Words
 from pancode.runs.life.continuations import is_blocked, is_cut_by_cap, must_be_free
 
 
@@ -48,13 +49,14 @@ _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: 
 
 def is_unapproved(run: Run) -> bool:
     """Whether a person has to approve the run before it may begin."""
-    return "asks" in run.terms and "approved" not in run.terms
+    facet = Approvals.of(run)
+    return bool(facet.asks) and facet.approved is None
 
 
 def is_lifted_for_good(run: Run) -> bool:
     """Whether a person has lifted the budget for later attempts of this run, too."""
-    approval = run.terms.get("approved")
-    return approval is not None and approval["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
+    facet = Approvals.of(run)
+    return facet.approved is not None and facet.approved.whole and facet.asks == ItemKind.BUDGET.value
 
 
 def plan_of(run: Run) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def plan_of(run: Run) -> dict[str, Any]:
         "estimate_usd": f"{run.estimate_usd:f}",
         "estimate_tokens": run.estimate_tokens,
         "estimate_minutes": round(run.estimate_ms / 60_000, 2),
-        "objections": list(run.terms.get("objections", ())),
+        "objections": list(Approvals.of(run).objections),
     }
 
 
@@ -129,7 +131,7 @@ def words_of(run: Run) -> str:
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"
-    against = "; ".join(run.terms.get("objections", ()))
+    against = "; ".join(Approvals.of(run).objections)
     return f"{words}; against it: {against}" if against else words
 
 
@@ -139,12 +141,12 @@ YES, NO, OVER = "yes", "no", "over"
 """The answers to a call. OVER: the agent no longer waits for one."""
 
 
-def calls_of(run: Run) -> list[dict[str, Any]]:
+def calls_of(run: Run) -> tuple[Mapping[str, Any], ...]:
     """All calls about which a person was asked."""
-    return run.terms.get("calls", [])
+    return Approvals.of(run).calls
 
 
-def open_calls(run: Run) -> dict[int, dict[str, Any]]:
+def open_calls(run: Run) -> dict[int, Mapping[str, Any]]:
     """The calls that wait, by number, oldest first."""
     return {number: row for number, row in enumerate(calls_of(run), start=1) if not row["answer"]}
 
@@ -163,33 +165,34 @@ def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
         "answer": "",
         "by": "",
     }
-    return replace(run, terms={**run.terms, "calls": [*calls_of(run), fresh]})
+    return replace(Approvals.of(run), calls=(*calls_of(run), fresh)).on(run)
 
 
 def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
     """Return the run with this answer to the call."""
     rows = enumerate(calls_of(run), start=1)
-    updated = [_closed(row, answer, by) if n == number else row for n, row in rows]
-    return replace(run, terms={**run.terms, "calls": updated})
+    updated = tuple(_closed(row, answer, by) if n == number else row for n, row in rows)
+    return replace(Approvals.of(run), calls=updated).on(run)
 
 
 def permitted(run: Run, pattern: str) -> Run:
     """Return the run in which every call of this rule is allowed from now on."""
-    return replace(run, terms={**run.terms, "permits": sorted({*permits(run), pattern})})
+    facet = Approvals.of(run)
+    return replace(facet, permits=tuple(sorted({*facet.permits, pattern}))).on(run)
 
 
-def permits(run: Run) -> list[str]:
+def permits(run: Run) -> tuple[str, ...]:
     """The patterns of the rules whose calls are allowed in this run without a question."""
-    return run.terms.get("permits", [])
+    return Approvals.of(run).permits
 
 
 def all_closed(run: Run) -> Run:
     """Return the run with all its open calls closed, as none can wait any more."""
-    updated = [row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run)]
-    return replace(run, terms={**run.terms, "calls": updated})
+    updated = tuple(row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run))
+    return replace(Approvals.of(run), calls=updated).on(run)
 
 
-def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
+def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
     """The call that the answer names. RefusedError when it names none that waits; UsageError: none waits."""
     waiting = open_calls(run)
     if not waiting:
@@ -318,7 +321,7 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
 def kind_of(run: Run) -> ItemKind:
     """The kind of item for a run that waits for a person."""
     if run.state is RunState.PENDING:
-        return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
+        return ItemKind(Approvals.of(run).asks or ItemKind.DISPATCH)
     if run.state is not RunState.ENDED and open_calls(run):
         return ItemKind.CALL
     if is_cut_by_cap(run) and run.landed is None:
@@ -344,8 +347,8 @@ def _landing(run: Run) -> str:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
     change = f"{what} is landed when you say so"
-    change += f"; of its question: {answerer_of(run)}" if "program" in run.terms else ""
-    return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
+    change += f"; of its question: {answerer_of(run)}" if Words.of(run).program else ""
+    return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 
 
 def _capped(run: Run) -> str:
@@ -355,7 +358,7 @@ def _capped(run: Run) -> str:
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
     return (
         f"the sitting has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
-        f"${Decimal(run.terms['more_usd']):.2f} more? It works on: {run.task}"
+        f"${Decimal(SessionTurn.of(run).more_usd):.2f} more? It works on: {run.task}"
     )
 
 
@@ -376,8 +379,8 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
-        yes, fix = run.terms.get("approved"), f"look: pancode inbox, and pancode why {run.id}"
-        why = f"{yes['by']} has approved it already" if yes else f"it is {run.outcome or run.state}"
+        yes, fix = Approvals.of(run).approved, f"look: pancode inbox, and pancode why {run.id}"
+        why = f"{yes.by} has approved it already" if yes else f"it is {run.outcome or run.state}"
         raise UsageError(f"{run.id} does not wait for a person", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
@@ -416,8 +419,8 @@ def answered(run: Run, answer: str, program: str = "") -> str:
 
 def answerer_of(run: Run) -> str:
     """Who answered the question that this run goes on from; empty: nobody was asked."""
-    program = run.terms.get("program")
-    return f"a program answered: {program}" if program else run.created_by if "answers" in run.terms else ""
+    said = Words.of(run)
+    return f"a program answered: {said.program}" if said.program else run.created_by if said.answers else ""
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:

@@ -15,6 +15,7 @@ from node_agent.wire.logs import STAGES, OrderStage
 from pancode.budget import books
 from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import Words
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before
@@ -119,7 +120,7 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
         return made
     made = made.put(_advance(made.run, fence, body.mark, at_ms))
     made = people.calls_over(made) if body.mark in _COLLECTING else made
-    return people.say(made) if body.mark is Mark.SPAWNED and "told" in made.run.terms else made
+    return people.say(made) if body.mark is Mark.SPAWNED and Words.of(made.run).told else made
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:

@@ -17,7 +17,9 @@ from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.facets import NextAttempt, TurnTaking
 from pancode.kernel.records import Fence, Run
+from pancode.runs.facets import FleetLead, GateTerms, Provision, SessionTurn, Words
 from pancode.runs.life.continuations import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
@@ -64,9 +66,9 @@ def order_for(
     may hold the order until a slot is free. `gpus`: as the order has them.
     """
     issued_wall_ms, start_by = times
-    rules, walled = rules_of(run.rules), bool(run.terms.get("walled"))
+    rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
-        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=walled
+        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=given.walled
     )
     return Order(
         fleet=fleet,
@@ -89,18 +91,18 @@ def order_for(
         workspace=Workspace.model_validate(workspace_of(run)),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
-        cache_key=tuple(run.terms.get("cache_key", ())),
+        cache_key=given.cache_key,
         gates=tuple(_gate(g) for g in run.gates),
-        score=_score(run),
-        reports=tuple(run.terms.get("reports", ())),
+        score=gates.score or None,
+        reports=gates.reports or (),
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),
         skills=_skills(run),
         depth=run.depth,
         resume=_resumed(run),
-        board=_board(run),
-        answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
+        board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
+        answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
@@ -111,7 +113,7 @@ def order_for(
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
     """The commit at which this attempt begins: the run's own snapshot, or what an earlier attempt left."""
-    left = [one["commit"] for one in run.terms.get("went_on", ()) if one["after"] < attempt]
+    left = [one.commit for one in NextAttempt.of(run).went_on if one.after < attempt]
     found = left[-1] if left else run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
@@ -120,27 +122,27 @@ def workspace_of(run: Run) -> dict[str, Any]:
     """The workspace of the run's current attempt."""
     return (
         {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
-        if run.terms.get("went_on")
+        if NextAttempt.of(run).went_on
         else run.workspace
     )
 
 
 def _fleet(run: Run, tools: Mapping[str, FleetTool]) -> FleetTerms | None:
-    found = [tools[name] for name in run.terms.get("fleet", []) if name in tools]
+    found = [tools[name] for name in FleetLead.of(run).fleet if name in tools]
     return FleetTerms(tools=tuple(found)) if found else None
 
 
 def _turns(run: Run) -> TurnTerms | None:
-    terms = run.terms.get("turns")
+    terms = TurnTaking.of(run).turns
     if not terms:
         return None
-    return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=run.terms.get("story", ""))
+    return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=SessionTurn.of(run).story)
 
 
 def _skills(run: Run) -> tuple[OrderedSkill, ...]:
     """The skills for the order; none where the run's program reads no skills, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
-    return tuple(OrderedSkill.model_validate(one) for one in run.terms.get("skills", ())) if reads else ()
+    return tuple(OrderedSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
@@ -162,19 +164,9 @@ def name_of(person: str) -> str:
     return person[:MOST_OF_A_NAME]
 
 
-def _score(run: Run) -> tuple[str, ...] | None:
-    words = run.terms.get("score")
-    return tuple(words) if words else None
-
-
-def _board(run: Run) -> tuple[BoardEntry, ...] | None:
-    board = run.terms.get("board")
-    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
-
-
 def task_of(run: Run) -> str:
     """The text for the agent: the task, after the words about the failure of the attempt before."""
-    return run.terms.get("preface", "") + run.task
+    return NextAttempt.of(run).preface + run.task
 
 
 def _resumed(run: Run) -> Resumed | None:
@@ -182,13 +174,13 @@ def _resumed(run: Run) -> Resumed | None:
 
 
 def _spec(run: Run) -> AgentSpec:
-    sampling = run.terms.get("sampling")
+    sampling = Provision.of(run).sampling
     return AgentSpec(
         name=run.agent,
         prompt=run.prompt,
         tools=tuple(run.tools),
         read_only=run.read_only,
-        sampling=None if sampling is None else Sampling.model_validate(sampling, strict=False),
+        sampling=Sampling.model_validate(sampling, strict=False) if sampling else None,
     )
 
 
@@ -196,11 +188,7 @@ def may_exceed(run: Run, size: int) -> bool:
     """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
     one.
     """
-    parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
-    texts = str(
-        (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
-    )
-    return _FRAME + _TOOLS + _WIDEST * len(texts) > size
+    return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
 
 
 def rules_of(data: dict[str, object]) -> Rules:
@@ -217,7 +205,7 @@ def size_of(run: Run) -> int:
         payload=base64.b64encode(order.canonical()).decode(),
         signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
     )
-    return len(envelope.model_dump_json()) + (_TOOLS if "fleet" in run.terms else 0)
+    return len(envelope.model_dump_json()) + (_TOOLS if FleetLead.of(run).fleet else 0)
 
 
 def _gate(data: dict[str, Any]) -> Gate:

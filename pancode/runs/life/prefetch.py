@@ -7,6 +7,7 @@ from decimal import Decimal
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.records import Fence, FenceState, Run, Workflow, WorkflowKind
+from pancode.runs.facets import Caller, ModelChoice
 
 Line = tuple[int, int, str]
 
@@ -29,7 +30,7 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
         return "a session waits for a person's words"
     if run.parent is not None:
         return f"run {run.parent}, which began it, waits for it"
-    if run.terms.get("charged_to"):
+    if Caller.of(run).charged_to:
         return "its session pays for it"
     if run.holds_gpus:
         return "it holds a GPU from the order on"
@@ -43,7 +44,7 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
 def asks_a_model(run: Run) -> bool:
     """Whether the run may cost money for a model."""
     is_own = RUNTIMES[run.runtime].own and not run.estimate_usd
-    return not is_own and not run.terms.get("free")
+    return not is_own and not ModelChoice.of(run).free
 
 
 def cap_of(run: Run, left: Decimal | None, usual: Decimal, held: Decimal) -> Decimal | None:

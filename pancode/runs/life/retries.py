@@ -13,11 +13,12 @@ from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.facets import LeftWork, NextAttempt, OwnSession
 from pancode.kernel.formatting import counted, first_few
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Attempt, Run
-from pancode.kernel.terms import RunTerms
 from pancode.kernel.values import replace
+from pancode.runs.facets import GateTerms, ModelChoice
 from pancode.runs.life.orders import may_exceed, size_of, task_of
 from pancode.runs.placement.placement import can_be_had, misfit
 
@@ -34,7 +35,7 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
     text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
-    prefaced = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
+    prefaced = replace(NextAttempt.of(run), preface=text + _AGAIN + "The task:\n\n").on(run)
     return prefaced if _is_carried(prefaced) else run
 
 
@@ -54,16 +55,15 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
     was_not_to_write = run.read_only and claims.commit is not None
     if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
         return run
-    terms: RunTerms = {**run.terms}
+    begins = NextAttempt.of(run)
     if claims.commit is not None:
-        left = {"after": run.attempt, "commit": claims.commit, "files": list(claims.files_changed)}
-        terms["went_on"] = [*terms.get("went_on", ()), {**left, "findings": list(claims.findings)}]
+        left = LeftWork(run.attempt, claims.commit, claims.files_changed, claims.findings)
+        begins = replace(begins, went_on=(*begins.went_on, left))
     if claims.session is not None and kind.resumes:
-        terms["own_session"] = {"session": claims.session, "node": node}
-    if terms == run.terms:
+        begins = replace(begins, own_session=OwnSession(claims.session, node))
+    if begins == NextAttempt.of(run):
         return run
-    terms["preface"] = _WENT_ON.format(files=_FILES if "went_on" in terms else "")
-    prefaced = replace(run, terms=terms)
+    prefaced = replace(begins, preface=_WENT_ON.format(files=_FILES if begins.went_on else "")).on(run)
     return prefaced if _is_carried(prefaced) else run
 
 
@@ -74,24 +74,20 @@ def without_session(run: Run, *, first: bool = True) -> Run:
     """
     if run.resumes_on is None:
         return run
-    terms: RunTerms = {**run.terms}
-    del terms["own_session"]
-    if not first:
-        terms.pop("resume", None)
-    return replace(run, terms=terms)
+    begins = NextAttempt.of(run)
+    return replace(begins, own_session=None, resume=begins.resume if first else {}).on(run)
 
 
 def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
     """Return the result with what earlier attempts left to this one, which may have added nothing."""
-    left = [one for one in run.terms.get("went_on", ()) if one["after"] < attempt.attempt]
+    left = [one for one in NextAttempt.of(run).went_on if one.after < attempt.attempt]
     if not left or attempt.outcome is Outcome.SUPERSEDED:
         return result
     if result.get("commit") is None:
-        result = {**result, "commit": left[-1]["commit"], "change": "change"}
-    together = {
-        name: list(dict.fromkeys([*(x for one in left for x in one[key]), *result.get(name, ())]))
-        for name, key in (("files_changed", "files"), ("findings", "findings"))
-    }
+        result = {**result, "commit": left[-1].commit, "change": "change"}
+    files = [*(file for one in left for file in one.files), *result.get("files_changed", ())]
+    found = [*(one for each in left for one in each.findings), *result.get("findings", ())]
+    together = {"files_changed": list(dict.fromkeys(files)), "findings": list(dict.fromkeys(found))}
     return {**result, **together}
 
 
@@ -139,14 +135,12 @@ def _is_carried(run: Run) -> bool:
 
 def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     """Return the run with its other provider; None when it has none, or no node could take it now."""
-    fields = run.terms.get("other")
-    if not fields:
+    choice = ModelChoice.of(run)
+    if not (fields := choice.other):
         return None
-    terms: RunTerms = {**run.terms}
-    del terms["other"]
     level = fields.get("reasoning")
     typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
-    there = replace(run, **typed, terms=terms)
+    there = replace(replace(choice, other={}).on(run), **typed)
     return there if any(fitting(there, nodes)) else None
 
 
@@ -278,7 +272,7 @@ def after_failure(
 def most_retries(run: Run, cause: RetryCause) -> int:
     """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
     asked = 0 if run.max_attempts is None else run.max_attempts - 1
-    limit = run.terms.get("verify_retries")
+    limit = GateTerms.of(run).verify_retries
     if cause is RetryCause.VERIFICATION and limit is not None:
         return limit
     return max(RULES[cause].most, asked)

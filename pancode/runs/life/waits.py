@@ -15,6 +15,7 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
+from pancode.runs.facets import SessionTurn, Words
 from pancode.runs.life import continuations, inbox
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.continuations import (
@@ -175,7 +176,7 @@ def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool 
     said = text if by == TRACKER else f"{who} adds: {text}"
     task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
     word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
-    return made.put(replace(run, task=task, terms={**run.terms, "told": number}), word)
+    return made.put(replace(replace(Words.of(run), told=number).on(run), task=task), word)
 
 
 def listens(made: Changes) -> Fence | None:
@@ -256,7 +257,7 @@ class GivesWay(Signal):
         number = continuations.ended_turns(made.run)
         made = made.send(
             fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
-        ).put(replace(made.run, terms={**made.run.terms, "gives_way": self.run}))
+        ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
         made = made.tell("rest", f"turn {number}", "rests", f"{self.run} needs its slot")
         return made.record("dispatch", "info", "a session gives way", next=self.run)
 
@@ -313,12 +314,12 @@ class SessionClosed(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
-        session, terms = made.case.session, made.run.terms.copy()
+        session = made.case.session
         if session is None or session.closed_by is not None:
             return made
         made = over(made) if continuations.is_cut_by_cap(made.run) else made
-        terms.pop("more_usd", None)  # nobody is asked whether it goes on
-        made = made.put(replace(made.run, terms=terms), replace(session, closed_by=self.by))
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
+        made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
         if listens(made) is None or not made.run.takes_turns:

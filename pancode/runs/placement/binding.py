@@ -377,8 +377,8 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 def _offer_what_is_left(core: Core, run: Run) -> None:
     """Let a continued run's attempt fetch the earlier attempt's commit as its snapshot. WorkspaceError."""
-    if run.terms.get("went_on"):
-        place = workspace_of(run)
+    place = workspace_of(run)
+    if place is not run.workspace:
         taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
         core.ports.depot.begin_at(run.id, taken)
 

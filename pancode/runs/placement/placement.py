@@ -14,9 +14,11 @@ from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, 
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
+from pancode.kernel.facets import Judging
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
+from pancode.runs.facets import ModelChoice, Provision
 from pancode.runs.life.prefetch import why_it_stays
 from pancode.runs.placement.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.runs.placement.gpus import GpuSeen, choose_gpus, lack_of_gpus, need_of_run, why_gpus_wait
@@ -161,8 +163,8 @@ def wish_of(run: Run) -> object:
     """All facts of the run itself that decide where it may go."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
-    tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
-    model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
+    choice = ModelChoice.of(run)
+    model = (wanted_of(run), run.untested, choice.free, choice.trusted, Judging.of(run).not_on)
     stays = (why_it_stays(run, None), run.workflow)
     return where, how, model, stays, need_of_run(run), *sorted(run.require.items())
 
@@ -203,7 +205,7 @@ def misfit(run: Run, view: NodeView) -> str:
 
 def _kept_off(run: Run, view: NodeView) -> str:
     """Why the node may not verify the result, which it has made or judged before; empty: it may."""
-    kept = view.node.name in run.terms.get("not_on", ())
+    kept = view.node.name in Judging.of(run).not_on
     return "has made or judged the result that is to be verified" if kept else ""
 
 
@@ -229,7 +231,7 @@ def _unserved(run: Run, view: NodeView) -> str:
 def _unpaid(run: Run, view: NodeView) -> str:
     """Why the run cannot pay for the endpoint: it was admitted as free, so nothing is held; empty: it can."""
     wanted = wanted_of(run)
-    if wanted is None or view.last is None or not run.terms.get("free"):
+    if wanted is None or view.last is None or not ModelChoice.of(run).free:
         return ""
     if not costs_there(view.last.heartbeat.facts, wanted):
         return ""
@@ -244,7 +246,7 @@ def _untrusted(run: Run, view: NodeView) -> str:
 
     A test result that was lost since then delays nobody, as happens when a server loads the model anew.
     """
-    result, trusted = _tested(run, view), run.terms.get("trusted")
+    result, trusted = _tested(run, view), ModelChoice.of(run).trusted
     if result is None or result.trust is Trust.GOOD:
         return ""
     if result.trust is Trust.FAILED:
@@ -296,7 +298,7 @@ def _unheld(run: Run, view: NodeView) -> str:
 
 def is_walled(run: Run) -> bool:
     """Whether the run goes only to a node with a sandbox, as its agent or the run that began it asks."""
-    return bool(run.terms.get("walled"))
+    return Provision.of(run).walled
 
 
 def needs_of(run: Run) -> EnforcedRule:
@@ -308,7 +310,7 @@ def needs_of(run: Run) -> EnforcedRule:
 
 def _turnless(run: Run, view: NodeView) -> str:
     """Why the program on the node cannot take turns, if the run needs them; empty: it can, or need not."""
-    if view.last is None or not run.terms.get("turns"):
+    if view.last is None or not run.takes_turns:
         return ""
     facts = view.last.heartbeat.facts.runtimes
     lacks = next((one.no_turns for one in facts if one.name == run.runtime), "")
@@ -576,7 +578,7 @@ def _because(run: Run, ready: int) -> str:
         asked = run.asked_model or ""
         if not asked.startswith(f"{run.node}/"):
             return "pinned by --node"
-        return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
+        return f"pinned by its model {asked} ({ModelChoice.of(run).model_from or '--model'})"
     wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
     of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"

@@ -7,6 +7,7 @@ from functools import partial
 
 from node_agent.wire.identity import Mark
 from pancode.kernel.records import Fence, FenceState, Run, WaitReason
+from pancode.runs.facets import SessionTurn
 from pancode.runs.life.continuations import may_give_way
 from pancode.runs.life.waits import GivesWay
 from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at
@@ -21,7 +22,8 @@ def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
 
 
 def _since_ms(run: Run) -> int:
-    return int(run.terms["turn"]["at_ms"])
+    turn = SessionTurn.of(run).turn
+    return 0 if turn is None else turn.at_ms
 
 
 class GivingWay:
@@ -50,7 +52,7 @@ class GivingWay:
         """Return the session that rests for the run, asking one if none does yet; empty: none may rest."""
         work, core = self._work, self._work.core
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
-        rests = next((run for run in there if run.terms.get("gives_way") == waiting.id), None)
+        rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
         free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
         chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
         if chosen is None:

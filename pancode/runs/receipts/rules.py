@@ -22,6 +22,7 @@ from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
+from pancode.runs.facets import GateTerms, SessionTurn
 from pancode.runs.life import continuations, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
 from pancode.runs.life.changes import Changes, Signal
@@ -216,7 +217,7 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
         return f"skills are {claims.skills!r}, the order said {skill_marks(run)!r}"
-    reports, due = [one.file for one in claims.reports], list(run.terms.get("reports", ()))
+    reports, due = [one.file for one in claims.reports], list(GateTerms.of(run).reports or ())
     if reports not in ([], due):
         return f"reports are {reports!r}, the order said {due!r}"
     return _inconsistent(claims, run)
@@ -355,7 +356,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
     if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
-        for_whom = made.run.terms.get("gives_way") or "a run"
+        for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     asks = claims.outcome is Outcome.BLOCKED or continuations.is_cut_by_cap(made.run)
     return made.follow(ActionKind.PERSON, made.run.created_by) if asks else made

@@ -10,12 +10,9 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
+from pancode.runs.facets import GateTerms, Lineage
 from pancode.runs.life.continuations import has_change, nexts
 
-VERIFY_ON = "verify_on"
-"""The term of a run that names the node on which the result is verified."""
-VERIFIES = "verifies"
-"""The term of a verifying run that names the run whose result it `judges`."""
 OTHER = "other"
 """The value of `verify_on` for any node but the run's own."""
 KEPT = "verification"
@@ -156,7 +153,7 @@ def result_at(run: Run) -> str | None:
 
 def wants_verification(run: Run) -> bool:
     """Whether the result of a run that has just ended goes to another node to be verified now."""
-    return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
+    return bool(GateTerms.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
 def is_waiting(run: Run) -> bool:
@@ -238,7 +235,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
         return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
     if is_waiting(run):
         return {"status": WAITING, "why": "another node verifies the result first"}
-    if run.result.get("commit") is None and "begins" not in run.terms:
+    if run.result.get("commit") is None and not Lineage.of(run).begins:
         return {"status": NOTHING, "why": "the run changed no file"}
     return {"status": WAITING, "why": "it is being landed, gates first"}
 

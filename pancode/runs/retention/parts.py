@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.facets import Facet
 from pancode.kernel.records import Run
 
 
@@ -17,9 +20,17 @@ class RunFiles(StrEnum):
     LOGS = "logs"
 
 
+@dataclass(frozen=True, slots=True)
+class LetGo(Facet):
+    """Which files of the run were let go for their age."""
+
+    let_go: Mapping[str, int] = field(default_factory=dict)
+    """By RunFiles: when, as wall time in milliseconds."""
+
+
 def gone_at(run: Run, what: RunFiles) -> int | None:
     """When these files of the run were let go, as wall time in milliseconds; None: they were not."""
-    return run.terms.get("let_go", {}).get(what.value)
+    return LetGo.of(run).let_go.get(what.value)
 
 
 def must_have_changes(run: Run) -> None:

@@ -10,9 +10,8 @@ from typing import Protocol
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunState, Setting
 from pancode.kernel.threads import PeriodicThread
-from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.retention.parts import RunFiles
+from pancode.runs.retention.parts import LetGo, RunFiles
 from pancode.runs.retention.rules import (
     DAY_MS,
     FilesNeed,
@@ -118,8 +117,8 @@ def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
     for name, kinds in plan.going.items():
         run = tx.get(Run, name)
         if run is not None:
-            gone = {**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}}
-            found.append(replace(run, terms={**run.terms, "let_go": gone}))
+            gone = {**LetGo.of(run).let_go, **{one.value: now_ms for one in kinds}}
+            found.append(LetGo(gone).on(run))
     return found
 
 

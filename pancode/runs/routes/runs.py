@@ -28,6 +28,7 @@ from pancode.runs.answers import (
     VerdictShape,
 )
 from pancode.runs.dispatch import dispatch, dry_run, under_way
+from pancode.runs.facets import Caller
 from pancode.runs.lists import Filter, runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts.service import verify
@@ -85,7 +86,7 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     if workspace_in(request.workspace) is not None:
         refuse(context.core, parent, "to work in a person's workspace")
     priority = min(request.priority, parent.priority)
-    preset = request.preset or parent.terms.get("preset", "")
+    caller = Caller.of(parent)
     above = parent_of(context.core, parent.id)
     return replace(
         request,
@@ -94,8 +95,8 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
         safety=request.safety or (above.safety if above.leads else None),
         priority=priority,
         secret_files=False,
-        preset=preset,
-        caller_settings=parent.terms.get("caller_settings", {}),
+        preset=request.preset or caller.preset,
+        caller_settings=caller.caller_settings,
         confirmed=False,
     )
 

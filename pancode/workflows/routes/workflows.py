@@ -14,6 +14,7 @@ from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.answers import VerdictShape
+from pancode.runs.facets import Caller
 from pancode.runs.routes.runs import around_workflow, childs
 from pancode.workflows.actions import lands, resume, retry, stop
 from pancode.workflows.answers import (
@@ -51,10 +52,11 @@ def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPla
     """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
     if plan.caller["land"]:
         refuse(context.core, parent, "to land a change")
-    preset = plan.caller["preset"] or parent.terms.get("preset")
+    above = Caller.of(parent)
+    preset = plan.caller["preset"] or above.preset or None
     asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]
     steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
-    settings = {**parent.terms.get("caller_settings", {}), **plan.caller["settings"]}
+    settings = {**above.caller_settings, **plan.caller["settings"]}
     return replace(
         plan, by=parent.id, steps=steps, caller={**plan.caller, "settings": settings, "preset": preset}
     )

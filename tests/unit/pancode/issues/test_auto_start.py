@@ -18,6 +18,7 @@ from pancode.kernel.records import Run
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.facets import Lineage
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
@@ -76,7 +77,7 @@ def test_it_begins_once_also_over_a_restart_and_after_its_end(world: World) -> N
     for _ in range(2):
         watch(world).look()
     (run,) = runs(world)
-    assert (run.created_by, run.agent, run.terms["in_workspace"]) == ("the tracker", "builder", "shop-12")
+    assert (run.created_by, run.agent, Lineage.of(run).in_workspace) == ("the tracker", "builder", "shop-12")
     (work,) = world.http.get("/v1/work").json()["works"]
     assert (work["issue"], work["run"]) == ("SHOP-12", run.id)
 
@@ -111,7 +112,7 @@ def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(
             watch(world).look()
         (run,) = runs(world)
         (work,) = world.http.get("/v1/work").json()["works"]
-        assert (work["run"], run.terms["in_workspace"]) == (run.id, "shop-12"), f"killed at commit {cut}"
+        assert (work["run"], Lineage.of(run).in_workspace) == (run.id, "shop-12"), f"killed at commit {cut}"
         (space,) = world.http.get("/v1/workspaces").json()["workspaces"]
         assert (space["workspace"], space["count"]) == ("shop-12", 1)
         if kill.count < cut:  # it had ended before
@@ -133,9 +134,9 @@ def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
     with monkeypatch.context() as patched:
         patched.setattr(working, "dispatch", fails)
         watch(world).look()
-    assert [run.terms["in_workspace"] for run in runs(world)] == ["shop-12"]
+    assert [Lineage.of(run).in_workspace for run in runs(world)] == ["shop-12"]
     watch(world).look()
-    assert sorted(run.terms["in_workspace"] for run in runs(world)) == ["shop-12", "shop-7"]
+    assert sorted(Lineage.of(run).in_workspace for run in runs(world)) == ["shop-12", "shop-7"]
 
 
 def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(

@@ -28,7 +28,7 @@ class _Checked:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_a_copy_is_that_of_the_standard_library(kind: type[Record]) -> None:
-    record: Any = kind(*range(len(fields(kind))))  # type: ignore[arg-type]
+    record: Any = kind(**{one.name: number for number, one in enumerate(fields(kind))})  # type: ignore[arg-type]
     for field in fields(kind):  # type: ignore[arg-type]
         changed = replace(record, **{field.name: "new"})
         assert changed == dataclasses.replace(record, **{field.name: "new"})

@@ -17,6 +17,7 @@ from pancode.kernel.records import Audit, Closed, Decision, Fence, Run
 from pancode.kernel.values import replace
 from pancode.people.service import answer, decide_call, items
 from pancode.runs.life.approvals import CallDecided
+from pancode.runs.life.inbox import calls_of
 from pancode.runs.life.waits import LOST
 from tests.unit.pancode.people.test_telling import working
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
@@ -141,7 +142,7 @@ def test_nothing_waits_once_its_agent_works_no_more(end: Any) -> None:
     world = Asked(call(1))
     world.node.say(world.order.identity, end)
     world.desk.turn()
-    assert world.waits == [] and world.run.terms["calls"][0]["answer"] == "over"
+    assert world.waits == [] and calls_of(world.run)[0]["answer"] == "over"
     world.ask(call(2))
     assert world.waits == []
     with pytest.raises(PancodeError):
@@ -167,7 +168,7 @@ def test_a_flood_of_questions_is_denied_and_not_kept(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pancode.runs.life.approvals.MOST_KEPT", 2)
     world = Asked(call(1), call(2), call(3))
     assert [said[:2] for said in world.answers] == [("git push 3", False)]
-    assert len(world.run.terms["calls"]) == 2 and len(world.waits) == 1
+    assert len(calls_of(world.run)) == 2 and len(world.waits) == 1
 
 
 def test_a_run_given_up_as_lost_denies_what_waits_and_what_is_asked_later() -> None:
@@ -179,7 +180,7 @@ def test_a_run_given_up_as_lost_denies_what_waits_and_what_is_asked_later() -> N
     world.ask(call(3))
     world.node.breathe()
     assert world.answers[2:] == [("git push 3", False, False, LOST)] and world.waits == []
-    assert len(world.run.terms["calls"]) == 2
+    assert len(calls_of(world.run)) == 2
 
 
 def test_an_attempt_given_up_as_lost_denies_its_calls_though_another_follows() -> None:

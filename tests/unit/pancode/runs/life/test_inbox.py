@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.records import Action, ActionKind, Run, RunState, RunTerms
+from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.hooks import needs_approval
 from pancode.runs.life.inbox import ItemKind, answer_of, answered, item_of, kind_of, must_be_shown, must_wait
 from tests.unit.pancode.kernel.fleets import node, resolved
@@ -20,7 +20,9 @@ ASKS: dict[str, Any] = {
 }
 
 
-def ended(outcome: Outcome = Outcome.BLOCKED, terms: RunTerms | None = None, **result: object) -> Run:
+def ended(
+    outcome: Outcome = Outcome.BLOCKED, terms: dict[str, object] | None = None, **result: object
+) -> Run:
     run = resolved(node("desk")).run("r-0001", 0, "t", {"kind": "none"})
     failure = FailureKind.NEEDS_PERSON if outcome is Outcome.BLOCKED else None
     return replace(

@@ -11,6 +11,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import ModelCalls
 from pancode.kernel.records import Run
+from pancode.runs.facets import ModelChoice
 from pancode.runs.placement import breaker_service
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
@@ -47,7 +48,7 @@ class Limited:
 def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     fleet = Limited(tmp_path, "claude", "codex")
     run = fleet.dispatched()
-    assert run.runtime == "claude" and run.terms["other"]["runtime"] == "codex"
+    assert run.runtime == "claude" and ModelChoice.of(run).other["runtime"] == "codex"
     fleet.turned_away()
     order = fleet.node.take()
     assert order.runtime == "codex" and order.identity.attempt == 2

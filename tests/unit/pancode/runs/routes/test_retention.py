@@ -145,7 +145,7 @@ def test_each_need_is_a_reason(world: World) -> None:
 @pytest.mark.parametrize(("days", "need"), [(89, FilesNeed.SESSION.value), (90, "")])
 def test_a_session_keeps_its_files_until_it_was_unused_for_long(world: World, days: int, need: str) -> None:
     now = world.context.clock.wall_ms()
-    run = ended(world, "r-aaaaa2", days=days, landed="landed", terms={"turns": {}})
+    run = ended(world, "r-aaaaa2", days=days, landed="landed", terms={"turns": {"idle_ms": 1}})
     session = SessionRow(run.id, run.id, now, "", run.mode, run.safety, None, None, "", "rest")
     assert needs_of(world, run, session) == need
 

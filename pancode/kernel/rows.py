@@ -1,0 +1,38 @@
+"""The base of every row of the ledger, and the skills that a run is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from node_agent.wire.skill import OrderedSkill
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table of a record: its name, the fields of its key, and the indexed fields.
+
+    An index `state,created_ms` serves a look-up by `state`, ordered by `created_ms`.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    indexes: tuple[str, ...] = ()
+
+
+class Record:
+    """Base of all rows. Fields: str, int, bool, Decimal, StrEnum, None, or plain JSON (dict, list, tuple)."""
+
+    __slots__ = ()
+    TABLE: ClassVar[Table]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSkills:
+    """The skills of a run as its order has them, and why other skills of its project are left out."""
+
+    ordered: tuple[OrderedSkill, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+NO_SKILLS = GivenSkills()
