@@ -12,9 +12,7 @@ from pancode.interfaces.http.bodies import ActBody, CallerSettings, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS
-from pancode.kernel.records import KeptWorkspace
 from pancode.memory.answers import (
     EXPLORE,
     FORGET,
@@ -32,10 +30,9 @@ from pancode.memory.answers import (
 from pancode.memory.prior_runs import WorkPlace, recalled
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.memory.scout_service import Expedition, explore, scouted
-from pancode.memory.service import Forgotten, forget, search, show
+from pancode.memory.service import Forgotten, find_place, forget, search, show
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.routes.runs import asked_by
-from pancode.workflows.lane_service import find
 
 
 class ExploreBody(ActBody, CallerSettings):
@@ -102,20 +99,9 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
-    """Return where an item of the lane works, or a run in the workspace, or one dispatched in the caller's
-    folder. NotFoundError.
-    """
+    """Return the place that the caller asks about. NotFoundError."""
     lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
-    with context.core.ports.ledger.transaction() as tx:
-        row = find(tx, lane) if lane else None
-        kept = tx.get(KeptWorkspace, workspace) if workspace else None
-        if workspace and kept is None:
-            known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
-            raise not_found("workspace", workspace, known, "pancode workspace ls")
-    if kept is not None:
-        return WorkPlace(kept.project, workspace, row.id if row is not None else "")
-    project = context.project_of(row.cwd if row is not None else call.query.get("cwd"))
-    return WorkPlace(project, "", row.id if row is not None else "")
+    return find_place(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
 @Verb(NOTE, command="history show")

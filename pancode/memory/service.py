@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.failure import FailureKind, Outcome
@@ -11,8 +11,9 @@ from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.formatting import safe, unhidden
+from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run, RunNote, Workflow, WorkflowKind
+from pancode.kernel.records import KeptWorkspace, Run, RunNote, Workflow, WorkflowKind
 from pancode.memory.answers import NoteShape
 from pancode.memory.model import (
     MOST_LEFT,
@@ -31,6 +32,7 @@ from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import at, find_run
+from pancode.workflows.lane_service import find
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
@@ -110,6 +112,23 @@ def _leaves(runtime: str) -> bool:
     """Whether runs of this runtime leave notes: an agent speaks in it, or a program that plays one."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
+
+
+def find_place(
+    core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
+) -> WorkPlace:
+    """Return where an item of the lane works, or a run in the workspace, or one dispatched in this folder.
+
+    NotFoundError. `lane`, `workspace`: by name; empty: none.
+    """
+    with core.ports.ledger.transaction() as tx:
+        row = find(tx, lane) if lane else None
+        kept = tx.get(KeptWorkspace, workspace) if workspace else None
+        if workspace and kept is None:
+            known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
+            raise not_found("workspace", workspace, known, "pancode workspace ls")
+    project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
+    return WorkPlace(project, workspace, row.id if row is not None else "")
 
 
 def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
