@@ -33,8 +33,8 @@ from pancode.landing.rules import LandingProposed
 from pancode.people.service import still_waits
 from pancode.runs.facets import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
-from pancode.runs.life.continuations import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
+from pancode.runs.life.turns import payer_of
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import find
 from pancode.sessions.fleet_calls import FleetAnswered

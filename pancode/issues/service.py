@@ -29,7 +29,7 @@ from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, new_id
 from pancode.runs.facets import Lineage
-from pancode.runs.life.continuations import is_blocked
+from pancode.runs.life.successors import is_blocked
 from pancode.runs.project_rules import NamedProject, meant, moved
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work

@@ -25,7 +25,7 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.continuations import has_change, is_blocked
+from pancode.runs.life.successors import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings

@@ -15,8 +15,8 @@ from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
-from pancode.runs.life.continuations import has_change
 from pancode.runs.life.ends import Stop
+from pancode.runs.life.successors import has_change
 from pancode.runs.receipts.trust import is_open, wants_verification
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around

@@ -16,8 +16,8 @@ from pancode.landing.model import LandWay, RequiredGate, RequiredGates
 from pancode.runs.facets import LandingTerms, Lineage
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.continuations import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
+from pancode.runs.life.successors import has_change
 from pancode.runs.receipts.trust import (
     LANDED,
     NOTHING,

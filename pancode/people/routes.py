@@ -38,8 +38,9 @@ from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched
 from pancode.runs.facets import Caller, Words
 from pancode.runs.life.approvals import CallDecided
-from pancode.runs.life.continuations import GO_ON, WITH_TASK
+from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.inbox import ItemKind, kind_of
+from pancode.runs.life.messages import WITH_TASK
 from pancode.runs.receipts.trust import LANDED
 from pancode.runs.routes.runs import lands_again
 from pancode.runs.views import brief, find

@@ -18,8 +18,8 @@ from pancode.runs.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
-from pancode.runs.life.continuations import nexts
 from pancode.runs.life.ends import GivenUp
+from pancode.runs.life.successors import nexts
 from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.remaining_budget import within_parent

@@ -16,8 +16,8 @@ from pancode.runs.admission.gates import refusal
 from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
 from pancode.runs.facets import Caller, ModelChoice, SessionTurn
-from pancode.runs.life.continuations import is_between_turns, leads, payer_of
 from pancode.runs.life.orders import rules_of
+from pancode.runs.life.turns import is_between_turns, leads, payer_of
 from pancode.runs.placement.placement import is_unheld, is_walled
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of

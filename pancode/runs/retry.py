@@ -22,7 +22,8 @@ from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
 from pancode.runs.facets import Approvals, Caller, GateTerms, Lineage, Provision, SessionTurn, Words
-from pancode.runs.life.continuations import IDLE_MS, LeftOver, SittingTerms, continued, wanted
+from pancode.runs.life.continuations import LeftOver, continued
+from pancode.runs.life.turns import IDLE_MS, SittingTerms, wanted
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
 from pancode.runs.request import Beginning, DispatchRequest, request_from

@@ -19,8 +19,10 @@ from pancode.kernel.states import SessionState, WorkflowKind, WorkflowState
 from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
-from pancode.runs.life.continuations import kept, leads, more_news, nexts, opener_of, stop_of
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
+from pancode.runs.life.messages import kept, more_news
+from pancode.runs.life.successors import nexts
+from pancode.runs.life.turns import leads, opener_of, stop_of
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of

@@ -15,11 +15,11 @@ from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch
 from pancode.runs.facets import Lineage
-from pancode.runs.life.continuations import nexts
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.last_acts import MOST_BYTES, last_acts
 from pancode.runs.life.orders import identity_of
+from pancode.runs.life.successors import nexts
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped

@@ -8,17 +8,10 @@ from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.life.continuations import (
-    LeftOver,
-    WayBack,
-    as_sitting,
-    continued,
-    is_turn_lost,
-    leads,
-    more_news,
-    must_be_free,
-    must_have_ended,
-)
+from pancode.runs.life.continuations import LeftOver, WayBack, continued
+from pancode.runs.life.messages import more_news
+from pancode.runs.life.successors import must_be_free, must_have_ended
+from pancode.runs.life.turns import as_sitting, is_turn_lost, leads
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import asked_again, reachable, unpinned
 from pancode.runs.user_environment import Surroundings

@@ -16,7 +16,8 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch, dry_run
 from pancode.runs.facets import Words
-from pancode.runs.life.continuations import as_sitting, hears, kept, more_news
+from pancode.runs.life.messages import hears, kept, more_news
+from pancode.runs.life.turns import as_sitting
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop

@@ -16,16 +16,9 @@ from pancode.kernel.states import SessionState
 from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
 from pancode.runs.facets import Caller, SessionTurn
-from pancode.runs.life.continuations import (
-    ended_turns,
-    is_between_turns,
-    is_turn_lost,
-    kept,
-    leads,
-    payer_of,
-    terms_of,
-)
 from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, kind_of, open_item
+from pancode.runs.life.messages import kept
+from pancode.runs.life.turns import ended_turns, is_between_turns, is_turn_lost, leads, payer_of, terms_of
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.remaining_budget import session_view
 from pancode.runs.retry import keeps_node

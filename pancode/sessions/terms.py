@@ -14,7 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused, refusal
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dry_run
-from pancode.runs.life.continuations import SittingTerms, as_sitting, terms_of, wanted
+from pancode.runs.life.turns import SittingTerms, as_sitting, terms_of, wanted
 from pancode.runs.life.waits import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpinned
 from pancode.runs.unit_of_work import unit_of_work

@@ -9,7 +9,7 @@ from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.values import replace
 from pancode.runs.facets import Lineage, Words
-from pancode.runs.life.continuations import NEXT, is_blocked, nexts
+from pancode.runs.life.successors import NEXT, is_blocked, nexts
 
 ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that the question is asked again."""

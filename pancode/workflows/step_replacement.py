@@ -20,8 +20,8 @@ from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedAgain
-from pancode.runs.life.continuations import is_blocked
 from pancode.runs.life.ends import GivenUp
+from pancode.runs.life.successors import is_blocked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings

@@ -13,7 +13,7 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
-from pancode.runs.life.continuations import beginning, is_blocked, nexts
+from pancode.runs.life.successors import beginning, is_blocked, nexts
 from pancode.runs.life.waits import LEAVES
 from pancode.runs.request import FILES, TAKEN, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work

@@ -16,7 +16,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.plan import LaidInput, Plan
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
-from pancode.runs.life.continuations import payer_of
+from pancode.runs.life.turns import payer_of
 from pancode.runs.request import NO_PARTS, DispatchRequest, PromptParts
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run

@@ -17,10 +17,10 @@ from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin, hold
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.continuations import is_blocked
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
 from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.successors import is_blocked
 
 
 @dataclass(frozen=True, slots=True)

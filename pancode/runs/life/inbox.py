@@ -18,7 +18,8 @@ from pancode.kernel.formatting import counted
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.facets import Approvals, LandingTerms, SessionTurn, Words
-from pancode.runs.life.continuations import is_blocked, is_cut_by_cap, must_be_free
+from pancode.runs.life.successors import is_blocked, must_be_free
+from pancode.runs.life.turns import is_cut_by_cap
 
 
 class ItemKind(StrEnum):

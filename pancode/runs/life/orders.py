@@ -20,7 +20,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import NextAttempt, TurnTaking
 from pancode.kernel.records import Fence, Run
 from pancode.runs.facets import FleetLead, GateTerms, Provision, SessionTurn, Words
-from pancode.runs.life.continuations import opener_of
+from pancode.runs.life.turns import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers

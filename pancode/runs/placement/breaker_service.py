@@ -14,7 +14,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Fence, Run, Setting
 from pancode.runs.answers import BreakerShape
 from pancode.runs.core import Core, locked, open_fences
-from pancode.runs.life.continuations import ended_turns
+from pancode.runs.life.turns import ended_turns
 from pancode.runs.placement.breakers import (
     LOGIN_OF,
     LOOP,

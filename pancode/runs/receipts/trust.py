@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.facets import GateTerms, Lineage
-from pancode.runs.life.continuations import has_change, nexts
+from pancode.runs.life.successors import has_change, nexts
 
 OTHER = "other"
 """The value of `verify_on` for any node but the run's own."""

@@ -9,7 +9,7 @@ from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.records import Audit, Decision, Run, Word
 from pancode.kernel.values import replace
 from pancode.people.service import tell
-from pancode.runs.life.continuations import kept
+from pancode.runs.life.messages import kept
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
 

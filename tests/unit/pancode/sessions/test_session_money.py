@@ -20,7 +20,8 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Balance, Run
 from pancode.kernel.values import replace
 from pancode.people import service as answering
-from pancode.runs.life.continuations import GO_ON, IDLE_MS
+from pancode.runs.life.continuations import GO_ON
+from pancode.runs.life.turns import IDLE_MS
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions import routes as session_routes
 from pancode.sessions.service import GoingOn

@@ -11,7 +11,8 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.order import MAX_ANSWER
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunState
-from pancode.runs.life.continuations import GO_ON, NEXT, continued, must_be_free, must_have_ended
+from pancode.runs.life.continuations import GO_ON, continued
+from pancode.runs.life.successors import NEXT, must_be_free, must_have_ended
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import request_of
 from tests.unit.pancode.kernel.fleets import node, resolved

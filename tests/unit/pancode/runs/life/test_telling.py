@@ -8,7 +8,8 @@ import pytest
 
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Word
-from pancode.runs.life.continuations import MOST_CHARS, LeftOver, continued, heard, kept, must_hear, unheard
+from pancode.runs.life.continuations import LeftOver, continued
+from pancode.runs.life.messages import MOST_CHARS, heard, kept, must_hear, unheard
 from pancode.runs.retry import request_of
 from tests.unit.pancode.runs.life.test_continuations import ended
 
