@@ -63,7 +63,7 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
     [
         (("colon", *"mac", "tab", "enter"), "not heard for"),
         (("colon", *"inbox", "enter"), "Which port?"),
-        (("colon", *"nosuch", "enter"), "there is no resource 'nosuch'"),
+        (("colon", *"nosuch", "enter"), "resource 'nosuch' not found"),
         (("colon", *"runs", "escape"), " now "),
         (("i",), "8080 / 9090"),
         (("D",), "D acts on node"),
