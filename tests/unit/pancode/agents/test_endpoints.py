@@ -89,7 +89,7 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         ),
         (
             endpoint("ollama", ModelFact(id="qwen3:8b", embedding=True)),
-            "qwen3:8b at its ollama makes vectors, no words",
+            "qwen3:8b at its ollama is an embedding model",
             "pancode models",
         ),
         (
