@@ -166,7 +166,7 @@ def test_a_password_in_a_file_is_read_for_each_connection(
     assert client.ping()
     client.close()
     secret.unlink()
-    with pytest.raises(UnavailableError, match="cannot be read") as caught, translated(access, "PING"):
+    with pytest.raises(UnavailableError, match="cannot read") as caught, translated(access, "PING"):
         client.ping()
     assert f"ls -l {secret}" in caught.value.fix
     with pytest.raises(ConfigError, match="password_file"):
