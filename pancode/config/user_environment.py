@@ -33,7 +33,7 @@ OWN_RULES = Rules(
         PathRule(
             pattern=f"./{name}",
             access=PathAccess.READ,
-            reason="only users may change the rules for runs",
+            reason="the rules that hold runs are changed by people",
             origin=BUILT_IN,
         )
         for name in FILES

@@ -167,7 +167,7 @@ def paths(plan: Plan, view: AdmissionView) -> GateVerdict:
             "change to the repository; for an empty directory: --workspace none",
         )
     if plan.project is None:
-        return passed("paths", "no project: the run gets an empty directory")
+        return passed("paths", "no project: the run gets an empty folder")
     if plan.runtime.own:
         return passed("paths", "your own script: its words are not read as paths")
     if plan.request.is_of_issue:
