@@ -79,7 +79,7 @@ def _level(text: str) -> Safety:
     except ValueError:
         levels = [level.value for level in Safety]
         near = nearest(text, levels)
-        fix = f"did you mean --safety {near}?" if near else f"known are {', '.join(levels)}"
+        fix = f"did you mean --safety {near}?" if near else f"valid levels: {', '.join(levels)}"
         raise UsageError(f"safety level {text!r} not found", fix=fix) from None
 
 

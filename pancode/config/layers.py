@@ -47,7 +47,7 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
             parts = [part.strip() for part in str(value).split("&&")]
             return "a list is expected here", f"write {key}: {parts if isinstance(value, str) else [value]}"
         case "model_type" | "model_attributes_type":
-            return "keys with values are expected below it", f"known are {', '.join(known)}"
+            return "keys with values are expected below it", f"valid keys: {', '.join(known)}"
         case _ if value is None:
             return f"nothing is written after {key}:", f"correct {path}: add a value, or remove {key}"
         case "enum" | "literal_error":
@@ -257,7 +257,7 @@ def _config_error(
         known = _keys(kind, error["loc"][:-1])
         fix = _below(kind, key) if not group else ""
         near = nearest(key, known)
-        fix = fix or (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+        fix = fix or (f"did you mean {near}?" if near else f"valid keys: {', '.join(known)}")
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )

@@ -129,7 +129,7 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
         ("agents:\n  x: {runtime: claude, sampling: coding}", "runtime claude does not support it", "native"),
         ("agents:\n  x: {sampling: codng}", "agents.x.sampling: 'codng'", "correct"),
         ("agents:\n  x: {sampling: {temperature: 3}}", "agents.x.sampling.temperature: 3", "correct"),
-        ("agents:\n  x: {sampling: {heat: 1}}", "unknown key agents.x.sampling.heat", "known are"),
+        ("agents:\n  x: {sampling: {heat: 1}}", "unknown key agents.x.sampling.heat", "valid keys"),
         (
             "agents:\n  x: {token_budget: 5, limits: {tokens: 6}}",
             "panagents.yaml:2: agent x: token_budget and limits.tokens contradict each other",

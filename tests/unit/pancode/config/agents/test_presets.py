@@ -120,7 +120,7 @@ def test_a_preset_counts_more_than_the_variables_of_one_command(tmp_path: Path) 
         tmp_path, {}, {"models.worker": "c", "models.scout": "e"}, tmp_path / "none", "local"
     )
     assert around.defaults(None).model == "ollama/qwen2.5-coder:7b"
-    more = "is set, and preset local counts more: it says ollama/qwen2.5-coder"
+    more = "is ignored, because preset local sets ollama/qwen2.5-coder"
     assert around.defaults(None).outranked == {
         "models.worker": f"PANCODE_WORKER_MODEL {more}:7b",
         "models.scout": f"PANCODE_SCOUT_MODEL {more}:3b",

@@ -119,7 +119,7 @@ def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
         await shows(app, pilot, "Your answer to")
         assert "2: 9090" in screen(app)
         await pilot.press("7", "enter")
-        await shows(app, pilot, "there is no choice 7")
+        await shows(app, pilot, "choice 7 not found")
         await shows(app, pilot, f"pancode answer {scene.asks} 1")
 
     played(scene, play, "inbox")
