@@ -17,7 +17,7 @@ from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
-from pancode.landing.model import LandWay
+from pancode.landing.model import LandStatus, LandWay
 from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
 from pancode.people.proposals import PREFIX, approve
 from pancode.people.proposals import deny as deny_change
@@ -41,7 +41,6 @@ from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.inbox import ItemKind, kind_of
 from pancode.runs.life.messages import WITH_TASK
-from pancode.runs.receipts.trust import LANDED
 from pancode.runs.routes.runs import lands_again
 from pancode.runs.views import brief, find
 from pancode.sessions.run_continuation import continue_run
@@ -181,7 +180,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
         anyway=body.anyway,
     )
     done = context.coordinator.code.land(run, way)
-    if done["status"] != LANDED and find(context.core, run.id).landed is not None:
+    if done["status"] != LandStatus.LANDED and find(context.core, run.id).landed is not None:
         why = "somebody was faster"
         raise RefusedError(
             f"{run.id} was already landed", why=why, fix=f"pancode why {run.id}", code="approved"

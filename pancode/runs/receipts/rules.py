@@ -163,7 +163,7 @@ def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
 ) -> Judged | None:
     """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
-    if fence is not None and fence.tag != node.tag:
+    if fence is not None and _is_anothers(fence, node):
         return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
         return Judged(Ruling.ORPHAN, "no such fence in this ledger")
@@ -185,6 +185,10 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     if missing:
         return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
     return Judged(Ruling.ACCEPT)
+
+
+def _is_anothers(fence: Fence, node: Node) -> bool:
+    return fence.tag != node.tag
 
 
 def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
@@ -420,12 +424,9 @@ def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
 
 def failed_on(made: Changes) -> set[str]:
     """The nodes where an attempt ever failed for a reason that another node may not have."""
-    failed = {number for number, attempt in made.case.attempts.items() if _is_elsewhere(attempt)}
+    attempts = made.case.attempts.items()
+    failed = {n for n, one in attempts if one.failure is not None and FAILURES[one.failure].elsewhere}
     return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
-
-
-def _is_elsewhere(attempt: Attempt) -> bool:
-    return attempt.failure is not None and FAILURES[attempt.failure].elsewhere
 
 
 def _withdraw_next(made: Changes) -> Changes:
