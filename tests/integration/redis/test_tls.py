@@ -138,7 +138,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, t
     junk.write_text("nonsense")
     stranger = authority.issue("stranger")
     wrong = {
-        beside(nothing): f"{nothing} cannot be read",
+        beside(nothing): f"cannot read {nothing}",
         beside(junk): f"{junk} holds no certificate",
         beside(authority.ca, Pair(junk, junk)): f"{junk} and {junk} are no certificate",
         beside(authority.ca, Pair(here.cert, stranger.key)): f"{here.cert} and {stranger.key} are no",
