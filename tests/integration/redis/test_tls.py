@@ -139,8 +139,8 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, t
     stranger = authority.issue("stranger")
     wrong = {
         beside(nothing): f"cannot read {nothing}",
-        beside(junk): f"{junk} holds no certificate",
-        beside(authority.ca, Pair(junk, junk)): f"{junk} and {junk} are no certificate",
+        beside(junk): f"{junk} contains no certificate",
+        beside(authority.ca, Pair(junk, junk)): f"{junk} and {junk} are not a certificate",
         beside(authority.ca, Pair(here.cert, stranger.key)): f"{here.cert} and {stranger.key} are no",
     }
     for more, words in wrong.items():
