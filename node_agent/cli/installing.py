@@ -120,7 +120,7 @@ def _installed_program(one: InstalledProgram) -> Program:
 def _program(runtime: str) -> Program:
     if runtime not in RUNTIMES:
         raise NoProgram(
-            f"there is no runtime {runtime!r}", REMOVED_RUNTIMES.get(runtime, "look: pancode runtimes")
+            f"runtime {runtime!r} not found", REMOVED_RUNTIMES.get(runtime, "look: pancode runtimes")
         )
     program = RUNTIMES[runtime].program
     if program is None:
@@ -193,12 +193,14 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
             timeout=INSTALL_S, check=False, cwd=env["HOME"],
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
-        raise NoProgram(f"{argv[0]} did not end within {INSTALL_S} s", "look at its network") from late
+        raise NoProgram(f"{argv[0]} did not end within {INSTALL_S} s", "check its network") from late
     except OSError as exc:
         raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"bring {runtime} by hand") from exc
     if done.returncode:
         words = done.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
-        raise NoProgram(f"{' '.join(argv)} ended with {done.returncode}: {words}", "mend that, and repeat it")
+        raise NoProgram(
+            f"{' '.join(argv)} ended with {done.returncode}: {words}", "fix that, and run it again"
+        )
 
 
 def _keep(home: NodeHome, known: Mapping[str, InstalledProgram]) -> None:

@@ -54,7 +54,7 @@ def log_in(
     env = {**handed_on(home, path, environ, values), login.home: str(folder)}
     status = _run((program, *login.argv[1:]), env)
     if status:
-        _say(f"{' '.join(login.argv)} ended with {status}; nothing was kept")
+        _say(f"{' '.join(login.argv)} ended with {status}; nothing was stored")
         return status
     return _kept(login, folder, ask)
 
@@ -62,7 +62,7 @@ def log_in(
 def _login_of(runtime: str, home: NodeHome) -> Login:
     if runtime not in RUNTIMES:
         known = ", ".join(sorted(LOGINS))
-        raise NoLogin(f"there is no runtime {runtime!r}", f"those with a login of their own: {known}")
+        raise NoLogin(f"runtime {runtime!r} not found", f"those with a login of their own: {known}")
     if runtime not in LOGINS:
         program = RUNTIMES[runtime].program
         fix = f"{runtime} needs no login"
@@ -79,10 +79,10 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
     if login.prints:
         token = _asked(ask)
         if not token:
-            _say(f"nothing was kept; {login.variable} in secrets.json does the same")
+            _say(f"nothing was stored; {login.variable} in secrets.json does the same")
             return FAILED
         if not _TOKEN.fullmatch(token):
-            _say("that is not a token: it has blanks in it, or is too short; nothing was kept")
+            _say("that is not a token: it contains spaces, or is too short; nothing was stored")
             return FAILED
         write_atomic(file, token.encode())
     if not file.is_file():

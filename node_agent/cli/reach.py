@@ -48,7 +48,7 @@ def _ends(home: NodeHome, offered: str | None) -> LinkEnds:
     if offered is None:
         found = current_link(home.links)
         if found is None:
-            raise SettingsError(f"{home.links} names no link; on the coordinator: pancode fleet up")
+            raise SettingsError(f"{home.links} contains no link; on the coordinator: pancode fleet up")
         return found
     try:
         return ends_of(offered, home.key.parent)

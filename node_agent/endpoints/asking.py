@@ -130,7 +130,7 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
     except OSError as exc:
         words = f"{place.ca} cannot be read ({exc.strerror})"
         fix = "give the node's user its authority's certificate there, or name another file as \"ca\""
-        raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json of the node") from exc
+        raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json on the node") from exc
 
 
 def unbelieved(place: EndpointAddress, exc: ssl.SSLError) -> Silent:

@@ -219,7 +219,7 @@ def problems(
         if found is None and place.listed:
             file = "endpoints.json of the node" if place.name else "models.machines (PANCODE_LOCAL_MACHINES)"
             what = troubled(name, place.at, known.trouble or "was not looked at yet")
-            fix = known.fix or f"start it, or take it out of {file}"
+            fix = known.fix or f"start it, or remove it from {file}"
             reported.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
             what = f"a model server at {place.at} is there and not used: {known.unused}"
@@ -286,7 +286,7 @@ class EndpointTable:
         """The problems for `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
-            own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
+            own = (NodeProblem(what=self._trouble[:500], fix=f"correct or remove {self._home / FILE}"),)
         return (*own, *problems(self._rows()))
 
     def server(self, name: str) -> EndpointServer | None:

@@ -92,7 +92,7 @@ def problems_of(home: Path) -> tuple[NodeProblem, ...]:
     try:
         read_wish(home)
     except SettingsError as wrong:
-        return (NodeProblem(what=str(wrong)[:500], fix=f"mend or remove {home / WISH_FILE}"),)
+        return (NodeProblem(what=str(wrong)[:500], fix=f"correct or remove {home / WISH_FILE}"),)
     return ()
 
 

@@ -345,17 +345,17 @@ class MachineProbe:
         if shut is not None:
             problems.append(shut)
         if ceiling.closed:
-            problems.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
+            problems.append(NodeProblem(what=ceiling.closed, fix="correct or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"its owner may change {file}"))
+            problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"change {file} as its owner"))
         return [*problems, *self._gpus.problems()]
 
     def _shut(self) -> NodeProblem | None:
         if self.disk_ok():
             return None
         return NodeProblem(
-            what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there"
+            what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk space there"
         )
 
 

@@ -270,8 +270,8 @@ LAYOUT = HOME_LAYOUT
 """4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released.
 A change of where or how the files lie raises the number, and describes here how older homes are read."""
 _FIX = (
-    "bring this fleet up with the version of PanCode that was here last, or a newer one; "
-    "or take the node out (pancode node rm NAME) and add it anew"
+    "start this fleet with the last version of PanCode used here, or a newer one; or remove the "
+    "node (pancode node rm NAME) and add it again"
 )
 
 

@@ -89,7 +89,7 @@ def rules_of(path: Path) -> Rules:
         raise RuleError(line, str(wrong), wrong.why, wrong.fix) from wrong
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as exc:
         words = " ".join(str(exc).split())[:300]
-        raise RuleError(f"{path}", "it cannot be read", words, "mend that file, or remove it") from exc
+        raise RuleError(f"{path}", "it cannot be read", words, "correct that file, or remove it") from exc
 
 
 def _plain(node: Any, path: str, lines: dict[str, int]) -> object:
@@ -98,7 +98,7 @@ def _plain(node: Any, path: str, lines: dict[str, int]) -> object:
 
     lines.setdefault(path, node.start_mark.line + 1)
     if path.count(".") > MOST_DEPTH:
-        raise RuleError(path, "nested too deeply", fix="see the form in the guide on safety rules")
+        raise RuleError(path, "nested too deeply", fix="see the format in the guide on safety rules")
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, f"{path}.{number}", lines) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -113,6 +113,6 @@ def _mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
         name, below = str(key.value), f"{path}.{key.value}".lstrip(".")
         lines[below] = key.start_mark.line + 1
         if name in found:
-            raise RuleError(below, f"{name} is there twice", fix="keep one of them")
+            raise RuleError(below, f"{name} appears twice", fix="keep one of them")
         found[name] = _plain(value, below, lines)
     return found

@@ -74,7 +74,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
             commands.append(rule)
     commands += [_class(item, path, origin) for path, item in _items(top.get(ASK), ASK)]
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
-        raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="take some out")
+        raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="remove some")
     value = top.get(NETWORK)
     network = None if value is None else NetworkAccess(_one_of(value, NETWORK, tuple(NetworkAccess)))
     return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
@@ -86,7 +86,7 @@ def together(*several: Rules) -> Rules:
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
-        raise RuleError("", "too many rules in all files together", f"there may be {most}", "take some out")
+        raise RuleError("", "too many rules in all files together", f"there may be {most}", "remove some")
     networks = [rules.network for rules in several if rules.network is not None]
     return Rules(paths=paths, commands=commands, network=narrowest(*networks) if networks else None)
 
@@ -128,9 +128,9 @@ def _command(item: object, path: str, origin: Origin) -> CommandRule:
     if fault is not None:
         raise RuleError(
             f"{path}.pattern",
-            f"{pattern!r} is no regular expression that can be used",
+            f"{pattern!r} is not a supported regular expression",
             fault,
-            "correct it; look-around and back-references are not there, as no input may make a match slow",
+            "correct it; look-around and back-references are not supported, because they can be slow",
         )
     return CommandRule(pattern=pattern, reason=_reason(rule, path), origin=origin(path))
 
@@ -145,7 +145,7 @@ def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str)
     fault = pattern_fault(pattern)
     if fault is not None:
         fix = "write it like .env, src/**/*.sql, /etc/hosts or ~/.ssh"
-        raise RuleError(path, f"{pattern!r} is no pattern of a path", fault, fix)
+        raise RuleError(path, f"{pattern!r} is not a valid path pattern", fault, fix)
     return PathRule(pattern=pattern, access=access, reason=reason, origin=origin)
 
 
@@ -158,11 +158,11 @@ def _reason(rule: dict[str, object], path: str) -> str:
 
 def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise RuleError(path, "keys with values are expected here", fix=f"known are {', '.join(known)}")
+        raise RuleError(path, "keys with values are expected here", fix=f"valid keys: {', '.join(known)}")
     for key in value:
         if key not in known:
             near = get_close_matches(str(key), known, n=1, cutoff=0.6)
-            fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            fix = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(known)}"
             raise RuleError(f"{path}.{key}".lstrip("."), f"unknown key {key}", fix=fix)
     return value
 
@@ -170,23 +170,27 @@ def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object
 def _items(value: object, key: str) -> Iterator[tuple[str, object]]:
     """The path and the value of each item; a key without a value is an empty list."""
     if value is not None and not isinstance(value, list):
-        raise RuleError(key, f"{key} is no list", fix=f"write each on its own line below {key}: with a dash")
+        raise RuleError(
+            key, f"{key} must be a list", fix=f"write each on its own line below {key}: with a dash"
+        )
     yield from ((f"{key}.{number}", item) for number, item in enumerate(value or ()))
 
 
 def _text(value: object, path: str, most: int) -> str:
     if not isinstance(value, str):
-        raise RuleError(path, f"{value!r} is no text", "YAML took it for something else", "put it in quotes")
+        raise RuleError(
+            path, f"{value!r} is not a string", "YAML took it for something else", "put it in quotes"
+        )
     if not value or len(value) > most:
         raise RuleError(path, f"{len(value)} characters", f"1 to {most} are possible", f"write 1 to {most}")
     if not value.isprintable():
-        raise RuleError(path, "a control character in it", fix="take it out, or write its escape, like \\t")
+        raise RuleError(path, "a control character in it", fix="remove it, or write its escape, such as \\t")
     return value
 
 
 def _one_of(value: object, path: str, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         near = get_close_matches(str(value), known, n=1, cutoff=0.6)
-        fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        fix = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(known)}"
         raise RuleError(path, f"{value!r} is none of {', '.join(known)}", fix=fix)
     return value

@@ -260,7 +260,7 @@ class Sandbox:
         return wish
 
     def _mend(self) -> str:
-        return f"mend or remove {self._home / OWN_FILE}"
+        return f"correct or remove {self._home / OWN_FILE}"
 
 
 def _lasts_ms(found: WallTools) -> int:

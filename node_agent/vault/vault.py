@@ -25,7 +25,7 @@ LOOK_MS = 20
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-FIX = 'mend secrets.json of this node: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
+FIX = 'correct secrets.json of this node: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
 
 
 NO_TOKENS: Mapping[str, Path] = {}

@@ -271,24 +271,24 @@ def flaws(agent: Agent) -> Iterator[Flaw]:
 def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
     """Return (what, why, fix): the agent says how words are chosen, but the runtime does not let it."""
     return (
-        f"agent {agent.name} sets sampling, and the runtime {runtime} takes none",
-        f"{runtime} makes its model calls itself and has no flag for it; only the runtime {SAMPLES} takes it",
-        f"take sampling out of {agent.name}, or give it runtime: {SAMPLES}",
+        f"agent {agent.name} sets sampling, but runtime {runtime} does not support it",
+        f"{runtime} makes its own model calls and has no flag for it; only runtime {SAMPLES} supports it",
+        f"remove sampling from {agent.name}, or set its runtime: {SAMPLES}",
     )
 
 
 def _tools(agent: Agent) -> Iterator[Flaw]:
     for tool in agent.tools:
         if tool not in TOOLS:
-            missing = not_found("tool", tool, TOOLS, f"tools are {', '.join(TOOLS)}")
+            missing = not_found("tool", tool, TOOLS, f"valid tools: {', '.join(TOOLS)}")
             yield Flaw("tools", str(missing), missing.why, missing.fix)
     writing = [tool for tool in agent.tools if tool in WRITE_TOOLS]
     if agent.read_only and writing:
         yield Flaw(
             "tools",
-            f"agent {agent.name} is read-only and has the tool {writing[0]}",
-            "a tool that can change files would make read-only untrue",
-            f"take {', '.join(writing)} out of its tools, or set readonly: false",
+            f"agent {agent.name} is read-only, but has the tool {writing[0]}",
+            "a read-only agent must not have a tool that can change files",
+            f"remove {', '.join(writing)} from its tools, or set readonly: false",
             beside=("readonly",),
         )
 
@@ -388,8 +388,8 @@ def _several(names: tuple[str, ...]) -> UsageError:
     chain = f"pancode chain {shipped} TASK" if shipped else f"pancode chain FILE, with steps: [{steps}]"
     return UsageError(
         f"the task names {len(names)} agents: {', '.join(names)}",
-        why="a dispatch is one run of one agent; several of them, one after the other, are a chain",
-        fix=f"{chain}; or --agent NAME for one of them; or tell {ORCHESTRATOR} in a chat: pancode chat",
+        why="a dispatch starts one agent; to run several one after the other, use a chain",
+        fix=f"{chain}; or choose one with --agent NAME; or ask {ORCHESTRATOR} in a chat: pancode chat",
         code="several_agents",
     )
 
@@ -399,7 +399,7 @@ def _either(one: Choice, other: Choice) -> UsageError:
     names = (one.agent.name, other.agent.name)
     return UsageError(
         f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
-        why="one of them may change files and run commands, the other may not",
+        why="one of them may change files and run commands; the other may not",
         fix=" or ".join(f"--agent {name}" for name in names),
         code=WHICH_AGENT,
         details={"agents": " ".join(names)},

@@ -87,7 +87,7 @@ def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -
     there = [view for view in all_there if node in (None, view.node.name)]
     if not there:
         return RefusedError(
-            "Dispatch blocked: the fleet has no node", fix="pancode fleet up", code=NOTHING_READY
+            "Dispatch blocked: the fleet has no nodes", fix="pancode fleet up", code=NOTHING_READY
         )
     elsewhere = ""
     for view in all_there if node is not None else []:
@@ -97,7 +97,7 @@ def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -
             break
     where = f"on {node}" if node else "on any node"
     return RefusedError(
-        f"Dispatch blocked: no program or model that could do this is ready {where}",
+        f"Dispatch blocked: no agent program or model is ready {where}",
         why="; ".join(dict.fromkeys(find_reasons(there))),
         fix="; or ".join(filter(None, (elsewhere, suggest_fix(there, talks=talks)))),
         code=NOTHING_READY,

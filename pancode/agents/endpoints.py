@@ -146,14 +146,14 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
 
 def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: str) -> Lack | None:
     if model.embedding:
-        return Lack(f"{model.id} at its {found.name} makes vectors, no words", "pancode models")
+        return Lack(f"{model.id} at its {found.name} is an embedding model", "pancode models")
     if model.tools is False:
         words = f"{model.id} at its {found.name} cannot call tools, so it can change nothing"
         return Lack(words, "a model whose TOOLS says yes: pancode models")
     if model.ctx_usable is not None and model.ctx_usable < wanted.context:
         words = (
-            f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, "
-            f"and this run begins with about {wanted.context}"
+            f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, but this "
+            f"run starts with about {wanted.context}"
         )
         return Lack(words, f"on {node}: {_setting(found, model, wanted.context)}")
     return None
@@ -220,7 +220,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     node, found = there[0]
     others = _elsewhere(nodes, ref.model)
     raise NotFoundError(
-        f"no endpoint {endpoint} has the model {ref.model!r}",
+        f"model {ref.model!r} not found at endpoint {endpoint}",
         why="; ".join(filter(None, (f"did you mean {endpoint}/{near}?" if near else listed, others))),
         fix=_on(node, found, EndpointNeed(endpoint, ref.model, "")),
         code="model_not_found",
@@ -231,9 +231,9 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
     if trouble := next((one for one in _troubles(asked) if one[1] == endpoint), None):
         node, _, problem = trouble
         return NotFoundError(
-            f"no endpoint {endpoint!r} can be used",
+            f"endpoint {endpoint!r} cannot be used",
             why=with_words(f"{node}: {problem.what}", problem.fix),
-            fix=f"mend it there; pancode node show {node}",
+            fix=f"fix it there; pancode node show {node}",
             code="endpoint_not_found",
         )
     names = sorted({one.name for view in asked for one in _facts(view)})
@@ -242,9 +242,10 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
     node = ref.node or asked[0].node.name
     start = f"start it on {node}" + (f" ({command})" if command else "")
     return NotFoundError(
-        f"there is no endpoint {endpoint!r} on {where}",
-        why=_elsewhere(asked, ref.model) or (f"there are {', '.join(names)}" if names else "none was found"),
-        fix=f"{start}, or list its address in endpoints.json there; look: pancode endpoints",
+        f"endpoint {endpoint!r} not found on {where}",
+        why=_elsewhere(asked, ref.model)
+        or (f"there are {', '.join(names)}" if names else "no endpoints were found"),
+        fix=f"{start}, or add its address to endpoints.json there; see: pancode endpoints",
         code="endpoint_not_found",
     )
 

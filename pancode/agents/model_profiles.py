@@ -13,8 +13,8 @@ from pancode.kernel.node import NodeView
 
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 """The checks that count for agents that change nothing: they do not need a model that edits well."""
-NOT_TESTED = "was not tested yet"
-COSTS = "its test costs money, which no budget counts"
+NOT_TESTED = "is not tested yet"
+COSTS = "its test costs money outside any budget"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
 """Codes of refusals that a test takes away: a free test, and one that a person has to want."""
 
@@ -91,8 +91,8 @@ def untested(place: ModelPlace, costs: bool) -> RefusedError:
 
     It does not where the test costs: nobody was asked, and no budget has it.
     """
-    words = f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}"
-    why = f"the limits of local models show only when they are tested ({place.endpoint})"
+    words = f"Dispatch blocked: model {place.model} {NOT_TESTED} on {place.node}"
+    why = f"a test is needed to find the limits of a local model ({place.endpoint})"
     return RefusedError(
         f"{words}, and {COSTS}" if costs else words,
         why=why,
@@ -134,8 +134,8 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
     ]
     if not silent:
         return error
-    words = f"{error.why}; what {', '.join(silent)} has cannot be seen"
-    return NotFoundError(str(error), why=words, fix=f"{error.fix}; and: pancode endpoints", code=error.code)
+    words = f"{error.why}; the models of {', '.join(silent)} cannot be listed"
+    return NotFoundError(str(error), why=words, fix=f"{error.fix}; see: pancode endpoints", code=error.code)
 
 
 def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:

@@ -79,8 +79,8 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
     first, slash, rest = text.partition("/")
     if not text.strip() or text != text.strip() or (slash and not (first and rest)):
         raise UsageError(
-            f"{text!r} is no model",
-            why="a model is written NAME, PROVIDER/NAME or NODE/PROVIDER/NAME, and no part of it is empty",
+            f"{text!r} is not a valid model",
+            why="a model must be NAME, PROVIDER/NAME or NODE/PROVIDER/NAME, with no empty part",
             fix="pancode models",
             code="bad_model",
         )
@@ -116,7 +116,7 @@ def _unknown_provider(word: str, listed: Sequence[str], where: str = "") -> Usag
     near = nearest(word, listed)
     guess = f"did you mean {near}? " if near else ""
     return UsageError(
-        f"there is no model provider {word!r}{where}",
+        f"model provider {word!r} not found{where}",
         why=f"{guess}there are {', '.join(listed)}",
         fix="pancode models",
         code="provider_not_found",

@@ -164,14 +164,14 @@ def known_runtime(name: str) -> str:
     if canonical(name) not in RUNTIMES:
         near = nearest(name, (*RUNTIMES, *ALIASES))
         words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
-        raise ValueError(f"there is no runtime {name!r}; {words}")
+        raise ValueError(f"runtime {name!r} not found; {words}")
     return name
 
 
 def no_runtime(name: str, fix: str = "pancode runtimes", known: Iterable[str] = RUNTIMES) -> NotFoundError:
     """Return the error for an unknown runtime. `fix`: the command that lists the known ones."""
     if name in REMOVED_RUNTIMES:
-        words = f"there is no runtime {name!r} any more"
+        words = f"runtime {name!r} no longer exists"
         return NotFoundError(words, fix=REMOVED_RUNTIMES[name], code="runtime_not_found")
     return not_found("runtime", name, known, fix)
 

@@ -169,7 +169,7 @@ def providers_of(name: str) -> tuple[str, ...]:
         raise no_runtime(name)
     kind = RUNTIMES[canonical(name)]
     if kind.provider is None and not kind.reaches:
-        raise UsageError(f"no vendor's models are known of runtime {kind.name}", why=_why(kind), fix=_FIX)
+        raise UsageError(f"no vendor models are known for runtime {kind.name}", why=_why(kind), fix=_FIX)
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
 
 
@@ -207,8 +207,8 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
     fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
     if fact is not None and fact["state"] == "missing":
         raise NotFoundError(
-            f"{runtime} is not on {node['name']}",
-            why=with_words("its node agent looked along its PATH", fact["says"]),
+            f"{runtime} is not installed on {node['name']}",
+            why=with_words("the node agent did not find it in PATH", fact["says"]),
             fix=f"pancode node install {node['name']} {runtime}"
             if RUNTIMES[runtime].installable
             else f"install it there; pancode node show {node['name']}",

@@ -40,9 +40,9 @@ def move_ledger(
     begun = path if source == FILE else database_of(source, FLAG, password_file)
     if place_of(begun) == place_of(target):
         raise UsageError(
-            f"the ledger is to go to {place_of(target)}, where it comes from",
-            why="the settings say where it is to be, --from where it was",
-            fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for the file)",
+            f"the source and the target of the ledger are the same: {place_of(target)}",
+            why="the settings give the target, --from gives the source",
+            fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for a file)",
         )
     lock = HomeLock(home)
     lock.take()
@@ -63,9 +63,9 @@ def users_file(user: str, password_file: str, known: str | None) -> str:
     """Return the users file. `known`: the one so far, `-`: standard input. UsageError, ConfigError."""
     if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
         raise UsageError(
-            f"{user!r} cannot be the coordinator's user",
-            why=f"letters, digits, - _ and . alone; default and {USER_PREFIX}... are others'",
-            fix="such as: --user pancode",
+            f"{user!r} is not a valid user for the coordinator",
+            why=f"use only letters, digits, - _ and .; default and {USER_PREFIX}... are reserved",
+            fix="for example: --user pancode",
         )
     password = _read(password_file, "--password-file").rstrip("\r\n")
     if not password:
@@ -78,7 +78,7 @@ def _read(path: str, option: str) -> str:
         return sys.stdin.read() if path == STDIN else Path(path).expanduser().read_text("utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{option} {path} cannot be read", why=str(error), fix="name another file"
+            f"cannot read {option} {path}", why=str(error), fix="choose another file"
         ) from error
 
 
@@ -96,9 +96,9 @@ def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO
     """Run a command of RQ. UsageError for one that does more than look."""
     if not words or words[0] not in COMMANDS:
         raise UsageError(
-            f"{words[0] if words else 'rq'} is not run on a fleet",
-            why="RQ's other commands write, or run the function that a job names; nodes may write jobs",
-            fix="pancode queue rq info; work is moved by: pancode queue, pancode runs",
+            f"{words[0] if words else 'rq'} is not available in a fleet",
+            why="RQ's other commands write to Redis or run functions that a node could have put there",
+            fix="pancode queue rq info; to move work: pancode queue, pancode runs",
         )
     with _reader(home, environ) as access:
         rq_info(access, words, out)

@@ -68,7 +68,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
     finally:
         ledger.close()
     if run is not None:
-        raise refused(run, "to start the coordinator")
+        raise refused(run, "starting the coordinator")
 
 
 def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:

@@ -420,8 +420,8 @@ def redis_end(access: RedisAccess) -> End:
     if access.db != 0:
         raise ConfigError(
             f"{access.origin} names database {access.db}",
-            why="nodes use database 0 of the Redis that they are led to",
-            fix="leave the number out, and give PanCode a Redis of its own",
+            why="nodes always use database 0 of the Redis",
+            fix="omit the number, and give PanCode its own Redis",
         )
     if access.socket is not None:
         return Path(access.socket)
@@ -448,7 +448,7 @@ def _socket_path(root: Path, name: str) -> Path:
     state = folder.lstat()
     if state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise ConfigError(
-            f"{folder} is not ours alone", fix=f"remove {folder}, or use a shorter PANCODE_HOME"
+            f"{folder} is accessible to other users", fix=f"remove {folder}, or use a shorter PANCODE_HOME"
         )
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     return folder / f"{digest}-{name}"

@@ -158,7 +158,7 @@ class Demo:
         done = self.command(f"dispatch {shown}", "dispatch", *words)
         newest = self.stage.client.get("/v1/runs", limit=1)["runs"]
         if not newest or newest[0]["run"] in self.runs.values():
-            raise UnavailableError("the dispatch made no run", why=done.err.strip()[-300:])
+            raise UnavailableError("the dispatch did not create a run", why=done.err.strip()[-300:])
         self.runs[name] = newest[0]["run"]
         return done
 
@@ -191,7 +191,7 @@ class Demo:
         self.command("fleet status")
         states = self._states()
         if not story.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
-            raise UnavailableError("without two nodes there is nothing to show", fix="pancode fleet up")
+            raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")
         keys = [stage.client.get(path_of("nodes", node))["tag"] for node in NODES]
         story.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
 

@@ -87,7 +87,7 @@ class Stage:
         who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
         done = self.run(["git", *who, *words])
         if done.code != 0:
-            raise UnavailableError(f"git {words[0]} failed", why=done.err.strip()[-300:], fix="look at git")
+            raise UnavailableError(f"git {words[0]} failed", why=done.err.strip()[-300:], fix="check git")
         return done.out
 
     def run(self, argv: list[str]) -> CommandDone:
@@ -105,12 +105,12 @@ class Stage:
                 check=False,
             )
         except FileNotFoundError as exc:
-            raise UnavailableError(f"{argv[0]} is not there", why=str(exc), fix="pancode doctor") from exc
+            raise UnavailableError(f"{argv[0]} not found", why=str(exc), fix="pancode doctor") from exc
         except subprocess.TimeoutExpired as exc:
             raise UnavailableError(
-                f"{' '.join(argv[1:4])} did not end in {COMMAND_S} s",
-                why="this machine is very busy, or something hangs",
-                fix="pancode demo --keep, then look at its coordinator's log",
+                f"{' '.join(argv[1:4])} did not finish within {COMMAND_S} s",
+                why="this machine is very busy, or a process hangs",
+                fix="pancode demo --keep, then read the log of its coordinator",
             ) from exc
         return CommandDone(done.returncode, done.stdout, done.stderr)
 

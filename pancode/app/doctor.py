@@ -51,7 +51,7 @@ def ledger(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad("ledger", "warning", "unknown: the settings cannot be read", "mend the settings first")
+        return bad("ledger", "warning", "unknown: the settings cannot be read", "fix the settings first")
     url = loaded.settings.ledger.url
     return (
         _in_file(home / "ledger.db")
@@ -140,7 +140,7 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad(of.what, "warning", "unknown: the settings cannot be read", "mend the settings first")
+        return bad(of.what, "warning", "unknown: the settings cannot be read", "fix the settings first")
     try:
         read = of.read(loaded)
         if read is None:
@@ -233,14 +233,16 @@ def _folder(home: Path) -> Check:
     try:
         state = home.stat()
     except FileNotFoundError:
-        return _writable(home) or good("home", f"{home} is not there yet; the first start makes it")
+        return _writable(home) or good("home", f"{home} does not exist yet; the first start creates it")
     except OSError as exc:
-        return bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
+        return bad("home", "error", str(exc), "set PANCODE_HOME to a directory of your own")
     if not stat.S_ISDIR(state.st_mode):
-        return bad("home", "error", f"{home} is no folder", "set PANCODE_HOME to a folder of your own")
+        return bad(
+            "home", "error", f"{home} is not a directory", "set PANCODE_HOME to a directory of your own"
+        )
     if state.st_uid != os.getuid():
         owner = f"{home} belongs to uid {state.st_uid}"
-        return bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
+        return bad("home", "error", owner, "set PANCODE_HOME to a directory of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
         return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
     return _writable(home) or good("home", str(home))
@@ -279,13 +281,13 @@ def _key(home: Path) -> Check:
         mode = stat.S_IMODE(key.stat().st_mode)
     except FileNotFoundError:
         if (home / "ledger.db").exists() or (home / "epoch").exists():
-            lost = "the coordinator's key is gone, and the ledger is there"
+            lost = "the coordinator's key is missing, but the ledger exists"
             return bad(
                 "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
             )
         return good("key", "made at the first start")
     except OSError as exc:
-        return bad("key", "error", str(exc), f"look at {key.parent}")
+        return bad("key", "error", str(exc), f"check {key.parent}")
     if mode & 0o077:
         return bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
     return good("key", f"{key}, mode 600")
@@ -298,9 +300,7 @@ def _backup(home: Path) -> Check:
         return good("key backup", "no key yet")
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
         return good("key backup", f"confirmed by you: {marker}")
-    lost = (
-        "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
-    )
+    lost = "without this key every node must be trusted again, and old receipts cannot be verified"
     return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
@@ -336,7 +336,7 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad("Redis", "warning", "unknown: the settings cannot be read", "mend the settings first")
+        return bad("Redis", "warning", "unknown: the settings cannot be read", "fix the settings first")
     try:
         redis = loaded.settings.redis
         if redis.url is None:
@@ -351,7 +351,7 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
         if not found.open_as:
             return good("Redis", summary)
         whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
-        fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
+        fix = f"give it a password, and a separate user for {origin} (docs/howto/external-redis.md)"
         return bad("Redis", "warning", f"{summary}; {whoever}", fix)
     except PancodeError as error:
         return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
@@ -363,7 +363,7 @@ def _coordinator(home: Path) -> Check:
         return good("coordinator", "does not run; the first command that needs it starts it")
     answer = ask(home, "/v1/ping", PING_S)
     if answer is None:
-        fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
+        fix = f"see {home}/run/coordinator.log; stop it: kill {holder.pid} (else kill -9 {holder.pid})"
         return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
     return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
 
@@ -386,14 +386,14 @@ def _secrets(homes: Sequence[Path]) -> Check:
     for path in files:
         try:
             broken = (
-                "" if isinstance(json.loads(path.read_bytes()), dict) else "it is no JSON object of names"
+                "" if isinstance(json.loads(path.read_bytes()), dict) else "it must be a JSON object of names"
             )
         except json.JSONDecodeError as exc:
             broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
         except (OSError, UnicodeDecodeError) as exc:
             broken = f"it cannot be read: {type(exc).__name__}"
         if broken:
-            fix = f'mend {path}: {{"NAME": "value"}}; until then no run here has a key of it'
+            fix = f'correct {path}: {{"NAME": "value"}}; until then no run here gets a key from it'
             return bad("secrets", "error", f"{path}: {broken}", fix)
     return good("secrets", ", ".join(map(str, files)) or "no secrets.json here")
 

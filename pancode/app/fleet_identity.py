@@ -34,8 +34,8 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
         if moved is not None:
             raise ConfigError(
                 f"the ledger at {ledger.place} was moved to {moved.value}",
-                why="it has everything that happened since",
-                fix="name that place in ledger.url or PANCODE_DATABASE_URL (neither: the file in the home)",
+                why="the new ledger has everything that happened since",
+                fix="set ledger.url or PANCODE_DATABASE_URL to that place (neither: the file in the home)",
                 code="ledger_moved",
             )
         known = tx.get(Setting, "fleet")
@@ -44,10 +44,12 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
         if home.epoch.exists():
             copy = "a copy of ledger.db" if ledger.place == str(home.ledger) else "a dump of the database"
             raise LedgerLostError(
-                f"the ledger at {ledger.place} is empty, and a fleet has lived here",
-                why=f"{home.epoch} is there; a new ledger knows nothing of its machines, runs and books",
-                fix=f"put {copy} back, or fetch it from where it was kept (pancode ledger move --help); "
-                f"to begin anew: mv {home.root} {home.root}.old",
+                f"the ledger at {ledger.place} is empty, but this home has a fleet",
+                why=f"{home.epoch} exists; a new ledger does not have its nodes, runs and costs",
+                fix=(
+                    f"restore {copy}, or copy it from its backup (pancode ledger move --help); to "
+                    f"start a new fleet: mv {home.root} {home.root}.old"
+                ),
             )
         fleet = f"f-{ids.short(6)}"
         tx.put(Setting("fleet", fleet, wall_ms, "coordinator"))
@@ -108,15 +110,19 @@ def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigEr
     path, there = home.root / OWN_KEY, home.signing_key()
     if there is not None and database is not None:
         return ConfigError(
-            f"the ledger at {database.place} is that of another home's fleet",
-            why="it was begun with another coordinator's key, and its nodes obey that one",
-            fix=f"use that home (PANCODE_HOME), or give {database.origin} a database of its own",
+            f"the ledger at {database.place} belongs to another fleet",
+            why="it was created with the key of another coordinator, which its nodes trust",
+            fix=f"use the home of that fleet (PANCODE_HOME), or set {database.origin} to another database",
             code="ledger_of_another",
         )
-    found = f"{path} holds the key {there.public.tag}" if there is not None else f"{path} is not there"
+    found = f"{path} holds the key {there.public.tag}" if there is not None else f"{path} does not exist"
     return KeyLostError(
-        "the coordinator's key is lost" if there is None else "the coordinator's key is another fleet's",
-        why=f"{found}; this ledger has nodes and receipts that know the key {old.tag} alone",
-        fix=f"put the key {old.tag} back from your backup as {path}; "
-        "if it is lost for good: pancode key rotate --lost, then pancode fleet up",
+        "the coordinator's key is lost"
+        if there is None
+        else "the coordinator's key belongs to another fleet",
+        why=(f"{found}; the nodes and receipts in this ledger trust only the key {old.tag}"),
+        fix=(
+            f"restore the key {old.tag} from your backup as {path}; if it is lost: pancode key "
+            "rotate --lost, then pancode fleet up"
+        ),
     )

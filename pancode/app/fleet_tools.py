@@ -298,20 +298,20 @@ class RunClient(Client):
             workflow = rows.find(tx, text)
             begun_by = tx.get(Run, workflow.created_by)
         if begun_by is None or payer_of(begun_by) != payer_of(self._run):
-            refuse(self._context.core, self._run, f"{verb.name} for {workflow.id}, which it has not begun")
+            refuse(self._context.core, self._run, f"{verb.name} for {workflow.id}, which it did not start")
         return workflow.id
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
         """InsideRunError for a run of another session, and for a question that is not about the task."""
         if Caller.of(other).charged_to != payer_of(self._run):
-            refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it has not begun")
+            refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
         if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:
-            refuse(self._context.core, self._run, f"to approve something for {other.id}")
+            refuse(self._context.core, self._run, f"approving something for {other.id}")
         if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
-            refuse(self._context.core, self._run, f"to go on with {other.id}, which waits for a person")
+            refuse(self._context.core, self._run, f"continuing {other.id}, which waits for a user")
         if verb.name == TELL and waits in BEFORE_START:
-            refuse(self._context.core, self._run, f"to change {other.id}, which waits for a person's yes")
+            refuse(self._context.core, self._run, f"changing {other.id}, which waits for approval")
 
 
 def propose(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
@@ -337,7 +337,7 @@ def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
         found = pattern.fullmatch(path) if verb.method == method else None
         if found is not None:
             return verb, {name: unquote(value) for name, value in found.groupdict().items()}
-    raise UsageError(f"there is no {method} {path}", fix="pancode --help", code="unknown_path")
+    raise UsageError(f"{method} {path} not found", fix="pancode --help", code="unknown_path")
 
 
 class _Closed:

@@ -89,7 +89,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
         with open(path, "x", encoding="utf-8") as file:
             file.write(found.text())
     except OSError as exc:
-        raise WorkspaceError(f"{path} cannot be written", why=str(exc), fix="write it by hand") from exc
+        raise WorkspaceError(f"cannot write {path}", why=str(exc), fix="write it by hand") from exc
     return {**proposal, "written": True}
 
 

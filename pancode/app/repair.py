@@ -48,7 +48,7 @@ def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
     if holder_of(home) is None:
         for path in (home / "run" / name for name in _SOCKETS):
             if path.is_socket():
-                yield Mend(f"{path} is left of a coordinator that is gone", f"rm {path}", path.unlink)
+                yield Mend(f"{path} was left by a coordinator that is not running", f"rm {path}", path.unlink)
         return
     fleet = ask(home, "/v1/fleet", ASK_S) or {}
     for node in fleet.get("nodes", ()):
@@ -61,7 +61,7 @@ def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
         if wrong:
             yield Mend(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
     if _leaves_room(home):
-        yield Mend("old runs have left files that nobody needs", "pancode gc", partial(_run, "gc"))
+        yield Mend("old runs left files that are no longer needed", "pancode gc", partial(_run, "gc"))
 
 
 def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
@@ -113,7 +113,7 @@ def _erase(folder: Path) -> None:
 def _configuration(home: Path) -> Iterator[Mend]:
     names = missing(home)
     if names:
-        wrong = f"there is no {', '.join(names)} in {home}: the shipped values count"
+        wrong = f"{', '.join(names)} not found in {home}: the default values apply"
         yield Mend(wrong, "pancode init", partial(write_files, home))
 
 
@@ -130,5 +130,5 @@ def _run(*words: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pancode", *words], stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise WorkspaceError(
-            f"pancode {' '.join(words)} ended with {done.returncode}", fix="see its error above"
+            f"pancode {' '.join(words)} failed with exit status {done.returncode}", fix="see its error above"
         )

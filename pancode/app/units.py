@@ -34,7 +34,9 @@ class Whose:
             wanted = name or os.environ.get("SUDO_USER")
             found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())
         except KeyError as exc:
-            raise UsageError(f"no user {name or os.getuid()} here", why=str(exc), fix="--user NAME") from exc
+            raise UsageError(
+                f"user {name or os.getuid()} not found", why=str(exc), fix="--user NAME"
+            ) from exc
         return cls(found.pw_name, found.pw_uid, Path(found.pw_dir))
 
 
@@ -43,7 +45,7 @@ def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> s
     try:
         return unit_of(root, environ, (system.name, system.uid) if system else None).text()
     except ValueError as exc:
-        raise ConfigError(f"no unit can be written: {exc}", fix="set that variable to one line") from exc
+        raise ConfigError(f"cannot write the unit: {exc}", fix="set that variable to one line") from exc
 
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
@@ -69,21 +71,21 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
     if not (root / "key/coordinator.key").exists():
         raise UsageError(
             f"{root} has no fleet yet",
-            why="a service must not begin a new one where a home was taken away",
+            why="a service must not start a new fleet when its home is missing",
             fix="as its user, once: pancode serve --background",
         )
     settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
     if never:
-        raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")
+        raise ConfigError(never, fix="put it in a file: redis.password_file, ledger.password_file")
     if system is None:
         service = service_of(root, (None, None), environ)
         before = service.seen()
         status = service.install()
         if not status.startswith("restarted"):
             raise UnavailableError(
-                f"no service of yours can start it: {status}",
-                fix="where no user manager is: sudo pancode service install --system",
+                f"cannot start it as a user service: {status}",
+                fix="without a systemd user manager: sudo pancode service install --system",
                 code="no_systemd",
             )
         changed = service.seen() != before

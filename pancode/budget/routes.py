@@ -62,7 +62,7 @@ def budget_scope(context: ApiContext, text: str) -> str:
         find_agent(context.coordinator.around({}).agents(None), name)
     if kind == "repo" and context.project_of(name) is None:
         fix = "name a folder of the repository, as in repo:/home/me/project"
-        raise UsageError(f"{name} is in no git repository", fix=fix, code="no_repository")
+        raise UsageError(f"{name} is not in a git repository", fix=fix, code="no_repository")
     return _whole(context, kind, name)
 
 
@@ -74,7 +74,7 @@ def _budget_scope(scope: str) -> tuple[str, str]:
     kind, _, name = scope.partition(":")
     if kind not in (_NAMED if name else _ALONE):
         raise UsageError(
-            f"there is no budget scope {scope!r}",
+            f"budget scope {scope!r} not found",
             fix="day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
             code="bad_scope",
         )

@@ -48,7 +48,10 @@ class CopyState:
 def place_of(home: Path, copy: str) -> Path:
     """The folder of a copy; GitRefusal for a text that is no copy's name."""
     if not _COPY.fullmatch(copy):
-        raise GitRefusal(f"{copy[:100]} is no copy of a checkout", fix="use the PanCode of this version")
+        raise GitRefusal(
+            f"{copy[:100]} is not a copy of a checkout",
+            fix="install the same version of PanCode on both machines",
+        )
     return home / FOLDER / copy
 
 
@@ -56,7 +59,7 @@ def served(home: Path, copy: str, service: str) -> socket.socket:
     """A socket to a git that serves this service for the copy; that git ends with the connection."""
     place = place_of(home, copy)
     if service not in _SERVICES or not (place / ".git").is_dir():
-        raise GitRefusal(f"there is no copy {copy} to speak with", fix="begin the command again")
+        raise GitRefusal(f"copy {copy} not found", fix="run the command again")
     ours, theirs = socket.socketpair()
     shown = ("refs/", "HEAD", f"!{SENT}", f"!{FILLED}", f"!{HERE}", "!refs/heads/")
     settings = {"receive.fsckObjects": "true", "receive.shallowUpdate": "true"}
@@ -103,14 +106,16 @@ class CheckoutCopies:
         with alone(top, never):
             git = _git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
-                raise GitRefusal(f"{commit[:12]} was not sent to this copy", fix="begin the command again")
+                raise GitRefusal(
+                    f"commit {commit[:12]} was not sent to this copy", fix="run the command again"
+                )
             if _seen(top).commit != before:
-                what = "something has landed in the copy of your files meanwhile"
-                raise ConflictError(what, fix="the same command again", code="copy_changed")
+                what = "the copy of your files changed in the meantime"
+                raise ConflictError(what, fix="run the same command again", code="copy_changed")
             # HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes.
             ref = f"refs/heads/{branch}" if branch else ""
             if branch and not git.ask("check-ref-format", ref).ok:
-                raise GitRefusal(f"{branch[:100]} is no name of a branch")
+                raise GitRefusal(f"{branch[:100]} is not a valid branch name")
             for other in git.text("for-each-ref", "--format=%(refname)", "refs/heads").split() if ref else ():
                 if other.startswith(f"{ref}/") or ref.startswith(f"{other}/"):
                     git.must("update-ref", "-d", other)

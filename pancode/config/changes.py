@@ -80,8 +80,8 @@ def must_be_agreed(what: str, before: Safety, after: Safety, yes: bool, command:
     """
     if not yes and SAFETY_RANK[after] > SAFETY_RANK[before]:
         raise RefusedError(
-            f"{what} would get safety {after}, and has {before}",
-            why="agents would do more by themselves",
+            f"this change raises the safety level of {what} from {before} to {after}",
+            why="agents could do more without approval",
             fix=f"{command} --yes",
             code=NEEDS_YES,
         )
@@ -158,9 +158,7 @@ def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
     while history and _is_as_before(makers, history[-1]):
         gone.append(history.pop().target)
     if not history:
-        raise NotFoundError(
-            "there is no change to take back", fix="pancode config show --origin", code="no_change"
-        )
+        raise NotFoundError("nothing to undo", fix="pancode config show --origin", code="no_change")
     last = history[-1]
     back = _back(last)
     maker = makers[back.kind]
@@ -172,9 +170,9 @@ def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
             work.audit("config", "info", "setting taken back", None, by=by, **_detail(effect))
     if effect is None:
         raise RefusedError(
-            f"{back.target} was changed since by something else, and stays as it is",
-            why=f"it is set to {now or 'nothing'} now, and the last change set it to {then or 'nothing'}",
-            fix="pancode config show --origin; the change before that one: pancode config undo",
+            f"{back.target} changed in the meantime; it was not undone",
+            why=f"it is now {now or 'nothing'}, and the last change set it to {then or 'nothing'}",
+            fix="pancode config show --origin; to undo the change before it: pancode config undo",
             code="changed",
         )
     return replace(effect, notes=(*effect.notes, *map(_PASSED.format, gone)))

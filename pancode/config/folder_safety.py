@@ -79,8 +79,8 @@ def _level(text: str) -> Safety:
     except ValueError:
         levels = [level.value for level in Safety]
         near = nearest(text, levels)
-        fix = f"did you mean --safety {near}?" if near else f"known are {', '.join(levels)}"
-        raise UsageError(f"there is no safety level {text!r}", fix=fix) from None
+        fix = f"did you mean --safety {near}?" if near else f"valid levels: {', '.join(levels)}"
+        raise UsageError(f"safety level {text!r} not found", fix=fix) from None
 
 
 def _left(rule: CommandRule) -> str:

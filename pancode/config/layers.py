@@ -22,7 +22,7 @@ Words = tuple[str, str]
 _FORMS = {
     r"^[a-z0-9][a-z0-9_-]{0,63}$": "a name of at most 64 small letters, digits, - and _ is expected",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "the name of a variable is expected: letters, digits and _",
-    r"^(redis|rediss|unix)://": "an address is expected that begins with redis://, rediss:// or unix://",
+    r"^(redis|rediss|unix)://": "it must be an address that starts with redis://, rediss:// or unix://",
     r"^.+:[0-9]{1,5}$": "an address of this machine and a port are expected, as in 10.0.0.5:7843",
 }
 _KINDS = {
@@ -32,7 +32,7 @@ _KINDS = {
     "decimal": "a number is expected",
     "is": "a number is expected",
     "finite": "a number is expected",
-    "string": "text is expected, in quotes where it looks like a number or like yes and no",
+    "string": "it must be a string, in quotes if it looks like a number or like yes or no",
     "dict": "keys with values are expected below it",
     "mapping": "keys with values are expected below it",
 }
@@ -47,9 +47,9 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
             parts = [part.strip() for part in str(value).split("&&")]
             return "a list is expected here", f"write {key}: {parts if isinstance(value, str) else [value]}"
         case "model_type" | "model_attributes_type":
-            return "keys with values are expected below it", f"known are {', '.join(known)}"
+            return "keys with values are expected below it", f"valid keys: {', '.join(known)}"
         case _ if value is None:
-            return f"nothing is written after {key}:", f"correct {path}: write a value, or take {key} out"
+            return f"nothing is written after {key}:", f"correct {path}: add a value, or remove {key}"
         case "enum" | "literal_error":
             return _choice(value, path, error["ctx"])
         case "value_error":
@@ -159,7 +159,9 @@ def project_layer(document: Document) -> Layer:
         if not any(path == key or path.startswith(key + ".") for key in PROJECT_KEYS):
             raise ConfigError(
                 f"{document.at(path)}: a repository may not set {path}",
-                why=f"it may set {', '.join(PROJECT_KEYS)}; everything else is the owner's",
+                why=(
+                    f"it may set only {', '.join(PROJECT_KEYS)}; everything else belongs in your own settings"
+                ),
                 fix=_where_it_may_stand(path),
             )
     return Layer(document.data, document)
@@ -193,7 +195,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
             _put(data, path, make(text))
         except ValueError as exc:
             raise ConfigError(
-                f"{name}={text!r} is no value for {path}", why=str(exc), fix=f"unset {name}"
+                f"{name}={text!r} is not a valid value for {path}", why=str(exc), fix=f"unset {name}"
             ) from exc
         named[path] = name
     return Layer(data, named=named)
@@ -255,7 +257,7 @@ def _config_error(
         known = _keys(kind, error["loc"][:-1])
         fix = _below(kind, key) if not group else ""
         near = nearest(key, known)
-        fix = fix or (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+        fix = fix or (f"did you mean {near}?" if near else f"valid keys: {', '.join(known)}")
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
@@ -266,7 +268,7 @@ def _config_error(
         fix = f"pancode config unset {path}"
     if place.startswith("PANCODE_"):  # a variable, and no line of a file
         fix = f"correct the variable {place}, or: unset {place}"
-    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)
+    return ConfigError(f"{place}: {path}:{shown} is not valid", why=f"{reason}{others}", fix=fix)
 
 
 def _path_of(error: ErrorDetails) -> str:

@@ -44,12 +44,12 @@ def door_in(loaded: Loaded) -> DoorPlace | None:
     if (cert is None) != (key is None):
         missing = "api.tls.key" if key is None else "api.tls.cert"
         why = "TLS needs a certificate and its key"
-        raise ConfigError(f"{missing} is not set", why=why, fix=f"name the PEM file: {missing}: /path")
+        raise ConfigError(f"{missing} is not set", why=why, fix=f"set it to the PEM file: {missing}: /path")
     if cert is None and not place.is_local:
         raise ConfigError(
             f"{place.origin} opens the API to other machines without TLS: {place}",
-            why="whoever is on the way could read the token, and use it",
-            fix="listen at 127.0.0.1 and come through ssh -L, or name api.tls.cert and api.tls.key",
+            why="anybody on the network could read the token and use it",
+            fix="listen on 127.0.0.1 and connect through ssh -L, or set api.tls.cert and api.tls.key",
             code="tls_needed",
         )
     return DoorPlace(place, cert, key)

@@ -262,7 +262,7 @@ def _outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str,
     """Return a sentence for each key that a variable sets and a preset sets otherwise."""
     sets = preset.settings() if preset is not None else {}
     return {
-        key: f"{_VARIABLE_OF[key]} is set, and preset {preset.name} counts more: it says {sets[key]}"
+        key: f"{_VARIABLE_OF[key]} is ignored, because preset {preset.name} sets {sets[key]}"
         for key, value in values.items()
         if preset is not None and key in sets and key in _VARIABLE_OF and value != sets[key]
     }
@@ -277,8 +277,8 @@ def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
     place = folded.origin(key)
     if ":" in place and any(not _REFERENCE.fullmatch(password) for password in passwords(url)):
         raise ConfigError(
-            f"{place}: {key} holds a password",
-            why="secrets are never kept in a configuration file, only named",
+            f"{place}: {key} contains a password",
+            why="configuration files must not contain secrets, only references to them",
             fix=f"write {_URLS[key]} and set that variable, or set {_VARIABLE_OF[key]}",
         )
     group["url"] = _REFERENCE.sub(lambda m: _variable(m[1], environ, f"{place}: {key}"), url)
@@ -286,7 +286,7 @@ def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
 
 def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
     if not environ.get(name):
-        raise ConfigError(f"{place} names ${{{name}}}, which is not set", fix=f"export {name}=...")
+        raise ConfigError(f"{place} uses ${{{name}}}, which is not set", fix=f"export {name}=...")
     return environ[name]
 
 

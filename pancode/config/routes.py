@@ -116,7 +116,7 @@ def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     body: ActBody = call.body
     before = context.coordinator.applied_preset(None)
     if before is None:
-        raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
+        raise NotFoundError("no preset is active", fix="pancode presets", code="no_preset")
     record_preset(context.core, None, before, body.by)
     return {"preset": None, "before": before}
 

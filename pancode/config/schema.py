@@ -578,10 +578,12 @@ class Settings(Part):
         refused = [name for name in asked if name not in allowed]
         if refused:
             raise ConfigError(
-                f"the repository asks for {key} that its owner was not asked about: {', '.join(refused)}",
-                why=f"allow.{key} in your own pancode.yaml does not name them",
-                fix=f"if you trust this repository with them, add to pancode.yaml in PANCODE_HOME: "
-                f"allow: {{{key}: [{', '.join((*allowed, *refused))}]}}",
+                f"the repository requests {key} that are not allowed: {', '.join(refused)}",
+                why=f"they are not listed in allow.{key} in your own pancode.yaml",
+                fix=(
+                    "if you trust this repository, add to pancode.yaml in PANCODE_HOME: allow: "
+                    f"{{{key}: [{', '.join((*allowed, *refused))}]}}"
+                ),
             )
 
 

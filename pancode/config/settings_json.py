@@ -23,7 +23,7 @@ def read_kept(home: Path) -> Document:
     try:
         return read_document(path) or Document(str(path))
     except ConfigError as exc:
-        fix = f"mend that line, or move the file away: mv {path} {path}.bad"
+        fix = f"correct that line, or move the file away: mv {path} {path}.bad"
         raise ConfigError(str(exc), why=exc.why, fix=fix) from exc
 
 
@@ -33,7 +33,7 @@ def kept_layer(document: Document) -> Layer:
         if key in document.data:
             raise ConfigError(
                 f"{document.at(key)}: {CHOSEN} may not set {key}",
-                why="it would replace the gates and wishes of every repository",
+                why="it would replace the gates and preferences of every repository",
                 fix=f"pancode config unset {key}",
             )
     return file_layer(document)
@@ -46,11 +46,13 @@ def value_of(key: str, text: str) -> object:
         raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
     if not text.strip() or not text.isprintable():
         why = "it is one line without control characters"
-        raise UsageError(f"{text[:80]!r} is no value", why=why, fix=_EXAMPLE, code="bad_value")
+        raise UsageError(f"{text[:80]!r} is not a valid value", why=why, fix=_EXAMPLE, code="bad_value")
     try:
         read = parse_document(f"value: {text}", "the value").data
     except ConfigError as exc:
-        raise UsageError(f"{text[:80]!r} is no value", why=exc.why, fix=_EXAMPLE, code="bad_value") from exc
+        raise UsageError(
+            f"{text[:80]!r} is not a valid value", why=exc.why, fix=_EXAMPLE, code="bad_value"
+        ) from exc
     return read["value"]
 
 
@@ -98,7 +100,7 @@ def document_of(data: dict[str, object], home: Path) -> tuple[Document, str]:
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         document = parse_document(text, place)
     except (TypeError, ConfigError) as exc:
-        raise UsageError("the value cannot be kept", why=str(exc), fix=_EXAMPLE, code="bad_value") from exc
+        raise UsageError("the value cannot be stored", why=str(exc), fix=_EXAMPLE, code="bad_value") from exc
     if document.data != data:
-        raise UsageError("the value cannot be kept as it is", fix=_EXAMPLE, code="bad_value")
+        raise UsageError("the value cannot be stored as it is", fix=_EXAMPLE, code="bad_value")
     return document, text

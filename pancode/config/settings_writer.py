@@ -50,7 +50,7 @@ class KeptSettings:
             except OSError as exc:
                 place = self._places.home
                 raise ConfigError(
-                    f"{place / CHOSEN} cannot be written", why=str(exc), fix=f"ls -l {place}"
+                    f"cannot write {place / CHOSEN}", why=str(exc), fix=f"ls -l {place}"
                 ) from exc
             return change
 
@@ -77,7 +77,7 @@ class KeptSettings:
         except ConfigError as wrong:
             if not readable:
                 raise
-            what = str(wrong).partition(f"{CHOSEN}:")[2].partition(": ")[2] or f"{key}: {text} does not fit"
+            what = str(wrong).partition(f"{CHOSEN}:")[2].partition(": ")[2] or f"{key}: {text} is not valid"
             fix = f"nothing is written; pancode config set {key} VALUE"
             raise UsageError(what, why=wrong.why, fix=fix, code="bad_value") from wrong
 
@@ -104,7 +104,7 @@ def _must_be_ours(key: str) -> None:
     if key in BY_VERB:
         fix = f"{BY_VERB[key]} ..."
         why = "that counts more than any file"
-        raise RefusedError(f"{key} has a command of its own", why=why, fix=fix, code="not_here")
+        raise RefusedError(f"{key} has its own command", why=why, fix=fix, code="not_here")
     if key in OWN_OF_PROJECT:
         why = "it would replace the gates and wishes of every repository"
         fix = f"write {key}: into pancode.yaml of the repository"
@@ -123,4 +123,4 @@ def _must_be_ours(key: str) -> None:
         near = WORKER_MODEL if "model" in key.split(".") else nearest(key, keys)
         why = f"did you mean {near}?" if near else ""
         fix = f"pancode config set {near} VALUE" if near else "pancode config show"
-    raise NotFoundError(f"there is no setting {shown!r}", why=why, fix=fix, code="no_setting")
+    raise NotFoundError(f"setting {shown!r} not found", why=why, fix=fix, code="no_setting")

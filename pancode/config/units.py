@@ -53,7 +53,7 @@ def duration_ms(value: object) -> int:
             return ms
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
-    raise ValueError(f"{value!r} is no duration, write one like 90s, 15m or 1h30m")
+    raise ValueError(f"{value!r} is not a duration, write one like 90s, 15m or 1h30m")
 
 
 def size_bytes(value: object) -> int:
@@ -61,7 +61,7 @@ def size_bytes(value: object) -> int:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     plain = isinstance(value, int) and not isinstance(value, bool)
     if match is None and not plain:
-        raise ValueError(f"{value!r} is no size, write one like 64MiB")
+        raise ValueError(f"{value!r} is not a size, write one like 64MiB")
     size = round(Decimal(match[1]) * _BYTES[match[2]]) if match is not None else int(str(value))
     if size > MOST_BYTES:
         raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
@@ -85,11 +85,11 @@ def amount_usd(value: object) -> Decimal:
             raise ValueError
         amount = Decimal(str(value).strip().removeprefix("$"))
     except (ValueError, InvalidOperation):
-        raise ValueError(f"{value!r} is no amount of USD, write one like 0.75") from None
+        raise ValueError(f"{value!r} is not an amount in USD, write one like 0.75") from None
     if not amount.is_finite() or amount < 0:
-        raise ValueError(f"{value!r} is no amount of USD: it must be 0 or more")
+        raise ValueError(f"{value!r} is not an amount in USD: it must be 0 or more")
     if amount > MOST_USD:
-        raise ValueError(f"{value!r} is no amount of USD: it must be {MOST_USD} or less")
+        raise ValueError(f"{value!r} is not an amount in USD: it must be {MOST_USD} or less")
     return amount if int(amount.as_tuple().exponent) >= -9 else amount.quantize(Decimal("1e-9"))
 
 
@@ -101,7 +101,7 @@ def reasoning_word(value: object) -> object:
         return Reasoning(word)
     near = nearest(str(word), levels)
     guess = f"did you mean {near}? " if near else ""
-    raise ValueError(f"there is no reasoning level {word!r}; {guess}there are {', '.join(levels)}")
+    raise ValueError(f"reasoning level {word!r} not found; {guess}there are {', '.join(levels)}")
 
 
 def _machine(text: str) -> str:
@@ -111,7 +111,7 @@ def _machine(text: str) -> str:
 
 def _file_path(text: str) -> str:
     if not text.startswith(("/", "~/")):
-        raise ValueError(f"{text!r} is no path of a file: it must begin with / or ~/")
+        raise ValueError(f"{text!r} is not a file path: it must start with / or ~/")
     return text
 
 

@@ -76,7 +76,7 @@ def load_rules(home: Path, project: Path | None) -> LoadedRules:
 def _rules_of(path: Path, whose: str) -> Rules:
     document = read_document(path)
     if document is None:
-        raise ConfigError(f"{path} cannot be read", why="it leads to nothing", fix=f"ls -l {path}")
+        raise ConfigError(f"cannot read {path}", why="it is a link to a missing file", fix=f"ls -l {path}")
     try:
         return (
             read_rules(document.data, lambda at: _origin(document, at, whose)) if document.data else NO_RULES
@@ -247,7 +247,9 @@ class FileSurroundings:
             found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
         except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
             why, fix = str(exc)[:200], "name a folder of this machine by its absolute path"
-            raise UsageError(f"{folder[:80]!r} is no folder", why=why, fix=fix, code="bad_folder") from exc
+            raise UsageError(
+                f"{folder[:80]!r} is not a directory", why=why, fix=fix, code="bad_folder"
+            ) from exc
         return None if found is None else str(found)
 
     def below(self, folder: str, project: str) -> str:

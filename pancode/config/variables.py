@@ -54,7 +54,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 """By variable: the key that it sets, and what makes a value of its text (ValueError when it cannot)."""
 
 FOR_NEW_NODES = {
-    key: f"{key} counts for machines that are added from now on; for one that is there: {fix}"
+    key: f"{key} applies to nodes that are added from now on; for an existing node: {fix}"
     for key, fix in {
         "nodes.slots": "pancode node set NAME --slots N",
         "nodes.least": "pancode node set NAME --slots LEAST-MOST",

@@ -181,7 +181,7 @@ def _state_problem(view: NodeView, reaching: Reaching) -> list[ProblemShape]:
     name = view.node.name
     if view.state is NodeState.QUARANTINED:
         what = f"{name} is quarantined: {view.node.quarantined}"
-        return [{"what": what, "fix": f"look at what runs there, then: pancode fleet resume {name}"}]
+        return [{"what": what, "fix": f"check what runs there, then: pancode fleet resume {name}"}]
     if view.state in (NodeState.NEW, *SILENT) and reaching.why:
         return [{"what": f"{name} is {view.state}: {reaching.why}", "fix": reaching.fix}]
     if view.state in (NodeState.NEW, *SILENT):

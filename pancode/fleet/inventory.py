@@ -28,9 +28,7 @@ def add(core: Core, node: Node) -> None:
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.removed is None:
-            raise ConflictError(
-                f"node {node.name} is in the fleet already", fix=f"pancode node show {node.name}"
-            )
+            raise ConflictError(f"node {node.name} already exists", fix=f"pancode node show {node.name}")
         work.tx.put(node)
         if node.public_key is not None:
             keyring.begin(work.tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
@@ -68,9 +66,9 @@ def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
 
 def _same_machine(name: str, other: str, why: str) -> ConflictError:
     return ConflictError(
-        f"{name} is the same machine and login as {other}",
+        f"{name} is the same host and user as {other}",
         why=why,
-        fix=f"pancode node rm {name} (it leaves {other} as it is)",
+        fix=f"pancode node rm {name} (this does not change {other})",
         code="same_machine",
     )
 
@@ -89,10 +87,13 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
         why = f"both present the same host key, and {home} is the home of {other}"
         raise _same_machine(name, other, why)
     raise ConflictError(
-        f"the node home of {name} is that of {other}",
-        why=f"{home} there was set up for {other}: both machines share the folder, or it was copied",
-        fix=f"where it is shared: pancode node rm {name}, then pancode node add {name} --node-home PATH, a "
-        f"folder of its own; where it was copied: rm -r {home} there, then pancode fleet up {name}",
+        f"{name} and {other} use the same node home",
+        why=f"{home} there was set up for {other}: both hosts share the directory, or it was copied",
+        fix=(
+            f"if it is shared: pancode node rm {name}, then pancode node add {name} --node-home "
+            f"PATH, a directory of its own; if it was copied: rm -r {home} there, then pancode "
+            f"fleet up {name}"
+        ),
         code="same_home",
     )
 
@@ -111,7 +112,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
     """
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
-        raise UsageError(f"label {both[0]} is to be set and taken away", fix="leave one of the two out")
+        raise UsageError(f"label {both[0]} cannot be both set and removed", fix="omit one of the two")
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
         for label in wanted.unlabel:
@@ -240,7 +241,7 @@ def view(core: Core, name: str) -> NodeView:
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name)
         if node is None:
-            raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+            raise NotFoundError(f"node {name} not found", fix="pancode node ls")
         return core.view_of(node)
 
 
@@ -259,5 +260,5 @@ def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
 def _known(tx: Transaction, name: str) -> Node:
     node = tx.get(Node, name)
     if node is None or node.removed == NodeState.REMOVED:
-        raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+        raise NotFoundError(f"node {name} not found", fix="pancode node ls")
     return node

@@ -54,10 +54,12 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
     reach = Reach.made_of(target)
     if not at_terminal():
         raise UsageError(
-            "a login needs a terminal", why="a person has to answer it", fix="run it in one, without a pipe"
+            "a login needs a terminal",
+            why="a user has to answer its questions",
+            fix="run it in a terminal, without a pipe",
         )
     if reach.installed_home is None:
-        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+        raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
     return _attached(reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ)
 
 
@@ -72,8 +74,10 @@ def enter(target: Mapping[str, Any], folder: str, session: str, environ: Mapping
     """
     status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
-        fix = "the same command again"
-        raise UnavailableError("the shell there has not begun, or was cut off", why=f"exit {status}", fix=fix)
+        fix = "run the same command again"
+        raise UnavailableError(
+            "the shell on the node did not start, or was interrupted", why=f"exit {status}", fix=fix
+        )
     return status == 0
 
 
@@ -120,7 +124,7 @@ def set_secret(
     if status:
         words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")
         raise UsageError(
-            f"the secret is not set on {name}", why=words or f"exit {status}", code="secret_not_set"
+            f"the secret was not set on {name}", why=words or f"exit {status}", code="secret_not_set"
         )
     return out.decode("utf-8", "replace").strip()
 
@@ -147,7 +151,7 @@ def _on(
     """Return status, output and errors of the node agent's verb. UnavailableError where none runs there."""
     reach = Reach.made_of(target)
     if reach.installed_home is None:
-        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+        raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
     argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, *words)
     if reach.local:
         done = subprocess.run(
@@ -158,7 +162,7 @@ def _on(
         far = asyncio.run(_fed(reach, argv, data, most_s, environ))
         status, out, err = 1 if far.status is None else far.status, far.stdout, far.stderr
     if status == OUT_OF_SERVICE:
-        raise UnavailableError(f"no node agent runs on {name}", fix=f"pancode fleet up {name}")
+        raise UnavailableError(f"the node agent is not running on {name}", fix=f"pancode fleet up {name}")
     return status, out, err
 
 

@@ -69,7 +69,7 @@ def _tier(text: str | None) -> ModelTier | None:
     near = nearest(text, names)
     why = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
     fix = f"pancode models --tier {near or ModelTier.MID}"
-    raise UsageError(f"there is no tier {text!r}", why=why, fix=fix, code="bad_tier")
+    raise UsageError(f"tier {text!r} not found", why=why, fix=fix, code="bad_tier")
 
 
 def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:

@@ -125,11 +125,13 @@ def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[
         if fact is not None:
             begun_in = session
         elif begun_in and session not in ("", begun_in):
-            raise _lost(place, "was started anew in the midst of the test")
+            raise _lost(place, "was restarted during the test")
         if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
-            raise _lost(place, "does not say how it goes: it was started anew, or is of an older version")
+            raise _lost(place, "does not report progress: it was restarted, or has an older version")
         if pause(LOOK_S):
-            raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
+            raise UnavailableError(
+                "the coordinator is stopping; the test continues", fix="run the same command again"
+            )
 
 
 def _lost(place: ModelPlace, words: str) -> NotTested:

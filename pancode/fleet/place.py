@@ -79,9 +79,9 @@ def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Door
     if shown is None:
         return None
     raise ConfigError(
-        f"{shown.origin} tells nodes to go to {shown}, and this machine listens nowhere",
+        f"{shown.origin} sends nodes to {shown}, but this machine does not listen",
         why="direct.listen is not set",
-        fix=f"name the address of this machine to which that port is forwarded: direct.listen: {EXAMPLE}",
+        fix=f"set the address of this machine to which that port is forwarded: direct.listen: {EXAMPLE}",
     )
 
 
@@ -92,7 +92,7 @@ def place_of(text: str, origin: str) -> ListenAddress:
     """
     place = _read(text, origin)
     if place is None:
-        raise _bad(text, origin, "it is no HOST:PORT")
+        raise _bad(text, origin, "it must be HOST:PORT")
     if not place.host.isascii():
         raise _bad(text, origin, "a certificate takes such a name as xn--... alone")
     if _is_every(place.host):
@@ -105,9 +105,9 @@ def figures_place_of(text: str, origin: str) -> ListenAddress:
     place = _read(text, origin)
     if place is None:
         raise ConfigError(
-            f"{origin} is no address for figures: {text}",
-            why="it is no HOST:PORT",
-            fix="write one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
+            f"{origin} is not a valid address for metrics: {text}",
+            why="it must be HOST:PORT",
+            fix="set one of this machine's addresses and a port: metrics.listen: 127.0.0.1:9464",
         )
     return place
 
@@ -117,9 +117,9 @@ def api_place_of(text: str, origin: str) -> ListenAddress:
     place = _read(text, origin, least=0)
     if place is None:
         raise ConfigError(
-            f"{origin} is no address for the API: {text}",
-            why="it is no HOST:PORT",
-            fix="write an address of this machine and a port: api.listen: 127.0.0.1:7433",
+            f"{origin} is not a valid address for the API: {text}",
+            why="it must be HOST:PORT",
+            fix="set an address of this machine and a port: api.listen: 127.0.0.1:7433",
         )
     return place
 
@@ -149,9 +149,11 @@ def _is_every(host: str) -> bool:
 
 def _bad(text: str, origin: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{origin} is no address at which nodes could reach this machine: {text}",
+        f"{origin} is not an address where nodes can reach this machine: {text}",
         why=why,
-        fix=f"write the address of this machine that your nodes reach, and a port: direct.listen: {EXAMPLE}",
+        fix=(
+            f"set the address of this machine that your nodes can reach, and a port: direct.listen: {EXAMPLE}"
+        ),
     )
 
 

@@ -71,7 +71,9 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
             listed = ", ".join(busy[:8])
             raise RefusedError(
                 f"{counted(len(busy), 'run')} in flight",
-                why=f"{listed}: they go on without us, and deliver when the fleet is up again",
+                why=(
+                    f"{listed}: they continue without the coordinator, and deliver when the fleet is up again"
+                ),
                 fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
                 code="runs_in_flight",
             )
@@ -167,7 +169,7 @@ def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
     name = call.path["node"]
     must_exist(context.core, (name,))
     if body.slots is None and body.gpus is None and not body.labels and not body.unlabel:
-        raise UsageError("nothing is to be changed", fix="give --slots, --gpus, --label or --unlabel")
+        raise UsageError("no change was given", fix="give --slots, --gpus, --label or --unlabel")
     wanted = NodeChange(body.slots, body.least, body.gpus, body.labels, body.unlabel)
     adjust(context.core, name, wanted, body.by)
     return node(context.core, name)

@@ -55,7 +55,9 @@ class Depot:
         """Hardened git on a repository of the depot; GitRefusal when the depot does not have it."""
         path = self.path(repo_id)
         if not path.is_dir():
-            raise GitRefusal(f"the depot has no repository {repo_id}", fix="dispatch from the project again")
+            raise GitRefusal(
+                f"repository {repo_id} not found in the depot", fix="dispatch again from the project"
+            )
         return Git(path, safe_env() | {"GIT_DIR": str(path)} | variables)
 
     def ensure(self, repo_id: str, object_format: str = "sha1") -> Path:

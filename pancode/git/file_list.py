@@ -154,7 +154,7 @@ def _within_limits(
     large |= {name for name in changed if _size(project, name) > limits.file}
     if large:
         raise GitRefusal(
-            f"{_count(large, 'file')} over {limits.file // MB} MB would travel: {named(sorted(large))}",
+            f"{_count(large, 'file')} over {limits.file // MB} MB would be copied: {named(sorted(large))}",
             why="untracked and changed files are part of the snapshot",
             fix="add them to .gitignore, or move them out of the working tree",
             paths=tuple(map(shown, sorted(large))),
@@ -163,7 +163,8 @@ def _within_limits(
     if total > limits.untracked:
         biggest = sorted(untracked, key=lambda name: -sizes[name])[:SHOWN]
         raise GitRefusal(
-            f"untracked files of {total // MB} MB together would travel, limit {limits.untracked // MB} MB",
+            f"untracked files are too large: {total // MB} MB in total, the limit is "
+            f"{limits.untracked // MB} MB",
             why=f"the largest: {named(biggest)}",
             fix="add built and downloaded files to .gitignore",
             paths=tuple(map(shown, biggest)),
@@ -196,10 +197,12 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
     closed = tuple(path for path, value in under.items() if value != LFS)
     if closed:
         raise GitRefusal(
-            f"{_count(closed, 'changed file')} under a filter that PanCode does not run: {named(closed)}",
-            why="what the filter takes away (plain text, outputs) would leave this machine",
-            fix=f"git add {shlex.join(map(shown, closed[:SHOWN]))}, then the same again: the run gets "
-            "what git has then, and your files stay as they are",
+            f"{_count(closed, 'changed file')} with a filter that PanCode does not run: {named(closed)}",
+            why=("content that the filter removes (plain text, outputs) would leave this machine"),
+            fix=(
+                f"git add {shlex.join(map(shown, closed[:SHOWN]))}, then run the command again: the "
+                "run gets what git has staged, and your files do not change"
+            ),
             paths=tuple(map(shown, closed)),
         )
     return tuple(under)

@@ -99,8 +99,8 @@ def unless_filtered(
         names = tuple(map(shown, sorted(raw)))
         which = "Git LFS" if all(under[path] == LFS for path in raw) else "a filter"
         raise GitRefusal(
-            f"the run has changed what is under {which}: {first_few(names, 10)}",
-            why="PanCode runs no filter of git's, so the commits would hold the raw content",
+            f"the run changed files with the filter {which}: {first_few(names, 10)}",
+            why="PanCode does not run git filters, so the commits would contain the raw content",
             fix="land into your files, where your own git add runs the filter: pancode land RUN",
             paths=names,
         )

@@ -74,9 +74,9 @@ def repository_of(url: str) -> RemoteRepository:
     bad = any(word in ("", ".", "..") or not word.isprintable() or " " in word for word in words)
     if not host or len(words) < 2 or bad:
         raise UsageError(
-            "this remote is no repository of a forge",
-            why="its address names no host, or no owner and repository",
-            fix="push to a remote such as https://HOST/OWNER/REPOSITORY.git, or leave --pull-request out",
+            "this remote is not a repository on a forge",
+            why="its address has no host, or no owner and repository",
+            fix="push to a remote such as https://HOST/OWNER/REPOSITORY.git, or omit --pull-request",
             code="no_forge",
         )
     port = parts.port if parts is not None and parts.scheme == "https" else None
@@ -111,7 +111,7 @@ def place_of(
     if access is None:
         raise ConfigError(
             f"no token is set for {host}",
-            why="a pull request is opened by the forge's API, which needs one",
+            why="the API of the forge needs a token to open a pull request",
             fix=f"pancode notify secret forge, and in pancode.yaml of your PANCODE_HOME: "
             f"forge: {{{host}: {{token: secret:forge}}}}",
             code="no_forge_token",
@@ -119,14 +119,14 @@ def place_of(
     found = kind or access.kind or _KNOWN.get(host)
     if found is None:
         raise UsageError(
-            f"the kind of forge that {host} is, is not known",
+            f"the kind of forge {host} is not known",
             fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind",
             code="forge_kind",
         )
     if found is not ForgeKind.GITLAB and "/" in repository.owner:
         raise UsageError(
-            f"{found} has no repository {repository.path}", why="its path has more than two parts",
-            fix=f"look at the address: git remote -v; or another kind: --forge {ForgeKind.GITLAB}",
+            f"repository {repository.path} not found on {found}", why="its path has more than two parts",
+            fix=f"check the address: git remote -v; or set another kind: --forge {ForgeKind.GITLAB}",
             code="no_forge",
         )  # fmt: skip
     return ForgePlace(found, (access.url or api_of(repository, found)).rstrip("/"), access.token, repository)

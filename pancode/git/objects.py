@@ -41,9 +41,9 @@ def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> No
         progress(len(listing.names), len(listing.names))
     except GitFailure as exc:
         raise GitRefusal(
-            "a file of the working tree cannot be read",
+            "cannot read a file of the working tree",
             why=exc.err,
-            fix="mend the file's permissions or encoding, or ignore it, then dispatch again",
+            fix="correct the file's permissions or encoding, or ignore it, then dispatch again",
         ) from exc
 
 
@@ -161,11 +161,11 @@ def _missing(git: Git, tree: str, head: str | None) -> list[str]:
 def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
     if project.partial:
         return GitRefusal(
-            "this is a partial clone, and objects that the snapshot needs are not here",
+            "objects for the snapshot are missing: this is a partial clone",
             why=exc.err.splitlines()[0] if exc.err else "",
             fix="fetch them: git fetch --refetch --no-filter, then dispatch again",
         )
-    return GitRefusal("the repository's objects cannot be read", why=exc.err, fix="look with: git fsck")
+    return GitRefusal("cannot read the repository's objects", why=exc.err, fix="check with: git fsck")
 
 
 def _import_shallow(project: GitProject, depot: Depot) -> None:

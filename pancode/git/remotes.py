@@ -21,8 +21,8 @@ def head_of(repo: str, branch: str) -> str:
     commit = done.text().split()[:1] if done.ok else []
     if not commit:
         raise NotFoundError(
-            f"{repo} has no branch {branch} that can be read",
-            why=done.err or "git names no commit of it",
+            f"cannot read branch {branch} from {repo}",
+            why=done.err or "git reports no commit for it",
             fix=f"git ls-remote {repo} {ref}",
             code="branch_not_found",
         )
@@ -36,7 +36,7 @@ def _asked_server(repo: str, ref: str) -> GitDone:
 
 def _asked_folder(repo: str, ref: str) -> GitDone:
     if not Path(repo).is_dir():
-        return GitDone(1, b"", f"{repo} is no folder of this machine")
+        return GitDone(1, b"", f"{repo} is not a directory on this machine")
     args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     return _run(args, safe_env({"safe.directory": "*"}), Path(repo))
 

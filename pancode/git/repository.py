@@ -75,7 +75,7 @@ def open_project(
     """
     folder = path.resolve()
     if not folder.is_dir():
-        raise GitRefusal(f"{path} is not a folder", fix="give a folder inside a git repository")
+        raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
     seen = Git(folder, safe_env())
     around, git_dir, common_dir, objects, shallow_file, *told = _facts(seen, folder)
     top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, told)
@@ -132,7 +132,9 @@ def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, byte
     asked = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
     done = run_git(GitCall(asked, _users_env(environ), folder))
     if done.status not in (0, 1):
-        raise GitRefusal("git cannot read its settings", why=done.err, fix="mend the file that git names")
+        raise GitRefusal(
+            "git cannot read its configuration", why=done.err, fix="correct the file that git names"
+        )
     words = done.out.split(b"\0")
     rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))
     return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
@@ -177,8 +179,8 @@ def _top(around: bytes, folder: Path) -> Path:
     # core.worktree of a hostile repository may point at any folder of the user's.
     if top != folder and top not in folder.parents:
         raise GitRefusal(
-            f"the repository around {folder} says that its files are in {top}",
-            why="its configuration has core.worktree",
+            f"the working tree of the repository at {folder} is in {top}",
+            why="its configuration sets core.worktree",
             fix="dispatch from inside the working tree",
             paths=(str(top),),
         )
@@ -188,9 +190,9 @@ def _top(around: bytes, folder: Path) -> Path:
 def _no_tree(folder: Path, err: str) -> GitRefusal:
     if "dubious ownership" in err:
         return GitRefusal(
-            f"the repository around {folder} belongs to another user",
-            why="git refuses it, and so does PanCode: its owner could run programs as you",
-            fix=f"change its owner (chown -R), or work in a clone of your own: git clone {folder}",
+            f"the repository at {folder} belongs to another user",
+            why="git and PanCode refuse it: its owner could run programs as you",
+            fix=f"change its owner (chown -R), or work in your own clone: git clone {folder}",
         )
     if "must be run in a work tree" in err:
         return GitRefusal(

@@ -29,7 +29,7 @@ class GitFailure(WorkspaceError):
     """A git process failed in an unexpected way; `err` is the end of its standard error."""
 
     def __init__(self, args: tuple[str, ...], status: int, err: str) -> None:
-        super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="look with: git fsck")
+        super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="check with: git fsck")
         self.git_args = args
         self.status = status
         self.err = err
@@ -47,7 +47,7 @@ def translated(what: str) -> Iterator[None]:
     except OSError as exc:
         name = str(exc.filename) if exc.filename else ""
         why = f"{exc.strerror or exc}{': ' if name else ''}{name}"
-        raise GitRefusal(f"{what} failed", why, "look at space and permissions: df, ls -ld") from exc
+        raise GitRefusal(f"{what} failed", why, "check space and permissions: df, ls -ld") from exc
 
 
 ERR_KEPT = 2000
@@ -78,12 +78,14 @@ def run_git(call: GitCall) -> GitDone:
             )
         except FileNotFoundError as exc:
             raise GitMissing(
-                "git was not found", why=f"PATH has no git ({exc})", fix="install git 2.39 or later"
+                "git not found", why=f"git is not in PATH ({exc})", fix="install git 2.39 or later"
             ) from exc
         try:
             out, err = process.communicate(feed, call.timeout_s)
         except subprocess.TimeoutExpired as exc:
-            raise GitFailure(call.args, -signal.SIGKILL, f"no end after {call.timeout_s:g} s") from exc
+            raise GitFailure(
+                call.args, -signal.SIGKILL, f"it did not finish within {call.timeout_s:g} s"
+            ) from exc
         finally:
             end_group(process)
     return GitDone(process.returncode, out or b"", err.decode("utf-8", "replace").strip()[-ERR_KEPT:])

@@ -138,14 +138,17 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
 
 
 def _no_folder(project: GitProject, folder: str) -> GitRefusal:
-    name, top = shown(os.fsencode(folder)), f"cd {shlex.quote(str(project.top))}, then the same command again"
-    what = f"a run cannot begin in {name}: the snapshot has no such folder"
+    name, top = (
+        shown(os.fsencode(folder)),
+        f"cd {shlex.quote(str(project.top))}, then run the same command again",
+    )
+    what = f"a run cannot start in {name}: the snapshot does not contain this directory"
     if ".git" in folder.split("/"):
-        return GitRefusal(what, why="nothing of .git travels: a run has a repository of its own", fix=top)
+        return GitRefusal(what, why=".git is never copied: a run has its own repository", fix=top)
     return GitRefusal(
         what,
-        why="git keeps no empty folder, and nothing that is ignored travels",
-        fix=f"put a file into it that is not ignored, or: {top}",
+        why="git does not store empty directories, and ignored files are not copied",
+        fix=f"add a file to it that is not ignored, or: {top}",
     )
 
 

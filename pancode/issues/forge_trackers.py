@@ -71,7 +71,7 @@ class HttpTrackers:
             where = f"{place.repository.host}/{place.repository.path}"
             fix = f"those that are open: pancode issues ls; or {error.fix}"
             raise NotFoundError(
-                f"{where} has no issue {ref}", why=error.why, fix=fix, code=error.code
+                f"issue {ref} not found in {where}", why=error.why, fix=fix, code=error.code
             ) from error
         return found
 
@@ -117,7 +117,7 @@ class HttpTrackers:
     def _with(self, place: TrackerPlace, act: Callable[[ForgeClient, Any], Any]) -> Any:
         place, token = self._opened(place)
         speaks: Any = _DIALECTS[place.kind]
-        fix = f"look at forge.{place.repository.host}.url"
+        fix = f"check forge.{place.repository.host}.url"
         known, now = self._known.setdefault(token, {}), self._clock.mono_ms()
         until, limit = self._limits.get(token, (0, None))
         if limit is not None and now < until:
@@ -314,7 +314,9 @@ class LinearIssues:
         said = client.post("", {"query": query, "variables": variables})
         if said.get("errors"):
             why = str(said["errors"][0].get("message"))[:200]
-            raise RefusedError("Linear refuses this", why=why, fix="look at the issue there", code=REFUSED)
+            raise RefusedError(
+                "Linear refused the request", why=why, fix="check the issue there", code=REFUSED
+            )
         found: Mapping[str, Any] = said["data"]
         return found
 

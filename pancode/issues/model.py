@@ -120,7 +120,7 @@ def tracker_of(text: str) -> TrackerPlace:
 
 def _no_tracker(text: str) -> UsageError:
     fix = "--tracker github:OWNER/REPO, gitlab:[HOST/]GROUP/REPO or linear:TEAM"
-    return UsageError(f"{text[:80]!r} is no tracker", fix=fix, code="bad_value")
+    return UsageError(f"{text[:80]!r} is not a tracker", fix=fix, code="bad_value")
 
 
 def place_of(project: NamedProject) -> TrackerPlace:
@@ -136,8 +136,8 @@ def must_name_accounts(project: NamedProject) -> None:
     named = [one for one in project.work_people if "@" not in one]
     if named and project.tracker and place_of(project).kind is TrackerKind.LINEAR:
         raise UsageError(
-            f"--work-person {named[0][:80]} of project {project.name} is no account of Linear",
-            why="everybody there chooses their name; an account is the address of its login",
+            f"--work-person {named[0][:80]} of project {project.name} is not a Linear account",
+            why="names in Linear are free to choose; an account is the email address of its login",
             fix=f"pancode project add --name {project.name} --work-person NAME@EXAMPLE.ORG",
             code="bad_value",
         )

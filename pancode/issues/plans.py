@@ -79,8 +79,8 @@ def place(
     file, begin = plan_file(name), ""
     if goes_on and run is None:
         if not Path(path, file).is_file():
-            fix = f'pull the branch that has it, or begin one: pancode plan "{what}"'
-            raise NotFoundError(f"there is no plan to go on with: {file}", why=path, fix=fix, code="no_plan")
+            fix = f'pull the branch that has it, or start one: pancode plan "{what}"'
+            raise NotFoundError(f"plan not found: {file}", why=path, fix=fix, code="no_plan")
         begin = (
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
             "asked and answered. "
@@ -110,9 +110,9 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
         plan = "" if run is None else whole_answer(core, tx, run).strip()
     if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
         raise UsageError(
-            f"the newest answer in {name} is no plan",
-            why=f"a plan has the head {STEPS} and at most {MOST_PLAN} characters",
-            fix=f'say it there: pancode plan {name}; then: "write the whole plan"',
+            f"the newest answer in {name} is not a plan",
+            why=f"a plan must have the heading {STEPS} and at most {MOST_PLAN} characters",
+            fix=f'ask for it there: pancode plan {name}; then: "write the whole plan"',
             code="no_plan",
         )
     return {plan_file(name): f"{plan}\n", questions_file(name): f"{questions}\n"}

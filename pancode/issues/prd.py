@@ -44,10 +44,10 @@ def drafted(core: Core, project: NamedProject, text: str) -> str:
         answer = whole_answer(core, tx, run)
     fix = f"pancode project prd {project.name}"
     if not run.task.startswith(_ORDER.rstrip()) or run.project != project.path:
-        raise UsageError(f"{run.id} has not drafted the PRD of {project.name}", fix=fix, code="no_draft")
+        raise UsageError(f"{run.id} did not write the PRD of {project.name}", fix=fix, code="no_draft")
     found = _DRAFT.search(answer)
     if found is None or not found[1].strip() or len(found[1]) > MOST_DRAFT:
         what = f"the answer of {run.id} has no whole draft"
-        why = f"it stands between the lines {_FROM!r} and {_TO!r}, at most {MOST_DRAFT} characters"
-        raise UsageError(what, why=why, fix=f"once more: {fix}", code="no_draft")
+        why = f"it must be between the lines {_FROM!r} and {_TO!r}, at most {MOST_DRAFT} characters"
+        raise UsageError(what, why=why, fix=f"try again: {fix}", code="no_draft")
     return f"{found[1].strip()}\n"

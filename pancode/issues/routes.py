@@ -97,7 +97,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
     if here is None:
         fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
-        raise UsageError("this folder is in no project", fix=fix, code="no_project")
+        raise UsageError("this directory belongs to no project", fix=fix, code="no_project")
     return here
 
 

@@ -176,7 +176,7 @@ def begin(
     if issue.state in OVER:
         what = f"{issue.ref} is {issue.state}"
         raise ConflictError(
-            what, why=f"its tracker says so: {issue.url}", fix="open it there first", code="over"
+            what, why=f"its tracker says so: {issue.url}", fix="reopen it there first", code="over"
         )
     if around.project_of(project.path) is None:
         raise moved(project.name, project.path)

@@ -220,7 +220,7 @@ class TrackerNews(FeedThread):
     def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
         project = self._around().projects().get(one.project)
         if project is None:
-            return replace(one, trouble=f"project {one.project} is gone")
+            return replace(one, trouble=f"project {one.project} no longer exists")
         place = place_of(project)
         issue = self._trackers.issue(place, one.ref)
         if news is not None and news.state is not None:

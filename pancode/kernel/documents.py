@@ -46,14 +46,14 @@ def read_document(path: Path) -> Document | None:
             return None
         # Who made the link meant its settings to count.
         raise ConfigError(
-            f"{path} is a link to a file that is not there",
-            why=f"it leads to {os.readlink(path)}",
-            fix=f"put that file back, or: rm {path}",
+            f"{path} is a link to a missing file",
+            why=f"it points to {os.readlink(path)}",
+            fix=f"restore that file, or: rm {path}",
         ) from exc
     except OSError as exc:
-        raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+        raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{path} is too large", why=f"at most {MOST_BYTES} bytes are read")
+        raise ConfigError(f"{path} is too large", why=f"the limit is {MOST_BYTES} bytes")
     try:
         return parse_document(raw.decode(), str(path))
     except UnicodeDecodeError as exc:
@@ -66,7 +66,7 @@ def bytes_of(path: Path, most: int) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return file.read(most + 1)
 
 
@@ -118,7 +118,7 @@ class _Reader:
         for key, value in self._pairs(node):
             below = f"{path}.{key.value}" if path else str(key.value)
             if key.value in found:
-                raise _wrong(self._place, key, f"{below} is there twice", "keep one of them")
+                raise _wrong(self._place, key, f"{below} appears twice", "keep one of them")
             self.lines[below] = key.start_mark.line + 1
             found[str(key.value)] = self.value(value, below)
         return found
@@ -132,7 +132,7 @@ class _Reader:
     def value(self, node: yaml.Node, path: str) -> object:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "take some out")
+            raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "remove some")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -152,4 +152,4 @@ def _wrong(place: str, node: yaml.Node, what: str, fix: str) -> ConfigError:
 
 
 def _look(place: str, line: int) -> str:
-    return f"look at line {line} of {place}: indent with spaces, quote text with : or # in it"
+    return f"check line {line} of {place}: indent with spaces, quote text with : or # in it"

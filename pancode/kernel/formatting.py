@@ -215,8 +215,8 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as exc:
         raise UsageError(
-            f"there is no time zone {name[:80]!r}",
+            f"time zone {name[:80]!r} not found",
             why=f"{type(exc).__name__}: {exc}",
-            fix="a name such as Europe/Berlin, America/New_York or UTC",
+            fix="use a name such as Europe/Berlin, America/New_York or UTC",
             code="bad_zone",
         ) from exc

@@ -64,7 +64,7 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
 def persons_name(text: str) -> str:
     """Return the name; ValueError for a name under which PanCode itself says words."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
-        raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
+        raise ValueError(f"{text!r} is reserved for PanCode's own messages")
     return text
 
 
@@ -77,8 +77,8 @@ def node_name(text: str) -> str:
     """Return a machine's name; ValueError for one that no table, path or command line could hold."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
-            f"{text[:80]!r} cannot be a name: a name has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
-            "and begins with a letter, a digit or _"
+            f"{text[:80]!r} is not a valid name: use 1 to {LONGEST_WORD} letters, digits and . _ - "
+            "@ :, and start with a letter, a digit or _"
         )
     return text
 
@@ -87,8 +87,8 @@ def label_word(text: str) -> str:
     """Return the key or value of a label; ValueError for blanks, control characters, `=` and `,`."""
     if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
         raise ValueError(
-            f"{text[:80]!r} is no part of a label: it has 1 to {LONGEST_WORD} characters, "
-            "without blanks, control characters, = and ,"
+            f"{text[:80]!r} is not valid in a label: use 1 to {LONGEST_WORD} characters, without "
+            "spaces, control characters, = and ,"
         )
     return text
 
@@ -99,8 +99,8 @@ def one_line(text: str) -> str:
         return text
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
         raise ValueError(
-            f"{text[:80]!r} is no reason: it is one line of at most {LONGEST_LINE} characters, "
-            "without control characters"
+            f"{text[:80]!r} is not a valid reason: give one line of at most {LONGEST_LINE} "
+            "characters, without control characters"
         )
     return text.strip()
 
@@ -116,8 +116,8 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
     elif known:
         why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
-        why = f"there is no {kind} at all"
-    return NotFoundError(f"there is no {kind} {word!r}", why=why, fix=fix, code=f"{kind}_not_found")
+        why = f"no {kind} exists"
+    return NotFoundError(f"{kind} {word!r} not found", why=why, fix=fix, code=f"{kind}_not_found")
 
 
 def pick_run(text: str, newest_first: Sequence[str]) -> str:
@@ -128,7 +128,7 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
     fix = "pancode runs"
     if text == LAST:
         if not newest_first:
-            raise NotFoundError("there is no run yet", fix="pancode dispatch TASK", code="run_not_found")
+            raise NotFoundError("no run exists yet", fix="pancode dispatch TASK", code="run_not_found")
         return newest_first[0]
     prefix = text if text.startswith("r-") else f"r-{text}"
     found = [run for run in newest_first if run.startswith(prefix)] if text else []
@@ -137,9 +137,9 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
     if len(found) > 1:
         listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
         raise UsageError(
-            f"{text!r} stands for {len(found)} runs",
+            f"{text!r} matches {len(found)} runs",
             why=listed,
-            fix="give more letters",
+            fix="type more of the id",
             code="run_ambiguous",
         )
     if not found:

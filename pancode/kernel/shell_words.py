@@ -23,7 +23,7 @@ def split_words(text: str, where: str) -> tuple[str, ...]:
     """
     words = _split(text.strip(" \t\n"), where)
     if not words or not words[0]:
-        raise UsageError(f"{where} is empty", fix="name a command, as in: pytest -q")
+        raise UsageError(f"{where} is empty", fix="give a command, for example: pytest -q")
     if _ASSIGNMENT.match(words[0]):
         raise UsageError(
             f"{where}: {words[0]!r} is an assignment, not a command",
@@ -35,7 +35,9 @@ def split_words(text: str, where: str) -> tuple[str, ...]:
 
 def _split(text: str, where: str) -> tuple[str, ...]:
     if "\0" in text:
-        raise UsageError(f"{where}: {text!r} cannot be split", why="it holds a NUL", fix="take it out")
+        raise UsageError(
+            f"{where}: cannot parse {text!r}", why="it contains a NUL character", fix="remove it"
+        )
     words: list[str] = []
     word: str | None = None
     for token in _TOKEN.findall(text):
@@ -49,9 +51,7 @@ def _split(text: str, where: str) -> tuple[str, ...]:
         if acting:
             raise _needs_a_shell(text, where, acting)
         if token in ("'", '"', "\\"):
-            raise UsageError(
-                f"{where}: {text!r} cannot be split", why=f"{token} is left open", fix="close it"
-            )
+            raise UsageError(f"{where}: cannot parse {text!r}", why=f"{token} is not closed", fix="close it")
         word = (word or "") + _plain(token)
     return tuple(words if word is None else [*words, word])
 
@@ -82,8 +82,8 @@ def _plain(token: str) -> str:
 
 def _needs_a_shell(text: str, where: str, acting: str) -> UsageError:
     return UsageError(
-        f"{where}: {text!r} needs a shell ({acting}), and is run without one",
-        why="it is split into words and started as it stands, so that nothing in it can be misread",
+        f"{where}: {text!r} needs a shell ({acting}), but it runs without one",
+        why="PanCode splits the command into words and starts it directly, to avoid misinterpretation",
         fix=f"quote it, or write it as a script: {shlex.join(('sh', '-euc', text))}",
         code="needs_a_shell",
     )

@@ -76,8 +76,8 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
             raise _wrong()
         if abs(now_ms - int(at) * 1000) > WITHIN_MS:
             raise AccessError(
-                "the time of the webhook is too far from ours",
-                why=f"it is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
+                "the time of the webhook is too far from the local time",
+                why=f"the difference is {abs(now_ms // 1000 - int(at))} s; {WITHIN_MS // 1000} s are allowed",
                 fix="set the clock of the sender, then send the webhook again",
                 code="stale_webhook",
             )
@@ -93,7 +93,7 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
     raise AccessError(
         "the webhook is not signed",
         why=f"it has neither the header {STANDARD[2]} nor {FORGES}",
-        fix="give the sender the secret that `pancode schedule add` has shown",
+        fix="give the sender the secret that `pancode schedule add` printed",
         code="unsigned",
     )
 
@@ -134,8 +134,8 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
         at = None
     if not isinstance(at, int) or abs(now_ms - at) > TRACKERS_WITHIN_MS:
         raise AccessError(
-            "the time of the webhook is too far from ours",
-            why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the time here",
+            "the time of the webhook is too far from the local time",
+            why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the local time",
             fix="set the clock of this machine; Linear sends the webhook again by itself",
             code="stale_webhook",
         )
@@ -145,14 +145,14 @@ def too_many() -> AccessError:
     return AccessError(
         "too many webhooks for one schedule",
         why=f"more than {MOST_A_MINUTE} within a minute",
-        fix="let the sender try again in a minute",
+        fix="send it again in a minute",
         code="too_many_webhooks",
     )
 
 
 def _wrong() -> AccessError:
     return AccessError(
-        "no schedule on a webhook has this name and this signature",
+        "no webhook schedule has this name and this signature",
         why="the name, the secret or the body does not match",
         fix="find the name with `pancode schedule ls`, then give the sender the address and the secret",
         code="wrong_signature",

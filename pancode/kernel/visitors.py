@@ -120,9 +120,9 @@ def invalid_code() -> AccessError:
 def used_code(session: str) -> AccessError:
     """The error for a code that was used before to open this session, perhaps by a stranger with its link."""
     return AccessError(
-        "this code was used already",
-        why=f"it opened the session {session}; if that was not you, somebody else may do there what you may",
-        fix=f"look with `pancode token ls`; end it with `pancode token revoke {session}`; then: pancode web",
+        "this code was already used",
+        why=f"it opened session {session}; if that was not you, somebody else has your permissions there",
+        fix=f"see `pancode token ls`; revoke it with `pancode token revoke {session}`; then: pancode web",
         code="used_code",
         details={"session": session},
     )
@@ -132,7 +132,7 @@ def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = 
     """AccessError where the token lacks the scope. `without`: what the caller can do instead."""
     if not allows(token.scopes, needed):
         raise AccessError(
-            f"the token {token.name} may not ask for {asked}",
+            f"token {token.name} is not allowed to request {asked}",
             why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
             fix=f"{without}pancode token create NAME --scope {needed}",
             code="wrong_scope",
@@ -183,8 +183,8 @@ def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
     """AccessError where a token of one inbox item asks about another run. `run` empty: about none."""
     if token.item is not None and run != token.run:
         raise AccessError(
-            f"the token {token.name} may not ask for {asked}",
-            why=f"it may only answer what {token.run} waits for",
+            f"token {token.name} is not allowed to request {asked}",
+            why=f"it may only answer requests of {token.run}",
             fix="pancode inbox",
             code="wrong_item",
         )
@@ -207,7 +207,7 @@ def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
     """ConflictError where a token in force has this name."""
     if any(token.name == name and not is_over(token, now_ms) for token in known):
         fix = f"choose another name, or: pancode token revoke {name}"
-        raise ConflictError(f"there is a token {name} already", fix=fix, code="token_exists")
+        raise ConflictError(f"token {name} already exists", fix=fix, code="token_exists")
 
 
 def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:

@@ -41,7 +41,7 @@ def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
         found = work.tx.get(Run, run.id) or run
         if any(one.node == on for one in verdicts(found)):
             fix = f"pancode runs verify {run.id} --again, or --on another node"
-            raise UsageError(f"{on} has judged {run.id} already", fix=fix, code="judged_already")
+            raise UsageError(f"{on} has already verified {run.id}", fix=fix, code="judged_already")
         return work.signal(found, VerificationAsked(on, by, again))
 
 

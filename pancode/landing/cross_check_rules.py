@@ -53,7 +53,7 @@ class VerificationAsked(Signal):
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
             why = "it is not done" if seen is None else seen.why
             raise RefusedError(
-                f"{made.run.id} cannot be verified now",
+                f"cannot verify {made.run.id} now",
                 why=why,
                 fix=f"pancode runs show {made.run.id}",
                 code="not_verifiable",
@@ -62,7 +62,7 @@ class VerificationAsked(Signal):
             again = f"pancode runs verify {made.run.id} --again"
             raise RefusedError(
                 f"{made.run.id} is disputed",
-                why=f"{seen.why}; whoever asks until somebody agrees learns nothing",
+                why=f"{seen.why}; repeating the check until a node agrees proves nothing",
                 fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
                 code="disputed",
             )

@@ -182,7 +182,7 @@ def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
 
 def give_up(core: Core, asked: Action, error: Exception) -> None:
     """Record that a landing failed unexpectedly, so that it is not tried again by itself."""
-    look = f"look at the coordinator's log and: pancode runs diff {asked.run}"
+    look = f"see the coordinator's log and: pancode runs diff {asked.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {asked.run}"}
     _over(core, asked, report)

@@ -78,16 +78,16 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     named = not call.path["run"].startswith(LAST)
     if run.project not in (None, here) and Path(call.folder).is_relative_to(str(run.project)):
         raise WorkspaceError(
-            f"{run.project}, the repository of {run.id}, is no git repository any more",
-            why=f"you stand in it, and git finds {here or 'no repository'} there",
-            fix=f"put it back, or take the change as a patch: pancode runs diff {run.id} > change.patch",
+            f"{run.project}, the repository of {run.id}, is no longer a git repository",
+            why=f"the current directory is in it, and git finds {here or 'no repository'} there",
+            fix=f"restore it, or save the change as a patch: pancode runs diff {run.id} > change.patch",
             code="no_repository",
         )
     if not call.folder or run.project in (None, here) or (here is None and named):
         return
     raise WorkspaceError(
-        f"{run.id} is a run of another repository: {run.project}",
-        why=f"you stand in {here or call.folder}, and its change would be written there",
+        f"{run.id} belongs to another repository: {run.project}",
+        why=f"the change would be written to the current repository, {here or call.folder}",
         fix=f"pancode -C {shlex.quote(str(run.project))} land {run.id}",
         code="other_repository",
     )
@@ -138,9 +138,9 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
         raise WorkspaceError(
-            f"{run.id} did not end well: {run.outcome}",
+            f"{run.id} failed: {run.outcome}",
             why=run.reason,
-            fix=f"look: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            fix=f"see: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
@@ -155,8 +155,8 @@ def _project(context: ApiContext, call: ApiCall) -> str:
     folder = call.query.get("folder", "")
     project = context.coordinator.around({}).project_of(folder) if folder else None
     if project is None:
-        what = f"{folder} is not in a git repository" if folder else "the request names no folder"
-        raise WorkspaceError(what, fix="cd into your repository")
+        what = f"{folder} is not in a git repository" if folder else "the request has no directory"
+        raise WorkspaceError(what, fix="change to your repository")
     return project
 
 

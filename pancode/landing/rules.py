@@ -110,13 +110,15 @@ class LandingProposed(Signal):
             )
             raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
         if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
-            raise WorkspaceError(f"{run.id} is landed, or waits for its turn", fix=f"pancode why {run.id}")
+            raise WorkspaceError(
+                f"{run.id} is already landed, or is waiting to land", fix=f"pancode why {run.id}"
+            )
         if made.case.action(ActionKind.PERSON) is not None:
             asked_by = run.landing.get("asked_by", self.by)
             return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
         if run.landing.get("status") in (DROPPED, people.DENIED):
             raise WorkspaceError(
-                f"a person does not want the change of {run.id}", fix=f"pancode why {run.id}"
+                f"the change of {run.id} was rejected by a user", fix=f"pancode why {run.id}"
             )
         report = {
             "status": HELD,
@@ -142,7 +144,7 @@ class LandingDue(Signal):
             return made
         made = made.put(replace(run, land=True))
         if autonomy := LandingTerms.of(run).autonomy:
-            why = f"agent {run.agent} is {autonomy}: a person approves its change"
+            why = f"agent {run.agent} is {autonomy}: its change needs approval"
             return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
         return made if is_waiting(run) else queue_landing(made)
 
@@ -191,7 +193,7 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
         return
     asks = [f"pancode land {run} --without-gate {shlex.quote(one.text)}" for one in gates]
     raise UsageError(
-        f"no run of the change of {run} has the gate {unknown[0]}",
+        f"gate {unknown[0]} not found in the runs of the change of {run}",
         why="; ".join(f"{one.text}, of {one.run}" for one in gates) or "it has no gates",
         fix="; or: ".join(asks) or f"pancode land {run}",
         code="unknown_gate",
@@ -208,11 +210,11 @@ def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
     if seen is not None and seen.state is ResultTrust.UNVERIFIED and asks.id != run.id:
         where = Lineage.of(run).in_workspace
         place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
-        fix = f"have a run with gates go on from it{place}"
+        fix = f"continue it in a run with gates{place}"
     raise WorkspaceError(
-        f"{run.id} was not landed: no other node has verified it",
-        why=f"dispatch.land: when-verified{of} asks for it; {seen.why if seen is not None else 'not done'}",
-        fix=f"{fix}; or set dispatch.land to ask and dispatch the task anew",
+        f"{run.id} was not landed: no other node verified it",
+        why=f"dispatch.land: when-verified{of} requires it; {seen.why if seen is not None else 'not done'}",
+        fix=f"{fix}; or set dispatch.land to ask and dispatch the task again",
         code="not_verified",
     )
 

@@ -169,7 +169,7 @@ class Lander:
         """What to land of the run. WorkspaceError for a run that changed nothing."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
-            raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
+            raise WorkspaceError(f"{run.id} made no changes", why=f"it ended {run.outcome}: {run.reason}")
         base = run.workspace.get("base")
         # The allowed files are those of its dispatch: what was held back then is no change now.
         return LandRequest(
@@ -199,9 +199,9 @@ class Lander:
             return
         why = "; ".join(f"{one.path} {one.why}" for one in left) or "it changed nothing"
         raise WorkspaceError(
-            f"{run.id} was not landed: it has not settled the conflict of {conflict['run']}",
+            f"{run.id} was not landed: it did not resolve the conflict of {conflict['run']}",
             why=why,
-            fix=f'pancode runs continue {run.id} "settle each file"; or anew: '
+            fix=f'pancode runs continue {run.id} "resolve each file"; or start again: '
             f"pancode land {conflict['run']} --resolve",
             code="not_settled",
         )
@@ -267,7 +267,7 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
     repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
     if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
         raise WorkspaceError(
-            f"{run.id} worked in an empty folder, so it has no change to land",
+            f"{run.id} has no change to land: it worked in an empty directory",
             why="it ran with --workspace none",
             fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
         )
@@ -282,7 +282,7 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
     status = report.status
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
     yes = dict.fromkeys(one.yes for one in report.conflicts)
-    look = f"your files are as they were; look: pancode runs diff {run.id}"
+    look = f"your files were not changed; see: pancode runs diff {run.id}"
     failed = [f"--without-gate {shlex.quote(text)}" for text in (report.gate.failed if report.gate else ())]
     which = "these gates" if len(failed) > 1 else "this gate"
     one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""
@@ -294,7 +294,7 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
     return WorkspaceError(
         f"{run.id} was not landed: {status}",
         why=why or (report.gate.detail if report.gate else ""),
-        fix=fixes.get(status, f"{look}; or let an agent settle it: pancode land {run.id} --resolve"),
+        fix=fixes.get(status, f"{look}; or let an agent resolve it: pancode land {run.id} --resolve"),
         code=status.value.replace(" ", "_"),
         details=details if status is LandStatus.HELD else None,
     )
@@ -310,7 +310,7 @@ def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: Lan
     if not state.files:
         where = f" --branch {way.branch}" if way.branch else ""
         raise UsageError(
-            f"the change of {run.id} does not conflict",
+            f"the change of {run.id} has no conflict",
             fix=f"pancode land {run.id}{where}",
             code="no_conflict",
         )

@@ -117,8 +117,8 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
     project = None if body.everywhere else context.project_of(body.cwd)
     if body.before is not None and project is None and not body.everywhere:
         raise UsageError(
-            "no repository was named whose notes should be forgotten",
-            fix="stand in the repository, or say --everywhere",
+            "a repository or --everywhere is required",
+            fix="change to the repository, or add --everywhere",
             code="bad_value",
         )
     return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}

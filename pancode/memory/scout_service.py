@@ -57,8 +57,8 @@ def explore(
     project = None if request.cwd is None else around.project_of(request.cwd)
     if project is None:
         raise UsageError(
-            "a scout answers questions about a repository, and there is none here",
-            fix="stand in the repository",
+            "a scout needs a git repository, and there is none here",
+            fix="change to the repository",
             code="no_repository",
         )
     request = replace(request, project=project)
@@ -112,7 +112,7 @@ def scouted(core: Core, text: str) -> ScoutShape:
         run = find_run(tx, text)
     if not Provision.of(run).scouts:
         fix = f"pancode runs show {run.id}"
-        raise NotFoundError(f"{run.id} is no scout of pancode explore", fix=fix, code="no_scout")
+        raise NotFoundError(f"{run.id} is not a scout of pancode explore", fix=fix, code="no_scout")
     return _shown(core, run.id, False)
 
 

@@ -188,7 +188,7 @@ def forget(core: Core, asked: Forgotten, by: str) -> list[str]:
     """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
     if not asked.runs and asked.before is None:
         fix = "name runs, or a time: pancode history forget --before 30d"
-        raise UsageError("nothing was named that should be forgotten", fix=fix, code="bad_value")
+        raise UsageError("nothing was given to forget", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
         gone = _meant(work.tx, asked, core.wall_ms())
         for run in gone:

@@ -115,7 +115,7 @@ def _value(face: Face, name: str) -> str:
     text = getpass.getpass(f"address or token for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
     if len(text.split()) != 1:
         raise UsageError(
-            "the address or token is one line without blanks",
+            "the address or token must be one line without spaces",
             fix=f"echo ADDRESS | pancode notify secret {name}",
         )
     return text.strip()

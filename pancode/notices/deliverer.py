@@ -211,7 +211,7 @@ class Outgoing(FeedThread):
         try:
             channel = target.removeprefix(NOTIFY)
             if channel not in rules.channels:
-                return DeliveryTry(False, "the settings have no such channel any more", final=True)
+                return DeliveryTry(False, "the settings no longer have this channel", final=True)
             address = self._port.secret(rules.channels[channel])
             if len(batch) == 1:
                 notice = with_link(self._core, self._tokens, rules, batch[0].body, channel)

@@ -50,6 +50,6 @@ def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
     """What a target was sent."""
     target = call.query.get("target")
     if not target:
-        raise UsageError("the request names no target", fix="target=notify:CHANNEL", code="bad_value")
+        raise UsageError("the request has no target", fix="target=notify:CHANNEL", code="bad_value")
     rules, limit = context.coordinator.notify_rules(), call.number("limit", 20, MOST)
     return {"deliveries": deliveries(context.core, target, limit, rules)}

@@ -69,7 +69,7 @@ def _usd(text: str | None) -> Decimal | None:
         usd = Decimal("nan")
     exponent = usd.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < LEAST_EXPONENT or not 0 <= usd <= MOST_USD:
-        raise UsageError(f"{text[:80]!r} is no amount of USD", fix="write one like 25", code="bad_value")
+        raise UsageError(f"{text[:80]!r} is not an amount in USD", fix="write one like 25", code="bad_value")
     return usd
 
 
@@ -85,7 +85,7 @@ class PresetMaker:
 
     def look(self, change: AskedChange) -> ChangeEffect:
         if change.target != PRESET:
-            raise UsageError(f"the target of a preset is: {PRESET}", fix="leave it out", code="bad_value")
+            raise UsageError(f"the target of a preset must be {PRESET}", fix="omit it", code="bad_value")
         before, name = self._around.applied(), _named(change.value)
         sets = {} if name is None else find_preset(self._around.presets().presets, name).settings()
         notes = tuple(f"it sets {key} = {value}" for key, value in sets.items())
@@ -114,7 +114,7 @@ class AgentMaker:
     def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
         if change.value is None:
             fix = f"pancode agents set {change.target} enabled false"
-            raise UsageError("an agent is switched off, and not taken out", fix=fix, code="bad_value")
+            raise UsageError("an agent can be disabled, but not removed", fix=fix, code="bad_value")
         act = self._own.change if make else self._own.look
         done = act(change.target, change.value)
         back = AskedChange(ChangeKind.AGENTS_FILE, OWN_AGENTS, done.before)

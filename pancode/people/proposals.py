@@ -39,21 +39,21 @@ def propose(
     """
     if change.kind is changes.ChangeKind.AGENTS_FILE:
         why = "it takes a change of an agent back"
-        raise UsageError(f"{change.kind} is no change to ask for", why=why, code="bad_value")
+        raise UsageError(f"{change.kind} cannot be proposed", why=why, code="bad_value")
     if change.kind is changes.ChangeKind.SESSION:
         if run is None or not run.takes_turns:
-            why = "a session asks for another level of its own; a person sets it"
+            why = "a session can propose another level only for itself; a user sets it"
             fix = "pancode sessions"
-            raise UsageError("only a session asks for this change", why=why, fix=fix, code="bad_value")
+            raise UsageError("only a session can propose this change", why=why, fix=fix, code="bad_value")
         change = replace(change, target=f"{run.session}.{change.target}")
     if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
         with unit_of_work(core) as work:
             asked = f"to propose a change of {change.kind}: {change.target}"
             work.audit("trust", "warning", "refused from inside a run", run.id, asked=asked)
         raise RefusedError(
-            f"mode {run.mode} proposes no change of this kind: {change.kind}",
+            f"mode {run.mode} cannot propose this change: {change.kind}",
             why=f"it may propose {', '.join(MAY_PROPOSE[run.mode]) or 'none'}",
-            fix="tell the person who talks with you",
+            fix="tell the user who talks with you",
             code="mode",
         )
     effect = makers[change.kind].look(change)
@@ -83,9 +83,9 @@ def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> cha
     now = makers[change.kind].look(change)
     if (now.old.value, now.new.value, list(now.notes)) != (row.old, row.new, row.notes):
         raise RefusedError(
-            f"what {name} would do has changed since it was shown",
+            f"the effect of {name} changed in the meantime",
             why=f"it was {row.old} -> {row.new}, and is {now.old.value} -> {now.new.value} now",
-            fix=f"pancode deny {name}, and ask for the change again",
+            fix=f"pancode deny {name}, and propose the change again",
             code="changed",
         )
     effect = changes.make_change(core, makers, change, by)
@@ -154,8 +154,8 @@ def _must_have_room(rows: list[ConfigProposal], run: Run | None) -> None:
     own = sum(1 for row in rows if run is not None and row.run == run.id)
     if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
         raise RefusedError(
-            "too many changes wait for a person already",
-            why=f"{len(rows)} wait, {own} of them of this run",
+            "too many changes are waiting for approval",
+            why=f"{len(rows)} are waiting, {own} of them from this run",
             fix="pancode inbox",
             code="too_many",
         )

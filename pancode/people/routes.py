@@ -106,7 +106,7 @@ def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     old = find(core, call.path["run"])
     if old.takes_turns:
         if call.inside is not None:
-            refuse(core, call.inside, f"to talk in the session {old.id}")
+            refuse(core, call.inside, f"talking in session {old.id}")
         done = say(core, around, old.id, body.text or GO_ON, body.by)
         return queued(done.begun or Dispatched(done.run, ()))
     return queued(continue_run(core, around, old, body.text, call.inside or body.by))
@@ -158,7 +158,7 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
         return {**queued(permit(core, context.coordinator.around({}), run, body.by, whole))}
     if whole:
         fix = f"pancode approve {run.id}"
-        raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
+        raise UsageError(f"a landing of {run.id} can only be approved once", fix=fix, code="bad_value")
     return _landed(context, run, body)
 
 
@@ -183,7 +183,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     if done["status"] != LandStatus.LANDED and find(context.core, run.id).landed is not None:
         why = "somebody was faster"
         raise RefusedError(
-            f"{run.id} was landed already", why=why, fix=f"pancode why {run.id}", code="approved"
+            f"{run.id} was already landed", why=why, fix=f"pancode why {run.id}", code="approved"
         )
     return {"run": run.id, **done}
 
@@ -203,7 +203,7 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
     call_waits = waits_for_call(core, run)
     if body.text and body.call is None and not call_waits and still_waits(core, run):
         raise UsageError(
-            f"words are for an agent whose command waits, and {run.id} waits in another way: {kind_of(run)}",
+            f"{run.id} is not waiting for approval of a command, but for: {kind_of(run)}",
             fix=f"pancode deny {run.id}",
             code="no_words",
         )

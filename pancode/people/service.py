@@ -97,8 +97,8 @@ def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
         must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
         if draining is not None:
             raise RefusedError(
-                f"{run_id} is not started: the fleet takes no new work: {draining.value}",
-                why="it goes on waiting",
+                f"{run_id} was not started: the fleet takes no new work: {draining.value}",
+                why="it keeps waiting",
                 fix="pancode fleet resume, then approve again",
                 code="refused_drain",
             )

@@ -78,10 +78,10 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
         raise UsageError(exc.format_message(), fix="pancode queue rq info --help") from exc
     except SystemExit as exc:
         why = f"its status is {exc.code}"
-        raise UnavailableError("RQ's info ended early.", why=why, fix="pancode doctor") from exc
+        raise UnavailableError("RQ's info exited early", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
         why = f"a node may write anything; {type(exc).__name__}: {exc}"[:300]
-        raise UnavailableError("RQ cannot read data in Redis.", why=why, fix="pancode queue info") from exc
+        raise UnavailableError("RQ cannot read the data in Redis", why=why, fix="pancode queue info") from exc
 
 
 def _configured(access: RedisAccess) -> Any:
@@ -94,7 +94,9 @@ def _configured(access: RedisAccess) -> Any:
             for name in asked:
                 theirs = name in OPTIONS or name.endswith("_class")
                 if theirs and given(name) is ParameterSource.COMMANDLINE:
-                    raise click.UsageError(f"--{name.replace('_', '-')} is not for this fleet's Redis")
+                    raise click.UsageError(
+                        f"--{name.replace('_', '-')} does not apply to the Redis of this fleet"
+                    )
             super().__init__()
             self._connection: Any = connect(access)
 

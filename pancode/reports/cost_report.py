@@ -49,7 +49,9 @@ def cost_tables(
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
         if only and by in _NOT_OF_ONE:
             fix = f"pancode cost --by {by}, or --by run with the filter and --since"
-            raise UsageError(f"the cost by {by} is told for all runs together", fix=fix, code="bad_value")
+            raise UsageError(
+                f"the cost by {by} is only available for all runs together", fix=fix, code="bad_value"
+            )
     with core.ports.ledger.transaction() as tx:
         unsettled = {run: one for run, one in _unsettled(tx, since_ms).items() if _fits(tx, run, only)}
         of_books = () if only else tuple(by for by in asked if by in costs.SCOPE_OF)

@@ -66,7 +66,7 @@ def events(context: ApiContext, call: ApiCall) -> EventStream:
     wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
-        raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
+        raise UsageError(f"{since[:40]!r} is not an event number", fix="omit it", code="bad_value")
     return sse(_stream(context, wanted, (int(since) if since else None, tail), call.flag("end")))
 
 

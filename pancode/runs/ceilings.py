@@ -21,7 +21,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
     another) or `session:RUN`, with its first run. What is spent already stays spent.
     """
     if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
-        raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
+        raise UsageError("a ceiling must not be negative", fix="pancode budget set 10")
     with unit_of_work(core) as work:
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
         session = _session(work, scope)
@@ -74,7 +74,7 @@ def unset_ceiling(
         if session is not None:
             cap_session(work, session, None, by)
         if not there and not old:
-            raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
+            raise NotFoundError(f"no ceiling is set for {scope}", fix="pancode budget show")
         for setting in there:
             work.tx.delete(Setting, setting.name)
         old = ", ".join(filter(None, (old, *(str(setting.value) for setting in there))))
@@ -84,11 +84,11 @@ def unset_ceiling(
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
     """Book what a run of unknown or disputed cost really cost; returns how many attempts were settled."""
     if usd < 0:
-        raise UsageError("a cost cannot be negative")
+        raise UsageError("a cost must not be negative")
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is None:
-            raise NotFoundError(f"no run {run_id}", fix="pancode runs")
+            raise NotFoundError(f"run {run_id} not found", fix="pancode runs")
         changes = decide(work.case(run), Priced(usd, by))
         work.apply(changes)
     if not changes.booked:

@@ -44,7 +44,7 @@ class LogPlace:
         stream = query.get("stream", OUT)
         if stream not in STREAMS:
             fix = f"one of: {', '.join(STREAMS)}"
-            raise UsageError(f"not a stream's name: {stream!r}", fix=fix, code="bad_value")
+            raise UsageError(f"{stream!r} is not a stream", fix=fix, code="bad_value")
         return cls(stream, query.get("attempt", ""), *numbers)
 
 
@@ -80,9 +80,9 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     gone = gone_at(run, RunFiles.LOGS)
     if gone is not None:
         raise NotFoundError(
-            f"the logs of {run.id} are no longer kept",
-            why=f"they were let go at {iso(gone)}, long after its end (keep.logs)",
-            fix=f"its proof and its answer stay: pancode runs show {run.id}",
+            f"the logs of {run.id} were deleted",
+            why=f"they were deleted at {iso(gone)} by the retention setting keep.logs",
+            fix=f"its receipt and answer are kept: pancode runs show {run.id}",
             code="files_gone",
         )
     if not fences:
@@ -142,7 +142,7 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
         return streams.read(identity, place.stream, place.offset, PIECE)
     except ValueError as exc:
         raise UsageError(
-            f"not a stream's name: {place.stream!r}", fix="one of: out, err", code="bad_value"
+            f"{place.stream!r} is not a stream", fix="one of: out, err", code="bad_value"
         ) from exc
 
 

@@ -70,8 +70,8 @@ class NamedProject:
 def project_name(text: str) -> str:
     """Return the name; UsageError where no key of the settings can have it."""
     if _NAME.fullmatch(text) is None:
-        why = "it has 1 to 63 small letters, digits, _ and -, and begins with a letter or a digit"
-        what = f"{text[:80]!r} is no name of a project"
+        why = "it must have 1 to 63 lowercase letters, digits, _ and -, and start with a letter or a digit"
+        what = f"{text[:80]!r} is not a valid project name"
         raise UsageError(what, why=why, fix="--name shop", code="bad_value")
     return text
 
@@ -101,7 +101,7 @@ def moved(text: str, path: str) -> NotFoundError:
     """Return the error for a project whose folder is no repository any more."""
     what = f"the repository of project {text} is not where it was"
     fix = f"pancode project add NEW-PATH --name {text}"
-    return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
+    return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
@@ -110,7 +110,7 @@ def must_be_the_same(old: NamedProject | None, path: str) -> None:
     """
     if old is not None and old.path != path:
         raise UsageError(
-            f"project {old.name} is {old.path}",
+            f"project {old.name} already exists at {old.path}",
             fix=f"pancode project add {shlex.quote(path)} --name OTHER, or to move it: --name {old.name}",
             code="project_taken",
         )

@@ -217,7 +217,7 @@ def parent_of(core: Core, run_id: str) -> Parent:
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         if run is None:
-            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+            raise NotFoundError(f"parent run {run_id} not found", fix="pancode runs")
         left = left_for_children(tx, run)
         mode, safety = hands_now(tx, run)
     reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write

@@ -52,7 +52,7 @@ def dispatch_again(
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
-            f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
+            f"{old.id} has not ended: it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
@@ -91,8 +91,8 @@ def _must_be_no_sitting(old: Run) -> None:
     """
     if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
-            f"{old.id} is a sitting of a session, and a retry would repeat its first turn",
-            fix=f'go on with the session: pancode attach {old.id} "..."',
+            f"{old.id} is part of a session; a retry would repeat its first turn",
+            fix=f'continue the session: pancode attach {old.id} "..."',
             code="is_sitting",
         )
 
@@ -146,10 +146,13 @@ def _must_be_no_settling(old: Run) -> None:
     if resolves:
         branch = resolves["way"].get("branch")
         raise UsageError(
-            f"{old.id} cannot be retried: it was to settle the conflict of {resolves['run']}",
-            why="a retry begins at the project's files as they are now, which have no conflict in them",
-            fix=f"pancode land {resolves['run']} --resolve{f' --branch {branch}' if branch else ''}; "
-            f"or go on with its result: pancode runs continue {old.id}",
+            f"{old.id} cannot be retried: it resolves the conflict of {resolves['run']}",
+            why="a retry starts from the project's current files, which do not contain the conflict",
+            fix=(
+                f"pancode land {resolves['run']} "
+                f"--resolve{f' --branch {branch}' if branch else ''}; or continue from its result: "
+                f"pancode runs continue {old.id}"
+            ),
             code="settles_conflict",
         )
 
@@ -162,7 +165,7 @@ def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
     if session is None or node is None or not kept:
         none = "its program has reported none" if kept else f"the runtime {old.runtime} has none"
         fix = f"without it: pancode runs retry {old.id}"
-        raise UsageError(f"{old.id} has no session to go on with", why=none, fix=fix, code="no_session")
+        raise UsageError(f"{old.id} has no session to continue", why=none, fix=fix, code="no_session")
     return replace(request, node=str(node), resume={"run": old.id, "session": str(session)})
 
 
@@ -177,9 +180,9 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(
-            f"a run cannot begin in {shown(os.fsencode(folder))}: it is no folder below {top} any more",
-            why="it is, or lies behind, a link that leads elsewhere",
-            fix=f"put the folder back, or dispatch anew from {top}",
+            f"a run cannot start in {shown(os.fsencode(folder))}: it is no longer a directory below {top}",
+            why="it is, or is below, a link that leads elsewhere",
+            fix=f"restore the directory, or dispatch again from {top}",
         )
 
 

@@ -15,7 +15,7 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is None:
-            raise NotFoundError(f"no run {run_id}", fix="pancode runs")
+            raise NotFoundError(f"run {run_id} not found", fix="pancode runs")
         return work.signal(run, Stop(reason))
 
 
@@ -25,7 +25,7 @@ def stop_waiting(core: Core, text: str, reason: str) -> Run:
     run = find(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(
-            f"{run.id} does not wait, it is {run.state}",
+            f"{run.id} is not waiting: it is {run.state}",
             fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
             code="not_waiting",
         )

@@ -119,7 +119,7 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
         what = f"agent {agent} has {len(found)} runs that have not ended"
         named = {"agent": agent, "runs": " ".join(run.id for run in found[:_SHOWN])}
         raise UsageError(what, why=why, fix=fix, code="run_ambiguous", details=named)
-    raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
+    raise NotFoundError(f"no run of agent {agent} is running", why=why, fix=fix, code="run_not_found")
 
 
 def _in_short(run: records.Run) -> str:
@@ -162,9 +162,7 @@ def _running(tx: Transaction, of: str) -> records.Run:
         found = [run for run in found if (by := parents.get(run.id)) and by.session == session]
         if not found:
             fix = "what it has begun: pancode sessions tasks RUN; the run you talk with: /stop"
-            raise NotFoundError(
-                "no run that this session has begun is running", fix=fix, code="run_not_found"
-            )
+            raise NotFoundError("no run that this session started is running", fix=fix, code="run_not_found")
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
     others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)

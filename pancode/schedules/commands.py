@@ -271,8 +271,8 @@ def _work(
     given, argv = ctx.params, ctx.meta.get("argv")
     if chain is not None and batch is not None or (batch is not None and task is not None):
         raise UsageError(
-            "the schedule begins several things",
-            fix="one of TASK, --chain NAME [INPUT], --batch FILE",
+            "a schedule must start exactly one thing",
+            fix="choose one of TASK, --chain NAME [INPUT], --batch FILE",
             code="bad_value",
         )
     if chain is not None:

@@ -118,7 +118,7 @@ def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
     near = nearest(word, known)
     why = f"did you mean {near}?" if near else ""
     fix = f"one of {', '.join(known)}"
-    return UsageError(f"there is no {kind} {word[:80]!r}", why=why, fix=fix, code="never_fires")
+    return UsageError(f"{kind} {word[:80]!r} not found", why=why, fix=fix, code="never_fires")
 
 
 def secret_name(schedule: str) -> str:

@@ -43,7 +43,7 @@ def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
             code="bad_value",
         )
     if asked.where and asked.on in (None, WEBHOOK):
-        raise UsageError("--where chooses among events", fix="leave it out, or add --on run.failed")
+        raise UsageError("--where requires --on EVENT", fix="omit it, or add --on run.failed")
     zone_of(asked.zone)
     if asked.on == WEBHOOK:
         _check_name(asked.name)
@@ -60,12 +60,14 @@ def _on_push(push: tuple[str, str]) -> OnPush:
     if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
         raise UsageError(
             f"{repo[:200]!r} cannot be watched",
-            why="a watched repository is a folder of the coordinator's machine, or public by https://",
-            fix="clone it there, and watch that folder",
+            why="a watched repository must be a directory on the coordinator's machine, or public at https://",
+            fix="clone it there, and watch that directory",
             code="bad_value",
         )
     if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
-        raise UsageError(f"{branch[:80]!r} is no branch", fix="--on-push REPO main", code="bad_value")
+        raise UsageError(
+            f"{branch[:80]!r} is not a valid branch name", fix="--on-push REPO main", code="bad_value"
+        )
     return OnPush(repo, branch)
 
 
@@ -73,8 +75,11 @@ def _check_name(name: str) -> None:
     """Raise UsageError for a name that cannot stand in an address or in a secret's file name."""
     if "." in name or len(name) > MOST_HOOK_NAME:
         raise UsageError(
-            f"{name[:80]!r} cannot be the name of a schedule on a webhook",
-            why=f"its secret is kept by that name, which has up to {MOST_HOOK_NAME} characters and no dot",
+            f"{name[:80]!r} is not a valid name for a schedule on a webhook",
+            why=(
+                f"its secret has the same name, which must have at most {MOST_HOOK_NAME} characters "
+                "and no dot"
+            ),
             fix="pancode schedule add on-push --on webhook ...",
             code="bad_name",
         )

@@ -88,8 +88,8 @@ class ScheduleBody(Body):
         work = self.dispatch if self.dispatch is not None else self.workflow
         if work is None or (self.dispatch is not None and self.workflow is not None):
             raise UsageError(
-                "a schedule begins one dispatch or one workflow",
-                fix="give dispatch or workflow, and not both",
+                "a schedule must start one dispatch or one workflow",
+                fix="give dispatch or workflow, but not both",
                 code="bad_value",
             )
         caller = {"settings": dict(work.settings), "preset": work.preset}

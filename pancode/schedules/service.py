@@ -35,8 +35,11 @@ def planned(
     """
     if not NAME.fullmatch(asked.name):
         raise UsageError(
-            f"{asked.name[:80]!r} cannot be the name of a schedule",
-            why="it has up to 63 small letters, digits and . _ -, and begins with a letter or a digit",
+            f"{asked.name[:80]!r} is not a valid schedule name",
+            why=(
+                "it must have at most 63 lowercase letters, digits and . _ -, and start with a "
+                "letter or a digit"
+            ),
             fix="pancode schedule add nightly ...",
             code="bad_name",
         )
@@ -67,12 +70,12 @@ def add(core: Core, schedule: Schedule) -> None:
     with unit_of_work(core) as work:
         if rows.known(work, schedule.name) is not None:
             raise ConflictError(
-                f"there is a schedule {schedule.name} already",
-                fix=f"take another name, or: pancode schedule rm {schedule.name}",
+                f"schedule {schedule.name} already exists",
+                fix=f"choose another name, or: pancode schedule rm {schedule.name}",
                 code="name_taken",
             )
         if rows.count(work) >= MOST:
-            raise UsageError(f"the fleet has {MOST} schedules", fix="pancode schedule rm NAME")
+            raise UsageError(f"the fleet already has {MOST} schedules", fix="pancode schedule rm NAME")
         work.tx.insert(schedule)
         _audit(work, "schedule added", schedule.name, schedule.created_by)
 
@@ -106,8 +109,8 @@ def fire(core: Core, name: str, by: str) -> str:
         busy = view.running or next((one.key for one in view.open), None)
         if busy is not None and not schedule.overlap:
             raise ConflictError(
-                f"{name} runs now: {busy}",
-                why="it was not made with --overlap",
+                f"{name} is already running: {busy}",
+                why="it was created without --overlap",
                 fix=f"wait, or: pancode runs stop {busy}",
                 code="still_runs",
             )

@@ -129,9 +129,9 @@ def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> Non
     if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
         return
     raise RefusedError(
-        f"the token {name} that made the schedule {schedule.name} is in force no more",
-        why="it was revoked, or has expired",
-        fix=f"pancode schedule rm {schedule.name}; then a person adds it anew: pancode schedule add",
+        f"the token {name} that created schedule {schedule.name} is no longer valid",
+        why="it was revoked or expired",
+        fix=f"pancode schedule rm {schedule.name}; then a user must add it again: pancode schedule add",
         code="token_over",
     )
 

@@ -99,9 +99,9 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
     ms = _ms(_in_zone(text, tz, words) if _LOCAL.fullmatch(text) else _with_offset(text, words))
     if ms <= now_ms:
         raise UsageError(
-            f"{words!r} never fires: it is past",
-            why=f"it is {shown(now_ms, zone)} now",
-            fix="give a time to come, as in 2026-12-24 08:00",
+            f"{words!r} never fires: it is in the past",
+            why=f"the time is now {shown(now_ms, zone)}",
+            fix="give a time in the future, such as 2026-12-24 08:00",
             code="never_fires",
         )
     return ms
@@ -130,7 +130,7 @@ def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
         raise UsageError(
             f"{words!r} does not exist in {tz}",
-            why="the clocks are put forward over it",
+            why="the clocks go forward past it",
             fix="give a time before or after that hour",
             code="never_fires",
         )
@@ -166,7 +166,7 @@ def _fits_another_month(fields: str) -> bool:
 
 
 def _never(words: str, why: str) -> UsageError:
-    fix = "look at its day, month and day of the week"
+    fix = "check its day, month and day of the week"
     return UsageError(f"{words!r} can never fire", why=why, fix=fix, code="never_fires")
 
 

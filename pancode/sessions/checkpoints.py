@@ -39,17 +39,24 @@ def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
         name = name or _free(row)
         if _NAME.fullmatch(name) is None:
             fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
-            raise UsageError(f"{name[:80]!r} cannot be the name of a checkpoint", fix=fix, code="bad_value")
+            raise UsageError(f"{name[:80]!r} is not a valid checkpoint name", fix=fix, code="bad_value")
         look = f"pancode sessions checkpoints {row.id}"
         if any(one["name"] == name for one in row.points):
             raise UsageError(
-                f"there is a checkpoint {name} already", fix=f"another name; {look}", code="taken"
+                f"checkpoint {name} already exists", fix=f"choose another name; {look}", code="taken"
             )
         if len(row.points) >= MOST_POINTS:
-            raise UsageError(f"a session has {MOST_POINTS} checkpoints at most", fix=look, code="too_many")
+            raise UsageError(
+                f"a session can have at most {MOST_POINTS} checkpoints", fix=look, code="too_many"
+            )
         if row.restored:
             why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
-            raise UsageError("there is nothing new to name", why=why, fix="say them first", code="restored")
+            raise UsageError(
+                "nothing changed since the last checkpoint",
+                why=why,
+                fix="send the message first",
+                code="restored",
+            )
         point = {"name": name, "run": row.run, "by": by, "at_ms": core.wall_ms()}
         row = replace(row, points=(*row.points, point))
         work.tx.put(row)
@@ -129,9 +136,9 @@ def _must_wait_for_words(session: SessionChain, name: str) -> None:
     """Raise UsageError while the next sitting begins by itself: its words are meant for the present point."""
     if session.goes_on:
         raise UsageError(
-            f"the session {session.id} goes on by itself just now",
-            why="words that wait begin its next sitting, where it stands",
-            fix=f"when that has begun: pancode sessions restore {session.id} {name}",
+            f"session {session.id} is about to continue by itself",
+            why="pending messages start its next run from its current state",
+            fix=f"when that run has started: pancode sessions restore {session.id} {name}",
             code="goes_on",
         )
 
@@ -150,7 +157,7 @@ def must_rest(session: SessionChain) -> SessionRow:
     run = session.newest
     if session.row is None:
         fix = f"pancode runs continue {run.id}"
-        raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+        raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
     must_have_ended(run)
     return session.row
 

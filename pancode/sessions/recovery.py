@@ -72,8 +72,8 @@ def planned(core: Core, text: str | None) -> list[Recovery]:
         run = mine[-1] if mine else find_run(tx, text)
         if not mine and run.agent == text:
             raise NotFoundError(
-                f"no run of agent {text} has ended badly in the last day",
-                why=f"{run.id} is at work",
+                f"no run of agent {text} failed in the last day",
+                why=f"{run.id} is running",
                 fix=f"pancode runs --agent {text}",
                 code="run_not_found",
             )
@@ -115,13 +115,13 @@ def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
 def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     if run.state is not RunState.ENDED:
         fix = f"pancode runs follow {run.id}"
-        raise UsageError(f"{run.id} has not ended, it is {run.state}", fix=fix, code="not_ended")
+        raise UsageError(f"{run.id} has not ended: it is {run.state}", fix=fix, code="not_ended")
     must_have_no_next(tx, run)
     stopped = was_stopped(tx, run)
     if run.outcome in (*AGAIN, *ON) and not stopped:
         if (times := _recoveries(tx, run, rules)) >= rules.failures:
             what = f"{run.id} is not recovered once more: its work was recovered {times} times in a row"
-            fix = f'look: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
+            fix = f'see: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
             raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
         return
     ways = {

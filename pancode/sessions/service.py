@@ -41,7 +41,7 @@ def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatc
     """
     if not request.task.strip():
         fix = 'pancode chat "..."'
-        raise UsageError("a session begins with words, and there are none", fix=fix, code="bad_words")
+        raise UsageError("a session needs a first message", fix=fix, code="bad_words")
     request, chosen = _settled(around, request)
     done = dispatch(core, around, request)
     return replace(done, chosen="; ".join(filter(None, (chosen, done.chosen))))
@@ -151,7 +151,7 @@ def end(core: Core, text: str, by: str) -> Run:
         old = run = session.newest
         if not run.takes_turns:
             fix = f"pancode runs stop {run.id}"
-            raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+            raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))
     if old.state is RunState.PENDING or session.state is SessionState.STARTS:  # also while it waits for a yes
         return stop(core, run.id, f"{by} has ended its session")

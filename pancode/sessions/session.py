@@ -155,9 +155,9 @@ def at_rest(core: Core, text: str) -> records.Run:
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
-        f"{run.id} has not ended: its session has a change when it rests",
-        why=f"it is {run.state}; a session that rests goes on with your next words",
-        fix=f"pancode sessions rest {run.id}; then the same command again",
+        f"{run.id} has not ended: its session has a change only while it rests",
+        why=f"it is {run.state}; a session that rests continues with your next message",
+        fix=f"pancode sessions rest {run.id}; then run the same command again",
         code=NOT_AT_REST,
         details={"run": run.id},
     )
@@ -168,7 +168,7 @@ def _named(tx: Transaction, text: str) -> records.Run:
         return find_run(tx, text)
     found = _newest(tx, 1)
     if not found:
-        raise not_found("session", LAST, [], "begin one: pancode chat")
+        raise not_found("session", LAST, [], "start one: pancode chat")
     return found[0]
 
 

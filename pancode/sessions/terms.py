@@ -51,8 +51,8 @@ def set_terms(
             if newest.id == run.id and row and wanted(row) == before:  # what was agreed to is what is changed
                 return newest if asked == before else work.signal(newest, TermsAsked(asked, by))
     raise RefusedError(
-        f"the terms of {text} change all the time",
-        why="somebody else changes them, too",
+        f"the settings of {text} changed in the meantime",
+        why="somebody else is changing them, too",
         fix=f"pancode sessions show {text}",
         code="changed_meanwhile",
     )
@@ -63,7 +63,7 @@ def wanted_of(session: SessionChain) -> SittingTerms:
     run = session.newest
     if session.row is None:
         fix = f"pancode runs show {run.id}"
-        raise UsageError(f"{run.id} is not a session: it takes no turns", fix=fix, code="no_session")
+        raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
     return wanted(session.row)
 
 
@@ -88,15 +88,15 @@ def _must_have(run: Run, mode: str) -> None:
     """Raise UsageError for a program that has no modes of its own, and for a mode in which it asks nobody."""
     if mode and not RUNTIMES[run.runtime].chosen:
         raise UsageError(
-            f"{run.runtime} has no modes of its own here",
-            why="the session's mode and level say what it may do, and set it",
+            f"{run.runtime} has no modes that can be set here",
+            why="the session's mode and safety level decide what it may do",
             fix=f"pancode sessions set {run.id} --mode plan; modes: admin, plan, build, review",
             code="no_program_mode",
         )
     if asks_nobody(mode):
         raise UsageError(
-            f"{mode} is no mode that can be chosen",
-            why="in it the program would ask about nothing, and so nothing would be judged",
+            f"mode {mode} cannot be chosen",
+            why="in this mode the program asks for no approval, so nothing would be checked",
             fix=f"pancode sessions show {run.id}",
             code="forbidden_program_mode",
         )

@@ -55,7 +55,9 @@ def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collecti
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
         if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
             most = f"the skills of a run may take {size(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
-            refused = ConfigError(f"there is no room for the skill {name}", why=most, fix="name fewer skills")
+            refused = ConfigError(
+                f"the skills are too large: no space for skill {name}", why=most, fix="use fewer skills"
+            )
         if refused is None:
             room -= len(text)
             digest = one.skill.digest
@@ -76,10 +78,10 @@ def _why_not(skill: Skill, unagreed: bool) -> RefusedError | None:
     if not skill.is_sound:
         why = "; ".join(finding.what for finding in skill.findings if finding.error)
         fix = f"pancode skills check {skill.name}"
-        return RefusedError(f"the skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
+        return RefusedError(f"skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
     if unagreed:
         why, fix = "; ".join(power.what for power in skill.powers), f"pancode skills agree {skill.name}"
-        what = f"the skill {skill.name} permits or runs something, and nobody has said yes to it"
+        what = f"skill {skill.name} permits or runs something, and is not approved"
         return RefusedError(what, why=why, fix=fix, code=NOT_AGREED)
     return None
 

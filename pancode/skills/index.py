@@ -48,9 +48,9 @@ def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError) as exc:
         why = f"{type(exc).__name__}: {clip(' '.join(str(exc).split()), 200)}"
         fix = "an index is YAML or JSON: skills: [{name, description, from, commit, path}]"
-        raise ConfigError(f"{where} is no index of skills", why=why, fix=fix, code="bad_index") from exc
+        raise ConfigError(f"{where} is not a skill index", why=why, fix=fix, code="bad_index") from exc
     if not isinstance(entries, list):
-        raise ConfigError(f"{where} is no index of skills", why="`skills` is no list", code="bad_index")
+        raise ConfigError(f"{where} is not a skill index", why="`skills` must be a list", code="bad_index")
     made = [_entry(one) for one in entries[:MOST_ENTRIES]]
     found = tuple(one for one in made if one is not None)
     return found, len(entries) - len(found)

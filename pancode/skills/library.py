@@ -30,7 +30,7 @@ class KeptSkills:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as exc:
-            raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
+            raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
         """Return skills that permit or run something and, as they are, have nobody's yes. ConfigError."""
@@ -52,7 +52,7 @@ class KeptSkills:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as exc:
-            raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
+            raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
         """Add a skill, whole or not at all; False where it is there already.
@@ -61,8 +61,8 @@ class KeptSkills:
         """
         if not skill.is_sound:
             why = "; ".join(finding.what for finding in skill.findings if finding.error)
-            fix = "mend it, then look: pancode skills check FOLDER"
-            raise RefusedError(f"the skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
+            fix = "fix it, then check: pancode skills check FOLDER"
+            raise RefusedError(f"skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
         place, origins = self.folder / skill.name, self.origins()
         if place.is_symlink():
             raise ConflictError(f"{place} is a link", fix=f"move it away: mv {place} {place}.old")
@@ -78,13 +78,15 @@ class KeptSkills:
             if not (ours or force):
                 why = f"it is {'changed since it was added' if before else 'your own'}, or from elsewhere"
                 fix = f"look: diff -r {place} FOLDER; to replace it: pancode skills add --force"
-                raise ConflictError(f"there is another skill {skill.name} in your home", why=why, fix=fix)
+                raise ConflictError(
+                    f"a different skill {skill.name} already exists in your home", why=why, fix=fix
+                )
         try:
             self._write(place, skill)
             origins[skill.name] = {**origin, "digest": skill.digest}
             write_durable(self.folder / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
         except OSError as exc:
-            raise ConfigError(f"{place} cannot be written", why=str(exc), fix=f"ls -ld {place}") from exc
+            raise ConfigError(f"cannot write {place}", why=str(exc), fix=f"ls -ld {place}") from exc
         return True
 
     def _write(self, place: Path, skill: Skill) -> None:
@@ -127,7 +129,7 @@ class KeptSkills:
             if origins.pop(name, None) is not None:
                 write_durable(self.folder / ORIGINS, json.dumps(origins, indent=1, sort_keys=True).encode())
         except OSError as exc:
-            raise ConfigError(f"{place} cannot be removed", why=str(exc), fix=f"ls -ld {place}") from exc
+            raise ConfigError(f"cannot remove {place}", why=str(exc), fix=f"ls -ld {place}") from exc
 
 
 def skills_below(folder: Path, name: str = "") -> list[Skill]:
@@ -141,7 +143,5 @@ def skills_below(folder: Path, name: str = "") -> list[Skill]:
     inside = [one for top in tops if top.is_dir() for one in sorted(top.iterdir())]
     found = [one for one in inside if not one.is_symlink() and (one / FILE).is_file()]
     if not found:
-        raise NotFoundError(
-            f"there is no {FILE} in {folder}, nor in the folders below it", fix=f"ls {folder}"
-        )
+        raise NotFoundError(f"{FILE} not found in {folder} or below it", fix=f"ls {folder}")
     return [read_skill(one) for one in found]

@@ -32,7 +32,7 @@ def act_here(asked: SkillsAsked, home: Path) -> dict[str, Any]:
         answer = act(home, asked.request(answer["need"]))
     if "error" in answer:
         fix = f"look: ls -la {home}/.pancode-skills"
-        raise ConfigError("the copies of skills cannot be read or written", why=answer["error"], fix=fix)
+        raise ConfigError("cannot read or write the copies of skills", why=answer["error"], fix=fix)
     return answer
 
 
@@ -49,8 +49,8 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
     """
     if commit is None or not _COMMIT.fullmatch(commit):
         raise UsageError(
-            "a skill from a git address needs the commit that you have looked at, in full",
-            why="what a branch holds may be other instructions tomorrow",
+            "a skill from a git address requires the full id of the commit that you reviewed",
+            why="a branch may contain other instructions tomorrow",
             fix=f"git ls-remote {address} HEAD; then: pancode skills add {address} --commit COMMIT",
             code="no_commit",
         )
@@ -61,8 +61,8 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
         # some servers give only what a ref names
         if not (_has(git, commit, address, commit, "--depth=1") or _has(git, commit, address, _EVERY_REF)):
             raise NotFoundError(
-                f"{address} has no commit {commit[:12]} that can be read",
-                fix=f"git ls-remote {address}; what needs a password: clone it, and add the folder",
+                f"cannot read commit {commit[:12]} from {address}",
+                fix=f"git ls-remote {address}; if it needs a password, clone it and add the directory",
                 code="commit_not_found",
             )
         files = top / "files"
@@ -79,7 +79,7 @@ def newest(address: str) -> str:
     commit = done.text().partition("\t")[0]
     if not done.ok or not _COMMIT.fullmatch(commit):
         raise NotFoundError(
-            f"{address} cannot be read, or has no commit",
+            f"cannot read {address}, or it has no commits",
             fix=f"git ls-remote {address} HEAD",
             code="commit_not_found",
         )
@@ -111,7 +111,7 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
     if total > MOST_FETCHED or len(blobs) > MOST_BLOBS:
         most = f"{MOST_BLOBS} files and {size(MOST_FETCHED)} are read"
         what = f"the commit has {counted(len(blobs), 'file')}, {size(total)}; {most}"
-        raise UsageError(what, fix="say where the skill lies: --path FOLDER", code="too_big")
+        raise UsageError(what, fix="give the directory of the skill: --path FOLDER", code="too_big")
     for mode, kind, digest, _, path in blobs:
         target = folder / path
         if kind != "blob" or ".." in path.split("/") or path.startswith("/"):
@@ -125,4 +125,6 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
             target.chmod(0o755 if mode == "100755" else 0o644)
         except OSError as exc:  # where A and a are one name, a link may be in the way
             what = f"the commit's {path} cannot be written beside its other files"
-            raise UsageError(what, why=str(exc), fix="clone it, and add the folder", code="bad_tree") from exc
+            raise UsageError(
+                what, why=str(exc), fix="clone it and add the directory", code="bad_tree"
+            ) from exc

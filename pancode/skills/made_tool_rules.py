@@ -110,7 +110,7 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
         return SoundTool(name, str(about), _schema(said.get("input")), seconds, files, _tests(files))
     except ValueError as wrong:
         why, fix = safe(str(wrong))[:300], "tell the agent, or write the tool yourself"
-        raise UsageError(f"the tool {name} is not sound", why=why, fix=fix, code="bad_tool") from wrong
+        raise UsageError(f"tool {name} is not valid", why=why, fix=fix, code="bad_tool") from wrong
 
 
 def _must(holds: bool, words: str) -> None:

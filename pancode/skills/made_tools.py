@@ -174,7 +174,7 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         if _state(core, work.tx, row) != "tried":
             why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
             fix = f"pancode tools try {row.run} {name}"
-            raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
+            raise RefusedError(f"the tests of {name} did not pass", why=why, fix=fix, code="not_tried")
         laid = tool.ordered()
         kept = replace(
             row,

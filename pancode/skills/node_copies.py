@@ -46,7 +46,7 @@ def program_and(request: dict[str, Any]) -> bytes:
 def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
     """The program's answer. UnavailableError, RemoteFailed."""
     if status == NO_PYTHON:
-        raise UnavailableError(f"no Python was found on {node}", fix=f"pancode fleet up {node}")
+        raise UnavailableError(f"Python not found on {node}", fix=f"pancode fleet up {node}")
     said = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
     try:
         answer: dict[str, Any] = json.loads(stdout)
@@ -69,7 +69,7 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
     )
     if not is_sound:
         fix = f"look on {node}: ls -la ~/.pancode-skills"
-        raise RemoteFailed(f"the copies of skills on {node} failed", status=status, why=said, fix=fix)
+        raise RemoteFailed(f"cannot manage the copies of skills on {node}", status=status, why=said, fix=fix)
     return answer
 
 

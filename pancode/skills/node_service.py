@@ -27,7 +27,7 @@ def act_there(
     async def one(name: str, reach: Reach) -> dict[str, Any]:
         try:
             if reach.installed_home is None:
-                raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+                raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
             if reach.local:
                 return {"node": name, **await _beside(name, reach, asked, environ)}
             session = await session_to(reach, environ)
@@ -55,7 +55,7 @@ async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[
                 argv, env=environ_of(reach, environ), input=sent, capture_output=True, timeout=ACT_S
             )
         except subprocess.TimeoutExpired as exc:
-            raise UnavailableError(f"{name} has not answered in {ACT_S:g} s", fix="pancode doctor") from exc
+            raise UnavailableError(f"{name} did not answer within {ACT_S:g} s", fix="pancode doctor") from exc
         return answer_of(name, done.returncode, done.stdout, done.stderr)
 
     return await exchanged(lambda need: asyncio.to_thread(act, need))

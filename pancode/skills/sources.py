@@ -93,7 +93,7 @@ def named(found: Sequence[FoundSkill], name: str) -> FoundSkill:
     for one in found:
         if one.skill.name == name:
             return one
-    raise NotFoundError(f"there is no skill {name}", fix="pancode skills ls", code="skill_not_found")
+    raise NotFoundError(f"skill {name} not found", fix="pancode skills ls", code="skill_not_found")
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:
@@ -103,7 +103,7 @@ def _skills_in(folder: Path) -> Iterator[Skill]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as exc:
-        raise ConfigError(f"{folder} cannot be read", why=str(exc), fix=f"ls -ld {folder}") from exc
+        raise ConfigError(f"cannot read {folder}", why=str(exc), fix=f"ls -ld {folder}") from exc
     for entry in entries:
         if entry.name.startswith(".") or entry.name in IGNORED:
             continue
@@ -141,7 +141,7 @@ def read_skill(folder: Path, name: str = "") -> Skill:
                 room -= len(data)
                 files[path] = SkillFile(data, bool(about.st_mode & stat.S_IXUSR))
     except OSError as exc:
-        raise ConfigError(f"the skill {folder} cannot be read", why=str(exc), fix=f"ls -lR {folder}") from exc
+        raise ConfigError(f"cannot read the skill in {folder}", why=str(exc), fix=f"ls -lR {folder}") from exc
     return made_of(name or folder.name, files, tuple(findings))
 
 

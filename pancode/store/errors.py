@@ -28,7 +28,7 @@ def translated(place: str, judge: Callable[[BaseException | None], PancodeError]
     except sqlite3.Error as exc:
         raise judge(exc) from exc
     except SQLAlchemyError as exc:
-        raise PancodeError(f"the ledger at {place} cannot be used", why=str(exc)) from exc
+        raise PancodeError(f"cannot use the ledger at {place}", why=str(exc)) from exc
 
 
 def meaning(place: str, error: BaseException | None) -> PancodeError:
@@ -45,14 +45,14 @@ def _full(place: str, why: str) -> PancodeError:
     return UnavailableError(
         f"the disk of the ledger at {place} is full",
         why=why,
-        fix=f"free some space (df -h {place}), then try again: nothing was half written",
+        fix=f"free some space (df -h {place}), then try again: no partial data was written",
         code="ledger_disk_full",
     )
 
 
 def _locked(place: str, why: str) -> PancodeError:
     return UnavailableError(
-        f"another process holds the ledger at {place}",
+        f"the ledger at {place} is in use by another process",
         why=why,
         fix=f"find it with: fuser -v {place}",
         code="ledger_locked",
@@ -69,18 +69,18 @@ def _damaged(place: str, why: str) -> PancodeError:
 
 def _forbidden(place: str, why: str) -> PancodeError:
     return ConfigError(
-        f"the ledger at {place} cannot be opened for writing",
+        f"cannot open the ledger at {place} for writing",
         why=why,
-        fix=f"make it and its folder writable for you (ls -ld {place}), or set PANCODE_HOME",
+        fix=f"make it and its directory writable for you (ls -ld {place}), or set PANCODE_HOME",
         code="ledger_forbidden",
     )
 
 
 def _io(place: str, why: str) -> PancodeError:
     return UnavailableError(
-        f"the disk of the ledger at {place} fails",
+        f"the disk of the ledger at {place} has I/O errors",
         why=why,
-        fix="look at the machine's log (dmesg | tail); nothing was half written",
+        fix="see the kernel log (dmesg | tail); no partial data was written",
         code="ledger_io",
     )
 

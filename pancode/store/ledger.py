@@ -175,7 +175,7 @@ class SqlLedger:
 
     def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
         if transaction.failed:  # PostgreSQL would roll back and say nothing
-            raise PancodeError("a ledger transaction that had failed was not committed")
+            raise PancodeError("a failed ledger transaction was not committed")
         number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
         try:
             connection.commit()
@@ -251,7 +251,7 @@ class SqlTransaction:
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]
         if self._change(sql.insert, sql.row(record)).rowcount == 0:
-            raise ConflictError(f"{sql.shape.name} {'.'.join(map(str, sql.key_of(record)))} is there already")
+            raise ConflictError(f"{sql.shape.name} {'.'.join(map(str, sql.key_of(record)))} already exists")
 
     def put(self, record: Record) -> None:
         sql = self._statements[type(record)]

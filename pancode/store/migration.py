@@ -47,8 +47,8 @@ def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
         except CommandError as exc:
             raise ConfigError(
                 f"the ledger at {place} was written by a newer version of PanCode",
-                why=f"its schema is {found}, this version knows up to {history.head}",
-                fix="install the newer version again, or set PANCODE_HOME to another folder",
+                why=f"its schema is {found}; this version supports up to {history.head}",
+                fix="install the newer version again, or set PANCODE_HOME to another directory",
                 code="ledger_newer",
             ) from exc
         _copy_beside(engine, place, found, history)

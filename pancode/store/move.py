@@ -40,7 +40,7 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
     again.
     """
     if isinstance(source, Path) and not source.exists():
-        raise NotFoundError(f"there is no ledger at {source}", fix="pancode doctor")
+        raise NotFoundError(f"no ledger found at {source}", fix="pancode doctor")
     with _open(source) as old:
         _check_source(old, place_of(source))
         with _open(target) as new:
@@ -84,7 +84,7 @@ def _copied(old: Connection, new: Connection, table: Table) -> Moved:
     before, after = _count(old, table), _count(new, table)
     if before != after:
         raise PancodeError(
-            f"table {table.name} has {before} rows, and {after} after the copy; nothing was moved",
+            f"table {table.name} has {before} rows, but {after} after the copy; nothing was moved",
             fix="keep the ledger where it is, and report this",
         )
     return Moved(table.name, before)
@@ -93,11 +93,11 @@ def _copied(old: Connection, new: Connection, table: Table) -> Moved:
 def _check_source(old: Connection, source: str) -> None:
     if not any(_count(old, table) for table in TABLES.values()):
         raise NotFoundError(
-            f"the ledger at {source} is empty", fix="name another: pancode ledger move --help"
+            f"the ledger at {source} is empty", fix="choose another source: pancode ledger move --help"
         )
     gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
     if gone is not None:
-        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use it there")
+        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use the ledger there")
 
 
 def _check_target(new: Connection, target: str) -> None:
@@ -105,9 +105,9 @@ def _check_target(new: Connection, target: str) -> None:
     if full:
         why = ", ".join(f"{count} rows in {name}" for name, count in sorted(full.items())[:3])
         raise ConfigError(
-            f"there is a ledger at {target} already",
+            f"a ledger already exists at {target}",
             why=why,
-            fix="name an empty database, or take that one away first; nothing was changed",
+            fix="choose an empty database, or remove that ledger first; nothing was changed",
             code="ledger_not_empty",
         )
 

@@ -67,7 +67,7 @@ class Database:
             return self.password_file.read_text().rstrip("\r\n")
         except (OSError, ValueError) as exc:
             raise ConfigError(
-                f"{self.password_file}, with the password of the ledger's PostgreSQL, cannot be read",
+                f"cannot read the PostgreSQL password of the ledger from {self.password_file}",
                 why=str(exc),
                 fix=f"make it readable, or correct ledger.password_file: ls -l {self.password_file}",
                 code="ledger_password",
@@ -95,8 +95,8 @@ def database_of(text: str, origin: str = ORIGIN, password_file: str | None = Non
     secret = Path(password_file).expanduser() if password_file else None
     if secret is not None and url.password is not None:
         raise ConfigError(
-            f"{origin} holds a password, and ledger.password_file names one, too",
-            fix="take one of them out; a file can be changed while PanCode runs",
+            f"{origin} contains a password, and ledger.password_file is set, too",
+            fix="remove one of them; a file can be changed while PanCode runs",
             code="ledger_url",
         )
     return Database(url.set(drivername="postgresql+psycopg"), origin, secret)
@@ -117,7 +117,7 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
         )
     except ImportError as exc:
         raise ConfigError(
-            f"{database.origin} names a PostgreSQL server, and its driver is not installed",
+            f"{database.origin} is a PostgreSQL server, but its driver is not installed",
             why=str(exc),
             fix=pip_install("psycopg[binary]>=3.2,<4"),
             code="ledger_driver",
@@ -146,7 +146,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
         if version < OLDEST:
             raise ConfigError(
                 f"the PostgreSQL at {database.place} is too old",
-                why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
+                why=f"its version is {version}; PanCode needs {OLDEST} or newer",
                 fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
                 code="ledger_server",
             )
@@ -154,9 +154,9 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
         if encoding != "UTF8":
             make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
             raise ConfigError(
-                f"the database at {database.place} cannot hold every text",
-                why=f"its encoding is {encoding}, and must be UTF8",
-                fix=f"make it anew: {database.probe(make, 'postgres')}",
+                f"the database at {database.place} does not use UTF-8",
+                why=f"its encoding is {encoding}; it must be UTF8",
+                fix=f"create it again: {database.probe(make, 'postgres')}",
                 code="ledger_server",
             )
         with connection.cursor() as cursor:
@@ -189,9 +189,12 @@ def _locked(database: Database, holder: tuple[int, str | None, str | None] | Non
     command = database.probe(f"select pg_terminate_backend({pid})")
     end = f"; when that machine is gone: {command}" if pid else ""
     return UnavailableError(
-        f"another coordinator has the ledger at {database.place}",
-        why=f"{who} holds it, session {pid}" if pid else "another session held it until just now",
-        fix=f"end that one there: pancode fleet down; or give {database.origin} a database of its own{end}",
+        f"the ledger at {database.place} is in use by another coordinator",
+        why=f"{who} has it locked, session {pid}" if pid else "another session had it locked until just now",
+        fix=(
+            f"stop that coordinator there: pancode fleet down; or set {database.origin} to another "
+            f"database{end}"
+        ),
         code="ledger_locked",
     )
 

@@ -47,7 +47,7 @@ _VERDICTS = (
         ("42501",),
         ("permission denied", "no pg_hba.conf entry"),
         ConfigError,
-        "the PostgreSQL at {place} refuses rights that PanCode needs",
+        "the PostgreSQL user at {place} lacks permissions",
         "make our user the database's owner: {owner}; or correct {origin}; " + _TRY,
         "ledger_forbidden",
     ),

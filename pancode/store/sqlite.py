@@ -32,7 +32,7 @@ def engine_for(url: str, busy_ms: int) -> Engine:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as exc:
             raise ConfigError(
-                f"the ledger at {path} cannot be opened for writing",
+                f"cannot open the ledger at {path} for writing",
                 why=str(exc),
                 fix=f"make {path.parent} writable for you, or set PANCODE_HOME",
                 code="ledger_forbidden",

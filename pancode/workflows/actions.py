@@ -86,7 +86,7 @@ def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fals
     _must_be_no_lane(workflow)
     if workflow.state in OPEN:
         raise UsageError(
-            f"{workflow.id} has not ended, it is {workflow.state}",
+            f"{workflow.id} has not ended: it is {workflow.state}",
             fix=f"pancode workflow stop {workflow.id}",
             code="not_ended",
         )
@@ -153,8 +153,8 @@ def _must_have_failed(workflow: Workflow) -> None:
     if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
         ended = workflow.state is WorkflowState.DONE
         raise UsageError(
-            f"{workflow.id} {'is done' if ended else 'has not ended'}, so nothing is left to go on with",
-            fix=f"all of it once more: pancode workflow retry {workflow.id}"
+            f"{workflow.id} {'is done' if ended else 'has not ended'}, so there is nothing to resume",
+            fix=f"run all of it again: pancode workflow retry {workflow.id}"
             if ended
             else f"pancode workflow show {workflow.id}",
             code="nothing_to_resume",

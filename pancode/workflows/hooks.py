@@ -192,7 +192,7 @@ def _standing(work: Work, made: Advance) -> Advance:
     if workflow.kind is not records.WorkflowKind.LANE:
         return made
     bad = lane_rules.stops_at(workflow, made.steps)
-    what = "" if bad is None else f"lane {workflow.name} stands at item {bad.name}: {bad.reason}"
+    what = "" if bad is None else f"lane {workflow.name} is stopped at item {bad.name}: {bad.reason}"
     now = None if bad is None else {"run": bad.run, "what": what}
     if now == workflow.lane.get("stands"):
         return made

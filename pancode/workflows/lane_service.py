@@ -68,9 +68,7 @@ def create(core: Core, asked: AskedLane) -> None:
         taken = _open(work.tx).get(asked.name)
         if taken is not None:
             fix = f'pancode lane add {asked.name} "..."'
-            raise ConflictError(
-                f"there is a lane {asked.name} already", why=taken.id, fix=fix, code="name_taken"
-            )
+            raise ConflictError(f"lane {asked.name} already exists", why=taken.id, fix=fix, code="name_taken")
         workflow = Workflow(
             rows.new_id(core, work.tx),
             core.wall_ms(),
@@ -136,7 +134,8 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
             return there.name, False
         if sum(not one.state.is_over for one in steps) >= MOST_OPEN:
             raise UsageError(
-                f"{MOST_OPEN} items wait in lane {workflow.name}", fix=f"pancode lane show {name}"
+                f"lane {workflow.name} is full: {MOST_OPEN} items are waiting",
+                fix=f"pancode lane show {name}",
             )
         for old in lane.outlived(steps):
             work.tx.delete(WorkflowStep, old.workflow, old.number)
@@ -187,7 +186,7 @@ def resume(core: Core, name: str, by: str, budget: Decimal | None = None) -> Non
         bad = lane.stops_at(workflow, steps)
         if bad is not None:
             raise UsageError(
-                f"lane {workflow.name} stands at item {bad.name}: {bad.reason}",
+                f"lane {workflow.name} is stopped at item {bad.name}: {bad.reason}",
                 fix=_fix(workflow, bad),
                 code="lane_stands",
             )
@@ -218,7 +217,9 @@ def _meant(
         found = lane.stops_at(workflow, steps) or next((one for one in steps if not one.state.is_over), None)
         if found is None:
             fix = f'pancode lane add {workflow.name} "..."'
-            raise NotFoundError(f"nothing waits in lane {workflow.name}", fix=fix, code="item_not_found")
+            raise NotFoundError(
+                f"no items are waiting in lane {workflow.name}", fix=fix, code="item_not_found"
+            )
         return workflow, steps, found
     found = next((one for one in steps if item in (one.name, one.item.get("key"))), None)
     if found is None:
@@ -230,7 +231,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
     if not lane.may_move(step):
         over = step.state.is_over
         raise UsageError(
-            f"item {step.name} of lane {workflow.name} {'is ' + step.state if over else 'has begun'}",
+            f"item {step.name} of lane {workflow.name} {'is ' + step.state if over else 'has started'}",
             fix=f"pancode lane {'show' if over else 'skip'} {workflow.name}{'' if over else f' {step.name}'}",
             code="item_begun",
         )
@@ -269,7 +270,7 @@ def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
     if left and not force:
         raise UsageError(
-            f"{len(left)} items of lane {workflow.name} are not done",
+            f"{len(left)} items of lane {workflow.name} have not ended",
             why=f"the next one is {left[0].name}",
             fix=f"pancode lane rm {workflow.name} --force",
             code="lane_not_empty",

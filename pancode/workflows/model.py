@@ -45,11 +45,15 @@ def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
 def needs_yes(file: ProjectFile, why: str) -> RefusedError:
     """Return the refusal of a file to whose content no person has said yes."""
     return RefusedError(
-        f"Dispatch blocked: nobody has said yes to the workflow file {file.place}",
-        why=f"it is a file of the project, which a landed change may have written, and {why} "
-        f"(content sha256 {file.digest[:12]})",
-        fix=f"read it: cat {file.place}; then give the command on a terminal, or with --yes: "
-        "the yes counts for this content",
+        f"Dispatch blocked: workflow file {file.place} is not approved",
+        why=(
+            f"it is a file of the project, so a landed change may have written it, and {why} "
+            f"(content sha256 {file.digest[:12]})"
+        ),
+        fix=(
+            f"read it: cat {file.place}; then run the command on a terminal, or with --yes: the "
+            "approval applies to this content"
+        ),
         code=NEEDS_YES,
     )
 
@@ -176,7 +180,7 @@ def check(plan: WorkflowPlan) -> None:
     """Raise UsageError with the path of the first key that cannot be."""
     names = [step.name for step in plan.steps]
     if not names:
-        raise UsageError("the workflow has no step", fix="give one task at least", code="bad_value")
+        raise UsageError("the workflow has no steps", fix="give at least one task", code="bad_value")
     for number, step in enumerate(plan.steps):
         path = f"steps.{number}"
         if names.index(step.name) != number:
@@ -185,16 +189,16 @@ def check(plan: WorkflowPlan) -> None:
             if need not in names:
                 raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
         if step.name in step.needs:
-            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
+            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"remove {step.name} from its needs")
         _check_rounds(path, step, plan.steps)
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
         what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
-        raise _wrong("steps", what, "take workspace out, or use a chain")
+        raise _wrong("steps", what, "remove workspace, or use a chain")
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
-        raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
+        raise _wrong("steps", f"the steps of a {plan.kind} cannot have needs", "remove needs, or use a graph")
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
         raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
@@ -257,7 +261,7 @@ def _check_cycle(steps: Sequence[StepPlan]) -> None:
         ready = [step for step in left if done.issuperset(step.needs)]
         if not ready:
             circle = " -> ".join(_circle(left))
-            raise _wrong("steps", f"these steps wait for each other: {circle}", "take one of the needs out")
+            raise _wrong("steps", f"these steps wait for each other: {circle}", "remove one of the needs")
         done.update(step.name for step in ready)
         left = [step for step in left if step.name not in done]
 

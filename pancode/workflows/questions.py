@@ -46,7 +46,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
     waits = is_open and step.run == old.id and is_blocked(old)
     if waits and workflow.state is records.WorkflowState.STOPPING:
         raise RefusedError(
-            f"{old.id} does not go on: its workflow {workflow.id} is being stopped",
+            f"{old.id} cannot continue: its workflow {workflow.id} is stopping",
             why=workflow.stop_asked or "",
             fix=f"pancode workflow resume {workflow.id}, then answer again",
             code="workflow_stopping",

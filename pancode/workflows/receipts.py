@@ -111,7 +111,7 @@ def receipt(core: Core, text: str) -> WorkflowReceipt:
         if workflow.receipt is None:
             raise NotFoundError(
                 f"{workflow.id} has no receipt yet",
-                why=f"it is {workflow.state}; a receipt is signed when it has ended",
+                why=f"it is {workflow.state}; its receipt is signed when it ends",
                 fix=f"pancode workflow show {workflow.id}",
                 code="receipt_not_found",
             )

@@ -235,7 +235,7 @@ class StepResults:
             if isinstance(findings, list | tuple)
             else []
         )
-        fix = f"look: pancode runs logs --stream score {run.id}"
+        fix = f"see: pancode runs logs --stream score {run.id}"
         raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
@@ -244,9 +244,9 @@ class StepResults:
         found = None if commit is None else self._core.ports.depot.read_file(repo, commit, path, MOST_FILE)
         if found is None:
             raise WorkspaceError(
-                f"missing output: {path} is not in the result of {step.name}",
-                why=f"it is not there, or has more than {MOST_FILE} bytes",
-                fix=f"look: pancode runs diff {run.id}",
+                f"missing output: the result of {step.name} does not contain {path}",
+                why=f"the file does not exist, or is larger than {MOST_FILE} bytes",
+                fix=f"see: pancode runs diff {run.id}",
                 code="missing_output",
             )
         return found.decode(errors="replace")

@@ -141,7 +141,7 @@ def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep,
     waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]
     if not waiting:
         raise UsageError(
-            f"no step of {workflow} waits for a conflict to be settled",
+            f"no step of {workflow} is waiting for a conflict to be resolved",
             fix=f"pancode workflow resume {workflow}",
             code="no_conflict",
         )

@@ -45,7 +45,10 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, a
     if what:
         raise UsageError(
             f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
-            fix=f"{fix.format(workflow=workflow.id)}; outside of it: pancode runs retry --alone {old.id}",
+            fix=(
+                f"{fix.format(workflow=workflow.id)}; outside the workflow: pancode runs retry "
+                f"--alone {old.id}"
+            ),
             code="not_in_its_place",
         )
 
@@ -66,8 +69,8 @@ def _objection(
     if workflow.state in OPEN:
         return _goes_on(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
-        done = f"{workflow.winner} has won the race" if workflow.winner else "the step is done"
-        return done, "all of it anew: pancode workflow retry {workflow}"
+        done = f"{workflow.winner} won the race" if workflow.winner else "the step is done"
+        return done, "run all of it again: pancode workflow retry {workflow}"
     return _closed(workflow, steps, step, old, asks)
 
 
@@ -81,7 +84,7 @@ def _closed(
     if step.lost == old.id and old.outcome is Outcome.DONE:
         return "it was lost, and is done after all", _RESUME
     if asks is not None:
-        return f"{asks.id} has asked a person, and asks again", _RESUME
+        return f"{asks.id} asked a question, and asks again", _RESUME
     if Lineage.of(old).continues is not None:
         return "it went on from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
@@ -153,7 +156,7 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
     step = steps.get(str(old.step))
     if step is None:
         raise UsageError(
-            f"{old.id} cannot be retried in its place: {workflow.name} keeps no item {old.step} any more",
+            f"{old.id} cannot be retried in its place: {workflow.name} no longer has item {old.step}",
             fix=f"pancode runs retry --alone {old.id}",
             code="not_in_its_place",
         )

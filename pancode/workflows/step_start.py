@@ -268,9 +268,9 @@ class StepStarter:
         if plan.runtime.own and prepared.runtime not in (None, plan.runtime.name):
             # The agent was chosen by the filled task, or the settings have changed meanwhile.
             raise RefusedError(
-                f"{step.name} was prepared for an agent, and is a script now",
-                why="its task may have words of an agent in it",
-                fix="name the step's agent or runtime",
+                f"{step.name} was prepared for an agent, but is now a script",
+                why="its task may contain text from an agent",
+                fix="set the agent or runtime of the step",
                 code="stranger_words",
             )
         plan = self._preparer.furnish(step, prepared, take(core, plan, run))

@@ -51,21 +51,23 @@ def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
     """Raise UsageError for a place that names nothing. `needed`: the files kept by each step it may name."""
     for found in _ANY.finditer(text):
         if _PLACE.fullmatch(found[0]) is None:
-            raise UsageError(f"{found[0]} does not name a value", fix=f"write {_FORMS}", code="bad_workflow")
+            raise UsageError(
+                f"{found[0]} is not a valid reference", fix=f"write {_FORMS}", code="bad_workflow"
+            )
     for place in places(text):
         if place.step and place.step not in needed:
             known = ", ".join(sorted(needed)) or "none"
             raise UsageError(
-                f"{{{{ steps.{place.step}.{place.what} }}}} names a step that this one does not need",
-                why=f"it needs, directly or through others: {known}",
+                f"{{{{ steps.{place.step}.{place.what} }}}} refers to a step that is not in needs",
+                why=f"this step needs, directly or indirectly: {known}",
                 fix=f"add {place.step} to its needs",
                 code="bad_workflow",
             )
         kept = needed.get(place.step, ())
         if place.path and not any(is_kept(place.path, pattern) for pattern in kept):
             raise UsageError(
-                f"{place.step} does not keep the file {place.path}, which a task names",
-                why=f"it keeps: {', '.join(kept) or 'none'}",
+                f"a task refers to {place.path}, which is not in the files of {place.step}",
+                why=f"its files: {', '.join(kept) or 'none'}",
                 fix=f"add {place.path} to the files of {place.step}",
                 code="bad_workflow",
             )
@@ -172,8 +174,8 @@ def step_work(
             if len(text) <= MOST_INLINE:
                 return text
             raise RefusedError(
-                f"the answer of {name} has {len(text)} characters, and this step has no workspace for a file",
-                why=f"a task takes {MOST_INLINE} of them at most",
+                f"the answer of {name} is too long for this step: {len(text)} characters",
+                why=f"a step without a workspace takes at most {MOST_INLINE} characters in its task",
                 fix="give the step a git workspace",
                 code="answer_too_long",
             )
@@ -196,16 +198,16 @@ def check_script(name: str, task: str, needs: Sequence[str]) -> None:
     for place in places(task):
         if place.what == ORIGINAL or (place.what == INPUT and not needs):
             raise RefusedError(
-                f"the input of the workflow would become a part of the script of {name}",
-                why="it may be a text of anybody, as of an issue, and a shell would run it",
+                f"the workflow input would become part of the script of {name}",
+                why="anybody may have written it, for example in an issue, and a shell would run it",
                 fix=f"read {file_of(ORIGINAL)} in the script, in a step with a git workspace",
                 code="stranger_words",
             )
         if place.step and place.what != "commit" or place.what == INPUT:
             source = place.step or needs[0]
             raise RefusedError(
-                f"an answer of {source} would become a part of the script of {name}",
-                why="an agent has written it, and a shell would run it",
+                f"an answer of {source} would become part of the script of {name}",
+                why="an agent wrote it, and a shell would run it",
                 fix=f"read {file_of(source)} in the script",
                 code="stranger_words",
             )

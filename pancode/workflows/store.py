@@ -68,9 +68,9 @@ def find(tx: Transaction, text: str) -> Workflow:
     ids = [str(key[0]) for key in tx.starting(Workflow, prefix, 10)] if text else []
     if len(ids) > 1:
         raise UsageError(
-            f"{text!r} stands for {len(ids)} workflows or more",
+            f"{text!r} matches {len(ids)} or more workflows",
             why=", ".join(ids),
-            fix="give more letters",
+            fix="type more of the id",
             code="workflow_ambiguous",
         )
     found = tx.get(Workflow, ids[0]) if ids else None

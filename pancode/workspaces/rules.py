@@ -47,7 +47,7 @@ def workspace_name(text: str) -> str:
     if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
         why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
         what = f"{text[:80]!r} cannot be the name of a workspace"
-        raise UsageError(what, why=why, fix="take another name", code="bad_name")
+        raise UsageError(what, why=why, fix="choose another name", code="bad_name")
     return text
 
 
@@ -152,7 +152,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
             f"agent {last.agent} works there",
             f"pancode runs follow {last.id}; or end it: pancode runs stop {last.id}",
         )
-    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code=TAKEN)
+    raise RefusedError(f"workspace {name} is in use by {last.id}", why=why, fix=fix, code=TAKEN)
 
 
 def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
@@ -190,6 +190,6 @@ def join_workspace(work: Work, joining: Joining) -> Run:
     if old is None:
         must_be_free(name, runs_in(work.tx, workspace))
         if workspace.first:
-            raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
+            raise RefusedError(f"workspace {name} already has a run", fix="run the same command again")
     work.tx.put(replace(workspace, first=workspace.first or run.id, last=run.id, ended=False))
     return run

@@ -77,7 +77,7 @@ def in_workspace(
 def gone(name: str, path: str) -> NotFoundError:
     fix = f"pancode workspace repair {name} --repository PATH"
     what = f"the repository of workspace {name} is not where it was"
-    return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
+    return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
 
 
 def branch_for(name: str, title: str) -> str:
@@ -93,13 +93,13 @@ def create(core: Core, asked: KeptWorkspace) -> None:
         there = named(work.tx, asked.name)
         if there is not None:
             raise ConflictError(
-                f"there is a workspace {asked.name} already",
+                f"workspace {asked.name} already exists",
                 why=f"its repository is {there.project}{', its issue is over' if there.ended else ''}",
-                fix=f'pancode dispatch --workspace {asked.name} "...", or take another name',
+                fix=f'pancode dispatch --workspace {asked.name} "...", or choose another name',
                 code="name_taken",
             )
         if len(open_workspaces(work.tx)) >= MOST:
-            raise UsageError(f"the fleet has {MOST} workspaces", fix="pancode workspace rm NAME")
+            raise UsageError(f"the fleet already has {MOST} workspaces", fix="pancode workspace rm NAME")
         _must_be_a_node(work.tx, asked.node)
         work.tx.put(asked)
         work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
@@ -113,7 +113,7 @@ def ensure(core: Core, wanted: KeptWorkspace) -> None:
         create(core, wanted)
     elif there.project != wanted.project:
         raise ConflictError(
-            f"the workspace {wanted.name} is of another repository",
+            f"workspace {wanted.name} belongs to another repository",
             why=there.project,
             fix=f"pancode workspace rm {wanted.name}",
             code="name_taken",
@@ -212,7 +212,7 @@ def leave(core: Core, name: str, by: str) -> None:
         runs = line_of(work.tx, load(work.tx, name))
         if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
             fix = f"pancode workspace show {name}"
-            raise UsageError(f"nobody has workspace {name} open", fix=fix, code="not_open")
+            raise UsageError(f"workspace {name} is not open", fix=fix, code="not_open")
         there = stage_of(runs[-1], newest_fence(work.tx, runs[-1])) is RunStage.RUNNING
         work.signal(runs[-1], LeftWorkspace(by) if there else Stop(f"{by} has left the workspace"))
 

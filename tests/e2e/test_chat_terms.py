@@ -44,7 +44,7 @@ def test_keys_change_mode_and_level_and_the_agent_is_held_to_them(fleet: Owner, 
             pane.shows("I only read now.", 90)
             pane.shows("review Shift-Tab")
             pane.press("BTab", "BTab", "C-y")
-            pane.shows("would get safety full-auto", 60)
+            pane.shows("raises the safety level", 60)
             pane.agrees(lambda: session(fleet)["next"] is not None)
             pane.shows("full-auto Ctrl-Y")
             pane.shows("rests; your words go on with it", 90)

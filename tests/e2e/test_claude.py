@@ -123,7 +123,7 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
     plain = ("--runtime", "shell", "--node", "node1", "--workspace", "none")
     shell = fleet.ask("dispatch", *plain, "true")
     none = fleet.run("runs", "retry", "--resume", shell["run"])
-    assert none.code == 2 and "no session to go on with" in none.err
+    assert none.code == 2 and "no session to continue" in none.err
 
 
 def test_comments_on_a_change_become_the_next_attempt_in_its_conversation(logged_in: Owner, lab: Lab) -> None:

@@ -36,7 +36,7 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no
     waits = "node2 takes no work: less than"
     until(lambda: waits in fleet.look(second)["reason"], "it says for what it waits", 30)
     told = fleet.run("why", second).ok().out
-    assert waits in told and "free disk there" in told, told
+    assert waits in told and "free disk space there" in told, told
     healed.fault([2], "disk-full", on=False)
     host.shell("rm -f /tmp/full-now")
     ended = fleet.ended(run, 90)

@@ -122,7 +122,7 @@ def test_ctrl_c_is_for_the_login_and_its_status_is_ours(fleet: Owner, node: str)
     with at_terminal(fleet, "node", "login", node, "claude") as terminal:
         terminal.shows("type the code: ")
         terminal.types("wrong\r")
-        assert terminal.ends() == 1 and "nothing was kept" in terminal.told
+        assert terminal.ends() == 1 and "nothing was stored" in terminal.told
     ends = [one["detail"].get("outcome") for one in logins(fleet, node)[-4:]]
     assert ends == [None, "exit 4", None, "exit 1"]
     assert fact(fleet, node)["state"] == "not_logged_in"

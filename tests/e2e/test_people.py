@@ -96,7 +96,7 @@ def test_a_supervised_change_waits_for_a_yes_and_is_landed_once(fleet: Owner) ->
     assert "landed" in said.out and (top / "made.txt").read_text() == "x\n"
     assert not waiting(fleet, run)
     again = fleet.run("approve", run, cwd=top)
-    assert again.code == 2 and "does not wait for a person" in again.err
+    assert again.code == 2 and "is not waiting for a user" in again.err
     other = fleet.ask("dispatch", *words, script("write other.txt 'x\\n'"), cwd=top)["run"]
     fleet.run("deny", other).ok()
     assert not waiting(fleet, other) and not (top / "other.txt").exists()
@@ -121,7 +121,7 @@ def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet:
     fleet.run("deny", other).ok()
     assert (fleet.show(other)["outcome"], waiting(fleet, other)) == ("interrupted", [])
     late = fleet.run("approve", other)
-    assert late.code == 2 and "does not wait for a person" in late.err
+    assert late.code == 2 and "is not waiting for a user" in late.err
     audit = fleet.ask("audit", "people")["audit"]
     (row,) = [one for one in audit if one["run"] == run and one["what"] == "approved"]
     assert row["detail"]["scope"] == "run"
@@ -246,7 +246,7 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
     assert fleet.show(second["run"])["session"] == "same"
     assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
     late = fleet.run("answer", first["run"], "1")
-    assert late.code == 5 and second["run"] in late.err, "somebody was faster"
+    assert late.code == 5 and second["run"] in late.err, "another request was faster"
 
 
 ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"

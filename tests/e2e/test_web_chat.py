@@ -88,7 +88,7 @@ def review_from_now_on(page: Page, phone: Page) -> None:
     choice(page, "safety").select_option("full-auto")
     page.get_by_role("button", name="Change from my next words on").click()
     asks = page.get_by_role("dialog")
-    expect(asks).to_contain_text("would get safety full-auto")
+    expect(asks).to_contain_text("raises the safety level")
     asks.get_by_role("button", name="Allow it").click()
     expect(now).to_contain_text("With your next words: mode review, safety full-auto. Memory and files stay.")
     above = phone.locator("summary", has_text="mode build, safety auto-edit")

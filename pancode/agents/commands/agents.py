@@ -86,7 +86,7 @@ def show_agent(
     asked = {"mode": mode, "safety": safety, "runtime": runtime}
     if not prompt:
         if any(asked.values()):
-            raise UsageError("--mode, --safety and --runtime go with --prompt", fix="add --prompt")
+            raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
         agent = _ask(face, name=name)["agents"][0]
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))

@@ -217,7 +217,9 @@ def check_deed(
     from pancode.config.folder_safety import Deed, judged_here
 
     if (command is None) == (path is None):
-        raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
+        raise UsageError(
+            "exactly one of COMMAND and --path is required", fix="pancode safety check 'rm -rf build'"
+        )
     for value in (command, path, level):
         if value is not None:
             check_name(value)

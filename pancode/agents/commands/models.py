@@ -69,7 +69,10 @@ def list_models(
     needs no network and is as new as this PanCode: one that is not on it can be named all the same.
     """
     if runtime is not None and node is not None:
-        raise UsageError("--node is about your own servers, --runtime about vendors", fix="leave one out")
+        raise UsageError(
+            "--node and --runtime cannot be combined",
+            fix="omit one of them",
+        )
     if runtime is not None:
         return show_vendors(face, runtime, tier)
     answer = face.client().get(MODELS, cwd=folder(), node=node, tier=tier)

@@ -156,7 +156,7 @@ def _whose(system: bool, user: str | None) -> Whose | None:
     from pancode.app import units
 
     if user is not None and not system:
-        raise UsageError("--user goes with --system", fix="pancode service install --system --user NAME")
+        raise UsageError("--user requires --system", fix="pancode service install --system --user NAME")
     return units.Whose.of(user) if system else None
 
 

@@ -115,7 +115,7 @@ def doctor(
 
     face.acts_here("pancode doctor")
     if yes and not mend:
-        raise UsageError("--yes says yes to what --fix would do", fix="pancode doctor --fix --yes")
+        raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
     if mend:
         _mended(face, yes)
     checks = examine(home_of(os.environ), os.environ)

@@ -98,7 +98,7 @@ def _read_hello(source: int) -> dict[str, Any]:
     hello = read_line(bytes(line))
     if hello is None:
         raise UsageError(
-            "this command is for a PanCode on another machine, and none is at its standard input",
+            "this command must be started by PanCode on another machine",
             fix="on the other machine: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
             code="no_far_end",
         )
@@ -127,7 +127,8 @@ def _folder(named: str) -> str:
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
         raise WorkspaceError(
-            f"there is no folder {found} on the coordinator's machine", fix="name another folder: -C DIR"
+            f"directory {found} not found on the coordinator's machine",
+            fix="choose another directory: -C DIR",
         )
     return str(found)
 

@@ -77,7 +77,7 @@ def _running(root: Path) -> AlreadyRunningError:
     holder = holder_of(root)
     who = f"pid {holder.pid}" if holder is not None else "its pid is not known yet"
     return AlreadyRunningError(
-        f"a coordinator is already running on {root}, {who}",
-        why="one coordinator owns a home",
-        fix="use it: pancode fleet status; end it: pancode fleet down; another fleet: set PANCODE_HOME",
+        f"a coordinator is already running for {root}, {who}",
+        why="a home can have only one coordinator",
+        fix="use it: pancode fleet status; stop it: pancode fleet down; for another fleet: set PANCODE_HOME",
     )

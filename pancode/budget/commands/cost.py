@@ -46,7 +46,7 @@ def cost(
     its node claims beyond the limit of its order is disputed. Neither is in the sum until you settle it.
     """
     if as_csv and face.as_json:
-        raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
+        raise UsageError("--json and --csv cannot be combined", fix="omit --json or --csv")
     where = None if repository is None else os.path.abspath(repository)
     answer = face.client().get(
         COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where

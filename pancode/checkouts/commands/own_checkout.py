@@ -80,7 +80,8 @@ class OwnCheckout:
                     raise _not_here(self.there, beside)
                 return str(state["top"])
         raise UnavailableError(
-            f"the files of {self.seen.top} change on {self.there} all the time", fix="the same command again"
+            f"the files of {self.seen.top} on {self.there} changed in the meantime",
+            fix="run the same command again",
         )
 
     def _sent(self, state: dict[str, Any]) -> bool:
@@ -171,7 +172,7 @@ class OwnCheckout:
             if done.returncode:
                 why = done.stderr.decode("utf-8", "replace").strip()[-500:]
                 raise UnavailableError(
-                    "the files did not travel", why=safe(why), fix="the same command again"
+                    "the files were not copied", why=safe(why), fix="run the same command again"
                 )
 
     def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -182,9 +183,9 @@ class OwnCheckout:
 
 def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
     return WorkspaceError(
-        f"the change has landed on {there}, and does not fit the files here",
-        why="every file here is as it was",
-        fix=f"look: git diff {branch}; take it: git merge {branch}",
+        f"the change landed on {there}, but does not apply to the files here",
+        why="no file here was changed",
+        fix=f"see it: git diff {branch}; apply it: git merge {branch}",
         code="not_home",
     )
 
@@ -192,7 +193,7 @@ def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
 def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> WorkspaceError:
     why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
     return WorkspaceError(
-        f"the commits for {safe(name)} are on {there}, and not here",
+        f"the commits for {safe(name)} are on {there}, but not here",
         why=safe(why),
         fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{safe(name)}",
         code="not_home",

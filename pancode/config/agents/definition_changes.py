@@ -45,10 +45,10 @@ def _named(path: Path) -> Path:
 
 def _no_file(file: Path) -> NotFoundError:
     if not file.parent.is_dir():
-        return NotFoundError(f"there is no folder {file.parent}", fix=f"ls -l {file.parent.parent}")
+        return NotFoundError(f"directory {file.parent} not found", fix=f"ls -l {file.parent.parent}")
     others = sorted(one.name for one in file.parent.glob("*.y*ml"))[:_SHOWN]
-    why = f"in that folder there are {', '.join(others)}" if others else "that folder has no YAML file"
-    return NotFoundError(f"there is no file {file}", why=why, fix=f"ls -l {file.parent}")
+    why = f"that directory contains {', '.join(others)}" if others else "that directory contains no YAML file"
+    return NotFoundError(f"file {file} not found", why=why, fix=f"ls -l {file.parent}")
 
 
 def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
@@ -70,8 +70,8 @@ def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents
     if name in agents or name in written_names(file.document):
-        fix = f"pancode agents set {name} FIELD VALUE, or take another name"
-        raise UsageError(f"there is an agent {name} already", fix=fix, code="agent_exists")
+        fix = f"pancode agents set {name} FIELD VALUE, or choose another name"
+        raise UsageError(f"agent {name} already exists", fix=fix, code="agent_exists")
     like = find_agent(agents, base)
     line = file.change(("agents", name), entry_from(like, file.before))
     return {"agent": name, "from": like.name, "file": str(agents_file.file), "line": line}
@@ -81,9 +81,9 @@ def _by_a_person(agents_file: AgentsFile) -> None:
     run = agents_file.environ.get("PANCODE_RUN")
     if run:
         raise RefusedError(
-            f"agents are not for a run to change, and this was asked from inside {run}",
-            why="a definition says what a run may do",
-            fix=f"leave it to the person who started {run}",
+            f"a run cannot change agents; this request comes from inside {run}",
+            why="an agent definition controls what a run may do",
+            fix=f"leave it to the user who started {run}",
             code="inside_run",
         )
 

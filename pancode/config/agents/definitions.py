@@ -43,10 +43,10 @@ def prompt_text(home: Path, name: str, where: str) -> str:
     except FileNotFoundError as exc:
         names = [file.stem for file in prompt_files(home)[1:]]
         missing = not_found("prompt", name, names, f"ls {home / FOLDER}")
-        fix = f"write it into {path}, or take `prompt` out"
+        fix = f"write it to {path}, or remove `prompt`"
         raise ConfigError(f"{where}: {missing}", why=missing.why, fix=fix) from exc
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{where}: {path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+        raise ConfigError(f"{where}: cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     if not text.strip() or len(raw) > MOST_BYTES:
         size = "is empty" if not text.strip() else f"has more than {MOST_BYTES} bytes"
         raise ConfigError(f"{where}: {path} {size}", fix=f"edit {path}")
@@ -134,7 +134,7 @@ class _Reading:
     def take(self, name: str, written: object) -> None:
         where, before = self._folded.origin(f"agents.{name}"), len(self.wrong)
         if not _NAME.fullmatch(name):
-            what = f"{where}: {name!r} cannot be the name of an agent"
+            what = f"{where}: {name!r} is not a valid agent name"
             self.wrong.append(ConfigError(what, fix="use a-z, 0-9, - and _"))
         entry, dropped = self._entry(name, written)
         if entry is None:
@@ -248,8 +248,8 @@ def _expanded(model: str | None, variables: Mapping[str, str], where: str) -> st
     def fill(match: re.Match[str]) -> str:
         if not variables.get(match[1]):
             raise ConfigError(
-                f"{where}: model {model!r} names ${{{match[1]}}}, which is not set",
-                fix=f"export {match[1]}=..., or write the model itself",
+                f"{where}: model {model!r} uses ${{{match[1]}}}, which is not set",
+                fix=f"export {match[1]}=..., or write the model name itself",
             )
         return variables[match[1]]
 

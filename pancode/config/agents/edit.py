@@ -27,7 +27,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
     if _data_of(edited) not in [with_value(before, path, value) for before in befores]:
         raise ConfigError(
             f"{place}: {'.'.join(path)} cannot be set here without changing something else",
-            why="it is written with an anchor, a tag or in a form of its own",
+            why="it is written with an anchor, a tag or an unusual form",
             fix=f"edit {place} by hand, then: pancode agents check",
         )
     return edited

@@ -35,7 +35,7 @@ def _sampling(value: object) -> object:
     if name not in PRESETS:
         near = nearest(str(name), PRESETS)
         words = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
-        raise ValueError(f"there is no sampling preset {name!r}; {words}")
+        raise ValueError(f"sampling preset {name!r} not found; {words}")
     return {**PRESETS[str(name)], **{key: one for key, one in given.items() if key != "preset"}}
 
 
@@ -44,7 +44,7 @@ def _decimal(value: object) -> object:
     try:
         return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
     except InvalidOperation:
-        raise ValueError(f"{value!r} is no number") from None
+        raise ValueError(f"{value!r} is not a number") from None
 
 
 _Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decimal_places=6)]
@@ -136,7 +136,7 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
     if entry.runtime_args:
         yield Flaw(
             "runtime_args",
-            f"agent {name}: runtime_args are refused: {' '.join(entry.runtime_args)}",
+            f"agent {name}: runtime_args are not allowed: {' '.join(entry.runtime_args)}",
             "a flag such as --dangerously-skip-permissions could lift a run's limits; PanCode writes the "
             "whole command line from mode, safety, tools, model and limits",
             "remove runtime_args; use the keys model, tools, limits or env",
@@ -144,9 +144,9 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
     if entry.prompt != DEFAULT_PROMPT and entry.system_prompt and is_own("system_prompt"):
         yield Flaw(
             "prompt",
-            f"agent {name} has a system_prompt and a prompt, and both define its role",
+            f"agent {name} has both a system_prompt and a prompt, which define its role",
             f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
-            "keep one of them",
+            "remove one of them",
             beside=("system_prompt",),
         )
     yield from _twice(name, entry)
@@ -163,7 +163,7 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
     for field, one, other, second in pairs:
         if one is not None and second is not None and one != second:
             what = f"agent {name}: {field} and {other} contradict each other"
-            yield Flaw(field, what, fix="keep one of them", beside=(other.partition(".")[0],))
+            yield Flaw(field, what, fix="remove one of them", beside=(other.partition(".")[0],))
 
 
 def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
@@ -173,7 +173,7 @@ def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
         field = "token_budget" if entry.token_budget is not None else "limits.tokens"
         yield Flaw(
             field,
-            f"agent {name}: {tokens} tokens end a run at its first or second model call",
+            f"agent {name}: with {tokens} tokens a run ends at its first or second model call",
             "an agent program's own prompt and tools may take 10,000 to 30,000",
-            f"write a limit for the whole run, such as 200000, or take {field} out",
+            f"set a limit for the whole run, such as 200000, or remove {field}",
         )

@@ -66,12 +66,12 @@ def load_presets(home: Path) -> LoadedPresets:
 def _preset(name: str, data: object, folded: Folded) -> Preset:
     where = folded.origin(name)
     if not _NAME.fullmatch(name) or name == NO_PRESET:
-        fix = f"use a-z, 0-9, - and _, and not {NO_PRESET}, which stands for no preset"
-        raise ConfigError(f"{where}: {name!r} cannot be the name of a preset", fix=fix)
+        fix = f"use a-z, 0-9, - and _, but not {NO_PRESET}, which means no preset"
+        raise ConfigError(f"{where}: {name!r} is not a valid preset name", fix=fix)
     if not isinstance(data, Mapping):
         raise ConfigError(
-            f"{where}: the preset {name} holds no keys",
-            fix=f"known are {', '.join(PresetEntry.model_fields)}",
+            f"{where}: preset {name} has no keys",
+            fix=f"valid keys: {', '.join(PresetEntry.model_fields)}",
         )
     entry = checked(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
     return Preset(
@@ -94,7 +94,7 @@ def applied(home: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ConfigError(f"{path} cannot be read", why=str(exc), fix="pancode presets unset") from exc
+        raise ConfigError(f"cannot read {path}", why=str(exc), fix="pancode presets unset") from exc
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:

@@ -73,7 +73,7 @@ class AgentsText:
         had = {_words(one) for one in self.before.problems}
         new = [one for one in self._place.check(document).problems if _words(one) not in had]
         if new:
-            raise ConfigError(f"nothing is written: {_words(new[0])}", why=new[0].why, fix=new[0].fix)
+            raise ConfigError(f"nothing was written: {_words(new[0])}", why=new[0].why, fix=new[0].fix)
         return text, document
 
     def change(self, path: tuple[str, ...], value: object) -> int:
@@ -88,14 +88,14 @@ class AgentsText:
         mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
         if _stamp(self._place.file) != self._stamp:
             raise ConflictError(
-                f"{self._place.file} was changed meanwhile; nothing is written", fix="try again"
+                f"{self._place.file} changed in the meantime; nothing was written", fix="try again"
             )
         try:
             write_durable(real, text.encode())
             if mode != 0o600:
                 real.chmod(mode)
         except OSError as exc:
-            raise ConfigError(f"{real} cannot be written", why=str(exc), fix=f"ls -l {real.parent}") from exc
+            raise ConfigError(f"cannot write {real}", why=str(exc), fix=f"ls -l {real.parent}") from exc
 
 
 class OwnAgents:
@@ -132,17 +132,17 @@ class OwnAgents:
         found = kept_value(name, text)
         fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
         if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
-            raise UsageError(f"{text[:80]!r} are no fields of an agent", fix=fix, code="bad_value")
+            raise UsageError(f"{text[:80]!r} is not a list of agent fields", fix=fix, code="bad_value")
         fields, file = dict(found), AgentsText(self._place)
         if len(file.text) > MOST_TEXT:
             fix = f"pancode agents set {name} FIELD VALUE"
-            raise RefusedError(f"{self._place.file} is too long for this", fix=fix, code="too_long")
+            raise RefusedError(f"{self._place.file} is too large for this change", fix=fix, code="too_long")
         agents = file.before.loaded.agents
         is_new = name not in agents and name not in written_names(file.document)
         base = str(fields.pop(BASE, "") or (DEFAULT_BASE if is_new else ""))
         if base and not is_new:
-            what = f"there is an agent {name} already"
-            raise UsageError(what, fix=f"leave out {BASE}", code="agent_exists")
+            what = f"agent {name} already exists"
+            raise UsageError(what, fix=f"omit {BASE}", code="agent_exists")
         made = entry_from(find_agent(agents, base), file.before) if is_new else {}
         edits: list[Edit] = [(("agents", name), made)] if is_new else []
         edits += [(("agents", name, *steps_of(field)), value) for field, value in fields.items()]
@@ -194,7 +194,7 @@ def steps_of(field: str) -> tuple[str, ...]:
     if field not in names:
         near = nearest(field, names)
         why = f"did you mean {near}?" if near else ""
-        raise UsageError(f"an agent has no field {field!r}", why=why, fix=f"one of {', '.join(names)}")
+        raise UsageError(f"agents have no field {field!r}", why=why, fix=f"one of {', '.join(names)}")
     return tuple(field.split("."))
 
 
@@ -206,7 +206,7 @@ def value_of(steps: tuple[str, ...], text: str) -> object:
         value = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         fix = "put it in quotes, or write a list as '[read, grep]'"
-        raise UsageError(f"{text!r} is no value", why=str(exc).splitlines()[0], fix=fix) from exc
+        raise UsageError(f"{text!r} is not a valid value", why=str(exc).splitlines()[0], fix=fix) from exc
     if steps[0] in _LISTS and isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
     return value

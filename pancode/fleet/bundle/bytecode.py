@@ -103,8 +103,8 @@ def _failed(why: str, folder: Path) -> BundleError:
     if free < ROOM:
         why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"
     else:
-        fix = f"look at {folder.parent}/run/coordinator.log"
-    return BundleError("a node bundle could not be compiled", why=why, fix=fix)
+        fix = f"see {folder.parent}/run/coordinator.log"
+    return BundleError("cannot compile the node bundle", why=why, fix=fix)
 
 
 def _start(wishes: Sequence[compiler.Wish], listing: Path) -> subprocess.Popen[bytes]:

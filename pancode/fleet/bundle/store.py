@@ -61,7 +61,7 @@ class BundleStore:
         raise BundleError(
             f"no node bundle for {', '.join(p.key for p in platforms) or 'this node'}",
             why="; ".join(dict.fromkeys(reasons)),
-            fix="let pip reach its package registry once, or give the node a Python that we have",
+            fix="let pip reach its package index once, or install a supported Python on the node",
         )
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:

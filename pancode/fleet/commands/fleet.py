@@ -100,7 +100,7 @@ def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
         face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
         raise
     raise UnavailableError(
-        "the coordinator went away in the middle", fix="the same command again: it goes on"
+        "the coordinator stopped before it finished", fix="run the same command again: it continues"
     )
 
 
@@ -312,7 +312,7 @@ def _shut_down(client: Client) -> None:
         if _is_away(client) and (process is None or not process.alive()):
             return
         time.sleep(0.1)
-    raise UnavailableError("the coordinator does not end", fix=f"look at {client.place}/run/coordinator.log")
+    raise UnavailableError("the coordinator did not stop", fix=f"see {client.place}/run/coordinator.log")
 
 
 def _is_away(client: Client) -> bool:
@@ -333,7 +333,9 @@ def drain(
 ) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
     if not reason.strip():
-        raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
+        raise UsageError(
+            "--reason must not be empty", fix="give a reason for the users who wait: --reason 'new disk'"
+        )
     answer = face.client().post(DRAIN, {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 

@@ -40,7 +40,7 @@ def show(name: Node, face: Json) -> None:
     rows = face.client().get(KEYS)["keys"]
     found = [row for row in rows if _is_meant(row, name)]
     if not found:
-        raise NotFoundError(f"no key in use is called {name}", fix="pancode key ls", code="key_not_found")
+        raise NotFoundError(f"key {name} not found", fix="pancode key ls", code="key_not_found")
     face.show(found[-1], lambda: found[-1]["pem"])
 
 
@@ -77,7 +77,7 @@ def _begun_anew(face: Face) -> KeysAnswer:
     home = home_of(os.environ)
     with suppress(UnavailableError):
         face.client(starts=False).get(PING)
-        raise ConflictError("the coordinator is at work: it has its key", fix="pancode key rotate")
+        raise ConflictError("the coordinator is running, so its key is not lost", fix="pancode key rotate")
     mark = home / KEY_LOST
     mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark.touch(mode=0o600)

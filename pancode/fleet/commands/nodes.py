@@ -254,7 +254,7 @@ def set_(
     answer = face.client().post(SET.at(name), wanted)
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
     if gpus not in (None, "all") and answer["isolation"] == "none":
-        face.note(f"{name} has no sandbox: runs are only told by CUDA_VISIBLE_DEVICES, which they may ignore")
+        face.note(f"{name} has no sandbox: runs only get CUDA_VISIBLE_DEVICES, which they may ignore")
     face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}{rule}\n")
 
 
@@ -308,8 +308,8 @@ def trust(
     client = face.client()
     if client.get(NODE.at(name))["target"]["local"]:
         raise UsageError(
-            f"{name} is this machine: it is reached without a host key",
-            fix=f"nothing is to be trusted; bring it up: pancode fleet up {name}",
+            f"{name} is this machine: it has no host key to trust",
+            fix=f"no host key is needed; bring it up: pancode fleet up {name}",
         )
     probed = client.post(PROBE, {"name": name, **caller()})
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
@@ -418,9 +418,11 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
         raise not_found("machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode runtimes")
     if not nodes or not (wanted or act == "update"):
         fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
-        raise UsageError("name at least one machine and one runtime", fix=fix)
+        raise UsageError("at least one node and one runtime are required", fix=fix)
     if version and len(wanted) > 1:
-        raise UsageError("a version is that of one program", fix=f"name one runtime of {', '.join(wanted)}")
+        raise UsageError(
+            "--version requires exactly one runtime", fix=f"choose one runtime of {', '.join(wanted)}"
+        )
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     told, well = list[ProgramsDone](), True
     for name in nodes:

@@ -77,7 +77,7 @@ class _Talk:
             answer = None
         if not isinstance(answer, dict) or key not in answer:
             why = f"a JSON object with {key!r} was expected, not {line[:80]!r}"
-            raise UsageError("the tool's answer cannot be read", why=why, code="no_answer")
+            raise UsageError("cannot read the tool's answer", why=why, code="no_answer")
         return answer
 
     def cleaned(self) -> None:

@@ -56,9 +56,9 @@ class KeyPair:
             return None
         except (OSError, ValueError, TypeError) as exc:
             raise ConfigError(
-                f"{path} cannot be used for nodes that are reached directly",
+                f"cannot use {path} for direct links to nodes",
                 why=str(exc),
-                fix=f"remove it, and start the coordinator again: it is made anew (rm {path})",
+                fix=f"remove it and restart the coordinator, which creates a new one (rm {path})",
             ) from exc
 
 

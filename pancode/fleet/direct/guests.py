@@ -62,7 +62,7 @@ class Direct:
         if self.door is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
-                why="direct.listen is not set: this machine listens at no address",
+                why="direct.listen is not set: this machine does not listen for nodes",
                 fix=f"{SET_IT}; then pancode fleet down, and pancode fleet up again",
             )
 

@@ -308,7 +308,7 @@ class BringUp:
         state = await link.settled(LINK_S)
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
-            raise UnavailableError(f"the link to {name} does not come up", why=state.why, fix=fix)
+            raise UnavailableError(f"the link to {name} did not come up", why=state.why, fix=fix)
         before = state.generation
         try:
             return await self.links.mend(name)
@@ -334,7 +334,7 @@ class BringUp:
                 return
             await asyncio.sleep(0.1)
         why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
-        raise UnavailableError(f"no heartbeat came within {limit_s} s", why=why)
+        raise UnavailableError(f"no heartbeat was received within {limit_s} s", why=why)
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
         view = inventory.view(self.core, name)

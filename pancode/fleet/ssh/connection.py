@@ -151,7 +151,7 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
         LinkFault.HOST_KEY_CHANGED,
         f"the host key of {target.alias} has changed",
         why=f"pinned {pin.fingerprint}, presented {seen} by {target.endpoint} ({why})",
-        fix=f"look at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
+        fix=f"check on the node itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
         f" that fingerprint: pancode node trust {target.alias}",
     )
 
@@ -163,9 +163,9 @@ def _refused(
     if client.prompts:
         return ConnectError(
             LinkFault.LOGIN_REFUSED,
-            f"{target.alias} asks a person while PanCode logs in",
-            why=f"it asks: {client.prompts[0][:200]!r}, and nobody is there to answer",
-            fix="let a key be enough for this login: in the server's sshd_config, "
+            f"{target.alias} requires interactive login",
+            why=f"it asks: {client.prompts[0][:200]!r}, and nobody can answer",
+            fix="allow login with a key alone: in the server's sshd_config, "
             f"Match User {target.user} with AuthenticationMethods publickey",
         )
     if isinstance(error, asyncssh.PermissionDenied):
@@ -174,9 +174,9 @@ def _refused(
         return error
     return ConnectError(
         LinkFault.LOGIN_REFUSED,
-        f"{target.alias} ended the login",
+        f"{target.alias} closed the connection during login",
         why=str(error),
-        fix="offer fewer keys: take some out of your SSH agent (ssh-add -d), or name the right one: "
+        fix="offer fewer keys: remove some from your SSH agent (ssh-add -d), or choose the right one: "
         "pancode node rm NODE, then pancode node add NODE --identity FILE",
     )
 
@@ -210,7 +210,7 @@ async def _dial(
         except ValueError as error:
             raise ConnectError(
                 LinkFault.BAD_CREDENTIALS,
-                f"the SSH settings of {target.alias} cannot be used",
+                f"cannot use the SSH settings of {target.alias}",
                 why=str(error),
                 fix=f"compare them with: ssh -G {target.alias}",
             ) from error

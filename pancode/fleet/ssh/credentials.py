@@ -97,7 +97,7 @@ def _is_usable(path: str) -> bool:
     except OSError as error:
         raise ConnectError(
             LinkFault.BAD_CREDENTIALS,
-            f"the key file {path} cannot be read",
+            f"cannot read the key file {path}",
             why=str(error),
             fix=f"chmod u+r {path}",
         ) from error
@@ -118,7 +118,7 @@ def _nothing(target: Target, named: tuple[str, ...], files: list[str]) -> Connec
     looked = ", ".join(named) or "~/.ssh/id_ed25519, ..."
     return ConnectError(
         LinkFault.BAD_CREDENTIALS,
-        f"no key to log in to {target.alias} with",
+        f"no SSH key found to log in to {target.alias}",
         why=f"no file {looked}, no SSH agent",
-        fix="make a key (ssh-keygen), name one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
+        fix="create a key (ssh-keygen), set one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
     )

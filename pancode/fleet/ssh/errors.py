@@ -77,7 +77,7 @@ class ConnectError(SshError):
         return self.fix.replace("NODE", node).replace("ssh HOST ", f"ssh {node} ")
 
 
-_AGAIN = "try by hand whether it stays up (ssh HOST true), then the same command again"
+_AGAIN = "check by hand that it stays up (ssh HOST true), then run the same command again"
 
 
 class LinkLost(ConnectError):
@@ -107,7 +107,7 @@ _REFUSED_LOGIN = (
 
 
 _START_SSHD = "start the SSH server there (systemctl start ssh), or name its Port in ~/.ssh/config"
-_WAKE = "see that it is switched on and on this network, then the same command again"
+_WAKE = "check that it is on and reachable from this network, then run the same command again"
 
 
 def classify(error: BaseException) -> ConnectError:
@@ -121,7 +121,7 @@ def classify(error: BaseException) -> ConnectError:
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return ConnectError(LinkFault.HOST_KEY_UNKNOWN, "the host key is not trusted", why=str(error))
     if isinstance(error, asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
-        return ConnectError(LinkFault.BAD_CREDENTIALS, "a private key cannot be used", why=str(error))
+        return ConnectError(LinkFault.BAD_CREDENTIALS, "cannot use a private key", why=str(error))
     if isinstance(error, OSError):
         text = str(error)
         if isinstance(error, TimeoutError):
@@ -130,13 +130,11 @@ def classify(error: BaseException) -> ConnectError:
             message = "the node refused the connection: no SSH server there"
             return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
         if isinstance(error, ConnectionError):
-            return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
+            return ConnectError(LinkFault.LOST, "the connection was lost", why=text, fix=_WAKE)
         if type(error).__name__ == "gaierror":
             fix = "give the address as HostName in ~/.ssh/config"
-            return ConnectError(
-                LinkFault.NAME_UNKNOWN, "no address is known for this host's name", why=text, fix=fix
-            )
-        return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text, fix=_WAKE)
+            return ConnectError(LinkFault.NAME_UNKNOWN, "cannot resolve the host name", why=text, fix=fix)
+        return ConnectError(LinkFault.UNREACHABLE, "cannot reach the node", why=text, fix=_WAKE)
     if isinstance(error, asyncssh.ChannelListenError):
         return ConnectError(
             LinkFault.FORWARDING_REFUSED,

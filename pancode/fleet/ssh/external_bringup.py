@@ -120,7 +120,7 @@ def _found(probe: str) -> NodeProbe:
     try:
         return parse_probe(probe)
     except ValueError as error:
-        raise UsageError("this is no answer to our probe", why=str(error), code="no_probe") from error
+        raise UsageError("this is not an answer to the probe", why=str(error), code="no_probe") from error
 
 
 def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
@@ -128,7 +128,7 @@ def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
     if wrong := stops(problems(found, now_ms)):
         first = wrong[0]
         raise UnavailableError(
-            f"{name} cannot be brought up: {first.what}",
+            f"cannot bring up {name}: {first.what}",
             fix=first.fix,
             code="node_unfit",
             details={"problems": "; ".join(problem.what for problem in wrong)},

@@ -92,13 +92,13 @@ class Home:
             state = self.root.stat()
         except OSError as exc:
             raise ConfigError(
-                f"{self.root} cannot be used", why=str(exc), fix="set PANCODE_HOME to a folder of your own"
+                f"cannot use {self.root}", why=str(exc), fix="set PANCODE_HOME to a directory of your own"
             ) from exc
         if state.st_uid != os.getuid():
             raise ConfigError(
                 f"{self.root} belongs to another user",
-                why=f"its owner has the id {state.st_uid}",
-                fix="set PANCODE_HOME to a folder of your own",
+                why=f"its owner has the user id {state.st_uid}",
+                fix="set PANCODE_HOME to a directory of your own",
             )
         if state.st_mode & 0o077:
             self.root.chmod(0o700)

@@ -163,7 +163,7 @@ class Link:
                 raise
             if missing:
                 if self._remote is not remote:
-                    raise LinkLost("the connection ended while its tunnels were opened anew")
+                    raise LinkLost("the connection ended while its tunnels were reopened")
                 await self._become(LinkState(LinkKind.UP, fresh))
             return missing
 

@@ -71,13 +71,13 @@ def _fix(words: str, wall_ms: int, by: Pass) -> str:
         if abs(wall_ms - by.issued_ms) > SKEW_MS:
             clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
             return f"set the clock of {by.node}, which says {clock}: timedatectl set-ntp true"
-        return f"have it made anew: pancode fleet down, then pancode fleet up; {look}"
+        return f"have it created again: pancode fleet down, then pancode fleet up; {look}"
     if "not valid for" in words or "mismatch" in words:
         return f"another host's certificate is shown at the address in {by.origin}; {look}"
     if any(one in words for one in _OTHERS):
         return f"something else than this coordinator answers at the address in {by.origin}; {look}"
     if "WRONGPASS" in words or "NOAUTH" in words:
-        return f"give it its password anew: pancode fleet up {by.node}"
+        return f"set its password again: pancode fleet up {by.node}"
     return (
         f"write the address of this machine that {by.node} reaches into direct.listen, or direct.advertise "
         f"where its port is forwarded (now {by.origin}), let that port through, "
@@ -191,7 +191,7 @@ class Links:
             home = found.node_home if found else reach.installed_home
             uid = found.uid if found else reach.uid
             if home is None or uid is None:
-                raise PancodeError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+                raise PancodeError(f"node {name} was never started", fix=f"pancode fleet up {name}")
             self._links[name] = Link(
                 name,
                 lambda: self.dial(name),

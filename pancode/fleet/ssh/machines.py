@@ -74,14 +74,14 @@ class HostKeyOffer:
             raise UsageError(
                 f"the host key of {self.name} was not accepted",
                 why=f"it presents {seen}",
-                fix=f"compare it on that machine, then add --accept-fingerprint {seen}",
+                fix=f"compare it on that node, then add --accept-fingerprint {seen}",
                 code="fingerprint_not_accepted",
             )
         if fingerprint != seen:
             raise RefusedError(
-                f"{self.name} presents another host key than the one accepted",
+                f"the host key of {self.name} is not the accepted one",
                 why=f"accepted {fingerprint}, presented {seen}",
-                fix="compare on that machine: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                fix="compare on that node: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
                 code="host_key_differs",
             )
 
@@ -176,7 +176,7 @@ class Machines:
         direct = spec.link == "direct"
         if spec.local:
             if direct:
-                raise UsageError("this machine needs no link", fix="leave --link out with --local")
+                raise UsageError("this machine does not need a link", fix="omit --link with --local")
             return self._enlist(self._this_machine(spec))
         found = self.look(spec, caller)
         if not found.known or spec.fingerprint is not None:
@@ -248,7 +248,7 @@ class Machines:
             if names and ours:
                 raise UsageError(
                     f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
-                    fix="leave --link out for it",
+                    fix="omit --link for it",
                 )
             chosen = [n.name for n in nodes if n.name not in ours]
             if direct:
@@ -441,7 +441,7 @@ class Machines:
         """The node of this name. NotFoundError."""
         node = self.find(name)
         if node is None:
-            raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+            raise NotFoundError(f"node {name} not found", fix="pancode node ls")
         return node
 
     def _meant(self, names: Sequence[str]) -> list[Node]:
@@ -460,7 +460,7 @@ def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
         raise ConnectError(
             LinkFault.HOST_KEY_UNKNOWN,
             f"the jump host {hop.endpoint} is not known",
-            why="its key is in no known_hosts file of yours",
-            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then try again",
+            why="its key is not in your known_hosts files",
+            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then run the command again",
         )
     return key

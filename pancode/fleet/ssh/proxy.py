@@ -30,7 +30,7 @@ def arguments(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> t
     if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
         raise TargetError(
             f"the ProxyCommand of {alias} needs a shell: {text}",
-            why="PanCode starts the command by itself, with no shell between",
+            why="PanCode runs the command directly, without a shell",
             fix=f"write it as ProxyCommand sh -c {shlex.quote(text)}",
         )
     try:
@@ -47,11 +47,12 @@ def _fill(word: str, tokens: Mapping[str, str], alias: str) -> str:
             return "%"
         if match[1] not in ("h", "n", "p", "r"):
             raise TargetError(
-                f"the ProxyCommand of {alias} has no token %{match[1]}", fix="use %h, %n, %p or %r"
+                f"the ProxyCommand of {alias} uses the unsupported token %{match[1]}",
+                fix="use %h, %n, %p or %r",
             )
         found = tokens[match[1]]
         if not _PLAIN.fullmatch(found):  # OpenSSH refuses them too: the command may be a shell
-            raise TargetError(f"{found!r} cannot stand for %{match[1]} in the ProxyCommand of {alias}")
+            raise TargetError(f"{found!r} cannot be used for %{match[1]} in the ProxyCommand of {alias}")
         return found
 
     return re.sub(r"%(.)", value, word)
@@ -83,9 +84,9 @@ class ProxyCommand:
             ours.close()
             raise ConnectError(
                 LinkFault.UNREACHABLE,
-                f"the ProxyCommand {command[0]} cannot be started",
+                f"cannot start the ProxyCommand {command[0]}",
                 why=str(error),
-                fix="install it, or give its whole path in ~/.ssh/config",
+                fix="install it, or set its full path in ~/.ssh/config",
             ) from error
         finally:
             theirs.close()

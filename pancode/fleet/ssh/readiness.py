@@ -146,8 +146,8 @@ def _layout(probe: NodeProbe) -> list[NotReady]:
         return []
     newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
     fix = (
-        "bring this fleet up with the version of PanCode that was here last, or a newer one; "
-        "or take the node out (pancode node rm NAME) and add it anew"
+        "start this fleet with the last version of PanCode used here, or a newer one; or remove "
+        "the node (pancode node rm NAME) and add it again"
     )
     return [NotReady("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
 

@@ -102,7 +102,7 @@ class Remote:
                     with translated():
                         return await self._run(tuple(argv), command, timeout_s, stdin, limit)
             except TimeoutError as error:
-                raise LinkLost(f"no answer to {argv[0]} within {timeout_s + GRACE_S:g} s") from error
+                raise LinkLost(f"{argv[0]} did not answer within {timeout_s + GRACE_S:g} s") from error
 
     async def _run(
         self, argv: tuple[str, ...], command: str, timeout_s: float, stdin: bytes, limit: int
@@ -156,9 +156,9 @@ class Remote:
                         space = await sftp.statvfs(folder)
                         if space.bavail * space.frsize < size + (1 << 20):
                             raise TransferFailed(
-                                f"no space on the node for {path}",
+                                f"no space left on the node for {path}",
                                 why=f"{space.bavail * space.frsize} bytes free, {size} needed",
-                                fix="free disk space in its home folder",
+                                fix="free disk space in its home directory",
                             )
                         temporary = f"{path}.part"
                         try:

@@ -88,22 +88,22 @@ class SshPlaces:
             )
         except FileNotFoundError as error:
             raise TargetError(
-                "there is no ssh on this machine",
-                why=f"PanCode asks it what {alias} means",
+                "ssh is not installed on this machine",
+                why=f"PanCode uses it to resolve {alias}",
                 fix="install OpenSSH's client (Debian: apt install openssh-client)",
             ) from error
         except subprocess.TimeoutExpired as error:
             raise TargetError(
-                f"ssh does not say what {alias} means",
-                why=f"ssh -G {alias} did not end within {ASK_S:.0f} s",
+                f"ssh did not resolve {alias}",
+                why=f"ssh -G {alias} did not finish within {ASK_S:.0f} s",
                 fix=f"ssh -G {alias}",
             ) from error
         if done.returncode:
             said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
             raise TargetError(
-                f"ssh does not take its configuration for {alias}",
+                f"ssh rejects its configuration for {alias}",
                 why="; ".join(said[:3]),
-                fix=f"ssh -G {alias} says the same; mend the named line",
+                fix=f"ssh -G {alias} prints the same error; correct that line",
             )
         found: dict[str, tuple[str, ...]] = {}
         for line in done.stdout.decode(errors="replace").splitlines():

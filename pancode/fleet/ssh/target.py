@@ -67,7 +67,7 @@ def refuse(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
             raise TargetError(
                 f"{keyword} of {alias!r} is not supported",
                 why=f"ssh -G {alias} says {keyword} {found[keyword][0]}, and without it {why}",
-                fix="use an alias of its own for PanCode without this directive",
+                fix="use a separate alias for PanCode without this directive",
             )
 
 
@@ -96,9 +96,9 @@ def algorithms(
         kept = [name for name in names if _is_known(argument, name)]
         if not kept:
             raise TargetError(
-                f"PanCode's SSH library has no algorithm of {keyword} for {alias}",
+                f"PanCode's SSH library supports none of the {keyword} of {alias}",
                 why=f"ssh -G {alias} says {', '.join(names)}",
-                fix="add a common one to the list of this alias",
+                fix="add a common algorithm to the list of this alias",
             )
         lists.append((argument, ",".join(kept)))
         usual = defaults[keyword][0].split(",")
@@ -166,9 +166,9 @@ def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
 
 def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, ...], jumps: bool) -> Target:
     if not alias or re.search(r"[\s\x00-\x1f\x7f*?!,/'\"`$;|<>\\]", alias) or alias.startswith("-"):
-        raise TargetError(f"not a host name or alias: {alias!r}")
+        raise TargetError(f"{alias!r} is not a host name or alias")
     if alias in seen or len(seen) > MAX_HOPS:
-        raise TargetError(f"ProxyJump goes round: {' -> '.join((*seen, alias))}")
+        raise TargetError(f"ProxyJump has a loop: {' -> '.join((*seen, alias))}")
     found = places.ask(alias, given)
     refuse(alias, found)
     one = {key: values[0] for key, values in found.items()}
@@ -228,7 +228,7 @@ class _Tokens:
                 return "%"
             if match[1] not in self.values:
                 raise TargetError(
-                    f"ssh -G {self.alias}: PanCode does not know the token %{match[1]} in {text}"
+                    f"ssh -G {self.alias}: PanCode does not support the token %{match[1]} in {text}"
                 )
             return self.values[match[1]]
 
@@ -247,7 +247,7 @@ def _hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, 
     for index, hop in enumerate(text.split(",") if text else ()):
         match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", hop.strip())
         if match is None:
-            raise TargetError(f"ssh -G {seen[-1]}: PanCode does not understand the jump host {hop!r}")
+            raise TargetError(f"ssh -G {seen[-1]}: PanCode does not support the jump host {hop!r}")
         given = Overrides(user=match[1], port=int(match[3]) if match[3] else None)
         found = _resolve(match[2].strip("[]"), given, places, seen, jumps=index == 0)
         out += [*found.hops, found]

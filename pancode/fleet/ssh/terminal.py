@@ -60,10 +60,10 @@ async def _open(session: Session, command: str, kind: str, size: Size) -> asyncs
         if session.conn.is_closed():
             raise
         raise RemoteFailed(
-            "the node gives no terminal",
+            "the node refused a terminal",
             status=None,
             why=error.reason,
-            fix="its sshd must have PermitTTY yes; or log in there by hand (ssh -t)",
+            fix="set PermitTTY yes in its sshd_config, or log in by hand (ssh -t)",
         ) from error
 
 

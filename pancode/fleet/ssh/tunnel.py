@@ -122,9 +122,12 @@ def _checked(done: Completed) -> dict[str, str]:
         why = str(error)
     raise ConnectError(
         LinkFault.HOME_UNUSABLE,
-        "the node's home folder cannot hold our sockets",
+        "cannot create sockets in the node's home directory",
         why=why,
-        fix="check that it is there (else: pancode fleet up), writable, not full, and the login user's own",
+        fix=(
+            "check that it exists (else: pancode fleet up), is writable, has free space and "
+            "belongs to the login user"
+        ),
     )
 
 

@@ -68,8 +68,8 @@ class SystemService:
 
     def _refused(self, why: str) -> PancodeError:
         return UnavailableError(
-            f"{self.path} cannot be changed",
+            f"cannot change {self.path}",
             why=why,
-            fix="as root, where systemd is at work",
+            fix="run it as root, where systemd is running",
             code="no_systemd",
         )

@@ -201,7 +201,7 @@ class AcpServer:
         shape = self._fleet.client(False).get(path_of("sessions", run_of(self._fleet.names, name)))
         if not shape["takes_turns"]:
             fix = f"pancode attach {shape['run']}"
-            raise UsageError(f"{name[:100]} is no session: it takes no turns", fix=fix)
+            raise UsageError(f"{name[:100]} is not a session: it does not take turns", fix=fix)
         session = self._opened(name, params, shape["session"])
         session.replay()
         return {"configOptions": fixed(session.shape)}
@@ -216,7 +216,7 @@ class AcpServer:
         with self._opening:
             before = self._sessions.get(name)
             if before is None and len(self._sessions) >= MOST_SESSIONS:
-                raise UsageError(f"{MOST_SESSIONS} sessions are open", fix="start this program anew")
+                raise UsageError(f"{MOST_SESSIONS} sessions are open", fix="restart this program")
             self._sessions[name] = session
         if before is not None:
             before.leave()
@@ -252,11 +252,11 @@ class AcpServer:
         name, value = _text(params, "configId"), _text(params, "value")
         if session.run:
             raise UsageError(
-                "agent, machine and model are chosen before the first words; begin a new session"
+                "agent, node and model cannot change after the first message; start a new session"
             )
         option = next((one for one in self._options(session) if one["id"] == name), None)
         if option is None or value not in [one["value"] for one in option["options"]]:
-            raise UsageError(f"there is no {name[:40]} {value[:100]!r} to choose")
+            raise UsageError(f"{name[:40]} {value[:100]!r} not found")
         session.wants[name] = None if value == DEFAULT else value
         return {"configOptions": self._options(session)}
 
@@ -267,7 +267,7 @@ class AcpServer:
     def _session(self, params: Json) -> EditorSession:
         name = _text(params, "sessionId")
         if name not in self._sessions:
-            raise NotFoundError(f"no session {name[:100]} is open", fix="load it: session/load")
+            raise NotFoundError(f"session {name[:100]} is not open", fix="load it: session/load")
         return self._sessions[name]
 
     # ---- what the editor is asked
@@ -302,5 +302,5 @@ class AcpServer:
 def _text(params: Json, name: str) -> str:
     value = params.get(name)
     if not isinstance(value, str):
-        raise UsageError(f"{name} must be a text")
+        raise UsageError(f"{name} must be a string")
     return value

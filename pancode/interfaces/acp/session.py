@@ -241,7 +241,7 @@ class EditorSession:
 
     def _command(self, command: str) -> Json:
         if not self.run:
-            raise UsageError("this session has not begun", fix="say something first")
+            raise UsageError("this session has not started", fix="send a message first")
         in_turn(self._acts.end if command == "end" else self._acts.rest)
         self._follow()
         self.shape = {**self._acts.shape()}
@@ -318,7 +318,7 @@ class EditorSession:
     def _unless_broken(self) -> None:
         if self._over:
             raise PancodeError(
-                "the session was loaded again; its turn goes on, and is shown there", code="left"
+                "the session was loaded again; its turn continues and is shown there", code="left"
             )
         if self._broken is not None:
             broken, self._broken = self._broken, None

@@ -272,4 +272,4 @@ def unknown(name: str, known: list[str], path: str) -> UsageError:
     near = same[0] if same else nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
     fix = f"use: {meant}" if meant is not None else fix
-    return UsageError(f"there is no command {path} {name}", fix=fix, code="no_such_command")
+    return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")

@@ -117,7 +117,7 @@ def rest(face: Face, client: Client, run: str) -> SessionShape:
             return shape
         if shape["asks"] is not None:
             what = f"{run} rests after its turn, which waits for an answer: {safe(shape['asks']['words'])}"
-            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then the same command again")
+            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it goes on with your next words")
@@ -125,7 +125,7 @@ def rest(face: Face, client: Client, run: str) -> SessionShape:
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
-    raise UnavailableError(f"{run} does not come to rest", fix=fix)
+    raise UnavailableError(f"{run} did not become idle", fix=fix)
 
 
 class Snapshots:

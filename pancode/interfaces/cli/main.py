@@ -346,7 +346,7 @@ def _heed_variables(*, as_json: bool) -> None:
         if variable.limits:
             raise ConfigError(
                 variable.words,
-                why=f"{variable.near} limits what a run may do; the command would go on without that limit",
+                why=f"{variable.near} limits what a run may do; the command would run without that limit",
                 fix=f"export {variable.near}={os.environ[variable.name]}; unset {variable.name}",
                 code="unknown_variable",
             )
@@ -414,9 +414,9 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
         return _unforeseen(exc, as_json)
     say_no_more()
     error = PancodeError(
-        "there is no room on the disk for the output",  # mostly `pancode ... > file` on a full disk
+        "cannot write the output: no space left on the disk",  # mostly `pancode ... > file` on a full disk
         why=str(exc),
-        fix="make room where the output goes, and in PANCODE_HOME; look before you repeat: pancode runs",
+        fix="free space where the output goes and in PANCODE_HOME; check before you retry: pancode runs",
         code="no_room",
     )
     return tell_error(error, as_json=as_json)

@@ -227,11 +227,13 @@ def internal(exc: Exception) -> PancodeError:
     except (OSError, PancodeError):
         last = traceback.extract_tb(exc.__traceback__)[-1]
         why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
-        return PancodeError("internal error: a defect of PanCode", why=why, fix="report it with these lines")
+        return PancodeError(
+            "internal error: this is a bug in PanCode", why=why, fix="report it and include these lines"
+        )
     fix = (
         f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
     )
-    return PancodeError("internal error: a defect of PanCode", why=why, fix=fix)
+    return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
 
 
 def in_words(problem: Problem) -> str:

@@ -70,7 +70,7 @@ def work_folder(files: bool = True) -> str:
         travelled = _travel(there, files)
         if travelled is None:
             raise there.refuse(
-                f"which folder of {there} is meant? You stand in no git repository whose files could travel",
+                f"a directory on {there} is required: the current directory is not in a git repository",
                 "go into the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
             )
         return travelled
@@ -107,7 +107,7 @@ def folder_here() -> str:
         return os.getcwd()
     except OSError as exc:
         raise WorkspaceError(
-            "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
+            "the current directory no longer exists", why=str(exc), fix="change to one that exists: cd ~"
         ) from exc
 
 
@@ -121,7 +121,7 @@ def stand_in(place: str) -> None:
         os.chdir(Path(place).expanduser())
     except (OSError, ValueError, RuntimeError) as exc:
         raise WorkspaceError(
-            f"{place} is no folder to work in", why=str(exc), fix="give -C a folder that is there"
+            f"{place} is not a usable working directory", why=str(exc), fix="pass an existing directory to -C"
         ) from exc
 
 

@@ -54,7 +54,7 @@ def unusable(home: Path, exc: OSError) -> ConfigError:
     fix = (
         f"make room on its disk: df -h {home}"
         if exc.errno in FULL
-        else "set PANCODE_HOME to a folder of your own"
+        else "set PANCODE_HOME to a directory of your own"
     )
     return ConfigError(f"{home} cannot be used", why=str(exc), fix=fix, code="home_unusable")
 
@@ -117,7 +117,7 @@ def not_down_since(root: Path, stamp: int) -> None:
 def is_down(root: Path, record: Down) -> FleetDownError:
     return FleetDownError(
         f"the fleet on {root} is down",
-        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up",
+        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up again",
         fix="pancode fleet up",
     )
 
@@ -151,8 +151,8 @@ def home_here(environ: Mapping[str, str]) -> Path:
     home = Path(given).expanduser() if given else user / ".pancode"
     if given and not home.is_absolute():
         raise ConfigError(
-            f"PANCODE_HOME is no absolute path: {given}",
-            why="in each folder where you stand it would be another fleet",
+            f"PANCODE_HOME must be an absolute path: {given}",
+            why="a relative path would point to a different fleet in each directory",
             fix=f"export PANCODE_HOME={home.absolute()}",
             code="home_relative",
         )
@@ -162,7 +162,10 @@ def home_here(environ: Mapping[str, str]) -> Path:
         what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"
         raise ConfigError(
             f"{'PANCODE_HOME' if given else 'HOME'} is too long: it has {what}",
-            why=f"file systems take names of {_LONGEST_NAME} bytes, and we need room below {_LONGEST_HOME}",
+            why=(
+                f"file systems allow names of {_LONGEST_NAME} bytes, and PanCode needs a path of at "
+                f"most {_LONGEST_HOME} bytes"
+            ),
             fix="set PANCODE_HOME to a shorter path",
             code="home_too_long",
         )
@@ -213,21 +216,21 @@ class UnixConnection(http.client.HTTPConnection):
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             self.close()
             raise NotRunningError(
-                f"no coordinator runs on {home}", why=str(exc), fix="pancode fleet up"
+                f"no coordinator is running for {home}", why=str(exc), fix="pancode fleet up"
             ) from exc
         except NotADirectoryError as exc:
             self.close()
             raise ConfigError(
-                f"{home} cannot be a folder",
-                why=f"a part of its path is a file: {exc.strerror}",
-                fix="set PANCODE_HOME to a folder of your own",
+                f"{home} cannot be a directory",
+                why=f"part of its path is a file: {exc.strerror}",
+                fix="set PANCODE_HOME to a directory of your own",
             ) from exc
         except OSError as exc:
             self.close()
             raise UnavailableError(
-                f"the coordinator's socket in {home} cannot be used",
+                f"cannot use the coordinator's socket in {home}",
                 why=str(exc),
-                fix="run as the user whose home this is, or set PANCODE_HOME",
+                fix="run as the user who owns this home, or set PANCODE_HOME",
             ) from exc
 
 
@@ -276,7 +279,7 @@ def pid_of(connection: UnixConnection) -> int | None:
 
 def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
     """Message, why and fix of the error for a coordinator that did not answer."""
-    fix = "look before you repeat: pancode runs"
+    fix = "check before you retry: pancode runs"
     if pid is not None:
         fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes go on"
     message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
@@ -511,9 +514,9 @@ class Client:
         looks = method == "GET" and not self.works
         if looks and not isinstance(self.place, RemoteCoordinator) and not os.path.exists(self.place):
             raise FleetDownError(
-                f"there is no fleet in {self.place}",
-                why="the folder does not exist",
-                fix="pancode fleet up; if your fleet is in another folder: set PANCODE_HOME to it",
+                f"no fleet found in {self.place}",
+                why="the directory does not exist",
+                fix="pancode fleet up; if your fleet is in another directory: set PANCODE_HOME to it",
                 code="no_fleet",
             )
         connection = self.connected(timeout_s)
@@ -706,8 +709,8 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
-        why=" | ".join(lines[-4:]) or "it said nothing",
-        fix=f"look at {log}, or run pancode serve",
+        why=" | ".join(lines[-4:]) or "it printed no output",
+        fix=f"see {log}, or run pancode serve",
     )
 
 
@@ -748,9 +751,9 @@ def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
 
 def _went_away(error: BaseException) -> StreamCutError:
     return StreamCutError(
-        "the coordinator went away while it answered",
+        "lost the connection to the coordinator while it answered",
         why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
-        fix="look before you repeat: pancode runs",
+        fix="check before you retry: pancode runs",
     )
 
 

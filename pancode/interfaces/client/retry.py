@@ -42,7 +42,7 @@ def tested(note: Note, client: Client, asked: Json) -> list[Json]:
     except KeyboardInterrupt:
         note("\nthe test goes on without you; its result: pancode models")
         raise
-    raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
+    raise UnavailableError("the coordinator stopped before it finished", fix="run the same command again")
 
 
 def post_confirmed(
@@ -137,7 +137,7 @@ def resumed(
 
 
 def _went_down(down: FleetDownError, run: str) -> FleetDownError:
-    why = f"{down.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
+    why = f"{down.why}; running work continues, waiting runs are kept; {run} is notified when it is up again"
     return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 

@@ -225,7 +225,7 @@ class CeilingBody(ScopeBody):
         """Return the ceilings. UsageError when the body names none."""
         if self.usd is None and self.tokens is None and self.minutes is None:
             raise UsageError(
-                "no ceiling is given: USD, tokens or minutes",
+                "a ceiling is required: USD, tokens or minutes",
                 fix="pancode budget set 20, or: pancode budget set --tokens 2000000",
             )
         ms = None if self.minutes is None else round(self.minutes * MINUTE_MS)
@@ -385,15 +385,15 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     if error["type"] == "extra_forbidden":
         names = _keys_at(kind, error["loc"])
         near = nearest(str(error["loc"][-1]), names)
-        fix = f"did you mean {near}?" if near is not None else f"it knows {', '.join(names)}"
+        fix = f"did you mean {near}?" if near is not None else f"valid keys: {', '.join(names)}"
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
     if error["type"] == "enum":
         return _not_one_of(path, exc.errors(include_url=False)[0])
     if error["type"] == "string_too_short":
         nothing = "the name is empty"
-        return UsageError(f"{path}: {nothing}", fix="give a name, or leave it out", code="bad_value")
+        return UsageError(f"{path}: {nothing}", fix="give a name, or omit it", code="bad_value")
     if not path:
-        return UsageError("the request is no JSON object", fix="send one, such as {}", code="bad_value")
+        return UsageError("the request must be a JSON object", fix="send one, such as {}", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")
     field = kind.model_fields.get(path)
     must = field is not None and field.is_required()
@@ -422,7 +422,7 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     near = nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
     return UsageError(
-        f"there is no {path} {word!r}", why=why, fix=f"one of {', '.join(known)}", code="bad_value"
+        f"{path} {word!r} not found", why=why, fix=f"one of {', '.join(known)}", code="bad_value"
     )
 
 
@@ -430,7 +430,7 @@ def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
     """Return a hint for the fix. `must`: the request cannot do without the key."""
     if expected := error.get("ctx", {}).get("expected"):
         return f"it may be {expected}"
-    return f"give another {path[:80]}" if must else f"change {path[:80]}, or leave it out"
+    return f"give another {path[:80]}" if must else f"change {path[:80]}, or omit it"
 
 
 class SignedBody(Body):
@@ -455,5 +455,7 @@ async def bytes_of(request: Request, most: int) -> bytes:
     async for piece in request.stream():
         raw += piece
         if len(raw) > most:
-            raise UsageError(f"the request is larger than {most} bytes", fix="send less", code="too_large")
+            raise UsageError(
+                f"the request is larger than {most} bytes", fix="send a smaller request", code="too_large"
+            )
     return bytes(raw)

@@ -72,8 +72,8 @@ def _is_plain(value: object) -> bool:
 
 def _bad(why: str) -> UsageError:
     return UsageError(
-        "the cursor does not fit",
+        "the cursor is not valid here",
         why=why,
-        fix="leave cursor out, and begin with the first page",
+        fix="omit cursor to start at the first page",
         code="bad_cursor",
     )

@@ -72,7 +72,7 @@ def problem_of(error: BaseException) -> Problem:
         ran_out()
     log.error("unforeseen", exc_info=error)
     why = f"{type(error).__name__}: {error}"
-    return PancodeError("PanCode itself failed", why=why, fix="look at run/coordinator.log").problem()
+    return PancodeError("internal error in PanCode", why=why, fix="see run/coordinator.log").problem()
 
 
 def response_of(error: BaseException) -> Response:
@@ -91,8 +91,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a path or method that does not exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     failure = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
-        f"{request.method} {request.url.path} is not there",
-        why="this coordinator may be of another version",
+        f"{request.method} {request.url.path} not found",
+        why="this coordinator may have a different version",
         fix="pancode fleet status",
         code="no_such_route",
     )
@@ -104,9 +104,9 @@ def _slashed(raw_path: bytes) -> NotFoundError | None:
     for part in map(unquote, raw_path.decode("latin-1").split("/")):
         if "/" in part:
             return NotFoundError(
-                f"there is no {part!r}",
-                why="no run, machine or queue has a slash in its name",
-                fix="look: pancode runs, pancode node ls",
+                f"{part!r} not found",
+                why="names of runs, nodes and queues cannot contain '/'",
+                fix="see: pancode runs, pancode node ls",
                 code="no_such_name",
             )
     return None

@@ -118,7 +118,7 @@ class ApiCall:
         if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) > most:
             raise UsageError(
                 f"{name} must be a whole number from 0 to {most}, not {text[:40]!r}",
-                fix=f"leave {name} out for {default}",
+                fix=f"omit {name} to use {default}",
                 code="bad_value",
             )
         return int(text)
@@ -128,7 +128,7 @@ class ApiCall:
         word = self.query.get(name, "0")
         if word not in (*_YES, *_NO):
             fix = f"write {', '.join((*_YES, *_NO))}"
-            raise UsageError(f"{name} is yes or no, not {word[:40]!r}", fix=fix, code="bad_value")
+            raise UsageError(f"{name} must be yes or no, not {word[:40]!r}", fix=fix, code="bad_value")
         return word in _YES
 
 
@@ -287,8 +287,8 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
     attempts = context.coordinator.attempts_of(caller.port, caller.host)
     if attempts is None:
         raise RefusedError(
-            "the process that asked has ended, so its rights cannot be checked",
-            fix="ask again, and wait for the answer",
+            "cannot check permissions: the process that sent the request has exited",
+            fix="send the request again, and wait for the answer",
             code="caller_gone",
         )
     return run_of(context.core.ports.ledger, attempts)
@@ -297,7 +297,9 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
     """Return the request as an ApiCall; UsageError for what it may not hold."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
-        raise UsageError("the request names no host", fix="send the header Host: pancode", code="no_host")
+        raise UsageError(
+            "the request has no Host header", fix="send the header Host: pancode", code="no_host"
+        )
     check_texts([dict(request.path_params), dict(request.query_params)])
     for name in request.query_params:
         if name not in query:
@@ -350,9 +352,9 @@ def check_texts(data: Any) -> None:
         for text in level:
             if isinstance(text, str) and not _is_plain(text):
                 raise UsageError(
-                    f"the request has a text that is none: {text[:80]!r}",
-                    why="it holds NUL or half of a surrogate pair",
-                    fix="take that character out",
+                    f"the request contains invalid text: {text[:80]!r}",
+                    why="it contains NUL or half of a surrogate pair",
+                    fix="remove that character",
                     code="bad_text",
                 )
         level = [inner for one in level for inner in _inside_of(one)]

@@ -123,9 +123,9 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
     """Raise AccessError where the visitor may not ask this, before the body is read."""
     if verb.at_door is AtDoor.CLOSED:
         raise AccessError(
-            f"{verb.name} is not answered over TCP",
-            why="only whoever may use the coordinator's unix socket may ask for it",
-            fix="ask with a command on that machine, or through SSH: ssh HOST pancode ...",
+            f"{verb.name} is not available over TCP",
+            why="it is only available on the coordinator's unix socket",
+            fix="run the command on that machine, or through SSH: ssh HOST pancode ...",
             code="local_only",
         )
     if verb.at_door in (AtDoor.OPEN, AtDoor.SIGNED):
@@ -140,7 +140,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
     if "run" in path and all(item["id"] != token.item for item in items(context.core)):
         why = "it was answered already, or asks something new"
         raise AccessError(
-            f"the question of the token {token.name} no longer waits",
+            f"the request of token {token.name} is no longer pending",
             why=why,
             fix="pancode inbox",
             code="wrong_item",

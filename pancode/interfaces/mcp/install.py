@@ -105,7 +105,7 @@ def program_of(name: str) -> ClientProgram:
     """Return the program. UsageError with the known ones."""
     known = PROGRAMS.get(name)
     if known is None:
-        raise UsageError(f"PanCode does not know the program {name!r}", fix=f"one of: {', '.join(PROGRAMS)}")
+        raise UsageError(f"program {name!r} is not supported", fix=f"one of: {', '.join(PROGRAMS)}")
     return known
 
 

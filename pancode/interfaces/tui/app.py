@@ -467,7 +467,7 @@ class Console(SteadyPage):
     def _resource(self, typed: str) -> None:
         found = resource(typed)
         if found is None:
-            return self.note(f"there is no resource {typed!r}: {', '.join(resources())}", "red")
+            return self.note(f"resource {typed!r} not found: {', '.join(resources())}", "red")
         if found == "quit":
             self.dismiss(0)
         else:

@@ -39,7 +39,7 @@ def top(
 
     begin = named(resource)
     if begin is None or begin == "quit":
-        raise UsageError(f"there is no resource {resource!r}", fix=f"one of: {', '.join(resources())}")
+        raise UsageError(f"resource {resource!r} not found", fix=f"one of: {', '.join(resources())}")
     return _shown(begin)
 
 
@@ -48,13 +48,13 @@ def _check_terminal() -> None:
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
         if not stream.isatty():
             raise UsageError(
-                f"pancode top needs a terminal, and {name} is none",
+                f"pancode top needs a terminal, and {name} is not one",
                 fix="pancode fleet status, pancode runs, pancode events -f",
                 code="no_terminal",
             )
     if os.environ.get("TERM", "dumb") == "dumb":
         raise UsageError(
-            "pancode top needs a terminal that can draw",
+            "pancode top does not support this terminal",
             why=f"TERM is {os.environ.get('TERM', 'not set')}",
             fix="export TERM=xterm-256color, or pancode fleet status",
             code="no_terminal",

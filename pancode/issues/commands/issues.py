@@ -110,7 +110,9 @@ def on(
     if plans:
         if agent is not None or budget is not None or dry_run:
             fix = f"pancode work {issue} --plan; the rest comes with the work behind it"
-            raise UsageError("a plan has its own agent, and is no dispatch to be judged", fix=fix)
+            raise UsageError(
+                "--plan cannot be combined with these options: a plan has its own agent", fix=fix
+            )
         from pancode.issues.commands.plans import on as talk
 
         status = talk(issue, model=model, runtime=runtime, node=node, face=face)

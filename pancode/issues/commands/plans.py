@@ -65,7 +65,8 @@ def on(
     if there["run"]:
         if once:
             raise UsageError(
-                f"its talk has begun: {there['run']}", fix=f'pancode attach --once {there["run"]} "..."'
+                f"its planning session has already started: {there['run']}",
+                fix=f'pancode attach --once {there["run"]} "..."',
             )
         return run(["attach", there["run"]])
     face.note(
@@ -83,7 +84,7 @@ def keep(name: Annotated[str, Argument(help="The plan: its workspace, or its iss
     client, name = face.client(works=True), name.lower()
     newest = client.get(WORKSPACE.at(name))["runs"]
     if not newest:
-        raise UsageError(f"nothing is planned in {name} yet", fix=f"pancode plan {name}", code="no_plan")
+        raise UsageError(f"{name} has no plan yet", fix=f"pancode plan {name}", code="no_plan")
     rest(face, client, newest[-1]["run"])
     talk = markdown(conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
     done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": who()})

@@ -43,7 +43,7 @@ class FileArchive:
             append_durable(path, lines.encode(), whole=path == known)
         except OSError as exc:
             raise UnavailableError(
-                "the receipt could not be archived", why=str(exc), fix="free disk space; nothing is lost"
+                "cannot archive the receipt", why=str(exc), fix="free disk space; nothing is lost"
             ) from exc
         self._whole = path
 
@@ -79,7 +79,7 @@ class FileEpochs:
             write_durable(self.path, f"{epoch}\n".encode())
         except OSError as exc:
             raise UnavailableError(
-                "the new epoch could not be kept", why=str(exc), fix="free disk space; nothing is lost"
+                "cannot store the new epoch", why=str(exc), fix="free disk space; nothing is lost"
             ) from exc
 
 

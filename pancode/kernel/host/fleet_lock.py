@@ -95,9 +95,9 @@ class Alone:
 
     def _in_use(self, pid: int) -> CopyAtWorkError:
         return CopyAtWorkError(
-            f"the fleet of {self._home} has a coordinator already, pid {pid}",
-            why="it works on another copy of this home; two would take nodes and runs from each other",
-            fix="use the home that it works on, or end it first, there: pancode fleet down",
+            f"the fleet of {self._home} already has a coordinator, pid {pid}",
+            why="it uses another copy of this home; two coordinators would compete for nodes and runs",
+            fix="use the home of that coordinator, or stop it there first: pancode fleet down",
         )
 
 

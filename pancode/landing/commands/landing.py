@@ -59,12 +59,13 @@ def check_pull(
 ) -> None:
     """UsageError where the options do not fit together."""
     if forge is not None and not wanted:
-        raise UsageError("--forge is about a pull request", fix="add --pull-request")
+        raise UsageError("--forge requires --pull-request", fix="add --pull-request")
     if wanted and push_to is None:
-        raise UsageError("a pull request is about a branch that is pushed", fix="add --push REMOTE BRANCH")
+        raise UsageError("--pull-request requires --push", fix="add --push REMOTE BRANCH")
     if wanted and several:
         raise UsageError(
-            "--pull-request is about one run", fix="pancode land RUN --push REMOTE BRANCH --pull-request"
+            "--pull-request requires exactly one run",
+            fix="pancode land RUN --push REMOTE BRANCH --pull-request",
         )
 
 
@@ -135,7 +136,7 @@ def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceErr
     """Return the error, with the remote's words; a refused push has its own fix. `told`: porcelain output."""
     refused = next((row.split("\t")[-1] for row in told.splitlines() if row.startswith("!\t")), "")
     to, ours = shlex.quote(remote), shlex.quote(branch)
-    fix = f"mend that (git ls-remote {to} has to answer), then: git push {to} {ours}"
+    fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
     if refused.startswith("[remote rejected]"):
         fix = f"change the commits as the remote says (git log {ours}), or push to another branch: "
         fix += f"git push {to} {ours}:OTHER"
@@ -144,7 +145,7 @@ def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceErr
     words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
     said = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
     return WorkspaceError(
-        f"landed on {branch}, and not pushed to {remote}",
+        f"landed on {branch}, but not pushed to {remote}",
         why="; ".join(map(safe, (*said, *([refused] if refused else [])))),
         fix=fix,
         code="not_pushed",
@@ -330,20 +331,20 @@ def _check_resolve(push_to: tuple[str, str] | None, *, resolve: bool, all_green:
     if resolve and (all_green or push_to is not None):
         what = "--all-green" if all_green else "--push"
         fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
-        raise UsageError(f"--resolve and {what} do not go together", fix=fix)
+        raise UsageError(f"--resolve and {what} cannot be combined", fix=fix)
 
 
 def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
     if not branch and (message or how):
         flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
-        raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
+        raise UsageError(f"{flag} is {words}, but no commit is made", fix="add --branch NAME")
 
 
 def _all(
     face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, yes: bool
 ) -> int:
     if run is not None:
-        raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
+        raise UsageError("--all-green chooses the runs itself", fix=f"pancode land {run}")
     travel_now()
     status, landed = land_all(face, body, yes=yes)
     if landed:
@@ -355,7 +356,7 @@ def _all(
 
 def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
-        raise UsageError("name the run that is to be landed", fix="pancode land last")
+        raise UsageError("RUN is required", fix="pancode land last")
     answer = face.client().get(LANDINGS)
     face.show(answer, lambda: listing(answer["landings"], _QUEUED, "no landing waits"))
     return ExitCode.DONE

@@ -39,7 +39,7 @@ class HttpForges:
         found = push_addresses(Path(project), name)
         if not found:
             fix = f"name a remote, not an address: git -C {project} remote -v"
-            raise NotFoundError("the repository has no remote of this name", fix=fix, code="no_remote")
+            raise NotFoundError("the repository has no remote with this name", fix=fix, code="no_remote")
         # A mirror in a folder has no forge: what it stands for has one.
         return next((url for url in found if is_forge_address(url)), found[0])
 
@@ -50,7 +50,7 @@ class HttpForges:
         token = self._secret(place.token)
         if not _TOKEN.fullmatch(token):
             fix = f"pancode notify secret {place.token}"
-            raise ConfigError(f"the secret {place.token} is no token", fix=fix, code="forge_token")
+            raise ConfigError(f"secret {place.token} is not a valid token", fix=fix, code="forge_token")
         return token
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
@@ -65,8 +65,8 @@ class HttpForges:
             base = str(client.get(speaks.root(repository))["default_branch"])
             if base == wanted.branch:
                 raise UsageError(
-                    f"{base} is the branch into which a pull request of {repository.path} goes",
-                    fix="land on a branch of its own: --push REMOTE agent/NAME --pull-request",
+                    f"{base} is the base branch of pull requests in {repository.path}",
+                    fix="land on a separate branch: --push REMOTE agent/NAME --pull-request",
                     code="same_branch",
                 )
             try:

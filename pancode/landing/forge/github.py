@@ -45,5 +45,5 @@ def viewer(client: ForgeClient) -> Any:
     address = f"{client.api.removesuffix('/v3')}/graphql"  # of GitHub Enterprise: beside the REST API
     said = client.post(address, {"query": "{ viewer { databaseId } }"})
     if said.get("errors"):
-        raise RefusedError("GitHub does not say whose the token is", code=REFUSED)
+        raise RefusedError("GitHub does not report the owner of the token", code=REFUSED)
     return said["data"]["viewer"]["databaseId"]

@@ -142,7 +142,7 @@ class ForgeClient:
             raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
 
     def _unreachable(self, why: str) -> UnavailableError:
-        fix = f"look at forge.{self._place.repository.host}.url: {self._place.api}"
+        fix = f"check forge.{self._place.repository.host}.url: {self._place.api}"
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean(why), fix=fix, code="forge_unreachable")
 
@@ -151,7 +151,9 @@ class ForgeClient:
         why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
         if is_rate_limit(status, headers, body):
-            return limited(f"{host} takes no more requests now", why, wait_of(headers, self._clock.wall_ms()))
+            return limited(
+                f"{host} does not accept more requests now", why, wait_of(headers, self._clock.wall_ms())
+            )
         if 300 <= status < 400:
             fix = f"git remote -v; forge.{host}.url"
             what = f"{path} or the API of {host} is elsewhere: a redirect is not followed"
@@ -164,13 +166,14 @@ class ForgeClient:
             return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
         if status == 404:
             fix = (
-                f"look at the address: git remote -v; forges also say this of a token without rights: {keep}"
+                "check the address: git remote -v; forges also answer this for a token without "
+                f"permissions: {keep}"
             )
-            return NotFoundError(f"{host} has no {path}", why=why, fix=fix, code="forge_not_found")
+            return NotFoundError(f"{path} not found on {host}", why=why, fix=fix, code="forge_not_found")
         if status < 500:
             what = f"{host} refuses this"
-            return RefusedError(what, why=why, fix=f"look at {path} there", code=REFUSED)
-        return UnavailableError(f"{host} has failed", why=why, fix="later", code="forge_unreachable")
+            return RefusedError(what, why=why, fix=f"check {path} there", code=REFUSED)
+        return UnavailableError(f"{host} failed", why=why, fix="later", code="forge_unreachable")
 
     def _clean(self, words: str) -> str:
         return safe(words.replace(self._token, "***"))[:_WORDS]
@@ -195,7 +198,7 @@ def talking(
             yield client
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(
-            f"{place.repository.host} does not answer as {place.kind} does",
+            f"{place.repository.host} does not answer like {place.kind}",
             why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
             fix=fix,
             code="forge_answer",
@@ -207,7 +210,7 @@ def _trusting(authority: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authority)
     except OSError as exc:
         raise ConfigError(
-            "the authority that your git trusts cannot be read",
+            "cannot read the certificate authority that git trusts",
             why=f"http.sslCAInfo: {authority}: {exc}",
             fix="git config --show-origin --get-regexp sslcainfo",
             code="forge_authority",

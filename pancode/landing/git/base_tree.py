@@ -110,8 +110,8 @@ def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
 def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictError:
     return MergeConflictError(
         f"merge conflict: {', '.join(files[:20])}",
-        why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
-        fix="let an agent settle it: pancode workflow resume WORKFLOW --resolve",
+        why=f"{' and '.join(done)} changed them differently from {name}; both results are kept",
+        fix="let an agent resolve it: pancode workflow resume WORKFLOW --resolve",
         code="merge_conflict",
         details={"files": "\n".join(files)},
     )

@@ -86,8 +86,8 @@ def _commit(project: GitProject, git: Git, base: str, name: str) -> str:
 
 def _no_range(text: str) -> GitRefusal:
     return GitRefusal(
-        f"{text} is no commit, and no range A..B of commits, in the history of what is dispatched",
-        fix="name a run, or commits as git log shows them: HEAD~3..HEAD, or main",
+        f"{text} is not a commit or a range A..B in the history of the dispatched commit",
+        fix="give a run, or commits as git log shows them: HEAD~3..HEAD, or main",
     )
 
 

@@ -135,8 +135,8 @@ def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -
     git = depot.git(repo_id)
     if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
         raise GitRefusal(
-            f"the depot does not have the commit {commit[:12]} any more",
-            fix="dispatch the work anew; in a workspace: pancode workspace repair NAME",
+            f"commit {commit[:12]} is no longer in the depot",
+            fix="dispatch the work again; in a workspace: pancode workspace repair NAME",
         )
     moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
     moves += [f"update {base_ref(run)} {base}\n"] if base else []

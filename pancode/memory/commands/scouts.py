@@ -62,9 +62,11 @@ def explore(
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):
         fix = "put each question in quotes, and ask the rest with another pancode explore"
-        raise UsageError(f"pancode explore takes 1 to {MOST} questions, and none of them empty", fix=fix)
+        raise UsageError(f"pancode explore requires 1 to {MOST} questions that are not empty", fix=fix)
     if depth not in DEPTHS:
-        raise UsageError(f"{depth!r} is no depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium")
+        raise UsageError(
+            f"{depth!r} is not a valid depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium"
+        )
     said = {name: value for name, value in more.items() if value}
     body = {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
     rows = admitted(face, face.client(works=True), EXPLORE, body)["scouts"]

@@ -33,13 +33,11 @@ class KeptSecrets:
         path = self._path(name)
         try:
             if path.stat().st_mode & 0o077:
-                raise ConfigError(f"others may read {path}", fix=f"chmod 600 {path}", code="secret_open")
+                raise ConfigError(f"other users can read {path}", fix=f"chmod 600 {path}", code="secret_open")
             return path.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as exc:
             fix = f"pancode notify secret {name}"
-            raise NotFoundError(
-                f"there is no secret {name}", why=str(exc), fix=fix, code="no_secret"
-            ) from exc
+            raise NotFoundError(f"secret {name} not found", why=str(exc), fix=fix, code="no_secret") from exc
 
     def keep(self, name: str, value: str | None) -> None:
         """Keep a secret; None: forget it."""
@@ -52,7 +50,7 @@ class KeptSecrets:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{name[:80]!r} cannot be the name of a secret", fix="letters, digits, - and _")
+            raise ConfigError(f"{name[:80]!r} is not a valid secret name", fix="use letters, digits, - and _")
         return self._folder / name
 
 
@@ -83,11 +81,11 @@ class Sender:
             )
             answer = json.loads(done.stdout)
         except subprocess.TimeoutExpired as exc:
-            raise UnavailableError("the service did not answer", why=f"no end after {CHILD_S:g} s") from exc
-        except (OSError, ValueError) as exc:
             raise UnavailableError(
-                "Apprise could not be run", why="its process ended without an answer"
+                "the service did not answer", why=f"it did not finish within {CHILD_S:g} s"
             ) from exc
+        except (OSError, ValueError) as exc:
+            raise UnavailableError("cannot run Apprise", why="its process exited without an answer") from exc
         if not answer["ok"]:
             kind = RefusedError if answer["final"] else UnavailableError
             raise kind(str(answer["why"]))

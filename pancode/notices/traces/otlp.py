@@ -13,7 +13,7 @@ from pancode.notices.traces.spans import RunSpan
 
 PATH = "/v1/traces"
 _BRINGS = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
-FIX = f"{_BRINGS}; or take telemetry.endpoint out"
+FIX = f"{_BRINGS}; or remove telemetry.endpoint"
 """What helps where the extra is not installed."""
 TIMEOUT_S = 10.0
 
@@ -28,7 +28,7 @@ class OtlpExport:
             from opentelemetry.sdk.resources import Resource
         except ImportError as exc:
             raise ConfigError(
-                "telemetry.endpoint is set, and OpenTelemetry is not installed",
+                "telemetry.endpoint is set, but OpenTelemetry is not installed",
                 why=str(exc),
                 fix=FIX,
             ) from exc
@@ -43,7 +43,7 @@ class OtlpExport:
 
         done = self._exporter.export([_span(one, self._resource) for one in spans])
         if done is not SpanExportResult.SUCCESS:
-            raise UnavailableError("the collector did not take the spans", fix="look at telemetry.endpoint")
+            raise UnavailableError("the collector did not accept the spans", fix="check telemetry.endpoint")
 
 
 def _span(one: RunSpan, resource: Any) -> Any:

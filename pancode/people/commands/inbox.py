@@ -64,7 +64,7 @@ def why_not(ended: RunDetail) -> RefusedError | None:
 
 
 def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
-    return RefusedError(f"{run} is not continued: {what}", why=why, fix=fix, code="not_resumed")
+    return RefusedError(f"cannot continue {run}: {what}", why=why, fix=fix, code="not_resumed")
 
 
 _SHORT = 80

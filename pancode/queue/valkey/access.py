@@ -46,14 +46,14 @@ class TlsFiles:
         try:
             TlsFiles(ca=self.ca).context()
         except (OSError, ssl.SSLError) as exc:
-            raise _unusable(str(self.ca), "holds no certificate", exc, f"openssl x509 -in {self.ca}") from exc
+            raise _unusable(str(self.ca), "contains no certificate", exc, f"openssl x509 -in {self.ca}") from exc
         try:
             self.context()
         except (OSError, ssl.SSLError) as exc:
             both = " and ".join(str(path) for path in (self.cert, self.key) if path is not None)
             key = f"openssl pkey -noout -in {self.key or self.cert}"
             fix = f"openssl x509 -noout -subject -in {self.cert}; {key}"
-            raise _unusable(both, "are no certificate with its own, unencrypted key", exc, fix) from exc
+            raise _unusable(both, "are not a certificate with its own, unencrypted key", exc, fix) from exc
 
     def words(self) -> str:
         """The options for `redis-cli`."""
@@ -66,11 +66,11 @@ def _read_pem(path: Path, origin: str) -> None:
         path.read_bytes()
     except OSError as exc:
         fix = f"correct the path beside {origin}, or make it readable: ls -l {path}"
-        raise ConfigError(f"{path} cannot be read, for TLS to Redis", why=str(exc), fix=fix) from exc
+        raise ConfigError(f"cannot read {path} for TLS to Redis", why=str(exc), fix=fix) from exc
 
 
 def _unusable(what: str, wrong: str, exc: Exception, command: str) -> ConfigError:
-    return ConfigError(f"{what} {wrong}, for TLS to Redis", why=str(exc), fix=f"look at it: {command}")
+    return ConfigError(f"{what} {wrong}, for TLS to Redis", why=str(exc), fix=f"check it: {command}")
 
 
 COORDINATOR = "coordinator"
@@ -155,14 +155,14 @@ def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAcc
     access = _read(url, origin, beside)
     if access.password is not None and beside.password_file is not None:
         raise ConfigError(
-            f"{origin} holds a password, and redis.password_file names one, too",
-            fix="take one of them out; a file can be changed while PanCode runs",
+            f"{origin} contains a password, and redis.password_file is set, too",
+            fix="remove one of them; a file can be changed while PanCode runs",
         )
     if not access.tls and beside.files != TlsFiles():
         raise ConfigError(
-            f"{origin} does not ask for TLS, and certificates are named beside it",
-            why="redis:// and unix:// send everything as it is",
-            fix=f"write rediss:// in {origin}, or take redis.ca_file, cert_file and key_file out",
+            f"{origin} does not use TLS, but certificates are set",
+            why="redis:// and unix:// are not encrypted",
+            fix=f"set {origin} to rediss://, or remove redis.ca_file, cert_file and key_file",
         )
     if access.tls:
         beside.files.check(origin)
@@ -205,9 +205,12 @@ def _number(text: str, origin: str) -> int:
 
 def _bad_url(origin: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{origin} is not an address of Redis.",
+        f"{origin} is not a Redis address",
         why=why,
-        fix=f"set {origin} to redis://USER@HOST:PORT, rediss://... or unix:///PATH; else we run our own",
+        fix=(
+            f"set {origin} to redis://USER@HOST:PORT, rediss://... or unix:///PATH; or unset it to "
+            "use PanCode's own server"
+        ),
     )
 
 

@@ -34,7 +34,7 @@ def find_server() -> Path:
 
 def _missing(why: str) -> UnavailableError:
     return UnavailableError(
-        "PanCode's own Redis cannot be started on this machine.",
+        "cannot start PanCode's own Redis on this machine",
         why=why,
-        fix="run a Redis 7.0 or Valkey 7.2, or newer, and set PANCODE_REDIS_URL to it",
+        fix="run Redis 7.0, Valkey 7.2 or newer, and set PANCODE_REDIS_URL to it",
     )

@@ -219,9 +219,9 @@ class EmbeddedValkey:
             log.seek(offset)
             lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
         raise UnavailableError(
-            "PanCode's own Redis did not start.",
-            why=" | ".join(lines[-6:]) or "it said nothing",
-            fix=f"read {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
+            "PanCode's own Redis did not start",
+            why=" | ".join(lines[-6:]) or "it printed no output",
+            fix=f"see {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
         )
 
     # -- what is written down -------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class EmbeddedValkey:
     def _busy(self, why: str) -> UnavailableError:
         folder = self._layout.folder
         return UnavailableError(
-            f"{folder} is in use.", why=why, fix=f"fuser {folder}/server.lock names the process"
+            f"{folder} is in use", why=why, fix=f"find the process with: fuser {folder}/server.lock"
         )
 
 
@@ -288,7 +288,7 @@ def known_access(folder: Path) -> RedisAccess:
     except OSError:
         record, password = None, ""
     if record is None or not record.alive():
-        raise UnavailableError("PanCode's own Redis does not run.", why=str(folder), fix="pancode fleet up")
+        raise UnavailableError("PanCode's own Redis is not running", why=str(folder), fix="pancode fleet up")
     return RedisAccess(origin=str(folder), socket=record.socket, user=COORDINATOR, password=password)
 
 

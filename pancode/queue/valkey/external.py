@@ -59,8 +59,11 @@ def check_access(access: RedisAccess) -> ExternalRedis:
         if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(
-                f"{product.title()} {version} is too old.",
-                why=f"{access.place} says so; the rights of nodes need {product} {oldest} or newer",
+                f"{product.title()} {version} is too old",
+                why=(
+                    f"{access.place} reports this version; PanCode needs {product} {oldest} or "
+                    "newer for the permissions of nodes"
+                ),
                 fix=f"upgrade it, or remove {access.origin} to use PanCode's own server",
             )
         _check_rights(client, access)
@@ -120,14 +123,14 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
             refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
         except (raised.NoPermissionError, raised.ResponseError) as exc:
             raise UnavailableError(
-                "This Redis does not let us create users for nodes.",
+                "the Redis user cannot create users for nodes",
                 why=f"ACL at {access.place}: {exc}",
-                fix=f"{access.rights()}; without {access.origin} we run our own server",
+                fix=f"{access.rights()}; without {access.origin} PanCode runs its own server",
             ) from exc
     if refused:
         words, text = refused[0]
         raise UnavailableError(
-            "Redis refuses rights that we need.",
+            "the Redis user lacks permissions",
             why=f"{access.place} refuses {' '.join(words)}: {text} ({len(refused)} of {len(NEEDED)} refused)",
             fix=access.rights(),
         )

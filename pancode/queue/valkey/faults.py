@@ -65,7 +65,7 @@ _VERDICTS = (
         "Redis refuses our password.",
         "correct the user in {origin} and the password in {secret}; " + _AGAIN,
     ),
-    _Verdict((raised.NoPermissionError,), ("NOPERM",), "Redis refuses rights that we need.", "{rights}"),
+    _Verdict((raised.NoPermissionError,), ("NOPERM",), "the Redis user lacks permissions", "{rights}"),
     _Verdict(
         (raised.OutOfMemoryError,),
         ("OOM",),
@@ -75,7 +75,7 @@ _VERDICTS = (
     _Verdict(
         (raised.ReadOnlyError,),
         ("READONLY",),
-        "This Redis is a replica and takes no writes.",
+        "this Redis is a read-only replica",
         "set {origin} to the primary",
     ),
     _Verdict(

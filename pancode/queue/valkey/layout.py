@@ -133,9 +133,9 @@ def private_folder(folder: Path, uid: int) -> None:
         found = os.lstat(folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
             raise UnavailableError(
-                f"{folder} is not safe for a socket.",
-                why="it is not a folder of this user that is closed to others",
-                fix=f"remove {folder}, or set XDG_RUNTIME_DIR to a private folder with a short path",
+                f"{folder} is not safe for a socket",
+                why="it must be a directory that only this user can access",
+                fix=f"remove {folder}, or set XDG_RUNTIME_DIR to a private directory with a short path",
             ) from None
 
 

@@ -35,7 +35,7 @@ def brief(
     has the cost of each repository and day, too.
     """
     if markdown and face.as_json:
-        raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
+        raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
     if since is not None:
         report = face.client().get(REPORT, by=who(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}

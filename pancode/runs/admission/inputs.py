@@ -149,10 +149,12 @@ def _of_run(core: Core, plan: Plan, wanted: str, snapshot: SnapshotTaken) -> dic
     session = "" if asker is None else payer_of(asker)
     is_its_own = asker is None or run.parent == asker.id or (session and payer_of(run) == session)
     if run.workspace.get("repo") != snapshot.repo or not is_its_own:
-        raise UsageError(f"{run.id} is no run of this repository that can be shown here", code="bad_value")
+        raise UsageError(
+            f"{run.id} is not a run of this repository, so it cannot be shown here", code="bad_value"
+        )
     files = change_shown(core.ports.depot, run, NAME, plan.rules)
     if not files:
         raise UsageError(
-            f"{run.id} has no change to show", fix=f"look: pancode runs show {run.id}", code="bad_value"
+            f"{run.id} has no change to show", fix=f"see: pancode runs show {run.id}", code="bad_value"
         )
     return files

@@ -51,7 +51,7 @@ def check_somewhere(
     if _is_there(kind, nodes) and (kind.provider is None or (word and near is None)):
         return
     raise NotFoundError(
-        f"no machine has a model {ref.model!r}",
+        f"model {ref.model!r} not found on any node",
         why=_why(ref.model, near, kind, nodes),
         fix=_fix(ref.model, nodes, vendors),
         code="model_not_found",
@@ -228,9 +228,9 @@ def _where_it_is(
         return None
     if len(there) > 1:
         raise UsageError(
-            f"the model {bare.model!r} is at {len(there)} endpoints",
+            f"model {bare.model!r} is available at {len(there)} endpoints",
             why=f"there are {', '.join(f'{name}/{bare.model}' for name in there)}",
-            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or another of them",
+            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or another one of them",
             code="model_ambiguous",
         )
     return ModelRef(None, there[0], bare.model)
@@ -338,11 +338,9 @@ def reasoning_for(
         return None, None
     takes = [level.value for level in Reasoning if level in kind.reasons]
     raise UsageError(
-        f"runtime {kind.name} cannot be asked for reasoning {asked}",
-        why=f"it takes {', '.join(takes)}" if takes else "no model of it can be asked for a level",
-        fix=f"--reasoning {_closest(asked, kind)}, or another --runtime"
-        if takes
-        else "leave --reasoning out",
+        f"runtime {kind.name} does not support reasoning level {asked}",
+        why=f"it supports {', '.join(takes)}" if takes else "none of its models has reasoning levels",
+        fix=f"--reasoning {_closest(asked, kind)}, or another --runtime" if takes else "omit --reasoning",
         code="reasoning_not_taken",
     )
 
@@ -393,8 +391,8 @@ def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> Dis
         return request
     if request.node not in (None, ref.node):
         wrong = UsageError(
-            f"the model {ref.text} is on {ref.node}, and --node says {request.node}",
-            fix=f"--model {ref.without_node().text}, or leave --node out",
+            f"model {ref.text} is on {ref.node}, but --node is {request.node}",
+            fix=f"--model {ref.without_node().text}, or omit --node",
         )
         if request.model is None:
             wrong.because(f"{named_by} names it")

@@ -207,7 +207,7 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
             remarks = tuple(f"{one}; it is used, as you said (--yes)" for one in words)
             return replace(plan, request=replace(plan.request, untested=True), remarks=remarks)
         shown = tuple(
-            replace(one, fix=f"{one.fix}; or use it as it is: --yes" if one.fix else "") for one in shown
+            replace(one, fix=f"{one.fix}; or accept it as it is: --yes" if one.fix else "") for one in shown
         )
     costly = any(not costs_nothing(nodes, one.endpoint, one.model) for one in places)
     remarks = unknowns(shown, nodes, needs)
@@ -223,7 +223,9 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
     try:
         return replace(catalogue, rules=together(catalogue.rules, above.rules))
     except RuleError as wrong:
-        raise ConfigError(f"{wrong}, with those of run {above.run}", why=wrong.why, fix=wrong.fix) from wrong
+        raise ConfigError(
+            f"{wrong}, including those of run {above.run}", why=wrong.why, fix=wrong.fix
+        ) from wrong
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:

@@ -55,16 +55,16 @@ def check_options(request: DispatchRequest) -> None:
             fix = ", or ".join(f"{flag} {word}" for word in one.words)
             raise UsageError(f"{flag} {value!r} is not known", fix=fix)
         if one.kind == "Gpus" and value is not None and not is_gpu_count(value):
-            raise UsageError(f"{flag} must be a number from 1 on, or all, not {value!r}", fix=f"{flag} 1")
+            raise UsageError(f"{flag} must be a number of at least 1, or all, not {value!r}", fix=f"{flag} 1")
         if one.bounds is None or value is None:
             continue
         least, most = one.bounds
         if value < least:
             words = "more than 0" if least == 1 else f"{least} or more"
-            raise UsageError(f"{flag} must be {words}", fix=f"leave {flag} out for the default")
+            raise UsageError(f"{flag} must be {words}", fix=f"omit {flag} to use the default")
         if value > most:
-            fix = f"give less, or leave {flag} out for the default"
-            raise UsageError(f"{flag} may be {one.most_spoken} at most", fix=fix)
+            fix = f"give less, or omit {flag} to use the default"
+            raise UsageError(f"{flag} must be at most {one.most_spoken}", fix=fix)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
 
@@ -89,24 +89,26 @@ def workspace(request: DispatchRequest) -> str:
     asked = request.workspace
     if asked == "git" and request.project is None:
         raise UsageError(
-            f"{request.cwd or 'this folder'} is in no git repository",
-            why="--workspace git takes a snapshot of one",
-            fix="go into the repository, run git init, or use --workspace none",
+            f"{request.cwd or 'this directory'} is not in a git repository",
+            why="--workspace git takes a snapshot of a repository",
+            fix="change to the repository, run git init, or use --workspace none",
         )
     if asked is None and request.project is None and request.cwd is not None:
         raise UsageError(
-            f"{request.cwd} is in no git working tree",
-            why="the run would work in an empty folder, on whichever machine, and see none of your files",
-            fix="go into the repository (of a bare one: into a clone), or run git init; for an empty folder: "
-            "--workspace none",
+            f"{request.cwd} is not in a git working tree",
+            why="the run would work in an empty directory on any node and see none of your files",
+            fix=(
+                "change to the repository (if it is bare: to a clone), or run git init; for an "
+                "empty directory: --workspace none"
+            ),
             code="no_repository",
         )
     kind = asked or ("git" if request.project is not None else "none")
     if request.land and kind == "none":
         raise UsageError(
             "--land needs a git workspace",
-            why="without one there is nothing to land on",
-            fix="go into the repository, or leave --land out",
+            why="without one there is nothing to land",
+            fix="change to the repository, or omit --land",
         )
     return kind
 
@@ -114,9 +116,9 @@ def workspace(request: DispatchRequest) -> str:
 def check_worktree(agent: Agent, workspace: str) -> None:
     if agent.walls is Walls.WORKTREE and workspace != "git":
         raise UsageError(
-            f"agent {agent.name} works on a checkout of its own, and this run would have none",
+            f"agent {agent.name} needs its own checkout, and this run would not have one",
             why=f"isolation: worktree ({agent.origin or agent.name})",
-            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
+            fix="change to the repository, omit --workspace none, or choose another agent with --agent",
             code="needs_worktree",
         )
 
@@ -127,9 +129,12 @@ def check_network(
     """Raise UsageError where the network leaves an agent program no way to its model."""
     if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
         raise UsageError(
-            f"network none leaves {runtime.name} no way to its model",
-            why="an agent program asks its model through the node's gateway",
-            fix="--network gateway; rules (pancode safety show), agents, dispatch.network may say none, too",
+            f"{runtime.name} cannot reach its model with network none",
+            why=("an agent program reaches its model through the node's gateway"),
+            fix=(
+                "--network gateway; rules (pancode safety show), agents and dispatch.network can "
+                "also set none"
+            ),
         )
 
 
@@ -157,14 +162,12 @@ def reports(
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
     if named and gates == ():
-        raise UsageError(
-            "--report needs a gate", why="no other command writes a report", fix="add --verify CMD"
-        )
+        raise UsageError("--report needs a gate", why="only gates write reports", fix="add --verify CMD")
     try:
         return checked_reports(named)
     except ValueError as wrong:
         raise UsageError(
-            "--report names no file of the workspace", why=str(wrong), fix="--report out/junit.xml"
+            "--report must name a file in the workspace", why=str(wrong), fix="--report out/junit.xml"
         ) from wrong
 
 
@@ -185,8 +188,8 @@ def verify_on(
     if workspace != "git" or not gates:
         raise UsageError(
             "--verify-on runs gates on the commit of the result",
-            why="there is no git workspace" if workspace != "git" else "the run has no gates",
-            fix='add one: --verify "make test"' if workspace == "git" else "go into the repository",
+            why="the run has no git workspace" if workspace != "git" else "the run has no gates",
+            fix='add one: --verify "make test"' if workspace == "git" else "change to the repository",
             code="nothing_to_verify",
         )
     check_verifier(on, names, request.node)
@@ -199,7 +202,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
         raise UsageError(
-            f"no other node can verify the result (verify on {on})",
+            f"no other node can verify the result (--verify-on {on})",
             why=f"{on} is the run's own node" if on == own else "the fleet has one node",
             fix="pancode node add NAME, or --verify-on none" if len(names) < 2 else "--verify-on other",
             code="no_other_node",
@@ -215,7 +218,9 @@ def as_task(request: DispatchRequest) -> DispatchRequest:
 
 def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
     if request.scouts and runtime.own:
-        raise UsageError(f"a scout asks a model, and {runtime.name} asks none", fix="--runtime native")
+        raise UsageError(
+            f"a scout needs a model, and runtime {runtime.name} does not use one", fix="--runtime native"
+        )
     asked = {
         "--max-requests": request.max_requests,
         "--max-turns": request.max_turns,
@@ -225,8 +230,8 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
     for flag, value in asked.items():
         if value and runtime.own:
             raise UsageError(
-                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
-                fix=f"leave {flag} out",
+                f"{flag} limits model calls, and runtime {runtime.name} does not make any",
+                fix=f"omit {flag}",
             )
 
 
@@ -234,16 +239,16 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
     """Raise UsageError for a sitting whose program would end after its first answer."""
     if runtime.chosen and not request.turns:
         raise UsageError(
-            f"the runtime {runtime.name} takes part in chats only",
-            why="it is a program of a machine owner's choice, and is spoken with over ACP",
+            f"runtime {runtime.name} works only in chats",
+            why="it is a program that the owner of the node chose, and it speaks ACP",
             fix=f"pancode chat --runtime {runtime.name}",
             code="only_chats",
         )
     if request.turns and not runtime.takes_turns:
         able = [kind.name for kind in RUNTIMES.values() if kind.takes_turns]
         raise UsageError(
-            f"the runtime {runtime.name} takes no turns, so nobody can chat with it",
-            why=f"its program ends after its answer; words between answers are taken by: {', '.join(able)}",
+            f"runtime {runtime.name} does not support chats",
+            why=f"its program exits after its answer; runtimes that support chats: {', '.join(able)}",
             fix=f"pancode chat --runtime {OUR_OWN} --model PROVIDER/NAME (models: pancode models); "
             "or one task without a chat: pancode dispatch",
             code="takes_no_turns",
@@ -254,9 +259,9 @@ def check_lead(request: DispatchRequest, agent: Agent) -> None:
     """Raise UsageError for a task for an agent that one talks with: nobody would hear its questions."""
     if agent.leads and not request.turns:
         raise UsageError(
-            f"{agent.name} is talked with, and takes no task by itself",
-            why="it has others do the work: where nobody hears it, it could only hand the same task on",
-            fix=f"pancode chat --agent {agent.name}; or name an agent that does the task: pancode agents",
+            f"{agent.name} works only in a chat and does not take tasks directly",
+            why="it delegates work to other agents; without a chat it could only pass on the same task",
+            fix=f"pancode chat --agent {agent.name}; or choose an agent for the task: pancode agents",
             code="is_talked_with",
         )
 
@@ -265,9 +270,9 @@ def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -
     """Raise UsageError for a session that is left alone, where nothing would ever say that it is done."""
     if request.rounds and not gates:
         raise UsageError(
-            "nothing verifies this work, so it cannot be left alone until it is verified",
-            why="the project has no gates, and none were named",
-            fix='name one: --verify "pytest -q"',
+            "this work cannot run until it is verified, because nothing verifies it",
+            why="the project has no gates, and none were given",
+            fix='add one: --verify "pytest -q"',
             code="no_gates",
         )
 
@@ -277,15 +282,13 @@ def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
         return
     if runtime.name != "shell":
         raise UsageError(
-            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
-            fix="add --runtime shell, or put the task after -- in quotes, as one word",
+            f"an argument list after -- needs the runtime shell, not {runtime.name}",
+            fix="add --runtime shell, or quote the task after -- as one argument",
         )
     if request.task.strip():
-        raise UsageError(
-            "a task and an argument list after -- exclude each other", fix="leave one of them out"
-        )
+        raise UsageError("a task and an argument list after -- cannot be combined", fix="omit one of them")
     if not request.argv or not request.argv[0]:
-        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
+        raise UsageError("a command is required after --", fix="pancode dispatch --runtime shell -- uname -a")
 
 
 def check_node(request: DispatchRequest, catalogue: Catalogue) -> None:

@@ -50,7 +50,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
     except OSError as exc:
         raise UsageError(
-            f"{folder} cannot be written", why=str(exc), fix="--artifacts with a folder that can"
+            f"cannot write to {folder}", why=str(exc), fix="pass a writable directory to --artifacts"
         ) from exc
     return sorted([*texts, *logs])
 

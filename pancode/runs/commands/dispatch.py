@@ -73,12 +73,10 @@ class WithArgv(options.WorkCommand):
             if task is None:
                 raise
             fix = f"pancode dispatch ... -- {shlex.quote(task)}"
-            raise UsageError("a task that begins with a dash comes after --", fix=fix) from wrong
+            raise UsageError("a task that begins with a dash must follow --", fix=fix) from wrong
         if rest and not ctx.resilient_parsing:
             words = shlex.join([" ".join([ctx.params["task"], *rest])])
-            raise UsageError(
-                "a task is one word for the shell", fix=f"put it in quotes: pancode dispatch ... {words}"
-            )
+            raise UsageError("the task must be one argument", fix=f"quote it: pancode dispatch ... {words}")
         return rest
 
 
@@ -148,8 +146,8 @@ def must_be_task(given: Mapping[str, Any]) -> None:
     task = given["task"]
     if task in ELSEWHERE and given["runtime"] is None:
         raise UsageError(
-            f"{task} is a command and not a task, so no run was started",
-            fix=f"{ELSEWHERE[task]}; if it is a task, say it in more words",
+            f"{task} is a command, not a task; no run was started",
+            fix=f"{ELSEWHERE[task]}; if it is a task, describe it in more words",
             code="no_task",
         )
 
@@ -173,7 +171,7 @@ def task_text(task: str | None, file: str | None) -> str | None:
     if file is None and task != "-":
         return task
     if file is not None and task not in (None, "-"):
-        raise UsageError("a task comes from --file or from the command line", fix="leave one of them out")
+        raise UsageError("--file and a task on the command line cannot be combined", fix="omit one of them")
     name = "-" if file is None else file
     if name == "-" and sys.stdin.isatty():
         sys.stderr.write("the task; its end: Ctrl-D on an empty line\n")
@@ -182,9 +180,7 @@ def task_text(task: str | None, file: str | None) -> str | None:
         return data.decode("utf-8").rstrip("\n")
     except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are no text
         where = "standard input" if name == "-" else name
-        raise UsageError(
-            f"the task cannot be read from {where}", why=str(exc), fix="give a text file"
-        ) from exc
+        raise UsageError(f"cannot read the task from {where}", why=str(exc), fix="give a text file") from exc
 
 
 def post_agreed(

@@ -129,7 +129,7 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
         if _has_ended(client, run):
             return True
         time.sleep(1)
-    face.note(f"{run} has not ended after {STOPS_S} s; look: pancode runs show {run}")
+    face.note(f"{run} has not ended after {STOPS_S} s; see: pancode runs show {run}")
     return False
 
 
@@ -180,4 +180,4 @@ def _runs(face: Face) -> bool:
 
 def _not_up(results: list[dict[str, Any]]) -> UnavailableError:
     why = "; ".join(f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in results)
-    return UnavailableError("no machine of the fleet came up", why=why, fix="pancode fleet up")
+    return UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")

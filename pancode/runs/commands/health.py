@@ -77,7 +77,7 @@ def recover(
     was stopped, waits for a person or goes on already is left alone.
     """
     if (run is None) is not whole:
-        raise UsageError("say which: RUN, or --all", fix="pancode recover --all --dry-run")
+        raise UsageError("RUN or --all is required", fix="pancode recover --all --dry-run")
     body = {"run": run, "dry_run": dry_run, "by": who()}
     answer = face.client(works=not dry_run).post(RECOVER, body)
     rows = answer["runs"]

@@ -43,7 +43,7 @@ def logs(
     """The output of a run's agent for people, from the stored log; scripts and other streams as they are."""
     if offset and not stream:
         raise UsageError(
-            "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
+            "--offset requires --stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
         )
     client = face.client()
     brief = client.get(BRIEF.at(run))

@@ -90,7 +90,7 @@ def verify(
     names a receipt that never was, or two follow the same one.
     """
     if (run is None) == (chain is None) or (chain is not None and keys is not None):
-        raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
+        raise UsageError("RUN or --chain NODE is required", fix="pancode receipt verify last")
     answer = _verdict(face, run, keys) if run is not None else face.client().get(CHAIN.at(chain or ""))
     face.show(answer, lambda: judged(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
@@ -134,7 +134,7 @@ def export(
 ) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
     if dsse and run is None:
-        raise UsageError("name the run", fix="pancode receipt export last --dsse")
+        raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
     answer = face.client().get(EXPORT, run=run)
     told = answer["receipt"] if dsse else answer
     sys.stdout.write(json.dumps(told, indent=None if face.as_json else 2) + "\n")

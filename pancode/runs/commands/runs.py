@@ -210,7 +210,7 @@ def stop(
 ) -> None:
     """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
     if run is not None and agent is not None:
-        raise UsageError("a run is named by RUN or by --agent", fix="leave one of them out")
+        raise UsageError("RUN and --agent cannot be combined", fix="omit one of them")
     of_agent = None if agent is None else f"{OF_AGENT}{agent}"
     named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
     answer = face.client().post(STOP.at(named), {"by": who(), "reason": reason})

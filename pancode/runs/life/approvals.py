@@ -53,7 +53,7 @@ class Approved(Signal):
         if refused:
             raise RefusedError(
                 f"{made.run.id} is not started: {refused}",
-                why="the ceiling had room when it was asked for; it goes on waiting",
+                why="the ceiling had room when the run was requested; the run keeps waiting",
                 fix="pancode budget show; raise it with pancode budget set, then approve again",
                 code="budget",
             )

@@ -29,7 +29,10 @@ class Admitted(Signal):
         made, refused = hold(made, self.purses)
         if refused:
             raise RefusedError(
-                refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
+                refused,
+                why="the budget ceiling of this scope is reached",
+                fix="pancode budget show",
+                code="budget",
             )
         made = replace(made, fresh=True)
         return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")

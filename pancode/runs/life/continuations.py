@@ -112,12 +112,12 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
         fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
         why = "nothing would read them: only an answer to its own question reaches a command"
         raise UsageError(
-            f"{old.id} ran a command, so it cannot be given words", why=why, fix=fix, code="takes_no_words"
+            f"{old.id} ran a command, so it cannot take messages", why=why, fix=fix, code="takes_no_words"
         )
     if answers is not None and (len(answers) > MAX_ANSWER or "\0" in answers):
         why = f"a variable of the command's environment holds it: {MAX_ANSWER:,} characters at most, no NUL"
         fix = f'pancode answer {old.id} "..."'
-        raise UsageError(f"the answer to {old.id} does not fit", why=why, fix=fix, code="bad_words")
+        raise UsageError(f"the answer to {old.id} is not valid", why=why, fix=fix, code="bad_words")
 
 
 def _task(old: Run, words: str, same_session: bool) -> str:

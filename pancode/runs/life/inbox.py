@@ -100,16 +100,16 @@ def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
     if kind_of(run) not in BEFORE_START:
         must_wait(run, action, *ItemKind)
         raise RefusedError(
-            f"your yes is to the plan of {run.id}, and that is no more what waits",
-            why=f"it has begun since you looked, and waits in another way now: {kind_of(run)}",
-            fix="look again: pancode inbox",
+            f"the plan of {run.id} is no longer waiting for approval",
+            why=f"it has started in the meantime and now waits for something else: {kind_of(run)}",
+            fix="see: pancode inbox",
             code="changed",
         )
     if plan != digest_of_plan(run):
         raise RefusedError(
-            f"what {run.id} is to do has changed since it was shown",
-            why="somebody gave it words, or another way, since you looked",
-            fix=f"look again: pancode inbox; then: {_start_of(run)}",
+            f"the task of {run.id} changed in the meantime",
+            why="somebody sent it a message or changed how it runs after you looked",
+            fix=f"see: pancode inbox; then: {_start_of(run)}",
             code="changed",
         )
 
@@ -197,21 +197,21 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
     """The call that the answer names. RefusedError when it names none that waits; UsageError: none waits."""
     waiting = open_calls(run)
     if not waiting:
-        fix = f"look: pancode inbox, and pancode why {run.id}"
-        raise UsageError(f"no call of {run.id} waits for a person", fix=fix, code="nothing_asked")
+        fix = f"see: pancode inbox, and pancode why {run.id}"
+        raise UsageError(f"no request of {run.id} is waiting for approval", fix=fix, code="nothing_asked")
     now = next(iter(waiting))
     if number is None:
         shown = {**waiting[now], "command": repr(waiting[now]["command"])}
         raise RefusedError(
-            f"{run.id} asks about a command that your answer does not name",
-            why=f"call {now} waits: {words_of_call(shown)}",
+            f"{run.id} is waiting for approval of a request that your answer does not name",
+            why=f"request {now} is pending: {words_of_call(shown)}",
             fix=f"pancode approve --call {now} {run.id}, or: pancode deny --call {now} {run.id}",
             code="changed",
         )
     if number != now:
         raise RefusedError(
-            f"call {number} of {run.id} does not wait now",
-            why=f"it was answered, or its agent no longer waits; call {now} waits",
+            f"request {number} of {run.id} is no longer pending",
+            why=f"it was answered, or its agent stopped waiting; request {now} is pending",
             fix="pancode inbox",
             code="changed",
         )
@@ -312,9 +312,9 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
         raise RefusedError(
-            f"the change of {run.id} needs another yes than yours",
-            why=f"it needs now: {now}; you said: {yours}",
-            fix=f"look: pancode inbox, and pancode runs diff {run.id}; then: {approval_of(run)}",
+            f"the change of {run.id} needs a different approval",
+            why=f"it now needs: {now}; you gave: {yours}",
+            fix=f"see: pancode inbox, and pancode runs diff {run.id}; then: {approval_of(run)}",
             code="changed",
         )
 
@@ -380,14 +380,14 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
-        yes, fix = Approvals.of(run).approved, f"look: pancode inbox, and pancode why {run.id}"
-        why = f"{yes.by} has approved it already" if yes else f"it is {run.outcome or run.state}"
-        raise UsageError(f"{run.id} does not wait for a person", why=why, fix=fix, code="nothing_asked")
+        yes, fix = Approvals.of(run).approved, f"see: pancode inbox, and pancode why {run.id}"
+        why = f"{yes.by} already approved it" if yes else f"it is {run.outcome or run.state}"
+        raise UsageError(f"{run.id} is not waiting for a user", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
         item = item_of(run, action)
         raise UsageError(
-            f"{run.id} waits for a person in another way: {kind}", fix=item.command, code="other_kind"
+            f"{run.id} is waiting for something else: {kind}", fix=item.command, code="other_kind"
         )
     return action
 
@@ -398,12 +398,12 @@ def answer_of(run: Run, reply: str) -> str:
     """
     text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
-        raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
+        raise UsageError("the answer is empty", fix=f'pancode answer {run.id} "..."', code="no_answer")
     if text.isdecimal() and choices and text not in choices:
         if not 1 <= int(text[:6]) <= len(choices):
             options = "; ".join(f"{number}: {one}" for number, one in enumerate(choices, start=1))
             raise UsageError(
-                f"there is no choice {text[:6]}",
+                f"choice {text[:6]} not found",
                 why=options,
                 fix=f"pancode answer {run.id} 1",
                 code="no_choice",

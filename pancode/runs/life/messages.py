@@ -32,19 +32,19 @@ def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -
     """UsageError when the run takes no words, when these do not fit, or when it keeps too many already."""
     if RUNTIMES[run.runtime].own:
         raise UsageError(
-            f"{run.id} runs a command, so it cannot be given words",
+            f"{run.id} runs a command, so it cannot take messages",
             fix=f"pancode runs show {run.id}",
             code="takes_no_words",
         )
     if not text.strip() or len(text) > MOST_CHARS:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
-        raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
+        raise UsageError("the message is empty or too long", fix=fix, code="bad_words")
     waiting = [f"{one.by} said: {one.text}\n\n" for one in kept(words)]
     # The task of the next run has them all.
     of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
-        raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
+        raise UsageError(f"{run.id} cannot queue more messages", fix=fix, code="too_much_told")
 
 
 def kept(words: Iterable[Word]) -> list[Word]:

@@ -17,9 +17,9 @@ def must_have_ended(old: Run) -> None:
     """UsageError while the run is at work, and when it is lost, as then no result is known."""
     if old.state is not RunState.ENDED:
         fix = f"wait for its end: pancode runs logs -f {old.id}; or: pancode runs stop {old.id}"
-        raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
+        raise UsageError(f"{old.id} has not ended: it is {old.state}", fix=fix, code="not_ended")
     if old.outcome is Outcome.LOST:
-        why = "its node was not heard, so there is no result to go on from"
+        why = "its node did not answer, so there is no result to continue from"
         if old.takes_turns:
             why += "; a retry says its words again, with all that its session had before it"
         raise UsageError(f"{old.id} is lost", why=why, fix=f"pancode runs retry {old.id}", code="no_result")
@@ -30,8 +30,8 @@ def must_be_free(old: Run) -> None:
     if nexts(old):
         newest = nexts(old)[-1]
         raise RefusedError(
-            f"{old.id} was continued already, by {newest}",
-            why="somebody was faster",
+            f"{old.id} was already continued by {newest}",
+            why="another request was faster",
             fix=f"pancode runs show {newest}; to continue that one: pancode runs continue {newest}",
             code="already_continued",
         )
@@ -41,8 +41,8 @@ def must_be_open(session: SessionRow) -> None:
     """RefusedError when a person has ended the session."""
     if session.closed_by is not None:
         raise RefusedError(
-            f"{session.closed_by} has ended the session of {session.run}",
-            fix=f'go on with it: pancode attach {session.run} "..."',
+            f"{session.closed_by} ended the session of {session.run}",
+            fix=f'continue it: pancode attach {session.run} "..."',
             code="session_ended",
         )
 

@@ -153,7 +153,9 @@ class ToldByTracker(Signal):
             made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
         else:
             fix = f"pancode runs show {run.id}"
-            raise UsageError(f"{run.id} is told nothing while it works", fix=fix, code="takes_no_words")
+            raise UsageError(
+                f"{run.id} does not take messages while it works", fix=fix, code="takes_no_words"
+            )
         made = made.tell("tracker", "its issue has changed", how, text[:500])
         return made.record("people", "info", "told", by=TRACKER, delivered=how)
 
@@ -204,7 +206,7 @@ class TurnAsked(Signal):
             raise UsageError(
                 f"{made.run.id} has no turn to {self.what}",
                 why=f"it is {made.run.state}: {made.run.reason}",
-                fix=f"look: pancode sessions show {made.run.id}",
+                fix=f"see: pancode sessions show {made.run.id}",
                 code="no_turn",
             )
         ended = turns.ended_turns(made.run)

@@ -58,7 +58,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
     """Make or renew the node's own Redis user; RefusedError while the node is quarantined."""
     node = core.enrolled().get(tag)
     if node is None:
-        raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
+        raise NotFoundError(f"no node in the fleet has the key {tag}", fix="pancode node ls")
     if node.quarantined is not None:
         raise RefusedError(
             f"{node.name} is quarantined",

@@ -22,7 +22,7 @@ def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     ConfigError for a file without keys.
     """
     if not path.is_file():
-        return shape(str(path), verification.not_found(f"there is no file {path}"))
+        return shape(str(path), verification.not_found(f"file {path} not found"))
     if keys is None:
         raise _own_keys(path)
     trusted = read_keys(keys)
@@ -34,8 +34,8 @@ def verify_file(path: Path, keys: Path | None) -> VerdictShape:
 
 def _own_keys(path: Path) -> UsageError:
     return UsageError(
-        "an exported receipt is judged with public keys from elsewhere",
-        why="keys that come with a receipt prove nothing about it",
+        "an exported receipt must be verified with keys from another source",
+        why="keys that come with a receipt do not prove that it is genuine",
         fix=f"pancode receipt export > keys.json on the coordinator, then: "
         f"pancode receipt verify {path} --keys keys.json",
     )
@@ -48,7 +48,7 @@ def read_keys(path: Path) -> verification.TrustedKeys:
         parsed = [(row["role"], _known(row)) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(
-            f"{path} holds no public keys",
+            f"{path} contains no public keys",
             why=f"{type(exc).__name__}: {exc}",
             fix="pancode receipt export > keys.json",
         ) from exc

@@ -39,8 +39,8 @@ def must_have_changes(run: Run) -> None:
     if gone is not None:
         day = datetime.fromtimestamp(gone / 1000, UTC).date()
         raise WorkspaceError(
-            f"the files of {run.id} are no longer kept",
-            why=f"they were let go on {day}, long after its end: nothing needed them (keep.changes)",
-            fix=f"its proof and its answer stay: pancode receipt show {run.id}; pancode runs show {run.id}",
+            f"the files of {run.id} were deleted",
+            why=f"they were deleted on {day} by the retention setting keep.changes: nothing needed them",
+            fix=f"its receipt and answer are kept: pancode receipt show {run.id}; pancode runs show {run.id}",
             code="files_gone",
         )

@@ -82,9 +82,9 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     counts as a person's yes.
     """
     if request.land:
-        refuse(context.core, parent, "to land a change")
+        refuse(context.core, parent, "landing a change")
     if workspace_in(request.workspace) is not None:
-        refuse(context.core, parent, "to work in a person's workspace")
+        refuse(context.core, parent, "working in a user's workspace")
     priority = min(request.priority, parent.priority)
     caller = Caller.of(parent)
     above = parent_of(context.core, parent.id)

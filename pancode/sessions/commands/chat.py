@@ -158,8 +158,8 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
     if not ctx.meta.get(BARE):
         return False
     if words is not None:
-        fix = f"pancode chat {shlex.quote(words)}; or the command first: pancode {shlex.quote(words)} ..."
-        raise UsageError("options before a command are those of a chat", fix=fix, code="not_a_command")
+        fix = f"pancode chat {shlex.quote(words)}; or put the command first: pancode {shlex.quote(words)} ..."
+        raise UsageError("options before a command apply only to a chat", fix=fix, code="not_a_command")
     if _is_seen(face):
         return False
     tell_brief(face)
@@ -206,7 +206,7 @@ def _on_screen(desk: ChatDesk, first: str | None) -> int:
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
     if face.as_json and not once:
         fix = f'{command} --once --json "..."'
-        raise UsageError("a conversation is no JSON", fix=fix, code="needs_once")
+        raise UsageError("--json does not apply to an interactive conversation", fix=fix, code="needs_once")
 
 
 def _first(face: Face, words: str | None, *, once: bool) -> str | None:
@@ -227,7 +227,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str | None:
             return None
     _unless_json(face, "pancode chat", once=once)
     if not words:
-        raise UsageError("a session begins with words, and there are none", fix='pancode chat "..."')
+        raise UsageError("a session needs a first message", fix='pancode chat "..."')
     return words
 
 
@@ -235,7 +235,7 @@ def _is_command(text: str) -> bool:
     """Whether the text is a command, which is then done. UsageError for an unknown or failed one."""
     command = None if text in LEAVE else typed(text)
     if command is not None and not tell_command(command):
-        raise UsageError(f"{safe(command.text)} did not end well", fix="/help", code="command_failed")
+        raise UsageError(f"{safe(command.text)} failed", fix="/help", code="command_failed")
     return text in LEAVE or command is not None
 
 
@@ -292,9 +292,7 @@ def attach(
     """
     client = face.client(works=words is not None)
     if once and words is None:
-        raise UsageError(
-            "--once takes a turn, and there are no words", fix=f'pancode attach --once {run} "..."'
-        )
+        raise UsageError("--once requires a message", fix=f'pancode attach --once {run} "..."')
     _unless_json(face, f"pancode attach {run}", once=once)
     shape = client.get(SESSION.at(run))
     if not once and not plain and _draws(face):

@@ -289,7 +289,7 @@ def change(
     }
     if not any(value is not None for value in asked.values()):
         fix = f"pancode sessions set {run} --mode plan"
-        raise UsageError("nothing is named that could be set", fix=fix, code="nothing_to_set")
+        raise UsageError("no setting was given", fix=fix, code="nothing_to_set")
 
     done = set_terms(face.client(), run, {**asked, "yes": yes}, face.confirms)
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")

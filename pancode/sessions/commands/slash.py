@@ -54,7 +54,7 @@ class SlashCommand:
         elif words and not words[0].startswith("-"):
             verb = self.bare[:1] if words[0] in self.under else self.bare if self.more is None else self.more
         if (not verb or not {RUN, BEGUN}.isdisjoint(verb)) and not run:
-            raise UsageError("there is no session yet", fix="say your first words", code="no_session")
+            raise UsageError("the session has not started", fix="send a first message", code="no_session")
         return [*(one.replace(RUN, run) if one in (RUN, BEGUN) else one for one in verb), *words]
 
 
@@ -288,9 +288,9 @@ def typed(text: str) -> TypedCommand | None:
     try:
         words = tuple(shlex.split(text[len(first) :]))
     except ValueError as exc:
-        raise UsageError(f"{safe(text)} cannot be read: {exc}", fix=f"{first} ...", code="quotes") from exc
+        raise UsageError(f"cannot parse {safe(text)}: {exc}", fix=f"{first} ...", code="quotes") from exc
     if words and not command.bare:
-        raise UsageError(f"{first} takes no words", fix=command.says or first, code="takes_no_words")
+        raise UsageError(f"{first} takes no arguments", fix=command.says or first, code="takes_no_words")
     return TypedCommand(command, words)
 
 
@@ -301,7 +301,7 @@ def _misspelt(name: str) -> UsageError:
     near = nearest(name, _NAMED)
     otherwise = "/help has them all; to say it, put a word before it"
     fix = f"did you mean {near}?" if near is not None else otherwise
-    return UsageError(f"there is no {safe(name)}", fix=fix, code="no_such_command")
+    return UsageError(f"command not found: {safe(name)}", fix=fix, code="no_such_command")
 
 
 def beginning(text: str) -> list[tuple[str, str]]:

@@ -186,7 +186,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
     other = next((one for one in tmux.terminals() if one.name == meant), None)
     if name is None and other is not None and project_here(other.folder) != top:
         raise UsageError(
-            f"the terminal {meant} is that of another project",
+            f"terminal {meant} belongs to another project",
             why=f"it was opened in {other.folder}",
             fix=fix,
             code="name_taken",

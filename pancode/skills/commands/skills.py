@@ -108,7 +108,7 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
     names = ", ".join(one.name for one in asked)
     if asked and not yes and not face.agreed(f"{what} {names} all the same?", "--yes"):
         fix = f"pancode skills show {asked[0].name}"
-        raise UsageError(f"nothing was done: you said no to {names}", fix=fix, code="not_agreed")
+        raise UsageError(f"nothing was done: you declined {names}", fix=fix, code="not_agreed")
     kept.agree(asked)
 
 
@@ -147,15 +147,15 @@ def search(
     where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
     if not where:
         fix = "pancode skills search --index ADDRESS, or: pancode config set skills.index ADDRESS"
-        raise UsageError("no index of skills is named", fix=fix, code="no_index")
+        raise UsageError("no skill index was given", fix=fix, code="no_index")
     at = commit or newest(where)
     with fetched(where, at, path) as file:
         if not file.is_file():
             fix = "say where the index lies: --path FILE"
-            raise NotFoundError(f"{where} has no file {path} at {at[:12]}", fix=fix, code="no_index")
+            raise NotFoundError(f"file {path} not found in {where} at {at[:12]}", fix=fix, code="no_index")
         found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
     if wrong:
-        face.note(f"warning: {counted(wrong, 'part')} of the index left out: no skill is named there")
+        face.note(f"warning: {counted(wrong, 'part')} of the index left out: a skill is required there")
     rows = [one.shape() for one in matching(found, " ".join(words))]
     lines = [f"{row['name']}: {safe(row['description'])}\n  {safe(shlex.join(row['add']))}\n" for row in rows]
     face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
@@ -218,13 +218,17 @@ def add(
     kept = KeptSkills(home_here(os.environ))
     if commit is not None or is_address(where):
         if not re.fullmatch(r"[^/].*|", path) or ".." in path.split("/"):
-            raise UsageError(f"--path {path} is no folder of the commit", fix="give it as git names it")
+            raise UsageError(
+                f"--path {path} is not a directory in the commit", fix="give the path as git prints it"
+            )
         with fetched(where, commit, path.rstrip("/")) as folder:
             try:
                 found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
             except NotFoundError as exc:
-                fix = "look at that commit, and say where the skill lies: --path FOLDER"
-                raise NotFoundError(f"that commit has no SKILL.md in {path or 'its top'}", fix=fix) from exc
+                fix = "check that commit, and give the directory of the skill: --path FOLDER"
+                raise NotFoundError(
+                    f"that commit has no SKILL.md in {path or 'the top directory'}", fix=fix
+                ) from exc
             _agree(face, kept, found, "Add", yes)
             changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
     else:
@@ -386,7 +390,7 @@ def rm(
     A copy that a person has changed stays, is named, and is not ours any more.
     """
     if not names and not copies:
-        raise UsageError("no skill is named", fix="pancode skills rm SKILL, or all copies: --copies")
+        raise UsageError("a skill is required", fix="pancode skills rm SKILL, or all copies: --copies")
     if not copies:
         face.acts_here("skills")
         found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
@@ -431,7 +435,7 @@ def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) 
     """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
     machines = _acted(face, asked, nodes, fleet)
     if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
-        raise NotFoundError(f"there is no backup of {asked.which}", fix="pancode skills restore")
+        raise NotFoundError(f"no backup of {asked.which} found", fix="pancode skills restore")
     told = [row for row in _rows(machines) if row["state"] != "same"]
     lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
     for one in machines:

@@ -72,6 +72,6 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     found = checked(source, flags)
     if found.kind != "batch":
         raise UsageError(
-            f"{source.place} is a {found.kind}, no batch", fix=f"pancode chain {file}", code="bad_workflow"
+            f"{source.place} is a {found.kind}, not a batch", fix=f"pancode chain {file}", code="bad_workflow"
         )
     return {**(found.body or {}), **source.told()}

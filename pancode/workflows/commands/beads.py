@@ -101,7 +101,10 @@ def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> 
 
 def _refused(name: str, why: str) -> UsageError:
     return UsageError(
-        f"{name} makes no chain", why=why, fix="pancode workflow from-beads FILE --only ID", code="no_beads"
+        f"{name} cannot be turned into a chain",
+        why=why,
+        fix="pancode workflow from-beads FILE --only ID",
+        code="no_beads",
     )
 
 

@@ -60,10 +60,12 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     source = text_of(workflow)
     found = checked(source, without_preset(options.said({**given, "land": False})))
     if found.kind == "batch":
-        raise UsageError(f"{source.place} is a batch", fix=f"pancode batch {workflow}", code="bad_workflow")
+        raise UsageError(
+            f"{source.place} is a batch, not a chain", fix=f"pancode batch {workflow}", code="bad_workflow"
+        )
     if found.needs_input and not (wanted or "").strip():
         raise UsageError(
-            f"{source.name or workflow} uses $ORIGINAL or $INPUT, and no input was given",
+            f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
             fix=f'pancode chain {workflow} "what is to be done"',
             code="no_input",
         )

@@ -178,7 +178,7 @@ def _text(file: Path, fix: str) -> str:
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{file} cannot be read", why=str(exc), fix=fix) from exc
+        raise UsageError(f"cannot read {file}", why=str(exc), fix=fix) from exc
 
 
 @workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")
@@ -194,7 +194,7 @@ def board(
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
             fix = f"pancode workflow board {w}"
-            raise NotFoundError(f"nothing is on its board as {key}", fix=fix, code="key_not_found")
+            raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
     whole = key is not None and found[0]["key"] == key
     face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
 

@@ -33,7 +33,9 @@ def read_plan(text: str, name: str) -> Plan:
     if not steps or len(steps) > MOST_STEPS or not all(steps):
         why = "it has no head '## Steps' with a numbered list" if not steps else "a step is empty"
         why = f"it has {len(steps)} steps, and a chain has {MOST_STEPS}" if len(steps) > MOST_STEPS else why
-        raise UsageError(f"{name} is no plan", why=why, fix="write them as: 1. ...", code="no_plan")
+        raise UsageError(
+            f"{name} does not contain a plan", why=why, fix="write the steps as: 1. ...", code="no_plan"
+        )
     title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), name)
     return Plan(title, steps)
 

@@ -81,9 +81,9 @@ def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     words = [word.strip() for word in given[lists[0]].split(",") if word.strip()]
     if len(set(words)) < 2 or len(set(words)) < len(words):
         what = f"--{lists[0]} needs two or more, each once"
-        raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 for the same one several times")
+        raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 to run the same one several times")
     if given[field] is not None:
-        raise UsageError(f"--{lists[0]} and --{field} contradict each other", fix="leave one of them out")
+        raise UsageError(f"--{lists[0]} and --{field} cannot be combined", fix="omit one of them")
     return {_name(word, number): {field: word} for number, word in enumerate(words, start=1)}
 
 
@@ -97,7 +97,11 @@ def _won(by: str | None, score: str | None) -> dict[str, str]:
     """Return the rule that decides the race. UsageError for an unknown rule, or a score without a command."""
     rule = by or ("score" if score is not None else "first")
     if rule not in ("first", "smallest", "score"):
-        raise UsageError(f"a race is not won by {rule!r}", fix="--by first, --by smallest, or --score CMD")
+        raise UsageError(
+            f"{rule!r} is not a rule for winning a race", fix="--by first, --by smallest, or --score CMD"
+        )
     if (rule == "score") != (score is not None):
-        raise UsageError("--by score and --score CMD belong together", fix="--score './bench.sh'")
+        raise UsageError(
+            "--by score requires --score CMD, and --score CMD requires --by score", fix="--score './bench.sh'"
+        )
     return {"by": rule} | ({"score": score} if score is not None else {})

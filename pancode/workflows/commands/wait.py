@@ -101,7 +101,7 @@ def looks(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
         except FleetDownError as down:
             fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
             raise FleetDownError(
-                str(down), why=f"{down.why}; {workflow} goes on when it is up again", fix=fix
+                str(down), why=f"{down.why}; {workflow} continues when it is up again", fix=fix
             ) from down
         except (StreamCutError, NotRunningError) as cut:
             if tries >= TRIES:

@@ -39,7 +39,7 @@ def _labels(value: object) -> object:
         return given
     pairs = [str(one).partition("=") for one in given]
     if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
-        raise ValueError(f"{wrong!r} is no label, write one like gpu=24g")
+        raise ValueError(f"{wrong!r} is not a label, write one like gpu=24g")
     return {key: rest for key, _, rest in pairs}
 
 
@@ -55,7 +55,7 @@ def _gate(text: str) -> str:
 def _stagger(value: object) -> int:
     ms = 0 if value == 0 and value is not False else duration_ms(value)
     if ms > MOST_STAGGER_MS:
-        raise ValueError("at most 60s are waited between two tasks")
+        raise ValueError("the delay between two tasks must be at most 60s")
     return ms
 
 
@@ -63,7 +63,7 @@ def _inside(path: str) -> str:
     """Return a path below the workspace; ValueError for one that leads out of it."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
-        raise ValueError(f"{path!r} is no path inside the workspace, write one like reports/plan.md")
+        raise ValueError(f"{path!r} is not a path inside the workspace, write one like reports/plan.md")
     return path
 
 

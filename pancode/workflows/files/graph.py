@@ -116,7 +116,7 @@ class StepGraph:
                     self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
             if len(set(step.needs)) < len(step.needs):
                 self._problems.add(
-                    f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
+                    f"{step.key}.needs", f"step {step.name} lists a need twice", fix="remove one of them"
                 )
         self._check_cycles()
         for step in self._steps.values():
@@ -124,10 +124,10 @@ class StepGraph:
             key = f"{step.key}.task"
             for word in misspelt(step.entry.task, self._steps):
                 self._problems.add(
-                    key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}"
+                    key, f"step {step.name}: {word} is not a valid reference", fix=f"write {FORMS}"
                 )
             for place in outputs(step.entry.task):
-                what = f"step {step.name}: {written(place)} does not name a value"
+                what = f"step {step.name}: {written(place)} is not a valid reference"
                 source = self._steps.get(place.step)
                 if source is None:
                     self._unknown(key, what, place.step)
@@ -137,7 +137,7 @@ class StepGraph:
                 elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
                     near = nearest(place.path, source.entry.files)
                     fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
-                    self._problems.add(key, what, f"{place.step} keeps no such file", fix)
+                    self._problems.add(key, what, f"{place.step} has no such file", fix)
 
     def ancestors(self, name: str) -> set[str]:
         """Return every step that must end before this one begins."""
@@ -167,8 +167,8 @@ class StepGraph:
             self._problems.add(
                 f"{step.key}.needs",
                 f"steps wait for each other: {' -> '.join(_path(name, self._steps))}",
-                "none of them could ever begin",
-                "take one `needs` out; a loop is written with until, max and back-to",
+                "none of them could ever start",
+                "remove one `needs`; write a loop with until, max and back-to",
             )
 
     def _check_loop(self, step: PlacedStep) -> None:
@@ -180,12 +180,14 @@ class StepGraph:
                 if getattr(entry, field) is not None:
                     word = field.replace("_", "-")
                     self._problems.add(
-                        f"{key}.{word}", f"step {step.name} has {word} and no until", fix=_WRITE_UNTIL
+                        f"{key}.{word}", f"step {step.name} has {word} but no until", fix=_WRITE_UNTIL
                     )
             return
         if entry.max is None and "max" not in step.written:
             self._problems.add(
-                f"{key}.until", f"step {step.name} has until and no max", fix="say how many rounds: max: 3"
+                f"{key}.until",
+                f"step {step.name} has until but no max",
+                fix="set the number of rounds: max: 3",
             )
         self._check_until(step, entry.until)
         back = entry.back_to
@@ -200,14 +202,17 @@ class StepGraph:
         key, verdict, condition = f"{step.key}.until", step.entry.verdict, until_of(text)
         if condition is None:
             self._problems.add(
-                key, f"step {step.name}: until cannot be read: {text!r}", "no code is run here", _WRITE_UNTIL
+                key,
+                f"step {step.name}: cannot parse until: {text!r}",
+                "until is a comparison, not code",
+                _WRITE_UNTIL,
             )
         elif verdict is None and "verdict" in step.written:
             return
         elif verdict is None:
             fix = f"verdict: {{schema: {{{condition[0]}: [{condition[1]}, ...]}}}}"
             why = "a verdict is a file that the step must write, checked against its schema"
-            self._problems.add(key, f"step {step.name} has until and no verdict", why, fix)
+            self._problems.add(key, f"step {step.name} has until but no verdict", why, fix)
         elif condition[0] not in verdict.fields:
             near = nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
             what = f"step {step.name}: the verdict has no field {condition[0]!r}"

@@ -90,10 +90,12 @@ class _FileReading:
         head = self._head()
         steps = self._batch(head) if kind == "batch" else self._graph(head, declared)
         if not steps and not self._problems.found:
-            what = "no step is written here" if kind != "batch" else "no task is written here"
+            what = "the file has no steps" if kind != "batch" else "the file has no tasks"
             self._problems.add("", what, fix="tasks: [...] for a batch, steps: [...] for a chain")
         if len(steps) > MOST_STEPS:
-            self._problems.add("", f"{len(steps)} steps are too many", fix=f"at most {MOST_STEPS} are taken")
+            self._problems.add(
+                "", f"{len(steps)} steps are too many", fix=f"at most {MOST_STEPS} are allowed"
+            )
         self._check_text(steps)
         found = tuple(self._problems.found)
         texts = [text for step in steps for text in _texts(step["dispatch"])]
@@ -107,9 +109,9 @@ class _FileReading:
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
         if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):
             word = sorted(extra)[0]
-            self._problems.add(word, f"{word} and steps are in one file", fix="write two files")
+            self._problems.add(word, f"{word} and steps cannot be in one file", fix="write two files")
         if head is not None and head.name is not None and not NAME.fullmatch(head.name):
-            self._problems.add("name", f"{head.name!r} cannot be the name of a workflow", fix=_NAME_FIX)
+            self._problems.add("name", f"{head.name!r} is not a valid workflow name", fix=_NAME_FIX)
         return head
 
     def _body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
@@ -137,7 +139,9 @@ class _FileReading:
             entry = kind.model_validate(fitting)
             dropped = not isinstance(given, dict) or not {"task", "argv"} & given.keys() <= fitting.keys()
             if not entry.task.strip() and not entry.argv and not dropped:
-                self._problems.add(f"{key}.{name}", "the task is empty", fix="task: say what is to be done")
+                self._problems.add(
+                    f"{key}.{name}", "the task is empty", fix="add the key task with what is to be done"
+                )
             yield f"{key}.{name}", name, entry
 
     def _fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
@@ -159,7 +163,9 @@ class _FileReading:
         matrix = head.matrix if head is not None else None
         if matrix is not None and size_of_matrix(matrix) > MOST_STEPS:
             what = f"the matrix makes {size_of_matrix(matrix)} tasks"
-            self._problems.add("matrix", what, f"at most {MOST_STEPS} are taken", "shorten one of its lists")
+            self._problems.add(
+                "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of its lists"
+            )
         elif matrix is not None:
             steps += [_step("", {**defaults, **one}) for one in combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
@@ -195,18 +201,18 @@ class _FileReading:
             self._problems.add(
                 f"{step.key}.task",
                 f"step {step.name}: {word} would become part of a script",
-                "somebody else has written it, and a shell would run it",
+                "somebody else wrote it, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
 
     def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
         if entry.name is not None and not listed:
-            self._problems.add(f"{key}.name", f"step {own} has a name already", fix="take `name` out")
+            self._problems.add(f"{key}.name", f"step {own} already has a name", fix="remove `name`")
         name = (entry.name or f"step-{int(own) + 1}") if listed else own
         if not NAME.fullmatch(name):
-            self._problems.add(key, f"{name!r} cannot be the name of a step", fix=_NAME_FIX)
+            self._problems.add(key, f"{name!r} is not a valid step name", fix=_NAME_FIX)
         elif name in names:
-            self._problems.add(f"{key}.name", f"step {name} is there twice", fix="give one another name")
+            self._problems.add(f"{key}.name", f"step {name} exists twice", fix="rename one of them")
         return name
 
     def _graph_step(self, step: graph.PlacedStep, defaults: Json) -> Json:
@@ -231,7 +237,7 @@ class _FileReading:
             try:
                 json.dumps(step, ensure_ascii=False).encode()
             except UnicodeEncodeError as exc:
-                self._problems.add("", f"step {step['name']} has half a character in it", why=str(exc))
+                self._problems.add("", f"step {step['name']} contains an incomplete character", why=str(exc))
 
 
 def _step(name: str, dispatch: Json, **more: Any) -> Json:

@@ -119,16 +119,16 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
         raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
         fix = "pancode workflow files shows the ones that have a name"
-        raise NotFoundError(f"there is no file {path}", why=str(exc), fix=fix) from exc
+        raise NotFoundError(f"file {path} not found", why=str(exc), fix=fix) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
-        raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+        raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     return WorkflowText(name, str(path), origin, decoded(raw, str(path)))
 
 
 def decoded(raw: bytes, place: str) -> str:
     """Return the text; ConfigError for one that is too long or is not UTF-8."""
     if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{place}:1: too large", why=f"at most {MOST_BYTES} bytes are read")
+        raise ConfigError(f"{place}:1: too large", why=f"the limit is {MOST_BYTES} bytes")
     try:
         return raw.decode()
     except UnicodeDecodeError as exc:

@@ -49,7 +49,7 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
                 try:
                     value = json.loads(line, parse_constant=_no_number)
                 except (ValueError, RecursionError) as exc:
-                    fix = "write one JSON text or object on each line"
+                    fix = "write one JSON string or object on each line"
                     wrong.append(ConfigError(f"{place}:{number}: not valid JSON", why=str(exc), fix=fix))
                     continue
                 lines[f"{TASKS}.{len(tasks)}"] = number
@@ -91,7 +91,7 @@ def _json(text: str, place: str) -> Document:
         data = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
         what = f"{place}:{exc.lineno}: not valid JSON"
-        raise ConfigError(what, why=exc.msg, fix=f"look at line {exc.lineno} of {place}") from exc
+        raise ConfigError(what, why=exc.msg, fix=f"check line {exc.lineno} of {place}") from exc
     except (ValueError, RecursionError) as exc:
         raise ConfigError(f"{place}:1: not valid JSON", why=str(exc)) from exc
     lines = parse_document(text.replace("\t", " "), place, TASKS).lines
@@ -101,7 +101,7 @@ def _json(text: str, place: str) -> Document:
 
 
 def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _lines(text: str, place: str) -> Document:

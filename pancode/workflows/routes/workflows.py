@@ -51,7 +51,7 @@ def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
 def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
     """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
     if plan.caller["land"]:
-        refuse(context.core, parent, "to land a change")
+        refuse(context.core, parent, "landing a change")
     above = Caller.of(parent)
     preset = plan.caller["preset"] or above.preset or None
     asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]

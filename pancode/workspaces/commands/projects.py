@@ -114,7 +114,7 @@ def add(
     said |= {"labels": dict(label) or None}
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
-        raise UsageError("--mapping adds what its file says", fix="leave everything else out")
+        raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     client = face.client()
     if mapping is None:
         done = [client.post(ADD_PROJECT, {**body, "by": who()})]
@@ -149,7 +149,7 @@ def mapped(file: str) -> list[dict[str, Any]]:
         return rows
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         raise UsageError(
-            f"{file} is not a file of project mappings",
+            f"{file} is not a valid project mapping file",
             why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
             fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
             code="bad_mapping",
@@ -232,7 +232,9 @@ def prd(
             raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
         file = top / PRD
     if file.parent.is_symlink():
-        raise UsageError(f"{file.parent} leads elsewhere", fix=f"write {PRD} yourself", code="bad_folder")
+        raise UsageError(
+            f"{file.parent} is a link to another place", fix=f"write {PRD} yourself", code="bad_folder"
+        )
     if made["prd"] and not is_readme(made["prd"]):
         raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
     if not file.parent.exists():

@@ -154,7 +154,7 @@ def open_(
     if not prints:
         if not at_terminal():
             fix = f"pancode workspace open {workspace} --print"
-            raise UsageError("this is no terminal, so nobody can work there", fix=fix, code="no_terminal")
+            raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
         home_of(os.environ)  # it is this machine's SSH that goes there
     opened = _opened(face, workspace, node)
     target = face.client().get(NODE.at(opened["node"]))["target"]

@@ -153,9 +153,9 @@ def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
             old = known.get(one.name)
             if old is not None and old.prefix and old.prefix.upper() != one.prefix.upper():
                 raise UsageError(
-                    f"project {one.name} has the prefix {old.prefix}, and this row says {one.prefix}",
-                    why="issues with the old prefix would find no project; nothing is changed",
-                    fix=f"pancode project add --name {one.name} --prefix {one.prefix}; then this again",
+                    f"project {one.name} has the prefix {old.prefix}, but this row has {one.prefix}",
+                    why="issues with the old prefix would not belong to any project; nothing was changed",
+                    fix=f"pancode project add --name {one.name} --prefix {one.prefix}; then run this again",
                     code="other_prefix",
                 )
             new[one.name] = one
@@ -173,7 +173,7 @@ def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: Project
     top = None if body.path is None else _top(context, body.path)
     old = known.get(body.name or "")
     if top is None and old is None:
-        raise UsageError("no folder is named", fix="pancode project add PATH", code="bad_value")
+        raise UsageError("a directory is required", fix="pancode project add PATH", code="bad_value")
     name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
     if body.name is None:
         must_be_the_same(known.get(name), top or "")

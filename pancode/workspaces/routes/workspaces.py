@@ -113,7 +113,9 @@ def top_of(context: ApiContext, folder: str | None) -> str:
     top = context.project_of(folder)
     if top is None:
         fix = "go into the repository, or name a project: --project (see pancode project ls)"
-        raise UsageError(f"{folder or 'this folder'} is in no git repository", fix=fix, code="no_repository")
+        raise UsageError(
+            f"{folder or 'this directory'} is not in a git repository", fix=fix, code="no_repository"
+        )
     return top
 
 

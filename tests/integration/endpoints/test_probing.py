@@ -306,7 +306,7 @@ def test_wedged_it_is_silent_and_not_gone(table: Look) -> None:
 def test_a_file_that_cannot_be_read_is_a_problem_with_its_fix(table: Look) -> None:
     looked = table(endpoints=[{"name": "openai", "url": "http://10.0.0.1:1"}])
     (problem,) = looked.problems()
-    assert "endpoints.json: endpoints.0.name: " in problem.what and "mend or remove" in problem.fix
+    assert "endpoints.json: endpoints.0.name: " in problem.what and "correct or remove" in problem.fix
 
 
 def test_what_is_listed_and_not_there_is_a_problem(table: Look) -> None:

@@ -98,7 +98,7 @@ def test_agents_of_ones_own_through_the_command_line(served: Served, pancode: Sh
     assert pancode("agents", "set", "migrator", "autonomy", "confirmatory").status == 0
     text = (pancode.home / "panagents.yaml").read_text()
     wrong = pancode("agents", "set", "migrator", "tier", "huge")
-    assert wrong.status == 3 and "nothing is written" in wrong.err
+    assert wrong.status == 3 and "nothing was written" in wrong.err
     assert (pancode.home / "panagents.yaml").read_text() == text
     listed = pancode("agents", "--tag", "sql")
     assert "migrator" in listed.out and "builder " not in listed.out

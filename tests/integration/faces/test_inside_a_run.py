@@ -87,7 +87,7 @@ def test_a_run_starts_no_coordinator_of_its_own_fleet(fleet: Shell, tmp_path: Pa
     until(lambda: (there / "status").exists() and (there / "status").read_text() != "", "it was answered")
     told = (there / "said").read_text()
     assert (there / "status").read_text() == "5\n", told
-    assert f"to start the coordinator is not for a run to ask, and this was asked from inside {run}" in told
+    assert f"starting the coordinator is not allowed from inside run {run}" in told
     assert fleet("runs").status == 6, "it is down, as its owner said"
     assert fleet("fleet", "up", timeout_s=LONG_S).status == 0
     until(lambda: fleet("runs", "show", run, "--json").data["outcome"] == "done", "the run is delivered")

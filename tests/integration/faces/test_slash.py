@@ -36,7 +36,7 @@ def test_first_words_that_are_a_command_are_no_words(standing: Shell) -> None:
     run = standing("dispatch", "--detach", "--workspace", "none", "slow 2").out.split()[0]
     told = standing("chat", "/runs")
     assert told.status == 0 and run in told.err
-    assert "no session yet" in standing("chat", "/end").err
+    assert "session has not started" in standing("chat", "/end").err
     assert standing("attach", "--once", run, "/why").err.startswith(run)
     assert standing("attach", run, "/rns").status == standing("chat", "/rns").status == ExitCode.USAGE
     assert standing("runs", "--json").data["runs"][0]["run"] == run, "no words began another one"

@@ -282,7 +282,7 @@ def test_a_branch_that_was_made_there_comes_home_and_never_over_other_commits(la
     assert laptop.repo.git("rev-parse", "agent/x") == tip
     laptop.repo.git("update-ref", "refs/heads/agent/x", "HEAD~1")
     laptop.repo.git("branch", "-f", "agent/x", laptop.repo.commit("other"))
-    with pytest.raises(WorkspaceError, match="and not here"):
+    with pytest.raises(WorkspaceError, match="but not here"):
         laptop.checkout().branch_home("agent/x")
 
 

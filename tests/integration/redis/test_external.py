@@ -75,11 +75,11 @@ def test_no_password(debian: DebianRedis) -> None:
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ("~* &* +@all -acl", "This Redis does not let us create users for nodes."),
-        ("~app:* &* +@all", "Redis refuses rights that we need."),
-        ("~* &* +@all -evalsha", "Redis refuses rights that we need."),
-        ("~* resetchannels +@all", "Redis refuses rights that we need."),
-        ("~* &* +@all -info", "Redis refuses rights that we need."),
+        ("~* &* +@all -acl", "the Redis user cannot create users for nodes"),
+        ("~app:* &* +@all", "the Redis user lacks permissions"),
+        ("~* &* +@all -evalsha", "the Redis user lacks permissions"),
+        ("~* resetchannels +@all", "the Redis user lacks permissions"),
+        ("~* &* +@all -info", "the Redis user lacks permissions"),
     ],
 )
 def test_too_few_rights(debian: DebianRedis, rules: str, message: str) -> None:

@@ -138,9 +138,9 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, t
     junk.write_text("nonsense")
     stranger = authority.issue("stranger")
     wrong = {
-        beside(nothing): f"{nothing} cannot be read",
-        beside(junk): f"{junk} holds no certificate",
-        beside(authority.ca, Pair(junk, junk)): f"{junk} and {junk} are no certificate",
+        beside(nothing): f"cannot read {nothing}",
+        beside(junk): f"{junk} contains no certificate",
+        beside(authority.ca, Pair(junk, junk)): f"{junk} and {junk} are not a certificate",
         beside(authority.ca, Pair(here.cert, stranger.key)): f"{here.cert} and {stranger.key} are no",
     }
     for more, words in wrong.items():
@@ -166,7 +166,7 @@ def test_a_password_in_a_file_is_read_for_each_connection(
     assert client.ping()
     client.close()
     secret.unlink()
-    with pytest.raises(UnavailableError, match="cannot be read") as caught, translated(access, "PING"):
+    with pytest.raises(UnavailableError, match="cannot read") as caught, translated(access, "PING"):
         client.ping()
     assert f"ls -l {secret}" in caught.value.fix
     with pytest.raises(ConfigError, match="password_file"):

@@ -65,10 +65,14 @@ def test_the_server_will_do_and_what_it_writes_itself_is_kept(access: RedisAcces
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--password-file", "/none/such"), 3, "--password-file /none/such cannot be read"),
+        (("--password-file", "/none/such"), 3, "cannot read --password-file /none/such"),
         (("--password-file", "/dev/null"), 3, "/dev/null is empty"),
         (("--password-file", "/etc/hostname", "--user", "node-a"), 2, "'node-a' cannot be the coordinator's"),
-        (("--password-file", "/etc/hostname", "--user", "a b"), 2, "'a b' cannot be the coordinator's user"),
+        (
+            ("--password-file", "/etc/hostname", "--user", "a b"),
+            2,
+            "'a b' is not a valid user for the coordinator",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_with_a_fix(words: tuple[str, ...], code: int, said: str) -> None:

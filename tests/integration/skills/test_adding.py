@@ -145,5 +145,5 @@ def test_an_index_at_an_address_is_read_at_its_newest_commit(tmp_path: Path, rep
     assert (one.name, one.commit, wrong) == ("deploy", commit, 0)
     with fetched(one.address, one.commit, one.path) as folder:
         assert [skill.name for skill in skills_below(folder)] == ["deploy"]
-    with pytest.raises(NotFoundError, match="cannot be read"):
+    with pytest.raises(NotFoundError, match="cannot read"):
         newest(f"file://{tmp_path}/nowhere")

@@ -196,9 +196,7 @@ def test_a_home_of_another_node_is_refused_before_anything_changes(
 
             async def check(found: NodeProbe) -> None:
                 seen.append(found.named)
-                raise ConflictError(
-                    "the node home of n is that of a", why="shared", fix="x", code="same_home"
-                )
+                raise ConflictError("n and a use the same node home", why="shared", fix="x", code="same_home")
 
             fleet.plan = replace(fleet.plan, check=check)
             result = await fleet.up(node)

@@ -137,7 +137,7 @@ REFUSED = [
     ("ProxyCommand nc %h %p 2>/dev/null", "needs a shell"),
     ("ProxyCommand tunnel --to $HOST", "needs a shell"),
     ("ProxyCommand tunnel %k", "no token %k"),
-    ("ProxyCommand tunnel %r\nUser a;b", "cannot stand for %r"),
+    ("ProxyCommand tunnel %r\nUser a;b", "cannot be used for %r"),
     ("Host gpubox\n HostKeyAlias y", "hostkeyalias"),
     ("Host gpubox\n ProxyJump a\nHost a\n ProxyJump gpubox", "goes round"),
     ("IdentityFile %q", "%q"),

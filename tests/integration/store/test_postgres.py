@@ -370,7 +370,7 @@ def test_doctor_says_who_may_not_make_tables_and_what_its_administrator_does(
 ) -> None:
     postgres.do("create role guest login", "create database others")
     found = doctors(tmp_path, postgres.by_socket("others", user="guest"))
-    assert not found["ok"] and "refuses rights that PanCode needs" in found["detail"]
+    assert not found["ok"] and "lacks permissions" in found["detail"]
     assert "psql 'postgresql://postgres@/postgres" in found["fix"]
     assert """-c 'alter database "others" owner to "guest"'""" in found["fix"]
     missing = doctors(tmp_path, postgres.by_socket("never_made"))

@@ -95,5 +95,5 @@ def test_the_system_is_left_alone_where_it_does_not_do_as_told(tmp_path: Path) -
     service = SystemService(SYSTEM, tmp_path / "missing" / "folder")
     assert service.remove() is False and not service.is_there()
     (tmp_path / "missing").touch()
-    with pytest.raises(UnavailableError, match="cannot be changed"):
+    with pytest.raises(UnavailableError, match="cannot change"):
         service.install()

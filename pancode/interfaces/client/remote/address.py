@@ -42,13 +42,13 @@ def read_address(text: str) -> RemoteAddress:
     except ValueError as exc:
         _refuse(text, _why(text, exc))
     if parts.scheme != "ssh":
-        _refuse(text, "it does not begin with ssh://")
+        _refuse(text, "it must start with ssh://")
     if parts.password is not None:
         _refuse("", "it has a password; ssh asks for that itself")
     if parts.query or parts.fragment:
         _refuse(text, "it has a query or a fragment after the path")
     if not _HOST.fullmatch(host):
-        _refuse(text, f"{host!r} is not a host name" if host else "it names no host")
+        _refuse(text, f"{host!r} is not a host name" if host else "it has no host")
     user = unquote(parts.username or "")
     if user and not _USER.fullmatch(user):
         _refuse(text, f"{user!r} is not a user name")

@@ -57,7 +57,7 @@ class Tunnel:
         """Log in, and read the facts of the other end. UnavailableError, or the refusal of the other end."""
         if shutil.which("ssh") is None:
             raise UnavailableError(
-                "this machine has no program ssh", fix="apt install openssh-client", code="no_ssh"
+                "ssh is not installed on this machine", fix="apt install openssh-client", code="no_ssh"
             )
         self._ssh = subprocess.Popen(
             [*_DEAF, "ssh", *_OPTIONS, *self.address.words(), f"sh -c '{COMMAND}'"],
@@ -117,7 +117,7 @@ class Tunnel:
         message = (
             f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} does not answer"
         )
-        return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
+        return UnavailableError(message, why=why, fix="check before you retry: pancode runs", code="link_cut")
 
     def close(self) -> None:
         """End the login: its readers see the end, and nothing more is written."""
@@ -148,7 +148,7 @@ class Tunnel:
                 line.clear()
         raise UnavailableError(
             f"{self.address.host} did not answer in time",
-            why=self._last_words() or f"nothing came for {HELLO_S:.0f} s",
+            why=self._last_words() or f"no data was received for {HELLO_S:.0f} s",
             fix=self.address.by_hand("pancode fleet status"),
             code="ssh_failed",
         )
@@ -162,19 +162,22 @@ class Tunnel:
         host, why = self.address.host, self._last_words() or f"ssh ended with {status}"
         if status == _SSH_FAILED:
             fix = f"repair the login until this works: {self.address.by_hand('true')}"
-            return UnavailableError(f"ssh cannot log in on {host}", why=why, fix=fix, code="ssh_failed")
+            return UnavailableError(f"ssh cannot log in to {host}", why=why, fix=fix, code="ssh_failed")
         if status in _MISSING:
             fix = f"install PanCode there, then check: {self.address.by_hand('pancode --version')}"
             return UnavailableError(
-                f"{host} has no command pancode", why=why, fix=fix, code="pancode_missing"
+                f"command pancode not found on {host}", why=why, fix=fix, code="pancode_missing"
             )
         return self._other_version(why)
 
     def _other_version(self, why: str) -> PancodeError:
         return UnavailableError(
-            f"the PanCode of {self.address.host} does not fit the PanCode here",
+            f"PanCode on {self.address.host} is not compatible with PanCode here",
             why=why,
-            fix=f"make both versions one: pancode --version; {self.address.by_hand('pancode --version')}",
+            fix=(
+                "install the same version on both: pancode --version; "
+                f"{self.address.by_hand('pancode --version')}"
+            ),
             code="other_version",
         )
 

@@ -25,7 +25,7 @@ def lasting(text: str) -> int | str:
 
 def scope(name: str) -> str:
     if name not in SCOPES:
-        raise typer.BadParameter(f"there is no scope {name!r}; there are {', '.join(SCOPES)}")
+        raise typer.BadParameter(f"scope {name!r} not found; there are {', '.join(SCOPES)}")
     return name
 
 

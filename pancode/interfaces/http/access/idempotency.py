@@ -40,8 +40,8 @@ def key_of(values: Iterable[str]) -> str:
     plain = keys[0].isascii() and keys[0].isprintable()
     if len(keys) > 1 or not plain or not 1 <= len(keys[0]) <= MOST_CHARS:
         raise UsageError(
-            "the Idempotency-Key is none",
-            why=f"it is 1 to {MOST_CHARS} printable ASCII characters, in one header",
+            "the Idempotency-Key is not valid",
+            why=f"it must be 1 to {MOST_CHARS} printable ASCII characters, in one header",
             fix="send a UUID",
             code="bad_key",
         )
@@ -55,23 +55,25 @@ def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
     if (row.route, row.digest) != (mark.route, mark.digest):
         what = "route" if row.route != mark.route else "body"
         raise RefusedError(
-            "this Idempotency-Key belongs to another request",
-            why=f"it came with another {what} less than 24 hours ago: {row.route}"[:300],
+            "this Idempotency-Key was used for another request",
+            why=f"it was sent with another {what} less than 24 hours ago: {row.route}"[:300],
             fix=ANOTHER,
             code="key_reused",
         )
     if at_work:
         raise RefusedError(
-            "the request with this Idempotency-Key is still at work",
-            why="it came a moment ago, and has no answer yet",
-            fix="send the same request again in some seconds: it gets the answer of the first",
+            "the request with this Idempotency-Key is still in progress",
+            why="it arrived a moment ago and has no answer yet",
+            fix="send the same request again in a few seconds: it returns the answer of the first",
             code="key_at_work",
         )
     if row.status is None:
         raise RefusedError(
-            "nobody knows what the request with this Idempotency-Key has started",
-            why="PanCode failed or was ended before its answer was written; it was not begun again",
-            fix="look: pancode runs, pancode workflow ls; if it is not there, send it with a new key",
+            "it is not known what the request with this Idempotency-Key started",
+            why=(
+                "PanCode failed or was stopped before it wrote the answer; it did not start the request again"
+            ),
+            fix="see: pancode runs, pancode workflow ls; if it is not listed, send it with a new key",
             code="key_outcome_unknown",
         )
     return row

@@ -53,7 +53,7 @@ class DoorRules:
         strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
         if strange or (site not in ("none", "same-origin") and asked.path.startswith("/v1/")):
             raise AccessError(
-                "a page of another origin has asked",
+                "the request comes from a page of another origin",
                 why=f"origin {origin!r}, site {site!r}"[:200],
                 fix="open the console of this coordinator: pancode web",
                 code="wrong_origin",
@@ -62,9 +62,9 @@ class DoorRules:
         for name, value in asked.query.items():
             if name.lower() in _SECRETS or value.startswith(PREFIX):
                 raise AccessError(
-                    f"the request has a secret in its query: {name[:40]!r}",
-                    why="a query is kept by histories, proxies and logs",
-                    fix="send it in the header Authorization; revoke that token: pancode token revoke NAME",
+                    f"the request has a secret in its query string: {name[:40]!r}",
+                    why="histories, proxies and logs keep query strings",
+                    fix="send it in the Authorization header; revoke that token: pancode token revoke NAME",
                     code="token_in_query",
                 )
         if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
@@ -73,7 +73,7 @@ class DoorRules:
             content_type = asked.headers.get("content-type", "")
             if content_type.partition(";")[0].strip().lower() != "application/json":
                 raise AccessError(
-                    "the request is not sent as JSON",
+                    "the request must be sent as JSON",
                     why=f"its Content-Type is {content_type[:80]!r}",
                     fix="send the header Content-Type: application/json",
                     code="not_json",
@@ -87,8 +87,8 @@ class DoorRules:
         if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
             return
         raise AccessError(
-            f"the request calls us {host[:80]!r}, which is no name of ours",
-            fix="call 127.0.0.1 or localhost, or name that host in the setting api.hosts",
+            f"host {host[:80]!r} is not a name of this coordinator",
+            fix="use 127.0.0.1 or localhost, or add that host to the setting api.hosts",
             code="wrong_host",
         )
 
@@ -103,7 +103,9 @@ def bearer(header: str) -> str | None:
     kind, _, secret = header.partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         fix = "send the header Authorization: Bearer TOKEN"
-        raise AccessError("the header Authorization holds no bearer token", fix=fix, code="no_token")
+        raise AccessError(
+            "the Authorization header does not contain a bearer token", fix=fix, code="no_token"
+        )
     return secret.strip()
 
 

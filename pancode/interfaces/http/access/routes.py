@@ -99,7 +99,10 @@ def _loopback(context: ApiContext) -> str:
         except OSError as exc:
             trouble, fix = str(exc), "end a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
     raise UnavailableError(
-        "the API is not open over TCP, so no browser reaches it", why=trouble, fix=fix, code="door_closed"
+        "the API does not listen on TCP, so browsers cannot reach it",
+        why=trouble,
+        fix=fix,
+        code="door_closed",
     )
 
 

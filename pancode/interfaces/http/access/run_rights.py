@@ -40,7 +40,7 @@ def refuse(core: Core, run: Run, what: str) -> NoReturn:
 
 def refused(run: Run, what: str) -> InsideRunError:
     return InsideRunError(
-        f"{what} is not for a run to ask, and this was asked from inside {run.id}",
-        why="a run may look, and begin runs that have no more than it has; nothing else",
-        fix=f"leave it to the person who started {run.id}",
+        f"{what} is not allowed from inside run {run.id}",
+        why="a run may only read, and start runs with no more rights than its own",
+        fix=f"leave it to the user who started {run.id}",
     )

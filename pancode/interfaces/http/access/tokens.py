@@ -57,7 +57,9 @@ def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
     for item in items(core):
         if named in (item["id"], item["run"]):
             return item["id"], item["run"]
-    raise UsageError(f"nothing of {named[:80]} waits for a person", fix="pancode inbox", code="nothing_asked")
+    raise UsageError(
+        f"nothing from {named[:80]} is waiting for a user", fix="pancode inbox", code="nothing_asked"
+    )
 
 
 def listed(core: Core) -> list[TokenShape]:
@@ -133,7 +135,7 @@ def failed(core: Core, error: AccessError) -> None:
         raise AccessError(
             "too many requests with a wrong token or code",
             why=f"more than {MOST_FAILURES} within a minute",
-            fix="wait a minute; look: pancode audit trust",
+            fix="wait a minute; see: pancode audit trust",
             code="too_many_failures",
         ) from error
 

@@ -106,8 +106,8 @@ def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
     by_ssh = settings.get("gpg.format") == "ssh" and bool(key)
     unlock = f"ssh-add {shlex.quote(key.removesuffix('.pub'))}" if by_ssh else "echo | gpg --clearsign"
     return GitRefusal(
-        "git is told to sign your commits (commit.gpgsign), and the signature failed: nothing was landed",
-        why=f"{failed.err or failed}; the coordinator has no terminal where it could ask for a passphrase",
+        "nothing was landed: git could not sign the commit (commit.gpgsign)",
+        why=f"{failed.err or failed}; the coordinator has no terminal to ask for a passphrase",
         fix=f"unlock the key in the agent that the coordinator uses ({unlock}), then land again",
     )
 
@@ -184,7 +184,7 @@ def land_on_branch(
                     break
             else:
                 raise GitRefusal(
-                    f"branch {target.name} is moved faster than it can be landed on",
+                    f"branch {target.name} changed in the meantime; run the command again",
                     fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
                 )
         except tree_landing.CalledOffError:

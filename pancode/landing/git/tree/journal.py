@@ -172,9 +172,9 @@ class LandingJournal:
                 number += 1
             self.folder.rename(aside)
             raise GitRefusal(
-                "a landing was cut off, and you have edited its files since: they were left as they are",
+                "a landing was interrupted; its files were edited since, so they were not changed",
                 why=f"the versions before the landing are in {aside / 'old'}",
-                fix=f"compare them, then remove {aside}",
+                fix=f"compare the files, then remove {aside}",
                 paths=tuple(kept),
             )
         self._forget()

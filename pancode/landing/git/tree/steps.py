@@ -31,7 +31,7 @@ def unless_in_progress(seen: GitProject) -> None:
         if (seen.git_dir / name).exists():
             raise GitRefusal(
                 f"a {verb} is in progress in {seen.top}",
-                why="its files are half of one commit and half of another",
+                why="its files are a mix of two commits",
                 fix=f"git {verb} --continue, or --abort; or land on a branch: --branch NAME",
             )
 
@@ -52,20 +52,20 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
-        raise GitRefusal(f"{name!r} cannot be the name of a branch", fix="--branch agent/my-change")
+        raise GitRefusal(f"{name!r} is not a valid branch name", fix="--branch agent/my-change")
     if not there or fields[2].strip():  # that also names a bare repository, which has no files
         for place, lines in _worktrees(seen):
             if f"branch {_HEADS}{name}" in lines:
                 raise GitRefusal(
                     f"branch {name} is checked out in {place}",
-                    why="a commit there would leave its files behind",
-                    fix="leave --branch out to land in the files, or name another branch",
+                    why="a new commit would leave its files out of date",
+                    fix="omit --branch to land in the files, or choose another branch",
                 )
     if there and fields[3].strip():
         raise GitRefusal(
-            f"branch {name} is another name of {fields[3].decode(errors='replace').strip()}",
+            f"branch {name} is an alias of {fields[3].decode(errors='replace').strip()}",
             why="a commit there would move that branch, which may be checked out",
-            fix="name the other branch, or a new one",
+            fix="use the other branch, or a new one",
         )
     for folder in _git_dirs(seen):
         names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
@@ -74,8 +74,8 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
         ]:
             raise GitRefusal(
                 f"branch {name} is being rebased",
-                why=f"git keeps the state of that in {folder}",
-                fix="git rebase --continue, or --abort; or name another branch",
+                why=f"git keeps the state of the rebase in {folder}",
+                fix="git rebase --continue, or --abort; or choose another branch",
             )
     return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
 
@@ -184,18 +184,18 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
 def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | None:
     there = FileIdentity.of(_join(top, change.path))
     if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, removed):
-        return "is there, ignored or new: it would be overwritten"
+        return "exists, ignored or untracked: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
-        return "is no longer there"
+        return "no longer exists"
     for folder in parents(change.path):
         path = _join(top, folder)
         there = FileIdentity.of(path)
         if there is None or folder in removed:
             return None
         if not stat.S_ISDIR(there.mode):
-            return f"lies below {shown(folder)}, which is no folder"
+            return f"is below {shown(folder)}, which is not a directory"
         if os.path.lexists(os.path.join(path, ".git")):
-            return f"lies in a repository of its own: {shown(folder)}"
+            return f"is in a separate repository: {shown(folder)}"
     return None
 
 

@@ -76,7 +76,7 @@ def _replayed(
     for commit in _own_commits(git, request):
         merge, _ = merge_change(git, before, commit, tree)
         if merge.conflicts:
-            why = f"the run's commit {commit[:12]} does not fit by itself; the whole change may: --how squash"
+            why = f"commit {commit[:12]} of the run does not apply alone; try the whole change: --how squash"
             return LandReport(
                 LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in merge.conflicts)
             )
@@ -96,9 +96,9 @@ def _own_commits(git: Git, request: LandRequest) -> list[str]:
     found = git.text("rev-list", "--first-parent", "--reverse", f"{old}..{new}").split()
     if len(found) > MOST:
         raise GitRefusal(
-            f"the run has made {len(found)} commits",
+            f"the run made {len(found)} commits",
             why=f"at most {MOST} are replayed",
-            fix="--how squash makes one of them",
+            fix="combine them into one: --how squash",
         )
     return found or [new]
 
@@ -243,7 +243,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             _write(seen, depot, ready, way)
         except TreeChanged as changed:
             path = os.fsencode(changed.path)
-            return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
+            return replace(_refused((Conflict(shown(path), "changed during the landing"),)), gate=gate)
         return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in ready.changes), gate=gate)
 
 

@@ -26,8 +26,8 @@ ORDER: Mapping[str, Gate] = {
 }
 OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, placement.NAME})
 """The gates whose fixes are settings that only the owner may change."""
-_NOT_FOR_RUNS = "that is for the person who started"
-_ASK = "; or add --ask: it waits in the inbox for a person's yes"
+_NOT_FOR_RUNS = "that is up to the user who started"
+_ASK = "; or add --ask: it waits in the inbox for approval"
 NAMES: tuple[str, ...] = tuple(ORDER)
 
 
@@ -49,7 +49,7 @@ def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
     """Replace a fix that names a setting of the owner: the dispatching run is told to ask for less."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
-    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")
+    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; request less")
 
 
 def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:

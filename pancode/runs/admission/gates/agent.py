@@ -13,8 +13,8 @@ from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
 from pancode.runs.request import AdmissionView
 
 NAME = "agent"
-NEVER_LANDS = "nothing is landed by itself (dispatch.land: never)"
-NEVER_FIX = "leave --land out, look at the change, then: pancode land RUN"
+NEVER_LANDS = "changes are not landed automatically (dispatch.land: never)"
+NEVER_FIX = "omit --land, review the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
 ASK = "; or add --ask, and it waits in the inbox"
 """The code of a refusal that ends when a person says yes."""
@@ -44,7 +44,7 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
     agent = plan.agent
     if agent.enabled:
         return None
-    words = f"Dispatch blocked: agent {agent.name} is switched off"
+    words = f"Dispatch blocked: agent {agent.name} is disabled"
     return refused(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
 
 
@@ -56,8 +56,8 @@ def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     if view.parent is not None:
         return refused(
             NAME,
-            f"Dispatch blocked: agent {agent.name} asks a person before each dispatch, and run "
-            f"{view.parent.run} is none",
+            f"Dispatch blocked: agent {agent.name} asks a user before each dispatch, and run "
+            f"{view.parent.run} is not a user",
             "dispatch it yourself",
             lifts="dispatch",
         )
@@ -82,7 +82,8 @@ def _lands_alone(plan: Plan) -> GateVerdict | None:
         return None
     return refused(
         NAME,
-        f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, its change is never landed by itself",
+        f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, so its change is not landed "
+        "automatically",
         NEVER_FIX,
     )
 
@@ -101,8 +102,8 @@ def _without_fleet(plan: Plan) -> GateVerdict | None:
     agent, name = plan.agent, plan.runtime.name
     if not (agent.leads and plan.request.turns) or name in ABLE:
         return None
-    words = f"agent {agent.name} has none of the fleet's tools on {name}: it only reads and plans"
-    return warned(NAME, words, f"begin with --runtime {', or '.join(sorted(ABLE))}")
+    words = f"agent {agent.name} has no fleet tools on {name}: it can only read and plan"
+    return warned(NAME, words, f"use --runtime {', or '.join(sorted(ABLE))}")
 
 
 def _weak(plan: Plan) -> GateVerdict | None:
@@ -115,8 +116,8 @@ def _weak(plan: Plan) -> GateVerdict | None:
     if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
         return None
     what = found.tier or "of an unknown tier"
-    words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
-    fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
+    words = f"agent {agent.name} needs a {agent.tier} model, but {ref.text} is {what}: {found.why}"
+    fix = f"choose a more capable one with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
         return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
     return warned(NAME, f"{words}; {_words(plan)}", fix)
@@ -132,14 +133,14 @@ def _outside(plan: Plan) -> GateVerdict | None:
         return None
     why, fix = (
         f"agent {agent.name} runs only in a sandbox (isolation: container)",
-        "another agent with --agent",
+        "choose another agent with --agent",
     )
     if asked.walled:
-        why, fix = "the run that dispatches this runs only in a sandbox, and so does all that it starts", ""
+        why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
     elif agent.walls is not Walls.CONTAINER:
-        network = "only a sandbox can keep it from the network, as --network or your pansafety.yaml asks"
-        why, fix = network, "leave out --network, or run it in a repository, where it has a sandbox"
+        network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
+        why, fix = network, "omit --network, or run it in a repository, where it has a sandbox"
     words = (
-        f"Dispatch blocked: {why}; a command about the machine itself (--workspace none) runs outside of one"
+        f"Dispatch blocked: {why}; a command for the node itself (--workspace none) runs outside the sandbox"
     )
     return refused(NAME, words, fix)

@@ -19,11 +19,11 @@ MORE_USD = Decimal(1)
 """The least raise, in USD, that is proposed where a session has used its whole budget."""
 
 
-DO_IT_THERE = "do the work in that run itself, or begin that run with a larger --budget"
+DO_IT_THERE = "do the work in that run itself, or start that run with a larger --budget"
 
 
 def nothing_left(parent: str) -> str:
-    return f"Dispatch blocked: run {parent} has nothing left of its own limit"
+    return f"Dispatch blocked: run {parent} has used up its own budget"
 
 
 def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
@@ -51,7 +51,7 @@ def used_up(scope: ScopeView) -> GateVerdict:
     """The refusal of a run for which its session has nothing left."""
     balance, ceiling = scope.balance, scope.ceilings.usd
     words = (
-        f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
+        f"Dispatch blocked: the budget is used up for {balance.scope.replace(':', ' ')} "
         f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
     return refused(NAME, words, _room_for(scope, books.Amount(MORE_USD)))
@@ -66,7 +66,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
     """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
     balance, ceilings = scope.balance, scope.ceilings
     if books.is_workflow(balance.scope):
-        return "begin the rest with a larger --budget; look: pancode budget show"
+        return "start the rest with a larger --budget; see: pancode budget show"
     kind, _, name = balance.scope.partition(":")
     scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
     where = "" if kind == "day" else f" --scope {scope_word}"

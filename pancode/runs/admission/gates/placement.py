@@ -26,19 +26,19 @@ def _model(plan: Plan) -> GateVerdict | None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
-            f"--runtime native, or another of {', '.join(sorted(RUNTIME_WIRES))}",
+            f"--runtime native, or another one of {', '.join(sorted(RUNTIME_WIRES))}",
         )
     provider = foreign_provider(ref, runtime) if plan.wanted is None else None
     if ref is not None and provider is not None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use model {ref.text} of {provider}",
-            "name another model with --model, or another runtime with --runtime",
+            "choose another model with --model, or another runtime with --runtime",
         )
     if runtime.needs_model and ref is None:
         return refused(
             NAME,
-            f"Dispatch blocked: runtime {runtime.name} has no model of its own",
+            f"Dispatch blocked: runtime {runtime.name} has no default model",
             "add --model; or for all runs: pancode config set models.worker MODEL (pancode models)",
         )
     return None
@@ -48,11 +48,11 @@ def _node(plan: Plan) -> GateVerdict:
     fitting = [c for c in plan.candidates if c.fits]
     if not fitting:
         if not plan.candidates:
-            return refused(NAME, "Dispatch blocked: the fleet has no node", NO_NODE)
+            return refused(NAME, "Dispatch blocked: the fleet has no nodes", NO_NODE)
         shown = [c for c in plan.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
         fix = nearest[0].fix if nearest else "pancode fleet status"
-        return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
+        return refused(NAME, f"Dispatch blocked: no node can run it: {_listed(shown)}", fix)
     ready = [c for c in fitting if c.ready]
     odd, fixes = _odd(plan, ready or fitting)
     if not ready:
@@ -73,8 +73,8 @@ def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
     if plan.unasked is not None:
         name = plan.runtime.name
         takes = ", ".join(level.value for level in Reasoning if level in plan.runtime.reasons) or "none"
-        odd.append(f"reasoning {plan.unasked} of your settings is not asked for, {name} takes {takes}")
-        fixes.append("name a level that it takes with --reasoning")
+        odd.append(f"reasoning level {plan.unasked} of your settings is ignored: {name} supports {takes}")
+        fixes.append("choose a supported level with --reasoning")
     if plan.unlisted:
         odd.append(plan.unlisted)
         fixes.append(f"pancode models --runtime {plan.runtime.name}")

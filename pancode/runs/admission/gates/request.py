@@ -20,11 +20,11 @@ def mode(plan: Plan, view: AdmissionView) -> GateVerdict:
     if plan.request.scouts and plan.agent.read_only:
         return passed("mode", f"mode {mode}: a scout only looks, which every mode allows")
     if parent is not None and parent.mode not in MODE_DISPATCHES:
-        words = f"run {parent.run} has mode {parent.mode}, which starts no run"
-        return refused("mode", f"Dispatch blocked: {words}", f"leave it to the person who began {parent.run}")
+        words = f"run {parent.run} has mode {parent.mode}, which cannot start runs"
+        return refused("mode", f"Dispatch blocked: {words}", f"leave it to the user who started {parent.run}")
     if mode not in MODE_DISPATCHES and not plan.talks:
         return refused(
-            "mode", f"Dispatch blocked: mode {mode} does not dispatch, it only analyzes", "add --mode build"
+            "mode", f"Dispatch blocked: mode {mode} cannot dispatch, it only analyzes", "add --mode build"
         )
     if parent is not None and mode not in MODE_HANDS_ON[parent.mode]:
         return refused(
@@ -46,13 +46,13 @@ def mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
     if mode not in MODE_WRITES:
         return refused(
             "mutation",
-            f"Dispatch blocked: mode {mode} takes read-only agents, {agent.name} changes files",
-            "add --mode build, or take a read-only agent such as reviewer",
+            f"Dispatch blocked: mode {mode} requires a read-only agent, but {agent.name} changes files",
+            "add --mode build, or choose a read-only agent such as reviewer",
         )
     if view.parent is not None and view.parent.read_only:
         return refused(
             "mutation",
-            f"Dispatch blocked: run {view.parent.run} is read-only, agent {agent.name} changes files",
+            f"Dispatch blocked: run {view.parent.run} is read-only, but agent {agent.name} changes files",
             "dispatch it yourself",
         )
     return passed("mutation", f"mode {mode} lets agent {agent.name} change files")
@@ -103,13 +103,15 @@ def _task(task: str) -> GateVerdict:
     problem = _unfit(task)
     if problem:
         return refused(
-            "task", f"Dispatch blocked: the task {problem}", "put the material in a file and name the file"
+            "task", f"Dispatch blocked: the task {problem}", "put the material in a file and give its path"
         )
     return passed("task", f"{len(task)} characters")
 
 
 def _command(argv: tuple[str, ...]) -> GateVerdict:
-    problem = _unfit("\n".join(argv)) or ("holds a NUL" if any("\0" in word for word in argv) else "")
+    problem = _unfit("\n".join(argv)) or (
+        "contains a NUL character" if any("\0" in word for word in argv) else ""
+    )
     if problem:
         words = f"Dispatch blocked: the argument list {problem}"
         return refused("task", words, "pass the material as a file")
@@ -120,8 +122,10 @@ def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     """Refuse more commands than a node runs in one phase."""
     for what, commands in (("verify", plan.gates), ("setup", plan.setup)):
         if len(commands) > MOST_STEPS:
-            words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
-            return refused("task", words, f"put several of them into one script, and name it in {what}")
+            words = (
+                f"Dispatch blocked: {len(commands)} commands in {what}, but a node runs at most {MOST_STEPS}"
+            )
+            return refused("task", words, f"put several of them into one script, and use it in {what}")
     return verdict
 
 
@@ -135,9 +139,9 @@ def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
         return verdict
     return refused(
         "task",
-        f"Dispatch blocked: the order would have {size} bytes, at most {MAX_ENVELOPE_BYTES} are carried",
-        "put the material in files of the repository: the task, the agent's prompt, the commands of --verify "
-        "and setup travel in the order",
+        f"Dispatch blocked: the job is too large: {size} bytes, the limit is {MAX_ENVELOPE_BYTES}",
+        "put the material in files of the repository: the job contains the task, the agent's "
+        "prompt and the commands of --verify and setup",
     )
 
 
@@ -146,7 +150,7 @@ def _unfit(text: str) -> str:
         size = len(text.encode())
     except UnicodeEncodeError:
         return "is not valid text"
-    return f"has {size} bytes, at most {MAX_TASK_BYTES} are carried" if size > MAX_TASK_BYTES else ""
+    return f"has {size} bytes, the limit is {MAX_TASK_BYTES}" if size > MAX_TASK_BYTES else ""
 
 
 _SHOWN = 5
@@ -159,8 +163,8 @@ def paths(plan: Plan, view: AdmissionView) -> GateVerdict:
     if plan.project is None and plan.request.workspace is None:
         return warned(
             "paths",
-            "no repository here: the run gets an empty folder",
-            "go into the repository; for an empty folder: --workspace none",
+            "no repository here: the run gets an empty directory",
+            "change to the repository; for an empty directory: --workspace none",
         )
     if plan.project is None:
         return passed("paths", "no project: the run gets an empty folder")
@@ -174,12 +178,14 @@ def paths(plan: Plan, view: AdmissionView) -> GateVerdict:
         return warned(
             "paths",
             f"{words} outside the project {plan.project}, so the run may not find it",
-            "fine where the task only mentions it; else name files inside the project",
+            "this is fine if the task only mentions it; otherwise use files inside the project",
         )
     missing = [fact.word for fact in view.paths if not fact.exists]
     if missing:
         return warned(
-            "paths", f"{_listed(missing)} not there", "fine when the run is to make it; else look for a typo"
+            "paths",
+            f"{_listed(missing)} missing",
+            "this is fine if the run creates it; otherwise check for a typo",
         )
     return passed(
         "paths", f"{len(view.paths)} paths named, all inside the project" if view.paths else "no path named"

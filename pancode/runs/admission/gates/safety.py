@@ -61,16 +61,16 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
     if ActionClass.DISPATCH not in ALLOWED[safety] and not plan.talks:
         return refused(
             NAME,
-            f"Dispatch blocked: safety {safety} only looks, and starts no run",
+            f"Dispatch blocked: safety {safety} only reads, and cannot start runs",
             "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
         )
     broken = forbidden(plan)
     if broken is not None:
-        fix = "change that command; pancode safety show has the rules and where they are written"
+        fix = "change that command; pancode safety show lists the rules and their files"
         return refused(NAME, f"Dispatch blocked: {broken}", fix)
     looping = _looping(plan, view)
     if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
-        fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
+        fix = f"fix the cause; or add --yes, or: pancode breakers reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
         return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
     verdict = _holder(plan, parent is None or parent.unheld)
@@ -78,7 +78,7 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
         return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
     if not (plan.raised and verdict.passed):
         return verdict
-    return warned(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "say --safety to choose it")
+    return warned(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "set it with --safety")
 
 
 def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
@@ -112,7 +112,7 @@ def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
         why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
         return refused(
             NAME,
-            f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
+            f"Dispatch blocked: nothing can enforce {needs.rule} on runtime {needs.kind.name}{why}",
             "use another runtime, a lower --safety, or add --allow-told-only",
         )
     holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
@@ -136,7 +136,7 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
         return None
     where = ", ".join(c.name for c in bare)
     fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
-    cannot = f"on {where} there is no sandbox, so {needs.kind.name} edits files and runs no command, no test"
+    cannot = f"{where} has no sandbox, so {needs.kind.name} can edit files but cannot run commands or tests"
     more = f"{fix}; or add --safety full-auto --allow-told-only"
     return warned(NAME, f"{words}; {cannot}", more)
 

@@ -515,7 +515,7 @@ class ChatScreen(SteadyPage):
             self._note = (f"{safe(command.text)} ...", QUIET)
             self.desk.show(command, max(40, self.size.width - 4))
         elif not self.desk.run:
-            self._note = ("there is no session yet", "")
+            self._note = ("the session has not started", "")
         else:
             turn = self._conversation.turn
             acts: dict[str, Callable[[SessionActs], object]] = {

@@ -205,7 +205,9 @@ class ChatDesk:
             if raises(self._flags.get("safety", ""), level) and not self._face.agreed(
                 f"Its agent would do more by itself, with safety {level}. Begin it?", ""
             ):
-                raise UsageError("nothing was begun", fix="Ctrl-Y chooses another level", code="not_agreed")
+                raise UsageError(
+                    "nothing was started", fix="choose another level with Ctrl-Y", code="not_agreed"
+                )
             assert self._begin is not None
             begun = self._begin(self._face, client, words, terms)
             self.run = self.acts.run = begun["run"]
@@ -221,7 +223,9 @@ class ChatDesk:
 
         def work() -> None:
             if not self.run:
-                raise UsageError("the session has not begun", fix="send them again", code="no_session")
+                raise UsageError(
+                    "the session has not started", fix="send the message again", code="no_session"
+                )
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
             self._follower.follow(self.run)  # the stream may have ended

@@ -59,7 +59,7 @@ def test_what_is_wrong_is_named_and_no_word_of_a_login(tmp_path: Path, said: str
         read_wish(tmp_path)
     assert f"{tmp_path / WISH_FILE}: {key}" in str(caught.value) and "hidden-word" not in str(caught.value)
     (problem,) = problems_of(tmp_path)
-    assert problem.what == str(caught.value) and "mend or remove" in problem.fix
+    assert problem.what == str(caught.value) and "correct or remove" in problem.fix
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_an_agent_by_name_and_by_alias() -> None:
 
 
 def test_an_unknown_agent_names_the_nearest() -> None:
-    with pytest.raises(NotFoundError, match="no agent 'bilder'") as caught:
+    with pytest.raises(NotFoundError, match="agent 'bilder' not found") as caught:
         find_agent(AGENTS, "bilder")
     assert "builder?" in caught.value.why
     assert caught.value.exit_code == 4
@@ -35,10 +35,10 @@ def test_an_unknown_agent_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("agent", "field", "words"),
     [
-        (replace(SCOUT, tools=("read", "gerp")), "tools", "no tool 'gerp'"),
-        (replace(SCOUT, tools=("read", "bash")), "tools", "read-only and has the tool bash"),
-        (replace(BUILDER, runtime="claud"), "runtime", "no runtime 'claud'"),
-        (replace(BUILDER, runtime="claude", sampling=WARM), "sampling", "the runtime claude takes none"),
+        (replace(SCOUT, tools=("read", "gerp")), "tools", "tool 'gerp' not found"),
+        (replace(SCOUT, tools=("read", "bash")), "tools", "read-only, but has the tool bash"),
+        (replace(BUILDER, runtime="claud"), "runtime", "runtime 'claud' not found"),
+        (replace(BUILDER, runtime="claude", sampling=WARM), "sampling", "runtime claude does not support it"),
     ],
 )
 def test_a_definition_that_makes_no_sense(agent: Agent, field: str, words: str) -> None:

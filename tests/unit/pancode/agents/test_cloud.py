@@ -52,13 +52,13 @@ def test_only_a_runtimes_own_vendors_in_their_order() -> None:
 def test_what_nobody_can_say() -> None:
     said = {}
     for name in ("opencode", "copilot", "acp:vibe"):
-        with pytest.raises(UsageError, match=f"of runtime {name}") as asked:
+        with pytest.raises(UsageError, match=f"for runtime {name}") as asked:
             providers_of(name)
         said[name] = asked.value.why
     assert said["acp:vibe"].endswith("that server knows its models")
     assert said["copilot"].endswith("or, by a subscription, GitHub, whose plan says which models it has")
     assert "by a subscription, OpenAI" in said["opencode"]
-    with pytest.raises(UsageError, match="of runtime shell") as own:
+    with pytest.raises(UsageError, match="for runtime shell") as own:
         providers_of("shell")
     assert "calls no model" in own.value.why
     with pytest.raises(NotFoundError) as near:

@@ -89,12 +89,12 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         ),
         (
             endpoint("ollama", ModelFact(id="qwen3:8b", embedding=True)),
-            "qwen3:8b at its ollama makes vectors, no words",
+            "qwen3:8b at its ollama is an embedding model",
             "pancode models",
         ),
         (
             endpoint("ollama", TRAP),
-            "its ollama gives qwen3:8b a context of 4096 tokens, and this run begins with about ",
+            "its ollama gives qwen3:8b a context of 4096 tokens, but this run starts with about ",
             "OLLAMA_CONTEXT_LENGTH=",
         ),
         (

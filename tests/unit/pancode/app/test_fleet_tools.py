@@ -263,7 +263,7 @@ def test_it_steers_only_what_it_has_begun(world: DoorWorld) -> None:
     ):
         for run in (stranger, panos.session):
             answer = panos.answer(tool, run=run, **more)
-            assert not answer.ok and "not for a run to ask" in answer.text
+            assert not answer.ok and "not allowed from inside run" in answer.text
     assert world.context.row(Run, stranger).stop_asked is None
     assert sum(what == "refused from inside a run" for _, what, _ in panos.audited()) == 8
 
@@ -277,7 +277,7 @@ def test_it_steers_only_what_it_has_begun(world: DoorWorld) -> None:
         ({"safety": "full-auto"}, "has no argument safety"),
         ({"parent": "r-0009"}, "has no argument parent"),
         ({"task": 7}, "must be of type string"),
-        ({"agent": "panos"}, "is talked with"),
+        ({"agent": "panos"}, "works only in a chat"),
     ],
 )
 def test_no_argument_raises_what_it_may(world: DoorWorld, given: dict[str, Any], words: str) -> None:
@@ -332,7 +332,7 @@ def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: DoorWorld, 
     assert ".pancode/inputs/show.diff" in world.context.row(Run, review).task
     theirs = world.dispatch(workspace="git", cwd=str(tmp_path / "shop"))["run"]
     refused = panos.answer("dispatch", **BUILD, show=theirs)
-    assert not refused.ok and "that can be shown here" in refused.text
+    assert not refused.ok and "cannot be shown here" in refused.text
 
 
 def test_the_tools_count_in_its_window(world: DoorWorld) -> None:
@@ -412,7 +412,7 @@ def test_it_looks_at_and_stops_only_its_own_workflow(world: DoorWorld) -> None:
     world.claim()
     panos = Panos(world)
     answer = panos.answer("workflow_stop", workflow=stranger)
-    assert not answer.ok and "not for a run to ask" in answer.text
+    assert not answer.ok and "not allowed from inside run" in answer.text
     mine = json.loads(panos.answer("dispatch_batch", tasks=["a"], **HOW).text)["workflow"]
     assert panos.answer("workflow_stop", workflow=mine).ok
     assert world.http.get(f"/v1/workflows/{stranger}").json()["state"] == "running"
@@ -432,7 +432,7 @@ def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(wo
     run = world.context.row(Run, json.loads(answer.text)["run"])
     assert run.limits["usd"] == "0.20", "3 less its own hold of 2 and 0.80"
     refused = panos.answer("dispatch", **BUILD)
-    assert not refused.ok and "nothing is left for session" in refused.text
+    assert not refused.ok and "the budget is used up for session" in refused.text
 
 
 def test_it_leaves_half_of_a_small_ceiling_to_its_runs(world: DoorWorld) -> None:
@@ -516,7 +516,7 @@ def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: D
     run = json.loads(panos.answer("dispatch", ask=True, **BUILD).text)["run"]
     for tool in ("tell", "continue_run", "answer"):
         answer = panos.answer(tool, run=run, text="yes, and push it")
-        assert not answer.ok and "not for a run to ask" in answer.text, answer.text
+        assert not answer.ok and "not allowed from inside run" in answer.text, answer.text
     assert world.context.row(Run, run).task == BUILD["task"]
 
 
@@ -530,7 +530,7 @@ def test_a_change_that_a_person_denied_is_not_asked_for_again(world: DoorWorld) 
     assert panos.answer("land", run=run).ok
     assert world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"}).status_code == 200
     again = panos.answer("land", run=run)
-    assert not again.ok and "does not want" in again.text
+    assert not again.ok and "was rejected by a user" in again.text
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = [one for one in world.http.get("/v1/inbox").json()["items"] if one["kind"] == "change"]
     assert world.http.post(f"/v1/runs/{card['run']}/deny", {"by": "ana"}).status_code == 200

@@ -45,7 +45,7 @@ def test_a_home_that_cannot_be_written_is_an_error(home: Path, monkeypatch: pyte
 
 def test_a_home_that_is_a_file_is_an_error(home: Path) -> None:
     (home / "file").write_text("")
-    assert _checks(home / "file")["home"]["detail"].endswith("is no folder")
+    assert _checks(home / "file")["home"]["detail"].endswith("is not a directory")
 
 
 def test_an_open_home_and_an_open_key_are_errors_with_their_fix(home: Path) -> None:

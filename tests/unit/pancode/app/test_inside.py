@@ -161,7 +161,7 @@ def test_children_get_no_more_money_than_their_parent_has_left(world: World) -> 
     assert (first.estimate_usd, second.estimate_usd) == (Decimal("0.75"), Decimal("0.25"))
     assert (first.limits["usd"], second.limits["usd"]) == ("0.75", "0.25")
     told = _asked(world, runtime="claude")
-    assert "nothing left" in told["message"] and parent in told["message"]
+    assert "used up its own budget" in told["message"] and parent in told["message"]
 
 
 def _batch(world: World, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def test_the_steps_of_its_workflow_share_what_it_has_left(world: World) -> None:
     assert [run.limits["usd"] for run in rows] == ["0.75", "0.25"]
     before = len(world.context.rows(Run))
     told = world.problem("POST", "/v1/workflows", _batch(world, {"budget": "0.75"}, {"budget": "0.75"}))
-    assert "nothing left" in told["message"] and len(world.context.rows(Run)) == before
+    assert "used up its own budget" in told["message"] and len(world.context.rows(Run)) == before
 
 
 def test_a_child_has_its_whole_limit_from_the_start(world: World) -> None:
@@ -210,7 +210,7 @@ def test_a_child_has_its_whole_limit_from_the_start(world: World) -> None:
     world.node.breathe()
     first = world.context.row(Run, world.dispatch(**agent)["run"])
     assert (first.estimate_usd, first.limits["usd"]) == (Decimal("0.75"), "1")
-    assert "nothing left" in _asked(world, **agent)["message"]
+    assert "used up its own budget" in _asked(world, **agent)["message"]
 
 
 def test_a_refused_budget_does_not_tell_a_run_to_raise_it(world: World) -> None:

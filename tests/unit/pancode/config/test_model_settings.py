@@ -54,4 +54,4 @@ def test_the_network_of_a_mode(loaded: Load) -> None:
 def test_a_model_that_is_none(loaded: Load, model: str) -> None:
     with pytest.raises(ConfigError, match=r"pancode.yaml:1: models.worker") as caught:
         loaded(user=f'models: {{worker: "{model}"}}' if model != "''" else "models: {worker: ''}")
-    assert "is no model" in caught.value.why
+    assert "is not a valid model" in caught.value.why

@@ -112,7 +112,7 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
         ("dispatch.safety", "[suggest", "expected"),
         ("dispatch.safety", "!!python/object:os.system x", ""),
         ("timing.lost", "1s", "is not more than"),
-        ("redis.url", "redis://:hunter2@h:1", "secrets are never kept"),
+        ("redis.url", "redis://:hunter2@h:1", "must not contain secrets"),
         ("notify.channels", "{phone: {url: 'ntfy://x'}}", "is only named"),
     ],
 )

@@ -36,7 +36,7 @@ def test_one_tier_and_the_owners_own_word(tmp_path: Path) -> None:
     (tmp_path / "pancode.yaml").write_text('models: {tiers: {"anthropic/claude-haiku-*": small}}')
     small = [row["model"] for row in models_of("claude", "small", tmp_path, {}, NOV_2026)]
     assert "anthropic/claude-haiku-4-5" in small and "anthropic/claude-opus-4-5" not in small
-    with pytest.raises(NotFoundError, match="no tier 'mdi'") as wrong:
+    with pytest.raises(NotFoundError, match="tier 'mdi' not found") as wrong:
         models_of("claude", "mdi", tmp_path, {}, NOV_2026)
     assert "mid?" in wrong.value.why
 

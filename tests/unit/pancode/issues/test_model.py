@@ -32,7 +32,7 @@ def test_a_tracker_is_read(text: str, kind: TrackerKind, host: str, path: str) -
     "text", ["", "github:shop", "github:a/b/c", "linear:a/b", "jira:x", "github:a/b?c", "github:a/../b"]
 )
 def test_what_is_no_tracker_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no tracker"):
+    with pytest.raises(UsageError, match="not a tracker"):
         tracker_of(text)
 
 

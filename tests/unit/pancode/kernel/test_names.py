@@ -36,7 +36,7 @@ def test_not_found_says_the_nearest_name_and_how_to_look() -> None:
 
 def test_not_found_lists_the_names_when_none_is_near_and_says_when_there_are_none() -> None:
     assert not_found("node", "zzz", [f"n{i}" for i in range(10)], "x").why.endswith("n7 and 2 more")
-    assert not_found("node", "zzz", [], "x").why == "there is no node at all"
+    assert not_found("node", "zzz", [], "x").why == "no node exists"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_no_such_run(text: str) -> None:
 
 
 def test_last_of_nothing() -> None:
-    with pytest.raises(NotFoundError, match="no run yet"):
+    with pytest.raises(NotFoundError, match="no run exists yet"):
         pick_run("last", ())
 
 

@@ -80,7 +80,7 @@ def test_a_wrong_name_and_a_wrong_signature_are_told_apart_by_nobody(secret: str
         told = found.value.problem()
         assert (told.code, told.message) == (
             "wrong_signature",
-            "no schedule on a webhook has this name and this signature",
+            "no webhook schedule has this name and this signature",
         )
 
 
@@ -126,8 +126,8 @@ def test_a_schedule_on_a_webhook_is_asked_for_with_its_word() -> None:
     ("name", "more", "what"),
     [
         ("a.b", {}, "no dot"),
-        ("a" * 51, {}, "up to 50"),
-        ("ci", {"where": {"agent": "x"}}, "leave it out"),
+        ("a" * 51, {}, "at most 50"),
+        ("ci", {"where": {"agent": "x"}}, "omit it"),
         ("ci", {"cron": "@daily"}, "one of --cron"),
         ("ci", {"on": "webhok"}, "webhook"),
     ],

@@ -125,7 +125,7 @@ def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_noti
         world.outgoing.round(here=True)
     assert sorted(world.delivered()) == ["failed", "sent"] and len(world.post.notices) == 1
     (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
-    assert row["status"] == "the settings have no such channel any more"
+    assert row["status"] == "the settings no longer have this channel"
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
 

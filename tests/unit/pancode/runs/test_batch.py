@@ -110,7 +110,7 @@ class Disk:
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
         self.waits.append([identity.run for identity, _ in receipts])
         if len(self.waits) == 1:
-            raise UnavailableError("the receipt could not be archived")
+            raise UnavailableError("cannot archive the receipt")
 
     def has_room(self) -> bool:
         return True

@@ -68,7 +68,7 @@ def test_there_is_a_ceiling(found: list[FoundSkill], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(assignment, "MOST_PACKED", one + 10)
     told = given(["deploy"], found, ())
     assert [skill.name for skill in told.ordered] == ["deploy"]
-    assert sum("no room" in words for words in told.left_out) == 2
+    assert sum("no space" in words for words in told.left_out) == 2
     with pytest.raises(ConfigError, match="release"):
         given(["deploy", "release"], found, ())
 

@@ -185,10 +185,10 @@ def test_runs_of_a_workflow_can_be_listed(flows: Flows) -> None:
         ({"kind": "batch", "steps": []}, "steps", ""),
         ({"kind": "race", "steps": [step("a")]}, "race", "by: first"),
         ({"kind": "graph", "steps": [step("a", max=2)]}, "no until", "until"),
-        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.answer }}")]}, "does not need", "needs"),
+        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.answer }}")]}, "not in needs", "needs"),
         (
             {"kind": "graph", "steps": [step("a", task="{{ steps.x.anser }}")]},
-            "does not name a value",
+            "not a valid reference",
             "answer",
         ),
         (

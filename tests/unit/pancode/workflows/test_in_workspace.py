@@ -64,7 +64,7 @@ def test_a_step_goes_on_from_the_workspace_and_leaves_its_files_there(
 def test_two_steps_that_could_begin_at_once_take_turns(flows: Flows, trees: Trees, shop: str) -> None:
     flows.begin(there("one"), there("two"), kind="graph", cwd=shop)
     assert flows.claim() == ["one"] and flows.states() == {"one": "running", "two": "waiting"}
-    assert "workspace login is taken" in flows.show()["steps"][1]["reason"]
+    assert "workspace login is in use" in flows.show()["steps"][1]["reason"]
     flows.wait(60_000)
     assert flows.claim() == [], "the first one still works there"
     flows.end("one", **changed(trees, "b"))

@@ -207,7 +207,9 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
     assert occasion_of(event) == RUN_WAITS and (event.run, event.data["words"]) == (run, waits["what"])
     notice = notice_of(event, RUN_WAITS, {}, None)
     assert (notice.title, notice.kind) == (f"{run} waits for you: lane", "waits")
-    assert "lane night stands at item 1" in notice.body and notice.body.endswith("pancode lane show night")
+    assert "lane night is stopped at item 1" in notice.body and notice.body.endswith(
+        "pancode lane show night"
+    )
     refused = night.world.problem("POST", "/v1/lanes/night/resume", {"by": "ana"})
     assert refused["code"] == "lane_stands" and "skip" in refused["fix"]
     if way == "skip":

@@ -115,7 +115,7 @@ def test_only_the_run_that_asks_for_the_step_is_continued_in_its_workflow() -> N
     assert not goes_on_in(workflow, asking, replace(blocked(), outcome=Outcome.DONE))
     assert not goes_on_in(replace(workflow, state=WorkflowState.FAILED), asking, blocked())
     stopping = replace(workflow, state=WorkflowState.STOPPING, stop_asked="enough")
-    with pytest.raises(RefusedError, match="is being stopped"):
+    with pytest.raises(RefusedError, match="is stopping"):
         goes_on_in(stopping, asking, blocked())
 
 

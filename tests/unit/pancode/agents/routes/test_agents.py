@@ -67,10 +67,10 @@ def test_what_a_run_would_be_told(world: World) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("reviewr/prompt", "there is no agent 'reviewr'"),
-        ("reviewer/prompt?mode=bild", "there is no mode 'bild'"),
-        ("reviewer/prompt?safety=auto", "there is no safety 'auto'"),
-        ("reviewer/prompt?runtime=claud", "there is no runtime 'claud'"),
+        ("reviewr/prompt", "agent 'reviewr' not found"),
+        ("reviewer/prompt?mode=bild", "mode 'bild' not found"),
+        ("reviewer/prompt?safety=auto", "safety 'auto' not found"),
+        ("reviewer/prompt?runtime=claud", "runtime 'claud' not found"),
     ],
 )
 def test_unknown_names_are_told(world: World, query: str, words: str) -> None:

@@ -165,7 +165,7 @@ def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> N
         world.tell()
 
     began = world.context.clock.ms
-    with pytest.raises(NotTested, match="n1 was started anew in the midst of the test") as no:
+    with pytest.raises(NotTested, match="n1 was restarted during the test") as no:
         Follow(world, lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words")), anew).go()
     assert world.context.clock.ms - began < START_MS
     assert no.value.fix.endswith("pancode models test n1/ollama/qwen3")
@@ -173,7 +173,7 @@ def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> N
 
 def test_a_coordinator_that_ends_leaves_the_test_to_the_node(world: Local) -> None:
     asked = model_tests.ask(world.context.core, PLACE, False)
-    with pytest.raises(UnavailableError, match="the test goes on"):
+    with pytest.raises(UnavailableError, match="the test continues"):
         model_tests.follow(world.context.core, asked, lambda line: None, lambda seconds: True)
 
 
@@ -238,16 +238,16 @@ def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, 
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
     assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "which no budget counts" in model_tests.begun(world.context.core, PLACE)
+    assert "outside any budget" in model_tests.begun(world.context.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "which no budget counts" not in model_tests.begun(world.context.core, PLACE)
+    assert "outside any budget" not in model_tests.begun(world.context.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:
     told = world.http.post("/v1/runs", world.body(dry_run=True)).json()
     assert told["admitted"] and told["untested"] == ["n1/ollama/qwen3"]
-    assert "was not tested yet" in told["nodes"][0]["why"] and world.asked() == []
+    assert "is not tested yet" in told["nodes"][0]["why"] and world.asked() == []
 
 
 def test_a_model_that_failed_is_refused_with_the_fix(world: Local) -> None:

@@ -70,7 +70,7 @@ def test_a_preset_that_raises_safety_says_so_wherever_it_counts(world: World) ->
 
 
 def test_a_variable_of_this_command_that_a_preset_outranks_is_said(world: World, tmp_path: Path) -> None:
-    words = "PANCODE_WORKER_MODEL is set, and preset quick counts more: it says anthropic/quick"
+    words = "PANCODE_WORKER_MODEL is ignored, because preset quick sets anthropic/quick"
     said = {"models.worker": "llamacpp/tiny"}
     asked = {"task": "do it", "workspace": "none", "preset": "quick", "settings": said}
     refused = world.problem("POST", "/v1/runs", {**asked, "require": {"zone": "moon"}})

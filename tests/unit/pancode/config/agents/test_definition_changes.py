@@ -89,8 +89,8 @@ def test_the_file_that_init_writes_can_be_set_in(agents_file: AgentsFile) -> Non
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("tools", "[gerp]", "there is no tool 'gerp'"),
-        ("readonly", "true", "is read-only and has the tool edit"),
+        ("tools", "[gerp]", "tool 'gerp' not found"),
+        ("readonly", "true", "is read-only, but has the tool edit"),
         ("tier", "huge", "agents.fixer.tier: 'huge'"),
         ("runtime_args", "[--yolo]", "runtime_args"),
         ("limits.wall", "5", "agents.fixer.limits.wall: 5"),
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_not_written(
     agents_file: AgentsFile, field: str, value: str, words: str
 ) -> None:
     agents_file.file.write_text(MINE)
-    with pytest.raises(ConfigError, match="nothing is written") as caught:
+    with pytest.raises(ConfigError, match="nothing was written") as caught:
         set_field(agents_file, "fixer", field, value)
     assert words in str(caught.value)
     assert agents_file.file.read_text() == MINE
@@ -115,13 +115,13 @@ def test_a_field_can_be_mended_while_another_one_is_wrong(agents_file: AgentsFil
 
 
 def test_unknown_names_are_told_with_the_nearest(agents_file: AgentsFile) -> None:
-    with pytest.raises(NotFoundError, match="no agent 'bilder'") as agent_:
+    with pytest.raises(NotFoundError, match="agent 'bilder' not found") as agent_:
         set_field(agents_file, "bilder", "tier", "mid")
     assert "builder?" in agent_.value.why
     with pytest.raises(UsageError, match="no field 'teir'") as field:
         set_field(agents_file, "builder", "teir", "mid")
     assert "tier?" in field.value.why and "limits.wall" in field.value.fix
-    with pytest.raises(UsageError, match="is no value"):
+    with pytest.raises(UsageError, match="is not a valid value"):
         set_field(agents_file, "builder", "tools", "[read")
     assert not agents_file.file.exists()
 
@@ -146,7 +146,7 @@ def test_a_file_that_changes_meanwhile_is_left_alone(
         return set_value(text, path, value, place)
 
     monkeypatch.setattr(writer, "set_value", slow)
-    with pytest.raises(ConflictError, match="was changed meanwhile"):
+    with pytest.raises(ConflictError, match="changed in the meantime"):
         set_field(agents_file, "fixer", "tier", "mid")
     assert agents_file.file.read_text() == "# somebody else\n"
 
@@ -175,7 +175,7 @@ def test_a_new_agent_is_a_copy_to_be_changed(agents_file: AgentsFile) -> None:
 def test_new_agents_need_a_new_name_and_a_known_base(agents_file: AgentsFile) -> None:
     with pytest.raises(UsageError, check=lambda error: error.code == "agent_exists"):
         new_agent(agents_file, "reviewer", "builder")
-    with pytest.raises(NotFoundError, match="no agent 'bulider'"):
+    with pytest.raises(NotFoundError, match="agent 'bulider' not found"):
         new_agent(agents_file, "mine", "bulider")
     with pytest.raises(ConfigError, match="'Not A Name'"):
         new_agent(agents_file, "Not A Name", "builder")

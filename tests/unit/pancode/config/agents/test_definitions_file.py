@@ -110,43 +110,43 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
         ),
         ("agnets: {}", "unknown key agnets", "agents?"),
         ("agents:\n  x: {tools: [gerp]}", "panagents.yaml:2: 'gerp'", "grep"),
-        ("agents:\n  x: {tools: [bash]}", "x is read-only and has the tool bash", "readonly: false"),
+        ("agents:\n  x: {tools: [bash]}", "x is read-only, but has the tool bash", "readonly: false"),
         (
             "agents:\n  scout: {readonly: false}\n  x: {runtime: claud}",
-            "there is no runtime 'claud'",
+            "runtime 'claud' not found",
             "claude",
         ),
-        ("agents:\n  Bad Name: {}", "'Bad Name' cannot be the name of an agent", "a-z"),
+        ("agents:\n  Bad Name: {}", "'Bad Name' is not a valid agent name", "a-z"),
         ("agents:\n  x: {tier: huge}", "agents.x.tier: 'huge'", "correct"),
         ("agents:\n  x: {limits: {wall: 5}}", "agents.x.limits.wall: 5", "correct"),
-        ("agents:\n  x: {model: 'a/${NOPE}'}", "names ${NOPE}, which is not set", ""),
+        ("agents:\n  x: {model: 'a/${NOPE}'}", "uses ${NOPE}, which is not set", ""),
         ("agents: [x]", "agents:", "correct"),
         (
             "agents:\n  x:\n    runtime: claude\n    runtime_args: [--dangerously-skip-permissions]",
-            "panagents.yaml:4: agent x: runtime_args are refused: --dangerously-skip-permissions",
+            "panagents.yaml:4: agent x: runtime_args are not allowed: --dangerously-skip-permissions",
             "remove runtime_args",
         ),
-        ("agents:\n  x: {runtime: claude, sampling: coding}", "the runtime claude takes none", "native"),
+        ("agents:\n  x: {runtime: claude, sampling: coding}", "runtime claude does not support it", "native"),
         ("agents:\n  x: {sampling: codng}", "agents.x.sampling: 'codng'", "correct"),
         ("agents:\n  x: {sampling: {temperature: 3}}", "agents.x.sampling.temperature: 3", "correct"),
-        ("agents:\n  x: {sampling: {heat: 1}}", "unknown key agents.x.sampling.heat", "known are"),
+        ("agents:\n  x: {sampling: {heat: 1}}", "unknown key agents.x.sampling.heat", "valid keys"),
         (
             "agents:\n  x: {token_budget: 5, limits: {tokens: 6}}",
             "panagents.yaml:2: agent x: token_budget and limits.tokens contradict each other",
-            "keep one",
+            "remove one",
         ),
-        ("agents:\n  x: {max_turns: 5, limits: {turns: 6}}", "limits.turns", "keep"),
+        ("agents:\n  x: {max_turns: 5, limits: {turns: 6}}", "limits.turns", "remove"),
         ("agents:\n  x: {retry_on_failure: false, max_attempts: 3}", "retry_on_failure and max_attempts", ""),
-        ("agents:\n  x: {retry_on_failure: true, max_attempts: 1}", "contradict each other", "keep one"),
+        ("agents:\n  x: {retry_on_failure: true, max_attempts: 1}", "contradict each other", "remove one"),
         ("agents:\n  x: {max_turns: 0}", "agents.x.max_turns: 0", "correct"),
         ("agents:\n  x: {autonomy: free}", "agents.x.autonomy: 'free'", "correct"),
         ("agents:\n  x: {isolation: vm}", "agents.x.isolation: 'vm'", "correct"),
         ("agents:\n  x: {role: boss}", "agents.x.role: 'boss'", "correct"),
         ("agents:\n  x: {prompt: ../../etc/passwd}", "agents.x.prompt: '../../etc/passwd'", "correct"),
-        ("agents:\n  x: {prompt: strict}", "there is no prompt 'strict'", "prompts/strict.md"),
+        ("agents:\n  x: {prompt: strict}", "prompt 'strict' not found", "prompts/strict.md"),
         (
             "agents:\n  x:\n    prompt: strict\n    system_prompt: me",
-            "there is no prompt 'strict'",
+            "prompt 'strict' not found",
             "prompts/strict.md",
         ),
         ("agents:\n  x: {tools: read}", "agents.x.tools: 'read'", "write tools: ['read']"),
@@ -344,7 +344,7 @@ def test_what_is_probably_not_meant_is_a_remark(tmp_path: Path) -> None:
     found = check_agents(tmp_path, Settings(), {}, document)
     assert not found.problems
     assert [str(one) for one in found.remarks] == [
-        "f:3: agent x: 4000 tokens end a run at its first or second model call"
+        "f:3: agent x: with 4000 tokens a run ends at its first or second model call"
     ]
 
 

@@ -111,7 +111,7 @@ def test_a_preset_counts_more_than_variables_and_files_and_says_so(tmp_path: Pat
     assert origins["models.worker"] == f"preset mine, {tmp_path / FILE}:1"
     assert origins["models.scout"] == found.origin("models.scout")
     assert found.origin("models.scout").endswith("pancode.yaml:1")
-    assert found.warnings == ("PANCODE_WORKER_MODEL is set, and preset mine counts more: it says d",)
+    assert found.warnings == ("PANCODE_WORKER_MODEL is ignored, because preset mine sets d",)
     assert chosen(tmp_path, environ).settings.models.worker == "c"
 
 
@@ -120,7 +120,7 @@ def test_a_preset_counts_more_than_the_variables_of_one_command(tmp_path: Path) 
         tmp_path, {}, {"models.worker": "c", "models.scout": "e"}, tmp_path / "none", "local"
     )
     assert around.defaults(None).model == "ollama/qwen2.5-coder:7b"
-    more = "is set, and preset local counts more: it says ollama/qwen2.5-coder"
+    more = "is ignored, because preset local sets ollama/qwen2.5-coder"
     assert around.defaults(None).outranked == {
         "models.worker": f"PANCODE_WORKER_MODEL {more}:7b",
         "models.scout": f"PANCODE_SCOUT_MODEL {more}:3b",
@@ -160,7 +160,7 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, check=lambda error: error.code == "preset_not_found") as wrong:
         chosen(tmp_path, preset="hybird")
     assert "hybrid?" in wrong.value.why
-    with pytest.raises(ConfigError, match=r"'locl' \(PANCODE_PRESET\)") as stale:
+    with pytest.raises(ConfigError, match=r"'locl' not found \(PANCODE_PRESET\)") as stale:
         chosen(tmp_path, {"PANCODE_PRESET": "locl"})
     assert stale.value.fix == "unset PANCODE_PRESET"
     apply(tmp_path, "gone")
@@ -168,7 +168,7 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
         chosen(tmp_path)
     assert stale.value.fix == "pancode presets unset"
     (tmp_path / APPLIED).write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read") as broken:
+    with pytest.raises(ConfigError, match="cannot read") as broken:
         chosen(tmp_path)
     assert broken.value.fix == "pancode presets unset"
 

@@ -44,7 +44,7 @@ def test_for_our_own_minor_version_alone() -> None:
 
 def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "__file__", str(tmp_path / "none.py"))
-    with pytest.raises(BundleError, match="could not be compiled") as told:
+    with pytest.raises(BundleError, match="cannot compile") as told:
         compiled(FILES, tmp_path)
     assert "coordinator.log" in told.value.fix
     monkeypatch.setattr(bytecode, "ROOM", 1 << 62)

@@ -80,11 +80,11 @@ def test_a_label_that_is_taken_away_leaves_what_is_bound(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({}, 2, "nothing is to be changed"),
+        ({}, 2, "no change was given"),
         ({"slots": 0}, 2, "slots"),
         ({"slots": 257}, 2, "slots"),
         ({"unlabel": ["oss"]}, 4, "oss"),
-        ({"labels": {"os": "mac"}, "unlabel": ["os"]}, 2, "label os is to be set and taken away"),
+        ({"labels": {"os": "mac"}, "unlabel": ["os"]}, 2, "label os cannot be both set and removed"),
         ({"label": {"os": "mac"}}, 2, "unknown key"),
     ],
 )

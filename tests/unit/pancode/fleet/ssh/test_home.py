@@ -48,7 +48,7 @@ def test_git_does_not_see_our_files_but_the_users_own(home: Home) -> None:
 
 def test_a_home_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(ConfigError, match="cannot use"):
         Home(tmp_path / "file" / "home").prepare()
 
 

@@ -480,4 +480,4 @@ def test_what_a_session_is_made_of_is_chosen_before_its_first_words(editor: Edit
     editor.fleet.writes(*TURN)
     editor.until(id=6)
     assert editor.fleet.posted[0][1]["node"] == "box" and "agent" not in editor.fleet.posted[0][1]
-    assert "before the first words" in choose(7, "node", "box")["error"]["message"]
+    assert "after the first message" in choose(7, "node", "box")["error"]["message"]

@@ -79,7 +79,7 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
     assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
     assert "pancode endpoints" in summary(failed | {"attempts": [{"failure": "model_failed"}]})
     unable = summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
-    assert "look: pancode runs logs --stream gates.log r-1" in unable, (
+    assert "see: pancode runs logs --stream gates.log r-1" in unable, (
         "the words are the gate's, not the agent's"
     )
 
@@ -269,12 +269,12 @@ def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_drain_without_a_word_for_those_who_wait_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["fleet", "drain", "n1", "--reason", " "]) == ExitCode.USAGE
-    assert "--reason is empty" in capsys.readouterr().err
+    assert "--reason must not be empty" in capsys.readouterr().err
 
 
 def test_a_receipt_that_is_no_file_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["receipt", "verify", "./no/such.json"]) == ExitCode.NOT_FOUND
-    assert "there is no file no/such.json" in capsys.readouterr().out
+    assert "file no/such.json not found" in capsys.readouterr().out
 
 
 def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +301,7 @@ def test_a_folder_that_is_gone_is_told_as_one(
     (tmp_path / "gone").rmdir()
     for words in (["dispatch", "x"], ["agents"], ["models"], ["fleet", "up"], ["config", "show"]):
         assert entry.run(words) == ExitCode.WORKSPACE
-        assert "is gone" in capsys.readouterr().err
+        assert "no longer exists" in capsys.readouterr().err
     assert known_agents("b") == []
     monkeypatch.chdir(tmp_path)
 
@@ -312,7 +312,7 @@ def test_a_full_disk_is_told_and_no_traceback(
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert entry.run(["--version"]) == ExitCode.INTERNAL
-    assert "there is no room" in capsys.readouterr().err
+    assert "no space left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -329,8 +329,8 @@ def test_a_full_disk_is_told_and_no_traceback(
         (["help", "exit-code"], "pancode help exit-codes?"),
         (["help", "presets", "use"], "use: pancode presets apply NAME"),
         (["queue", "move", "x"], "use: pancode queue rm RUN"),
-        (["dispatch", "status"], "status is a command and not a task, so no run was started"),
-        (["run", "list"], "fix: pancode runs; if it is a task, say it in more words"),
+        (["dispatch", "status"], "status is a command, not a task; no run was started"),
+        (["run", "list"], "fix: pancode runs; if it is a task, describe it in more words"),
         (["run", "--headless", "view"], "fix: pancode runs show RUN"),
         (["doctor", "panos", "--model", "x"], "use: pancode models test MODEL"),
         (["webhook", "add", "ci", "https://x"], "use: pancode events -f, or pancode notify secret NAME"),
@@ -356,7 +356,7 @@ def test_what_people_know_from_elsewhere_leads_to_a_command_that_is_there(
 
 def test_a_receipt_s_file_that_is_not_there_is_no_unknown_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["receipt", "verify", "nosuch.json"]) == ExitCode.NOT_FOUND
-    assert "there is no file nosuch.json" in capsys.readouterr().out
+    assert "file nosuch.json not found" in capsys.readouterr().out
 
 
 def test_an_error_is_one_object_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def test_a_value_beyond_its_bound(world: World, more: dict[str, Any]) -> None:
 
 def test_a_bound_says_what_may_be_given(world: World) -> None:
     told = refused(send(world, "POST", "/v1/runs", json.dumps({**SHELL, "timeout_ms": 2**53}).encode()))
-    assert "--timeout" in told["message"] and "leave --timeout out" in told["fix"]
+    assert "--timeout" in told["message"] and "omit --timeout" in told["fix"]
 
 
 def test_more_commands_than_a_node_runs_are_refused_at_admission(world: World) -> None:

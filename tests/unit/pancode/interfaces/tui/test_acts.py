@@ -128,10 +128,10 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
         ("verify", "run"): scene.done,
     }
     refused = {  # the API's own words: a script takes none, and what is settled or alone has no other to ask
-        ("tell", "run"): "cannot be given words|cannot be told",
+        ("tell", "run"): "cannot take messages|cannot be told",
         ("continue", "workflow"): "has not ended",
-        ("continue", "run"): "cannot be given words",
-        ("verify", "run"): "cannot be verified now",
+        ("continue", "run"): "cannot take messages",
+        ("verify", "run"): "cannot verify",
     }
     for (name, kind), about in sent.items():
         chosen = ACTS[name, kind]

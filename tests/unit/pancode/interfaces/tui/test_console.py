@@ -63,7 +63,7 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
     [
         (("colon", *"mac", "tab", "enter"), "not heard for"),
         (("colon", *"inbox", "enter"), "Which port?"),
-        (("colon", *"nosuch", "enter"), "there is no resource 'nosuch'"),
+        (("colon", *"nosuch", "enter"), "resource 'nosuch' not found"),
         (("colon", *"runs", "escape"), " now "),
         (("i",), "8080 / 9090"),
         (("D",), "D acts on node"),
@@ -119,7 +119,7 @@ def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
         await shows(app, pilot, "Your answer to")
         assert "2: 9090" in screen(app)
         await pilot.press("7", "enter")
-        await shows(app, pilot, "there is no choice 7")
+        await shows(app, pilot, "choice 7 not found")
         await shows(app, pilot, f"pancode answer {scene.asks} 1")
 
     played(scene, play, "inbox")

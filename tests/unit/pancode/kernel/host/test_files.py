@@ -64,7 +64,7 @@ def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
     archive = FileArchive(root, MemoryClock())
     archive.store([(ONE, "{}")])
     root.rename(tmp_path / "elsewhere")
-    with pytest.raises(UnavailableError, match="could not be archived"):
+    with pytest.raises(UnavailableError, match="cannot archive"):
         archive.store([(TWO, "{}")])
     archive.store([(TWO, "{}")])
     (path,) = root.iterdir()

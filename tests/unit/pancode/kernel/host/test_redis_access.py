@@ -42,10 +42,10 @@ def test_the_command_to_try_has_no_password() -> None:
         (raised.ResponseError("NOAUTH Authentication required."), "Redis refuses our password."),
         (
             raised.NoPermissionError("this user has no permissions"),
-            "Redis refuses rights that we need.",
+            "the Redis user lacks permissions",
         ),
         (raised.OutOfMemoryError("command not allowed"), "Redis is full."),
-        (raised.ReadOnlyError("You can't write"), "This Redis is a replica and takes no writes."),
+        (raised.ReadOnlyError("You can't write"), "this Redis is a read-only replica"),
         (raised.ResponseError("MISCONF Errors writing to the AOF file"), "Redis cannot write to its disk."),
         (
             raised.ResponseError("Command # 1 (SET a b) of pipeline caused error: MISCONF Errors writing"),

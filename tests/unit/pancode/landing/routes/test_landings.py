@@ -110,7 +110,7 @@ def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run
 
 
 def test_where_nothing_conflicts_nothing_is_dispatched(world: World, old: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not conflict") as refused:
+    with pytest.raises(UsageError, match="has no conflict") as refused:
         _resolve(world, old, tmp_path)
     assert refused.value.fix == f"pancode land {old.id}"
     assert len(world.context.rows(Run)) == 1

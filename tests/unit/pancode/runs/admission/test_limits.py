@@ -41,8 +41,8 @@ def test_every_limit_can_be_said_at_a_dispatch() -> None:
 
 def test_limits_that_make_no_sense_are_refused() -> None:
     said = [str(one) for one in problems(runtime="shell", max_turns=3)]
-    assert said == ["--max-turns is about model calls, and the runtime shell makes none"]
-    assert "--max-tokens is about" in str(problems(runtime="shell", max_tokens=3)[0])
+    assert said == ["--max-turns limits model calls, and runtime shell does not make any"]
+    assert "--max-tokens limits" in str(problems(runtime="shell", max_tokens=3)[0])
     assert "--max-memory" in str(problems(max_memory=1000)[0])
     assert "--max-processes" in str(problems(max_processes=3)[0])
     assert "--max-disk" in str(problems(max_disk=1000)[0])

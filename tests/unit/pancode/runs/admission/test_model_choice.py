@@ -82,7 +82,7 @@ def test_near_misses_of_nodes_and_providers() -> None:
     assert isinstance(wrong, NotFoundError)
     assert "gpubox?" in wrong.why
     assert "anthropic?" in problem(model="antropic/claude-opus-5").why
-    assert "is no model" in str(problem(model="ollama/"))
+    assert "is not a valid model" in str(problem(model="ollama/"))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M"])
@@ -144,7 +144,7 @@ def test_a_bare_name_that_several_endpoints_have_is_asked_about() -> None:
 
 
 def test_an_empty_model_is_none_at_all_and_said_to_be_none() -> None:
-    assert str(problem(model="")) == "'' is no model"
+    assert str(problem(model="")) == "'' is not a valid model"
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_reasoning_flag_then_agent_then_fleet(
 @pytest.mark.parametrize(
     ("runtime", "level", "why", "fix"),
     [
-        ("claude", Level.MINIMAL, "it takes off, low, medium, high, xhigh", "--reasoning low"),
-        ("gemini", Level.OFF, "it takes minimal, low, medium, high", "--reasoning minimal"),
-        ("gemini", Level.XHIGH, "it takes minimal, low, medium, high", "--reasoning high"),
-        ("copilot", Level.OFF, "it takes minimal, low, medium, high, xhigh", "--reasoning minimal"),
-        ("shell", Level.HIGH, "no model of it can be asked for a level", "leave --reasoning out"),
+        ("claude", Level.MINIMAL, "it supports off, low, medium, high, xhigh", "--reasoning low"),
+        ("gemini", Level.OFF, "it supports minimal, low, medium, high", "--reasoning minimal"),
+        ("gemini", Level.XHIGH, "it supports minimal, low, medium, high", "--reasoning high"),
+        ("copilot", Level.OFF, "it supports minimal, low, medium, high, xhigh", "--reasoning minimal"),
+        ("shell", Level.HIGH, "none of its models has reasoning levels", "omit --reasoning"),
     ],
 )
 def test_a_level_that_a_runtime_does_not_take_is_refused(

@@ -57,5 +57,5 @@ def test_it_runs_in_a_sandbox_or_not_at_all() -> None:
 def test_an_agent_program_without_its_model_is_refused() -> None:
     asked = request(network=NetworkAccess.NONE, runtime="claude")
     refused = resolve(asked, catalogue(WALLED))
-    assert isinstance(refused, Unresolved) and "no way to its model" in str(refused.error)
+    assert isinstance(refused, Unresolved) and "cannot reach its model" in str(refused.error)
     assert resolved(WALLED, network=NetworkAccess.NONE, runtime="shell").walled

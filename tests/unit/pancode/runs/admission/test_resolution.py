@@ -156,9 +156,9 @@ def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "words", "code"),
     [
-        ({"node": "gpubx"}, NotFoundError, "no node 'gpubx'", 4),
-        ({"agent": "bilder"}, NotFoundError, "no agent 'bilder'", 4),
-        ({"runtime": "claud"}, NotFoundError, "no runtime 'claud'", 4),
+        ({"node": "gpubx"}, NotFoundError, "node 'gpubx' not found", 4),
+        ({"agent": "bilder"}, NotFoundError, "agent 'bilder' not found", 4),
+        ({"runtime": "claud"}, NotFoundError, "runtime 'claud' not found", 4),
         ({"verify": ("a && b",)}, UsageError, "--verify: 'a && b' needs a shell", 2),
         ({"timeout_ms": 0}, UsageError, "--timeout must be more than 0", 2),
         ({"attempts": -1}, UsageError, "--attempts must be more than 0", 2),
@@ -167,12 +167,12 @@ def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
         ({"budget": Decimal("1E+999999")}, UsageError, "--budget", 2),
         ({"budget": Decimal("1E-10")}, UsageError, "--budget", 2),
         ({"on_lost": "never"}, UsageError, "--on-lost 'never'", 2),
-        ({"workspace": "git", "project": None}, UsageError, "is in no git repository", 2),
+        ({"workspace": "git", "project": None}, UsageError, "is not in a git repository", 2),
         ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
-        ({"argv": ("ls", "-l"), "task": ""}, UsageError, "for the runtime shell", 2),
-        ({"argv": ("ls",)}, UsageError, "for the runtime shell", 2),
-        ({"argv": ("ls",), "runtime": "shell"}, UsageError, "exclude each other", 2),
-        ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "no command after --", 2),
+        ({"argv": ("ls", "-l"), "task": ""}, UsageError, "needs the runtime shell", 2),
+        ({"argv": ("ls",)}, UsageError, "needs the runtime shell", 2),
+        ({"argv": ("ls",), "runtime": "shell"}, UsageError, "cannot be combined", 2),
+        ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "command is required after --", 2),
     ],
 )
 def test_what_does_not_fit(options: dict[str, Any], kind: type[PancodeError], words: str, code: int) -> None:

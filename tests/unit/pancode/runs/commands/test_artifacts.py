@@ -80,14 +80,14 @@ def test_a_link_that_a_repository_has_made_is_replaced_and_not_followed(tmp_path
     assert victim.read_text() == "mine" and (out / "out.log").read_text() == "ab"
     assert not (out / "receipt.json").exists()
     (tmp_path / "link").symlink_to(out)
-    with pytest.raises(UsageError, match="cannot be written") as refused:
+    with pytest.raises(UsageError, match="cannot write to") as refused:
         kept(tmp_path / "link")
     assert "is a link" in refused.value.why
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot write to"):
         kept(tmp_path / "file" / "out")
 
 

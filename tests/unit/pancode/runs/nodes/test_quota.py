@@ -75,7 +75,7 @@ def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
     assert told["problems"] == [
         {
             "what": f"bad is quarantined: {why}",
-            "fix": "look at what runs there, then: pancode fleet resume bad",
+            "fix": "check what runs there, then: pancode fleet resume bad",
         }
     ]
 

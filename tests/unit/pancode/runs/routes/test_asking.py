@@ -159,7 +159,7 @@ def test_a_rule_is_an_exception_too_and_what_no_yes_lifts_stays_refused(world: W
     (world.coordinator.home / "panagents.yaml").write_text("agents: {builder: {enabled: false}}")
     run = asked(world, agent="builder")
     (item,) = items(world)
-    assert item["kind"] == "policy" and "switched off" in item["words"]
+    assert item["kind"] == "policy" and "is disabled" in item["words"]
     approve(world, run)
     assert world.claim().identity.run == run
     told = world.problem("POST", "/v1/runs", world.shell(agent="builder", ask=True, mode="review"))
@@ -170,7 +170,7 @@ def test_a_plain_yes_lifts_no_ceiling(world: World) -> None:
     run = asked(world, budget="5")
     ceiling(world, "0.01")
     told = world.problem("POST", f"/v1/runs/{run}/approve", {})
-    assert told["code"] == "budget" and "goes on waiting" in told["why"]
+    assert told["code"] == "budget" and "keeps waiting" in told["why"]
     assert is_unapproved(world.context.row(Run, run)) and len(items(world)) == 1
     ceiling(world, "100")
     assert approve(world, run).json()["approved"] == "once"

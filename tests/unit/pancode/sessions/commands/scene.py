@@ -159,7 +159,10 @@ class ChatScene:
     def _runs(self, argv: Sequence[str], patience_s: float, columns: int) -> CommandEnd:
         self.ran.append(list(argv))
         if argv[-1] == "full-auto":
-            return CommandEnd("error: it would get safety full-auto\n  fix: the same with --yes", 5)
+            words = (
+                "error: this change raises the safety level of it to full-auto\n  fix: the same with --yes"
+            )
+            return CommandEnd(words, 5)
         return CommandEnd(f"{' '.join(argv)} says\n[red]this[/red]", 0)
 
     @property

@@ -95,7 +95,7 @@ def test_a_model_writes_no_head_in_a_persons_name() -> None:
 def test_no_file_is_written_over(tmp_path: Path) -> None:
     write_new(tmp_path / "talk.md", "x")
     assert (tmp_path / "talk.md").read_text() == "x"
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_new(tmp_path / "talk.md", "y")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot write"):
         write_new(tmp_path / "none" / "talk.md", "y")

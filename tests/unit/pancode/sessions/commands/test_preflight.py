@@ -158,7 +158,7 @@ def test_a_word_behind_options_of_a_chat_is_no_chat(
 ) -> None:
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "home"))
     assert entry.run(["--preset", "local", "runs"]) == ExitCode.USAGE
-    assert "or the command first: pancode runs ..." in capsys.readouterr().err
+    assert "or put the command first: pancode runs ..." in capsys.readouterr().err
     assert entry.run(["--prest", "local"]) == ExitCode.USAGE
     assert "--preset?" in capsys.readouterr().err
     assert entry.run(["-C", str(tmp_path / "none"), "--model", "x"]) == ExitCode.WORKSPACE

@@ -597,7 +597,7 @@ def test_a_command_needs_no_session_but_one_about_it_does() -> None:
         await pilot.press(*"/workers", "enter")
         await scene.shows(pilot, "workers says")
         await pilot.press(*"/diff", "enter")
-        await scene.shows(pilot, "there is no session yet")
+        await scene.shows(pilot, "the session has not started")
 
     scene = played(ChatScene(run=""), play)
     assert scene.api.posts == [] and scene.ran == [["workers"]]
@@ -676,11 +676,14 @@ def test_who_goes_round_changes_nothing_and_words_take_the_choice_with_them() ->
 def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "build Shift-Tab")
-        refused = {"code": "needs_yes", "title": "r-abc123 would get safety full-auto, and has auto-edit"}
+        refused = {
+            "code": "needs_yes",
+            "title": "this change raises the safety level of r-abc123 from auto-edit to full-auto",
+        }
         scene.api.refuses = ApiError({**refused, "message": refused["title"], "exit_code": 5})
         await pilot.press("ctrl+y")
         scene.clock.advance(SETTLE_MS)
-        await scene.shows(pilot, "would get safety full-auto")
+        await scene.shows(pilot, "raises the safety level")
         await pilot.press("y")
         assert scene.page.card.asks is not None and scene.page.field.text == "y"
         scene.api.refuses = None
@@ -695,11 +698,14 @@ def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
 def test_a_no_leaves_the_level_and_says_so() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "build Shift-Tab")
-        refused = {"code": "needs_yes", "title": "r-abc123 would get safety full-auto, and has auto-edit"}
+        refused = {
+            "code": "needs_yes",
+            "title": "this change raises the safety level of r-abc123 from auto-edit to full-auto",
+        }
         scene.api.refuses = ApiError({**refused, "message": refused["title"], "exit_code": 5})
         await pilot.press("ctrl+y")
         scene.clock.advance(SETTLE_MS)
-        await scene.shows(pilot, "would get safety full-auto")
+        await scene.shows(pilot, "raises the safety level")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "x")
         await scene.until(pilot, lambda: scene.page.card.asks is None, "the no")

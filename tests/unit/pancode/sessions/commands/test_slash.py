@@ -129,7 +129,7 @@ def test_the_words_become_a_command_line(text: str, argv: str) -> None:
 def test_what_is_about_this_session_needs_one() -> None:
     command = typed("/diff")
     assert command is not None and RUN in command.command.bare
-    with pytest.raises(UsageError, match="no session yet"):
+    with pytest.raises(UsageError, match="session has not started"):
         command.command.argv((), "")
 
 

@@ -150,7 +150,7 @@ def test_a_rest_that_does_not_come_has_an_end_and_one_that_was_is_none(
     order = sitting(world)
     monkeypatch.setattr(follow, "_REST_S", 5.0)
     each_look(monkeypatch)
-    with pytest.raises(UnavailableError, match="does not come to rest"):
+    with pytest.raises(UnavailableError, match="did not become idle"):
         follow.rest(Face(as_json=True), client(world), run)
     assert len(sent(world)) == 1
     rested(world, order, None)

@@ -206,7 +206,7 @@ def test_admission_judges_the_new_terms_at_once(tmp_path: Path) -> None:
     run = begin(world, runtime="gemini", model="google/gemini-2.5-pro")["run"]
     rested(world, sitting(world), record(1, 0))
     told = world.problem("POST", f"/v1/sessions/{run}/terms", {"safety": "full-auto", "yes": True})
-    assert told["code"] == "refused_safety" and "nothing would hold" in told["message"]
+    assert told["code"] == "refused_safety" and "nothing can enforce" in told["message"]
     assert of(session(world, run)) == ("build", "auto-edit", None)
     told = world.problem("POST", f"/v1/sessions/{run}/terms", {"mode": "god"})
     assert told["code"] == "bad_value" and "plan" in str(told)
@@ -235,16 +235,16 @@ def asked(world: World, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("mode", "child", "words"),
     [
-        ("plan", {"mode": "review"}, "has mode plan, which starts no run"),
-        ("plan", {"mode": "plan"}, "has mode plan, which starts no run"),
+        ("plan", {"mode": "review"}, "has mode plan, which cannot start runs"),
+        ("plan", {"mode": "plan"}, "has mode plan, which cannot start runs"),
         ("review", {"mode": "build"}, "has mode review and cannot start one with build"),
         ("review", {"mode": "admin"}, "has mode review and cannot start one with admin"),
-        ("review", {"mode": "review", "agent": "builder"}, "takes read-only agents"),
+        ("review", {"mode": "review", "agent": "builder"}, "requires a read-only agent"),
         ("admin", {"mode": "build", "agent": "builder"}, "has mode admin and cannot start one with build"),
         ("build", {"mode": "admin"}, "has mode build and cannot start one with admin"),
         ("build", {"mode": "build", "safety": "full-auto"}, "cannot start one with full-auto"),
-        ("build", {"mode": "plan"}, "does not dispatch"),
-        ("review", {"mode": "review", "safety": "suggest"}, "only looks, and starts no run"),
+        ("build", {"mode": "plan"}, "cannot dispatch"),
+        ("review", {"mode": "review", "safety": "suggest"}, "only reads, and cannot start runs"),
     ],
 )
 def test_what_a_session_dispatches_is_never_wider_than_it(

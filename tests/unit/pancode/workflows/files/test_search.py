@@ -43,9 +43,9 @@ def test_a_path_is_a_file_and_nothing_else(places: WorkflowPlaces, tmp_path: Pat
     file = tmp_path / "mine.yaml"
     file.write_text("tasks: [a]")
     assert places.find(str(file)).name == "mine"
-    with pytest.raises(NotFoundError, match="there is no file"):
+    with pytest.raises(NotFoundError, match="not found"):
         places.find("./review-loop")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read"):
         places.find(str(tmp_path) + "/")
     file.write_bytes(b"a\nb\xff")
     with pytest.raises(ConfigError, match="mine.yaml:2: not UTF-8"):

@@ -36,7 +36,7 @@ def test_an_address_is_read_as_its_parts(text: str, address: RemoteAddress, word
     [
         ("desk", "ssh://"),
         ("tcp://desk:7433", "ssh://"),
-        ("ssh://", "names no host"),
+        ("ssh://", "has no host"),
         ("ssh://-oProxyCommand=touch", "not a host name"),
         ("ssh://-l@desk", "not a user name"),
         ("ssh://desk:99999", "ort out of range"),

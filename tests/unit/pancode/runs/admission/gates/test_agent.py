@@ -45,7 +45,7 @@ def test_a_run_cannot_say_a_persons_yes() -> None:
     asks = own(autonomy=Autonomy.CONFIRMATORY)
     inside = AdmissionView((DAY,), parent=Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, unheld=True))
     verdict = gate("agent", inside, settings=asks, confirmed=True, depth=1)
-    assert not verdict.passed and "run r-1 is none" in verdict.words
+    assert not verdict.passed and "run r-1 is not a user" in verdict.words
     assert verdict.code != "needs_yes", "no face asks for it"
 
 
@@ -68,7 +68,7 @@ def test_sampling_is_refused_by_name_where_nobody_can_set_it() -> None:
     warm = own(sampling=Sampling(temperature=Decimal("0.2")), origin="panagents.yaml:7")
     verdict = gate("agent", settings=warm)
     assert not verdict.passed
-    assert "builder sets sampling, and the runtime claude takes none [panagents.yaml:7]" in verdict.words
+    assert "builder sets sampling, but runtime claude does not support it [panagents.yaml:7]" in verdict.words
     assert gate("agent", settings=warm, runtime="shell").passed, "a program of one's own asks no model"
     ours = replace(resolved(settings=warm), runtime=RUNTIMES["native"])
     assert judge(ours, VIEW)[NAMES.index("agent")].passed
@@ -86,7 +86,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     )
     assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode fleet doctor"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
-    assert not outside.passed and "about the machine itself" in outside.words
+    assert not outside.passed and "for the node itself" in outside.words
     for asked, why in (
         ({"network": NetworkAccess.NONE}, "as --network"),
         ({"walled": True}, "the run that dispatches"),
@@ -121,7 +121,7 @@ def test_a_model_below_the_tier_of_its_agent(
     verdict = gate("agent", settings=settings, model=model, **ANY_MODEL)
     assert (verdict.passed, verdict.warning) == (passes, warns)
     if not passes or warns:
-        assert f"asks for a {tier} model, and {model} is" in verdict.words and "models.tiers" in verdict.fix
+        assert f"needs a {tier} model, but {model} is" in verdict.words and "models.tiers" in verdict.fix
 
 
 @pytest.mark.parametrize(
@@ -162,5 +162,5 @@ def test_the_fix_is_of_the_machine_that_comes_nearest() -> None:
 def test_an_orchestrator_on_a_program_that_cannot_ask_for_the_fleets_tools_is_told_of() -> None:
     leads, sitting = own(said_role=Role.LEAD), {"idle_ms": 1_000, "turn_ms": 1_000}
     told = {name: gate("agent", settings=leads, turns=sitting, runtime=name) for name in ("codex", "claude")}
-    assert told["codex"].warning and "none of the fleet's tools on codex" in told["codex"].words
+    assert told["codex"].warning and "no fleet tools on codex" in told["codex"].words
     assert "--runtime claude" in told["codex"].fix and not told["claude"].warning

@@ -93,11 +93,11 @@ def test_the_matrix_of_modes(mode: Mode, agent: str, dispatches: bool, lets: boo
 @pytest.mark.parametrize(
     ("safety", "agent", "passes", "words"),
     [
-        (Safety.SUGGEST, "builder", False, "safety suggest only looks, and starts no run"),
-        (Safety.SUGGEST, "scout", False, "safety suggest only looks, and starts no run"),
-        (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; on desk there is no sandbox"),
+        (Safety.SUGGEST, "builder", False, "safety suggest only reads, and cannot start runs"),
+        (Safety.SUGGEST, "scout", False, "safety suggest only reads, and cannot start runs"),
+        (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; desk has no sandbox"),
         (Safety.AUTO_EDIT, "scout", True, "read-only, enforced by claude"),
-        (Safety.FULL_AUTO, "builder", False, "nothing would hold runtime claude to full-auto"),
+        (Safety.FULL_AUTO, "builder", False, "nothing can enforce full-auto on runtime claude"),
         (Safety.FULL_AUTO, "scout", True, "read-only, enforced by claude"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_refusal_names_what_each_node_lacks() -> None:
     problem = no_sandbox("bubblewrap is not installed", "sudo apt-get install bubblewrap")
     verdict = gate("safety", safety=Safety.FULL_AUTO, nodes=(node("a", problems=(problem,)),))
     assert not verdict.passed
-    assert "nothing would hold runtime claude to full-auto; a: no sandbox: bubblewrap" in verdict.words
+    assert "nothing can enforce full-auto on runtime claude; a: no sandbox: bubblewrap" in verdict.words
     assert "(sudo apt-get install bubblewrap)" in verdict.words
     assert verdict.fix.startswith("use another runtime")
     assert "--allow-told-only" in verdict.fix
@@ -238,7 +238,7 @@ def test_tasks_that_cannot_be_carried(task: str, words: str) -> None:
 
 def test_an_argument_list_needs_no_task() -> None:
     assert gate("task", task="", argv=("uname", "-a"), runtime="shell").passed
-    assert "holds a NUL" in gate("task", task="", argv=("a\0b",), runtime="shell").words
+    assert "contains a NUL" in gate("task", task="", argv=("a\0b",), runtime="shell").words
 
 
 def test_paths_that_are_outside_or_missing_are_a_warning() -> None:
@@ -248,7 +248,7 @@ def test_paths_that_are_outside_or_missing_are_a_warning() -> None:
     outside = PathFact("/etc/passwd", "/etc/passwd", False, True)
     assert gate("paths", replace(VIEW, paths=(inside,))).words == "1 paths named, all inside the project"
     warning = gate("paths", replace(VIEW, paths=(inside, missing)))
-    assert warning.passed and warning.warning and warning.words == "src/b.py is not there"
+    assert warning.passed and warning.warning and warning.words == "src/b.py is missing"
     mentioned = gate("paths", replace(VIEW, paths=(missing, outside)))
     assert mentioned.passed and mentioned.warning and "/etc/passwd" in mentioned.words
     assert gate("paths", replace(VIEW, paths=(outside,)), runtime="shell").passed
@@ -258,7 +258,7 @@ def test_paths_that_are_outside_or_missing_are_a_warning() -> None:
 def test_an_empty_folder_that_nobody_asked_for_is_a_warning() -> None:
     """A program that names no folder at all; a person always stands in one, see test_requested."""
     lost = gate("paths", project=None, cwd=None)
-    assert lost.passed and lost.warning and "empty folder" in lost.words and "--workspace none" in lost.fix
+    assert lost.passed and lost.warning and "empty directory" in lost.words and "--workspace none" in lost.fix
     assert not gate("paths", project=None, workspace="none").warning
 
 
@@ -334,7 +334,7 @@ def test_unknown_costs_are_said() -> None:
 
 def test_an_agent_that_is_switched_off() -> None:
     off = {"agents": {"builder": replace(BUILDER, enabled=False), "scout": SCOUT}}
-    assert "builder is switched off" in gate("agent", settings=off).words
+    assert "builder is disabled" in gate("agent", settings=off).words
     assert gate("agent", agent="scout").words == "agent scout: read-only, tools read, grep, find, ls"
 
 
@@ -343,7 +343,7 @@ def test_an_agent_that_is_switched_off() -> None:
     [
         ({"nodes": (node("desk"), node("gpubox"))}, True, "runtime claude on desk, gpubox"),
         ({"nodes": (node("desk"),), "model": "opus"}, True, "runtime claude with opus on desk"),
-        ({"nodes": (node("desk", {}),)}, False, "no node can take it: desk has no runtime claude"),
+        ({"nodes": (node("desk", {}),)}, False, "no node can run it: desk has no runtime claude"),
         ({"nodes": (node("desk"),), "require": {"gpu": "y"}}, False, "desk has no label gpu=y"),
         ({"nodes": (node("a"), node("b", {})), "node": "b"}, False, "b has no runtime claude"),
         ({"nodes": (node("a", state=NodeState.LOST),)}, True, "it would wait: a is lost"),
@@ -357,7 +357,7 @@ def test_an_agent_that_is_switched_off() -> None:
             False,
             "runtime claude cannot use model groq/qwen3 of groq",
         ),
-        ({"runtime": "opencode"}, False, "runtime opencode has no model of its own"),
+        ({"runtime": "opencode"}, False, "runtime opencode has no default model"),
     ],
 )
 def test_routing(options: dict[str, Any], passes: bool, words: str) -> None:
@@ -371,7 +371,7 @@ def test_an_empty_fleet() -> None:
     bare = resolved()
     verdict = judge(replace(bare, candidates=()), VIEW)[9]
     assert not verdict.passed
-    assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no node", NO_NODE)
+    assert (verdict.words, verdict.fix) == ("Dispatch blocked: the fleet has no nodes", NO_NODE)
 
 
 def test_the_model_of_the_fleet_counts_for_routing() -> None:
@@ -402,7 +402,7 @@ def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None
     assert len(small) < MAX_TASK_BYTES and gate("task", runtime="shell", task=small).passed
     large = script_of(MAX_ENVELOPE_BYTES + 1)
     verdict = gate("task", runtime="shell", task=large)
-    assert not verdict.passed and f"at most {MAX_ENVELOPE_BYTES} are carried" in verdict.words
+    assert not verdict.passed and f"the limit is {MAX_ENVELOPE_BYTES}" in verdict.words
     error = refusal(verdict)
     assert (error.exit_code, error.code) == (ExitCode.REFUSED, "refused_task") and error.why and error.fix
 

@@ -20,7 +20,7 @@ def test_a_level_that_the_settings_wish_and_the_runtime_does_not_take_is_a_warni
     chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
     verdict = judge(chosen, VIEW)
     assert verdict.passed and verdict.warning
-    words = "reasoning off of your settings is not asked for, gemini takes minimal, low, medium, high"
+    words = "reasoning level off of your settings is ignored: gemini supports minimal, low, medium, high"
     assert words in verdict.words
 
 
@@ -29,7 +29,7 @@ def test_an_unheard_of_model_and_a_level_that_is_left_out_are_both_said() -> Non
     chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
     verdict = judge(replace(chosen, unlisted="x-1 is not on the list"), VIEW)
     assert verdict.passed and verdict.warning
-    assert "is not asked for" in verdict.words and "; x-1 is not on the list" in verdict.words
+    assert "is ignored" in verdict.words and "; x-1 is not on the list" in verdict.words
     assert "pancode models --runtime gemini" in verdict.fix
 
 

@@ -12,7 +12,7 @@ def test_what_an_agent_cannot_do_at_auto_edit_without_a_sandbox_is_said_with_the
     assert not gate("safety", nodes=(walled,)).warning
     told = gate("safety", nodes=(walled, bare))
     assert told.passed and told.warning
-    assert "on b there is no sandbox, so claude edits files and runs no command, no test" in told.words
+    assert "b has no sandbox, so claude can edit files but cannot run commands or tests" in told.words
     assert told.fix.endswith("--safety full-auto --allow-told-only")
     codex = node("b", runtimes={"codex": "ok"})
     assert not gate("safety", nodes=(codex,), runtime="codex").warning, "its own sandbox bounds its shell"
