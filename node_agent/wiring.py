@@ -14,7 +14,7 @@ from node_agent.agent.agent import gpu_holders
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
-from node_agent.agent.snapshots import unbegun
+from node_agent.agent.snapshots import list_needed
 from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
@@ -45,7 +45,7 @@ from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
 from node_agent.runtimes.hooks import desk_of
-from node_agent.runtimes.logins import tokens
+from node_agent.runtimes.logins import list_token_paths
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.wall import Sandbox
 from node_agent.shim import shim
@@ -80,7 +80,7 @@ class Parts:
     """The levels of the log, as in the settings."""
 
 
-def version() -> str:
+def read_version() -> str:
     """This node agent's version: a bundle has it beside its `lib/`, an installation in its metadata."""
     bundle = Path(shim.__file__).parents[3] / "bundle.json"
     try:
@@ -102,10 +102,10 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     if key.public.tag != settings.tag:
         raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
     home.make_folders()
-    vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
+    vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
     tempo, reserve = Tempo().scaled(settings.time_factor), settings.disk_reserve
-    node, fleet = Self(settings.fleet, settings.name, version(), key.public), FleetClock(0, ids.token(8))
-    path, groups = search_path(settings.path, os.environ), scopes.here(settings.fleet, os.environ, clock)
+    node, fleet = Self(settings.fleet, settings.name, read_version(), key.public), FleetClock(0, ids.token(8))
+    path, groups = search_path(settings.path, os.environ), scopes.find(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
@@ -138,7 +138,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         keys=coordinators,
         journal=journal,
         runner=runner,
-        workspaces=Workspaces(home.root, depot, reserve, machine_name(), unbegun(journal), settings.keep),
+        workspaces=Workspaces(home.root, depot, reserve, machine_name(), list_needed(journal), settings.keep),
         depot=redacting,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),

@@ -13,7 +13,7 @@ CHARS = 12
 GIT_S = 10
 
 
-def commit() -> str:
+def read_commit() -> str:
     """Return the commit of this code, with `+dirty` where files differ; `unknown` where nothing says it."""
     package = Path(__file__).resolve().parent
     return commit_of(package.parent, package / WRITTEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from node_agent.wire.skill import ProposedTool, digest_of, packed, runnable
+from node_agent.wire.skill import ProposedTool, digest_of, mark_executable, pack_files
 from pancode.skills.made_tool_rules import SoundTool, tool_of
 
 NAME = "count-words"
@@ -33,8 +33,8 @@ def proposal(name: str = NAME, more: dict[str, bytes] | None = None, **changed: 
         )
         files.pop(real, None)
         files |= {} if data is None else {real: data}
-    whole = runnable(files)
-    return ProposedTool(name=name, digest=digest_of(whole), packed=packed(whole))
+    whole = mark_executable(files)
+    return ProposedTool(name=name, digest=digest_of(whole), packed=pack_files(whole))
 
 
 def made(tool: ProposedTool) -> SoundTool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from docs.generate.markdown import code, page, table, words
 from node_agent.wire.policy import Isolation
-from pancode.agents.runtimes import RULES, matrix
-from pancode.agents.safety_evidence import ACTS, SafetyMatrix, evidence
+from pancode.agents.runtimes import RULES, build_matrix
+from pancode.agents.safety_evidence import ACTS, SafetyMatrix, load_evidence
 
 
 def evidence_page() -> str:
-    found = evidence()
-    every = [name for name in dict.fromkeys(row[0] for row in matrix()) if _known(found, name)]
+    found = load_evidence()
+    every = [name for name in dict.fromkeys(row[0] for row in build_matrix()) if _known(found, name)]
     programs = ", ".join(f"{name} {found.versions[name]}" for name in every if name in found.versions)
     return page(
         "The safety matrix",
@@ -28,7 +28,7 @@ def evidence_page() -> str:
         ),
         table(
             ("Runtime", "Rule", "With a sandbox", "happened", "Without", "happened"),
-            [_short(found, *row) for row in matrix() if row[0] in every],
+            [_short(found, *row) for row in build_matrix() if row[0] in every],
         ),
         words(
             "Who holds a rule without a sandbox is decided by what changes something: a program whose own "

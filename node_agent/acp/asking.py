@@ -14,7 +14,7 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.acp.conversation import ABLE, NO_METHOD, VERSION, resumes
+from node_agent.acp.conversation import ABLE, NO_METHOD, VERSION, list_resume_methods
 from node_agent.acp.pipe import AcpPipe, Broken, Message
 from node_agent.native.tools.shell import CHILDREN
 from node_agent.runtimes.lines import dict_of, text_of
@@ -24,7 +24,7 @@ from node_agent.wire.clock import Clock, SystemClock
 MOST_WHY = 400
 
 
-def asked(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
+def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
     """`version`, and whether the program `resumes` a session; or `why` not, and `missing`: not there."""
     if not argv:
         return {"why": "its entry in ceiling.json names no program: give it an `argv`"}
@@ -65,13 +65,13 @@ def _judged(name: str, message: Message) -> dict[str, object]:
     if version != VERSION:
         return {"why": f"{name} speaks version {version!r} of ACP, and PanCode speaks {VERSION}"[:MOST_WHY]}
     version = text_of(dict_of(able.get("agentInfo")).get("version"))[:100]
-    return {"version": version, "resumes": bool(resumes(dict_of(able.get("agentCapabilities"))))}
+    return {"version": version, "resumes": bool(list_resume_methods(dict_of(able.get("agentCapabilities"))))}
 
 
 def main(argv: list[str]) -> int:
     """Print the answer; the exit status is always 0, as there is an answer in any case."""
     CHILDREN.end_with_us()
-    sys.stdout.write(json.dumps(asked(tuple(argv[3:]), SystemClock())) + "\n")
+    sys.stdout.write(json.dumps(probe_program(tuple(argv[3:]), SystemClock())) + "\n")
     return 0
 
 

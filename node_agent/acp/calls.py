@@ -79,7 +79,7 @@ class AcpCalls:
         if not why and (option := _option(params, "allow_once")):
             return {"outcome": {"outcome": "selected", "optionId": option}}
         self._deny(name, call, why or "it can be allowed for all times only")
-        return rejected(params)
+        return reject_call(params)
 
     # ---- the judgement
     def _refusal(self, call: Mapping[str, Any]) -> str:
@@ -179,7 +179,7 @@ class AcpCalls:
         self._voice.tell("denied", id=name, tool=tool, why=why[:MOST_WHY])
 
 
-def rejected(params: Mapping[str, Any]) -> dict[str, Any]:
+def reject_call(params: Mapping[str, Any]) -> dict[str, Any]:
     """The answer no, to this one call."""
     option = _option(params, "reject_once")
     outcome = {"outcome": "selected", "optionId": option} if option else {"outcome": "cancelled"}

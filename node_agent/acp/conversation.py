@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from node_agent.acp.calls import AcpCalls, rejected
+from node_agent.acp.calls import AcpCalls, reject_call
 from node_agent.acp.fleet import FleetServer
 from node_agent.acp.home import ProgramHome
-from node_agent.acp.offers import ProgramOffer, news_of, offers_of, told
+from node_agent.acp.offers import ProgramOffer, format_offers, news_of, offers_of
 from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits, Over
@@ -198,7 +198,7 @@ class AcpConversation:
 
     def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
         """Go on with the session; None: the program could not."""
-        has = resumes(able)
+        has = list_resume_methods(able)
         how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
             return None
@@ -245,7 +245,7 @@ class AcpConversation:
         way, offers = self.way, offers_of(begun)
         if not way.chooses:
             return
-        if not self.remembers and (words := told(offers)):
+        if not self.remembers and (words := format_offers(offers)):
             self.voice.tell("noted", text=f"[{way.name} offers {words}]"[:MOST_OFFERS])
         self._choose_model(offers.get("model"))
         for kind, value in (("mode", way.mode), ("effort", way.effort)):
@@ -424,7 +424,7 @@ class AcpConversation:
             self._write({"id": request["id"], "error": error})
             return
         try:
-            result = self._calls.permit(params) if permits else rejected(params)
+            result = self._calls.permit(params) if permits else reject_call(params)
         except TurnOver:
             self._write({"id": request["id"], "result": {"outcome": {"outcome": "cancelled"}}})
             raise
@@ -526,7 +526,7 @@ class AcpConversation:
         return Over(kind, f"{self.way.name}: {refused}")
 
 
-def resumes(able: Mapping[str, Any]) -> set[str]:
+def list_resume_methods(able: Mapping[str, Any]) -> set[str]:
     """Return the methods of `session/` that go on with a session, by the program's capabilities."""
     has = {
         "resume": "resume" in dict_of(able.get("sessionCapabilities")),

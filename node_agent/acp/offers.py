@@ -54,7 +54,7 @@ def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
     return found
 
 
-def told(offers: Mapping[str, ProgramOffer]) -> str:
+def format_offers(offers: Mapping[str, ProgramOffer]) -> str:
     """The offers in words; empty: there are none."""
     lists = []
     for offer in offers.values():

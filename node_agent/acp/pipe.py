@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.native.tools.shell import CHILDREN, kill_group
-from node_agent.shim.process import members
+from node_agent.shim.process import find_members
 from node_agent.wire.clock import Clock
 
 Message = dict[str, Any]
@@ -81,7 +81,7 @@ class AcpPipe:
         command that ended may leave processes behind, which only their group shows.
         """
         found = set[int]()
-        for pid, _ in members("", self._process.pid, sys.maxsize):
+        for pid, _ in find_members("", self._process.pid, sys.maxsize):
             with suppress(OSError):  # it is gone
                 found.add(os.getpgid(pid))
         return found - {0, 1, os.getpgid(0), self._process.pid}  # a signal to 0 or 1 would go to many others

@@ -15,11 +15,11 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.secrecy import hide
+from node_agent.native.secrecy import hide_memory
 from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
-    hide()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before all else is loaded: the key lies in our environment
 
 from node_agent.acp.conversation import AcpConversation
 from node_agent.acp.fleet import FleetServer

@@ -11,13 +11,13 @@ from functools import partial
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import HOLDS, Intake, Moment
-from node_agent.agent.pace import Pace, paced, reading_of
+from node_agent.agent.pace import Pace, reading_of, update_pace
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
-from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
+from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.identity import AttemptId
@@ -39,14 +39,14 @@ from node_agent.wire.node import (
 from node_agent.wire.signing import WireRefusal
 
 
-def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
+def select_holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
     """Return the entries that hold a slot."""
     return [entry for entry in entries if entry.holds_slot]
 
 
 def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
     """Return the attempts that hold a GPU alone, by its UUID."""
-    at_work = [entry.identity for entry in holding(journal.live()) if not entry.damaged]
+    at_work = [entry.identity for entry in select_holding(journal.live()) if not entry.damaged]
     return {uuid: one for one in at_work for uuid in journal.order(one).gpus or ()}
 
 
@@ -90,7 +90,7 @@ class Pulse:
                 slots=0 if facts.shut else slots,
                 why=fewer,
                 ahead=0 if facts.shut else HOLDS,
-                open=tuple(entry.identity for entry in holding(live)),
+                open=tuple(entry.identity for entry in select_holding(live)),
             ),
             draining=state.draining or state.revoked,
             version=self._node.version,
@@ -124,12 +124,12 @@ class InventoryDuty:
         self._last_sent, self._when = (nonce, epoch), mono_ms
 
 
-def prune(world: World) -> None:
+def prune_journal(world: World) -> None:
     """Forget old entries. Idempotent. One whose files cannot be removed stays for the next time. DiskFull."""
     journal, wall = world.journal, world.clock.wall_ms()
     epoch = journal.node().epoch
     for entry in journal.entries():
-        if prunable(entry, epoch, wall) and _emptied(world, entry):
+        if is_prunable(entry, epoch, wall) and _emptied(world, entry):
             journal.forget(entry.identity)
     with suppress(OSError, StepFailed):
         world.workspaces.trim(wall)
@@ -223,11 +223,11 @@ class NodeAgent:
             return most
         now, tempo = self.world.clock.mono_ms(), self.world.tempo
         seen = reading_of(self._seen(now), self.job.uses(), now)
-        self._pace = paced(self._pace, min(state.least, most), most, seen, now, tempo)
+        self._pace = update_pace(self._pace, min(state.least, most), most, seen, now, tempo)
         return self._pace.slots
 
     def free_slots(self) -> int:
-        return self.slots() - len(holding(self.world.journal.live()))
+        return self.slots() - len(select_holding(self.world.journal.live()))
 
     def end_leftovers(self) -> None:
         """End what has outlived its attempt, as after the kill of a shim: at the start, and once a minute
@@ -415,6 +415,6 @@ class NodeAgent:
             return
         self._next_prune = now + w.tempo.prune_ms
         try:
-            prune(w)
+            prune_journal(w)
         except DiskFull:
             self._note("the disk is full")

@@ -38,8 +38,8 @@ from node_agent.wire.signing import (
     RefusalCode,
     Signature,
     WireRefusal,
+    encode_pae,
     open_as,
-    pae,
     parse_envelope,
 )
 
@@ -228,7 +228,7 @@ class Controls:
             raw = base64.b64decode(signature.sig, validate=True)
         except binascii.Error:
             return False
-        return key.verifies(raw, pae(envelope.payloadType, envelope.body()))
+        return key.verifies(raw, encode_pae(envelope.payloadType, envelope.body()))
 
     def _answer(self, identity: AttemptId, receipt: str, mark: Mark, why: str) -> None:
         if self._awaits(identity, receipt) is None:

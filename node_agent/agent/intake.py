@@ -17,8 +17,8 @@ from node_agent.attempt.accept import (
     Judgement,
     Opened,
     Refuse,
-    begins,
-    judge,
+    judge_held,
+    judge_order,
     open_order,
 )
 from node_agent.attempt.ports import Claimed, DiskFull
@@ -78,13 +78,13 @@ class Intake:
         DiskFull.
         """
         for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
-            self._answer(opened, judge(opened, self._view(opened.order.identity)))
+            self._answer(opened, judge_order(opened, self._view(opened.order.identity)))
         for entry in self._held():
             try:
                 order = self._world.journal.order(entry.identity)
             except (OSError, ValueError, KeyError):
                 continue  # it stands in the troubles of the journal
-            match begins(order, self._view(entry.identity)):
+            match judge_held(order, self._view(entry.identity)):
                 case Accept():
                     data, say = self._accepted(), (Marked(mark=Mark.ACCEPTED),)
                     self._write(entry.identity, Note(mark=Mark.ACCEPTED, data=data, say=say))
@@ -124,7 +124,9 @@ class Intake:
 
     def _receive(self, claimed: Claimed) -> None:
         opened = open_order(claimed.envelope, self._world.keys)
-        verdict = opened if isinstance(opened, Refuse) else judge(opened, self._view(opened.order.identity))
+        verdict = (
+            opened if isinstance(opened, Refuse) else judge_order(opened, self._view(opened.order.identity))
+        )
         if isinstance(opened, Opened) and opened.digest in self._unwritten:
             self._world.uplink.settle_job(claimed.job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):

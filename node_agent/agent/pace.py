@@ -97,7 +97,9 @@ def strain_of(seen: PaceReading) -> tuple[Strain, str]:
     return (Strain.CALM if calm else Strain.FAIR), ""
 
 
-def paced(pace: Pace | None, least: int, most: int, seen: PaceReading, now_ms: int, tempo: Tempo) -> Pace:
+def update_pace(
+    pace: Pace | None, least: int, most: int, seen: PaceReading, now_ms: int, tempo: Tempo
+) -> Pace:
     """The pace after another look. `pace` None: the first look, with all slots."""
     strain, words = strain_of(seen)
     if pace is None:

@@ -19,7 +19,7 @@ Aside = Callable[[Callable[[], None]], None]
 _log = logging.getLogger("pancode.node")
 
 
-def unbegun(journal: JournalPort) -> list[Order]:
+def list_needed(journal: JournalPort) -> list[Order]:
     """The orders whose snapshot was fetched, as the journal says, and may still be needed."""
     found: list[Order] = []
     for entry in journal.live():

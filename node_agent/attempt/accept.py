@@ -89,7 +89,7 @@ def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
     return Opened(order, envelope.digest(), envelope.model_dump_json())
 
 
-def judge(opened: Opened, view: AcceptView) -> Judgement:
+def judge_order(opened: Opened, view: AcceptView) -> Judgement:
     """Judge the order by the first rule that applies to it."""
     order = opened.order
     if order.fleet != view.fleet:
@@ -107,7 +107,7 @@ def judge(opened: Opened, view: AcceptView) -> Judgement:
     return Hold() if _waits(order, view) else Accept()
 
 
-def begins(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
+def judge_held(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
     """Whether a held order begins now. Its start-by, judged when the node took it, no longer counts."""
     if view.revoked or view.draining:
         state = "no longer of the fleet" if view.revoked else "draining"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.attempt.records import Data, ExitedData, JournalRecord, PreparedData
-from node_agent.attempt.verdict import fault_from_json, verdict
+from node_agent.attempt.verdict import fault_from_json, judge_end
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.model import FleetTime
@@ -63,7 +63,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
     """The predicate of the receipt of an attempt at `pushed`."""
     accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
     committed, pushed, change = entry.committed, entry.pushed, entry.committed.get("kind", "none")
-    end = verdict(fault_from_json(pushed), change)
+    end = judge_end(fault_from_json(pushed), change)
     return Claims(
         fleet=node.fleet,
         epoch=order.epoch,
@@ -150,7 +150,7 @@ def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
     return tuple(Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ()))
 
 
-def clipped(names: Iterable[str]) -> tuple[list[str], int]:
+def limit_names(names: Iterable[str]) -> tuple[list[str], int]:
     """Return as many of the first names as a record may hold, and the number of names left out."""
     every = list(names)
     kept, size = [], 0

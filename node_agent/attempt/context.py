@@ -18,10 +18,10 @@ from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
 from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished
 from node_agent.tempo import Tempo
-from node_agent.vault.redact import redacted
+from node_agent.vault.redact import redact_text
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
-from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
+from node_agent.wire.identity import AttemptId, Mark, seal_text, words_in
 from node_agent.wire.model import FleetTime
 from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import SigningKey
@@ -79,7 +79,7 @@ class Context:
         """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed,
         DiskFull."""
         secret = self.key.secret(words_in(str(identity)))
-        self.workspaces.tell(identity, name, sealed(secret, number, text))
+        self.workspaces.tell(identity, name, seal_text(secret, number, text))
 
 
 class Case:
@@ -224,7 +224,7 @@ class Case:
     def cleaner(self) -> Callable[[str], str]:
         """Return a function that takes the values of secrets out of a text, such as a file's name."""
         hidden = self.context.runtimes.hidden(self.order)
-        return lambda text: redacted(text, hidden)
+        return lambda text: redact_text(text, hidden)
 
     def prompt_digest(self) -> str:
         """The digest of all instructions for the agent; if none are recorded, of the prompt in the order."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, assert_never
 
 from node_agent.attempt import verdict
-from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, clipped, such_as
+from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, limit_names, such_as
 from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
 from node_agent.attempt.plans import GATES_LOG, KEPT, SCORE, STREAMS, gates_plan
 from node_agent.attempt.ports import AttemptResult, StepFailed
@@ -19,7 +19,7 @@ from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Not
 from node_agent.attempt.reports import gate_reports
 from node_agent.attempt.starting import runner_fault
 from node_agent.attempt.working import CUT_OFF, end_process
-from node_agent.policy.judging import breaches
+from node_agent.policy.judging import list_breaches
 from node_agent.shim import spool
 from node_agent.wire import keys
 from node_agent.wire.event import Finding
@@ -35,7 +35,7 @@ def judged_by_rules(
 ) -> tuple[verdict.Fault | None, tuple[str, ...]]:
     """Judge the result by the policy and the owner's rules: the failure, and the breaches in words."""
     policy, owner = case.order.policy, case.context.ceiling()
-    broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
+    broken = list_breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
         broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
     read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
@@ -69,7 +69,7 @@ def commit(case: Case) -> Turn:
     except StepFailed as failed:
         return _not_committed(case, fault or verdict.Fault(failed.kind, str(failed)), failed)
     clean, exposed = case.cleaner(), _exposed(case, result)
-    names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
+    names, _ = limit_names(map(clean, result.files_changed[:MAX_NAMES]))
     judged, broken = judged_by_rules(case, result, fault)
     if judged is not None:
         judged = replace(judged, reason=clean(judged.reason))
@@ -77,7 +77,7 @@ def commit(case: Case) -> Turn:
         place = case.context.workspaces.place_aside(case.identity)
         words = f"{clean('; '.join(result.missing))}; all files are kept in {place}"
         judged = verdict.Fault(FailureKind.INCOMPLETE_RESULT, words[:1000])
-    findings, _ = clipped(map(clean, (*broken, *result.warnings)))
+    findings, _ = limit_names(map(clean, (*broken, *result.warnings)))
     findings += exposed.findings
     left_out = len(result.files_changed) - len(names)
     if left_out:
@@ -132,7 +132,7 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
 def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn:
     """Salvage the attempt's files, unless they filled the disk: then they are removed with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
-    kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
+    kept = ("its files are not kept: the disk is full",) if full else salvage_files(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
@@ -140,12 +140,12 @@ def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn
 
 def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
     """Salvage the files: a power cut may have emptied some, and a commit would spread the empty files."""
-    findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
+    findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvage_files(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
-def salvaged(case: Case) -> tuple[str, ...]:
+def salvage_files(case: Case) -> tuple[str, ...]:
     """Save the files that can be saved; says where they are, or why not, in words for a person."""
     try:
         return case.context.workspaces.salvage(
@@ -207,12 +207,12 @@ def changed_by_gates(case: Case) -> list[str]:
         changed = case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
     except StepFailed as failed:
         return [f"the changes of the gates could not be read: {failed}"[:1000]]
-    names, more = clipped(name for name in changed if name not in case.order.reports)
+    names, more = limit_names(name for name in changed if name not in case.order.reports)
     listed = such_as(list(map(case.cleaner(), names)), more)
     return [f"gates changed uncommitted files: {listed}"] if names else []
 
 
-def reported(case: Case) -> list[dict[str, Any]]:
+def read_reports(case: Case) -> list[dict[str, Any]]:
     """The reports of the gates. They change no verdict: the exit statuses decide."""
     files, top, found, trouble = case.order.reports, "", dict[str, bytes](), ""
     try:
@@ -283,7 +283,7 @@ def _gated(case: Case, record: spool.ExitRecord) -> Turn:
     if case.order.score is not None:
         data |= _scored(case, record, findings)
     if case.order.reports:
-        data["reports"] = reported(case)
+        data["reports"] = read_reports(case)
     words = [Finding(level="warning", text=text) for text in findings]
     fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
     if (
@@ -349,8 +349,8 @@ def push(case: Case) -> Turn:
         except StepFailed as failed:
             fault = fault or verdict.Fault(failed.kind, f"the result was not taken: {failed}")
             findings = [f"the depot did not take {commit}: {failed}"[:1000]]
-            findings += salvaged(case)
-    blobs, lost = upload(case)
+            findings += salvage_files(case)
+    blobs, lost = upload_outputs(case)
     findings += lost
     if blobs and case.was_cut_off:
         findings.append(MAYBE_SHORT)
@@ -358,7 +358,7 @@ def push(case: Case) -> Turn:
     return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
 
 
-def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
+def upload_outputs(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
     """Send every output that exists; return the sent ones, and sentences for those that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
@@ -406,7 +406,7 @@ def _send_again(case: Case) -> None:
     if commit is not None and case.entry.pushed.get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
             case.context.workspaces.push(case.identity, case.order.workspace, commit)
-    upload(case)
+    upload_outputs(case)
 
 
 def clean_up(case: Case) -> Turn:

@@ -14,7 +14,15 @@ from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import BoardEntry
 from node_agent.wire.receipt import PersonQuestion
-from node_agent.wire.skill import MOST_TOOL, MOST_TOOLS, TOOLS, ProposedTool, digest_of, packed, runnable
+from node_agent.wire.skill import (
+    MOST_TOOL,
+    MOST_TOOLS,
+    TOOLS,
+    ProposedTool,
+    digest_of,
+    mark_executable,
+    pack_files,
+)
 
 BOARD = ".pancode/board"
 """The board's folder below the checkout's top: one text file `NAMESPACE/KEY` for each value."""
@@ -70,7 +78,9 @@ _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.N
 """The failures that a question explains. A limit, a stop or a broken rule stays the failure."""
 
 
-def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tuple[Fault | None, ExitedData]:
+def take_question(
+    fault: Fault | None, left: bytes, clean: Callable[[str], str]
+) -> tuple[Fault | None, ExitedData]:
     """The failure with the question, and the data for the record. `clean`: takes secrets out of a text."""
     if not _may_ask(fault):
         return fault, {}
@@ -103,7 +113,9 @@ def read_question(left: bytes) -> PersonQuestion:
         raise ValueError(": ".join(filter(None, (place, first["msg"])))) from exc
 
 
-def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
+def take_outputs(
+    case: Case, fault: Fault | None, *, has_worked: bool = True
+) -> tuple[Fault | None, ExitedData]:
     """Take up the agent's question, board values and proposed tools, however it ended; no result has them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _board(case) if case.order.board is not None else ExitedData()
@@ -121,7 +133,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
         words = f"what it asks a person cannot be read: {failed}"[:1000]
         needs = Fault(FailureKind.NEEDS_PERSON, words) if _may_ask(fault) else fault
         return needs, {"findings": [words]}
-    return (fault, {}) if left is None else asked(fault, left, case.cleaner())
+    return (fault, {}) if left is None else take_question(fault, left, case.cleaner())
 
 
 def _board(case: Case) -> ExitedData:
@@ -174,5 +186,5 @@ def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], st
             raise ValueError(f"{path!r} is no text")
         if clean(text) != text or clean(path) != path:
             raise ValueError(f"{clean(path)!r} holds the value of a secret")
-    whole = runnable(files)
-    return ProposedTool(name=name, digest=digest_of(whole), packed=packed(whole))
+    whole = mark_executable(files)
+    return ProposedTool(name=name, digest=digest_of(whole), packed=pack_files(whole))

@@ -338,7 +338,7 @@ def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 
-def opened(record: Data) -> JournalRecord:
+def open_entry(record: Data) -> JournalRecord:
     """Return the entry that a first record opens. KeyError or ValueError when the record is not one."""
     head = record["head"]
     entry = JournalRecord(
@@ -349,10 +349,10 @@ def opened(record: Data) -> JournalRecord:
         data={},
         wall_ms=int(record["w"]),
     )
-    return folded(entry, record)
+    return apply_record(entry, record)
 
 
-def folded(entry: JournalRecord, record: Data) -> JournalRecord:
+def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
     """Return the entry with one more record applied."""
     new: dict[str, Any] = _marked(entry, record) if "m" in record else {}
     if "r" in record:
@@ -385,7 +385,7 @@ def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
     return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
 
 
-def prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
+def is_prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
     """Whether a finished entry can be deleted: it is old, cleaned up, and of an epoch that is over."""
     return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
 

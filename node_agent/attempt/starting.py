@@ -35,7 +35,7 @@ def hold(case: Case) -> Turn:
 
 def prepare(case: Case) -> Turn:
     """accepted → prepared. All that the start needs is in place, and the space of its records is reserved."""
-    return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
+    return end_unstarted(case) or _prepare(case, anew=case.was_accepted_before)
 
 
 def _prepare(case: Case, anew: bool) -> Turn:
@@ -57,11 +57,11 @@ def _prepare(case: Case, anew: bool) -> Turn:
         if launch.inside and launch.owner is not None:
             case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
     except LinkDown:
-        return unstarted(case, after_wait=True) or Wait(
+        return end_unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.context.tempo.retry_ms
         )
     except NotYet as held:
-        return unstarted(case, after_wait=True) or Wait(str(held), case.context.tempo.retry_ms)
+        return end_unstarted(case, after_wait=True) or Wait(str(held), case.context.tempo.retry_ms)
     except StepFailed as failed:
         return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
@@ -119,7 +119,7 @@ def spawn(case: Case) -> Turn:
     """prepared → spawned. The shim's own exclusive record keeps a phase from starting twice."""
     runner, first = case.context.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
-        turn = unstarted(case)
+        turn = end_unstarted(case)
         if turn is not None:
             return turn
         if case.was_prepared_before:  # none of it was synced
@@ -128,7 +128,7 @@ def spawn(case: Case) -> Turn:
         if plan is None:
             return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
         try:
-            reopen(case)
+            reopen_gateway(case)
             runner.start(first, plan)
         except RunnerError as failed:
             # The start failed, but a slow shim may still come: the stop keeps it from executing anything.
@@ -141,12 +141,12 @@ def spawn(case: Case) -> Turn:
     return case.mark(Mark.SPAWNED, None)
 
 
-def reopen(case: Case) -> GatewayAccess | None:
+def reopen_gateway(case: Case) -> GatewayAccess | None:
     """Open the attempt's gateway again if it died before the agent's start; return its access. StepFailed."""
     return case.context.gateways.open(case.order, case.folder) if case.has_gateway else None
 
 
-def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
+def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     """End the attempt if it must not be started any more; None when it may be started.
 
     The session that accepted the order judged its start-by; a later session, or after a wait, it is judged
@@ -318,7 +318,7 @@ def _start_agent(case: Case) -> Turn:
 
 def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
-    door = reopen(case)
+    door = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.order)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))

@@ -85,7 +85,11 @@ def rest_in_time(case: Case, watch: OutputWatch) -> None:
     Otherwise the gateway, which counts both, would end the sitting in the middle of its next turn.
     """
     spent = watch.spent
-    if watch.rest_asked or not spent.turns or over_limit(near(case.order.limits), spent.usage) is None:
+    if (
+        watch.rest_asked
+        or not spent.turns
+        or over_limit(lower_limits(case.order.limits), spent.usage) is None
+    ):
         return
     number = spent.turns[-1].number
     with contextlib.suppress(StepFailed, DiskFull):
@@ -93,7 +97,7 @@ def rest_in_time(case: Case, watch: OutputWatch) -> None:
         watch.rest_asked = True
 
 
-def near(limits: Limits) -> Limits:
+def lower_limits(limits: Limits) -> Limits:
     """Return the limits with four fifths of the money and tokens."""
     tokens = None if limits.tokens is None else int(limits.tokens * NEAR)
     return limits.model_copy(update={"tokens": tokens, "usd": limits.usd and limits.usd * NEAR})

@@ -306,7 +306,7 @@ def gate_fault(
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
 
 
-def verdict(fault: Fault | None, change: str) -> AttemptVerdict:
+def judge_end(fault: Fault | None, change: str) -> AttemptVerdict:
     """Return the end of the attempt, as the failure table has it."""
     if fault is not None:
         return AttemptVerdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)

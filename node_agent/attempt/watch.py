@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import Activity, OutputReader, ReportedEnd, ReportedUsage, RunnerPort
-from node_agent.policy.judging import asking
+from node_agent.policy.judging import find_ask_rules
 from node_agent.runtimes.base import ExitInfo
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
@@ -81,7 +81,10 @@ def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy
     any program of the run may write one. `known`: the ids that the coordinator knows already.
     """
     fit = [
-        (one, rule) for one in found for rule in asking(policy, one.command) if rule.pattern == one.pattern
+        (one, rule)
+        for one in found
+        for rule in find_ask_rules(policy, one.command)
+        if rule.pattern == one.pattern
     ]
     new = [(one, rule) for one, rule in fit if one.call not in known]
     room = max(0, MOST_CALLS - len(known))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import assert_never
 
 from node_agent.attempt import verdict
-from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
+from node_agent.attempt.claims import NEVER_RAN, limit_names, usage_to_json
 from node_agent.attempt.context import Case, Turn, Wait
 from node_agent.attempt.fleet_calls import tell_fleet_calls
 from node_agent.attempt.gateways import ModelCount
-from node_agent.attempt.left_for_others import taken
+from node_agent.attempt.left_for_others import take_outputs
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
@@ -347,7 +347,7 @@ def _mark_ended(
         path_of = "not known" if plan is None else plan.env.get("PATH", "")
         fault = verdict.own_fault(case.order.argv or (), status, case.context.node.name, path_of)
     before = case.record(case.setup) if case.order.setup else None
-    fault, data = taken(case, fault, has_worked=agent is not None)
+    fault, data = take_outputs(case, fault, has_worked=agent is not None)
     data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
         data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
@@ -377,7 +377,7 @@ def _with_reported(
         return {**data, **NEVER_RAN}
     claim = reported.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
-    findings, _ = clipped([*data.get("findings", ()), *reported.findings, *noted])
+    findings, _ = limit_names([*data.get("findings", ()), *reported.findings, *noted])
     if count is not None:
         data = {**data, "calls": count.calls.model_dump(mode="json")}
         data = data if count.calls.subscription else {**data, "claimed": usage_to_json(claim)}
@@ -422,7 +422,7 @@ def _gone(case: Case, fault: verdict.Fault) -> Turn:
     _note_delivered(case, watch_of(case))
     count = _last_count(case)
     _end_turns(case, fault, count)
-    _, data = taken(case, fault)
+    _, data = take_outputs(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
     return case.mark(Mark.EXITED, fault, _with_reported(case, data, reported, _lived_ms(case), count))

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from node_agent.chat.dialect import Question, Trouble, broken_off, refusal, request_of
+from node_agent.chat.dialect import Question, Trouble, broken_off, make_trouble, request_of
 from node_agent.chat.messages import Answer
 from node_agent.chat.stream import DONE, Stream
 from node_agent.wire.clock import Ids
@@ -79,7 +79,7 @@ class Model:
             async with (
                 asyncio.timeout(max(question.until_s, 1.0)),
                 asyncio.timeout(FIRST_S) as waiting,
-                aclosing(events(self._server, body)) as coming,
+                aclosing(read_events(self._server, body)) as coming,
             ):
                 async for event in coming:
                     waiting.reschedule(asyncio.get_running_loop().time() + BETWEEN_S)
@@ -95,7 +95,7 @@ class Model:
         return stream.answer()
 
 
-async def events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
+async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
     """Yield the data of each event; of an answer that is not streamed, the whole. Raises Trouble.
 
     Closing the generator hangs up, which frees the server's slot.
@@ -139,7 +139,7 @@ async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx
                     data += piece
                     if len(data) >= MOST_ERROR:
                         break
-                raise refusal(response.status_code, data[:MOST_ERROR], _wait_of(response))
+                raise make_trouble(response.status_code, data[:MOST_ERROR], _wait_of(response))
             yield response
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
         raise Trouble(f"cannot be reached: {_words(exc)}", passing=True, reached=False) from exc

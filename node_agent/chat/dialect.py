@@ -65,10 +65,10 @@ def request_of(question: Question, model: str, sampling: Sampling | None, newest
         body |= {"tools": [{"type": "function", "function": one} for one in tools], "tool_choice": "auto"}
     if question.thinks:
         body["reasoning_effort"] = question.thinks
-    return body if sampling is None else body | sampled(sampling)
+    return body if sampling is None else body | dump_sampling(sampling)
 
 
-def sampled(sampling: Sampling) -> Fields:
+def dump_sampling(sampling: Sampling) -> Fields:
     """The settings that are not None, as JSON."""
     given = sampling.model_dump(exclude_none=True)
     return {name: value if name == "top_k" else float(value) for name, value in given.items()}
@@ -96,7 +96,7 @@ def _call(call: Call) -> Fields:
     return {**call.extra, **known}
 
 
-def refusal(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
+def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
     """Return the Trouble for an answer with another status than 200."""
     told = json_of(body)
     text = body.decode("utf-8", "replace")

@@ -76,13 +76,13 @@ class HeldError(Exception):
     """Another node agent runs with this home."""
 
 
-def stay(home: NodeHome) -> None:
+def run_foreground(home: NodeHome) -> None:
     """Run until SIGTERM, or until the home is gone. HeldError, SettingsError.
 
     The lock ends with the process: until then a thread may still write.
     """
     make_folder(home.root / "run")
-    lock = hold(home)
+    lock = hold_home(home)
     home.pid.unlink(missing_ok=True)
     try:
         _work(home, lock)
@@ -139,7 +139,7 @@ def _is_ours(home: NodeHome, lock: int) -> bool:
         return False
 
 
-def hold(home: NodeHome) -> int:
+def hold_home(home: NodeHome) -> int:
     """Take the lock of this home and hold it as long as this process lives. HeldError.
 
     A check whether the lock is held takes it for a moment; that must not keep an agent from starting.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.plans import GATES, SETUP
-from node_agent.attempt.records import JournalRecord, folded, opened
+from node_agent.attempt.records import JournalRecord, apply_record, open_entry
 from node_agent.files.durable import from_json, write_atomic
 from node_agent.journal.storage import JournalFiles
 from node_agent.machine.home import NodeHome, current_link
@@ -51,7 +51,7 @@ class HomeReport:
         }
 
 
-def look(home: NodeHome) -> HomeReport:
+def inspect_home(home: NodeHome) -> HomeReport:
     """Return the state of the home. Reads only; the journal may be in use."""
     entries, unreadable = [], []
     if home.journal.is_dir():
@@ -59,9 +59,9 @@ def look(home: NodeHome) -> HomeReport:
         for name in storage.names():
             try:
                 records = [from_json(raw) for raw in storage.read(name)]
-                entry = opened(records[0])
+                entry = open_entry(records[0])
                 for record in records[1:]:
-                    entry = folded(entry, record)
+                    entry = apply_record(entry, record)
                 entries.append(entry)
             except (ValueError, KeyError, IndexError, TypeError):
                 if storage.folder(name).exists():  # else it serves another attempt meanwhile

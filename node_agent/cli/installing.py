@@ -17,7 +17,7 @@ from node_agent.cli.logging_in import handed_on
 from node_agent.files.durable import write_atomic
 from node_agent.machine.discovery import search_path
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import RECORD, InstalledProgram, installed, written_version
+from node_agent.machine.programs import RECORD, InstalledProgram, read_installed, written_version
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
@@ -69,13 +69,13 @@ def install(
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
     done = InstalledProgram(runtime, program.package, found, digest, bool(version))
-    _keep(home, {**installed(home.root), runtime: done})
+    _keep(home, {**read_installed(home.root), runtime: done})
     return done
 
 
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
     """Remove what `install` has installed. NoProgram for anything else."""
-    user, known = environ["HOME"], installed(home.root)
+    user, known = environ["HOME"], read_installed(home.root)
     program = _installed_program(known[runtime]) if runtime in known else _program(runtime)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
@@ -98,7 +98,7 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
 
 def _take_needless_away(home: NodeHome, user: str) -> None:
     """Take away our Node.js where no program needs it any more, and the folder of programs if it is empty."""
-    if all(_installed_program(one).environment for one in installed(home.root).values()):
+    if all(_installed_program(one).environment for one in read_installed(home.root).values()):
         at = _nodejs_in(user)
         for link in (Path(user, ".local/bin", name) for name in _LINKS):
             if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):

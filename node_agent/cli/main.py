@@ -43,11 +43,11 @@ def key(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the node agent in the foreground until SIGTERM. Attempts go on without it."""
-    from node_agent.cli.foreground import HeldError, stay
+    from node_agent.cli.foreground import HeldError, run_foreground
 
     home = _home(args)
     try:
-        stay(home)
+        run_foreground(home)
     except HeldError:
         _say(f"pancode-node: a node agent runs for {home.root} already", sys.stderr)
         return HELD
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 def show(args: argparse.Namespace) -> int:
     """Check whether a node agent runs here, and every attempt in its journal."""
-    from node_agent.cli.home import look
+    from node_agent.cli.home import inspect_home
 
-    seen = look(_home(args))
+    seen = inspect_home(_home(args))
     if args.json:
         _say(json.dumps(seen.to_json(), sort_keys=True))
         return OK
@@ -97,12 +97,12 @@ def install(args: argparse.Namespace) -> int:
     """Bring the programs of these runtimes onto this machine for its user; --away takes them away again."""
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
-    from node_agent.machine.programs import installed
+    from node_agent.machine.programs import read_installed
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
 
     home, status = _home(args), OK
     values = _values(home)
-    ours = installed(home.root)
+    ours = read_installed(home.root)
     all_of_it = [
         name for name, one in ours.items() if args.away or not (one.chosen or name in REMOVED_RUNTIMES)
     ]
@@ -122,7 +122,7 @@ def install(args: argparse.Namespace) -> int:
 
 def reach(args: argparse.Namespace) -> int:
     """Check that Redis and the depot answer this node; --offered: through the link on standard input."""
-    from node_agent.cli.reach import reach as try_reach
+    from node_agent.cli.reach import try_link as try_reach
 
     found = try_reach(_home(args), sys.stdin.read() if args.offered else None, SystemClock())
     if args.json:
@@ -137,7 +137,7 @@ def show_version(args: argparse.Namespace) -> int:
     """The version of this node agent."""
     from node_agent import wiring
 
-    _say(wiring.version())
+    _say(wiring.read_version())
     return OK
 
 
@@ -145,7 +145,7 @@ def remove(args: argparse.Namespace) -> int:
     """End every attempt and prove that no process of any is left. Takes away the programs that it brought."""
     from node_agent.cli.home import end_all, is_held
     from node_agent.cli.installing import NoProgram, uninstall
-    from node_agent.machine.programs import installed
+    from node_agent.machine.programs import read_installed
     from node_agent.runner.runner import Runner
     from node_agent.shim import shim
 
@@ -155,7 +155,7 @@ def remove(args: argparse.Namespace) -> int:
         return HELD
     runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
     done = end_all(home, runner)
-    for name in installed(home.root):
+    for name in read_installed(home.root):
         try:
             uninstall(home, name, os.environ)
         except NoProgram as wrong:
@@ -166,10 +166,10 @@ def remove(args: argparse.Namespace) -> int:
 
 def _values(home: NodeHome) -> Mapping[str, str]:
     """Return the values of the owner's secrets and variables, by name."""
-    from node_agent.runtimes.logins import tokens
+    from node_agent.runtimes.logins import list_token_paths
     from node_agent.vault.vault import Vault
 
-    return Vault(home.secrets, os.environ, SystemClock(), tokens(home.root)).values()
+    return Vault(home.secrets, os.environ, SystemClock(), list_token_paths(home.root)).values()
 
 
 def _home(args: argparse.Namespace) -> NodeHome:

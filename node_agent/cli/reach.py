@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from node_agent.link.client import Access, connect, words
+from node_agent.link.client import Access, connect, format_error
 from node_agent.machine.home import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.wire.clock import Clock
 from node_agent.workspace.depot import Address, DepotAccess, hang_up
@@ -35,7 +35,7 @@ class Reached:
         return not self.redis and not self.depot
 
 
-def reach(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
+def try_link(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
     """Try the link in the text `offered`, or else the present link. SettingsError."""
     settings = home.read_settings()
     ends = _ends(home, offered)
@@ -61,7 +61,7 @@ def _redis(access: Access) -> str:
     try:
         client.ping()
     except RedisError as exc:
-        return words(exc)
+        return format_error(exc)
     finally:
         client.connection_pool.disconnect()
     return ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node_agent.chat.client import first_of
 from node_agent.endpoints.places import EndpointAddress
-from node_agent.link.trusting import believing
+from node_agent.link.trusting import make_tls_context
 from node_agent.wire.clock import Clock
 from node_agent.wire.model import MOST
 
@@ -69,7 +69,7 @@ class ServerClient(Protocol):
         """Send one of the few questions that need POST; they change nothing either."""
 
 
-def items(value: object, name: str) -> list[Mapping[str, Any]]:
+def read_items(value: object, name: str) -> list[Mapping[str, Any]]:
     """The objects in the list of that name; Mismatch when there is no such list."""
     found = value.get(name) if isinstance(value, Mapping) else None
     if not isinstance(found, list):
@@ -77,27 +77,27 @@ def items(value: object, name: str) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, dict)]
 
 
-def inner(value: object, *names: str) -> Mapping[str, Any]:
+def read_object(value: object, *names: str) -> Mapping[str, Any]:
     """The object at that path; empty when there is none."""
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
-def word(value: Mapping[str, Any], name: str) -> str | None:
+def read_text(value: Mapping[str, Any], name: str) -> str | None:
     """Return a text, as much as a heartbeat carries; None for no text or an empty one."""
     found = value.get(name)
     return (found.strip()[:WORD_CHARS] or None) if isinstance(found, str) else None
 
 
-def number(value: Mapping[str, Any], name: str) -> int | None:
+def read_count(value: Mapping[str, Any], name: str) -> int | None:
     """Return a count; None for any other value."""
     found = value.get(name)
     whole = isinstance(found, int) and not isinstance(found, bool)
     return found if whole and found is not None and 0 <= found <= MOST else None
 
 
-def flag(value: Mapping[str, Any], name: str) -> bool | None:
+def read_flag(value: Mapping[str, Any], name: str) -> bool | None:
     found = value.get(name)
     return found if isinstance(found, bool) else None
 
@@ -123,7 +123,7 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
     """The TLS context with the owner's file, else with the machine's authorities. Silent when the file is
     useless."""
     try:
-        return believing(place.ca)
+        return make_tls_context(place.ca)
     except ssl.SSLError as exc:
         words, fix = f"{place.ca} holds no certificate", "write the authority's certificate there, as PEM"
         raise Silent(f"is not asked: {words}", fix=fix) from exc
@@ -133,7 +133,7 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
         raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json on the node") from exc
 
 
-def unbelieved(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
+def handshake_error(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
     """Return a failed handshake as Silent, in words."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Silent(f"is not believed: {exc.verify_message}", fix=_fix(place, exc.verify_code))
@@ -200,5 +200,5 @@ class Http:
 def _unreached(place: EndpointAddress, exc: BaseException) -> Silent:
     first = first_of(exc)
     if isinstance(first, ssl.SSLError):
-        return unbelieved(place, first)
+        return handshake_error(place, first)
     return Silent(f"cannot be reached: {first}", isinstance(first, ConnectionRefusedError))

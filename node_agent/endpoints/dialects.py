@@ -17,13 +17,13 @@ from node_agent.endpoints.asking import (
     ServerClient,
     ServerReply,
     Silent,
-    flag,
-    inner,
-    items,
     makes_vectors,
-    number,
+    read_count,
+    read_flag,
+    read_items,
+    read_object,
+    read_text,
     size_of,
-    word,
 )
 from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
 from node_agent.wire.model import MOST
@@ -121,7 +121,7 @@ class ServerKind:
     locked: bool = False
 
 
-def identify(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
+def identify_server(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
     """Return the kind of server; None: no model server. `known`: its owner says that it is one. Raises
     Silent.
     """
@@ -172,14 +172,14 @@ _WIRE_PATHS = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.M
 
 
 def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
-    name = str(word(one, "id"))
-    usable = number(one, "max_model_len")
+    name = str(read_text(one, "id"))
+    usable = read_count(one, "max_model_len")
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
 def _version(ask: ServerClient) -> str | None:
     try:
-        return word(ask.get("/version").fields, "version")
+        return read_text(ask.get("/version").fields, "version")
     except Silent:
         return None
 
@@ -194,16 +194,16 @@ _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 def read_ollama(ask: ServerClient, memory: Memory) -> ServerReading:
     """Read an Ollama; loads no model. Raises Silent, Mismatch."""
-    version = word(ask.get("/api/version").fields, "version")
+    version = read_text(ask.get("/api/version").fields, "version")
     if version is None:
         raise Mismatch("no version")
-    loaded = {one.get("name"): one for one in items(ask.get("/api/ps").fields, "models")}
-    tags = items(ask.get("/api/tags").fields, "models")
+    loaded = {one.get("name"): one for one in read_items(ask.get("/api/ps").fields, "models")}
+    tags = read_items(ask.get("/api/tags").fields, "models")
     tags.sort(key=lambda one: one.get("name") not in loaded)
     models = tuple(
         _ollama_model(tag, loaded.get(tag.get("name")), _shown(ask, tag, memory, number))
         for number, tag in enumerate(tags)
-        if word(tag, "name")
+        if read_text(tag, "name")
     )
     return ServerReading(version, models, wires_of(version), ASSUMED_SLOTS)
 
@@ -226,13 +226,13 @@ def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: in
 
 def _kept(answer: ServerReply) -> dict[str, Any]:
     """The facts without template, licence and tensors, which are long."""
-    fields, info = answer.fields, inner(answer.fields, "model_info")
+    fields, info = answer.fields, read_object(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
-    found = re.search(r"^num_ctx\s+(\d+)", word(fields, "parameters") or "", re.MULTILINE)
+    found = re.search(r"^num_ctx\s+(\d+)", read_text(fields, "parameters") or "", re.MULTILINE)
     return {
         "capabilities": fields.get("capabilities"),
-        "ctx_max": number(info, f"{arch}.context_length"),
-        "parameters": number(info, "general.parameter_count"),
+        "ctx_max": read_count(info, f"{arch}.context_length"),
+        "parameters": read_count(info, "general.parameter_count"),
         "num_ctx": int(found[1]) if found else None,
     }
 
@@ -240,29 +240,29 @@ def _kept(answer: ServerReply) -> dict[str, Any]:
 def _ollama_model(
     tag: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown: Mapping[str, Any]
 ) -> ModelFact:
-    details, remote = inner(tag, "details"), word(tag, "remote_host") is not None
+    details, remote = read_object(tag, "details"), read_text(tag, "remote_host") is not None
     can = shown.get("capabilities") or tag.get("capabilities")
     can = can if isinstance(can, list) else None
-    ctx_max = shown.get("ctx_max") or number(details, "context_length")
-    usable = number(loaded, "context_length") if loaded is not None else None
+    ctx_max = shown.get("ctx_max") or read_count(details, "context_length")
+    usable = read_count(loaded, "context_length") if loaded is not None else None
     if usable is None:
         usable = ctx_max if remote else shown.get("num_ctx") or ASSUMED_CONTEXT
     return ModelFact(
-        id=str(word(tag, "name")),
-        family=word(details, "family"),
-        parameters=shown.get("parameters") or size_of(word(details, "parameter_size")),
-        quantisation=word(details, "quantization_level"),
+        id=str(read_text(tag, "name")),
+        family=read_text(details, "family"),
+        parameters=shown.get("parameters") or size_of(read_text(details, "parameter_size")),
+        quantisation=read_text(details, "quantization_level"),
         ctx_usable=usable,
         ctx_max=ctx_max,
         residence=Residence.LOADED if loaded is not None or remote else Residence.NOT_LOADED,
-        size=number(tag, "size"),
-        vram=number(loaded, "size_vram") if loaded is not None else None,
+        size=read_count(tag, "size"),
+        vram=read_count(loaded, "size_vram") if loaded is not None else None,
         slots=ASSUMED_SLOTS,
         tools=None if can is None else "tools" in can,
         vision=None if can is None else "vision" in can,
         embedding=can is not None and "embedding" in can and "completion" not in can,
         remote=remote,
-        digest=word(tag, "digest"),
+        digest=read_text(tag, "digest"),
     )
 
 
@@ -272,37 +272,39 @@ def read_lmstudio(ask: ServerClient) -> ServerReading:
     if answer.status == 401:
         return ServerReading(locked=True)
     if isinstance(answer.fields.get("models"), list):
-        models = tuple(_lmstudio_model(one) for one in items(answer.fields, "models") if word(one, "key"))
+        models = tuple(
+            _lmstudio_model(one) for one in read_items(answer.fields, "models") if read_text(one, "key")
+        )
         return ServerReading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
     return ServerReading(None, _older(ask.get(LM0), ask))
 
 
 def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
     if isinstance(answer.fields.get("data"), list):
-        return tuple(_older_model(one) for one in items(answer.fields, "data") if word(one, "id"))
+        return tuple(_older_model(one) for one in read_items(answer.fields, "data") if read_text(one, "id"))
     listed = ask.get(LIST).fields
     if listed.get("object") != "list":
         raise Mismatch("no list of models")
-    names = [str(word(one, "id")) for one in items(listed, "data") if word(one, "id")]
+    names = [str(read_text(one, "id")) for one in read_items(listed, "data") if read_text(one, "id")]
     return tuple(ModelFact(id=name, embedding=makes_vectors(name)) for name in names)
 
 
 def _lmstudio_model(one: Mapping[str, Any]) -> ModelFact:
     """Return a model that is not loaded; its context is unknown, as the server does not say it."""
     loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
-    config, can = inner(loaded[0], "config") if loaded else {}, inner(one, "capabilities")
+    config, can = read_object(loaded[0], "config") if loaded else {}, read_object(one, "capabilities")
     return ModelFact(
-        id=str(word(one, "key")),
-        family=word(one, "architecture"),
-        parameters=size_of(word(one, "params_string")),
-        quantisation=word(inner(one, "quantization"), "name"),
-        ctx_usable=number(config, "context_length"),
-        ctx_max=number(one, "max_context_length"),
+        id=str(read_text(one, "key")),
+        family=read_text(one, "architecture"),
+        parameters=size_of(read_text(one, "params_string")),
+        quantisation=read_text(read_object(one, "quantization"), "name"),
+        ctx_usable=read_count(config, "context_length"),
+        ctx_max=read_count(one, "max_context_length"),
         residence=Residence.LOADED if loaded else Residence.NOT_LOADED,
-        size=number(one, "size_bytes"),
-        slots=number(config, "parallel"),
-        tools=flag(can, "trained_for_tool_use"),
-        vision=flag(can, "vision"),
+        size=read_count(one, "size_bytes"),
+        slots=read_count(config, "parallel"),
+        tools=read_flag(can, "trained_for_tool_use"),
+        vision=read_flag(can, "vision"),
         embedding=one.get("type") == "embedding",
     )
 
@@ -311,11 +313,11 @@ def _older_model(one: Mapping[str, Any]) -> ModelFact:
     can, kind = one.get("capabilities"), one.get("type")
     is_loaded = one.get("state") == "loaded"
     return ModelFact(
-        id=str(word(one, "id")),
-        family=word(one, "arch"),
-        quantisation=word(one, "quantization"),
-        ctx_usable=number(one, "loaded_context_length") if is_loaded else None,
-        ctx_max=number(one, "max_context_length"),
+        id=str(read_text(one, "id")),
+        family=read_text(one, "arch"),
+        quantisation=read_text(one, "quantization"),
+        ctx_usable=read_count(one, "loaded_context_length") if is_loaded else None,
+        ctx_max=read_count(one, "max_context_length"),
         residence=Residence.LOADED if is_loaded else Residence.NOT_LOADED,
         tools="tool_use" in can if isinstance(can, list) else None,
         vision=kind == "vlm",
@@ -333,16 +335,16 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
     listed = ask.get(ROUTED)
     if listed.status == 401:
         return ServerReading(locked=True)
-    models = items(listed.fields, "data")
+    models = read_items(listed.fields, "data")
     if any("status" in one for one in models):
         return _router(ask, models)
     props = ask.get(PROPS)
     if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
-        return _router(ask, items(ask.get("/models?autoload=false").fields, "data"))
-    fields, asleep = props.fields, flag(props.fields, "is_sleeping") is True
-    total = number(fields, "total_slots")
+        return _router(ask, read_items(ask.get("/models?autoload=false").fields, "data"))
+    fields, asleep = props.fields, read_flag(props.fields, "is_sleeping") is True
+    total = read_count(fields, "total_slots")
     if total is None:
         raise Mismatch("no slots")
     asks = memory.asks_slots and not asleep
@@ -350,7 +352,9 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
     if memory.wires is None and not asleep and not (seen and seen.silent):
         # an empty question, once: a wire that is there says what it misses, before any model hears of it
         there = [
-            wire for path, wire in _TRIED if "is required" in str(inner(ask.post(path, {}).value, "error"))
+            wire
+            for path, wire in _TRIED
+            if "is required" in str(read_object(ask.post(path, {}).value, "error"))
         ]
         memory.wires = (ModelWire.CHAT, *there)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
@@ -358,8 +362,8 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
     if asks:
         waiting = memory.unheard() if seen and seen.silent else _queue(ask, Dialect.LLAMACPP, memory)
     return ServerReading(
-        version=word(fields, "build_info"),
-        models=tuple(_llamacpp_model(one, fields, residence) for one in models if word(one, "id")),
+        version=read_text(fields, "build_info"),
+        models=tuple(_llamacpp_model(one, fields, residence) for one in models if read_text(one, "id")),
         wires=memory.wires or (ModelWire.CHAT,),
         slots=total,
         slots_free=None if seen is None or seen.silent else max(total - len(seen.busy), 0),
@@ -372,7 +376,7 @@ def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading
     """Each loaded model is asked by itself; with `autoload=false`, or the question would load it."""
     found = []
     for one in models:
-        name, status = word(one, "id"), inner(one, "status").get("value")
+        name, status = read_text(one, "id"), read_object(one, "status").get("value")
         residence = _RESIDENCES.get(str(status), Residence.NOT_LOADED)
         fields: Mapping[str, Any] = {}
         if residence is Residence.LOADED and name:
@@ -425,33 +429,35 @@ def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
 def _slot(one: Mapping[str, Any]) -> Slot:
     tokens = one.get("next_token")
     first = tokens[0] if isinstance(tokens, list) and tokens and isinstance(tokens[0], dict) else {}
-    task, processed = number(one, "id_task"), number(one, "n_prompt_tokens_processed")
-    return Slot(task or 0, processed or 0, number(first, "n_decoded") or 0)
+    task, processed = read_count(one, "id_task"), read_count(one, "n_prompt_tokens_processed")
+    return Slot(task or 0, processed or 0, read_count(first, "n_decoded") or 0)
 
 
 def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence: Residence) -> ModelFact:
-    meta, caps = inner(one, "meta"), inner(props, "chat_template_caps")
-    name = str(word(one, "id"))
-    usable = number(inner(props, "default_generation_settings"), "n_ctx") or number(meta, "n_ctx")
+    meta, caps = read_object(one, "meta"), read_object(props, "chat_template_caps")
+    name = str(read_text(one, "id"))
+    usable = read_count(read_object(props, "default_generation_settings"), "n_ctx") or read_count(
+        meta, "n_ctx"
+    )
     # one without an alias goes by its file's path; it answers to any name
     is_path = name.endswith(".gguf") or name.startswith("/")
     file_name = name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
     return ModelFact(
         id=file_name,
-        parameters=number(meta, "n_params"),
-        quantisation=word(meta, "ftype"),
+        parameters=read_count(meta, "n_params"),
+        quantisation=read_text(meta, "ftype"),
         ctx_usable=usable,
-        ctx_max=number(meta, "n_ctx_train"),
+        ctx_max=read_count(meta, "n_ctx_train"),
         residence=residence,
-        size=number(meta, "size"),
-        slots=number(props, "total_slots"),
-        tools=flag(caps, "supports_tool_calls"),
-        vision=flag(inner(props, "modalities"), "vision"),
+        size=read_count(meta, "size"),
+        slots=read_count(props, "total_slots"),
+        tools=read_flag(caps, "supports_tool_calls"),
+        vision=read_flag(read_object(props, "modalities"), "vision"),
         embedding=makes_vectors(name),
     )
 
 
-def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
+def read_server(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
     """Read a server by its dialect; no model is loaded or woken. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
@@ -467,13 +473,13 @@ def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
                 return ServerReading(locked=True)
             if answer.fields.get("object") != "list":
                 raise Mismatch("no list of models")
-            listed = [one for one in items(answer.fields, "data") if word(one, "id")]
+            listed = [one for one in read_items(answer.fields, "data") if read_text(one, "id")]
             if dialect is Dialect.OPENAI:
                 return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
             if memory.wires is None:
                 # the APIs by the server's own description; read once, because it is long
                 try:
-                    paths = inner(ask.get("/openapi.json").fields, "paths")
+                    paths = read_object(ask.get("/openapi.json").fields, "paths")
                 except Silent:
                     paths = {}
                 memory.wires = (

@@ -28,7 +28,7 @@ class Listener:
     inode: int
 
 
-def listeners(table: str, port: int) -> list[Listener]:
+def parse_listeners(table: str, port: int) -> list[Listener]:
     """Return the sockets that listen on this machine at that port, from a table of the kernel's."""
     found = []
     for line in table.splitlines()[1:]:
@@ -41,7 +41,7 @@ def listeners(table: str, port: int) -> list[Listener]:
     return found
 
 
-def refusal(
+def explain_refusal(
     found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
 ) -> str:
     """Return the reason why the server is not used unasked; empty when it may be.
@@ -82,14 +82,14 @@ def uids_of(users: Iterable[str | int]) -> list[int]:
     return found
 
 
-def listening(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
+def find_listeners(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
     """Return the sockets that would get a connection to that port of this machine now."""
-    return [one for path in tables for one in listeners(_text(path), port)]
+    return [one for path in tables for one in parse_listeners(_text(path), port)]
 
 
-def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
+def find_stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
     """The reason why the server at that local port is not used unasked now. Empty: it may be."""
-    return refusal(listening(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
+    return explain_refusal(find_listeners(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
 
 
 def is_of_a_run(inode: int) -> bool | None:
@@ -113,7 +113,7 @@ def _in_a_run(pid: int) -> bool:
         seen.add(pid)
         if _is_marked(pid) or SHIM in _bytes(pid, "cmdline").split(b"\0"):
             return True
-        above = process.stat(pid)
+        above = process.read_stat(pid)
         pid = above.ppid if above else 0
     return False
 

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from node_agent.endpoints.asking import Http, Mismatch, ServerClient, Silent
-from node_agent.endpoints.dialects import Memory, ServerKind, ServerReading, Slot, SlotCount, identify, read
-from node_agent.endpoints.listeners import listening, stranger
+from node_agent.endpoints.dialects import (
+    Memory,
+    ServerKind,
+    ServerReading,
+    Slot,
+    SlotCount,
+    identify_server,
+    read_server,
+)
+from node_agent.endpoints.listeners import find_listeners, find_stranger
 from node_agent.endpoints.places import FILE, USERS, EndpointAddress, EndpointAddresses, Owners, read_owners
 from node_agent.machine.home import SettingsError
 from node_agent.wire.clock import Clock
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, troubled
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, format_trouble
 from node_agent.wire.node import NodeProblem
 
 SILENCE_MS = 10_000
@@ -87,7 +95,7 @@ class ProbeContext:
     in_use: bool = False
 
 
-def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
+def update_server(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
     """Return what is known after a look. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
@@ -107,14 +115,14 @@ def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> Known
     now_ms = moment.now_ms
     for _ in range(2):
         if known.identity is None:
-            known = KnownServer(identity=identify(ask, moment.port, moment.listed), key=known.key)
+            known = KnownServer(identity=identify_server(ask, moment.port, moment.listed), key=known.key)
         identity = known.identity
         if identity is None:
             words = "answers, and is no model server that we know"
             return KnownServer(trouble=words, stranger_until=now_ms + STRANGER_MS)
         known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
         try:
-            reading = read(identity.dialect, ask, known.memory)
+            reading = read_server(identity.dialect, ask, known.memory)
         except Mismatch:
             known = KnownServer(key=known.key)
             continue
@@ -140,7 +148,9 @@ TRUST = (
 _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
-def fact(name: str, place: EndpointAddress, known: KnownServer, now_ms: int) -> EndpointFact | None:
+def make_endpoint_fact(
+    name: str, place: EndpointAddress, known: KnownServer, now_ms: int
+) -> EndpointFact | None:
     """Return the facts of an endpoint; None when nothing is there."""
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
@@ -177,7 +187,7 @@ def _health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Heal
     return Health.OK, "", ""
 
 
-def named(
+def name_places(
     places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
 ) -> dict[EndpointAddress, str]:
     """Return a name for each place with a server; a name once given stays."""
@@ -197,7 +207,7 @@ def _new_name(place: EndpointAddress, dialect: Dialect, used: set[str]) -> str:
     return stem if stem not in used else f"{stem}-{place.port}"
 
 
-def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
+def limit_models(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
     """The report with as many models as a heartbeat carries: a fair share of each endpoint, loaded models
     first."""
     kept, left = [], MOST_MODELS
@@ -209,7 +219,7 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
     return tuple(sorted(kept, key=lambda one: one.name))
 
 
-def problems(
+def list_problems(
     servers: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
 ) -> tuple[NodeProblem, ...]:
     """The problems for `fleet status`: a listed server that is missing, and a present one that is not well or
@@ -218,7 +228,7 @@ def problems(
     for name, place, known, found in servers:
         if found is None and place.listed:
             file = "endpoints.json of the node" if place.name else "models.machines (PANCODE_LOCAL_MACHINES)"
-            what = troubled(name, place.at, known.trouble or "was not looked at yet")
+            what = format_trouble(name, place.at, known.trouble or "was not looked at yet")
             fix = known.fix or f"start it, or remove it from {file}"
             reported.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
@@ -280,14 +290,14 @@ class EndpointTable:
     def facts(self) -> tuple[EndpointFact, ...]:
         """The facts for a heartbeat, as fresh as possible without a wait."""
         self._freshen()
-        return capped([found for _, _, _, found in self._rows() if found is not None])
+        return limit_models([found for _, _, _, found in self._rows() if found is not None])
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems for `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
             own = (NodeProblem(what=self._trouble[:500], fix=f"correct or remove {self._home / FILE}"),)
-        return (*own, *problems(self._rows()))
+        return (*own, *list_problems(self._rows()))
 
     def server(self, name: str) -> EndpointServer | None:
         """The endpoint of that name; None when there is none now."""
@@ -310,10 +320,10 @@ class EndpointTable:
             name = self._names.get(place)
             in_use = name is not None and self._in_use(name)
             moment = ProbeContext(self._clock.mono_ms(), place.port, place.listed, in_use)
-            if not place.listed and place.is_here and not listening(place.port):
+            if not place.listed and place.is_here and not find_listeners(place.port):
                 found[place] = KnownServer(trouble="nothing listens there", key=key)
                 return
-            seen = look(known, Http(place, key, self._clock), moment)
+            seen = update_server(known, Http(place, key, self._clock), moment)
             # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
             seen.unused = self._stranger(place) if seen.identity is not None else ""
             found[place] = seen
@@ -327,7 +337,7 @@ class EndpointTable:
         with self._lock:
             self._known = {place: found.get(place, before[place]) for place in places}
             there = [(p, k.identity.dialect if k.identity else None) for p, k in self._known.items()]
-            self._names = named(there, {p: n for p, n in self._names.items() if p in self._known})
+            self._names = name_places(there, {p: n for p, n in self._names.items() if p in self._known})
 
     # -- inside
 
@@ -362,7 +372,7 @@ class EndpointTable:
 
     def _stranger(self, place: EndpointAddress) -> str:
         """Return the reason why the owner has to allow the server first; empty: it may be used."""
-        return "" if place.listed or not place.is_here else stranger(place.port, self._users)
+        return "" if place.listed or not place.is_here else find_stranger(place.port, self._users)
 
     def _rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
         now = self._clock.mono_ms()
@@ -371,5 +381,5 @@ class EndpointTable:
         rows = []
         for place, one in known.items():
             name = names.get(place) or place.name or place.at
-            rows.append((name, place, one, fact(name, place, one, now)))
+            rows.append((name, place, one, make_endpoint_fact(name, place, one, now)))
         return rows

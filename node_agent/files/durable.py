@@ -109,7 +109,7 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
         sync_folder(os.path.dirname(path) or ".")
 
 
-def overwrite(path: StrPath, data: bytes, sync: bool = True) -> None:
+def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
     """Replace the file's content by `data` in the same file; durably if `sync`. OSError.
 
     A crash leaves the beginning of `data`, or nothing: never a part of the old content.
@@ -174,7 +174,7 @@ def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
     sync_folder(os.path.dirname(path) or ".")
 
 
-def blank(path: StrPath, offset: int) -> None:
+def blank_file(path: StrPath, offset: int) -> None:
     """Overwrite the file with zeros from `offset` on, durably, in its reserved space. OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -189,16 +189,16 @@ def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = Tr
 
     Raises ValueError when the reserved space is too small, OSError when the file does not exist.
     """
-    write_frames(path, framed(payload), offset, sync)
+    write_frames(path, frame_record(payload), offset, sync)
 
 
-def framed(payload: bytes) -> bytes:
+def frame_record(payload: bytes) -> bytes:
     """Return a record as it is written in its file."""
     return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
 
 
 def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
-    """Write bytes made by `framed`, perhaps several records, as `write_framed` does."""
+    """Write bytes made by `frame_record`, perhaps several records, as `write_framed` does."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size < offset + len(frames):

@@ -31,7 +31,7 @@ class WalkedName:
     way: Sequence[str]
 
 
-def walk(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
+def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
     """Yield everything below `top`, a folder after all that is in it. Unenterable folders are passed over.
 
     `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder

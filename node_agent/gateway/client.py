@@ -19,7 +19,7 @@ from node_agent.gateway.http import (
     Head,
     TooLarge,
     body_of,
-    chunk,
+    encode_chunk,
     framing_of,
     head_bytes,
     read_head,
@@ -50,7 +50,7 @@ class OpenConnection:
     uid: int | None = None
 
 
-def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
+def select_surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
     """Return the connections to close, so that no more than `room` are left. `waiting`: the oldest first.
 
     Each is the oldest connection of the user who has most: a genuine caller shows the key at once.
@@ -81,7 +81,7 @@ class Lobby:
             for waiting in self._waiting:
                 if waiting.uid is None:
                     waiting.uid = users.get(waiting.ports)
-            for waiting in surplus(tuple(self._waiting), KEPT_WAITING):
+            for waiting in select_surplus(tuple(self._waiting), KEPT_WAITING):
                 del self._waiting[waiting]
                 waiting.task.cancel()
         try:
@@ -150,7 +150,7 @@ _QUOTES_EACH = 4
 """The most quotes for each value: a value with its name may be two strings."""
 
 
-def largest(target: RequestTarget) -> int:
+def find_body_limit(target: RequestTarget) -> int:
     """Return the most bytes that the request may have."""
     return LARGEST[target.route.wire] if target.method == "POST" else SMALL
 
@@ -209,7 +209,7 @@ class ResponseBody:
 
     async def send(self, piece: bytes) -> None:
         if self._chunked:
-            self._writer.write(chunk(piece))
+            self._writer.write(encode_chunk(piece))
         else:
             self._writer.write(self._pending)
             self._pending = piece
@@ -280,13 +280,13 @@ class AgentClient:
         """The whole body. TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
+        return await read_within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
         """Throw a refused body away, within bounds; after that the connection is of no more use."""
         if "100-continue" not in head.joined("expect"):
             with contextlib.suppress(BadMessage):
-                await within(DROP_S, self._drop(framing_of(head, 0)))
+                await read_within(DROP_S, self._drop(framing_of(head, 0)))
 
     async def _drop(self, framing: int | Framing) -> None:
         size = 0
@@ -317,7 +317,7 @@ class AgentClient:
         await self.writer.drain()
 
 
-async def within(seconds: float, reading: Awaitable[T]) -> T:
+async def read_within(seconds: float, reading: Awaitable[T]) -> T:
     """Return the result; BadMessage when it takes longer."""
     try:
         async with asyncio.timeout(seconds):

@@ -220,7 +220,7 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
-def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
+def estimate_most(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
     """The most tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [asked.get(name) for name in inside] if inside else [asked]
@@ -230,7 +230,7 @@ def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
     return TokenCount(input=size // BYTES_PER_TOKEN, output=min(output * max(many, 1), MOST))
 
 
-def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
+def count_usage(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
     """Return the usage of an answer of `passed` bytes: as reported, or else as must be assumed."""
     tokens = reading.tokens
     if reading.whole:

@@ -334,10 +334,10 @@ class GatewayProcesses:
         self._reap()
 
     def _running(self, folder: Path) -> process.Proc | None:
-        found = places.running(folder)
+        found = places.find_gateway(folder)
         with self._lock:
             child = self._mine.get(folder)
-        seen = process.stat(child) if child and found is None else None  # it has not said yet who it is
+        seen = process.read_stat(child) if child and found is None else None  # it has not said yet who it is
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(

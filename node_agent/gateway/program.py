@@ -21,7 +21,7 @@ if not __package__:
 
 from node_agent.gateway.counting import Count
 from node_agent.gateway.serving import Gateway
-from node_agent.gateway.spec import COUNT, FOLDER, GatewaySpec, alive, is_own, replace_file, write_record
+from node_agent.gateway.spec import COUNT, FOLDER, GatewaySpec, find_alive, is_own, replace_file, write_record
 from node_agent.gateway.tunnel import ProxyTunnels
 
 LOOK_S = 0.5
@@ -43,8 +43,8 @@ class Life:
             return True
         work = self._attempt / SPAWNED
         if work.exists():
-            return alive(work) is None
-        if alive(self._attempt / SETUP / SPAWNED):
+            return find_alive(work) is None
+        if find_alive(self._attempt / SETUP / SPAWNED):
             self._idle_since = now
         return now - self._idle_since >= PATIENCE_S
 
@@ -57,29 +57,29 @@ async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     count_file = str(attempt / FOLDER / COUNT)
     serving = ProxyTunnels if spec.tunnel else Gateway
-    gateway = serving(spec, lambda count: save(count_file, count))
+    gateway = serving(spec, lambda count: save_count(count_file, count))
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
             await loop.create_unix_server(gateway.connection, sock=sock)
         else:
             await loop.create_server(gateway.connection, sock=sock)
-    save(count_file, gateway.count)
+    save_count(count_file, gateway.count)
     life = Life(attempt, loop.time(), spec.life_s)
     while not ended.is_set() and not life.is_over(loop.time()):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), LOOK_S)
     await gateway.close()
     if is_own(attempt):
-        save(count_file, replace(gateway.count, ended=True))
+        save_count(count_file, replace(gateway.count, ended=True))
 
 
-def save(path: str, count: Count) -> None:
+def save_count(path: str, count: Count) -> None:
     """Save the count. On a full disk only this news is lost; the next count is complete again."""
     with contextlib.suppress(OSError):
         replace_file(path, count.to_json())
 
 
-def hide() -> None:
+def hide_memory() -> None:
     """Let no other process of this user read our memory, which holds the key; only root can."""
     import ctypes
 
@@ -87,7 +87,7 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def bound() -> None:
+def limit_memory() -> None:
     """Limit our memory: a run's requests must not fill the machine's; one that does not fit is refused."""
     import resource
 
@@ -107,8 +107,8 @@ def detach() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the program; return its exit status: 65 for an invalid spec."""
-    hide()
-    bound()
+    hide_memory()
+    limit_memory()
     detach()
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)

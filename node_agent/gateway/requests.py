@@ -88,7 +88,7 @@ def split_target(target: str) -> tuple[str, str, str]:
     return parts.path, urlencode([pair for pair in asked if pair[0] != "key"]), key
 
 
-def presented(headers: Mapping[str, str], in_query: str) -> str:
+def read_key(headers: Mapping[str, str], in_query: str) -> str:
     """The key that the agent sends: our placeholder, when the agent is one of ours."""
     given = headers.get("authorization", "")
     bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
@@ -109,7 +109,7 @@ def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarg
     """Judged before a byte of the body is read. Raises Stranger, NotAllowed."""
     method, target = start.split(" ")[:2]
     in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
-    if presented(headers, in_query) != token:
+    if read_key(headers, in_query) != token:
         raise Stranger("this is not the key that the run was given")
     path, query, _ = split_target(target)
     return RequestTarget(method, path, query, route_of(method, path))

@@ -18,7 +18,7 @@ from node_agent.gateway.client import (
     OpenConnection,
     Room,
     check_values,
-    largest,
+    find_body_limit,
 )
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
 from node_agent.gateway.meter import Meter, Wire, meter_of, terms_of
@@ -49,7 +49,7 @@ from node_agent.gateway.upstream import (
     rate_left,
     wait_asked,
 )
-from node_agent.vault.redact import SHORTEST, Redactor, redacted
+from node_agent.vault.redact import SHORTEST, Redactor, redact_text
 
 KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20
@@ -126,7 +126,7 @@ class Gateway:
             target = await self._judged(client, caller, head)
             if target is None:
                 return False
-            async with self._room.of(framing_of(head, 0), largest(target)):
+            async with self._room.of(framing_of(head, 0), find_body_limit(target)):
                 ask = await self._read(client, head, target)
                 with client.at_work():
                     await self._answer(client, ask)
@@ -175,7 +175,7 @@ class Gateway:
     async def _read(self, client: AgentClient, head: Head, target: RequestTarget) -> ModelRequest:
         """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
         try:
-            body = await client.body(head, largest(target))
+            body = await client.body(head, find_body_limit(target))
             check_values(body)
             return self._checked(head, target, body)
         except RecursionError as exc:
@@ -192,7 +192,7 @@ class Gateway:
             asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
         terms = terms_of(asked)
         expected = counting.Expected(
-            counting.estimate(route.wire, len(body), asked), self._prices.charge(terms, model).price
+            counting.estimate_most(route.wire, len(body), asked), self._prices.charge(terms, model).price
         )
         return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected, terms)
 
@@ -222,7 +222,7 @@ class Gateway:
         wire = ask.route.wire
         asked = as_last(wire, json.loads(ask.body), self._spec.public)
         body = json.dumps(asked).encode()
-        tokens = counting.estimate(wire, len(body), asked)
+        tokens = counting.estimate_most(wire, len(body), asked)
         last_of = replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
         await self._allowed(client, last_of)
 
@@ -354,7 +354,7 @@ class Gateway:
             tally.meter.close()
             reading = tally.meter.reading
             model = reading.model or ask.model
-            used = counting.believed(reading, ask.expected.tokens, tally.passed)
+            used = counting.count_usage(reading, ask.expected.tokens, tally.passed)
             charge = self._prices.charge({**ask.terms, **dict(reading.terms)}, model, ask.model)
             self.count = self.count.charged(reading, charge, model, used)
             self._saved(self.count)
@@ -379,11 +379,11 @@ class Gateway:
         """Return the head without our key; a header that is named after the key is left out."""
         key = self._spec.key.lower()
         headers = [
-            (name, redacted(value, self._secrets))
+            (name, redact_text(value, self._secrets))
             for name, value in head.headers
             if len(key) < SHORTEST or key not in name
         ]
-        return Head(redacted(head.start, self._secrets), headers)
+        return Head(redact_text(head.start, self._secrets), headers)
 
     async def _pass_on(
         self,

@@ -53,12 +53,12 @@ def is_own(attempt: Path) -> bool:
     return _read(attempt / FOLDER / RECORD) == _own()
 
 
-def running(attempt: Path) -> process.Proc | None:
+def find_gateway(attempt: Path) -> process.Proc | None:
     """Return the process of this attempt's gateway, if it lives."""
-    return alive(attempt / FOLDER / RECORD)
+    return find_alive(attempt / FOLDER / RECORD)
 
 
-def alive(record: Path) -> process.Proc | None:
+def find_alive(record: Path) -> process.Proc | None:
     """The process that such a record names, a shim's too, if it lives."""
     raw = _read(record)
     try:
@@ -81,7 +81,7 @@ def replace_file(path: str | Path, data: bytes) -> None:
 
 
 def _own() -> dict[str, Any]:
-    found = process.stat(os.getpid())
+    found = process.read_stat(os.getpid())
     return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
 
 

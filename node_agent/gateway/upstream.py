@@ -25,8 +25,8 @@ from node_agent.gateway.http import (
     head_bytes,
     read_head,
 )
-from node_agent.link.trusting import believing
-from node_agent.vault.redact import redacted
+from node_agent.link.trusting import make_tls_context
+from node_agent.vault.redact import redact_text
 
 CONNECT_S = 10.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -119,7 +119,8 @@ async def _ask(
     if status[:1] != "2":
         login = {"proxy login": proxy.login, "proxy password": proxy.login.partition(":")[2]}
         raise DialError(
-            f"the proxy {at} of gateway.json refuses a connection to {name}: {redacted(status, login)[:200]}",
+            f"the proxy {at} of gateway.json refuses a connection to {name}: "
+            f"{redact_text(status, login)[:200]}",
             sent=False,
         )
 
@@ -217,7 +218,7 @@ class Upstream:
     def __init__(self, server: UpstreamServer, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
         self._idle: list[UpstreamLine] = []
-        self._tls = believing(ca or None) if server.tls else None
+        self._tls = make_tls_context(ca or None) if server.tls else None
 
     async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> UpstreamResponse:
         """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""

@@ -22,8 +22,8 @@ if not __package__:
     sys.path = list(dict.fromkeys(sys.path))
 
 from node_agent.hooks.asking import Asker
-from node_agent.policy.judging import Judgement, Where, refused, to_ask
-from node_agent.runner.violations import judged
+from node_agent.policy.judging import Judgement, Where, list_refusals, to_ask
+from node_agent.runner.violations import judge_call
 from node_agent.runtimes.base import ToolCall
 from node_agent.runtimes.claude.tools import call_of as claude_call
 from node_agent.runtimes.codex.tools import hook_call as codex_call
@@ -50,19 +50,19 @@ SPEAKING = frozenset(_CALLS)
 """The runtimes whose calls this program can read."""
 
 
-def answer(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
+def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
     """The reason why the call is refused, for the model and for people; empty: it is not."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
-    said = (_words(rules, one, call, asker) for one in judged(rules.policy, where, call))
+    said = (_words(rules, one, call, asker) for one in judge_call(rules.policy, where, call))
     return next(filter(None, said), "")
 
 
 def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | None) -> str:
     """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a person has the last
     word."""
-    words = refused(rules.policy, said)
+    words = list_refusals(rules.policy, said)
     asks = to_ask(rules.policy, said) if asker is not None and call.command else []
     if asker is not None and asks:
         return asker.refusal(call.command, asks)
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, ASKING_CPU_S))
     rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
-    words = answer(rules, event, os.path.expanduser("~"), _asker(rules))
+    words = judge_event(rules, event, os.path.expanduser("~"), _asker(rules))
     return _tell(rules.runtime, words) if words else 0
 
 

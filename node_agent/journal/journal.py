@@ -15,10 +15,10 @@ from node_agent.attempt.records import (
     JournalRecord,
     JournalState,
     Note,
+    apply_record,
     first_record,
-    folded,
     may_follow,
-    opened,
+    open_entry,
     record_of,
     state_from_json,
     state_to_json,
@@ -146,7 +146,7 @@ class Journal:
             record = first_record(note, head, events, self._clock.wall_ms())
             self._storage.create(name, to_json(record))
             self._cache[name], self._orders[name] = _spoken(events), order
-            self._remember(entry := opened(record))
+            self._remember(entry := open_entry(record))
             return entry
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
@@ -190,7 +190,7 @@ class Journal:
                 cached += _spoken(events)
                 if len(cached) > MOST_SAID:
                     self._cache.pop(name, None)
-            return self._remember(folded(entry, record))
+            return self._remember(apply_record(entry, record))
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
         if note.lossy:
@@ -230,7 +230,7 @@ class Journal:
             self._storage.seal(name, envelope.encode(), to_json(record))
             self._loose.discard(name)
             self._sealed[name] = envelope
-            self._remember(folded(entry, record))
+            self._remember(apply_record(entry, record))
             return True
 
     def last_receipt(self) -> str | None:
@@ -343,11 +343,11 @@ class Journal:
         return entry if damaged else None
 
     def _read_entry(self, name: str, records: list[bytes]) -> JournalRecord:
-        entry = opened(from_json(records[0]))
+        entry = open_entry(from_json(records[0]))
         if str(entry.identity) != name:
             raise ValueError(f"holds the entry of {entry.identity}")
         for raw in records[1:]:
-            entry = folded(entry, from_json(raw))
+            entry = apply_record(entry, from_json(raw))
         last = max(
             (int(e[0]) for raw in self._storage.read_lossy(name) for e in from_json(raw)["e"]), default=0
         )
@@ -365,7 +365,7 @@ class Journal:
             digest = parse_envelope(sealed).digest()
             record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._last[0] + 1}
         self._storage.append(name, to_json(record))
-        self._remember(folded(entry, record))
+        self._remember(apply_record(entry, record))
 
     def _set_aside(self, name: str, why: str) -> None:
         place = self._storage.set_aside(name)

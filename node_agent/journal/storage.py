@@ -56,10 +56,10 @@ class JournalFiles:
         self._reserved[name] = size
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
-        self._add(name, durable.framed(record), sync)
+        self._add(name, durable.frame_record(record), sync)
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        self._add(name, durable.framed(_RECEIPT + receipt) + durable.framed(record), sync=True)
+        self._add(name, durable.frame_record(_RECEIPT + receipt) + durable.frame_record(record), sync=True)
 
     def sync(self, name: str) -> None:
         fd = os.open(self._at(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -130,14 +130,14 @@ class JournalFiles:
         sealed, (records, end) = self.receipt(name), _frames(path)
         moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
-            good = file.read(end) + (durable.framed(_RECEIPT + (sealed or b"")) if moved else b"")
+            good = file.read(end) + (durable.frame_record(_RECEIPT + (sealed or b"")) if moved else b"")
         try:
             with _full():
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
         except DiskFull:
             if moved:
                 raise  # it cannot be moved in place: a crash in the middle might lose it
-            durable.blank(path, end)
+            durable.blank_file(path, end)
         with self._lock:
             self._ends.pop((name, MARKS), None)
             self._reserved.pop(name, None)

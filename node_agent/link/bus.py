@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from node_agent.attempt.ports import Claimed, LinkDown, News, Sent
-from node_agent.link.client import Access, Hints, Place, connect, words
+from node_agent.link.client import Access, Hints, Place, connect, format_error
 from node_agent.link.worker import NodeWorker
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
@@ -128,7 +128,7 @@ class RedisUplink:
         try:
             yield self._current()
         except RedisError as exc:
-            raise LinkDown(f"Redis: {words(exc)[:200]}") from exc
+            raise LinkDown(f"Redis: {format_error(exc)[:200]}") from exc
 
     def _current(self) -> _Line:
         place = self._where()

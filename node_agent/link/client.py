@@ -56,7 +56,7 @@ def connect(access: Access) -> Any:
     return redis.Redis.from_pool(pool)
 
 
-def words(error: RedisError) -> str:
+def format_error(error: RedisError) -> str:
     """The error, with the server's own code, which redis-py removes."""
     code = getattr(error, "status_code", None)
     return f"{code} {error}" if code else str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 
-def believing(ca: str | None) -> ssl.SSLContext:
+def make_tls_context(ca: str | None) -> ssl.SSLContext:
     """The TLS context that trusts only that file; None: the machine's authorities. OSError, ssl.SSLError.
 
     It is not as strict as RFC 5280, which Python follows from 3.13 on: a certificate that its owner made with

@@ -19,13 +19,13 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.gpus import Gpus
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import RECORD, brought, file_of, written_version
-from node_agent.machine.room import DiskUse, copies, set_ups
+from node_agent.machine.programs import RECORD, file_of, read_choices, written_version
+from node_agent.machine.room import DiskUse, list_mirrors, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
 from node_agent.shim import process
-from node_agent.vault.vault import stamp
+from node_agent.vault.vault import read_stamp
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import TOOL_FOLDERS, Allowed, GpuLoad, NodeFacts, NodeProblem, RuntimeFact
@@ -132,7 +132,7 @@ class Finder:
                 fact = probe.read(said)
                 if fact.state == "missing":
                     names = [argv[0] for argv in probe.argvs]
-                    fix = elsewhere(names, self._path, os.path.expanduser("~")) or fact.fix
+                    fix = advise_path(names, self._path, os.path.expanduser("~")) or fact.fix
                     fact = fact.model_copy(update={"fix": fix[:MOST_FIX]})
                 can = fact.can or (() if fact.state == "missing" else runtime.capabilities.flags)
                 told = {"can": can, "login": how_logged_in(runtime.name, logins)}
@@ -219,7 +219,7 @@ def _versions(folder: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", folder)]
 
 
-def elsewhere(names: Iterable[str], path: str, home: str) -> str:
+def advise_path(names: Iterable[str], path: str, home: str) -> str:
     """Return what to do about a program in a usual folder that is not on `path`; else empty."""
     plain, managed = tool_folders(home)
     for folder in (one for one in (*plain, *managed) if one not in path.split(":")):
@@ -283,7 +283,7 @@ class MachineProbe:
 
     def look(self) -> NodeFacts:
         self._record = self._stamp()  # before it is read
-        others, how = self._others(), brought(self._home)
+        others, how = self._others(), read_choices(self._home)
         found = map(self._local_fix, self._finder.look())
         return NodeFacts(
             hostname=platform.node(),
@@ -293,7 +293,7 @@ class MachineProbe:
             cpus=os.cpu_count() or 1,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             memory_free=memory_free(),
-            heat=heat(),
+            heat=read_temperature(),
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
@@ -302,7 +302,7 @@ class MachineProbe:
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
-            repositories=copies(self._home),
+            repositories=list_mirrors(self._home),
             set_ups=set_ups(self._home),
             room=self._disk_use.look(),
             variables=others.variables,
@@ -326,7 +326,7 @@ class MachineProbe:
 
     def _stamp(self) -> object:
         """Of what `node install` has brought: whoever installed a program dispatches to it at once."""
-        return stamp(self._home / RECORD)
+        return read_stamp(self._home / RECORD)
 
     def version(self, name: str) -> str | None:
         """The version of a runtime, as last found."""
@@ -368,7 +368,7 @@ def memory_free(path: Path = _MEMORY) -> int | None:
     return None
 
 
-def heat(zones: Path = _ZONES) -> float | None:
+def read_temperature(zones: Path = _ZONES) -> float | None:
     """Degrees Celsius of the hottest zone; None: there is none."""
     found = []
     for zone in zones.glob("thermal_zone*/temp"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling, read_ceiling
 from node_agent.policy.rulefile import FILES, RuleError, read_rules
-from node_agent.vault.vault import LOOK_MS, stamp
+from node_agent.vault.vault import LOOK_MS, read_stamp
 from node_agent.wire.clock import Clock
 from node_agent.wire.policy import NO_RULES, Rules
 
@@ -38,14 +38,14 @@ class OwnersFiles:
         known, at = self._known, self._clock.mono_ms()
         if known is not None and at - self._looked < LOOK_MS:
             return known[1]
-        now = [stamp(path) for path in self._paths]
+        now = [read_stamp(path) for path in self._paths]
         if known is None or known[0] != now:
             known = self._known = (now, self._read())
         self._looked = at
         return known[1]
 
     def _read(self) -> Ceiling:
-        ceiling = bounded(read_ceiling(self._home / CEILING))
+        ceiling = default_ceiling(read_ceiling(self._home / CEILING))
         path = next((self._home / name for name in FILES if os.path.lexists(self._home / name)), None)
         if path is None or ceiling.closed:
             return ceiling
@@ -56,7 +56,7 @@ class OwnersFiles:
             return ceiling.model_copy(update={"closed": f"the owner's rules: {wrong.path}: {words}"})
 
 
-def bounded(ceiling: Ceiling) -> Ceiling:
+def default_ceiling(ceiling: Ceiling) -> Ceiling:
     """The limits for one run on this machine if its owner has set none: most of the machine, but not all of
     it."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]

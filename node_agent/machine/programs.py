@@ -68,7 +68,7 @@ class InstalledProgram:
     chosen: bool = False
 
 
-def installed(home: Path) -> dict[str, InstalledProgram]:
+def read_installed(home: Path) -> dict[str, InstalledProgram]:
     """Return the programs that were installed and not removed, by runtime. `home`: the node's."""
     try:
         known = json.loads((home / RECORD).read_bytes())
@@ -77,10 +77,10 @@ def installed(home: Path) -> dict[str, InstalledProgram]:
         return {}
 
 
-def brought(home: Path) -> dict[str, str]:
+def read_choices(home: Path) -> dict[str, str]:
     """By runtime: `newest`, or `chosen` where its owner named the version; empty where none can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return {name: "chosen" if one.chosen else "newest" for name, one in installed(home).items()}
+        return {name: "chosen" if one.chosen else "newest" for name, one in read_installed(home).items()}
     return {}
 
 

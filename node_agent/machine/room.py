@@ -21,7 +21,7 @@ _ATTEMPT = re.compile(r"work/r-[a-z0-9.-]{1,80}")
 _KIB = 1024
 
 
-def copies(home: Path) -> tuple[str, ...]:
+def list_mirrors(home: Path) -> tuple[str, ...]:
     """Return the repositories of which this home has a mirror, the last used first."""
     used = list[tuple[int, str]]()
     with suppress(OSError), os.scandir(home / "mirrors") as entries:

@@ -17,7 +17,7 @@ from node_agent.native.fleet import fleet_forms
 from node_agent.native.judge import Ask, Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.files import Box
-from node_agent.native.tools.offer import Deeds, forms, made_forms
+from node_agent.native.tools.offer import Deeds, list_forms, made_forms
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import PROMPT, SKILLS, WorkerSpec
@@ -160,7 +160,7 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
     made = {one.name: one for one in spec.made if spec.walled}
-    tools = [*forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(made.values())]
+    tools = [*list_forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(made.values())]
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}

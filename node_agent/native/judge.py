@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.commands.tree import get_ready
-from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused, to_ask
+from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, list_refusals, to_ask
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import CommandRule, Safety
 
@@ -62,7 +62,7 @@ class Judge:
         judgement = judge_command(spec.policy, text, self._begins)
         if not spec.writes and not judgement.only_looks:
             raise Denied(_LOOKS)
-        words = refused(spec.policy, judgement)
+        words = list_refusals(spec.policy, judgement)
         rules = to_ask(spec.policy, judgement)
         if self._ask is not None and rules:
             words = list(filter(None, [self._ask(text, rules)]))

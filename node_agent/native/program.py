@@ -19,10 +19,10 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.secrecy import hide, wipe
+from node_agent.native.secrecy import hide_memory, wipe_variable
 
 if not __package__:
-    hide()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before all else is loaded: the key lies in our environment
 
 gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
 
@@ -114,7 +114,7 @@ def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     """The model's client. It gets the key, which leaves the environment that this process shows."""
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
-        wipe(name)
+        wipe_variable(name)
     server = Server(f"{url.rstrip('/')}{spec.suffix}", key, proxies=True)
     model = Model(spec.model, server, voice.say, SystemIds())
     model.sampling, model.newest = spec.sampling, spec.newest

@@ -12,13 +12,13 @@ import os
 PR_SET_DUMPABLE = 4
 
 
-def hide() -> None:
+def hide_memory() -> None:
     """Let no other process of this user read our memory or environment from now on; only root can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def wipe(name: str) -> None:
+def wipe_variable(name: str) -> None:
     """Overwrites a variable in memory: the kernel shows a process's environment as it was at the start."""
     if name not in os.environ:
         return

@@ -16,7 +16,7 @@ from node_agent.wire.identity import (
     WORDS_KEY,
     LaidWords,
     turn_control_file,
-    unsealed,
+    unseal_text,
     words_in,
 )
 
@@ -126,14 +126,14 @@ class PersonWords:
                 return False
             files = {turn_control_file(what, one): one for one in turns}
             names = files.keys() & os.listdir(folder) if len(files) > 1 else files.keys()
-            return any(unsealed(self._secret, files[name], _read(name, folder)) == what for name in names)
+            return any(unseal_text(self._secret, files[name], _read(name, folder)) == what for name in names)
 
     def fleet_answer(self, number: int) -> LaidFleetAnswer | None:
         """Return the answer to this fleet call; None: it has not come."""
         with self._opened() as folder:
             if folder is None:
                 return None
-            text = unsealed(self._secret, -number, _read(fleet_answer_file(number), folder))
+            text = unseal_text(self._secret, -number, _read(fleet_answer_file(number), folder))
         return LaidFleetAnswer.model_validate_json(text) if text else None
 
     def _found(self) -> list[tuple[int, LaidWords]]:
@@ -145,7 +145,7 @@ class PersonWords:
                 return []
             names = [name for name in os.listdir(folder) if name.isascii() and name.isdecimal()]
             numbers = sorted({int(name) for name in names} - self._seen)
-            read = [(one, unsealed(self._secret, one, _read(str(one), folder))) for one in numbers]
+            read = [(one, unseal_text(self._secret, one, _read(str(one), folder))) for one in numbers]
         return [(number, LaidWords.model_validate_json(text)) for number, text in read if text]
 
     @contextlib.contextmanager

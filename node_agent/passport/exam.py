@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from node_agent.chat.client import Server as Address
-from node_agent.chat.client import events
+from node_agent.chat.client import read_events
 from node_agent.chat.dialect import Trouble
 from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import SlotLocks, folder_of
-from node_agent.link.trusting import believing
+from node_agent.link.trusting import make_tls_context
 from node_agent.passport import questions
 from node_agent.passport.questions import EDITS, TOOLS, CallQuestion, Reply, Timed
 from node_agent.wire.clock import Clock, Ids
@@ -95,9 +95,9 @@ class HttpChat:
 
     async def _asked(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server
-        tls = believing(server.ca) if server.url.startswith("https:") else None
+        tls = make_tls_context(server.ca) if server.url.startswith("https:") else None
         address = Address(f"{server.url.rstrip('/')}/v1", server.key, tls, CONNECT_S)
-        async with asyncio.timeout(ms / 1000), aclosing(events(address, body, MOST_BYTES)) as coming:
+        async with asyncio.timeout(ms / 1000), aclosing(read_events(address, body, MOST_BYTES)) as coming:
             async for event in coming:
                 timed.take(event, self._clock.mono_ms() - began)
 
@@ -226,7 +226,7 @@ class Exam:
         )
         patience = self.tools.patience
         ms = patience.answer if model.residence is Residence.LOADED else patience.load
-        reply = self._ask(server, questions.answer(model.id), ms)
+        reply = self._ask(server, questions.ask_token(model.id), ms)
         if reply.status in LOCKED:
             key = f"put the key of {server.fact.name} into secrets.json and name it in endpoints.json"
             raise NotNow(f"it wants a key: {reply.error}", server.fact.fix or key)
@@ -234,7 +234,7 @@ class Exam:
             raise NotNow(f"the server does not know the model: {reply.error}", "pancode models")
         if reply.status in BUSY:
             raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again in a while")
-        return questions.answers(server.fact, reply, ms // 1000)
+        return questions.check_answer(server.fact, reply, ms // 1000)
 
     def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
         """Check the context. Numbers come first: a server that names too small a context is believed."""
@@ -245,7 +245,7 @@ class Exam:
         if stated is not None:
             return stated
         if ms <= 0:
-            return questions.unknown(ExamCheck.CONTEXT, questions.NO_TIME)
+            return questions.make_unknown(ExamCheck.CONTEXT, questions.NO_TIME)
         secret, words = None, questions.NEEDLE_WORDS
         if server.fact.dialect is Dialect.LLAMACPP and self.ctx is not None:
             # A prompt beyond its number costs no more than counting the prompt's tokens.
@@ -257,7 +257,7 @@ class Exam:
                 return exact
         else:
             secret = str(int(self.tools.ids.token(3), 16) % 900_000 + 100_000)
-            reply = self._ask(server, questions.needle(model.id, secret), ms)
+            reply = self._ask(server, questions.ask_needle(model.id, secret), ms)
         read = questions.read_context(server.fact, model, reply, words, secret)
         if read.grade is Grade.FAILED:
             self.ctx = reply.prompt_tokens

@@ -12,7 +12,15 @@ from typing import Any
 from node_agent.chat.dialect import Trouble
 from node_agent.chat.messages import Call
 from node_agent.chat.stream import Stream
-from node_agent.wire.endpoint import CheckFact, Dialect, EndpointFact, ExamCheck, Grade, ModelFact, widen
+from node_agent.wire.endpoint import (
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    ModelFact,
+    advise_widen,
+)
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
 ENOUGH = 500
@@ -128,37 +136,37 @@ class Timed:
         return round((tokens - 1) * 1000 / ms, 1) if self._first_ms is not None and ms > 0 else None
 
 
-def passed(check: ExamCheck, words: str) -> CheckFact:
+def make_passed(check: ExamCheck, words: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.PASSED, words=words[:300])
 
 
-def failed(check: ExamCheck, words: str, fix: str) -> CheckFact:
+def make_failed(check: ExamCheck, words: str, fix: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.FAILED, words=words[:300], fix=fix[:300])
 
 
-def unknown(check: ExamCheck, words: str) -> CheckFact:
+def make_unknown(check: ExamCheck, words: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.UNKNOWN, words=words[:300])
 
 
 # -- does it answer?
 
 
-def answer(model: str) -> Body:
+def ask_token(model: str) -> Body:
     """Return the request for one token."""
     return _body(model, [_user(f"[[{ANSWER}]] Say hello.")], 1)
 
 
-def answers(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
+def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
     """Return whether the server answers: with a token of any kind."""
     fix = f"look at the server's log, restart it at {endpoint.at}, then: pancode models test --again"
     if reply.late:
-        return failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
+        return make_failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
     if not reply.well:
-        return failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
+        return make_failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
     if reply.first_ms is None and not reply.tokens:
-        return failed(ExamCheck.ANSWERS, "its answer was empty", fix)
+        return make_failed(ExamCheck.ANSWERS, "its answer was empty", fix)
     after = f" after {reply.first_ms / 1000:.1f} s" if reply.first_ms is not None else ""
-    return passed(ExamCheck.ANSWERS, f"first token{after}")
+    return make_passed(ExamCheck.ANSWERS, f"first token{after}")
 
 
 # -- how long a prompt does it read?
@@ -169,7 +177,7 @@ def too_long(model: str, tokens: int) -> Body:
     return _body(model, [_user(f"[[{CONTEXT}]] {_words(tokens + 64)}")], 1)
 
 
-def needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
+def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
     """Return a request for a number at the front of a prompt of many parts. Never the same prompt twice."""
     parts = [_user(f"[[{CONTEXT}]] Remember this number: {secret}.")]
     for number in range(words // _PART):
@@ -181,7 +189,7 @@ def needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
 
 def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
     """Return the server's setting for more context; another model, if the model has no more."""
-    return widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
+    return advise_widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 
 def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) -> CheckFact | None:
@@ -189,14 +197,14 @@ def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) ->
     if ctx is None or ctx >= LEAST_CONTEXT:
         return None
     words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
-    return failed(ExamCheck.CONTEXT, words, context_fix(endpoint, model))
+    return make_failed(ExamCheck.CONTEXT, words, context_fix(endpoint, model))
 
 
 def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
     """Return the check by the limit in the refusal of a too long prompt; None: it named none."""
     if reply.ctx is None:
         return None
-    good = passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
+    good = make_passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
     return stated_context(endpoint, model, reply.ctx) or good
 
 
@@ -208,20 +216,20 @@ def read_context(
     """
     check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
     if reply.late:
-        return unknown(check, f"a prompt of over {words} tokens took longer than there was time")
+        return make_unknown(check, f"a prompt of over {words} tokens took longer than there was time")
     if reply.status in (400, 413) and words < LEAST_CONTEXT:
         refusal = f"refuses a prompt of over {words} tokens: {reply.error}"
-        return failed(check, refusal, context_fix(endpoint, model))
+        return make_failed(check, refusal, context_fix(endpoint, model))
     if not reply.well:
-        return unknown(check, f"{reply.status}: {reply.error}")
+        return make_unknown(check, f"{reply.status}: {reply.error}")
     if counted is not None and counted < CUT_BELOW * words:
         cut = f"a prompt of over {words} tokens was cut to {counted}, without a word"
-        return failed(check, cut, context_fix(endpoint, model))
+        return make_failed(check, cut, context_fix(endpoint, model))
     if counted is None and (secret is None or secret not in reply.text):
-        return unknown(check, "the server does not count prompts, and the number was not found")
+        return make_unknown(check, "the server does not count prompts, and the number was not found")
     if stated is None:
-        return unknown(check, f"over {words} tokens were read; how many fit it does not say")
-    return passed(check, f"{stated} tokens as it says; over {words} were read whole")
+        return make_unknown(check, f"over {words} tokens were read; how many fit it does not say")
+    return make_passed(check, f"{stated} tokens as it says; over {words} were read whole")
 
 
 # -- does it call tools, and edit files?
@@ -253,11 +261,11 @@ class CallQuestion:
         whys = [self.why_not(reply) for reply in replies]
         if "" in whys:
             tries = f", at try {len(replies)}" if len(replies) > 1 else ""
-            return passed(self.check, f"{self.good}{tries}")
+            return make_passed(self.check, f"{self.good}{tries}")
         if all(reply.late for reply in replies):
-            return unknown(self.check, LATE if replies else NO_TIME)
+            return make_unknown(self.check, LATE if replies else NO_TIME)
         words = whys[-1] or _why_no_call(replies[-1], self.tool["function"]["name"])
-        return failed(self.check, words, self.fix(endpoint, model))
+        return make_failed(self.check, words, self.fix(endpoint, model))
 
 
 def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
@@ -339,7 +347,9 @@ TOOLS = CallQuestion(
     why_not=_why_no_ping,
     good="called a tool with valid arguments",
     fix=tools_fix,
-    untold=lambda fix: failed(ExamCheck.TOOLS, "its chat template takes no tools, as the server says", fix),
+    untold=lambda fix: make_failed(
+        ExamCheck.TOOLS, "its chat template takes no tools, as the server says", fix
+    ),
 )
 EDITS = CallQuestion(
     check=ExamCheck.EDITS,
@@ -357,7 +367,7 @@ EDITS = CallQuestion(
     why_not=_why_no_edit,
     good="edited a file in the asked format",
     fix=_edits_fix,
-    untold=lambda fix: unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call"),
+    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call"),
 )
 
 

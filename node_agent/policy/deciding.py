@@ -17,7 +17,7 @@ from typing import Protocol
 
 from node_agent.policy.config_parts import Parts
 from node_agent.policy.gate_files import RECIPES, SHARED, WHEN_USED, is_config_of
-from node_agent.policy.patterns import covers
+from node_agent.policy.patterns import is_covering
 from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"
@@ -173,7 +173,7 @@ class ChangedTree:
             return _REPOSITORY
         name, by = posixpath.basename(path), is_config_of(posixpath.basename(path))
         if by not in uses.words:
-            rows = [(word, one) for word, one in uses.reads if covers(one.file, path)]
+            rows = [(word, one) for word, one in uses.reads if is_covering(one.file, path)]
             if not rows and name not in SHARED:
                 return ""
             before, after = self.before.read(path), self.after.read(path)
@@ -257,4 +257,4 @@ def why_always(path: str) -> str:
     """Return the reason if a path decides what runs next in each repository; empty otherwise."""
     folded = path.casefold()  # a file system may take `.ENVRC` for `.envrc`
     named = next((_NAMED[part] for part in folded.split("/") if part in _NAMED), "")
-    return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, folded)), "")
+    return named or next((why for pattern, why in _OTHERS.items() if is_covering(pattern, folded)), "")

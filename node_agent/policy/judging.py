@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from node_agent.policy.commands.programs import Touched, Use
 from node_agent.policy.commands.reading import ScriptReading, grave_place, read_command
-from node_agent.policy.patterns import could_hold, covers, found, strictest
+from node_agent.policy.patterns import could_hold, find_strictest, has_match, is_covering
 from node_agent.wire.policy import (
     NO_RULES,
     ActionClass,
@@ -134,7 +134,7 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
-def refused(policy: Policy, judgement: Judgement) -> list[str]:
+def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
     """Return the reasons why a call is forbidden, in words; empty: it is allowed.
 
     Two kinds of call are let through although the level forbids them: one that only reads, and an unreadable
@@ -149,7 +149,7 @@ def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
-def asking(policy: Policy, text: str) -> tuple[CommandRule, ...]:
+def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
     """The rules that ask a person about this command, whatever else forbids it."""
     found = (one.asks for one in _by_rule(policy, text, read_command(text)))
     return tuple(rule for rule in found if rule is not None)
@@ -175,7 +175,7 @@ def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offe
     acts = {act.action for act in reading.acts}
     unread = ActionClass.UNKNOWN in acts and ActionClass.UNKNOWN not in policy.allowed
     for rule in policy.commands:
-        by_text = not rule.classes and any(found(rule.pattern, line) for line in lines)
+        by_text = not rule.classes and any(has_match(rule.pattern, line) for line in lines)
         sure = by_text or not acts.isdisjoint(rule.classes)
         if sure or (rule.classes and unread):
             words = f"{_short(text)}: {rule_words(rule)}"
@@ -196,10 +196,12 @@ def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Itera
 
 def _rule_of(rules: Sequence[PathRule], one: Touched, where: Where) -> PathRule | None:
     path = where.placed(one.path)
-    rule = strictest(rules, path, where.home)
+    rule = find_strictest(rules, path, where.home)
     if rule is not None or not one.glob:
         return rule
-    return next((rule for rule in rules if covers(path, rule.pattern.removeprefix("./"), where.home)), None)
+    return next(
+        (rule for rule in rules if is_covering(path, rule.pattern.removeprefix("./"), where.home)), None
+    )
 
 
 def _short(text: str, most: int = 120) -> str:
@@ -235,7 +237,7 @@ class FileChange:
     passing: bool = False
 
 
-def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
+def list_breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
     """The broken rules in words, each once; the first ones, and the number of the others."""
     if not rules:
         return ()
@@ -247,7 +249,7 @@ def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[
 
 def _breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
     verb = f"{change.how} in a commit on the way" if change.passing else f"was {change.how}"
-    rule = strictest(rules, change.path)
+    rule = find_strictest(rules, change.path)
     if rule is not None and (rule.access is not PathAccess.NO_DELETE or _is_gone(change)):
         return f"{change.path} {verb}: {rule_words(rule)}"
     return _planted(change, rules) if change.leads_to is not None else None
@@ -260,7 +262,7 @@ def _is_gone(change: FileChange) -> bool:
 def _planted(change: FileChange, rules: Sequence[PathRule]) -> str | None:
     """The rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's folder."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
-    rule = strictest(hidden, change.leads_to or "")
+    rule = find_strictest(hidden, change.leads_to or "")
     if rule is not None:
         return f"{change.path} was made a link to {change.leads_to}: {rule_words(rule)}"
     rule = next((rule for rule in rules if could_hold(rule.pattern, change.path)), None)

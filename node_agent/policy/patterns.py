@@ -36,7 +36,7 @@ def regex_fault(pattern: str) -> str | None:
     return None
 
 
-def found(pattern: str, text: str) -> bool:
+def has_match(pattern: str, text: str) -> bool:
     """Whether the expression matches anywhere in the text. Half a surrogate pair in the text is `?`."""
     clean = text.encode("utf-8", "replace").decode()
     return _compiled(pattern).search(clean) is not None
@@ -77,7 +77,7 @@ def is_plain(pattern: str) -> bool:
     return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
 
 
-def covers(pattern: str, path: str, home: str = "~") -> bool:
+def is_covering(pattern: str, path: str, home: str = "~") -> bool:
     """Check whether the pattern covers a path: absolute, or from the workspace's top, with `..` resolved.
 
     `home`: the meaning of `~` in both of them.
@@ -94,13 +94,13 @@ def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
     return _walk(steps, _parts(here))[1]
 
 
-def strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
+def find_strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
     """The strictest rule for the path; the first one among equals. None: no rule covers it."""
-    found = [rule for rule in rules if covers(rule.pattern, path, home)]
+    found = [rule for rule in rules if is_covering(rule.pattern, path, home)]
     return max(found, key=lambda rule: _STRICTNESS[rule.access], default=None)
 
 
-def fits(pattern: str, name: str) -> bool:
+def is_matching(pattern: str, name: str) -> bool:
     """Check whether a name fits one step of a pattern. The time is at most the product of their lengths."""
     at = star = mark = 0
     open_star = False
@@ -162,7 +162,7 @@ def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
         return ()
     if steps[at] == ANY_DEPTH:
         return (at,)
-    return (at + 1,) if fits(steps[at], part) else ()
+    return (at + 1,) if is_matching(steps[at], part) else ()
 
 
 def _opened(steps: list[str], there: set[int]) -> set[int]:

@@ -20,7 +20,7 @@ from node_agent.wire.policy import (
     PathAccess,
     PathRule,
     Rules,
-    narrowest,
+    find_narrowest,
 )
 
 FILES = ("pansafety.yaml", "safety-rules.yaml")
@@ -80,7 +80,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
     return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
 
 
-def together(*several: Rules) -> Rules:
+def merge_rules(*several: Rules) -> Rules:
     """The rules of all files together, each once. RuleError when a policy cannot carry so many."""
     paths = tuple(dict.fromkeys(rule for rules in several for rule in rules.paths))
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
@@ -88,7 +88,7 @@ def together(*several: Rules) -> Rules:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
         raise RuleError("", "too many rules in all files together", f"there may be {most}", "remove some")
     networks = [rules.network for rules in several if rules.network is not None]
-    return Rules(paths=paths, commands=commands, network=narrowest(*networks) if networks else None)
+    return Rules(paths=paths, commands=commands, network=find_narrowest(*networks) if networks else None)
 
 
 def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:

@@ -25,12 +25,12 @@ from node_agent.runner.violations import Violations
 from node_agent.runtimes import base, orders
 from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.registry import RUNTIMES, find
-from node_agent.runtimes.vendors import Way, local_way, through, way_of
+from node_agent.runtimes.vendors import Way, local_way, proxy_variables, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.vault.redact import is_secret_name, redacted
+from node_agent.vault.redact import is_secret_name, redact_text
 from node_agent.wire import receipt
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
@@ -220,18 +220,18 @@ class StreamReader:
             resets=told.resets,
             findings=tuple(
                 dict.fromkeys(
-                    map(self._clean, (*self._held.all_words(), *self._false, *orders.findings(told)))
+                    map(self._clean, (*self._held.all_words(), *self._false, *orders.list_findings(told)))
                 )
             ),
         )
 
     def _clean(self, text: str) -> str:
-        return redacted(text, self._hidden)
+        return redact_text(text, self._hidden)
 
 
 def _name(text: str | None) -> str | None:
     """Return a name that a program gave, cut to the most that a receipt may carry."""
-    return None if text is None else base.clip(text, NAME_CHARS)
+    return None if text is None else base.keep_end(text, NAME_CHARS)
 
 
 def reader_of(
@@ -351,7 +351,7 @@ class NodeRuntimes:
             files=made.files,
             login={**made.login, **(around.words_key(order) if hears else {})},
             enforced=(
-                *orders.enforced(order, runtime, isolation, owners),
+                *orders.list_enforced(order, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, door),
                 *gpus.enforced(isolation),
@@ -500,7 +500,7 @@ class NodeRuntimes:
         values = self._around.values()
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if door is not None and door.is_tunnel:
-            return {**own, **through(door.base, door.token)}
+            return {**own, **proxy_variables(door.base, door.token)}
         way = _way(order, values) if door else None
         if door is None or way is None:
             return own

@@ -29,7 +29,7 @@ from node_agent.shim.shim import (
     STEP_BYTES,
     STOP,
     exit_offset,
-    reserve,
+    reserve_space,
 )
 from node_agent.shim.spool import (
     Ended,
@@ -44,7 +44,7 @@ from node_agent.shim.spool import (
     StepRecord,
     StepStart,
     Vanished,
-    forgotten,
+    read_plan_id,
 )
 
 MOST_FILES = 10_000
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 POLL_MS = 50
 
 
-def heard(pipe: int, ms: int) -> str:
+def read_start(pipe: int, ms: int) -> str:
     """Return `spawned`, the shim's failure in words, or nothing when it died or took too long."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -112,7 +112,7 @@ def await_end(pid: int, ms: int) -> None:
         os.close(fd)
 
 
-def look(folder: Path) -> Look:
+def read_phase(folder: Path) -> Look:
     """The state of a phase. OSError, SpoolError."""
     spawned = spawned_in(folder)
     if spawned is None:
@@ -213,7 +213,7 @@ class Runner:
         try:
             durable.make_folder(folder)
             if not os.path.exists(f"{folder}/{PLAN}"):
-                reserve(str(folder), len(plan.steps))
+                reserve_space(str(folder), len(plan.steps))
                 for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
                     durable.write_atomic(path, stdin, sync=False)
                 self._put(folder, plan)
@@ -257,11 +257,13 @@ class Runner:
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
         if plan is None:
-            if forgotten(read_part(f"{folder}/{PLAN}") or b"") is None:  # another version's: its values count
+            if (
+                read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None
+            ):  # another version's: its values count
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
-            durable.overwrite(folder / PLAN, durable.to_json(plan.without_secrets()))
+            durable.overwrite_file(folder / PLAN, durable.to_json(plan.without_secrets()))
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
 
@@ -293,7 +295,7 @@ class Runner:
             return known
         self.reap()
         try:
-            seen = look(folder)
+            seen = read_phase(folder)
             if isinstance(seen, Ended):
                 self._ended[str(folder)] = seen
         except (OSError, SpoolError) as exc:
@@ -352,13 +354,13 @@ class Runner:
         """Kill what is alive of these attempts, which are over; return how many processes of which there
         were. Raises RunnerError as `sweep` does.
         """
-        alive = process.marked(markers) | (self._scopes.having(markers) if self._scopes else set())
+        alive = process.find_marked(markers) | (self._scopes.having(markers) if self._scopes else set())
         ended = {marker: self.sweep(marker) for marker in sorted(alive)}
         return {marker: count for marker, count in ended.items() if count}
 
     def members(self, marker: str) -> list[process.Proc]:
         """The living processes of an attempt: those with its marker, and all in its own scope."""
-        return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
+        return process.find_members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Return the milliseconds from the start to the last known sign of life; 0 without a start."""
@@ -418,7 +420,7 @@ class Runner:
         except OSError as exc:
             raise _translated("cannot start a shim", exc) from exc
         try:
-            report = heard(ready, patience_ms)
+            report = read_start(ready, patience_ms)
         finally:
             os.close(ready)
         if not report:
@@ -437,7 +439,7 @@ class Runner:
         )
         with self._lock:
             self._mine.add(pid)
-        found = process.stat(pid)
+        found = process.read_stat(pid)
         return pid, found.start if found else 0
 
     def _put_down(self, proc: process.Proc) -> None:

@@ -137,7 +137,7 @@ class Scopes:
         return False
 
 
-def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
+def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     """Scopes beside this process's unit, under its user's manager with cgroups v2; None elsewhere."""
     own = process.control_group()
     above = f"/user@{os.getuid()}.service/"

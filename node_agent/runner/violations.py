@@ -54,7 +54,7 @@ class Violations:
 
     def take(self, call: ToolCall, ran: bool) -> None:
         """Take a call that went through. `ran` False: nobody said so; it was requested and not denied."""
-        for judgement in () if call.tool in self._fleet else judged(self._policy, self._where, call):
+        for judgement in () if call.tool in self._fleet else judge_call(self._policy, self._where, call):
             for offence in judgement.offences:
                 if offence.asks is not None and self._allowed(call.command, offence.asks.pattern):
                     continue
@@ -93,7 +93,7 @@ class Violations:
         self._words[words] = None
 
 
-def judged(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
+def judge_call(policy: Policy, where: Where, call: ToolCall) -> Iterator[Judgement]:
     """Judge a call by the policy: its command, each path that it uses, or else its class."""
     use = _USES.get(call.action)
     if call.command:

@@ -74,7 +74,7 @@ SILENT_MS = 600_000
 """How long a silent program is waited for where no limit of silence is set."""
 
 
-def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
+def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
     """Return the launch of our ACP program in the place of `launch`, with its environment and files."""
     spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
     limits = request.limits  # a limit of silence is one that comes before the end of all time

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program
 from node_agent.runtimes.hooks import REFUSED
 from node_agent.wire.policy import Isolation
@@ -70,7 +70,7 @@ def codex_talked(
         "MODEL_PROVIDER": str(settings["model_provider"]),
     }
     made = ProcessSpec(headless.argv, around, headless.stdin, headless.files, headless.login)
-    return talked(CODEX_WAY.model_copy(update={"mode": mode}), request, place, made)
+    return wrap_launch(CODEX_WAY.model_copy(update={"mode": mode}), request, place, made)
 
 
 def _nested(settings: Mapping[str, object]) -> dict[str, Any]:

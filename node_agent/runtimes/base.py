@@ -557,12 +557,12 @@ ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
 """The variable, and the file in the run's home, with a person's answer to the run before."""
 
 
-def whole(text: str) -> str:
+def limit_answer(text: str) -> str:
     """Return the whole answer; of one beyond the memory limit the end is kept."""
-    return clip(text, MOST_ANSWER_CHARS)
+    return keep_end(text, MOST_ANSWER_CHARS)
 
 
-def clip(text: str, size: int = ANSWER_CHARS) -> str:
+def keep_end(text: str, size: int = ANSWER_CHARS) -> str:
     """Return the last `size` characters at most: a final text says last what matters."""
     return text if len(text) <= size else "…" + text[1 - size :]
 

@@ -47,7 +47,7 @@ class HookRules(WireModel):
     desk: CallDesk | None = None
 
 
-def files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
+def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """The rules as a file; none where the run has no policy or the program of the hook cannot be found."""
     if not has_hook(request, place) or request.policy is None:
         return {}
@@ -66,23 +66,23 @@ def has_hook(request: LaunchRequest, place: Place) -> bool:
     return request.policy is not None and bool(place.package and place.libraries)
 
 
-def argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
+def build_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     """The hook's command. It reads the call as JSON on standard input; status 0 allows it, 2 denies."""
     optimised = (f"-{'O' * sys.flags.optimize}",) if sys.flags.optimize else ()
     program = (place.python, "-I", "-S", *optimised, f"{place.package}/{PROGRAM}")
     return (*program, place.package, place.libraries, f"{request.home}/{RULES}")
 
 
-def command(request: LaunchRequest, place: Place) -> str:
+def build_command(request: LaunchRequest, place: Place) -> str:
     """Return the hook's command as a shell line in which any other end, also by a signal, becomes status 2.
 
     The stop of a run signals all its processes. The shell survives that signal, because most programs run the
     command when their hook's shell dies.
     """
-    return f"trap : HUP INT TERM; {shlex.join(argv(request, place))} || exit 2"
+    return f"trap : HUP INT TERM; {shlex.join(build_argv(request, place))} || exit 2"
 
 
-def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
     """Return the tools for which the hook is called; file tools only where people's rules speak of paths. A
     call takes a quarter of a second, and the program's own flags keep file tools in the checkout.
     """
@@ -102,11 +102,13 @@ def timeout_s(request: LaunchRequest) -> int:
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 
 
-def matcher(names: Iterable[str]) -> str:
+def build_matcher(names: Iterable[str]) -> str:
     """Return the regular expression that matches these tools."""
     return f"^({'|'.join(names)})$"
 
 
-def entry(names: Iterable[str], line: str, timeout: int = TIMEOUT_S) -> list[dict[str, Any]]:
+def build_entry(names: Iterable[str], line: str, timeout: int = TIMEOUT_S) -> list[dict[str, Any]]:
     """Return the hook's settings in the form that most programs share."""
-    return [{"matcher": matcher(names), "hooks": [{"type": "command", "command": line, "timeout": timeout}]}]
+    return [
+        {"matcher": build_matcher(names), "hooks": [{"type": "command", "command": line, "timeout": timeout}]}
+    ]

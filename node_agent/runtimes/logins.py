@@ -107,7 +107,7 @@ LOGINS: Mapping[str, Login] = {
 }
 
 
-def tokens(home: Path) -> dict[str, Path]:
+def list_token_paths(home: Path) -> dict[str, Path]:
     """Return the path of each login's file in a node's home, by the node's variable for it."""
     return {login.variable: home / FOLDER / name / login.file for name, login in LOGINS.items()}
 

@@ -97,7 +97,7 @@ def with_guide(prompt: str, guide: str) -> str:
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 
 
-def enforced(
+def list_enforced(
     order: Order, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
     """Return the parts that enforce the level (or read-only), the agent's tools, and the rules.
@@ -175,7 +175,7 @@ def words_of(denial: base.Denial) -> str:
     return f"{call}: {denial.why}" if denial.why else call
 
 
-def findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
+def list_findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
     """Return the denied calls as warnings beside the outcome."""
     denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from node_agent.runtimes import base
-from node_agent.runtimes.acp import AcpWay, talked
-from node_agent.runtimes.starting import guard, guarded
+from node_agent.runtimes.acp import AcpWay, wrap_launch
+from node_agent.runtimes.starting import build_guard, guard_environment
 from node_agent.runtimes.vendors import OTHER_KEY, OTHER_URL
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.endpoint import OTHER
@@ -82,7 +82,7 @@ _OF_QWEN = {
 }
 _HIDDEN_FROM_QWEN = {
     name: text.decode()
-    for name, text in guard(
+    for name, text in build_guard(
         (".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"), (".agents/skills", ".qwen/skills")
     ).items()
 }
@@ -110,7 +110,7 @@ SHIPPED: Mapping[str, OtherAgent] = {
             *("qwen", "--acp", "--extensions", "none"),
             *("--exclude-tools", "agent", "--exclude-tools", "skill"),  # they may be the repository's own
         ),
-        env={"OPENAI_MODEL": "{model}", "QWEN_CODE_NO_RELAUNCH": "true", **guarded("{run}")},
+        env={"OPENAI_MODEL": "{model}", "QWEN_CODE_NO_RELAUNCH": "true", **guard_environment("{run}")},
         files={".qwen/settings.json": json.dumps(_OF_QWEN), **_HIDDEN_FROM_QWEN},
         sessions=(".qwen/projects",),
         resumes=("load",),
@@ -167,7 +167,7 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
         model="" if agent.sets_model or request.model is None else request.model,
     )
     # What is the run's own outranks the settings: its home, its PATH, its login.
-    return talked(
+    return wrap_launch(
         way, request, place, base.ProcessSpec((), {**given, **env}, b"", {**base.BASE_FILES, **files})
     )
 

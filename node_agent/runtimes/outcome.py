@@ -18,9 +18,9 @@ from node_agent.runtimes.base import (
     ExitInfo,
     RuntimeVerdict,
     ToolCall,
-    clip,
     how_it_ended,
-    whole,
+    keep_end,
+    limit_answer,
 )
 from node_agent.runtimes.limits import LimitReset, delay_in
 from node_agent.runtimes.lines import JsonLines, text_of
@@ -42,13 +42,13 @@ def shell_call(tool: str, command: str) -> ToolCall:
     if len(command) <= MOST_BYTES:
         return _call(tool, command)
     whole = command[: MOST_BYTES + 1]
-    return ToolCall(tool, shell_action(whole), clip(command, DETAIL_CHARS), command=whole)
+    return ToolCall(tool, shell_action(whole), keep_end(command, DETAIL_CHARS), command=whole)
 
 
 @lru_cache(maxsize=64)
 def _call(tool: str, command: str) -> ToolCall:
     """Return the call; cached, as a program reports the same call twice or more: begun, under way, ended."""
-    return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)
+    return ToolCall(tool, shell_action(command), keep_end(command, DETAIL_CHARS), command=command)
 
 
 def tool_table(
@@ -66,7 +66,7 @@ def tool_table(
     def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
         if tool == shell:
             return shell_call(tool, text_of(given.get("command")))
-        detail = next((clip(v, DETAIL_CHARS) for k in shown if (v := text_of(given.get(k)))), "")
+        detail = next((keep_end(v, DETAIL_CHARS) for k in shown if (v := text_of(given.get(k)))), "")
         found = tuple(v for k in files if (v := text_of(given.get(k))))
         return ToolCall(tool, known.get(tool, ActionClass.UNKNOWN), detail, paths=found)
 
@@ -80,7 +80,7 @@ COMPLAINT_CHARS = 200
 _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
-def since(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
+def subtract_usage(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
     """Return the usage after `before`, where a program's numbers are those of the whole session."""
     return Usage(
         input_tokens=max(fresh - before.input_tokens, 0),
@@ -112,7 +112,7 @@ def read_complaints(end: ExitInfo) -> list[str]:
 
 def first_complaint(end: ExitInfo) -> str:
     """Return the first line of stderr; empty where the program wrote none."""
-    return clip(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
+    return keep_end(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):
@@ -164,8 +164,8 @@ class EventParser(ABC):
         failure, reason = self._judge(end)
         return RuntimeVerdict(
             failure,
-            clip(reason, REASON_CHARS),
-            whole(self._said()),
+            keep_end(reason, REASON_CHARS),
+            limit_answer(self._said()),
             self._spent(failure),
             self._session,
             self._model,
@@ -189,7 +189,7 @@ class EventParser(ABC):
 
     def _denied(self, call: ToolCall, why: Any) -> Denial:
         """Keep the denial, up to the limit of their number, and note that the newest call was denied."""
-        denial = Denial(call.tool, call.action, clip(text_of(why), DETAIL_CHARS), call.detail)
+        denial = Denial(call.tool, call.action, keep_end(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
         if len(self._denials) < MAX_DENIALS:
             self._denials.append(denial)

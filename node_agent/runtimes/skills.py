@@ -12,7 +12,7 @@ FOLDER = "skills"
 """The sandbox shows each folder of this name that a launch has filled, as a whole and read-only."""
 
 
-def laid(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
+def lay_files(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
     """Return the skills' files below this folder. `reads`: folders of the repository in which the program
     looks whatever its flags say; the skills of those folders are not laid a second time. Commands in their
     texts become words: a program that ran them would ask no rule and no hook before.
@@ -29,22 +29,22 @@ PLUGIN = "plugin"
 _ABOUT = {"name": "pancode", "version": "1.0.0", "description": "The skills of this run."}
 
 
-def plugin(request: LaunchRequest) -> dict[str, bytes]:
+def build_plugin(request: LaunchRequest) -> dict[str, bytes]:
     """Return the skills as a plugin of Claude Code, which without settings reads only skills of plugins that
     its command line names (measured). Empty without skills.
     """
     if not request.skills:
         return {}
     about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
-    return {**about, **laid(request, f"{PLUGIN}/{FOLDER}")}
+    return {**about, **lay_files(request, f"{PLUGIN}/{FOLDER}")}
 
 
-def plugins(request: LaunchRequest) -> list[dict[str, str]]:
+def list_plugins(request: LaunchRequest) -> list[dict[str, str]]:
     """Return the plugin as a setting names it; the path is also the value of a flag. Empty without skills."""
     return [{"type": "local", "path": f"{request.home}/{PLUGIN}"}] if request.skills else []
 
 
-def named(
+def list_tool_names(
     request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Return those of the level's tools that the agent has, and Claude Code's tool for reading skills."""

@@ -32,7 +32,9 @@ delete process.env.NODE_OPTIONS;
 """
 
 
-def guard(settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()) -> Mapping[str, bytes]:
+def build_guard(
+    settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()
+) -> Mapping[str, bytes]:
     """The guard as a file of the home: it hides files of the repository from the program. `settings`: those
     looked for at once; `words`: those looked for and awaited.
 
@@ -45,7 +47,7 @@ def guard(settings: Sequence[str], words: Sequence[str], skills: Sequence[str] =
     return {GUARD: source.encode()}
 
 
-def guarded(home: str) -> dict[str, str]:
+def guard_environment(home: str) -> dict[str, str]:
     """The variable that loads the guard into the program; the guard removes it for child processes."""
     return {"NODE_OPTIONS": f"--require={json.dumps(f'{home}/{GUARD}')}"}
 
@@ -96,7 +98,7 @@ def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: I
     return Enforcement.RUNTIME
 
 
-def keyed(program: Program, credentials: Sequence[str]) -> Probe:
+def make_probe(program: Program, credentials: Sequence[str]) -> Probe:
     """The probe of a program that one of these variables logs in: `--version`, and whether one is given."""
 
     def read(results: Sequence[Said]) -> RuntimeFact:

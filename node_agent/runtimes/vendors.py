@@ -250,7 +250,7 @@ def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
     return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER
 
 
-def through(base: str, token: str) -> dict[str, str]:
+def proxy_variables(base: str, token: str) -> dict[str, str]:
     """Return the proxy variables for CONNECT to a vendor, in both spellings, since programs differ."""
     proxy = base.replace("://", f"://pancode:{token}@", 1)
     return {

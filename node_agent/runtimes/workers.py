@@ -53,7 +53,7 @@ OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.
 """The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
 
 
-def started(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
+def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
     """Return the launch without Python packages of the machine or the repository, and with the one key it
     needs.
 
@@ -76,7 +76,7 @@ def launch_of(
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    files |= skills.laid(request, SKILLS)
+    files |= skills.lay_files(request, SKILLS)
     return ProcessSpec(argv, env, task_of(request), files)
 
 

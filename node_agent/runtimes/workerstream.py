@@ -70,7 +70,7 @@ class WorkerParser(EventParser):
                 number, message = count_of(event["number"]), count_of(event.get("words"))
                 yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
             case "turn_end" if text_of(event.get("stop")) in _STOPS:
-                why = base.clip(text_of(event.get("why")), base.REASON_CHARS)
+                why = base.keep_end(text_of(event.get("why")), base.REASON_CHARS)
                 yield base.TurnEnded(
                     TurnStop(event["stop"]), why, _wall_ms(event), self._lines.end_at, self._usage
                 )
@@ -140,7 +140,7 @@ def _call(tool: str, given: dict[str, Any]) -> base.ToolCall:
     if tool.startswith(TOOL):
         return base.ToolCall(tool, ActionClass.SHELL, tool)
     path = text_of(given.get("path"))
-    detail = base.clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
+    detail = base.keep_end(path or text_of(given.get("pattern")), DETAIL_CHARS)
     return base.ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())
 
 

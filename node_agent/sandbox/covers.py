@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.files.durable import write_atomic
-from node_agent.policy.patterns import covers, is_plain
+from node_agent.policy.patterns import is_covering, is_plain
 from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.policy import PathAccess, PathRule
 
@@ -189,7 +189,7 @@ class _Matching:
                 self._names[name] = rule.access
 
     def access(self, name: str, path: str) -> PathAccess | None:
-        found = {rule.access for rule in self._patterns if covers(rule.pattern, path)}
+        found = {rule.access for rule in self._patterns if is_covering(rule.pattern, path)}
         if name in self._names:
             found.add(self._names[name])
         return next((one for one in (PathAccess.NONE, PathAccess.READ) if one in found), None)

@@ -22,7 +22,17 @@ from pathlib import Path
 
 from node_agent.files.durable import write_atomic
 from node_agent.sandbox import landlock
-from node_agent.sandbox.policy import BLANK, FILTER, INSIDE_UID, Network, System, Tools, View, fence, prefix
+from node_agent.sandbox.policy import (
+    BLANK,
+    FILTER,
+    INSIDE_UID,
+    Network,
+    System,
+    Tools,
+    View,
+    build_fence,
+    build_prefix,
+)
 from node_agent.wire.node import NodeProblem, no_sandbox
 
 """The file with the program, among those of the node that build the wall."""
@@ -201,7 +211,9 @@ class WallTools:
     landlock: bool = False
 
 
-def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> WallTools:
+def detect_sandbox(
+    path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()
+) -> WallTools:
     """Find the wall by a real trial: as a run has it, around `true`. Never raises.
 
     `folder`: for our files; `shown`: the paths that every run is shown.
@@ -230,10 +242,10 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
-    return WallTools(tools) if not message else explained(message)
+    return WallTools(tools) if not message else explain_failure(message)
 
 
-def explained(message: str) -> WallTools:
+def explain_failure(message: str) -> WallTools:
     """Explain an error message of bubblewrap."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
@@ -267,7 +279,7 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
         with (folder / FILTER).open("rb") as calls:
             number = calls.fileno() if os.fstat(calls.fileno()).st_size else None
             done = subprocess.run(
-                [*prefix(view, tools, 1, PROCESSES, number), "true"],
+                [*build_prefix(view, tools, 1, PROCESSES, number), "true"],
                 env={"PATH": os.defpath, "LC_ALL": "C"}, cwd="/", pass_fds=(calls.fileno(),),
                 stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
                 start_new_session=True,
@@ -287,7 +299,7 @@ _FENCE_TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && !
 def fence_holds(folder: Path, system: System) -> bool:
     """Whether Landlock works, by a real trial in a folder of ours. Never raises."""
     try:
-        if landlock.abi() < landlock.LEAST_ABI:
+        if landlock.read_abi() < landlock.LEAST_ABI:
             return False
         write_etc(folder)
         with tempfile.TemporaryDirectory(prefix="fence-", dir=folder) as place:
@@ -297,7 +309,7 @@ def fence_holds(folder: Path, system: System) -> bool:
             shown = (os.path.realpath(sys.executable), os.path.realpath(sys.prefix))
             view = View(f"{place}/tree", f"{place}/home", True, Network.NONE, str(folder), system, shown)
             done = subprocess.run(
-                [*fence(view), "sh", "-c", f"{{ {_FENCE_TRIAL}; }} 2>/dev/null", "sh", place],
+                [*build_fence(view), "sh", "-c", f"{{ {_FENCE_TRIAL}; }} 2>/dev/null", "sh", place],
                 env={"PATH": os.defpath}, cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
                 timeout=TRIAL_S, check=False, start_new_session=True,
             )  # fmt: skip

@@ -200,7 +200,7 @@ def main(argv: list[str]) -> int:
     from node_agent.sandbox import landlock  # the node agent's side has no use for it
 
     with contextlib.suppress(OSError):  # a kernel without it
-        landlock.restrict([], [], [])
+        landlock.restrict_process([], [], [])
     while select.select([0], [], [], idle_s)[0]:
         try:
             raw = _read(0, int.from_bytes(_read(0, LENGTH_BYTES), "big"))

@@ -26,16 +26,16 @@ LINE_BYTES = 8
 BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
-def abi() -> int:
+def read_abi() -> int:
     """Return the kernel's Landlock version; 0 when it has none, or it is switched off."""
     version: int = _libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
 
-def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None:
+def restrict_process(read: list[str], write: list[str], ports: list[int] | None) -> None:
     """Restrict this process from now on. OSError when that is impossible; a missing path is not allowed
     either."""
-    have = abi()
+    have = read_abi()
     if have < LEAST_ABI:
         raise OSError(f"Landlock ABI {have} is too old")
     every = (1 << 16) - 1 if have >= IOCTL_ABI else (1 << 15) - 1
@@ -53,8 +53,8 @@ def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None
 
 
 def hold_calls(program: bytes) -> None:
-    """Refuse these calls from now on, after `restrict`; an empty list refuses nothing. OSError when the
-    kernel takes no filter.
+    """Refuse these calls from now on, after `restrict_process`; an empty list refuses nothing. OSError when
+    the kernel takes no filter.
     """
     if not program:
         return
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
     places = _places(words[1])  # found out before: this interpreter may be out of its own reach then
     try:
         filters = list(map(_content, options["--calls"]))
-        restrict(options["--read"], options["--write"], list(map(int, options["--tcp"])) or None)
+        restrict_process(options["--read"], options["--write"], list(map(int, options["--tcp"])) or None)
         for one in filters:
             hold_calls(one)
     except OSError as exc:

@@ -123,7 +123,7 @@ Mount = tuple[str, str]
 """A mount of bubblewrap: (flag, path)."""
 
 
-def prefix(
+def build_prefix(
     view: View,
     tools: Tools,
     status: int = STATUS_FD,
@@ -222,7 +222,7 @@ def _mounts(view: View) -> list[Mount]:
     return [(flag, path) for path, flag in sorted(every.items(), key=lambda item: item[0].count("/"))]
 
 
-def fence(view: View, port: int = 0) -> tuple[str, ...]:
+def build_fence(view: View, port: int = 0) -> tuple[str, ...]:
     """Return the words before a command for Landlock. `port`: the model gateway's, which is outside here."""
     read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.

@@ -217,7 +217,7 @@ def _has_hook(home: str) -> bool:
     return os.path.isfile(os.path.join(home, RULES))
 
 
-def guarded(home: str, of_agent: bool = True) -> Iterator[str]:
+def list_guarded(home: str, of_agent: bool = True) -> Iterator[str]:
     """Yield the launch's files in the home, and the folders of hooks: read-only, as the phase found them.
 
     Among them are a program's settings, and the rules by which it asks; a sitting may start the program from

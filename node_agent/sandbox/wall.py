@@ -14,16 +14,25 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import create_exclusive
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of, read_covered, write_covered
-from node_agent.sandbox.detect import MACHINES, UID, UIDS, WallTools, detect, fence_holds
-from node_agent.sandbox.policy import FILTER, FILTER_FD, Covers, Network, Tools, View, fence, prefix
+from node_agent.sandbox.detect import MACHINES, UID, UIDS, WallTools, detect_sandbox, fence_holds
+from node_agent.sandbox.policy import (
+    FILTER,
+    FILTER_FD,
+    Covers,
+    Network,
+    Tools,
+    View,
+    build_fence,
+    build_prefix,
+)
 from node_agent.sandbox.shown import (
     GATE,
     RELAY,
     Programs,
     first_words,
-    guarded,
     is_begun_by_us,
     is_clean,
+    list_guarded,
     named_programs,
     open_own,
     own_folders,
@@ -38,7 +47,7 @@ from node_agent.wire.policy import PathRule
 OWNERS = "owners"
 
 
-def living() -> set[int]:
+def list_user_ids() -> set[int]:
     """The user ids that have a process on this machine."""
     found = set()
     for name in os.listdir("/proc"):
@@ -56,7 +65,9 @@ class UserIdPool:
     Two attempts with one id could end each other's processes, and would share one limit of processes.
     """
 
-    def __init__(self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = living) -> None:
+    def __init__(
+        self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = list_user_ids
+    ) -> None:
         self._folder, self._count, self._living = folder, count, living
         self._lock = threading.Lock()
 
@@ -146,7 +157,7 @@ class Sandbox:
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
                 shown = self._shown(wish, sys.executable)
                 is_root = os.geteuid() == 0
-                found = detect(self._path, self._etc, self._system, is_root, shown)
+                found = detect_sandbox(self._path, self._etc, self._system, is_root, shown)
                 fenced = found.tools is None and not is_root and fence_holds(self._etc, self._system)
                 self._found = replace(found, landlock=fenced)
                 self._tried_ms, self._seen = now, seen
@@ -183,13 +194,13 @@ class Sandbox:
         calls = f"{view.etc}/{FILTER}" if os.uname().machine in MACHINES else ""
         ours = is_begun_by_us(plan, allowed.network)
         fd = FILTER_FD if calls else None
-        words = prefix(view, tools, processes=plan.limits.processes, calls=fd, as_first=ours)
+        words = build_prefix(view, tools, processes=plan.limits.processes, calls=fd, as_first=ours)
         before = (*words, *first_words(view, allowed.port)) if ours else words
         inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
     def _fenced(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan:
-        words = fence(self._view(plan, allowed, shown), allowed.port)
+        words = build_fence(self._view(plan, allowed, shown), allowed.port)
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
@@ -219,7 +230,7 @@ class Sandbox:
                 *map(str, shown),
                 *self._shown(self._wish(), sys.executable, *named_programs(plan)),
                 *own_folders(plan),
-                *guarded(plan.env["HOME"], any(step.kind is StepKind.AGENT for step in plan.steps)),
+                *list_guarded(plan.env["HOME"], any(step.kind is StepKind.AGENT for step in plan.steps)),
                 *((RELAY,) if is_begun_by_us(plan, allowed.network) else ()),
             ),
             hidden=(str(self._home),),

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import Any
 
-from node_agent.native.secrecy import hide
+from node_agent.native.secrecy import hide_memory
 
 
 class Channel:
@@ -26,7 +26,7 @@ class Channel:
     """
 
     def __init__(self) -> None:
-        hide()
+        hide_memory()
         self._out = os.dup(1)
         os.dup2(2, 1)
         self._numbers = count(1)

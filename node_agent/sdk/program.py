@@ -17,11 +17,11 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.secrecy import hide, wipe
+from node_agent.native.secrecy import hide_memory, wipe_variable
 from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
-    hide()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before all else is loaded: the key lies in our environment
 
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
@@ -83,7 +83,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
     env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
     url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")
     for name in spec.hidden:
-        wipe(name)
+        wipe_variable(name)
     return {
         "system": system,
         "tools": [{"name": one.name, "words": one.words, "schema": one.schema} for one in tools],

@@ -62,9 +62,9 @@ class Filling:
 
     def _counted(self, began: int) -> bool:
         before, self._free = self._free, self._left()
-        self._used = used(self._folders, [pid for pid, _ in self._members()])
+        self._used = measure_used(self._folders, [pid for pid, _ in self._members()])
         if before - self._free > 2 * self._used:  # most of it lies where we did not get in
-            self._used = used(self._folders, [pid for pid, _ in self._members()], opening=True)
+            self._used = measure_used(self._folders, [pid for pid, _ in self._members()], opening=True)
         took = self._now() - began
         self._next, self._calm = began + LOOK_MS + SHARE * took, began + CALM_MS + SHARE * took
         return self._used > (self._limit or 0)
@@ -77,7 +77,7 @@ class Filling:
         return seen.f_bfree * seen.f_frsize
 
 
-def used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
+def measure_used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
     """Return the bytes on the disk: of each file once, and of files without a name that these processes hold
     open.
 
@@ -85,12 +85,12 @@ def used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> 
     """
     from pathlib import Path
 
-    from node_agent.files.walk import walk  # a phase that writes little never needs it
+    from node_agent.files.walk import walk_tree  # a phase that writes little never needs it
 
     files: dict[tuple[int, int], int] = {}
     for folder in folders:
         try:
-            for one in walk(Path(folder), opening):
+            for one in walk_tree(Path(folder), opening):
                 _add(files, one.name, one.at)
         except OSError:  # moved away while it was looked at: the next count sees it
             continue

@@ -114,7 +114,7 @@ class Consumption:
     def _files(self, pids: list[int], now: int) -> int:
         """Return the bytes in files that lie only in memory."""
         if now >= self._next_nameless:
-            self._nameless, self._next_nameless = memory_files.nameless(pids), now + NAMELESS_MS
+            self._nameless, self._next_nameless = memory_files.measure_nameless(pids), now + NAMELESS_MS
         return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:

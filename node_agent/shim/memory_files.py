@@ -41,7 +41,7 @@ def in_folders(pids: Iterable[int]) -> int:
     return total
 
 
-def nameless(pids: Iterable[int]) -> int:
+def measure_nameless(pids: Iterable[int]) -> int:
     """Bytes in files without a name that these processes hold open; each file once."""
     files: dict[tuple[int, int], int] = {}
     for pid in pids:

@@ -58,7 +58,7 @@ def boot_id() -> str:
     return _boot
 
 
-def stat(pid: int) -> Stat | None:
+def read_stat(pid: int) -> Stat | None:
     """The kernel's line on `pid`, a zombie's too; None when there is no such process."""
     try:
         return Stat(pid, _read(f"/proc/{pid}/stat", whole=False))
@@ -70,7 +70,7 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
     """Check whether exactly this process still runs. A zombie does not; another boot's process does not."""
     if boot != boot_id():
         return False
-    found = stat(pid)
+    found = read_stat(pid)
     return found is not None and found.start == start and not found.gone
 
 
@@ -160,7 +160,7 @@ def _number(path: str, word: int) -> int:
         return 0
 
 
-def members(
+def find_members(
     marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
 ) -> list[Proc]:
     """Return the live processes that carry the marker, descend from `root` or are in one of the control
@@ -181,7 +181,7 @@ def members(
     return [(pid, found[pid].start) for pid in sorted(ours) if pid in found and not found[pid].gone]
 
 
-def marked(markers: Collection[str]) -> set[str]:
+def find_marked(markers: Collection[str]) -> set[str]:
     """Return those of the markers that a living process carries, in one look at all processes."""
     wanted = {marker.encode() for marker in markers}
     return {found.decode() for entry in _processes(None) if (found := _carried(entry.pid, wanted))}
@@ -199,9 +199,9 @@ def is_inside(pid: int) -> bool:
 def signal_exact(proc: Proc, number: int) -> bool:
     """Send a signal to exactly this process, never to a later owner of its pid; False if not delivered."""
     pid, start = proc
-    fd = pidfd(pid)
+    fd = open_pidfd(pid)
     try:
-        found = stat(pid)
+        found = read_stat(pid)
         if found is None or found.start != start:
             return False
         if fd is None:
@@ -216,7 +216,7 @@ def signal_exact(proc: Proc, number: int) -> bool:
     return True
 
 
-def pidfd(pid: int) -> int | None:
+def open_pidfd(pid: int) -> int | None:
     """Return a pidfd; None before Linux 5.3, behind a filter that forbids it, or in a Python built without
     it.
     """
@@ -243,7 +243,7 @@ def _processes(birth: Birth | None) -> Iterator[Stat]:
     first, last = birth.since() if birth else (0, sys.maxsize)
     for name in names:
         if name.isdigit() and first <= int(name) <= last:
-            entry = stat(int(name))
+            entry = read_stat(int(name))
             if entry is not None:
                 yield entry
 

@@ -50,7 +50,7 @@ class KernelClock:
         return time.monotonic_ns() // 1_000_000
 
 
-def reserve(folder: str, steps: int) -> None:
+def reserve_space(folder: str, steps: int) -> None:
     """Reserve the disk space of every record of a phase; existing ones stay. OSError if there is no room."""
     preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
 
@@ -175,10 +175,10 @@ def main(argv: list[str]) -> int:
             plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
         return _fail(folder, BAD_PLAN, f"plan: {exc}")
-    found = process.stat(os.getpid())
+    found = process.read_stat(os.getpid())
     identity = to_json({"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0})
     try:
-        reserve(folder, len(plan["steps"]))
+        reserve_space(folder, len(plan["steps"]))
         if not create_exclusive(f"{folder}/{SPAWNED}", identity):
             return _fail(folder, TAKEN, "another shim has this folder")
     except OSError as exc:
@@ -193,7 +193,7 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
     try:
         if not os.path.lexists(f"{folder}/{SPAWNED}"):  # what ran may have taken it away
             create_exclusive(f"{folder}/{SPAWNED}", identity)
-        reserve(folder, len(plan["steps"]))  # as the space of the record
+        reserve_space(folder, len(plan["steps"]))  # as the space of the record
         write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
         return _fail(folder, NO_SPACE, f"exit record: {exc}")

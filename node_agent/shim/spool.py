@@ -368,7 +368,7 @@ class Vanished:
     steps: tuple[StepRecord, ...] = ()
 
 
-def forgotten(data: bytes) -> str | None:
+def read_plan_id(data: bytes) -> str | None:
     """The id of the plan of which these are the bytes of `without_secrets`; None when they are not."""
     try:
         raw = json.loads(data)

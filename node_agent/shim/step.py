@@ -57,7 +57,7 @@ class Keeper:
         self.scope = process.own_scope()
         self._groups = (self.scope,) if self.scope else ()
         self._birth = process.Birth()
-        own = process.stat(os.getpid())
+        own = process.read_stat(os.getpid())
         self._since = own.start if own else 0
 
     def stop_asked(self) -> bool:
@@ -91,7 +91,7 @@ class Keeper:
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
-        return process.members(self.marker, os.getpid(), self._since, self._groups, self._birth)
+        return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
     def strike(self, number: int, leader: int, walled: bool) -> None:
         """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
@@ -199,7 +199,7 @@ class StepRun:
                 self.pid = self._execute()
         finally:
             os.chdir("/")
-        found = process.stat(self.pid)  # a zombie still has its line: nobody else reaps it
+        found = process.read_stat(self.pid)  # a zombie still has its line: nobody else reaps it
         self.start_ticks = found.start if found else 0
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
 

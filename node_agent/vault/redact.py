@@ -83,7 +83,7 @@ class Redactor:
         return len(data)
 
 
-def redacted(text: str, secrets: Mapping[str, str]) -> str:
+def redact_text(text: str, secrets: Mapping[str, str]) -> str:
     """Return a whole text without the secrets."""
     redactor = Redactor(secrets)
     if redactor.is_idle:

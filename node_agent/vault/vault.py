@@ -44,7 +44,7 @@ class VaultValues:
     trouble: str = ""
 
 
-def stamp(path: Path) -> tuple[int, ...] | None:
+def read_stamp(path: Path) -> tuple[int, ...] | None:
     """What tells one content of a file from the next; empty where it cannot be read, None without a file."""
     try:
         seen = os.stat(path)
@@ -102,7 +102,7 @@ class Vault:
         return True
 
     def _states(self) -> list[object]:
-        return [stamp(path) for path in (self._path, *self._tokens.values())]
+        return [read_stamp(path) for path in (self._path, *self._tokens.values())]
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems of the file or its sources."""

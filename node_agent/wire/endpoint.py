@@ -244,13 +244,13 @@ class EndpointFact(WireModel):
 _TROUBLED = re.compile(r"endpoint (\S+) \(")
 
 
-def troubled(name: str, at: str, words: str) -> str:
+def format_trouble(name: str, at: str, words: str) -> str:
     """The words for a node's problem with a server that its owner lists and that it cannot use."""
     return f"endpoint {name} ({at}) {words}"
 
 
 def troubled_name(what: str) -> str | None:
-    """Return the name of the server in the words of `troubled`; None for any other problem."""
+    """Return the name of the server in the words of `format_trouble`; None for any other problem."""
     found = _TROUBLED.match(what)
     return found[1] if found else None
 
@@ -278,7 +278,7 @@ def widen_any(tokens: int) -> str:
     return "; ".join(settings)
 
 
-def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
+def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
     """Return the setting that gives a call `wanted` tokens, or as many as the model can; advises another
     model if even `least` is too much for it.
     """

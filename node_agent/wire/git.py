@@ -237,12 +237,12 @@ def join_nul(names: Iterable[bytes]) -> bytes:
     return b"".join(name + b"\0" for name in names)
 
 
-def shown(name: bytes) -> str:
+def decode_path(name: bytes) -> str:
     """A file name for people and JSON: UTF-8, other bytes as \\xNN."""
     return name.decode("utf-8", "backslashreplace")
 
 
-def parents(name: bytes) -> list[bytes]:
+def list_parents(name: bytes) -> list[bytes]:
     """The folders above a name, outermost first: `a/b/c` -> `a`, `a/b`."""
     parts = name.split(b"/")
     return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]

@@ -32,12 +32,12 @@ def words_in(attempt: str) -> str:
     return f"words-{attempt}"
 
 
-def sealed(secret: str, number: int, text: str) -> str:
+def seal_text(secret: str, number: int, text: str) -> str:
     """The content of a file of words, sealed with the attempt's secret; it is valid for this number only."""
     return f"{_seal(secret, number, text.encode())}\n{text}"
 
 
-def unsealed(secret: str, number: int, data: bytes) -> str | None:
+def unseal_text(secret: str, number: int, data: bytes) -> str | None:
     """The words; None if somebody else wrote them, if they have another number, or if there is no secret."""
     seal, text = data[: SEAL - 1], data[SEAL:]
     good = hmac.compare_digest(seal, _seal(secret, number, text).encode())

@@ -174,7 +174,7 @@ class NetworkAccess(StrEnum):
 _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
-def narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
+def find_narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
     """Return the strictest of these networks; the machine's if there is none."""
     return min(
         (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
@@ -209,7 +209,7 @@ NO_RULES = Rules()
 def with_rules(policy: Policy, rules: Rules) -> Policy:
     """The policy with more rules, such as those of the node's owner; their number has no limit."""
     more = {"paths": (*policy.paths, *rules.paths), "commands": (*policy.commands, *rules.commands)}
-    return policy.model_copy(update={**more, "network": narrowest(policy.network, rules.network)})
+    return policy.model_copy(update={**more, "network": find_narrowest(policy.network, rules.network)})
 
 
 def compile_policy(
@@ -231,7 +231,7 @@ def compile_policy(
         commands=rules.commands,
         told_only=told_only,
         walled=walled,
-        network=narrowest(rules.network),
+        network=find_narrowest(rules.network),
     )
 
 

@@ -69,10 +69,10 @@ class Envelope(WireModel):
 
     def digest(self) -> str:
         """The SHA-256 of type and payload: a statement has the same digest, whoever signed it."""
-        return hashlib.sha256(pae(self.payloadType, self.body())).hexdigest()
+        return hashlib.sha256(encode_pae(self.payloadType, self.body())).hexdigest()
 
 
-def pae(payload_type: str, payload: bytes) -> bytes:
+def encode_pae(payload_type: str, payload: bytes) -> bytes:
     """The pre-authentication encoding of DSSE v1."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
@@ -179,7 +179,7 @@ class SigningKey:
         return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
-        sig = self._key.sign(pae(payload_type, payload))
+        sig = self._key.sign(encode_pae(payload_type, payload))
         return Signature(keyid=self._keyid, sig=base64.b64encode(sig).decode())
 
 
@@ -218,14 +218,14 @@ def parse_envelope(data: bytes | str) -> Envelope:
         raise WireRefusal(RefusalCode.MALFORMED, f"not an envelope: {_first(exc)}") from exc
 
 
-def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
+def verify_envelope(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
     """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
     TAMPERED."""
     return _verified(envelope, keys)[0]
 
 
 def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
-    """Return the signer and the payload; WireRefusal as `verify`."""
+    """Return the signer and the payload; WireRefusal as `verify_envelope`."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
@@ -234,7 +234,7 @@ def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[Public
             RefusalCode.UNKNOWN_KEY, f"signed by {envelope.signatures[0].keyid[:10]}, which is not enrolled"
         )
     body = envelope.body()
-    message = pae(envelope.payloadType, body)
+    message = encode_pae(envelope.payloadType, body)
     for signature, key in known:
         if not key.verifies(_unbase64(signature.sig), message):
             raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not fit the content")

@@ -91,7 +91,7 @@ class OrderedSkill(SkillMark):
         return {path: data for path, (data, _) in found.items()}
 
 
-def runnable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
+def mark_executable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
     """Return the files of a tool; a file that begins with `#!` may be executed."""
     return {path: (data, data.startswith(b"#!")) for path, data in files.items()}
 
@@ -102,7 +102,7 @@ def digest_of(files: Files) -> str:
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
-def packed(files: Files) -> str:
+def pack_files(files: Files) -> str:
     """Return the files packed into one text. The same files give the same text."""
     plain = {path: [files[path][0].decode("latin-1"), files[path][1]] for path in sorted(files)}
     return base64.b64encode(zlib.compress(json.dumps(plain).encode(), 9)).decode("ascii")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.files.walk import walk
+from node_agent.files.walk import walk_tree
 from node_agent.wire.keep import KeepBound
 
 _BLOCK = 512
@@ -26,7 +26,7 @@ class KeptFolder:
     stays: bool = False
 
 
-def beyond(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) -> dict[str, int]:
+def select_evicted(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) -> dict[str, int]:
     """Return what goes, with the time of its last use: first what is too old, then the longest unused until
     the rest fits. What stays counts for the size.
     """
@@ -48,11 +48,11 @@ def used_ms(folder: Path) -> int:
         return 0
 
 
-def measured(folder: Path, bound: KeepBound) -> int:
+def measure_folder(folder: Path, bound: KeepBound) -> int:
     """Return the bytes that the folder takes on the disk; 0 where no bound asks, as it reads all names."""
     size = 0
     if bound.size is not None:
         with suppress(OSError):  # somebody erases it meanwhile
-            for one in walk(folder):
+            for one in walk_tree(folder):
                 size += os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_blocks * _BLOCK
     return size

@@ -19,7 +19,7 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import sync_folder, write_atomic
 from node_agent.wire.keep import KEEP, KeepBound
-from node_agent.workspace.beyond import KeptFolder, beyond, used_ms
+from node_agent.workspace.beyond import KeptFolder, select_evicted, used_ms
 from node_agent.workspace.folders import erase, real_folder
 from node_agent.workspace.git import WorkspaceFailure, from_words
 
@@ -226,7 +226,7 @@ class Cache:
         if not self._root.is_dir():
             return
         entries, room = self._entries(), self.has_room(0)
-        gone = beyond(map(self._kept, entries), self._bound, now_ms)
+        gone = select_evicted(map(self._kept, entries), self._bound, now_ms)
         for number, name in enumerate(entries):
             if not room or number >= MOST_ENTRIES or name in gone:
                 self._drop(name)

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Literal
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.files.walk import WalkedName, walk
-from node_agent.wire.git import parents, repository_config
+from node_agent.files.walk import WalkedName, walk_tree
+from node_agent.wire.git import list_parents, repository_config
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import KEEP, KeepBound
 from node_agent.wire.order import Workspace
-from node_agent.workspace.beyond import KeptFolder, beyond, measured, used_ms
-from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, give, must_be_folder
+from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
+from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, change_owner, erase, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 from node_agent.workspace.mirror import Mirrors
 
@@ -185,7 +185,7 @@ class WarmCheckouts:
         with self._lock:
             kept = self._known.pop(places.folder, None)
         if kept is None or not self._given(places, kept, owner):
-            give(places.tree, owner)
+            change_owner(places.tree, owner)
 
     def _given(self, places: AttemptFolders, kept: KeptCheckout, owner: int) -> bool:
         try:
@@ -197,7 +197,7 @@ class WarmCheckouts:
                         entry, os.lstat(os.path.join(top, path))
                     ):
                         same[path] = entry
-            give(places.tree, owner)
+            change_owner(places.tree, owner)
             _note_all(places.tree, index, same)
             places.index.write_bytes(data := index.data())
         except (OSError, StepFailed):
@@ -282,8 +282,8 @@ class WarmCheckouts:
         has_room = self._has_room()
         with self._lock:
             waiting = [*self._waiting]
-        kept = [KeptFolder(str(one), used_ms(one), measured(one, self._bound)) for one in waiting]
-        old = beyond(kept, self._bound, now_ms)
+        kept = [KeptFolder(str(one), used_ms(one), measure_folder(one, self._bound)) for one in waiting]
+        old = select_evicted(kept, self._bound, now_ms)
         with self._lock:
             for one in waiting:
                 if not has_room or str(one) in old:
@@ -348,7 +348,7 @@ def _wash(tree: Path, index: Index, kept: KeptCheckout) -> None:
     """
     folders, missing, there = _folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
-    for one in walk(tree, opening=True):
+    for one in walk_tree(tree, opening=True):
         path = os.fsencode("/".join((*one.way, one.name)))
         if one.is_folder and path in folders:
             _must_be_plain(f"/proc/self/fd/{one.at}/{one.name}", kept.folder_mode, kept.owner)
@@ -362,7 +362,7 @@ def _wash(tree: Path, index: Index, kept: KeptCheckout) -> None:
     for entry in missing.values():
         index.note(entry, None)
     if kept.owner != os.geteuid():
-        give(tree, os.geteuid())
+        change_owner(tree, os.geteuid())
         _note_all(tree, index, there)
 
 
@@ -374,7 +374,7 @@ def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
 
 def _folders(index: Index) -> set[bytes]:
     """Return the folders of the checkout; of a submodule only its own folder, which is empty."""
-    found = {folder for path, _ in index for folder in parents(path)}
+    found = {folder for path, _ in index for folder in list_parents(path)}
     return found | {path for path, entry in index if index.is_submodule(entry)}
 
 

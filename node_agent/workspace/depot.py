@@ -49,7 +49,7 @@ class DepotAccess:
         """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: never."""
         peer, nonce = self.greeted()
         try:
-            send(peer, self.sign(nonce, verb, identity) + b"\n")
+            send_data(peer, self.sign(nonce, verb, identity) + b"\n")
             must_agree(read_line(peer))
         except BaseException:
             peer.close()
@@ -115,16 +115,16 @@ def must_agree(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     raise DepotRefused(f"the depot refused: {why}")
 
 
-def send(peer: socket.socket, data: bytes | memoryview) -> None:
+def send_data(peer: socket.socket, data: bytes | memoryview) -> None:
     try:
         peer.sendall(data)
     except OSError as exc:
         raise DepotUnavailable(f"the stream to the depot broke: {exc}") from exc
 
 
-def ask(peer: socket.socket, **request: object) -> Mapping[str, Any]:
+def send_request(peer: socket.socket, **request: object) -> Mapping[str, Any]:
     """Send one request; return its answer, which is yes as by `must_agree`."""
-    send(peer, _request(**request))
+    send_data(peer, _request(**request))
     return must_agree(read_line(peer))
 
 
@@ -208,7 +208,7 @@ class DepotClient:
         with _opened(path) as file, self._stream("log", identity) as peer:
             _send_new(peer, name, file)
             size, sha256 = _digest(file)
-            stored = ask(peer, op="digest", name=name)
+            stored = send_request(peer, op="digest", name=name)
         if (stored.get("size"), stored.get("sha256")) != (size, sha256):
             raise DepotRefused(f"the depot has other bytes of {name}: {stored.get('size')} of {size}")
         return Blob(name=name, size=size, sha256=sha256)
@@ -271,7 +271,7 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
     """
     known = stored is not None
     if stored is None:
-        told = ask(peer, op="size", name=name).get("size")
+        told = send_request(peer, op="size", name=name).get("size")
         stored = told if isinstance(told, int) else -1
     left = os.fstat(file.fileno()).st_size - stored
     if stored < 0 or left < 0:
@@ -280,17 +280,17 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
         file.seek(stored)
         data = file.read(left)
         left = len(data)
-        send(peer, _request(op="append", name=name, offset=stored, length=left, now=True) + data)
+        send_data(peer, _request(op="append", name=name, offset=stored, length=left, now=True) + data)
         must_agree(read_line(peer))
     elif left:
-        ask(peer, op="append", name=name, offset=stored, length=left)
+        send_request(peer, op="append", name=name, offset=stored, length=left)
         file.seek(stored)
         rest = left
         while rest > 0:
             chunk = file.read(min(CHUNK, rest))
             if not chunk:
                 raise WorkspaceFailure(f"{file.name} became shorter while it was sent")
-            send(peer, chunk)
+            send_data(peer, chunk)
             rest -= len(chunk)
         must_agree(read_line(peer))
     return stored + left

@@ -16,9 +16,9 @@ from node_agent.attempt.left_for_others import MOST_VALUE as MOST_VALUE
 from node_agent.attempt.left_for_others import QUESTION as QUESTION
 from node_agent.attempt.ports import Guide, StepFailed
 from node_agent.attempt.reports import MOST_REPORT as MOST_REPORT
-from node_agent.files.walk import walk
+from node_agent.files.walk import walk_tree
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git import checked_repo, shown
+from node_agent.wire.git import checked_repo, decode_path
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.skill import MOST_TOOL, MOST_TOOL_FILES, TOOLS
 from node_agent.workspace.git import WorkspaceFailure
@@ -87,7 +87,7 @@ class WorkspaceFolders:
     def take_place(self, identity: AttemptId, name: str) -> bool:
         """Give the attempt the place of an earlier attempt. False while files lie there. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
-        with locked(self._given / ".lock"):
+        with lock_file(self._given / ".lock"):
             claims = self._claims()
             others = [one for one, of in claims.items() if of == name and one != mine]
             if os.path.lexists(place):
@@ -142,7 +142,7 @@ class WorkspaceFolders:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock_file(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`, made when missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -185,7 +185,7 @@ def erase(path: Path) -> None:
     if not real_folder(path):
         path.unlink()
         return
-    for one in walk(path, opening=True):
+    for one in walk_tree(path, opening=True):
         with suppress(OSError):  # the others go all the same, and in the end this one is told
             if one.is_folder:
                 os.rmdir(one.name, dir_fd=one.at)
@@ -219,25 +219,25 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
     os.replace(fresh, target)
 
 
-def give(path: Path, owner: int) -> None:
+def change_owner(path: Path, owner: int) -> None:
     """Make `owner` the owner of a folder and all in it, if the folder exists; follows no link."""
     if not real_folder(path):
         return
     os.chown(path, owner, owner, follow_symlinks=False)
-    for one in walk(path):
+    for one in walk_tree(path):
         os.chown(one.name, owner, owner, dir_fd=one.at, follow_symlinks=False)
 
 
 def open_to_readers(path: Path) -> None:
     """Let everybody read this folder of ours who can reach it; the folders above it stay closed."""
     _add_mode(str(path), 0o055)
-    for one in walk(path):
+    for one in walk_tree(path):
         _add_mode(one.name, 0o055 if one.is_folder else 0o044, one.at)
 
 
 def make_readable(tree: Path) -> None:
     """Make files readable again that an agent closed to their owner; changes no file's executable bit."""
-    for one in walk(tree, opening=True):
+    for one in walk_tree(tree, opening=True):
         if not one.is_folder:
             _add_mode(one.name, 0o400, one.at)
 
@@ -357,12 +357,12 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
     if not real_folder(folder):
         return "it is no folder"
     files, room = dict[str, bytes](), MOST_TOOL * 4
-    for one in walk(folder, opening=True, most=MOST_LISTED):
+    for one in walk_tree(folder, opening=True, most=MOST_LISTED):
         if one.is_folder:
             continue
         path = "/".join((*one.way, one.name))
         if not stat.S_ISREG(os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_mode):
-            return f"{shown(os.fsencode(path))} is no plain file"
+            return f"{decode_path(os.fsencode(path))} is no plain file"
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
         with os.fdopen(handle, "rb") as file:
             files[path] = file.read(room + 1)

@@ -57,7 +57,7 @@ def from_os(what: str, exc: OSError) -> WorkspaceFailure:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translate_os_errors(what: str) -> Iterator[None]:
     """Turns an error of the operating system into a WorkspaceFailure."""
     try:
         yield

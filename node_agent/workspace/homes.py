@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.files.durable import sync_folder
-from node_agent.files.walk import walk
+from node_agent.files.walk import walk_tree
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, calls_in
@@ -28,7 +28,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import folders
-from node_agent.workspace.git import WorkspaceFailure, translated
+from node_agent.workspace.git import WorkspaceFailure, translate_os_errors
 
 KEPT = "home.json"
 """The file beside the home with the launch's files; nothing of the attempt can write it."""
@@ -40,7 +40,7 @@ MOST_NAMES = 2_000
 """The most names of a folder that are looked at: every program of the run may write there."""
 
 
-def keep(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
+def store_files(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
     """Write the files into the record `name` beside the home. Idempotent."""
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
     folders.write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
@@ -55,11 +55,11 @@ def laid_in(home: str) -> tuple[str, ...]:
     return tuple(name for name in names if not name.endswith("/") and Path(name).name != PLACEHOLDER)
 
 
-def lend(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
+def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
     """Lay the login now, or remove what an earlier try laid too soon. Before any process. Idempotent."""
     if not files:
         return
-    keep(places, files, LENT)
+    store_files(places, files, LENT)
     for name, data in files.items():
         if later:
             (places.home / name).unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def take_back(places: folders.AttemptFolders) -> None:
     (places.folder / LENT).unlink(missing_ok=True)
 
 
-def renew(places: folders.AttemptFolders) -> None:
+def restore_files(places: folders.AttemptFolders) -> None:
     """Restore the kept and lent files, and remove all else below their topmost folders: the program might
     read another setting there.
 
@@ -92,7 +92,7 @@ def renew(places: folders.AttemptFolders) -> None:
     for name, data in stored.items():
         folders.write_below(places.home, name, base64.b64decode(data))
     for top in tops if owner != os.geteuid() else ():
-        folders.give(places.home / top, owner)
+        folders.change_owner(places.home / top, owner)
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
@@ -103,7 +103,7 @@ def _stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
         return {}
 
 
-def lay(home: Path, folder: str, name: str, data: bytes) -> None:
+def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
     """Write a file below the agent's home, for the home's owner. The same again has no effect. OSError."""
     at = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -155,11 +155,11 @@ class HomeCalls:
         with self._folder(identity) as (at, names):
             return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
 
-    @translated("answer to a call")
+    @translate_os_errors("answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
         """Write the answer; a reader sees it whole or not at all."""
         home = self._home.places(identity).home
-        lay(home, calls_in(str(identity)), f"{call}{ANSWERED}", data)
+        write_file(home, calls_in(str(identity)), f"{call}{ANSWERED}", data)
 
     def patience(self, phase: Path, waits: bool) -> None:
         """Set or remove the mark for waiting: a file beside the phase's plan, out of the agent's reach."""
@@ -296,7 +296,7 @@ class KeptSessions:
         words = f"{bound}, so it let go of what was used longest ago: {names}"
         return f"{words}; their next sittings begin with the story"[:500]
 
-    @translated("session of an earlier run")
+    @translate_os_errors("session of an earlier run")
     def go_on(self, order: Order) -> None:
         if order.resume is None:
             return
@@ -311,7 +311,7 @@ class KeptSessions:
         if not self._home.take_place(order.identity, str(facts["place"])):
             raise NotYet(f"files still lie where {run} worked")
 
-    @translated("session of an earlier run")
+    @translate_os_errors("session of an earlier run")
     def put_back(self, order: Order) -> None:
         if order.resume is None:
             return
@@ -326,7 +326,7 @@ class KeptSessions:
         os.utime(kept)  # it is in use
         owner = os.lstat(places.home).st_uid
         for top in tops if owner != os.geteuid() else ():
-            folders.give(places.home / top, owner)
+            folders.change_owner(places.home / top, owner)
             os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
     def used_before(self, order: Order) -> Usage:
@@ -386,7 +386,7 @@ def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Ite
             if os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode):
                 yield name
             continue
-        for one in walk(path, most=most):
+        for one in walk_tree(path, most=most):
             seen = os.stat(one.name, dir_fd=one.at, follow_symlinks=False)
             if stat.S_ISREG(seen.st_mode):
                 yield "/".join((name, *one.way, one.name))

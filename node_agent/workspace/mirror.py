@@ -17,8 +17,8 @@ from typing import Protocol
 from node_agent.wire.git import repository_config, snap_ref, store_ref
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
-from node_agent.workspace.beyond import KeptFolder, beyond, measured, used_ms
-from node_agent.workspace.folders import WorkspaceFolders, erase, locked
+from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
+from node_agent.workspace.folders import WorkspaceFolders, erase, lock_file
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 STORES = "stores"
@@ -115,7 +115,7 @@ def reset_config(path: Path, object_format: str) -> None:
     os.replace(fresh, target)
 
 
-def borrow(path: Path, mirror: Path) -> None:
+def borrow_objects(path: Path, mirror: Path) -> None:
     """Let the repository at `path` read the mirror's objects; its history ends where the mirror's ends."""
     (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
@@ -209,10 +209,10 @@ class Mirrors:
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []
         used = {path.name for path in found if any(path.resolve() in one.parents for one in lent)}
         kept = [
-            KeptFolder(path.name, used_ms(path), measured(path, self._bound), stays=path.name in used)
+            KeptFolder(path.name, used_ms(path), measure_folder(path, self._bound), stays=path.name in used)
             for path in found
         ]
-        gone = beyond(kept, self._bound, now_ms)
+        gone = select_evicted(kept, self._bound, now_ms)
         for path in found:
             with self._locked(path.name):
                 if path.name in used:
@@ -225,4 +225,4 @@ class Mirrors:
 
     def _locked(self, repo_id: str) -> AbstractContextManager[None]:
         path = self._home.mirror(repo_id)
-        return locked(path.with_name(path.name + ".lock"))
+        return lock_file(path.with_name(path.name + ".lock"))

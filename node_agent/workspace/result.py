@@ -19,10 +19,18 @@ from typing import Any, Literal
 
 from node_agent.attempt.claims import such_as
 from node_agent.attempt.ports import AttemptResult, CommitStamp
-from node_agent.files.walk import WalkedName, walk
+from node_agent.files.walk import WalkedName, walk_tree
 from node_agent.policy.judging import FileChange, Touch
 from node_agent.vault.redact import found_in, secret_values
-from node_agent.wire.git import Change, join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
+from node_agent.wire.git import (
+    Change,
+    decode_path,
+    join_nul,
+    list_parents,
+    parse_raw_diff,
+    split_nul,
+    stamp_env,
+)
 from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, make_readable, real_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
@@ -72,12 +80,12 @@ def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutS
     """The patch that removes set-up's changes from the result, as far as the agent's own allow it."""
     untouched = as_set_up(baseline, files)
     staying = files.keys() - untouched
-    folders = {folder for path in staying for folder in parents(path)}
+    folders = {folder for path in staying for folder in list_parents(path)}
     entries: dict[bytes, Entry | None] = {}
     blocked = []
     for path in sorted(untouched):
         was = baseline.changes[path][0]
-        if was is not None and (path in folders or not staying.isdisjoint(parents(path))):
+        if was is not None and (path in folders or not staying.isdisjoint(list_parents(path))):
             blocked.append(path)
         else:
             entries[path] = was
@@ -142,19 +150,19 @@ class TreeOddities:
 def without_pipes(tree: Path) -> TreeOddities:
     """Remove pipes that git would read. Opens closed folders: git, too, will look into them."""
     removed, strays = list[str](), list[str]()
-    for one in walk(tree, opening=True):
+    for one in walk_tree(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
             removed += _removed(one, one.name)
         elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
             removed += _repository(one)
             if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
-                strays.append(shown(os.fsencode("/".join((*one.way, one.name)))))
+                strays.append(decode_path(os.fsencode("/".join((*one.way, one.name)))))
     return TreeOddities(tuple(removed), tuple(strays))
 
 
 def has_pipe(repository: Path) -> bool:
     """Whether git may wait for something in this repository; its own folder should hold only files."""
-    return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
+    return any(not one.is_folder and _waits(one.name, one.at) for one in walk_tree(repository))
 
 
 def _repository(one: WalkedName) -> list[str]:
@@ -212,7 +220,9 @@ class History:
     warning: str | None = None
 
 
-def adopt(places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None) -> History:
+def adopt_history(
+    places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None
+) -> History:
     """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it.
 
     `began_at`: where set-up left the repository; there, too, the agent has made no commit.
@@ -287,9 +297,9 @@ def _file_changes(git: NodeGit, tree: Path, changes: Iterable[Change]) -> list[F
     every = list(changes)
     targets = _targets(git, {one.new for one in every if one.new_mode == _LINK})
     return [
-        FileChange(path := shown(one.path), _how(one), _place(tree, path, targets.get(one.new, b"")))
+        FileChange(path := decode_path(one.path), _how(one), _place(tree, path, targets.get(one.new, b"")))
         if one.new_mode == _LINK
-        else FileChange(shown(one.path), _how(one))
+        else FileChange(decode_path(one.path), _how(one))
         for one in every
     ]
 
@@ -327,7 +337,7 @@ def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
 
 def _place(tree: Path, path: str, target: bytes) -> str:
     """The target of the link, `..` folded by name alone: from the top of the tree, or absolute."""
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), shown(target)))
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), decode_path(target)))
     if not place.startswith("/"):
         return place
     inside = os.path.relpath(place, tree)
@@ -339,7 +349,7 @@ MOST_BYTES = 256 << 20
 MOST_FOUND = 20
 
 
-def exposed(
+def find_exposed(
     out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str], on_the_way: bool = False
 ) -> list[tuple[str, str]]:
     """Return (name of the secret, file) for each value in a changed file that the file did not have before.
@@ -356,10 +366,13 @@ def exposed(
     having = [one for one in changes if new[one.new]]
     old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
     found = [
-        (name, shown(one.path)) for one in having for name in new[one.new] if name not in old.get(one.old, ())
+        (name, decode_path(one.path))
+        for one in having
+        for name in new[one.new]
+        if name not in old.get(one.old, ())
     ]
     named = (one.path for one in every if one.old_mode == _ABSENT)
-    found += [(name, shown(path)) for path in named for name in found_in(path, hidden)]
+    found += [(name, decode_path(path)) for path in named for name in found_in(path, hidden)]
     if on_the_way:
         made = out.text("rev-list", commits[1], f"^{commits[0]}").split()
         words = _known(out, folder, made, hidden)
@@ -434,7 +447,7 @@ class _Leftovers:
     """Repositories inside the tree whose files are among `names`."""
 
 
-def build(
+def build_commit(
     places: AttemptFolders,
     out: NodeGit,
     snapshot: str,
@@ -473,13 +486,13 @@ def build(
         files_changed=changed_between(out, snapshot, commit),
         changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
         missing=_missing(left, known, refused),
-        ignored=tuple(map(shown, ignored[:MAX_LISTED])),
-        nested=tuple(map(shown, left.nested)),
+        ignored=tuple(map(decode_path, ignored[:MAX_LISTED])),
+        nested=tuple(map(decode_path, left.nested)),
         warnings=tuple(text for text in warnings if text),
     )
 
 
-def survey(places: AttemptFolders, snapshot: str) -> Baseline:
+def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
     """Return how the files differ from the snapshot now, large ones too. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places, index)
@@ -493,7 +506,7 @@ def survey(places: AttemptFolders, snapshot: str) -> Baseline:
 
 def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
     """Files that differ from the index, but for those that are as set-up left them."""
-    names = touched(index)
+    names = list_touched(index)
     if before is None:
         return names
     of_set_up = [name for name in names if name in before.changes]
@@ -511,7 +524,7 @@ def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     index.must("update-index", "-z", "--index-info", stdin=join_nul(lines))
     if not back.blocked:
         return None
-    names = ", ".join(map(shown, back.blocked[:10]))
+    names = ", ".join(map(decode_path, back.blocked[:10]))
     return f"{names}: changed by set-up, and in the result, as files of the agent are in the way"
 
 
@@ -536,7 +549,7 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
     return git, found
 
 
-def touched(index: NodeGit) -> tuple[bytes, ...]:
+def list_touched(index: NodeGit) -> tuple[bytes, ...]:
     """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
     # new files; a folder that an agent closed is opened, or its files would be silently left out
@@ -551,14 +564,14 @@ def touched(index: NodeGit) -> tuple[bytes, ...]:
 def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
     """Names of files that differ between two commits."""
     raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
-    return tuple(shown(change.path) for change in parse_raw_diff(raw))
+    return tuple(decode_path(change.path) for change in parse_raw_diff(raw))
 
 
 def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     tree = places.tree
     entries = index.must("ls-files", "-z", "-s").out
     links = {found[1] for found in _SUBMODULES.finditer(entries)}
-    names = tuple(name for name in touched(index) if not is_left_out(places, name))
+    names = tuple(name for name in list_touched(index) if not is_left_out(places, name))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]
     taken, large = _by_size(tree, plain)
     gone = _beyond_links(tree, plain)
@@ -587,7 +600,7 @@ def _with_nested(
         folder = made.pop()
         inside = NodeGit(index.git_dir, places.tree / os.fsdecode(folder), patience_s=PATIENCE_S)
         inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # there is none: every file is new
-        names = [folder + name for name in touched(inside)]
+        names = [folder + name for name in list_touched(inside)]
         made += [name for name in names if name.endswith(b"/")]
         files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
         opened.append(folder)
@@ -616,7 +629,7 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterab
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
     ]
     kept = _entries(index) if like else {}
-    lost = [*(shown(name) for name in like if name not in kept), *strays]
+    lost = [*(decode_path(name) for name in like if name not in kept), *strays]
     if not lost:
         return None
     more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
@@ -636,9 +649,9 @@ def _is_filled(tree: Path, name: bytes) -> bool:
 
 def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
     """Names below a path that is now a symbolic link: git would look through it, for us they are gone."""
-    root, folders = os.fsencode(tree), {folder for name in names for folder in parents(name)}
+    root, folders = os.fsencode(tree), {folder for name in names for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
-    return tuple(name for name in names if links.intersection(parents(name)))
+    return tuple(name for name in names if links.intersection(list_parents(name)))
 
 
 def _size(tree: Path, name: bytes) -> int:
@@ -694,12 +707,12 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
         (left.opened, "a repository of its own; its files are in the result, its history is not"),
         (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
-    return tuple(f"{such_as(list(map(shown, names)))}: {text}" for names, text in cases if names)
+    return tuple(f"{such_as(list(map(decode_path, names)))}: {text}" for names, text in cases if names)
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
     """Words on ignored files, of an empty result only: elsewhere every build folder would be named."""
-    return (f"{such_as(list(map(shown, names)))}: ignored by git, not in the result",) if names else ()
+    return (f"{such_as(list(map(decode_path, names)))}: ignored by git, not in the result",) if names else ()
 
 
 def must_be_commit(git: NodeGit, commit: str) -> None:

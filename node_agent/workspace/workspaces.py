@@ -12,19 +12,19 @@ from pathlib import Path
 
 from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
-from node_agent.wire.git import salvage_ref, shown
+from node_agent.wire.git import decode_path, salvage_ref
 from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts, WarmCheckouts
-from node_agent.workspace.git import NodeGit, WorkspaceFailure, translated
-from node_agent.workspace.mirror import STORES, Mirrors, Transport, borrow, make_bare, reset_config
+from node_agent.workspace.git import NodeGit, WorkspaceFailure, translate_os_errors
+from node_agent.workspace.mirror import STORES, Mirrors, Transport, borrow_objects, make_bare, reset_config
 from node_agent.workspace.set_up import SetUps
 
 
-def absent(order: Order, tree: Path, path: str) -> tuple[str, ...]:
+def find_absent_programs(order: Order, tree: Path, path: str) -> tuple[str, ...]:
     """Return the programs of gates and of the score command that are nowhere, in words.
 
     `path`: PATH of the run; `tree`: its checkout after set-up.
@@ -77,7 +77,7 @@ class Workspaces:
         self._fetched = {order.identity: order.workspace.repo for order in waiting}
         """The repository whose mirror has to keep the attempt's snapshot, by attempt, until `remove`."""
 
-    @translated("fetch of the snapshot")
+    @translate_os_errors("fetch of the snapshot")
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
         """The snapshot into the mirror of its repository, which keeps it until `remove`."""
         self._fetched[identity] = workspace.repo
@@ -87,14 +87,14 @@ class Workspaces:
             self._fetched.pop(identity, None)
             raise
 
-    @translated("prepare of the workspace")
+    @translate_os_errors("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """Return the agent's folder: the snapshot checked out, or an empty folder."""
         tree = self._checkouts.prepare(identity, workspace)
         folders.must_hold(tree, workspace.folder)
         return tree
 
-    @translated("home of the workspace")
+    @translate_os_errors("home of the workspace")
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """Make the agent's home beside the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
@@ -103,25 +103,25 @@ class Workspaces:
         for name, data in files.items():
             folders.write_below(places.home, name, data)
         if keep:
-            homes.keep(places, files)
+            homes.store_files(places, files)
         return places.home
 
-    @translated("home of the workspace")
+    @translate_os_errors("home of the workspace")
     def renew(self, identity: AttemptId) -> None:
         """Restore the runtime's own files after set-up, which can write in the home, too."""
-        homes.renew(self._home.places(identity))
+        homes.restore_files(self._home.places(identity))
 
-    @translated("login of the workspace")
+    @translate_os_errors("login of the workspace")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
         """Lay the agent's login, for the agent's phase alone."""
-        homes.lend(self._home.places(identity), files, later)
+        homes.lend_login(self._home.places(identity), files, later)
 
-    @translated("login of the workspace")
+    @translate_os_errors("login of the workspace")
     def take_back(self, identity: AttemptId) -> None:
         """Take the login back before the gates, which run the repository's commands."""
         homes.take_back(self._home.places(identity))
 
-    @translated("guide of the workspace")
+    @translate_os_errors("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """Return AGENTS.md of the checkout, as it was dispatched: no process of the run has run yet."""
         return None if workspace.kind == "none" else folders.read_guide(self.tree(identity))
@@ -142,17 +142,17 @@ class Workspaces:
         places = self._home.places(identity)
         return (places.git, places.tree / ".git", *_borrowed(places))
 
-    @translated("handing over of the workspace")
+    @translate_os_errors("handing over of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of tree, home and repository; borrowed objects are opened to readers."""
         places = self._home.places(identity)
         self._warm.give(places, owner)
         for own in (places.home, places.git):
-            folders.give(own, owner)
+            folders.change_owner(own, owner)
         for store in _borrowed(places):
             folders.open_to_readers(store)
 
-    @translated("restoring the result of set-up")
+    @translate_os_errors("restoring the result of set-up")
     def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
         """Restore the folders of an earlier set-up with the same key, and say so in the log."""
         put_back = self._set_ups.put_back(order, log, env)
@@ -162,7 +162,7 @@ class Workspaces:
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
         """Return the gates' programs that are nowhere."""
-        return absent(order, self.tree(order.identity), path)
+        return find_absent_programs(order, self.tree(order.identity), path)
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         """Keep copies of set-up's folders; return why not, in words. Raises nothing."""
@@ -191,38 +191,38 @@ class Workspaces:
         lent += [self._home.mirror(repo) / STORES for repo in needed]
         self._mirrors.trim(now_ms, lent, is_idle=not places)
 
-    @translated("words for the agent")
+    @translate_os_errors("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         """Lay a file with people's words where our program looks, whatever the agent has put there."""
-        homes.lay(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
+        homes.write_file(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
 
-    @translated("question of the workspace")
+    @translate_os_errors("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """Return the agent's question to a person, moved out of the tree, so that no result has it."""
 
         return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
 
-    @translated("board of the workspace")
+    @translate_os_errors("board of the workspace")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Lay the board's files before anything of the attempt runs. Idempotent."""
         folders.lay_board(self.tree(identity), files)
 
-    @translated("board of the workspace")
+    @translate_os_errors("board of the workspace")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """Return the files of the board, moved out of the tree, so that no result has them."""
         return folders.take_board(self._home.places(identity), self._tracked(workspace))
 
-    @translated("proposed tools of the workspace")
+    @translate_os_errors("proposed tools of the workspace")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         """Return the tools that the agent proposes, moved out of the tree, so that no result has them."""
         return folders.take_tools(self._home.places(identity), self._tracked(workspace))
 
-    @translated("reports in the workspace")
+    @translate_os_errors("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove the files where gates are to write reports: the agent may have laid one there."""
         folders.clear_reports(self.tree(identity), files)
 
-    @translated("reports in the workspace")
+    @translate_os_errors("reports in the workspace")
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
         """The tree's path, and each plain file's content by name, a little more than may be read."""
         tree = self.tree(identity)
@@ -237,7 +237,7 @@ class Workspaces:
 
         return is_tracked if workspace.kind == "git" else lambda name: False
 
-    @translated("baseline of the workspace")
+    @translate_os_errors("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Record the files as set-up left them; return a name that only these files and repository have."""
         if workspace.kind == "none":
@@ -245,14 +245,14 @@ class Workspaces:
         places, snapshot = self._home.places(identity), _snapshot(workspace)
         folders.must_be_folder(places.tree)
         result.must_be_commit(self._fresh_out(places, workspace), snapshot)
-        return result.keep_baseline(result.survey(places, snapshot), places.baseline)
+        return result.keep_baseline(result.survey_changes(places, snapshot), places.baseline)
 
     def _baseline_of(self, identity: AttemptId, baseline: str | None) -> result.Baseline | None:
         return (
             None if baseline is None else result.read_baseline(self._home.places(identity).baseline, baseline)
         )
 
-    @translated("commit of the workspace")
+    @translate_os_errors("commit of the workspace")
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> result.ResultCommit:
@@ -264,8 +264,8 @@ class Workspaces:
         out = self._fresh_out(places, workspace)
         result.must_be_commit(out, snapshot)
         before = self._baseline_of(identity, baseline)
-        history = result.adopt(places, out, snapshot, before.head if before is not None else None)
-        made = result.build(places, out, snapshot, history, stamp, before)
+        history = result.adopt_history(places, out, snapshot, before.head if before is not None else None)
+        made = result.build_commit(places, out, snapshot, history, stamp, before)
         out.must("update-ref", identity.ref, made.commit or snapshot)
         return made
 
@@ -273,10 +273,10 @@ class Workspaces:
         """Make a repository that the agent never saw: anything in its place is erased first."""
         folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
-        borrow(places.out, self._home.mirror(str(workspace.repo)))
+        borrow_objects(places.out, self._home.mirror(str(workspace.repo)))
         return NodeGit(places.out)
 
-    @translated("search for secrets of the workspace")
+    @translate_os_errors("search for secrets of the workspace")
     def exposed(
         self,
         identity: AttemptId,
@@ -287,27 +287,27 @@ class Workspaces:
     ) -> tuple[tuple[str, str], ...]:
         """Return (name, file) for each value in a file of the result but not in the snapshot's own file."""
         places, ends = self._home.places(identity), (_snapshot(workspace), commit)
-        return tuple(result.exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
+        return tuple(result.find_exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
-    @translated("changed_since of the workspace")
+    @translate_os_errors("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Return the files that differ from the result commit, by content: the gates changed them."""
         places = self._home.places(identity)
         folders.must_be_folder(places.tree)
         index, _ = result.fresh_index(places, commit, places.out / "gates.index")
         names = result.changed_after(index, self._baseline_of(identity, baseline))
-        return tuple(shown(name) for name in names if not folders.is_left_out(places, name))
+        return tuple(decode_path(name) for name in names if not folders.is_left_out(places, name))
 
-    @translated("push of the workspace")
+    @translate_os_errors("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Deliver the result commit to the depot. DepotUnavailable: again later; DepotRefused: never."""
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
-        borrow(out, self._home.mirror(str(workspace.repo)))
+        borrow_objects(out, self._home.mirror(str(workspace.repo)))
         result.must_be_commit(NodeGit(out), commit)
         self._transport.push(identity, out, commit)
 
-    @translated("salvage of the workspace")
+    @translate_os_errors("salvage of the workspace")
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
@@ -340,7 +340,7 @@ class Workspaces:
         NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
         return f"commit {commit} in {mirror}"
 
-    @translated("keeping of the workspace")
+    @translate_os_errors("keeping of the workspace")
     def put_aside(self, identity: AttemptId) -> None:
         """Keep the attempt's whole folder at `place_aside`, until `forget`. Idempotent."""
         places, target = self._home.places(identity), self._home.salvage(identity)
@@ -352,7 +352,7 @@ class Workspaces:
         """Return the folder in which `put_aside` keeps the attempt's files."""
         return str(self._home.salvage(identity))
 
-    @translated("remove of the workspace")
+    @translate_os_errors("remove of the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove the attempt's folder, and with the run's last folder the run's snapshot. Idempotent."""
         places = self._home.places(identity)
@@ -367,7 +367,7 @@ class Workspaces:
         """Whether another attempt of the run has a folder, or waits to get one."""
         return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
-    @translated("forget of the workspace")
+    @translate_os_errors("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         """Delete what `salvage` kept. Idempotent."""
         folders.erase(self._home.salvage(identity))

@@ -66,7 +66,7 @@ _NO_THING = (
 """Such a noun after an agent's name shows that the words are about a thing in the project."""
 
 
-def named(calls: Mapping[str, str], task: str) -> dict[str, str]:
+def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
     """Return the agents to whom the words give the task, each with these words, in the order of the text.
 
     `calls`: the agent behind each name. Spaces, hyphens and the case of a name do not count.
@@ -258,7 +258,7 @@ class Flaw:
     beside: tuple[str, ...] = ()
 
 
-def flaws(agent: Agent) -> Iterator[Flaw]:
+def find_flaws(agent: Agent) -> Iterator[Flaw]:
     """Yield everything that is wrong with a definition."""
     yield from _tools(agent)
     if agent.runtime is not None and agent.runtime not in RUNTIMES:
@@ -372,7 +372,7 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
     """
     calls = {name: name for name, agent in agents.items() if not agent.leads}
     calls = {alias: name for alias, name in ALIASES.items() if name in calls} | calls
-    found = named(calls, task)
+    found = find_mentioned(calls, task)
     if len(found) > 1:
         raise _several(tuple(found))
     for name, words in found.items():

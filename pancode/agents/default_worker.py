@@ -10,11 +10,11 @@ from node_agent.wire.node import RuntimeFact
 from pancode.agents.endpoints import pull_command
 from pancode.agents.model_profiles import (
     Trust,
+    describe_failure,
     endpoints_of,
     every_place,
     fact_of,
-    failure,
-    judged,
+    judge_passport,
 )
 from pancode.agents.models import ModelRef
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind
@@ -60,7 +60,7 @@ def find_workers(
         fact = fact_of(place, there)
         if fact is None or not fact[0].free or fact[1].remote or fact[1].tools is False:
             continue  # it costs, or calls no tools
-        trust, size = judged(fact[1].passport, read_only=True).trust, float(fact[1].parameters or 0)
+        trust, size = judge_passport(fact[1].passport, read_only=True).trust, float(fact[1].parameters or 0)
         if trust is not Trust.FAILED:
             ref = ModelRef(place.node, place.endpoint, place.model)
             tier = tier_of(ref, size / 1e9 or None, fact[1].ctx_usable, dict(tiers), served=True).tier
@@ -122,12 +122,14 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
     on_heard = first_few([view.node.name for view in heard], _SHOWN)
     reasons += [f"{', '.join(absent)}: not installed on {on_heard}"] if heard and absent else []
     failed = [
-        (place, judged(found[1].passport, read_only=True))
+        (place, judge_passport(found[1].passport, read_only=True))
         for place in every_place(heard)
         if (found := fact_of(place, heard)) is not None
     ]
     failed = [(place, one) for place, one in failed if one.trust is Trust.FAILED]
-    reasons += [f"on {place.node} {with_words(failure(place.model, one), one.fix)}" for place, one in failed]
+    reasons += [
+        f"on {place.node} {with_words(describe_failure(place.model, one), one.fix)}" for place, one in failed
+    ]
     if heard:
         other = " other" if failed else ""
         reasons.append(f"no{other} model server with a model that may be used was found on {on_heard}")

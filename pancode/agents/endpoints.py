@@ -13,14 +13,14 @@ from node_agent.wire.endpoint import (
     Health,
     ModelFact,
     Residence,
+    advise_widen,
     troubled_name,
-    widen,
     wire_of,
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
 from pancode.agents.models import LOCAL, ModelRef, model_ref
 from pancode.kernel.errors import NotFoundError
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeView, with_words
 
 CHARS_OF_TOKEN = 4
@@ -94,7 +94,7 @@ def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
     return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
 
 
-def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
+def list_usable(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
     """Return the names of a machine's own endpoints that the runtime can ask now."""
     wire = wire_of(runtime)
     return tuple(
@@ -106,7 +106,7 @@ def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
     )
 
 
-def serving(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
+def find_by_model(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
     """Return the names of the endpoints that have a model of that name; `node`: only there."""
     asked = [view for view in nodes if node in (None, view.node.name)]
     return sorted({one.name for view in asked for one in _facts(view) if _serves(one, model)})
@@ -164,10 +164,10 @@ def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
     tokens = 16_384
     while tokens < needed * 2:
         tokens *= 2
-    return widen(found, model, needed, tokens)
+    return advise_widen(found, model, needed, tokens)
 
 
-def rank(facts: NodeFacts, wanted: EndpointNeed) -> int:
+def rank_node(facts: NodeFacts, wanted: EndpointNeed) -> int:
     """Return the node's rank, lower is better: loaded, then unknown, then what has to be loaded first."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
@@ -215,7 +215,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     if any(one.health is not Health.OK or one.more or one.model(ref.model) for _, one in there):
         return
     names = [model.id for _, one in there for model in one.models if not model.embedding]
-    near = nearest(ref.model, names)
+    near = find_nearest(ref.model, names)
     listed = f"there are {', '.join(names[:8])}" if names else "it has no model at all"
     node, found = there[0]
     others = _elsewhere(nodes, ref.model)

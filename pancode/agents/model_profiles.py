@@ -36,7 +36,7 @@ class Trusted:
     fix: str = ""
 
 
-def judged(passport: PassportFact | None, read_only: bool) -> Trusted:
+def judge_passport(passport: PassportFact | None, read_only: bool) -> Trusted:
     """Return the verdict for such an agent. An unknown check is reported, and stops nobody."""
     if passport is None:
         return Trusted(Trust.UNTESTED, NOT_TESTED)
@@ -79,14 +79,14 @@ def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
     is decided elsewhere.
     """
     found = fact_of(needs.at(view.node.name), (view,))
-    return None if found is None else judged(found[1].passport, needs.read_only)
+    return None if found is None else judge_passport(found[1].passport, needs.read_only)
 
 
-def failure(model: str, trusted: Trusted) -> str:
+def describe_failure(model: str, trusted: Trusted) -> str:
     return f"model {model} did not pass its test: {trusted.words}"
 
 
-def untested(place: ModelPlace, costs: bool) -> RefusedError:
+def untested_error(place: ModelPlace, costs: bool) -> RefusedError:
     """Return the refusal of a dispatch that needs a test first; the command line tests, and tries again.
 
     It does not where the test costs: nobody was asked, and no budget has it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.agents.model_profiles import ModelPlace, Trust, fact_of, judged
+from pancode.agents.model_profiles import ModelPlace, Trust, fact_of, judge_passport
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Run
 
@@ -13,7 +13,7 @@ _VERDICTS = {Trust.GOOD: "passed", Trust.FAILED: "failed", Trust.UNTESTED: "not 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
-def served(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
+def describe_server(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
     """Return plain JSON, kept with the run; empty where its model is on no endpoint, or not reported."""
     if run.endpoint is None or run.model is None:
         return {}
@@ -26,7 +26,7 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
     if found is None:
         return {"node": place.node, "endpoint": place.endpoint, "model": place.model}
     endpoint, model = found
-    judgement = judged(model.passport, run.read_only)
+    judgement = judge_passport(model.passport, run.read_only)
     verdict = _VERDICTS[judgement.trust]
     age = None if model.passport is None else max(0, wall_ms - model.passport.taken_ms)
     return {

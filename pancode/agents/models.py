@@ -8,7 +8,7 @@ from typing import Protocol
 
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import nearest, not_found
+from pancode.kernel.names import find_nearest, not_found
 
 
 class VendorList(Protocol):
@@ -74,7 +74,7 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
     """Return the parts of `model`, `provider/model` or `node/provider/model`; UsageError where one is empty.
 
     `providers`: names of endpoints, beside the providers that everybody knows. A first word that is none is
-    still returned as the provider: the caller decides what that means (see `known`).
+    still returned as the provider: the caller decides what that means (see `resolve_provider`).
     """
     first, slash, rest = text.partition("/")
     if not text.strip() or text != text.strip() or (slash and not (first and rest)):
@@ -93,7 +93,7 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
     return ModelRef(None, provider_name(first, providers) or first, rest)
 
 
-def known(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
+def resolve_provider(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
     """Return the reference with a provider that exists; UsageError where the word was probably meant to be
     one, NotFoundError where it was meant to be a node.
 
@@ -107,13 +107,13 @@ def known(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str]
         raise _unknown_provider(second, listed, f" of {ref.provider}")
     if more and provider_name(second, providers) in {*LOCAL, *providers}:
         raise not_found("node", ref.provider, nodes, "pancode node ls")
-    if nearest(ref.provider, listed) is not None:
+    if find_nearest(ref.provider, listed) is not None:
         raise _unknown_provider(ref.provider, listed)
     return ModelRef(None, None, f"{ref.provider}/{ref.model}")
 
 
 def _unknown_provider(word: str, listed: Sequence[str], where: str = "") -> UsageError:
-    near = nearest(word, listed)
+    near = find_nearest(word, listed)
     guess = f"did you mean {near}? " if near else ""
     return UsageError(
         f"model provider {word!r} not found{where}",

@@ -47,7 +47,7 @@ def find_preset(presets: Presets, name: str) -> Preset:
     return found
 
 
-def raises(preset: Preset | None, without: Safety) -> str:
+def describe_raise(preset: Preset | None, without: Safety) -> str:
     """Return the warning that runs may do more with the preset than without it; empty: they may not."""
     if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
         return ""

@@ -10,7 +10,7 @@ from pancode.agents.endpoints import context_of
 from pancode.agents.model_profiles import endpoints_of
 from pancode.agents.models import ModelRef
 from pancode.agents.prompts import Category, Prompt, Situation, compile_prompt
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.node import NodeView
 
 SHARE = 2
@@ -32,7 +32,7 @@ class FittedPrompt:
     """How many of the notes the prompt has: the first ones."""
 
 
-def fitted(agent: Agent, situation: Situation, task: str, context: int | None) -> FittedPrompt:
+def fit_prompt(agent: Agent, situation: Situation, task: str, context: int | None) -> FittedPrompt:
     """Return the first prompt that leaves the model enough room, else the shortest. `context`: tokens of the
     model's window; None: not known, so nothing is left out.
 
@@ -40,13 +40,13 @@ def fitted(agent: Agent, situation: Situation, task: str, context: int | None) -
     """
     made = FittedPrompt(compile_prompt(agent, situation), notes=len(situation.notes))
     for one in _shorter(agent, situation) if context is not None else ():
-        if fits(made.prompt, task, situation.runtime, context):
+        if is_within_context(made.prompt, task, situation.runtime, context):
             break
         made = one
     return made
 
 
-def fits(prompt: Prompt, task: str, runtime: str, context: int | None) -> bool:
+def is_within_context(prompt: Prompt, task: str, runtime: str, context: int | None) -> bool:
     return context is None or context_of(runtime, prompt.text, task) <= context // SHARE
 
 
@@ -54,7 +54,7 @@ def _shorter(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
     """Yield prompts that leave out ever more: the last notes first, then parts that can be said in short."""
     many, left_out = len(situation.notes), tuple[str, ...]()
     for kept in reversed(range(many)):
-        left_out = (f"{counted(many - kept, 'note')} of earlier runs",)
+        left_out = (f"{count_noun(many - kept, 'note')} of earlier runs",)
         shorter = replace(situation, notes=situation.notes[:kept])
         yield FittedPrompt(compile_prompt(agent, shorter), left_out, kept)
     situation = replace(situation, notes=())

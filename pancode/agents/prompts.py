@@ -343,7 +343,7 @@ def sizes_of(text: str) -> dict[Category, int]:
 CHARS_PER_TOKEN = 4
 
 
-def estimated(chars: int) -> int:
+def estimate_tokens(chars: int) -> int:
     """Estimate the tokens of so many characters, rounded up: each model cuts words in its own way."""
     return -(-chars // CHARS_PER_TOKEN)
 
@@ -358,4 +358,4 @@ def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
     notes = prompt.chars(Category.CONTEXT)
     system = len(prompt.text) - tools - notes
     sizes = {"system": system, "tools": tools, "task": len(task), "context": context + notes}
-    return {name: estimated(size) for name, size in sizes.items()}
+    return {name: estimate_tokens(size) for name, size in sizes.items()}

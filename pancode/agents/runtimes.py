@@ -10,7 +10,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
 from pancode.kernel.errors import NotFoundError
-from pancode.kernel.names import nearest, not_found
+from pancode.kernel.names import find_nearest, not_found
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
@@ -151,7 +151,7 @@ class EnforcementRequest:
     may_allow: bool = True
 
 
-def canonical(name: str) -> str:
+def resolve_alias(name: str) -> str:
     """Return the runtime's own name for any of its names."""
     return ALIASES.get(name, name)
 
@@ -161,8 +161,8 @@ def known_runtime(name: str) -> str:
     if name in REMOVED_RUNTIMES:
         removed = no_runtime(name)
         raise ValueError(f"{removed}: {removed.fix}")
-    if canonical(name) not in RUNTIMES:
-        near = nearest(name, (*RUNTIMES, *ALIASES))
+    if resolve_alias(name) not in RUNTIMES:
+        near = find_nearest(name, (*RUNTIMES, *ALIASES))
         words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
         raise ValueError(f"runtime {name!r} not found; {words}")
     return name
@@ -231,7 +231,7 @@ class EnforcedRule:
         return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
 
 
-def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
+def find_rule(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
     """Return the rule of a run, and what is enough for it."""
     rule = rule_of(asked.mode, asked.safety, asked.read_only)
     writes = rule == asked.safety.value
@@ -245,7 +245,7 @@ def is_listed(name: str) -> bool:
     return kind is None or not kind.plays
 
 
-def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
+def build_matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
     """Return, for each runtime and rule, who holds it on a node with a sandbox, and on one without."""
     rows = []
     for kind in RUNTIMES.values():

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, is_listed, matrix, no_runtime
+from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, build_matrix, is_listed, no_runtime
 
 FILE = "evidence.json"
 WALLS = (Isolation.SANDBOX, Isolation.NONE)
@@ -114,12 +114,12 @@ class SafetyMatrix:
 _NOT_STOPPED = {TryResult.ENDED: "ends the run", TryResult.HAPPENED: "nobody"}
 
 
-def evidence() -> SafetyMatrix:
+def load_evidence() -> SafetyMatrix:
     """The evidence that was committed with this version."""
-    return parsed(resources.files("pancode.agents").joinpath(FILE).read_text(encoding="utf-8"))
+    return parse_matrix(resources.files("pancode.agents").joinpath(FILE).read_text(encoding="utf-8"))
 
 
-def parsed(text: str) -> SafetyMatrix:
+def parse_matrix(text: str) -> SafetyMatrix:
     raw = json.loads(text)
     cells = {
         (cell["runtime"], cell["rule"], Isolation(cell["wall"])): {
@@ -132,11 +132,13 @@ def parsed(text: str) -> SafetyMatrix:
 
 def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     """Return who holds each rule for each runtime, with the acts tried; for one runtime also every act."""
-    found = evidence()
+    found = load_evidence()
     if runtime is not None and runtime not in RUNTIMES:
         raise no_runtime(runtime, "pancode safety matrix")
     rows = [
-        _row(found, *row) for row in matrix() if (is_listed(row[0]) if runtime is None else runtime == row[0])
+        _row(found, *row)
+        for row in build_matrix()
+        if (is_listed(row[0]) if runtime is None else runtime == row[0])
     ]
     answer: dict[str, Any] = {"matrix": rows, "measured": found.measured}
     return answer if runtime is None else {**answer, "acts": _acts(found, runtime)}

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pancode.agents.models import CLOUD, ModelRef
-from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, no_runtime
+from pancode.agents.runtimes import RUNTIMES, RuntimeKind, no_runtime, resolve_alias
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.node import with_words
 
@@ -82,7 +82,7 @@ _MIXTURE = re.compile(r"(?<![a-z0-9.])(\d+)x(\d+(?:\.\d+)?)b(?![a-z0-9])")
 _SIZE = re.compile(r"(?<![a-z0-9.])e?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 
 
-def billions(model: str) -> float | None:
+def parse_billions(model: str) -> float | None:
     """Read the parameters, in billions, from a name: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`; None: it has
     none.
 
@@ -117,7 +117,7 @@ def tier_of(
             return Tiered(tier, f"models.tiers: {pattern}")
     if context is not None and context < MID_CONTEXT:
         return Tiered(ModelTier.SMALL, f"a usable context of {context} tokens")
-    size = parameters if parameters is not None else billions(ref.model)
+    size = parameters if parameters is not None else parse_billions(ref.model)
     if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
         return Tiered(_of_size(size), f"{size:g} billion parameters")
     if served:
@@ -165,9 +165,9 @@ class CloudModel:
 
 def providers_of(name: str) -> tuple[str, ...]:
     """Return the vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
-    if canonical(name) not in RUNTIMES:
+    if resolve_alias(name) not in RUNTIMES:
         raise no_runtime(name)
-    kind = RUNTIMES[canonical(name)]
+    kind = RUNTIMES[resolve_alias(name)]
     if kind.provider is None and not kind.reaches:
         raise UsageError(f"no vendor models are known for runtime {kind.name}", why=_why(kind), fix=_FIX)
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
@@ -191,7 +191,7 @@ def _why(kind: RuntimeKind) -> str:
     return "it asks the one model server that its machine knows, and that server knows its models"
 
 
-def offered(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
+def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
     """Return the models of these vendors that could do a run's work, by vendor and name."""
     found = [model for model in models if model.provider in providers and model.could_work]
     return sorted(found, key=lambda model: (providers.index(model.provider), model.id))

@@ -16,7 +16,7 @@ from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.node import USER_PREFIX
-from pancode.queue.inspection import counts, reading, rq_info
+from pancode.queue.inspection import open_read_access, read_counts, rq_info
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import known_access
 from pancode.queue.valkey.layout import users_text
@@ -86,13 +86,13 @@ COMMANDS = ("info", "--help", "--version")
 """The commands of RQ that only look: the others write, or run the function that a job names."""
 
 
-def info(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+def count_jobs(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Return RQ's counts. UnavailableError where no Redis answers."""
     with _reader(home, environ) as access:
-        return counts(access)
+        return read_counts(access)
 
 
-def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO) -> None:
+def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO) -> None:
     """Run a command of RQ. UsageError for one that does more than look."""
     if not words or words[0] not in COMMANDS:
         raise UsageError(
@@ -107,5 +107,5 @@ def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO
 @contextmanager
 def _reader(home: Path, environ: Mapping[str, str]) -> Iterator[RedisAccess]:
     theirs = redis_in(load(ConfigPlaces(home), environ))
-    with reading(theirs or known_access(home / "valkey"), SystemIds()) as access:
+    with open_read_access(theirs or known_access(home / "valkey"), SystemIds()) as access:
         yield access

@@ -14,7 +14,7 @@ from pancode.config.listeners import direct_in, door_in, figures_in
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
 from pancode.fleet.ssh.home import Home
-from pancode.interfaces.http.access.run_rights import refused, run_of
+from pancode.interfaces.http.access.run_rights import refused_error, run_of
 from pancode.kernel.host import callers
 from pancode.kernel.node import Deadlines
 from pancode.kernel.quota import ForeignReceipts
@@ -68,7 +68,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
     finally:
         ledger.close()
     if run is not None:
-        raise refused(run, "starting the coordinator")
+        raise refused_error(run, "starting the coordinator")
 
 
 def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:

@@ -51,7 +51,7 @@ from pancode.git.remotes import head_of
 from pancode.interfaces.http.access import tokens
 from pancode.issues.auto_start import IssueWatch
 from pancode.issues.forge_trackers import HttpTrackers
-from pancode.issues.service import closing, note_pull
+from pancode.issues.service import add_closing_issue, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.host import callers
@@ -284,7 +284,7 @@ class Coordinator:
         must_be_possible(self._forges, run, remote, kind)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        opened = open_pull_request(self.core, self._forges, run, closing(self.core, run, asked))
+        opened = open_pull_request(self.core, self._forges, run, add_closing_issue(self.core, run, asked))
         note_pull(self.core, run, opened["url"])
         return opened
 
@@ -298,7 +298,7 @@ class Coordinator:
         self.depot.depot.mend()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
-        rounds.start(self.core)
+        rounds.start_epoch(self.core)
         if self._own.instead_of:
             self.core.live.record_trust(
                 "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag
@@ -327,7 +327,7 @@ class Coordinator:
         beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
         beside.take()
         self.home.keep_both(self.key, fresh)
-        keyring.rotate(self.core, fresh, by)
+        keyring.rotate_key(self.core, fresh, by)
         self.home.keep_key(fresh)
         self._alone.leave()
         self._alone, self.key = beside, fresh
@@ -335,7 +335,7 @@ class Coordinator:
 
     def retire_keys(self) -> None:
         """Remove former keys that no node needs any more from the disk."""
-        for keyid in keyring.retire(self.core):
+        for keyid in keyring.retire_keys(self.core):
             self.home.forget_former(keyid)
 
     def _fresh_key(self) -> SigningKey:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from node_agent.wire.clock import Clock, SystemClock
-from pancode.app.demo_stage import FACTOR, NODES, CommandDone, Stage, new_stage, others
+from pancode.app.demo_stage import FACTOR, NODES, CommandDone, Stage, list_unused, new_stage
 from pancode.budget import books
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import PancodeError, UnavailableError
@@ -294,7 +294,7 @@ class Demo:
         keys, forged = stage.root / "keys.json", stage.root / "forged.json"
         keys.write_text(json.dumps(export))
         story.tell("Now the failed run's receipt is altered to say that it is done:")
-        forged.write_text(json.dumps(forge(export)))
+        forged.write_text(json.dumps(forge_outcome(export)))
         words = ("receipt", "verify", str(forged), "--keys", str(keys))
         done = self.command("receipt verify forged.json --keys keys.json", *words)
         story.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
@@ -324,7 +324,7 @@ class Demo:
         day = stage.client.get("/v1/budget")["scopes"][0]
         same = Decimal(day["spent_usd"]) == signed and Decimal(day["held_usd"]) == 0
         story.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
-        wrong, count, scopes = audit(stage)
+        wrong, count, scopes = audit_balances(stage)
         said = f"the ledger's {count} entries add up to the balance of each of {scopes} scopes"
         story.check(said, not wrong, wrong)
 
@@ -364,7 +364,7 @@ class Demo:
             signal.signal(signal.SIGINT, before)
 
 
-def forge(export: dict[str, Any]) -> dict[str, Any]:
+def forge_outcome(export: dict[str, Any]) -> dict[str, Any]:
     """The same export, with another outcome in its signed content."""
     envelope = dict(export["receipt"])
     altered = base64.b64decode(envelope["payload"]).replace(b'"verify_failed"', b'"done"')
@@ -378,7 +378,7 @@ def what_tested(gate: dict[str, Any]) -> str:
     return "no gate ran again: your files were still those that its machine had tested and signed"
 
 
-def audit(stage: Stage) -> tuple[list[str], int, int]:
+def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
     """Scopes whose balance is not the sum of its entries; how many entries and scopes there are."""
     ledger = SqlLedger(stage.home / "ledger.db")
     try:
@@ -386,7 +386,7 @@ def audit(stage: Stage) -> tuple[list[str], int, int]:
             entries, balances = tx.find(BookEntry), tx.find(Balance)
     finally:
         ledger.close()
-    sums = [books.total(kept.scope, [e for e in entries if e.scope == kept.scope]) for kept in balances]
+    sums = [books.sum_entries(kept.scope, [e for e in entries if e.scope == kept.scope]) for kept in balances]
     wrong = [kept.scope for kept, total in zip(balances, sums, strict=True) if total != kept]
     return wrong, len(entries), len(balances)
 
@@ -434,7 +434,7 @@ def remove(environ: Mapping[str, str], *, write: Write) -> int:
 
 def _clear(environ: Mapping[str, str], story: DemoReport, clock: Clock, *, kept: bool) -> int:
     """Take away what killed demos have left; `kept`: also demos that were to stay. Return how many."""
-    found = others(environ, clock, kept=kept)
+    found = list_unused(environ, clock, kept=kept)
     for stage in found:
         stage.take_down()
         stage.sweep()

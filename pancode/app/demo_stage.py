@@ -203,7 +203,7 @@ def new_stage(environ: Mapping[str, str], clock: Clock, ids: Ids | None = None) 
     return Stage(Path(short) / f"{PREFIX}{(ids or SystemIds()).short(6)}", environ, clock)
 
 
-def others(environ: Mapping[str, str], clock: Clock, *, kept: bool) -> list[Stage]:
+def list_unused(environ: Mapping[str, str], clock: Clock, *, kept: bool) -> list[Stage]:
     """Demos of this user that nobody plays any more; `kept`: also those that were to stay."""
     found = []
     for place in {tempfile.gettempdir(), "/tmp"}:

@@ -23,9 +23,9 @@ from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listener import listening_at
 from pancode.fleet.place import DoorPlace, Doorway, ListenAddress
 from pancode.fleet.ssh.home import Home
-from pancode.interfaces.client.client import ask
+from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.formatting import counted, disk_of, size
+from pancode.kernel.formatting import count_noun, disk_of, format_bytes
 from pancode.kernel.host.disk_use import sizes_of
 from pancode.kernel.node import SHORT_DISK
 from pancode.notices.traces.otlp import FIX
@@ -37,21 +37,23 @@ from pancode.store.migrations import HEAD
 Check = dict[str, Any]
 
 
-def good(what: str, detail: str) -> Check:
+def pass_check(what: str, detail: str) -> Check:
     return {"what": what, "ok": True, "level": "ok", "detail": detail, "fix": ""}
 
 
-def bad(what: str, level: str, detail: str, fix: str) -> Check:
+def fail_check(what: str, level: str, detail: str, fix: str) -> Check:
     """Return a check that has failed. `level`: error or warning."""
     return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
 
 
-def ledger(home: Path, environ: Mapping[str, str]) -> Check:
+def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
     """Check the ledger, opened for reading only, beside a coordinator that may run."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad("ledger", "warning", "unknown: the settings cannot be read", "fix the settings first")
+        return fail_check(
+            "ledger", "warning", "unknown: the settings cannot be read", "fix the settings first"
+        )
     url = loaded.settings.ledger.url
     return (
         _in_file(home / "ledger.db")
@@ -62,19 +64,19 @@ def ledger(home: Path, environ: Mapping[str, str]) -> Check:
 
 def _in_file(path: Path) -> Check:
     if not path.exists():
-        return good("ledger", "made at the first start")
+        return pass_check("ledger", "made at the first start")
     try:
         seen = look_at(path)
     except sqlite3.Error as exc:
         back = f"put a copy of {path} back (docs/howto/backup.md); it is read again at the next start"
-        return bad("ledger", "error", f"{path}: {exc}", back)
+        return fail_check("ledger", "error", f"{path}: {exc}", back)
     if seen.wrong:
-        return bad("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
+        return fail_check("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
     if seen.revision not in REVISIONS:
         return _newer(str(path), seen.revision)
-    return good(
+    return pass_check(
         "ledger",
-        f"SQLite, {path}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}, sound{_old(seen.revision)}",
+        f"SQLite, {path}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}, sound{_old(seen.revision)}",
     )
 
 
@@ -87,18 +89,20 @@ def _there(url: str, origin: str, password_file: str | None) -> Check:
         database = database_of(url, origin, password_file)
         seen = look_there(database, SystemClock())
     except PancodeError as error:
-        return bad("ledger", "error", f"{error}: {error.why}".strip(": "), error.fix)
+        return fail_check("ledger", "error", f"{error}: {error.why}".strip(": "), error.fix)
     place = f"PostgreSQL {seen.server}, {database.place} ({origin}), answers in {seen.answer_ms} ms"
     if seen.revision is None:
-        return good("ledger", f"{place}; empty, made at the first start")
+        return pass_check("ledger", f"{place}; empty, made at the first start")
     if seen.revision not in REVISIONS:
         return _newer(database.place, seen.revision)
-    return good("ledger", f"{place}, {seen.size >> 20} MiB, {counted(seen.runs, 'run')}{_old(seen.revision)}")
+    return pass_check(
+        "ledger", f"{place}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}{_old(seen.revision)}"
+    )
 
 
 def _newer(place: str, revision: str) -> Check:
     newer = f"{place} has the schema {revision}, which this version does not know"
-    return bad("ledger", "error", newer, "install the version that wrote it, or a newer one")
+    return fail_check("ledger", "error", newer, "install the version that wrote it, or a newer one")
 
 
 def _old(revision: str) -> str:
@@ -135,38 +139,42 @@ def _place(door: DoorPlace | None) -> ListenAddress | None:
     return None if door is None else door.place
 
 
-def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
+def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
     """Check whether the coordinator listens there, or could when it starts. Sends nothing."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad(of.what, "warning", "unknown: the settings cannot be read", "fix the settings first")
+        return fail_check(
+            of.what, "warning", "unknown: the settings cannot be read", "fix the settings first"
+        )
     try:
         read = of.read(loaded)
         if read is None:
-            return good(of.what, "not used: nothing listens")
+            return pass_check(of.what, "not used: nothing listens")
         of.needs(home)
     except PancodeError as error:
-        return bad(of.what, "error", f"{error} {error.why}".strip(), error.fix)
+        return fail_check(of.what, "error", f"{error} {error.why}".strip(), error.fix)
     door = read if isinstance(read, Doorway) else Doorway(read, read)
     seen = _running(of, home, door.place) if holder_of(home) is not None else _at_rest(of, door.place)
     if not seen["ok"] or door.shown == door.place:
         return seen
-    return good(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
+    return pass_check(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
 
 
 def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     # the coordinator's problem with that address, if any: another program may answer at it
-    closed = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
+    closed = (try_get(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     problem = next((one for one in closed if f" at {place}" in one["what"]), None)
     if problem is not None:
-        return bad(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
+        return fail_check(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
     wrong = _refusal(place) if place.port else ""
     if not wrong:
-        return good(of.what, f"open at {place} ({place.origin})")
+        return pass_check(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"
     fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
-    return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
+    return fail_check(
+        of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix
+    )
 
 
 def _refusal(place: ListenAddress) -> str:
@@ -183,14 +191,14 @@ def _at_rest(of: Opening, place: ListenAddress) -> Check:
         listening_at(place).close()
     except OSError as exc:
         fix = f"name an address of this machine (ip -brief addr) and a free port (ss -ltn) in {of.setting}"
-        return bad(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
-    return good(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")
+        return fail_check(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
+    return pass_check(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")
 
 
 PING_S = 5.0
 
 
-def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
+def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
     """All checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Changes nothing."""
     looks: tuple[Callable[[], Check], ...] = (
         _python,
@@ -204,15 +212,15 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _backup(home),
         lambda: _bundles(home),
         lambda: _disk(home),
-        lambda: ledger(home, environ),
+        lambda: check_ledger(home, environ),
         lambda: _redis(home, environ),
-        lambda: opening(DIRECT, home, environ),
-        lambda: opening(FIGURES, home, environ),
-        lambda: opening(API, home, environ),
+        lambda: check_listener(DIRECT, home, environ),
+        lambda: check_listener(FIGURES, home, environ),
+        lambda: check_listener(API, home, environ),
         lambda: _secrets(node_homes(home, environ)),
         lambda: _outgoing(home),
         lambda: _coordinator(home),
-        lambda: disks(ask(home, "/v1/fleet", PING_S) if holder_of(home) else None),
+        lambda: check_disks(try_get(home, "/v1/fleet", PING_S) if holder_of(home) else None),
     )
     return [look() for look in looks]
 
@@ -220,32 +228,34 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return good("Python", version)
-    return bad("Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13")
+        return pass_check("Python", version)
+    return fail_check(
+        "Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13"
+    )
 
 
 def _program(name: str, level: str, fix: str) -> Check:
     found = shutil.which(name)
-    return good(name, found) if found else bad(name, level, f"no {name} on PATH", fix)
+    return pass_check(name, found) if found else fail_check(name, level, f"no {name} on PATH", fix)
 
 
 def _folder(home: Path) -> Check:
     try:
         state = home.stat()
     except FileNotFoundError:
-        return _writable(home) or good("home", f"{home} does not exist yet; the first start creates it")
+        return _writable(home) or pass_check("home", f"{home} does not exist yet; the first start creates it")
     except OSError as exc:
-        return bad("home", "error", str(exc), "set PANCODE_HOME to a directory of your own")
+        return fail_check("home", "error", str(exc), "set PANCODE_HOME to a directory of your own")
     if not stat.S_ISDIR(state.st_mode):
-        return bad(
+        return fail_check(
             "home", "error", f"{home} is not a directory", "set PANCODE_HOME to a directory of your own"
         )
     if state.st_uid != os.getuid():
         owner = f"{home} belongs to uid {state.st_uid}"
-        return bad("home", "error", owner, "set PANCODE_HOME to a directory of your own")
+        return fail_check("home", "error", owner, "set PANCODE_HOME to a directory of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
-        return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
-    return _writable(home) or good("home", str(home))
+        return fail_check("home", "error", f"{home} is open to others", f"chmod 700 {home}")
+    return _writable(home) or pass_check("home", str(home))
 
 
 def _writable(home: Path) -> Check | None:
@@ -254,16 +264,16 @@ def _writable(home: Path) -> Check | None:
     if os.access(place, os.W_OK | os.X_OK):
         return None
     fix = f"mount it so that it can be written: findmnt -T {place}; or set PANCODE_HOME to another folder"
-    return bad("home", "error", f"nothing can be written in {place}", fix)
+    return fail_check("home", "error", f"nothing can be written in {place}", fix)
 
 
 def _settings(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError as error:
-        return bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
+        return fail_check("settings", "error", f"{error} {error.why}".strip(), error.fix)
     if loaded.warnings:
-        return bad(
+        return fail_check(
             "settings",
             "warning",
             "; ".join(loaded.warnings),
@@ -271,8 +281,8 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
         words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
-        return bad("settings", "warning", words, FIX)
-    return good("settings", "all files can be read")
+        return fail_check("settings", "warning", words, FIX)
+    return pass_check("settings", "all files can be read")
 
 
 def _key(home: Path) -> Check:
@@ -282,33 +292,33 @@ def _key(home: Path) -> Check:
     except FileNotFoundError:
         if (home / "ledger.db").exists() or (home / "epoch").exists():
             lost = "the coordinator's key is missing, but the ledger exists"
-            return bad(
+            return fail_check(
                 "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
             )
-        return good("key", "made at the first start")
+        return pass_check("key", "made at the first start")
     except OSError as exc:
-        return bad("key", "error", str(exc), f"check {key.parent}")
+        return fail_check("key", "error", str(exc), f"check {key.parent}")
     if mode & 0o077:
-        return bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
-    return good("key", f"{key}, mode 600")
+        return fail_check("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
+    return pass_check("key", f"{key}, mode 600")
 
 
 def _backup(home: Path) -> Check:
     """Check the key's backup, which nobody can see: the owner says that there is one, newer than the key."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
-        return good("key backup", "no key yet")
+        return pass_check("key backup", "no key yet")
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
-        return good("key backup", f"confirmed by you: {marker}")
+        return pass_check("key backup", f"confirmed by you: {marker}")
     lost = "without this key every node must be trusted again, and old receipts cannot be verified"
-    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
+    return fail_check("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
 def _bundles(home: Path) -> Check:
     """Tell how many bundles are kept for nodes; a new one removes older versions, but for the last."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
     detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
-    return good("node bundles", detail)
+    return pass_check("node bundles", detail)
 
 
 def _disk(home: Path) -> Check:
@@ -317,30 +327,34 @@ def _disk(home: Path) -> Check:
     if free < SHORT_DISK:
         fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
         # This reads all files, so only for a disk that is short.
-        parts = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
-        return bad("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
-    return good("disk", f"{free >> 30} GiB free at {place}")
+        parts = [f"{name} {format_bytes(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
+        return fail_check("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
+    return pass_check("disk", f"{free >> 30} GiB free at {place}")
 
 
-def disks(answer: Mapping[str, Any] | None) -> Check:
+def check_disks(answer: Mapping[str, Any] | None) -> Check:
     """Check the disks of the nodes, as the coordinator's answer has them."""
     short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
     if short:
         words = (f"{one['name']}: free {disk_of(one)}" for one in short)
         fix = "pancode fleet doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
-        return bad("nodes' disks", "warning", "; ".join(words), fix)
-    return good("nodes' disks", "not known: no coordinator answers" if answer is None else "none is short")
+        return fail_check("nodes' disks", "warning", "; ".join(words), fix)
+    return pass_check(
+        "nodes' disks", "not known: no coordinator answers" if answer is None else "none is short"
+    )
 
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
-        return bad("Redis", "warning", "unknown: the settings cannot be read", "fix the settings first")
+        return fail_check(
+            "Redis", "warning", "unknown: the settings cannot be read", "fix the settings first"
+        )
     try:
         redis = loaded.settings.redis
         if redis.url is None:
-            return good("Redis", f"our own: {find_server()}")
+            return pass_check("Redis", f"our own: {find_server()}")
         from pancode.queue.valkey.access import Beside
         from pancode.queue.valkey.external import check_external
 
@@ -349,32 +363,32 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
         how = " over TLS" if found.access.tls else ""
         summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
         if not found.open_as:
-            return good("Redis", summary)
+            return pass_check("Redis", summary)
         whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
         fix = f"give it a password, and a separate user for {origin} (docs/howto/external-redis.md)"
-        return bad("Redis", "warning", f"{summary}; {whoever}", fix)
+        return fail_check("Redis", "warning", f"{summary}; {whoever}", fix)
     except PancodeError as error:
-        return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
+        return fail_check("Redis", "error", f"{error} {error.why}".strip(), error.fix)
 
 
 def _coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
-        return good("coordinator", "does not run; the first command that needs it starts it")
-    answer = ask(home, "/v1/ping", PING_S)
+        return pass_check("coordinator", "does not run; the first command that needs it starts it")
+    answer = try_get(home, "/v1/ping", PING_S)
     if answer is None:
         fix = f"see {home}/run/coordinator.log; stop it: kill {holder.pid} (else kill -9 {holder.pid})"
-        return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
-    return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
+        return fail_check("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
+    return pass_check("coordinator", f"pid {answer['pid']}, version {answer['version']}")
 
 
 def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
     """The homes of this machine's node agents: the usual place, and what a running coordinator has beside."""
     user = Path(environ.get("HOME") or Path.home())
     found = set(user.glob(".pancode-node/f-*"))
-    fleet = (ask(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
+    fleet = (try_get(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
     for node in fleet.get("nodes", ()):
-        reach = (ask(home, f"/v1/nodes/{node['name']}", PING_S) or {}).get("target") or {}
+        reach = (try_get(home, f"/v1/nodes/{node['name']}", PING_S) or {}).get("target") or {}
         if reach.get("local") and reach["installed_home"]:
             found.add(Path(reach["installed_home"]))
     return sorted(found)
@@ -394,23 +408,23 @@ def _secrets(homes: Sequence[Path]) -> Check:
             broken = f"it cannot be read: {type(exc).__name__}"
         if broken:
             fix = f'correct {path}: {{"NAME": "value"}}; until then no run here gets a key from it'
-            return bad("secrets", "error", f"{path}: {broken}", fix)
-    return good("secrets", ", ".join(map(str, files)) or "no secrets.json here")
+            return fail_check("secrets", "error", f"{path}: {broken}", fix)
+    return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json here")
 
 
 def _outgoing(home: Path) -> Check:
     """Check which notices did not arrive last."""
     runs = holder_of(home) is not None
-    return notices(runs, ask(home, "/v1/notify", PING_S) if runs else None)
+    return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)
 
 
-def notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
+def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
     """Check the coordinator's answer. `runs`: whether one runs, which may be silent for bad settings."""
     if answer is None:
         why = "the coordinator does not say" if runs else "no coordinator runs"
-        return good("notices", f"not known: {why}")
+        return pass_check("notices", f"not known: {why}")
     if answer["troubles"]:
         fix = "pancode notify ls; then: pancode notify test CHANNEL"
-        return bad("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
+        return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
-    return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")
+    return pass_check("notices", f"{count} channels, nothing failed" if count else "no channel is set")

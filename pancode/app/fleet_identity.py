@@ -94,7 +94,7 @@ def own_key(
             raise _stranger(home, database, old)
         fleet = tx.get(Setting, "fleet")
         fleet_of = str(fleet.value) if fleet is not None else ""
-        keyring.end(tx, fleet_of, old.text(), wall_ms)
+        keyring.end_key(tx, fleet_of, old.text(), wall_ms)
         keyring.keep_obeyed(tx, old)
         tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
         home.keep_key(found)

@@ -19,14 +19,14 @@ from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
 from node_agent.wire.identity import AttemptId
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.client.client import Client
-from pancode.interfaces.http.access.run_rights import refuse
-from pancode.interfaces.http.bodies import parse
+from pancode.interfaces.http.access.run_rights import refuse_act
+from pancode.interfaces.http.bodies import parse_body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import AsciiJson, response_of
-from pancode.interfaces.http.routing import ApiCall, Verb, check_texts, mark_of, once
+from pancode.interfaces.http.routing import ApiCall, Verb, answer_once, check_texts, mark_of
 from pancode.interfaces.mcp.protocol import CallProgress, CancelledCall, ParamsError
 from pancode.interfaces.mcp.tool import McpTool
-from pancode.interfaces.mcp.tools import BY_NAME, call
+from pancode.interfaces.mcp.tools import BY_NAME, call_tool
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.rules import LandingProposed
@@ -36,9 +36,9 @@ from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
 from pancode.runs.life.turns import payer_of
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import find
+from pancode.runs.views import get_run
 from pancode.sessions.fleet_calls import FleetAnswered
-from pancode.sessions.pending_updates import seen
+from pancode.sessions.pending_updates import mark_seen
 from pancode.workflows import store as rows
 
 log = logging.getLogger("pancode.fleet_calls")
@@ -69,7 +69,7 @@ NOWHERE = "/"
 CUT = "\n[the rest is cut: {} characters in all]"
 
 
-def offered() -> dict[str, FleetTool]:
+def list_tools() -> dict[str, FleetTool]:
     """Return every tool as an order offers it, in the fewest words: all tools stand in a window that may hold
     only 8,000 tokens. An argument that one tool has described is not described again.
     """
@@ -114,7 +114,7 @@ class FleetCalls(FeedThread):
         self._context = context
         self._lock = threading.Lock()
         self._at_work: dict[str, tuple[str, CallProgress, threading.Thread]] = {}
-        context.core.fleet_tools = offered()
+        context.core.fleet_tools = list_tools()
 
     def stop(self) -> None:
         self._end()
@@ -155,7 +155,7 @@ class FleetCalls(FeedThread):
             with unit_of_work(self._core) as work:
                 run = work.tx.get(Run, action.run)
                 assert run is not None  # no run is ever deleted
-                seen(work.tx, payer_of(run), ended_in(str(action.detail["tool"]), text) if ok else ())
+                mark_seen(work.tx, payer_of(run), ended_in(str(action.detail["tool"]), text) if ok else ())
                 work.signal(run, FleetAnswered(action.id, ok, text))
             self._context.poke()
         except CancelledCall:
@@ -192,7 +192,7 @@ def carried_out(
     client = RunClient(context, run, f"fleet:{identity}:{asked['number']}")
     try:
         given = _given(BY_NAME[name], run, str(asked["arguments"]))
-        answer = call(lambda begins: client, {}, name, given, run.agent, progress)
+        answer = call_tool(lambda begins: client, {}, name, given, run.agent, progress)
     except ParamsError as wrong:
         return False, str(wrong)
     text = str(answer["content"][0]["text"])
@@ -256,7 +256,7 @@ class RunClient(Client):
             verb, names = _verb_of(method, urlsplit(path).path)
             query = dict(parse_qsl(urlsplit(path).query))
             check_texts([names, query, body])
-            asked = ApiCall(names, query, parse(verb.body, body or {}), inside=self._run, key=self._key)
+            asked = ApiCall(names, query, parse_body(verb.body, body or {}), inside=self._run, key=self._key)
             answer = self._done(verb, asked)
             return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
         except UnavailableError:
@@ -266,11 +266,11 @@ class RunClient(Client):
 
     def _done(self, verb: Verb, asked: ApiCall) -> Any:
         if verb.method != "GET" and verb.name not in self._allowed:
-            refuse(self._context.core, self._run, verb.name)
+            refuse_act(self._context.core, self._run, verb.name)
         if verb.method == "GET":
             return verb.answered(self._context, asked)
         if "run" in asked.path:
-            other = find(self._context.core, asked.path["run"])
+            other = get_run(self._context.core, asked.path["run"])
             self._must_be_its_own(verb, other)
             asked = replace(asked, path={**asked.path, "run": other.id})  # `last` may be another one by now
         if "workflow" in asked.path:
@@ -285,36 +285,40 @@ class RunClient(Client):
             return verb.answered(self._context, asked)
         route = f"{verb.method} {verb.path.format(**asked.path)}"
         mark = mark_of(asked.who, asked.key, route, asked.body)
-        return once(self._context, mark, verb.status, lambda: self._act(verb, asked))
+        return answer_once(self._context, mark, verb.status, lambda: self._act(verb, asked))
 
     def _act(self, verb: Verb, asked: ApiCall) -> Any:
         if verb.name == LAND:
-            return propose(self._context, find(self._context.core, asked.path["run"]), self._run.agent)
+            return propose_landing(
+                self._context, get_run(self._context.core, asked.path["run"]), self._run.agent
+            )
         return verb.answered(self._context, asked)
 
     def _its_own_workflow(self, verb: Verb, text: str) -> str:
         """Return the id of a workflow that the run's session has begun. NotFoundError, InsideRunError."""
         with self._context.core.ports.ledger.transaction() as tx:
-            workflow = rows.find(tx, text)
+            workflow = rows.find_workflow(tx, text)
             begun_by = tx.get(Run, workflow.created_by)
         if begun_by is None or payer_of(begun_by) != payer_of(self._run):
-            refuse(self._context.core, self._run, f"{verb.name} for {workflow.id}, which it did not start")
+            refuse_act(
+                self._context.core, self._run, f"{verb.name} for {workflow.id}, which it did not start"
+            )
         return workflow.id
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
         """InsideRunError for a run of another session, and for a question that is not about the task."""
         if Caller.of(other).charged_to != payer_of(self._run):
-            refuse(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
+            refuse_act(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
         if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:
-            refuse(self._context.core, self._run, f"approving something for {other.id}")
+            refuse_act(self._context.core, self._run, f"approving something for {other.id}")
         if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
-            refuse(self._context.core, self._run, f"continuing {other.id}, which waits for a user")
+            refuse_act(self._context.core, self._run, f"continuing {other.id}, which waits for a user")
         if verb.name == TELL and waits in BEFORE_START:
-            refuse(self._context.core, self._run, f"changing {other.id}, which waits for approval")
+            refuse_act(self._context.core, self._run, f"changing {other.id}, which waits for approval")
 
 
-def propose(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
+def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
     """Ask a person whether the change is to be landed. Idempotent. UsageError, WorkspaceError."""
     with unit_of_work(context.core) as work:
         now = work.tx.get(Run, run.id) or run
@@ -358,6 +362,6 @@ class _Answered:
         return self._body
 
 
-def beside(context: ApiContext) -> tuple[FleetCalls, ...]:
+def make_fleet_calls(context: ApiContext) -> tuple[FleetCalls, ...]:
     """What the coordinator's process runs beside its API."""
     return (FleetCalls(context),)

@@ -39,7 +39,7 @@ from pancode.workspaces.routes import workspaces as workspace_routes
 @Verb("GET /v1/openapi.json")
 def _openapi(context: ApiContext, call: ApiCall) -> Object:
     """This API as an OpenAPI document."""
-    return openapi()
+    return build_openapi()
 
 
 _MODULES = (
@@ -55,11 +55,11 @@ VERBS: tuple[Verb, ...] = tuple(
 
 
 @cache
-def openapi() -> Object:
+def build_openapi() -> Object:
     """Return the OpenAPI document of all routes; made when it is first asked for."""
-    from pancode.interfaces.http.openapi import document
+    from pancode.interfaces.http.openapi import build_document
 
-    return document(VERBS)
+    return build_document(VERBS)
 
 
 def build_app(context: ApiContext) -> Starlette:

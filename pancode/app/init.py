@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.policy.rulefile import FILES
-from pancode.app.repository_proposal import LOOKED_AT, READ, propose
+from pancode.app.repository_proposal import LOOKED_AT, READ, propose_settings
 from pancode.config.agents.definitions import FILE as AGENTS
 from pancode.config.agents.definitions import shipped_text
 from pancode.config.agents.presets import FILE as PRESETS
 from pancode.config.load import FILE as SETTINGS
-from pancode.interfaces.client.client import unusable
+from pancode.interfaces.client.client import unusable_home_error
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.host.files import make_private
 
@@ -40,11 +40,11 @@ def write_files(home: Path) -> dict[str, Any]:
         make_private(home)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
     except OSError as exc:
-        raise unusable(home, exc) from exc
+        raise unusable_home_error(home, exc) from exc
     return {"files": written}
 
 
-def missing(home: Path) -> list[str]:
+def find_missing(home: Path) -> list[str]:
     """Return the files that `write_files` would write in a home that exists."""
     return [name for name in _SOURCE if home.is_dir() and not (home / name).exists()]
 
@@ -79,7 +79,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
     path = top / SETTINGS
     if path.exists():
         return {"path": str(path), "text": None, "written": False}
-    found = propose({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
+    found = propose_settings({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
     if not found:
         return None
     proposal = {"path": str(path), "text": found.text(), "written": False}

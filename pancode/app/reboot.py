@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node_agent.wire.logs import VARIABLE as LOG
-from pancode.config.units import passwords
+from pancode.config.units import find_passwords
 from pancode.config.variables import VARIABLES
 from pancode.fleet.systemd.system_unit import SystemService
 from pancode.fleet.systemd.unit import CoordinatorUnit
@@ -39,8 +39,8 @@ def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> s
     secret = [
         name
         for name, found in (
-            ("Redis", passwords(redis_url or "")),
-            ("database", database_url and (passwords(database_url) or "PGPASSWORD" in environ)),
+            ("Redis", find_passwords(redis_url or "")),
+            ("database", database_url and (find_passwords(database_url) or "PGPASSWORD" in environ)),
         )
         if found
     ]

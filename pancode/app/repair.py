@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pancode import __version__
 from pancode.app.doctor import node_homes
-from pancode.app.init import missing, write_files
+from pancode.app.init import find_missing, write_files
 from pancode.app.server.single_instance import holder_of
-from pancode.interfaces.client.client import Client, ask
+from pancode.interfaces.client.client import Client, try_get
 from pancode.kernel.errors import PancodeError, WorkspaceError
 
 ASK_S = 5.0
@@ -36,7 +36,7 @@ class Mend:
     """Does it. WorkspaceError or OSError where that fails."""
 
 
-def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
+def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
     """Each act that would help now. The next one is looked for when the one before is over."""
     for path in (home, *_below(home, _PRIVATE)):
         yield from _open_to_others(path)
@@ -50,7 +50,7 @@ def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
             if path.is_socket():
                 yield Mend(f"{path} was left by a coordinator that is not running", f"rm {path}", path.unlink)
         return
-    fleet = ask(home, "/v1/fleet", ASK_S) or {}
+    fleet = try_get(home, "/v1/fleet", ASK_S) or {}
     for node in fleet.get("nodes", ()):
         name, state, version = str(node["name"]), node["state"], node["version"]
         wrong = ""
@@ -111,7 +111,7 @@ def _erase(folder: Path) -> None:
 
 
 def _configuration(home: Path) -> Iterator[Mend]:
-    names = missing(home)
+    names = find_missing(home)
     if names:
         wrong = f"{', '.join(names)} not found in {home}: the default values apply"
         yield Mend(wrong, "pancode init", partial(write_files, home))

@@ -65,7 +65,7 @@ _ABOUT = {
 }
 
 
-def propose(files: Mapping[str, str]) -> Proposal:
+def propose_settings(files: Mapping[str, str]) -> Proposal:
     """Propose settings from those of LOOKED_AT that exist, name to content; empty: none tells anything."""
     found = Proposal()
     for kind in (_python, _node, _rust, _go):

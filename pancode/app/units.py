@@ -15,7 +15,7 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.unit import Unit
 from pancode.fleet.systemd.system_unit import SystemService
-from pancode.fleet.systemd.unit import SYSTEM_NODE, lines
+from pancode.fleet.systemd.unit import SYSTEM_NODE, format_lines
 from pancode.kernel.errors import ConfigError, UnavailableError, UsageError
 
 
@@ -58,7 +58,7 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
     argv = place.command(python, "run")
     if system is None:
         return place.unit(python).text()
-    return Unit(place.fleet, str(node_home), argv, system.name, lines(SYSTEM_NODE)).text()
+    return Unit(place.fleet, str(node_home), argv, system.name, format_lines(SYSTEM_NODE)).text()
 
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:

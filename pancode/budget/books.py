@@ -40,21 +40,21 @@ def days_of(scope: str) -> list[str]:
     return [f"day:{first + timedelta(days=number)}" for number in range(many)]
 
 
-def together(scope: str, balances: Iterable[Balance]) -> Balance:
+def sum_balances(scope: str, balances: Iterable[Balance]) -> Balance:
     """The sum of these balances, as the balance of this scope."""
     total = Balance(scope)
     for one in balances:
         total = Balance(
             scope,
-            spent_usd=plus(total.spent_usd, one.spent_usd),
-            held_usd=plus(total.held_usd, one.held_usd),
+            spent_usd=add_amounts(total.spent_usd, one.spent_usd),
+            held_usd=add_amounts(total.held_usd, one.held_usd),
             unknown_runs=total.unknown_runs + one.unknown_runs,
             tokens=total.tokens + one.tokens,
             agent_ms=total.agent_ms + one.agent_ms,
             runs=total.runs + one.runs,
             held_tokens=total.held_tokens + one.held_tokens,
             held_ms=total.held_ms + one.held_ms,
-            disputed_usd=plus(total.disputed_usd, one.disputed_usd),
+            disputed_usd=add_amounts(total.disputed_usd, one.disputed_usd),
         )
     return total
 
@@ -98,7 +98,7 @@ class Amount:
     ms: int = 0
 
     def __add__(self, more: Amount) -> Amount:
-        return Amount(plus(self.usd, more.usd), self.tokens + more.tokens, self.ms + more.ms)
+        return Amount(add_amounts(self.usd, more.usd), self.tokens + more.tokens, self.ms + more.ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,12 @@ class Stamp:
     new_id: NewId
 
 
-def plus(*amounts: Decimal) -> Decimal:
+def add_amounts(*amounts: Decimal) -> Decimal:
     """The exact sum."""
     return reduce(EXACT.add, amounts, ZERO)
 
 
-def minus(amount: Decimal, less: Decimal) -> Decimal:
+def subtract_amount(amount: Decimal, less: Decimal) -> Decimal:
     """The exact difference."""
     return EXACT.subtract(amount, less)
 
@@ -192,12 +192,12 @@ def repo_scope(project: str) -> str:
 def counted_usd(balance: Balance) -> Decimal:
     """The USD that count against the scope's ceiling; a session's include claims beyond its caps."""
     beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
-    return plus(balance.spent_usd, balance.held_usd, beyond)
+    return add_amounts(balance.spent_usd, balance.held_usd, beyond)
 
 
 def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
     """The ceiling, raised where needed so that a hold of `usd` fits; None: there is no ceiling."""
-    return None if ceiling is None else max(ceiling, plus(counted_usd(balance), usd))
+    return None if ceiling is None else max(ceiling, add_amounts(counted_usd(balance), usd))
 
 
 def in_words(balance: Balance) -> str:
@@ -208,9 +208,9 @@ def in_words(balance: Balance) -> str:
     return ", ".join(f"{name}: ${usd:.2f}" for name, usd in parts.items())
 
 
-def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
+def is_within_ceilings(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
     """Whether a hold of `amount` keeps what is used and held within each ceiling."""
-    return not refusal(balance, ceilings, amount)
+    return not explain_refusal(balance, ceilings, amount)
 
 
 def is_over(balance: Balance, ceilings: Ceilings) -> bool:
@@ -223,12 +223,16 @@ def is_over(balance: Balance, ceilings: Ceilings) -> bool:
     )
 
 
-def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
+def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
     """Why a hold is not granted, with the numbers; empty when it is granted.
 
     A hold of nothing in a currency is not refused for that currency, however full it is.
     """
-    if amount.usd and ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
+    if (
+        amount.usd
+        and ceilings.usd is not None
+        and add_amounts(counted_usd(balance), amount.usd) > ceilings.usd
+    ):
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
             f"estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
@@ -242,7 +246,7 @@ def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
         return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
     if amount.ms and ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
         times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
-        return _refused("Ceiling of agent-minutes", *map(minutes, times))
+        return _refused("Ceiling of agent-minutes", *map(format_minutes, times))
     return ""
 
 
@@ -253,19 +257,23 @@ def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
     )
 
 
-def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
+def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
     """Entries for one hold in each scope."""
     made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
     return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
 
 
-def raised(entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+def raise_reserved(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
+) -> list[BookEntry]:
     """Entries that raise the attempt's hold to `usd` in each scope where it is lower. One settlement ends it
     all.
     """
     more = held_scopes(entries, account.attempt).items()
     return [
-        _entry(EntryKind.HOLD, scope, account, minus(usd, held), stamp) for scope, held in more if held < usd
+        _entry(EntryKind.HOLD, scope, account, subtract_amount(usd, held), stamp)
+        for scope, held in more
+        if held < usd
     ]
 
 
@@ -282,12 +290,12 @@ def used_by(usage: object) -> Amount:
     return Amount(tokens=read + written, ms=ms)
 
 
-def minutes(ms: int) -> str:
+def format_minutes(ms: int) -> str:
     """An amount of time in minutes, for people; a small one is never shown as 0."""
     return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
-def release(
+def release_reserved(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
     """Entries that release the attempt's holds, as nothing was spent (`only`: in that scope alone)."""
@@ -297,25 +305,28 @@ def release(
     return [replace(entry, note=note) for entry in back]
 
 
-def lowered(
+def lower_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
 ) -> list[BookEntry]:
-    """Entries that undo `raised`: only `usd` stays held.
+    """Entries that undo `raise_reserved`: only `usd` stays held.
 
     Where that is 0 and no hold of 0 is open, it is held anew; since the account's fence is not 0, that hold
     counts no run.
     """
     more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
     back = [
-        _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
+        _entry(EntryKind.RELEASE, scope, account, subtract_amount(held, usd), stamp)
+        for scope, held in more.items()
     ]
     open_zeros = _open_zeros(entries, account.attempt)
     bare = [scope for scope in more if not usd and not open_zeros.get(scope)]
-    nothing = hold(bare, account, Amount(), stamp)
+    nothing = reserve_amount(bare, account, Amount(), stamp)
     return [*(replace(entry, note=note) for entry in back), *nothing]
 
 
-def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+def settle_attempt(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
     """Entries that replace the attempt's hold by what it used, in every scope; unknown USD stay held."""
     made: list[BookEntry] = []
     for scope, usd in held_scopes(entries, account.attempt).items():
@@ -328,7 +339,9 @@ def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: 
     return made
 
 
-def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
+def settle_lost(
+    entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp
+) -> list[BookEntry]:
     """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the hold is
     unknown.
     """
@@ -354,7 +367,7 @@ def held_by_run(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
     """Return the USD that each run holds in one scope, the largest amount first."""
     held: dict[str, Decimal] = {}
     for entry in entries:
-        held[entry.run] = plus(held.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
+        held[entry.run] = add_amounts(held.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
     return {run: usd for run, usd in sorted(held.items(), key=lambda one: -one[1]) if usd > 0}
 
 
@@ -374,29 +387,29 @@ def settle_unknown(
         back, *zeros = _released(entries, account, scope, sums.get(scope, ZERO), stamp)
         made += [replace(back, source="unknown"), *zeros]
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        booked = plus(*(e.usd for e in mine if e.kind in _SPENDS))
+        booked = add_amounts(*(e.usd for e in mine if e.kind in _SPENDS))
         rest = replace(
             spent,
             tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
             agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
         )
         kind = EntryKind.CORRECT if booked else EntryKind.SPEND
-        made.append(_entry(kind, scope, account, minus(spent.usd, booked), stamp, rest))
+        made.append(_entry(kind, scope, account, subtract_amount(spent.usd, booked), stamp, rest))
     return made
 
 
-def dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
     """Entries for what a node claims beyond its order's limit, beside each cost that `made` books."""
     scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
     return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
 
 
-def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
+def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
     """The runs with an unsettled disputed claim among one scope's entries, and its USD."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.kind is EntryKind.DISPUTED:
-            sums[entry.run] = plus(sums.get(entry.run, ZERO), entry.usd)
+            sums[entry.run] = add_amounts(sums.get(entry.run, ZERO), entry.usd)
     return {run: usd for run, usd in sums.items() if usd}
 
 
@@ -408,12 +421,12 @@ def settle_disputed(
     made: list[BookEntry] = []
     for scope in dict.fromkeys(entry.scope for entry in mine):
         here = [entry for entry in mine if entry.scope == scope]
-        claim = disputed(here).get(account.run, ZERO)
+        claim = find_disputed(here).get(account.run, ZERO)
         if claim:
-            booked = plus(*(entry.usd for entry in here if entry.kind in _SPENDS))
+            booked = add_amounts(*(entry.usd for entry in here if entry.kind in _SPENDS))
             spent = Spent(usd, source="settled")
             made.append(_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
-            made.append(_entry(EntryKind.CORRECT, scope, account, minus(usd, booked), stamp, spent))
+            made.append(_entry(EntryKind.CORRECT, scope, account, subtract_amount(usd, booked), stamp, spent))
     return made
 
 
@@ -463,7 +476,7 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
     for scope, mine in booked.items():
         tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
         ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
-        usd = minus(spent.usd or ZERO, plus(*(e.usd for e in mine)))
+        usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in mine)))
         rest = replace(spent, tokens=tokens, agent_ms=ms)
         made += [_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest)] if tokens or ms or usd else []
     return made
@@ -472,7 +485,7 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
 OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"
 
 
-def lapse(
+def release_unknown(
     entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
 ) -> list[BookEntry]:
     """Entries that release the hold of an unknown cost in a scope whose period is over; the cost stays
@@ -489,16 +502,16 @@ def lapse(
 def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
     """Entries that release the hold of an unknown cost in every scope; the cost stays unknown."""
     scopes = _unknown_scopes(entries, account.attempt)
-    return [entry for scope in scopes for entry in lapse(entries, account, scope, stamp, note)]
+    return [entry for scope in scopes for entry in release_unknown(entries, account, scope, stamp, note)]
 
 
-def used(entries: Iterable[BookEntry], before: int) -> Decimal:
+def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
     """The USD of the attempts before this one; an unknown cost counts as its hold."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
-    return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
+    return add_amounts(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
 
-def apply(balance: Balance, entry: BookEntry) -> Balance:
+def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
     """The balance after one more entry of its scope."""
     more: dict[str, Any] = {
         "held_tokens": balance.held_tokens + entry.held_tokens,
@@ -506,27 +519,27 @@ def apply(balance: Balance, entry: BookEntry) -> Balance:
     }
     match entry.kind:
         case EntryKind.HOLD:
-            more["held_usd"] = plus(balance.held_usd, entry.usd)
+            more["held_usd"] = add_amounts(balance.held_usd, entry.usd)
             more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
         case EntryKind.RELEASE:
-            more["held_usd"] = minus(balance.held_usd, entry.usd)
+            more["held_usd"] = subtract_amount(balance.held_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
         case EntryKind.SPEND | EntryKind.CORRECT:
-            more |= {**_used(balance, entry), "spent_usd": plus(balance.spent_usd, entry.usd)}
+            more |= {**_used(balance, entry), "spent_usd": add_amounts(balance.spent_usd, entry.usd)}
         case EntryKind.UNKNOWN:
             more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
         case EntryKind.DISPUTED:
-            more["disputed_usd"] = plus(balance.disputed_usd, entry.usd)
+            more["disputed_usd"] = add_amounts(balance.disputed_usd, entry.usd)
         case _:
             assert_never(entry.kind)
     return replace(balance, **more)
 
 
-def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
+def sum_entries(scope: str, entries: Iterable[BookEntry]) -> Balance:
     """The balance that these entries make; it must equal the stored one."""
     balance = Balance(scope)
     for entry in entries:
-        balance = apply(balance, entry)
+        balance = apply_entry(balance, entry)
     return balance
 
 
@@ -589,7 +602,7 @@ def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
-            sums[entry.scope] = plus(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
+            sums[entry.scope] = add_amounts(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
     return sums
 
 

@@ -22,7 +22,9 @@ class BudgetSpeed:
     why: str = ""
 
 
-def looked(before: BudgetSpeed, now_ms: int, day: str, spent: Decimal, left: Decimal | None) -> BudgetSpeed:
+def update_speed(
+    before: BudgetSpeed, now_ms: int, day: str, spent: Decimal, left: Decimal | None
+) -> BudgetSpeed:
     """Return the speed after another look. `left`: what the ceiling still has; None: there is none."""
     if day != before.day or left is None:
         return BudgetSpeed(day, ((now_ms, spent),))

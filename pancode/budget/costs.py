@@ -34,11 +34,11 @@ class CostLine:
         return CostLine(
             self.key,
             self.runs + more.runs,
-            books.plus(self.usd, more.usd),
+            books.add_amounts(self.usd, more.usd),
             self.tokens + more.tokens,
             self.agent_ms + more.agent_ms,
             self.unknown + more.unknown,
-            books.plus(self.disputed, more.disputed),
+            books.add_amounts(self.disputed, more.disputed),
         )
 
     def less(self, other: CostLine) -> CostLine:
@@ -46,11 +46,11 @@ class CostLine:
         return CostLine(
             self.key,
             self.runs - other.runs,
-            books.minus(self.usd, other.usd),
+            books.subtract_amount(self.usd, other.usd),
             self.tokens - other.tokens,
             self.agent_ms - other.agent_ms,
             self.unknown - other.unknown,
-            books.minus(self.disputed, other.disputed),
+            books.subtract_amount(self.disputed, other.disputed),
         )
 
     @property
@@ -59,7 +59,7 @@ class CostLine:
         return not (self.usd or any(count > 0 for count in counts))
 
 
-def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
+def group_lines(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
     """Return the lines, with those added up whose keys become the same."""
     same: dict[str | None, list[CostLine]] = {}
     for line in lines:
@@ -67,7 +67,7 @@ def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None
     return [_added(key, some) for key, some in same.items()]
 
 
-def total(lines: Sequence[CostLine]) -> CostLine:
+def sum_lines(lines: Sequence[CostLine]) -> CostLine:
     return _added("total", lines)
 
 
@@ -75,11 +75,11 @@ def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
     return CostLine(
         key,
         sum(line.runs for line in lines),
-        books.plus(*(line.usd for line in lines)),
+        books.add_amounts(*(line.usd for line in lines)),
         sum(line.tokens for line in lines),
         sum(line.agent_ms for line in lines),
         sum(line.unknown for line in lines),
-        books.plus(*(line.disputed for line in lines)),
+        books.add_amounts(*(line.disputed for line in lines)),
     )
 
 
@@ -88,7 +88,7 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
 
     A run that had two values, as one that was tried again on another node, is in both lines.
     """
-    left = everything.less(total(lines))
+    left = everything.less(sum_lines(lines))
     runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
     rest = CostLine(None, runs, left.usd, tokens, ms, unknown, max(books.ZERO, left.disputed))
     return lines if rest.is_nothing else [*lines, rest]

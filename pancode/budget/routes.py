@@ -26,23 +26,23 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import MOST_ROWS
 from pancode.people.answers import INBOX, InboxAnswer
-from pancode.people.service import items
+from pancode.people.service import list_inbox
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape, LookedAnswer, ReportShape
-from pancode.reports.brief import also_waits, brief, looked, report
-from pancode.reports.budget_report import Configured, budget
-from pancode.reports.cost_report import cost
+from pancode.reports.brief import also_waits, make_brief, make_report, record_look
+from pancode.reports.budget_report import Configured, report_budget
+from pancode.reports.cost_report import report_cost
 from pancode.reports.track_records import track_records
-from pancode.reports.workers import workers
+from pancode.reports.workers import list_workers
 from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.runs.lists import since_ms
-from pancode.runs.views import find
-from pancode.sessions.session import show
+from pancode.runs.views import get_run
+from pancode.sessions.session import get_session
 
 
 @Verb(BUDGET, command="budget show", query=("all",))
 def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Spent, held, free."""
-    return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
+    return report_budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
 @Verb(SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
@@ -87,7 +87,7 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
     NotFoundError for a run that is no session.
     """
     if kind == "session" and name:
-        return session_scope(show(context.core, name)["session"])
+        return session_scope(get_session(context.core, name)["session"])
     if kind == "repo":
         return repo_scope(context.project_of(name) or name)
     return f"{kind}:{name}" if name else kind
@@ -108,7 +108,7 @@ def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
 def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
     """Say what an unknown cost was."""
     body: SettleBody = call.body
-    run = find(context.core, body.run)
+    run = get_run(context.core, body.run)
     settled = settle_by_hand(context.core, run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
@@ -125,13 +125,13 @@ def _cost(context: ApiContext, call: ApiCall) -> CostTable:
         wanted["repository"] = context.project_of(wanted["repository"]) or wanted["repository"]
     known = context.known(wanted)
     only: dict[str, str] = {name: known[name] for name in ("agent", "node", "repository") if name in known}
-    return cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
+    return report_cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
 
 
 @Verb(WORKERS, command="workers")
 def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
     """Each agent on each runtime and node: its work now, its record."""
-    return {"workers": workers(context.core)}
+    return {"workers": list_workers(context.core)}
 
 
 @Verb(RECORDS, command="workers", query=("agent", "rankings", "limit"))
@@ -144,7 +144,7 @@ def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
 @Verb(INBOX, command="inbox", query=("by",), for_item=True)
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     """Everything that waits for a person."""
-    found = items(context.core)
+    found = list_inbox(context.core)
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
         found = [item for item in found if item["id"] == token.item]
@@ -156,13 +156,15 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
 def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     """What happened since the last look."""
     context.coordinator.code.look_for_reverts()
-    return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
+    return make_brief(
+        context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")
+    )
 
 
 @Verb(LOOKED, ActBody, "brief", right=NOTES)
 def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
     """A person has looked now."""
-    looked(context.core, call.body.by)
+    record_look(context.core, call.body.by)
     return {"by": call.body.by}
 
 
@@ -171,4 +173,4 @@ def _report(context: ApiContext, call: ApiCall) -> ReportShape:
     """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")
-    return report(context.core, items(context.core), by, since)
+    return make_report(context.core, list_inbox(context.core), by, since)

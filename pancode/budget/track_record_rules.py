@@ -11,9 +11,9 @@ from math import sqrt
 from node_agent.wire.failure import Outcome
 from pancode.agents import agents
 from pancode.budget import books
-from pancode.budget.books import Amount, minutes
+from pancode.budget.books import Amount, format_minutes
 from pancode.kernel.facets import Facet
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EndedRun, Run
 
 EXPLORE = 0.1
@@ -76,7 +76,7 @@ class TrackRecord:
             self.runs + more.runs,
             self.good + more.good,
             self.landed + more.landed,
-            books.plus(self.usd, more.usd),
+            books.add_amounts(self.usd, more.usd),
             self.unknown + more.unknown,
             self.ms + more.ms,
             self.reverted + more.reverted,
@@ -144,7 +144,7 @@ def key_of(row: EndedRun) -> WorkKey:
     return WorkKey(row.agent, row.model, row.runtime, row.kind, row.repository, row.node, row.size)
 
 
-def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
+def sum_records(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
     """The sums of the records by key."""
     sums: dict[WorkKey, TrackRecord] = {}
     for key, record in records:
@@ -152,7 +152,7 @@ def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, Trac
     return sums
 
 
-def choose(
+def choose_name(
     names: Sequence[str], records: Mapping[str, TrackRecord], draw: float, explore: float = EXPLORE
 ) -> tuple[str, str]:
     """Choose a name; return it and why. `draw`: from 0 to 1, below `explore` the name tried least is chosen.
@@ -162,9 +162,9 @@ def choose(
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
     if draw < explore:
-        return least, f"tried least: {told(known[least])}"
+        return least, f"tried least: {format_record(known[least])}"
     best = max(names, key=lambda name: (known[name].rate, -known[name].runs))
-    return best, f"best record: {told(known[best])}"
+    return best, f"best record: {format_record(known[best])}"
 
 
 Sums = Mapping[WorkKey, TrackRecord]
@@ -180,7 +180,7 @@ def worker_kind(run: Run) -> WorkerKind:
     return run.agent, run.runtime, kind_of(run.task)
 
 
-def grouped(records: Sums, by: str, **equal: str | None) -> dict[str | None, TrackRecord]:
+def group_records(records: Sums, by: str, **equal: str | None) -> dict[str | None, TrackRecord]:
     """Return the records whose keys have these values, added up by another field."""
     sums: dict[str | None, TrackRecord] = {}
     for key, record in records.items():
@@ -196,7 +196,7 @@ def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, Tra
     kind, size = kind_of(task), size_of(task)
     here = {"kind": kind, "repository": repository}
     ways = ({**here, "size": size}, here, {"kind": kind, "size": size}, {"kind": kind})
-    groups = [grouped(records, "agent", **way) for way in ways]
+    groups = [group_records(records, "agent", **way) for way in ways]
     return {str(name): _narrowest(groups, name) for name in groups[-1]}
 
 
@@ -207,7 +207,7 @@ def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) ->
     kind = kind_of(task)
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
-    groups = [grouped(records, "model", **way) for way in ways]
+    groups = [group_records(records, "model", **way) for way in ways]
     return {asked: _narrowest(groups, bare) for asked, bare in names.items()}
 
 
@@ -217,27 +217,27 @@ def _narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | N
     return next(known, groups[-1].get(name, TrackRecord()))
 
 
-def figure(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> str:
+def describe_worker(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> str:
     """Return how well this worker does such tasks, in words; unknown where the number of runs is small."""
     kind, size = kind_of(task), size_of(task)
     worker = {"agent": agent, "runtime": runtime, "model": model, "kind": kind}
-    sized = grouped(records, "agent", **worker, size=size).get(agent)
-    any_size = grouped(records, "agent", **worker).get(agent, TrackRecord())
+    sized = group_records(records, "agent", **worker, size=size).get(agent)
+    any_size = group_records(records, "agent", **worker).get(agent, TrackRecord())
     who = f"{agent} with {model or f'the model of {runtime}'} at tasks of kind {kind}"
     if sized is not None and _enough(sized):
-        return f"{who} and size {size}: {told(sized)}"
-    return f"{who}: {told(any_size)}"
+        return f"{who} and size {size}: {format_record(sized)}"
+    return f"{who}: {format_record(any_size)}"
 
 
-def told(record: TrackRecord) -> str:
+def format_record(record: TrackRecord) -> str:
     """The record in words; `unknown` if too few runs stand behind it."""
     if _enough(record):
         return record.words
-    return f"unknown, {counted(record.runs, 'run')} known and {ENOUGH} are needed"
+    return f"unknown, {count_noun(record.runs, 'run')} known and {ENOUGH} are needed"
 
 
 def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, TrackRecord]:
-    found = grouped(records, "node", agent=agent, runtime=runtime, kind=kind)
+    found = group_records(records, "node", agent=agent, runtime=runtime, kind=kind)
     return {name: record for name, record in found.items() if name is not None}
 
 
@@ -264,7 +264,7 @@ def poor_of(
 ) -> dict[str, str]:
     """Return `poor_nodes` for the work of this run; none for a run that explores."""
     known = records.get(worker_kind(run)) if run.judges is None else None
-    return {} if not known or explores(run) else poor_nodes(known, names)
+    return {} if not known or is_exploring(run) else poor_nodes(known, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,20 +275,22 @@ class Exploration(Facet):
     """The share of runs that explore."""
 
 
-def explores(run: Run) -> bool:
+def is_exploring(run: Run) -> bool:
     """Whether this run goes wherever there is room, whatever the records say; always the same for a run."""
     draw = int(hashlib.sha256(f"{run.id} {run.trace}".encode()).hexdigest()[:8], 16) / 2**32
     return draw < float(Exploration.of(run).explore)
 
 
-def expected(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
+def estimate_work(
+    records: Sums, agent: str, runtime: str, model: str | None, task: str
+) -> ExpectedWork | None:
     """Averages of such runs, of this kind of task where there is evidence. None: no run is known."""
     of_worker = {"agent": agent, "runtime": runtime, "model": model}
     kind = kind_of(task)
-    narrow = grouped(records, "kind", **of_worker, kind=kind).get(kind)
+    narrow = group_records(records, "kind", **of_worker, kind=kind).get(kind)
     record, about = narrow, f"at tasks of kind {kind}"
     if not _enough(record):
-        wide = list(grouped(records, "runtime", **of_worker).values())
+        wide = list(group_records(records, "runtime", **of_worker).values())
         record, about = (wide[0] if wide else None), "at any task"
     if record is None or not record.runs:
         return None
@@ -296,7 +298,8 @@ def expected(records: Sums, agent: str, runtime: str, model: str | None, task: s
     amount = Amount(tokens=record.tokens // record.runs, ms=record.agent_ms // record.runs)
     cost = "at unknown cost" if usd is None else f"${usd:.4f} each"
     basis = (
-        f"{counted(record.runs, 'run')} of {agent} {about}: {cost}, {minutes(amount.ms)} agent-minutes each"
+        f"{count_noun(record.runs, 'run')} of {agent} {about}: {cost}, "
+        f"{format_minutes(amount.ms)} agent-minutes each"
     )
     return ExpectedWork(usd, amount, basis)
 

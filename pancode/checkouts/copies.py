@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.git import checked_object, stamp_env
-from pancode.git.runner import Git, GitRefusal, safe_env, translated
+from pancode.git.runner import Git, GitRefusal, safe_env, translate_os_errors
 from pancode.kernel.errors import ConflictError
-from pancode.landing.git.tree.tree_landing import alone
-from pancode.landing.model import never
+from pancode.landing.git.tree.tree_landing import lock_tree
+from pancode.landing.model import is_never_called_off
 
 SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
 """Refs of a copy: what the client has sent, what the copy was last filled with, and what it is now."""
@@ -55,7 +55,7 @@ def place_of(home: Path, copy: str) -> Path:
     return home / FOLDER / copy
 
 
-def served(home: Path, copy: str, service: str) -> socket.socket:
+def serve_git(home: Path, copy: str, service: str) -> socket.socket:
     """A socket to a git that serves this service for the copy; that git ends with the connection."""
     place = place_of(home, copy)
     if service not in _SERVICES or not (place / ".git").is_dir():
@@ -82,12 +82,12 @@ class CheckoutCopies:
     def __init__(self, home: Path) -> None:
         self._home = home
 
-    @translated("the copy of a checkout")
+    @translate_os_errors("the copy of a checkout")
     def state(self, copy: str, object_format: str) -> CopyState:
         """The state of a copy, which is made if it is missing; the ref HERE names its files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with alone(top, never):
+        with lock_tree(top, is_never_called_off):
             if not (top / ".git").is_dir():
                 Git(top, safe_env()).must(
                     "init", "-q", "--template=", f"--object-format={object_format}", str(top)
@@ -96,14 +96,14 @@ class CheckoutCopies:
                     _git(top).must("config", name, value)
             return _seen(top)
 
-    @translated("the copy of a checkout")
+    @translate_os_errors("the copy of a checkout")
     def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
         """Make HEAD, branch and files of the copy those of this commit, which the client has sent.
 
         `before`: the copy's files as the client knows them. ConflictError `copy_changed` where they differ.
         """
         top, commit = place_of(self._home, copy), checked_object(commit)
-        with alone(top, never):
+        with lock_tree(top, is_never_called_off):
             git = _git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
                 raise GitRefusal(

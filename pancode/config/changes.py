@@ -15,7 +15,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigChange
 from pancode.kernel.values import replace
 from pancode.runs.admission.gates.agent import NEEDS_YES
-from pancode.runs.core import Core, locked
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import ChosenSettings, SettingSaid
 
@@ -126,9 +126,9 @@ class SettingMaker:
         return ChangeEffect(change, done.was, done.now, back, done.after, tuple(notes))
 
 
-@locked
+@hold_lock
 def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
-    """Make the change; `undo` can take it back. Raises the errors of its kind.
+    """Make the change; `undo_last` can take it back. Raises the errors of its kind.
 
     The way back is recorded first, so that a process killed after the write leaves no change without one.
     """
@@ -149,8 +149,8 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
         raise
 
 
-@locked
-def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
+@hold_lock
+def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
     """Take the last change back. NotFoundError: there is none; RefusedError: its place was changed since."""
     with core.ports.ledger.transaction() as tx:
         history = _history(tx)

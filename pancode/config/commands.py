@@ -12,9 +12,9 @@ from pancode.config.answers import SET_SETTING, SETTINGS, UNDO, UNSET_SETTING, C
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, folder_here, unheeded, who
+from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, safe
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
@@ -55,7 +55,7 @@ def show(
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
             face.note(f"note: {FOR_NEW_NODES[row['key']]}")
-    face.show({"settings": rows}, lambda: listing(rows, columns, "no setting has this in its name"))
+    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting has this in its name"))
 
 
 def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
@@ -64,7 +64,7 @@ def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
     if remote_of(os.environ) is not None:
         client = face.client()
         rows = client.get(SETTINGS)["settings"]
-        return rows, unheeded(client, folder_here(), os.environ)
+        return rows, find_ignored_variables(client, folder_here(), os.environ)
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
     return rows, [*warnings, *_unheeded_here()]
 
@@ -72,7 +72,7 @@ def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
 def _unheeded_here() -> list[str]:
     """Return the variables of this shell that the running coordinator lacks; none where none answers."""
     try:
-        return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
+        return find_ignored_variables(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
     except UnavailableError:
         return []
 
@@ -96,14 +96,14 @@ def set_(
     holds, whatever is set here. What has a command of its own is set there: pancode budget set, presets
     apply, agents set, node set.
     """
-    body = {"key": key, "value": value, "by": who(), "yes": yes}
+    body = {"key": key, "value": value, "by": find_user(), "yes": yes}
     _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirms))
 
 
 @config.verb("unset", "pancode config unset dispatch.safety")
 def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
-    body = {"key": key, "by": who(), "yes": yes}
+    body = {"key": key, "by": find_user(), "yes": yes}
     try:
         done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirms)
     except PancodeError as error:
@@ -119,16 +119,16 @@ def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
 @config.verb("undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
-    _tell(face, face.client().post(UNDO, {"by": who()}))
+    _tell(face, face.client().post(UNDO, {"by": find_user()}))
 
 
 def _tell(face: Face, done: ChangeAnswer) -> None:
     for note in done["notes"]:
-        face.note(f"note: {safe(note)}")
+        face.note(f"note: {escape_line(note)}")
     face.show(done, lambda: change_line(done))
 
 
 def change_line(done: ChangeAnswer) -> str:
     """Old -> new, and where the new one is written."""
-    old, new = safe(done["old"]["value"]), safe(done["new"]["value"])
-    return f"{safe(done['target'])}  {old} -> {new}  ({safe(done['new']['origin'])})\n"
+    old, new = escape_line(done["old"]["value"]), escape_line(done["new"]["value"])
+    return f"{escape_line(done['target'])}  {old} -> {new}  ({escape_line(done['new']['origin'])})\n"

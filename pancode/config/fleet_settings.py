@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pancode.fleet import inventory
 from pancode.kernel.names import not_found
 from pancode.kernel.records import Node, Setting
-from pancode.runs.core import Core, locked
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.lists import PAUSED, pause_key, put_setting
 from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import unit_of_work
 
 
-@locked
+@hold_lock
 def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
     """Give out nothing from a queue, or (reason None) give out again. No name: from any queue of the fleet.
 
@@ -37,16 +37,16 @@ def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -
     """
     if not names:
         put_setting(core, "draining", reason, by)
-    meant = list(names) or inventory.names(core)
+    meant = list(names) or inventory.list_names(core)
     for name in meant:
         inventory.drain(core, name, reason, by)
     return meant
 
 
-@locked
+@hold_lock
 def reset_breaker(core: Core, name: str, by: str) -> None:
     """Close a breaker: failures until now do not count any more. NotFoundError."""
-    known = breaker_service.names(core)
+    known = breaker_service.list_resettable(core)
     if name not in known:
         raise not_found("breaker", name, known, "pancode breakers")
     at = core.wall_ms()

@@ -14,7 +14,7 @@ from node_agent.policy.judging import Judgement, Where, judge_command, judge_pat
 from node_agent.wire.policy import BUILT_IN, CommandRule, Policy, Safety, compile_policy
 from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 
 NOTE = "the owner of a node may have more: pansafety.yaml in the node's home, beside ceiling.json"
 
@@ -78,7 +78,7 @@ def _level(text: str) -> Safety:
         return Safety(text)
     except ValueError:
         levels = [level.value for level in Safety]
-        near = nearest(text, levels)
+        near = find_nearest(text, levels)
         fix = f"did you mean --safety {near}?" if near else f"valid levels: {', '.join(levels)}"
         raise UsageError(f"safety level {text!r} not found", fix=fix) from None
 

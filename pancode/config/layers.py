@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.units import SecretShownError, shown
+from pancode.config.units import SecretShownError, mask_passwords
 from pancode.config.variables import BUILT_IN, VARIABLES
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.formatting import counted
-from pancode.kernel.names import nearest
+from pancode.kernel.formatting import count_noun
+from pancode.kernel.names import find_nearest
 
 Words = tuple[str, str]
 """Why something is wrong, and the fix."""
@@ -59,7 +59,7 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
 
 def _choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
     words = [word.strip().strip("'") for word in str(about["expected"]).replace(" or ", ", ").split(",")]
-    near = nearest(str(value), words)
+    near = find_nearest(str(value), words)
     listed = f"there are {', '.join(words)}"
     if near is None:
         return listed, f"correct {path}: write one of them"
@@ -122,7 +122,7 @@ class Folded:
         return self.origins.get(path, BUILT_IN)
 
 
-def fold(layers: list[Layer]) -> Folded:
+def fold_layers(layers: list[Layer]) -> Folded:
     """Lay each layer over those before: mappings key by key; any other value replaces the earlier one."""
     folded = Folded()
     for layer in layers:
@@ -168,7 +168,7 @@ def project_layer(document: Document) -> Layer:
 
 
 def _where_it_may_stand(path: str) -> str:
-    near = nearest(path, PROJECT_KEYS)
+    near = find_nearest(path, PROJECT_KEYS)
     if near is not None:
         return f"did you mean {near}?"
     return "move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling"
@@ -221,7 +221,7 @@ def _put(data: dict[str, object], path: str, value: object) -> None:
 M = TypeVar("M", bound=BaseModel)
 
 
-def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
+def parse_model(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
     """Return the model; ConfigError about the first misfit, with the number of others in its `why`."""
 
     def line(error: ErrorDetails) -> int:
@@ -233,11 +233,11 @@ def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], s
         return kind.model_validate(data)
     except ValidationError as exc:
         errors = sorted(exc.errors(include_url=False), key=line)
-        others = f"; {counted(len(errors) - 1, 'more problem')} after this one" if len(errors) > 1 else ""
+        others = f"; {count_noun(len(errors) - 1, 'more problem')} after this one" if len(errors) > 1 else ""
         raise _config_error(kind, errors[0], origin, others) from exc
 
 
-def problems(
+def find_problems(
     kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]
 ) -> tuple[M | None, list[ConfigError]]:
     """Return the model, or None with everything that does not fit."""
@@ -256,7 +256,7 @@ def _config_error(
         group, key = path.rpartition(".")[0], str(error["loc"][-1])
         known = _keys(kind, error["loc"][:-1])
         fix = _below(kind, key) if not group else ""
-        near = nearest(key, known)
+        near = find_nearest(key, known)
         fix = fix or (f"did you mean {near}?" if near else f"valid keys: {', '.join(known)}")
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
@@ -289,7 +289,7 @@ def _is_secret(error: ErrorDetails) -> bool:
 
 
 def _plain(value: object) -> object:
-    return shown(value) if isinstance(value, str) else value
+    return mask_passwords(value) if isinstance(value, str) else value
 
 
 def _is_branch(part: object) -> bool:

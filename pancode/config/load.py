@@ -14,22 +14,22 @@ import yaml
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from pancode.agents.presets import Preset, raises
+from pancode.agents.presets import Preset, describe_raise
 from pancode.config.agents.presets import in_force, preset_layer
 from pancode.config.layers import (
     Folded,
     Layer,
-    checked,
     environment_layer,
     file_layer,
-    fold,
+    fold_layers,
     layer_of,
+    parse_model,
     project_layer,
 )
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
 from pancode.config.settings_json import kept_layer, read_kept
-from pancode.config.units import duration_ms, passwords, shown, size_bytes
+from pancode.config.units import duration_ms, find_passwords, mask_passwords, size_bytes
 from pancode.config.variables import BUILT_IN, VARIABLES, unknown_variables
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
@@ -41,23 +41,23 @@ _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
-def written(value: object, field: FieldInfo) -> str:
+def format_value(value: object, field: FieldInfo) -> str:
     """Return the value as a file takes it: `1h30m`, `64MiB`, `null`, `[a, b]`. Passwords are not shown."""
-    return shown(whole(value, field))
+    return mask_passwords(format_with_passwords(value, field))
 
 
-def whole(value: object, field: FieldInfo) -> str:
+def format_with_passwords(value: object, field: FieldInfo) -> str:
     """Return the same with its passwords: for a comparison, never for an output."""
     reads = {mark.func for mark in _marks(field) if isinstance(mark, BeforeValidator)}
     if isinstance(value, int) and duration_ms in reads:
-        return duration(value)
+        return format_duration(value)
     if isinstance(value, int) and size_bytes in reads:
-        return size(value)
+        return format_size(value)
     text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("...\n").rstrip("\n")
 
 
-def duration(ms: int) -> str:
+def format_duration(ms: int) -> str:
     """Return a duration in as few units as give it exactly."""
     text = ""
     for unit, length in _DURATIONS:
@@ -66,7 +66,7 @@ def duration(ms: int) -> str:
     return text or "0ms"
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Return a size in the largest unit that gives it exactly."""
     for unit, length in _SIZES:
         if count and count % length == 0:
@@ -169,11 +169,16 @@ class Loaded:
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not
         shown."""
-        return [(path, written(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
+        return [
+            (path, format_value(v, field), self.origin(path)) for path, v, field in _fields(self.settings)
+        ]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:
         """Return the same with passwords: to find out whether a value has changed, never to show it."""
-        return [(path, whole(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
+        return [
+            (path, format_with_passwords(v, field), self.origin(path))
+            for path, v, field in _fields(self.settings)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,9 @@ def load(
     if project is not None:
         layers.append(project_layer(project))
     layers.append(kept_layer(read_kept(places.home) if kept is None else kept))
-    named = None if places.project is None else project_at(fold(layers).data.get(BY_NAME), places.project)
+    named = (
+        None if places.project is None else project_at(fold_layers(layers).data.get(BY_NAME), places.project)
+    )
     layers += [layer_of(project_values(named), f"project {named.name}")] if named is not None else []
     layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
@@ -217,7 +224,7 @@ def load(
     idle_variables = list(_outranked({key: value for key, value in values.items() if value}, chosen).values())
     warnings = (*unknown, *idle_variables, *_idle_files(settings, folded))
     outranked = _outranked(callers or {}, chosen)
-    return Loaded(settings, folded, warnings, chosen, raises(chosen, below), outranked, named)
+    return Loaded(settings, folded, warnings, chosen, describe_raise(chosen, below), outranked, named)
 
 
 def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
@@ -225,10 +232,10 @@ def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
 
 
 def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
-    folded = fold(layers)
+    folded = fold_layers(layers)
     for key in _URLS:
         _resolve_url(key, folded, environ)
-    settings = checked(Settings, folded.data, folded.origin)
+    settings = parse_model(Settings, folded.data, folded.origin)
     # silence grows from suspect over unreachable to lost; anything else would call a node lost first
     steps = ("beat", "ask", "suspect", "unreachable", "lost")
     values = [getattr(settings.timing, step) for step in steps]
@@ -275,7 +282,7 @@ def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
     if not isinstance(group, dict) or not isinstance(url, str):
         return
     place = folded.origin(key)
-    if ":" in place and any(not _REFERENCE.fullmatch(password) for password in passwords(url)):
+    if ":" in place and any(not _REFERENCE.fullmatch(password) for password in find_passwords(url)):
         raise ConfigError(
             f"{place}: {key} contains a password",
             why="configuration files must not contain secrets, only references to them",

@@ -99,7 +99,7 @@ def prd_of(top: str, named: str) -> str:
     return ""
 
 
-def travels(top: str, path: str) -> bool:
+def is_in_snapshot(top: str, path: str) -> bool:
     """Whether a snapshot would have the file: git does not ignore it, and no link leads to it."""
     try:
         git = Git(Path(top), safe_env())

@@ -27,7 +27,14 @@ from pancode.config.answers import (
     SettingsAnswer,
     SettingShape,
 )
-from pancode.config.changes import AskedChange, ChangeKind, ChangeMakers, make_change, must_be_agreed, undo
+from pancode.config.changes import (
+    AskedChange,
+    ChangeKind,
+    ChangeMakers,
+    make_change,
+    must_be_agreed,
+    undo_last,
+)
 from pancode.config.fleet_settings import record_preset
 from pancode.interfaces.http.access.rights import SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
@@ -35,7 +42,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError
 from pancode.people.change_makers import makers_of
-from pancode.people.proposals import propose
+from pancode.people.proposals import propose_change
 from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 
@@ -166,7 +173,7 @@ def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     """
     body: ProposeBody = call.body
     change = AskedChange(body.kind, body.target, body.value)
-    asked = propose(context.core, change_makers(context), change, body.why, body.by, call.inside)
+    asked = propose_change(context.core, change_makers(context), change, body.why, body.by, call.inside)
     return cast("ProposedAnswer", asked)
 
 
@@ -174,4 +181,4 @@ def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
 def _undo(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Take the last change back."""
     body: ActBody = call.body
-    return undo(context.core, change_makers(context), body.by).shape()
+    return undo_last(context.core, change_makers(context), body.by).shape()

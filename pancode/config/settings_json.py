@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pancode.config.agents.edit import flow
+from pancode.config.agents.edit import format_flow
 from pancode.config.layers import CHOSEN, Layer, file_layer
 from pancode.config.schema import OWN_OF_PROJECT
 from pancode.kernel.documents import Document, parse_document, read_document
@@ -63,13 +63,13 @@ def text_at(document: Document, key: str) -> str | None:
         if not isinstance(value, Mapping) or step not in value:
             return None
         value = value[step]
-    return flow(value)
+    return format_flow(value)
 
 
-def without(document: Document, key: str) -> dict[str, object]:
+def remove_key(document: Document, key: str) -> dict[str, object]:
     """Return the data without the key, which may be an unknown one. NotFoundError where it is not set."""
     if not any(known == key for known in document.lines):
-        there = ", ".join(leaves(document.data)) or "nothing"
+        there = ", ".join(list_keys(document.data)) or "nothing"
         fix = "pancode config show --origin"
         raise NotFoundError(f"{CHOSEN} does not set {key[:80]}", why=f"it sets {there}", fix=fix)
     return _without(document.data, key)
@@ -83,12 +83,12 @@ def _without(data: Mapping[str, object], key: str) -> dict[str, object]:
     return {name: kept if name == first else value for name, value in data.items() if name != first or kept}
 
 
-def leaves(data: Mapping[str, object], path: str = "") -> Iterator[str]:
+def list_keys(data: Mapping[str, object], path: str = "") -> Iterator[str]:
     """Yield the keys that have a value."""
     for key, value in data.items():
         below = f"{path}.{key}" if path else key
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, below)
+            yield from list_keys(value, below)
         else:
             yield below
 

@@ -10,11 +10,11 @@ from pancode.config.agents.edit import with_value
 from pancode.config.layers import CHOSEN
 from pancode.config.load import MACHINE_FILE, ConfigPlaces, Loaded, load, setting_keys
 from pancode.config.schema import BY_NAME, OWN_OF_PROJECT
-from pancode.config.settings_json import document_of, read_kept, text_at, value_of, without
+from pancode.config.settings_json import document_of, read_kept, remove_key, text_at, value_of
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.host.files import write_durable
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.runs.project_rules import project_name
 from pancode.runs.user_environment import SettingChange, SettingSaid
 
@@ -59,7 +59,7 @@ class KeptSettings:
         home = self._places.home
         document = read_kept(home)
         if text is None:
-            after, file = document_of(without(document, key), home)
+            after, file = document_of(remove_key(document, key), home)
             was, now = self._readable(document, key), self._readable(after, key)
         else:
             _must_be_ours(key)
@@ -120,7 +120,7 @@ def _must_be_ours(key: str) -> None:
     elif below := [one for one in keys if one.startswith(f"{key}.")]:
         why, fix = f"it is a group: {', '.join(below)}", f"pancode config set {below[0]} VALUE"
     else:
-        near = WORKER_MODEL if "model" in key.split(".") else nearest(key, keys)
+        near = WORKER_MODEL if "model" in key.split(".") else find_nearest(key, keys)
         why = f"did you mean {near}?" if near else ""
         fix = f"pancode config set {near} VALUE" if near else "pancode config show"
     raise NotFoundError(f"setting {shown!r} not found", why=why, fix=fix, code="no_setting")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from node_agent.wire.endpoint import machine_of
 from node_agent.wire.order import Folders, Reasoning, ReportFiles
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import label_word, nearest
+from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
 
@@ -24,12 +24,12 @@ class SecretShownError(ValueError):
     """A secret stands where only its name may; the error does not repeat that value."""
 
 
-def passwords(url: str) -> list[str]:
+def find_passwords(url: str) -> list[str]:
     """Return the passwords of an address: in its user part and in its parameters."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
 
 
-def shown(text: str) -> str:
+def mask_passwords(text: str) -> str:
     """Return the text with three stars for each password."""
     return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
 
@@ -99,7 +99,7 @@ def reasoning_word(value: object) -> object:
     levels = [level.value for level in Reasoning]
     if word in levels:
         return Reasoning(word)
-    near = nearest(str(word), levels)
+    near = find_nearest(str(word), levels)
     guess = f"did you mean {near}? " if near else ""
     raise ValueError(f"reasoning level {word!r} not found; {guess}there are {', '.join(levels)}")
 

@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.policy.rulefile import FILES, RuleError, read_rules, together
+from node_agent.policy.rulefile import FILES, RuleError, merge_rules, read_rules
 from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
 from pancode.agents.agents import Agents
 from pancode.agents.tiers import ModelTier
 from pancode.config.agents.definitions import FILE as AGENTS_FILE
 from pancode.config.agents.definitions import LoadedAgents, load_agents, prompt_files
-from pancode.config.agents.presets import APPLIED, LoadedPresets, applied, load_presets
+from pancode.config.agents.presets import APPLIED, LoadedPresets, load_presets, read_applied
 from pancode.config.agents.presets import FILE as PRESETS_FILE
 from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
-from pancode.config.projects import address_of, prd_of, travels
+from pancode.config.projects import address_of, is_in_snapshot, prd_of
 from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.names import is_readme
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.kernel.values import replace
-from pancode.runs.admission.request_rules import is_inside, is_rooted, located, mentioned
+from pancode.runs.admission.request_rules import find_paths, is_inside, is_rooted, resolve_path
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 from pancode.runs.user_environment import SettingSaid
@@ -67,7 +67,7 @@ def load_rules(home: Path, project: Path | None) -> LoadedRules:
         files.append(str(there[0]))
         warnings += [f"{other} is not read: {there[0].name} beside it counts" for other in there[1:]]
     try:
-        rules = together(*several)
+        rules = merge_rules(*several)
     except RuleError as wrong:
         raise ConfigError(f"{' and '.join(files)}: {wrong}", why=wrong.why, fix=wrong.fix) from wrong
     return LoadedRules(rules, tuple(files), tuple(warnings))
@@ -173,7 +173,7 @@ class FileSurroundings:
         known = self.loaded(project).project
         found = "" if known is None else prd_of(project, known.prd)
         only_readme = known is not None and is_readme(found) and found != known.prd
-        return found if found and not only_readme and travels(project, found) else ""
+        return found if found and not only_readme and is_in_snapshot(project, found) else ""
 
     def agents(self, project: str | None) -> Agents:
         """Return the shipped agents and the user's. A repository defines none: it is not the owner."""
@@ -200,7 +200,7 @@ class FileSurroundings:
 
     def applied(self) -> str | None:
         """The name of the applied preset."""
-        return applied(self._places.home)
+        return read_applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
         """The repository's own pancode.yaml."""
@@ -265,17 +265,17 @@ class FileSurroundings:
         here = cwd or project
 
         def there(word: str) -> bool:
-            return any(os.path.lexists(located(word, place, home)) for place in (here, project))
+            return any(os.path.lexists(resolve_path(word, place, home)) for place in (here, project))
 
-        facts = (_fact(word, here, project, home) for word in mentioned(task, there))
+        facts = (_fact(word, here, project, home) for word in find_paths(task, there))
         return tuple(fact for fact in facts if fact is not None)
 
 
 def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
     """Return the path; None for a web route: an absolute word of no known folder that does not exist."""
-    path = located(word, cwd, home)
-    if not os.path.lexists(path) and os.path.lexists(located(word, project, home)):
-        path = located(word, project, home)  # meant from the top of the project
+    path = resolve_path(word, cwd, home)
+    if not os.path.lexists(path) and os.path.lexists(resolve_path(word, project, home)):
+        path = resolve_path(word, project, home)  # meant from the top of the project
     exists = os.path.lexists(path)
     if word.startswith("/") and not exists and not is_rooted(word):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from pancode.agents.models import ModelRef
 from pancode.agents.price_list import cloud_models
-from pancode.agents.tiers import CloudModel, ModelTier, offered, providers_of, tier_of
+from pancode.agents.tiers import CloudModel, ModelTier, list_capable, providers_of, tier_of
 from pancode.config.agents.presets import NO_PRESET
 from pancode.config.load import ConfigPlaces, load
 from pancode.kernel.names import not_found
@@ -23,7 +23,7 @@ def models_of(
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
     overrides = load(ConfigPlaces(home), environ, preset=NO_PRESET).settings.models.tiers
-    rows = [_row(model, overrides) for model in offered(cloud_models(now_ms), providers_of(runtime))]
+    rows = [_row(model, overrides) for model in list_capable(cloud_models(now_ms), providers_of(runtime))]
     return [row for row in rows if tier in (None, row["tier"])]
 
 

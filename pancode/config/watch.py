@@ -42,7 +42,7 @@ class ConfigWatch:
                 with unit_of_work(core) as work:
                     work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
                     if before is not None:
-                        keys, sources = changed(before, now)
+                        keys, sources = find_changes(before, now)
                         detail = {"keys": keys[:MOST_NAMED], "count": len(keys), "from": sources}
                         work.audit("config", "info", "configuration changed", None, **detail)
             self._seen = now
@@ -57,7 +57,9 @@ class ConfigWatch:
         return dict(row.value) if row is not None and isinstance(row.value, dict) else None
 
 
-def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
+def find_changes(
+    before: Mapping[str, list[str]], now: Mapping[str, list[str]]
+) -> tuple[list[str], list[str]]:
     """The keys that differ, and the sources where they are set now, or were before."""
     keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     return keys, sorted({(now.get(key) or before[key])[1] for key in keys})

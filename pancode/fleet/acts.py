@@ -84,7 +84,7 @@ class ProgressLine:
 Progress = Callable[[ProgressLine], None]
 
 
-def unwatched(line: ProgressLine) -> None:
+def ignore_line(line: ProgressLine) -> None:
     """A progress callback for a caller that does not follow the progress."""
 
 

@@ -18,7 +18,7 @@ from node_agent.wire.node import (
 )
 from pancode import __version__
 from pancode.agents.answers import RuntimeFacts, RuntimeTold
-from pancode.agents.endpoints import asks
+from pancode.agents.endpoints import list_usable
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, is_listed
 from pancode.fleet.answers import (
     CheckLine,
@@ -38,7 +38,7 @@ from pancode.fleet.answers import (
 )
 from pancode.fleet.model_service import endpoint_shape
 from pancode.fleet.place import Reach
-from pancode.kernel.formatting import counted, size
+from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.kernel.names import not_found
 from pancode.kernel.node import (
     SHORT_DISK,
@@ -46,10 +46,10 @@ from pancode.kernel.node import (
     NodeState,
     NodeView,
     Reaching,
-    apart,
+    describe_isolation,
     gpu_labels,
     gpu_name,
-    holds,
+    separate_advice,
     skew_within,
 )
 from pancode.kernel.ports import Transaction
@@ -58,7 +58,7 @@ from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
 from pancode.runs.placement import node_cooldown
 from pancode.runs.placement.gpus import gpus_seen
-from pancode.runs.views import at
+from pancode.runs.views import format_iso
 
 SKEW_S = 30.0
 """A clock difference of fewer seconds than this is no problem."""
@@ -106,7 +106,7 @@ def _blamed(off: Mapping[str, float]) -> dict[str, ProblemShape]:
 
 
 def _own(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
-    why = f"{counted(nodes, 'node')} differ from it in the same direction"
+    why = f"{count_noun(nodes, 'node')} differ from it in the same direction"
     if nodes == 1:
         why = f"the one node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
     what = f"the clock of the coordinator's machine is {-true_s:+.0f} s off"
@@ -119,11 +119,16 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 def wall_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
     """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
     lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
-    lines = [_line(name, NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}"))]
+    lines = [
+        _line(
+            name,
+            NodeProblem(what=f"isolation {facts.isolation}: holds {describe_isolation(facts.isolation)}"),
+        )
+    ]
     lines += [_line(name, one) for one in lacks]
     if facts.room:
-        filled = ", ".join(f"{one.what} {size(one.bytes)}" for one in facts.room[:4])
-        lines.append(_line(name, NodeProblem(what=f"disk {size(facts.disk_free)} free; {filled}")))
+        filled = ", ".join(f"{one.what} {format_bytes(one.bytes)}" for one in facts.room[:4])
+        lines.append(_line(name, NodeProblem(what=f"disk {format_bytes(facts.disk_free)} free; {filled}")))
     return lines + [_line(name, one, ok=not one.fix) for one in facts.problems if one not in lacks]
 
 
@@ -142,13 +147,15 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
     found = _state_problem(view, reaching)
     if beat is not None:
         found += _other_version(view.node.name, beat.version)
-        found += apart([p.model_dump() for p in beat.facts.problems])
+        found += separate_advice([p.model_dump() for p in beat.facts.problems])
         runtimes = [
             r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
         ]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not is_served(beat.facts, r)]
-        found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
+        found += separate_advice(
+            [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
+        )
     found += false_labels(view)
     return found if clock is None else [*found, clock]
 
@@ -174,7 +181,7 @@ def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
     kind = RUNTIMES.get(fact.name)
     if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
         return False
-    return bool(asks(facts, fact.name))
+    return bool(list_usable(facts, fact.name))
 
 
 def _state_problem(view: NodeView, reaching: Reaching) -> list[ProblemShape]:
@@ -192,14 +199,14 @@ def _state_problem(view: NodeView, reaching: Reaching) -> list[ProblemShape]:
     return []
 
 
-def machines(core: Core) -> list[NodeShape]:
+def list_nodes(core: Core) -> list[NodeShape]:
     """Return all nodes that were not removed."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         return _nodes(core, tx, views, _clocks(core, tx, views))
 
 
-def fleet(core: Core, process: RunningShape) -> FleetShape:
+def get_fleet(core: Core, process: RunningShape) -> FleetShape:
     """Coordinator and nodes. `process`: what only the coordinator's process knows."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
@@ -223,7 +230,7 @@ def _nodes(core: Core, tx: Transaction, views: Sequence[NodeView], clocks: Clock
     return [_node(core, tx, view, clocks, newest) for view in views]
 
 
-def node(core: Core, name: str) -> NodeDetail:
+def get_node(core: Core, name: str) -> NodeDetail:
     """One machine, how it is reached, and what it told of itself (`facts`: None before it was heard).
 
     The names of its variables and secrets with a value are only for `dispatch`: names tell much, and anybody
@@ -237,13 +244,13 @@ def node(core: Core, name: str) -> NodeDetail:
     facts: MachineFacts | None = None
     if view.last is not None:
         told = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
-        facts = apart({**found.facts, **told})
+        facts = separate_advice({**found.facts, **told})
     return {
         **shape,
         "target": reach_shape(Reach.made_of({"target": {}, **found.target})),
         "tag": found.tag,
         "public_key": found.public_key,
-        "added_at": at(found.added_ms),
+        "added_at": format_iso(found.added_ms),
         "draining": found.draining,
         "paused": found.paused,
         "quarantined": found.quarantined,
@@ -288,7 +295,7 @@ def _target(data: Mapping[str, Any]) -> TargetShape:
     }
 
 
-def walls(core: Core, names: Sequence[str]) -> list[CheckLine]:
+def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
     """Lines of `fleet doctor` for these nodes (none named: all): what the sandbox enforces, and why not more.
 
     A node that was not heard is left out, as another line says that.
@@ -304,7 +311,7 @@ def walls(core: Core, names: Sequence[str]) -> list[CheckLine]:
     return lines
 
 
-def rooms(core: Core) -> list[RoomRow]:
+def list_disk_use(core: Core) -> list[RoomRow]:
     """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
@@ -405,7 +412,7 @@ def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
             "memory": fact.memory,
             "memory_free": load.memory_free,
             "busy": load.busy,
-            "unknown_since": None if load.unknown_since_ms is None else at(load.unknown_since_ms),
+            "unknown_since": None if load.unknown_since_ms is None else format_iso(load.unknown_since_ms),
             "holder": holders.get(fact.uuid) or None,
         }
         shapes.append(shape)
@@ -443,10 +450,10 @@ def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestProgr
     verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
     old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
-    told: RuntimeTold = apart(fact.model_dump(mode="json"))
+    told: RuntimeTold = separate_advice(fact.model_dump(mode="json"))
     return {
         **told,
-        "endpoints": list(asks(facts, fact.name)),
+        "endpoints": list(list_usable(facts, fact.name)),
         "served": is_served(facts, fact),
         "old": old,
     }
@@ -465,10 +472,10 @@ def _since(core: Core, view: NodeView) -> str:
         noted = core.wall_ms()
         seen[view.node.name] = (view.state, noted)
     if view.state is NodeState.NEW:
-        return at(view.node.added_ms)
+        return format_iso(view.node.added_ms)
     if view.state in SILENT and view.silent_ms is not None:
-        return at(min(noted, core.wall_ms() - view.silent_ms))
-    return at(noted)
+        return format_iso(min(noted, core.wall_ms() - view.silent_ms))
+    return format_iso(noted)
 
 
 def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:

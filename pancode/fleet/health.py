@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pancode.fleet.fleet import machines
+from pancode.fleet.fleet import list_nodes
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, Node, Run
@@ -13,12 +13,12 @@ from pancode.runs.core import Core
 from pancode.runs.health import command_for, healths_of
 from pancode.runs.life.health import AgentHealth, Gravity, HealthState
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.views import iso, newest_fence, not_ended
+from pancode.runs.views import format_optional_iso, newest_fence, not_ended
 
 _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
 
-def shown(core: Core) -> HealthShape:
+def get_health(core: Core) -> HealthShape:
     """Return the health of all agents that have work, and of all machines."""
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in healths_of(core, tx, not_ended(tx))]
@@ -40,15 +40,15 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
         "node": None if fence is None else fence.node,
         "state": health.state.value,
         "gravity": health.gravity.value,
-        "since": iso(health.since_ms),
-        "until": iso(health.until_ms),
+        "since": format_optional_iso(health.since_ms),
+        "until": format_optional_iso(health.until_ms),
         "why": health.why,
         "command": command,
     }
 
 
 def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
-    for row in machines(core):
+    for row in list_nodes(core):
         if row["name"] in removed:
             continue
         gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL

@@ -17,12 +17,12 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node
 from pancode.kernel.row_updates import take_controls
 from pancode.runs import keyring
-from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.core import Core, hold_lock, open_fences
 from pancode.runs.life.ends import Lost
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 
-@locked
+@hold_lock
 def add(core: Core, node: Node) -> None:
     """Add a machine; ConflictError when the name is taken by one that was not removed."""
     with unit_of_work(core) as work:
@@ -31,7 +31,9 @@ def add(core: Core, node: Node) -> None:
             raise ConflictError(f"node {node.name} already exists", fix=f"pancode node show {node.name}")
         work.tx.put(node)
         if node.public_key is not None:
-            keyring.begin(work.tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
+            keyring.start_key(
+                work.tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms()
+            )
         work.audit("fleet", "info", "node added", node=node.name)
     _begin_anew(core, known or node)
 
@@ -46,13 +48,13 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         _refuse_duplicate(work.tx, node, key)
         if node.tag is not None:
             work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
-            keyring.end(work.tx, name, node.public_key, core.wall_ms())
+            keyring.end_key(work.tx, name, node.public_key, core.wall_ms())
             _part_with(work, node, f"the key of {name} was replaced: nothing signed before is believed")
         else:
             work.audit("trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
         work.tx.put(enrolled)
-        keyring.begin(work.tx, keyring.NODE, name, key, core.wall_ms())
+        keyring.start_key(work.tx, keyring.NODE, name, key, core.wall_ms())
         return enrolled
 
 
@@ -183,7 +185,7 @@ def revoke(core: Core, name: str) -> Node:
         return changed
 
 
-@locked
+@hold_lock
 def forget(core: Core, name: str) -> None:
     """Forget a node that was provably cleaned: its open fences are given up, its key is not believed any
     more.
@@ -192,7 +194,7 @@ def forget(core: Core, name: str) -> None:
         node = _known(work.tx, name)
         _part_with(work, node, f"{name} was removed from the fleet")
         work.tx.put(replace(node, removed=NodeState.REMOVED.value))
-        keyring.end(work.tx, name, node.public_key, core.wall_ms())
+        keyring.end_key(work.tx, name, node.public_key, core.wall_ms())
         work.audit("fleet", "info", "node removed", node=name)
     _begin_anew(core, node)
     if node.tag is not None:
@@ -235,8 +237,8 @@ def put_halted(core: Core, name: str, halted: bool) -> None:
 # -- asking ----------------------------------------------------------------------------------------
 
 
-@locked
-def view(core: Core, name: str) -> NodeView:
+@hold_lock
+def get_view(core: Core, name: str) -> NodeView:
     """The view of a node as decisions see it now, even if it was removed. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name)
@@ -245,7 +247,7 @@ def view(core: Core, name: str) -> NodeView:
         return core.view_of(node)
 
 
-def names(core: Core) -> list[str]:
+def list_names(core: Core) -> list[str]:
     """The nodes of the fleet, without those that were removed."""
     with core.ports.ledger.transaction() as tx:
         return [node.name for node in tx.find(Node) if node.removed is None]

@@ -67,7 +67,7 @@ def at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def enter(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
+def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
     """Stay in this folder of a node until its shell ends; return whether the person has left it for good.
 
     UnavailableError where the folder or a terminal there cannot be had.
@@ -95,7 +95,7 @@ def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -
     return asyncio.run(_there(reach, argv, environ))
 
 
-def editors(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
+def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """What a person's own ssh, and the remotes of editors, need to go there."""
     reach = Reach.made_of(target)
     if reach.local:
@@ -129,7 +129,7 @@ def set_secret(
     return out.decode("utf-8", "replace").strip()
 
 
-def programs(
+def change_programs(
     name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
 ) -> tuple[bool, str]:
     """Install agent programs on a node for its user, or remove them; return whether all went well, and what

@@ -11,10 +11,10 @@ from pancode.agents.answers import EndpointShape, GradeShape, ModelShape, NodeEn
 from pancode.agents.models import ModelRef
 from pancode.agents.tiers import ModelTier, tier_of
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import nearest, not_found
-from pancode.kernel.node import apart
+from pancode.kernel.names import find_nearest, not_found
+from pancode.kernel.node import separate_advice
 from pancode.runs.core import Core
-from pancode.runs.views import iso
+from pancode.runs.views import format_optional_iso
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
@@ -30,7 +30,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
         checks=checks,
         ctx=passport.ctx,
         tok_s=passport.tok_s,
-        taken_at=iso(passport.taken_ms),
+        taken_at=format_optional_iso(passport.taken_ms),
     )
 
 
@@ -43,15 +43,15 @@ class ModelFilter:
 
 
 def endpoint_shape(fact: EndpointFact) -> EndpointShape:
-    return cast(EndpointShape, apart(fact.model_dump(mode="json")))
+    return cast(EndpointShape, separate_advice(fact.model_dump(mode="json")))
 
 
-def endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
+def list_endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
     """The endpoints by node, then by name. NotFoundError for an unknown node."""
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
-def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
+def list_models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
     """The models of a node or tier, or all. UsageError for an unknown tier."""
     wanted = _tier(asked.tier)
     every = [
@@ -66,7 +66,7 @@ def _tier(text: str | None) -> ModelTier | None:
     names = [tier.value for tier in ModelTier]
     if text is None or text in names:
         return None if text is None else ModelTier(text)
-    near = nearest(text, names)
+    near = find_nearest(text, names)
     why = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
     fix = f"pancode models --tier {near or ModelTier.MID}"
     raise UsageError(f"tier {text!r} not found", why=why, fix=fix, code="bad_tier")
@@ -91,5 +91,5 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    told = {**place, **tier, **apart(model.model_dump(mode="json")), **passport}
+    told = {**place, **tier, **separate_advice(model.model_dump(mode="json")), **passport}
     return cast(ModelShape, told)

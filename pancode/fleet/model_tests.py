@@ -17,7 +17,7 @@ from pancode.fleet.model_service import passport_shape
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState, NodeView, with_words
 from pancode.kernel.records import Node
-from pancode.runs.core import Core, locked
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.unit_of_work import unit_of_work
 
 
@@ -59,15 +59,15 @@ class ExamRequest:
     """When the model's present passport was taken; None: it has none."""
 
 
-@locked
-def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
+@hold_lock
+def find_endpoints(core: Core, model: str, node: str | None) -> list[ModelPlace]:
     """The endpoints of a model; with `node`, only the node's. NotFoundError."""
     if node is not None:
         must_exist(core, (node,))
     return places_of(model, _views(core), node)
 
 
-def examine(
+def run_test(
     core: Core,
     place: ModelPlace,
     again: bool,
@@ -79,16 +79,16 @@ def examine(
 
     `pause` sleeps; it returns True when the coordinator ends, then UnavailableError.
     """
-    progress(ProgressLine(place.node, place.model, "started", begun(core, place)))
+    progress(ProgressLine(place.node, place.model, "started", describe_wait(core, place)))
     try:
-        request = ask(core, place, again)
+        request = request_test(core, place, again)
         act()
-        return follow(core, request, progress, pause)
+        return wait_for_test(core, request, progress, pause)
     except NotTested as error:  # the other places are tested all the same
         return given_up(place, error)
 
 
-def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
+def request_test(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
     """Ask the node for the test. NotTested for one that is not online: it would test later, for nobody."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, place.node)
@@ -108,7 +108,9 @@ def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
     return asked
 
 
-def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
+def wait_for_test(
+    core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]
+) -> ExamShape:
     """Wait until the node says that the test is over. `pause`: sleeps, True when the coordinator ends.
 
     NotTested where the node does not begin it, restarts during it, or is not heard again; UnavailableError
@@ -144,7 +146,7 @@ def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
     return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
-def begun(core: Core, place: ModelPlace) -> str:
+def describe_wait(core: Core, place: ModelPlace) -> str:
     """The words for a person before the wait: how long it takes, and whether it costs."""
     with core.lock:
         views = _views(core)

@@ -197,6 +197,6 @@ class Reach:
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
-def changed(node: Node, **changes: Any) -> Node:
+def change_reach(node: Node, **changes: Any) -> Node:
     """The node with these fields of `Reach` changed."""
     return replace(node, target=replace(Reach.of(node), **changes).data())

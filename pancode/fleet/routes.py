@@ -24,26 +24,26 @@ from pancode.fleet.answers import (
     RoomRow,
     StoppingAnswer,
 )
-from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
+from pancode.fleet.fleet import check_sandboxes, get_fleet, get_node, list_disk_use, must_exist
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.interfaces.http import bodies
 from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, EventStream, Object, Verb
-from pancode.interfaces.http.streams import sse, steps
+from pancode.interfaces.http.streams import make_event_stream, stream_steps
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.runs.answers import HandoverShape
-from pancode.runs.nodes.quota import release
+from pancode.runs.nodes.quota import release_node
 from pancode.runs.placement.prefetch_service import hand_over
 from pancode.runs.retention.parts import RunFiles
-from pancode.runs.retention.service import carry_out, planned
+from pancode.runs.retention.service import carry_out, plan_retention
 
 
 @Verb(answers.FLEET, command="fleet status")
 def _status(context: ApiContext, call: ApiCall) -> FleetShape:
     """Coordinator and nodes."""
-    return fleet(context.core, context.running())
+    return get_fleet(context.core, context.running())
 
 
 @Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
@@ -57,7 +57,7 @@ def _up(context: ApiContext, call: ApiCall) -> EventStream:
         context.poke()
         return {"results": [asdict(r) for r in results], **_status(context, call)}
 
-    return sse(steps(context, work))
+    return make_event_stream(stream_steps(context, work))
 
 
 @Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
@@ -70,7 +70,7 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
         if busy:
             listed = ", ".join(busy[:8])
             raise RefusedError(
-                f"{counted(len(busy), 'run')} in flight",
+                f"{count_noun(len(busy), 'run')} in flight",
                 why=(
                     f"{listed}: they continue without the coordinator, and deliver when the fleet is up again"
                 ),
@@ -82,7 +82,7 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
         results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
         return {"results": [asdict(r) for r in results]}
 
-    return sse(steps(context, work))
+    return make_event_stream(stream_steps(context, work))
 
 
 @Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
@@ -108,7 +108,7 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     if not body.nodes:
         pause_queue(context.core, None, None, body.by)
     nodes = drain_fleet(context.core, body.nodes, None, body.by)
-    freed = [name for name in body.nodes if release(context.core, name, body.by)]
+    freed = [name for name in body.nodes if release_node(context.core, name, body.by)]
     context.coordinator.fleet.let_in(freed)
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
@@ -119,14 +119,14 @@ def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*walls(context.core, body.nodes), *checks]}
+    return {"checks": [*check_sandboxes(context.core, body.nodes), *checks]}
 
 
 @Verb(answers.COLLECT, bodies.CollectBody, "gc", right=REMOVES)
 def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
     """Let go of the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
-    plan, before = planned(core, files), files.sizes()
+    plan, before = plan_retention(core, files), files.sizes()
     if not call.body.dry_run:
         carry_out(core, files, plan, call.body.by)
     after = before if call.body.dry_run else files.sizes()
@@ -137,14 +137,14 @@ def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
         "young": plan.young,
         "kept": [{"runs": runs, "why": need.value} for need, runs in plan.kept.items()],
         "freed": max(0, sum(before.values()) - sum(after.values())),
-        "room": [*here, *rooms(core)],
+        "room": [*here, *list_disk_use(core)],
     }
 
 
 @Verb(answers.NODE, command="node show")
 def _node(context: ApiContext, call: ApiCall) -> NodeDetail:
     """One node, with what it has told."""
-    return node(context.core, call.path["node"])
+    return get_node(context.core, call.path["node"])
 
 
 @Verb(answers.PROBE, bodies.SpecBody, right=SETS_UP)
@@ -159,7 +159,7 @@ def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
     """Put a machine into the inventory."""
     body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return node(context.core, added.name)
+    return get_node(context.core, added.name)
 
 
 @Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=OPERATES)
@@ -172,14 +172,14 @@ def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
         raise UsageError("no change was given", fix="give --slots, --gpus, --label or --unlabel")
     wanted = NodeChange(body.slots, body.least, body.gpus, body.labels, body.unlabel)
     adjust(context.core, name, wanted, body.by)
-    return node(context.core, name)
+    return get_node(context.core, name)
 
 
 @Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
 def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     """Note that a login is opened there."""
     body: bodies.LoginBody = call.body
-    found = node(context.core, call.path["node"])
+    found = get_node(context.core, call.path["node"])
     if body.outcome is None:
         check_login(found, body.runtime)
     what = "login opened" if body.outcome is None else "login ended"
@@ -191,7 +191,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
 def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
     """Note that programs are installed there."""
     body: bodies.ProgramsBody = call.body
-    found = node(context.core, call.path["node"])
+    found = get_node(context.core, call.path["node"])
     what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"
     note_act(context.core, found["name"], what, body.by, body.outcome, runtimes=list(body.runtimes))
     return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
@@ -207,7 +207,7 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     def work(progress: Progress) -> Any:
         return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
 
-    return sse(steps(context, work))
+    return make_event_stream(stream_steps(context, work))
 
 
 @Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "node steps", right=SETS_UP)

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git import parents, shown, split_nul
-from pancode.git.filters import LFS, filtered, kept_pointers, unchanged
+from node_agent.wire.git import decode_path, list_parents, split_nul
+from pancode.git.filters import LFS, find_filters, find_unchanged, kept_pointers
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
-from pancode.kernel.formatting import counted, first_few
+from pancode.kernel.formatting import count_noun, first_few
 
 ANY = "*"
 """The pattern that allows every untracked file."""
@@ -37,7 +37,7 @@ def is_private(name: bytes) -> bool:
     return _fits(own, NAMES) and not _fits(own, HARMLESS)
 
 
-def withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
+def find_withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
     """The untracked files that must not travel. `allowed`: patterns of a path from the top, or of a name."""
     patterns = tuple(allowed)
     return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))
@@ -94,12 +94,12 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
-    changed -= unchanged(project, index, changed)
+    changed -= find_unchanged(project, index, changed)
     found = index.must("ls-files", "-z", "-o", "--exclude-standard")
     others = set(split_nul(found.out))
     nested = tuple(sorted(n for n in others if n.endswith(b"/")))
     untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
-    private = withheld(untracked, limits.allowed)
+    private = find_withheld(untracked, limits.allowed)
     untracked = tuple(name for name in untracked if name not in set(private))
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
     gone = beyond_links(project.top, changed)
@@ -107,7 +107,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     raw = _refuse_filters(project, index, names)
     dirty = tuple(sorted(changed & entries.links))
     secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
-    warnings = [f"{named(names)}: {text}" for names, text in secret if names]
+    warnings = [f"{format_first(names)}: {text}" for names, text in secret if names]
     top = os.fsencode(project.top)
     hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
     cases = (
@@ -118,7 +118,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         (nested, "a repository of its own inside this one: does not travel"),
         (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
-    warnings += [*[f"{named(names)}: {text}" for names, text in cases if names], *_closed(found.err)]
+    warnings += [*[f"{format_first(names)}: {text}" for names, text in cases if names], *_closed(found.err)]
     warnings += _left_behind(project, index, changed)
     return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
 
@@ -154,10 +154,11 @@ def _within_limits(
     large |= {name for name in changed if _size(project, name) > limits.file}
     if large:
         raise GitRefusal(
-            f"{_count(large, 'file')} over {limits.file // MB} MB would be copied: {named(sorted(large))}",
+            f"{_count(large, 'file')} over {limits.file // MB} MB would be copied: "
+            f"{format_first(sorted(large))}",
             why="untracked and changed files are part of the snapshot",
             fix="add them to .gitignore, or move them out of the working tree",
-            paths=tuple(map(shown, sorted(large))),
+            paths=tuple(map(decode_path, sorted(large))),
         )
     total = sum(sizes.values())
     if total > limits.untracked:
@@ -165,9 +166,9 @@ def _within_limits(
         raise GitRefusal(
             f"untracked files are too large: {total // MB} MB in total, the limit is "
             f"{limits.untracked // MB} MB",
-            why=f"the largest: {named(biggest)}",
+            why=f"the largest: {format_first(biggest)}",
             fix="add built and downloaded files to .gitignore",
-            paths=tuple(map(shown, biggest)),
+            paths=tuple(map(decode_path, biggest)),
         )
     return untracked
 
@@ -183,9 +184,9 @@ def _size(project: GitProject, name: bytes) -> int:
 def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
     """Names below what is now a symbolic link: git would follow the link, but here those files are gone."""
     root, every = os.fsencode(top), list(names)
-    folders = {folder for name in every for folder in parents(name)}
+    folders = {folder for name in every for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
-    return {name for name in every if links.intersection(parents(name))}
+    return {name for name in every if links.intersection(list_parents(name))}
 
 
 def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -193,17 +194,18 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 
     PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text.
     """
-    under = filtered(project, index, names)
+    under = find_filters(project, index, names)
     closed = tuple(path for path, value in under.items() if value != LFS)
     if closed:
         raise GitRefusal(
-            f"{_count(closed, 'changed file')} with a filter that PanCode does not run: {named(closed)}",
+            f"{_count(closed, 'changed file')} with a filter that PanCode does not run: "
+            f"{format_first(closed)}",
             why=("content that the filter removes (plain text, outputs) would leave this machine"),
             fix=(
-                f"git add {shlex.join(map(shown, closed[:SHOWN]))}, then run the command again: the "
+                f"git add {shlex.join(map(decode_path, closed[:SHOWN]))}, then run the command again: the "
                 "run gets what git has staged, and your files do not change"
             ),
-            paths=tuple(map(shown, closed)),
+            paths=tuple(map(decode_path, closed)),
         )
     return tuple(under)
 
@@ -215,7 +217,7 @@ def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[s
     if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, told)):
         return []
     found = sorted(kept_pointers(project, index, names))
-    return [f"{named(found)}: {_POINTERS}"] if found else []
+    return [f"{format_first(found)}: {_POINTERS}"] if found else []
 
 
 _POINTERS = (
@@ -230,10 +232,10 @@ def _closed(err: str) -> list[str]:
     return [f"{line}: the folder's files do not travel" for line in lines if line]
 
 
-def named(names: Iterable[bytes]) -> str:
+def format_first(names: Iterable[bytes]) -> str:
     """The first few names, and how many more there are."""
-    return first_few([shown(name) for name in names], SHOWN)
+    return first_few([decode_path(name) for name in names], SHOWN)
 
 
 def _count(names: Iterable[bytes], what: str) -> str:
-    return counted(len(list(names)), what)
+    return count_noun(len(list(names)), what)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from node_agent.wire.git import Change, join_nul, parse_raw_diff, shown, with_config
+from node_agent.wire.git import Change, decode_path, join_nul, parse_raw_diff, with_config
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
 from pancode.kernel.formatting import first_few
@@ -21,7 +21,7 @@ _MOST = 1024
 _BLOCK = 1 << 20
 
 
-def filtered(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
+def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
     """The filter of each of these files that has one with a program, or Git LFS.
 
     Git's attributes are read from all four places: the tree, the repository, the user, the machine.
@@ -35,7 +35,7 @@ def filtered(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[byte
     return {path: value for path, value in pairs if value in known}
 
 
-def pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
+def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
     """The SHA-256 in each blob that is a Git LFS pointer, by file name. `specs`: git's names of the blobs."""
     plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
     asked = b"".join(spec + b"\n" for spec in plain.values())
@@ -56,11 +56,11 @@ def pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
 def kept_pointers(project: GitProject, index: Git, names: Iterable[bytes]) -> dict[bytes, str]:
     """The SHA-256 in the pointers, as the index has them, of those files that are under Git LFS."""
     own = project.git.having(GIT_INDEX_FILE=index.env["GIT_INDEX_FILE"])
-    under = [name for name, value in filtered(project, index, names).items() if value == LFS]
-    return pointers(own, {name: b":" + name for name in under})
+    under = [name for name, value in find_filters(project, index, names).items() if value == LFS]
+    return read_pointers(own, {name: b":" + name for name in under})
 
 
-def unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> set[bytes]:
+def find_unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> set[bytes]:
     """Git LFS files that only have a new time: their content is that of their pointer in the index."""
     top = os.fsencode(project.top)
     kept = kept_pointers(project, index, names)
@@ -90,13 +90,13 @@ def unless_filtered(
         asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", "--root", "--stdin")
         each = parse_raw_diff(depot.must("diff-tree", *asked, stdin=f"{own}\n".encode()).out)
         blobs |= {(one.path, one.new) for one in each if one.new_mode.startswith("100")}
-    under = filtered(project, project.git, {path for path, _ in blobs})
+    under = find_filters(project, project.git, {path for path, _ in blobs})
     raw = set[bytes]()
     for path, oid in blobs:
-        if path in under and not (under[path] == LFS and pointers(depot, {path: oid.encode()})):
+        if path in under and not (under[path] == LFS and read_pointers(depot, {path: oid.encode()})):
             raw.add(path)
     if raw:
-        names = tuple(map(shown, sorted(raw)))
+        names = tuple(map(decode_path, sorted(raw)))
         which = "Git LFS" if all(under[path] == LFS for path in raw) else "a filter"
         raise GitRefusal(
             f"the run changed files with the filter {which}: {first_few(names, 10)}",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_stream
 from node_agent.wire.identity import AttemptId
-from pancode.kernel.formatting import size
+from pancode.kernel.formatting import format_bytes
 from pancode.kernel.host.files import sync_folder
 
 CHUNK = 1 << 18
@@ -99,8 +99,8 @@ class LogStreams:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.statvfs(self.home)
         if state.f_bavail * state.f_frsize < length + self.keep_free:
-            free = f"{size(state.f_bavail * state.f_frsize)} free at {self.home}"
-            raise OSError(errno.ENOSPC, f"{free}, and {size(self.keep_free)} have to stay free")
+            free = f"{format_bytes(state.f_bavail * state.f_frsize)} free at {self.home}"
+            raise OSError(errno.ENOSPC, f"{free}, and {format_bytes(self.keep_free)} have to stay free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
         """Store `length` bytes at `offset`, and return the new size; durable when it returns.

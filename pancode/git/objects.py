@@ -12,7 +12,7 @@ from pancode.git.depot import GC, Depot
 from pancode.git.file_list import Listing
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
-from pancode.kernel.ports import Progress, unwatched
+from pancode.kernel.ports import Progress, ignore_progress
 
 BATCH = 10_000
 """How many files one git process takes: in a pack that it writes, git looks for each new object singly."""
@@ -25,7 +25,7 @@ _PACKED = ("-c", "core.bigFileThreshold=0")
 _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
 
 
-def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> None:
+def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress) -> None:
     """Bring the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
 
     Not `git add -A`: that dies on a nested repository without commits, and runs programs of submodules.
@@ -47,7 +47,7 @@ def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> No
         ) from exc
 
 
-def reading(project: GitProject, depot_path: Path) -> Git:
+def make_reader(project: GitProject, depot_path: Path) -> Git:
     """Git that reads the user's objects and writes into the depot.
 
     pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
@@ -58,7 +58,7 @@ def reading(project: GitProject, depot_path: Path) -> Git:
     )
 
 
-def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
+def make_writer(project: GitProject, depot_path: Path, index: Path) -> Git:
     """Git that hashes the user's files into the depot, through an index of PanCode's own.
 
     No alternates: git refreshes the mtime of an object that it finds in one.
@@ -95,7 +95,7 @@ def import_base(project: GitProject, depot: Depot) -> None:
     # The cut-off points must be there before the commits that lack parents.
     _import_shallow(project, depot)
     try:
-        _pack(reading(project, path), path, revs, "--revs", "--delta-base-offset")
+        _pack(make_reader(project, path), path, revs, "--revs", "--delta-base-offset")
     except GitFailure as exc:
         raise _unreadable(project, exc) from exc
 
@@ -135,7 +135,7 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
     if not missing:
         return
     try:
-        _pack(reading(project, path), path, "\n".join(missing) + "\n")
+        _pack(make_reader(project, path), path, "\n".join(missing) + "\n")
     except GitFailure as exc:
         raise _unreadable(project, exc) from exc
 

@@ -40,7 +40,7 @@ class GitMissing(GitRefusal):
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translate_os_errors(what: str) -> Iterator[None]:
     """Turns an error of the operating system into a GitRefusal."""
     try:
         yield

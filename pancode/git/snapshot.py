@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.wire.git import base_ref, checked_run, shown, snap_ref, split_nul, stamp_env
+from node_agent.wire.git import base_ref, checked_run, decode_path, snap_ref, split_nul, stamp_env
 from pancode.git.depot import Depot
 from pancode.git.file_list import Listing, ListingLimits, list_tree
-from pancode.git.objects import hash_files, import_base, import_missing, writing
+from pancode.git.objects import hash_files, import_base, import_missing, make_writer
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import GitRefusal, translated
-from pancode.kernel.ports import Progress, unwatched
+from pancode.git.runner import GitRefusal, translate_os_errors
+from pancode.kernel.ports import Progress, ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class SnapshotOptions:
     limits: ListingLimits = field(default_factory=ListingLimits)
     environ: Mapping[str, str] | None = None
     folder: str = ""
-    told: Progress = unwatched
+    told: Progress = ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Preview:
     warnings: tuple[str, ...]
 
 
-@translated("the snapshot")
+@translate_os_errors("the snapshot")
 def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
     """Commit the tree around `project` as it is into the depot, under the run's own refs.
 
@@ -74,7 +74,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
     with index_copy(seen, path) as index:
-        tree, listing = capture(seen, depot, index, options.limits, options.told)
+        tree, listing = capture_tree(seen, depot, index, options.limits, options.told)
     if (
         options.folder
         and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"
@@ -93,7 +93,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
         seen.head,
         commit,
         seen.object_format,
-        tuple(map(shown, listing.untracked)),
+        tuple(map(decode_path, listing.untracked)),
         listing.warnings,
         seen.branch,
         seen.shallow,
@@ -101,19 +101,19 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     )
 
 
-@translated("the look at the working tree")
+@translate_os_errors("the look at the working tree")
 def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
     """The tree that take_snapshot would commit, with the same refusals; no ref is made."""
     seen = open_project(project, options.environ)
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
     with index_copy(seen, path) as index:
-        tree, _ = capture(seen, depot, index, options.limits)
+        tree, _ = capture_tree(seen, depot, index, options.limits)
     return tree
 
 
-@translated("the look at the working tree")
-def preview(project: Path, options: SnapshotOptions) -> Preview:
+@translate_os_errors("the look at the working tree")
+def preview_snapshot(project: Path, options: SnapshotOptions) -> Preview:
     """A preview of take_snapshot, with the same refusals; writes nothing but a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
@@ -132,14 +132,14 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
     ):
         raise _no_folder(seen, options.folder)
     untracked = set(listing.untracked)
-    changed = tuple(map(shown, sorted({*listing.names, *staged} - untracked)))
-    names = tuple(map(shown, listing.untracked))
+    changed = tuple(map(decode_path, sorted({*listing.names, *staged} - untracked)))
+    names = tuple(map(decode_path, listing.untracked))
     return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
 
 
 def _no_folder(project: GitProject, folder: str) -> GitRefusal:
     name, top = (
-        shown(os.fsencode(folder)),
+        decode_path(os.fsencode(folder)),
         f"cd {shlex.quote(str(project.top))}, then run the same command again",
     )
     what = f"a run cannot start in {name}: the snapshot does not contain this directory"
@@ -164,11 +164,15 @@ def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[
         yield index
 
 
-def capture(
-    project: GitProject, depot: Depot, index: Path, limits: ListingLimits, progress: Progress = unwatched
+def capture_tree(
+    project: GitProject,
+    depot: Depot,
+    index: Path,
+    limits: ListingLimits,
+    progress: Progress = ignore_progress,
 ) -> tuple[str, Listing]:
     """Write the working tree into the depot through `index`; returns the tree and the listed files."""
-    git = writing(project, depot.path(project.repo_id), index)
+    git = make_writer(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
     hash_files(git, listing, progress)
     tree = git.must("write-tree", "--missing-ok").text()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from pancode.issues.model import OVER, Issue, IssueState, Trackers, must_name_accounts, place_of
-from pancode.issues.service import is_begun, start
+from pancode.issues.service import is_begun, start_work
 from pancode.kernel.errors import PancodeError, with_fix
 from pancode.kernel.names import TRACKER
 from pancode.kernel.threads import PeriodicThread
@@ -62,7 +62,7 @@ class IssueWatch(PeriodicThread):
         self._told.pop(project.name, None)
         for issue in self._new(found, project):
             try:
-                start(self._core, around, project, issue, request_from({}, TRACKER))
+                start_work(self._core, around, project, issue, request_from({}, TRACKER))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
                 self._trouble(issue.ref, error)
             except Exception:

@@ -24,7 +24,7 @@ from pancode.issues.model import (
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.values import replace
 from pancode.landing.forge import github, gitlab
-from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, limited, talking
+from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_client, rate_limit_error
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10
@@ -121,9 +121,9 @@ class HttpTrackers:
         known, now = self._known.setdefault(token, {}), self._clock.mono_ms()
         until, limit = self._limits.get(token, (0, None))
         if limit is not None and now < until:
-            raise limited(str(limit), limit.why, -(-(until - now) // 1000))
+            raise rate_limit_error(str(limit), limit.why, -(-(until - now) // 1000))
         try:
-            with talking(place, token, speaks.headers(token), self._clock, fix, known) as client:
+            with open_client(place, token, speaks.headers(token), self._clock, fix, known) as client:
                 return act(client, speaks)
         except UnavailableError as error:
             if wait_s := asked_wait_s(error):
@@ -203,10 +203,10 @@ def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
 class GitHubIssues:
     """GitHub (docs.github.com/rest/issues): issues are open or closed; other states are labels."""
 
-    headers = staticmethod(github.headers)
+    headers = staticmethod(github.make_headers)
 
     def _root(self, place: TrackerPlace) -> str:
-        return f"{github.root(place.repository)}/issues"
+        return f"{github.repository_path(place.repository)}/issues"
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
         row = client.get(f"{self._root(place)}/{number_of(ref)}")
@@ -244,7 +244,7 @@ class GitHubIssues:
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
         # The token of an app may not ask the first.
-        return _own(rows, "user", (lambda: client.get("/user")["id"], lambda: github.viewer(client)))
+        return _own(rows, "user", (lambda: client.get("/user")["id"], lambda: github.read_viewer(client)))
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
@@ -257,10 +257,10 @@ class GitHubIssues:
 class GitLabIssues:
     """GitLab (docs.gitlab.com/api/issues): issues are opened or closed; other states are labels."""
 
-    headers = staticmethod(gitlab.headers)
+    headers = staticmethod(gitlab.make_headers)
 
     def _root(self, place: TrackerPlace) -> str:
-        return f"{gitlab.root(place.repository)}/issues"
+        return f"{gitlab.repository_path(place.repository)}/issues"
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
         return self._read(client.get(f"{self._root(place)}/{number_of(ref)}"), ref)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.issues.model import ISSUE, Trackers, material
-from pancode.issues.service import look
+from pancode.issues.model import ISSUE, Trackers, mark_untrusted
+from pancode.issues.service import fetch_issue
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import PLANNER, plan_file, questions_file
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.runs.core import Core
-from pancode.runs.project_rules import moved
+from pancode.runs.project_rules import moved_project_error
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
-from pancode.workspaces.rules import load, runs_in, workspace_name
+from pancode.workspaces.rules import get_workspace_row, runs_in, workspace_name
 from pancode.workspaces.service import branch_for, ensure
 
 STEPS = "## Steps"
@@ -49,7 +49,7 @@ class PlanPlace:
     run: str = ""
 
 
-def place(
+def ensure_workspace(
     core: Core,
     around: Surroundings,
     trackers: Trackers,
@@ -65,10 +65,10 @@ def place(
     has left in the repository. ConflictError where another repository has a workspace of that name.
     """
     if ISSUE.fullmatch(what):
-        project, issue = look(around, trackers, what)
-        name, title, path, work = issue.ref.lower(), issue.title, project.path, material(issue)
+        project, issue = fetch_issue(around, trackers, what)
+        name, title, path, work = issue.ref.lower(), issue.title, project.path, mark_untrusted(issue)
         if around.project_of(path) is None:
-            raise moved(project.name, path)
+            raise moved_project_error(project.name, path)
     else:
         words = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[:MOST_NAME].strip("-")
         name_of = workspace_name(words or what)
@@ -106,7 +106,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     `questions`: the talk, as Markdown. UsageError where that answer is no plan.
     """
     with core.ports.ledger.transaction() as tx:
-        run = _talk(tx, load(tx, name))
+        run = _talk(tx, get_workspace_row(tx, name))
         plan = "" if run is None else whole_answer(core, tx, run).strip()
     if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
         raise UsageError(

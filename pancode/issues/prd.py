@@ -33,7 +33,7 @@ def draft_task() -> str:
     return _ORDER
 
 
-def drafted(core: Core, project: NamedProject, text: str) -> str:
+def read_draft(core: Core, project: NamedProject, text: str) -> str:
     """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
     is no draft of this project, has no answer yet, or whose answer has no whole document.
 

@@ -30,17 +30,17 @@ from pancode.issues.answers import (
     PlanAnswer,
 )
 from pancode.issues.kept_plans import record_plan
-from pancode.issues.model import Issue, place_of, shortened
-from pancode.issues.plans import MOST_QUESTIONS, newest_plan, place, request_keeping
-from pancode.issues.service import asked, look, newest, start, status
+from pancode.issues.model import Issue, place_of, shorten_text
+from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
+from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
 from pancode.kernel.errors import UsageError
-from pancode.runs.admission.dry_run import queued
+from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import dispatch
-from pancode.runs.project_rules import NamedProject, meant
+from pancode.runs.dispatch import dispatch_run
+from pancode.runs.project_rules import NamedProject, find_project
 from pancode.runs.request import request_from
-from pancode.runs.routes.runs import rehearsed
-from pancode.runs.views import brief
+from pancode.runs.routes.runs import report_dry_run
+from pancode.runs.views import get_run_shape
 from pancode.workspaces.routes.workspaces import top_of
 
 MOST = 200
@@ -92,7 +92,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     """Return the named project, or that of the repository where the person stands; else UsageError."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):
-        return meant(around.projects(), named)
+        return find_project(around.projects(), named)
     top = context.project_of(call.query.get("cwd"))
     here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
     if here is None:
@@ -105,8 +105,8 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
-    project, issue = look(around, context.coordinator.trackers, call.path["issue"])
-    return {**_shape(issue), "project": project.name, "text": shortened(issue.text)}
+    project, issue = fetch_issue(around, context.coordinator.trackers, call.path["issue"])
+    return {**_shape(issue), "project": project.name, "text": shorten_text(issue.text)}
 
 
 def _shape(one: Issue) -> IssueShape:
@@ -124,13 +124,13 @@ def _shape(one: Issue) -> IssueShape:
 @Verb(WORKS, command="work status")
 def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
     """The work on issues."""
-    return {"works": status(context.core)}
+    return {"works": list_work(context.core)}
 
 
 @Verb(WORK_RUN, command="work tell")
 def _newest(context: ApiContext, call: ApiCall) -> RunShape:
     """The newest run that works on it."""
-    return brief(context.core, newest(context.core, call.path["issue"]).id)
+    return get_run_shape(context.core, find_newest_run(context.core, call.path["issue"]).id)
 
 
 @Verb(WORK, WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
@@ -141,18 +141,18 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     """
     body: WorkOnIssueBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
-    project, issue = look(around, context.coordinator.trackers, body.issue)
+    project, issue = fetch_issue(around, context.coordinator.trackers, body.issue)
     names = ("agent", "model", "runtime", "node", "budget")
     said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        request, labels = asked(context.core, issue, request, around, project)
-        report = rehearsed(context, around, request, None)
+        request, labels = make_request(context.core, issue, request, around, project)
+        report = report_dry_run(context, around, request, None)
         shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
         return cast("IssueWorkAnswer", {**about, **shown})
-    name, begun = start(context.core, around, project, issue, request)
-    return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
+    name, begun = start_work(context.core, around, project, issue, request)
+    return cast("IssueWorkAnswer", {**about, "workspace": name, **describe_queued(begun)})
 
 
 @Verb(PLAN, PlanBody, "plan", right=DISPATCHES)
@@ -161,7 +161,7 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.trackers
     top = partial(top_of, context, body.cwd)
-    found = place(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
+    found = ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
     return cast("PlanAnswer", asdict(found))
 
 
@@ -176,6 +176,6 @@ def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     core, name = context.core, call.path["workspace"]
     files = newest_plan(core, name, body.questions)
     request = request_keeping(core, name, files, body.by)
-    begun = dispatch(core, around, request)
+    begun = dispatch_run(core, around, request)
     record_plan(core, name, files, body.by)
-    return queued(begun)
+    return describe_queued(begun)

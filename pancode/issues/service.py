@@ -27,15 +27,15 @@ from pancode.kernel.values import replace
 from pancode.landing.pull_request import PullAsked
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch, new_id
+from pancode.runs.dispatch import Dispatched, dispatch_run, new_id
 from pancode.runs.facets import Lineage
 from pancode.runs.life.successors import is_blocked
-from pancode.runs.project_rules import NamedProject, meant, moved
+from pancode.runs.project_rules import NamedProject, find_project, moved_project_error
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import at
-from pancode.workspaces.rules import named, runs_in
+from pancode.runs.views import format_iso
+from pancode.workspaces.rules import find_workspace, runs_in
 from pancode.workspaces.service import branch_for, ensure
 
 MOST_ENDED = 100
@@ -66,7 +66,7 @@ def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
     return not one.run or one.epoch == core.epoch or tx.get(Run, one.run) is not None
 
 
-def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
+def record_work(core: Core, done: IssueWork, before: IssueWork) -> None:
     """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
     other hands."""
     with unit_of_work(core) as work:
@@ -77,7 +77,7 @@ def keep(core: Core, done: IssueWork, before: IssueWork) -> None:
             work.tx.put(replace(there, **changed))
 
 
-def forget(core: Core, workspace: str, run: str | None = None) -> None:
+def forget_work(core: Core, workspace: str, run: str | None = None) -> None:
     """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
     where that one is still its newest run, and nobody else has begun it meanwhile."""
     with unit_of_work(core) as work:
@@ -86,16 +86,16 @@ def forget(core: Core, workspace: str, run: str | None = None) -> None:
             work.tx.delete(IssueWork, workspace)
 
 
-def end(core: Core, over: IssueWork) -> None:
+def end_work(core: Core, over: IssueWork) -> None:
     """End the work and its workspace, unless somebody has begun it anew meanwhile."""
     with unit_of_work(core) as work:
-        now, place = work_in(work.tx, over.workspace), named(work.tx, over.workspace)
+        now, place = work_in(work.tx, over.workspace), find_workspace(work.tx, over.workspace)
         if now == over and place is not None:
             work.tx.put(replace(now, ended=True))
             work.tx.put(replace(place, ended=True))
 
 
-def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
+def add_closing_issue(core: Core, run: Run, asked: PullAsked) -> PullAsked:
     """Return the pull request with the issue that its merge closes, which forges read in its text."""
     there = _of(core, run)
     if there is None:
@@ -108,7 +108,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
     """Record that a pull request of the run's change was opened."""
     there = _of(core, run)
     if there is not None:
-        keep(core, replace(there, pull=url), there)
+        record_work(core, replace(there, pull=url), there)
 
 
 def _of(core: Core, run: Run) -> IssueWork | None:
@@ -117,10 +117,10 @@ def _of(core: Core, run: Run) -> IssueWork | None:
         return work_in(tx, Lineage.of(run).in_workspace)
 
 
-def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
+def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
     """The issue's project, and the issue as its tracker has it now."""
     number_of(ref)
-    project = meant(around.projects(), ref)
+    project = find_project(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
 
 
@@ -153,7 +153,7 @@ def by_labels(
     return request, tuple(said)
 
 
-def asked(
+def make_request(
     core: Core, issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
     """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
@@ -164,7 +164,7 @@ def asked(
     return replace(request, task=task, of_project=project.name, agent=agent), said
 
 
-def begin(
+def begin_work(
     core: Core, around: Surroundings, project: NamedProject, issue: Issue, request: DispatchRequest, run: str
 ) -> IssueWork:
     """The work on this issue, and its workspace; made if they are missing, for the run of this id.
@@ -179,7 +179,7 @@ def begin(
             what, why=f"its tracker says so: {issue.url}", fix="reopen it there first", code="over"
         )
     if around.project_of(project.path) is None:
-        raise moved(project.name, project.path)
+        raise moved_project_error(project.name, project.path)
     now, by = core.wall_ms(), request.created_by
     ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by))
     kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
@@ -195,27 +195,27 @@ def begin(
     return fresh
 
 
-def start(
+def start_work(
     core: Core,
     around: Surroundings,
     project: NamedProject,
     issue: Issue,
     request: DispatchRequest,
 ) -> tuple[str, Dispatched]:
-    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says.
+    """The workspace of this issue, and the run that works on it. As `begin_work`; and what admission says.
 
     What its labels have chosen is a warning, and stands in the story of the run.
     """
-    run, (chosen, said) = new_id(core), asked(core, issue, request, around, project)
-    there = begin(core, around, project, issue, request, run)
+    run, (chosen, said) = new_id(core), make_request(core, issue, request, around, project)
+    there = begin_work(core, around, project, issue, request, run)
     name = there.workspace
     try:
         placed = complete_request(core, around, replace(chosen, workspace=name))
-        keep(core, known_to_runs(there, issue), there)
-        done = dispatch(core, around, placed, None, run)
+        record_work(core, known_to_runs(there, issue), there)
+        done = dispatch_run(core, around, placed, None, run)
     except Exception:
         if there.run == run:
-            forget(core, name, run)
+            forget_work(core, name, run)
         raise
     with unit_of_work(core) as work:
         now = work_in(work.tx, name) or known_to_runs(there, issue)
@@ -228,7 +228,7 @@ def start(
     return name, replace(done, warnings=(*done.warnings, *said))
 
 
-def status(core: Core) -> list[IssueWorkShape]:
+def list_work(core: Core) -> list[IssueWorkShape]:
     """All open work on issues and the newest ended, the newest first."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(IssueWork, {"ended": True}, order="began_ms", descending=True, limit=MOST_ENDED)
@@ -238,11 +238,11 @@ def status(core: Core) -> list[IssueWorkShape]:
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
     """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
-    line = named(tx, one.workspace)
+    line = find_workspace(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 
 
-def newest(core: Core, ref: str) -> Run:
+def find_newest_run(core: Core, ref: str) -> Run:
     """The newest run of the work on this issue. NotFoundError where there is none."""
     with core.ports.ledger.transaction() as tx:
         there = work_in(tx, ref.lower())
@@ -262,7 +262,7 @@ def _shape(one: IssueWork, runs: list[Run]) -> IssueWorkShape:
         "url": one.url,
         "project": one.project,
         "workspace": one.workspace,
-        "began_at": at(one.began_ms),
+        "began_at": format_iso(one.began_ms),
         "by": one.by,
         "state": one.state or None,
         "run": None if last is None else last.id,

@@ -13,12 +13,20 @@ from pancode.issues.model import (
     IssueState,
     Trackers,
     asked_wait_s,
-    material,
+    mark_untrusted,
     place_of,
 )
-from pancode.issues.service import end, forget, keep, known_to_runs, open_works, runs_of, work_in
+from pancode.issues.service import (
+    end_work,
+    forget_work,
+    known_to_runs,
+    open_works,
+    record_work,
+    runs_of,
+    work_in,
+)
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
@@ -46,7 +54,7 @@ class IssueProgress:
         return f"{MARK}\n{self.text}"
 
 
-def progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
+def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
     """How far the work on an issue is. `runs`: of its workspace, newest last; `branch`: the workspace's.
 
     `pull`: the address of its pull request; empty: none was opened.
@@ -74,7 +82,7 @@ def progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
             IssueState.DONE, f"Run {done.id}: the change has landed on {at}.{_receipt(done)}"
         )
     if last.outcome is Outcome.DONE and has_change(last):
-        files = counted(len(_names(last)), "file")
+        files = count_noun(len(_names(last)), "file")
         return IssueProgress(
             IssueState.REVIEW, f"Run {last.id}: a change of {files} waits for review.{_receipt(last)}"
         )
@@ -97,7 +105,7 @@ def _receipt(run: Run) -> str:
     return f" Receipt {digest[:23]}." if isinstance(digest, str) else ""
 
 
-def moves(now: IssueState, wanted: IssueState) -> bool:
+def is_change_due(now: IssueState, wanted: IssueState) -> bool:
     """Whether the issue's state is to change. An issue that is over is never opened again."""
     return now is not wanted and now not in OVER
 
@@ -164,7 +172,7 @@ class TrackerNews(FeedThread):
             ref = one.ref
             if one.trouble:
                 return f"{ref} is not updated yet, PanCode tries again: {one.trouble}"
-            if one.said == progress(runs, line.branch, one.pull).text:
+            if one.said == measure_progress(runs, line.branch, one.pull).text:
                 shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
                 return f"{ref} {shown}, with a comment: {one.url}"
             self._stopping.wait(TOLD_LOOK_S)
@@ -184,21 +192,21 @@ class TrackerNews(FeedThread):
         waits: list[float] = []
         for one, line, runs in there:
             if line is None:
-                forget(self._core, one.workspace)
+                forget_work(self._core, one.workspace)
             elif (wait := self._one(one, line, runs)) is not None:
                 waits.append(wait)
         return min(waits, default=None)
 
     def _one(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
         now = self._core.ports.clock.mono_ms()
-        wanted = progress(runs, line.branch, one.pull)
+        wanted = measure_progress(runs, line.branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
         moved = one.state not in OVER and str(wanted.state) != one.state
         news = wanted.state is not None and (moved or wanted.text != one.said)
         merges = one.pull and one.state == IssueState.REVIEW
         if not news and not works_now and not merges:
             if is_over(one, runs):
-                end(self._core, one)
+                end_work(self._core, one)
             return None
         rest = self._rests.get(one.workspace, 0)
         if now < rest and (not news or one.trouble):
@@ -212,9 +220,9 @@ class TrackerNews(FeedThread):
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
         if done != one:
-            keep(self._core, done, one)
+            record_work(self._core, done, one)
         if is_over(done, runs) and not done.trouble:
-            end(self._core, done)
+            end_work(self._core, done)
         return pause if works_now or merges or done.trouble else None
 
     def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
@@ -224,7 +232,7 @@ class TrackerNews(FeedThread):
         place = place_of(project)
         issue = self._trackers.issue(place, one.ref)
         if news is not None and news.state is not None:
-            if moves(issue.state, news.state):
+            if is_change_due(issue.state, news.state):
                 self._trackers.move(place, issue, news.state)
             comment = self._trackers.comment(place, issue, news.comment, one.comment)
             state = issue.state if issue.state in OVER else news.state
@@ -238,7 +246,7 @@ class TrackerNews(FeedThread):
         done = known_to_runs(one, issue)
         if done == one or issue.state in OVER or not runs:
             return one
-        said = ToldByTracker(CHANGED.format(one.ref, material(issue, MOST_TOLD).strip()))
+        said = ToldByTracker(CHANGED.format(one.ref, mark_untrusted(issue, MOST_TOLD).strip()))
         with suppress(UsageError), unit_of_work(self._core) as work:
             run = work.tx.get(Run, runs[-1].id)
             if run is not None and run.state is not RunState.ENDED:

@@ -23,7 +23,7 @@ def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
     return {key: str(value) for key, value in found.items() if value}
 
 
-def fits(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+def is_matching(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
     """Whether the facts are the wanted ones. A repository is named by its path, or by its folder's name."""
     return all(_same(key, value, facts.get(key, "")) for key, value in where.items())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from types import NoneType
 from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from pancode.kernel.values import made, replace
+from pancode.kernel.values import make_value, replace
 
 
 class Faceted(Protocol):
@@ -38,15 +38,15 @@ class Facet:
         if terms.keys().isdisjoint(parts):
             return none
         found = (read(terms[key]) if key in terms else default for key, (read, default) in parts.items())
-        return made(cls, tuple(found))
+        return make_value(cls, tuple(found))
 
     def on(self, run: R) -> R:
         """Return the run with this facet in place of the one that it has."""
         others = {key: value for key, value in run.terms.items() if key not in _parts(type(self))[0]}
-        return replace(run, terms={**others, **written((self,))})
+        return replace(run, terms={**others, **dump_facets((self,))})
 
 
-def written(facets: Iterable[Facet]) -> dict[str, object]:
+def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
     """The column `terms` of a new run that has these facets."""
     every = ((one, key, default) for one in facets for key, (_, default) in _parts(type(one))[0].items())
     return {key: _plain(value) for one, key, default in every if (value := getattr(one, key)) != default}

@@ -40,12 +40,12 @@ def pip_install(*packages: str) -> str:
     return shlex.join((sys.executable, "-m", "pip", "install", *packages))
 
 
-def safe(text: str) -> str:
+def escape_line(text: str) -> str:
     """One line that cannot steer the terminal: control characters are shown, not obeyed."""
     return "".join(_shown(c) for c in text)
 
 
-def unhidden(text: str) -> str:
+def reveal_invisible(text: str) -> str:
     """Return the text in its own lines, with each invisible character named as <U+XXXX>."""
     return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
 
@@ -54,7 +54,7 @@ def _seen(char: str) -> str:
     return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_hides(char) or char in BLANK) else char
 
 
-def whole(text: str, indent: str = "") -> str:
+def escape_text(text: str, indent: str = "") -> str:
     """Return the whole text for a person who says yes to it: only line ends act, other controls are shown."""
     return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
 
@@ -71,25 +71,25 @@ def _hides(char: str) -> bool:
     return unicodedata.category(char) in HIDING
 
 
-def width(text: str) -> int:
+def measure_width(text: str) -> int:
     """Return how many columns the text takes; wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
-def clip(text: str, columns: int) -> str:
+def clip_columns(text: str, columns: int) -> str:
     """Return at most this many columns of the text, with `...` where it was cut."""
-    if width(text) <= columns:
+    if measure_width(text) <= columns:
         return text
     kept, room = "", columns - 3
     for char in text:
-        room -= width(char)
+        room -= measure_width(char)
         if room < 0:
             break
         kept += char
     return kept + "..."
 
 
-def usd(text: str | None) -> str:
+def format_usd(text: str | None) -> str:
     """Return an amount as a person reads it: cents, below a dollar four digits; `unknown` for None."""
     if text is None:
         return "unknown"
@@ -100,7 +100,7 @@ def usd(text: str | None) -> str:
     return f"{sign}${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
-def count(number: float) -> str:
+def format_count(number: float) -> str:
     """Return the number in short: 3100 is 3.1 k."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
@@ -108,7 +108,7 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def size(number: int | None) -> str:
+def format_bytes(number: int | None) -> str:
     """Return a number of bytes in short, such as 82 G; - for None."""
     if number is None:
         return "-"
@@ -120,17 +120,17 @@ def size(number: int | None) -> str:
 
 def disk_of(node: Mapping[str, Any]) -> str:
     """Return the free bytes of a machine's disk; where it is short, also what of ours takes the most."""
-    free, most = size(node["disk_free"]), node["disk_most"]
-    return free if most is None else f"{free}, {safe(most['what'])} {size(most['bytes'])}"
+    free, most = format_bytes(node["disk_free"]), node["disk_most"]
+    return free if most is None else f"{free}, {escape_line(most['what'])} {format_bytes(most['bytes'])}"
 
 
 def gpus_of(node: Mapping[str, Any]) -> str:
     """Return the GPUs of a machine: 1x H100 80G, 78G free; how many are held, or that they are not known."""
     gpus = node.get("gpus", ())
-    kinds = Counter((safe(one["short"]), size(one["memory"]).replace(" ", "")) for one in gpus)
+    kinds = Counter((escape_line(one["short"]), format_bytes(one["memory"]).replace(" ", "")) for one in gpus)
     words = [f"{many}x {name} {memory}" for (name, memory), many in kinds.items()]
     free = [one["memory_free"] for one in gpus if one["memory_free"] is not None]
-    words += [f"{size(sum(free)).replace(' ', '')} free"] if free else []
+    words += [f"{format_bytes(sum(free)).replace(' ', '')} free"] if free else []
     silent, held = (
         sum(one["unknown_since"] is not None for one in gpus),
         sum(bool(one["holder"]) for one in gpus),
@@ -140,14 +140,14 @@ def gpus_of(node: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def tokens(number: int | None) -> str:
+def format_tokens(number: int | None) -> str:
     """Return the tokens of a context: 32k, 4k, 900; "" where it is not known."""
     if number is None:
         return ""
     return f"{number // 1024}k" if number >= 1024 else str(number)
 
 
-def took(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return a duration as one number and its unit: 0.4 s, 40 s, 12 min, 3 h, 2 d."""
     if 0 < seconds < 10 and seconds != int(seconds):
         return f"{seconds:.1f} s"
@@ -163,7 +163,7 @@ def cost_of(run: Mapping[str, Any]) -> str:
     amount = run["usage"]["cost_usd"]
     if amount is None:
         return "unknown" if run["outcome"] is not None else "-"
-    return usd(amount)
+    return format_usd(amount)
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
@@ -192,13 +192,13 @@ def diff_style(line: str) -> str:
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
 
 
-def ordinal(number: int) -> str:
+def format_ordinal(number: int) -> str:
     """Return the number as `1st`, `2nd`, `11th`."""
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
-def counted(number: int, noun: str) -> str:
+def count_noun(number: int, noun: str) -> str:
     """Return the number and the noun, whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

@@ -51,7 +51,7 @@ _BEGUN = 3
 """From this many letters on, the beginning of a name stands for it, if no other name begins so."""
 
 
-def nearest(word: str, names: Iterable[str]) -> str | None:
+def find_nearest(word: str, names: Iterable[str]) -> str | None:
     """The name that the word was probably meant to be; None when none is near."""
     by_lower = {name.lower(): name for name in names}
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
@@ -110,7 +110,7 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
     them.
     """
     known = sorted(names)
-    near = nearest(word, known)
+    near = find_nearest(word, known)
     if near is not None:
         why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
     elif known:

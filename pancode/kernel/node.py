@@ -22,7 +22,7 @@ MOST_CHARS = 300
 """The most characters of a node's words inside a sentence of the coordinator."""
 
 
-def quoted(facts: M, node: str) -> M:
+def quote_advice(facts: M, node: str) -> M:
     """A node's facts, with each advice in them, at any depth, in the form `NODE says: ...`."""
     changed: dict[str, Any] = {}
     for name in type(facts).model_fields:
@@ -35,7 +35,7 @@ def quoted(facts: M, node: str) -> M:
 
 def _quoted(value: Any, node: str) -> Any:
     if isinstance(value, WireModel):
-        return quoted(value, node)
+        return quote_advice(value, node)
     if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
         return tuple(_quoted(one, node) for one in value)
     return value
@@ -52,13 +52,13 @@ def with_words(why: str, says: str) -> str:
     return f"{why} ({says})" if says else why
 
 
-def apart(data: Any) -> Any:
+def separate_advice(data: Any) -> Any:
     """What a node has told, as plain JSON: its advice is in `says`, and `fix` is empty."""
     if isinstance(data, list):
-        return [apart(one) for one in data]
+        return [separate_advice(one) for one in data]
     if not isinstance(data, dict):
         return data
-    made = {name: apart(value) for name, value in data.items()}
+    made = {name: separate_advice(value) for name, value in data.items()}
     return {**made, "fix": "", "says": made["fix"]} if "fix" in made else made
 
 
@@ -71,7 +71,7 @@ HOLDS: Mapping[Isolation, str] = {
 NOT_KNOWN = "not known: the machine has not reported"
 
 
-def holds(isolation: str | None) -> str:
+def describe_isolation(isolation: str | None) -> str:
     """What the isolation in a node's facts enforces, in words; None: no facts yet."""
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
 
@@ -270,7 +270,7 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
     return waking + max(0, now_ms - at)
 
 
-def silence(
+def measure_silence(
     newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
     """How many waking ms nothing was heard, and whether anything was since the coordinator started."""
@@ -327,7 +327,7 @@ class Listening:
         return replace(self, last_ms=now_ms, gaps=(*kept, gap))
 
 
-def view(
+def build_view(
     node: Node,
     newest: LastHeartbeat | None,
     now: FleetTime,
@@ -337,10 +337,10 @@ def view(
 ) -> NodeView:
     """One node as decisions see it, from the facts of one moment."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
-    silent_ms, ever = silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
+    silent_ms, ever = measure_silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
     looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
-    missed_ms, _ = silence(newest, now.epoch, looked_ms, began_ms, gaps)
+    missed_ms, _ = measure_silence(newest, now.epoch, looked_ms, began_ms, gaps)
     busy = bool(newest and newest.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
     if state not in _SETTLED:

@@ -46,7 +46,7 @@ class ListSearch(Generic[R]):
     most: int | None = None
 
 
-def page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
+def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
     """Return at most `limit` rows that fit, from after this place on."""
     found, last = list[R](), after
     for looked, row in enumerate(_rows(tx, search, limit, after), 1):

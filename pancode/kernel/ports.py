@@ -271,7 +271,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of files that a snapshot has so far, and with the number of all its files."""
 
 
-def unwatched(done: int, of: int) -> None:
+def ignore_progress(done: int, of: int) -> None:
     """A progress callback for a caller that does not follow the progress."""
 
 
@@ -286,7 +286,7 @@ class SnapshotRequest:
     run: str
     folder: str = ""
     allowed: tuple[str, ...] = ()
-    progress: Progress = unwatched
+    progress: Progress = ignore_progress
 
 
 @dataclass(frozen=True, slots=True)

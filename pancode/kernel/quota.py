@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """What the node has sent too much of, in words; empty: nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
-    excess = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
+    excess = (
+        f"it sent {count_noun(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
+    )
     may = f"may send {share.receipts} of {_mib(share.size)}"
     return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
 
@@ -72,7 +74,7 @@ class Flood:
         """The problem to show; none before the flood has lasted for some time, and none when it is over."""
         if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
             return []
-        lasted = counted((self.last_ms - self.since_ms) // 1_000, "second")
+        lasted = count_noun((self.last_ms - self.since_ms) // 1_000, "second")
         what = f"{name} has sent too much for {lasted}: others come first, and its own runs are shown late"
         return [{"what": what, "fix": f"pancode runs ls --node {name}; to end it: pancode fleet down {name}"}]
 
@@ -92,7 +94,7 @@ def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
     """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of orders for it."""
     if kept.size <= quota + owed:
         return ""
-    keys = counted(kept.keys, "key")
+    keys = count_noun(kept.keys, "key")
     where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
     return f"it kept {_mib(kept.size)} in Redis ({where}), and may keep {_mib(quota)} (nodes.redis_quota)"
 

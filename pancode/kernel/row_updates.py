@@ -11,7 +11,7 @@ from pancode.kernel.records import ControlMessage, Record
 R = TypeVar("R", bound=Record)
 
 
-def edit(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[R], R]) -> None:
+def edit_row(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[R], R]) -> None:
     """Replace a row by what `change` makes of it; nothing happens when there is no such row."""
     row = tx.get(kind, *key)
     if row is not None:

@@ -39,7 +39,7 @@ def fresh_secret(ids: Ids) -> str:
     return secret_of(bytes.fromhex(ids.token(KEY_BYTES)))
 
 
-def signature(secret: str, message_id: str, at_s: int, body: bytes) -> str:
+def compute_signature(secret: str, message_id: str, at_s: int, body: bytes) -> str:
     """Return the right `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
     key = b64decode(secret.removeprefix(PREFIX))
     signed = hmac.new(key, f"{message_id}.{at_s}.".encode() + body, sha256)
@@ -63,14 +63,14 @@ class ProvenCall:
     is_ping: bool = False
 
 
-def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
+def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
     """Return a call that is signed. AccessError. `secret` None: no such schedule, which no error tells."""
     if STANDARD[2] in call.headers:
         message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
         plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
         if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
             raise _wrong()
-        right = signature(secret or _NOBODY, message, int(at), call.body)
+        right = compute_signature(secret or _NOBODY, message, int(at), call.body)
         found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
         if not any(found) or secret is None:
             raise _wrong()

@@ -34,7 +34,7 @@ else:
         return copy
 
 
-def made(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
+def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
     """Make a value of this class from all its fields, in their order."""
     fresh: Any = kind
     out: T = fresh.__new__(kind)

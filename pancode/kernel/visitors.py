@@ -37,7 +37,7 @@ class Risk(StrEnum):
     FINAL = "cannot be undone"
 
 
-def allows(scopes: Iterable[str], needed: AccessScope) -> bool:
+def has_scope(scopes: Iterable[str], needed: AccessScope) -> bool:
     """Whether a token with these scopes may ask for what needs the scope `needed`."""
     granted = set(scopes)
     if needed is AccessScope.READ:
@@ -96,14 +96,14 @@ class Visitor:
         return "nobody" if self.token is None else f"{BY}{self.token.name}"
 
 
-def digest(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
+def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
     """The token that this secret belongs to, if it is in force. AccessError."""
     make = "pancode token create NAME --scope read"
-    if found is None or not hmac.compare_digest(found.digest, digest(secret)):
+    if found is None or not hmac.compare_digest(found.digest, hash_secret(secret)):
         why = "there is none with this secret; it may have been revoked"
         raise AccessError("the token is not known", why=why, fix=make, code="unknown_token")
     if is_over(found, now_ms):
@@ -130,7 +130,7 @@ def used_code(session: str) -> AccessError:
 
 def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = "") -> None:
     """AccessError where the token lacks the scope. `without`: what the caller can do instead."""
-    if not allows(token.scopes, needed):
+    if not has_scope(token.scopes, needed):
         raise AccessError(
             f"token {token.name} is not allowed to request {asked}",
             why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
@@ -146,7 +146,7 @@ _ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
 
 @contextmanager
 def asked_by(token: ApiToken | None) -> Iterator[None]:
-    """What is done inside is asked for by this token, by whichever route: its use cases ask `may`."""
+    """What is done inside is asked for by this token, by whichever route: its use cases ask `is_allowed`."""
     before = _ASKER.set(token)
     try:
         yield
@@ -154,10 +154,10 @@ def asked_by(token: ApiToken | None) -> Iterator[None]:
         _ASKER.reset(before)
 
 
-def may(scope: AccessScope) -> bool:
+def is_allowed(scope: AccessScope) -> bool:
     """Whether the present asker has this scope."""
     token = _ASKER.get()
-    return token is None or allows(token.scopes, scope)
+    return token is None or has_scope(token.scopes, scope)
 
 
 def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
@@ -190,7 +190,7 @@ def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
         )
 
 
-def narrowed(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
+def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
     """Return the wanted token, ending no later than the asker. AccessError for scopes that it lacks."""
     if asker is None:
         return wanted
@@ -210,7 +210,7 @@ def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
         raise ConflictError(f"token {name} already exists", fix=fix, code="token_exists")
 
 
-def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
+def find_stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
     """Tokens of browsers and notices that have expired, and so are of no more use."""
     return [token for token in known if token.name.startswith((WEB, NOTICE)) and is_over(token, now_ms)]
 

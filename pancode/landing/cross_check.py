@@ -14,23 +14,23 @@ from pancode.landing.judgement import judging_run, load_gates
 from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
-from pancode.runs.dispatch import admit, new_id_in
+from pancode.runs.dispatch import admit_run, new_id_in
 from pancode.runs.facets import GateTerms
-from pancode.runs.placement.placement import misfit
+from pancode.runs.placement.placement import explain_misfit
 from pancode.runs.receipts.trust import (
     OTHER,
     ResultTrust,
     VerifiedResult,
-    judged,
+    judge_result,
+    list_verdicts,
     passed_on,
+    read_verified,
     result_at,
-    verdicts,
-    verified,
 )
 from pancode.runs.unit_of_work import unit_of_work
 
 
-def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
+def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
     """Ask, as a person, for a verification; `again`: although the result is disputed.
 
     RefusedError for the result; UsageError, NotFoundError for the node.
@@ -39,7 +39,7 @@ def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
         check_verifier(on, names, str(run.result.get("node") or ""))
         found = work.tx.get(Run, run.id) or run
-        if any(one.node == on for one in verdicts(found)):
+        if any(one.node == on for one in list_verdicts(found)):
             fix = f"pancode runs verify {run.id} --again, or --on another node"
             raise UsageError(f"{on} has already verified {run.id}", fix=fix, code="judged_already")
         return work.signal(found, VerificationAsked(on, by, again))
@@ -55,16 +55,16 @@ class Verifications:
         """Begin a verification that is due; record one that is over. UnavailableError: the depot is full."""
         with self._core.ports.ledger.transaction() as tx:
             found = tx.get(Run, run)
-            seen = verified(found) if found is not None else None
+            seen = read_verified(found) if found is not None else None
             other = tx.get(Run, seen.run) if seen is not None and seen.run is not None else None
         if found is None:
             return
         if seen is None or (other is not None and other.state is not RunState.ENDED):
             self._signal(run, VerificationBegun(other.id if other is not None else "", ""))
         elif other is not None and seen.waits:
-            self._signal(run, VerificationOver(judged(found, other)))
+            self._signal(run, VerificationOver(judge_result(found, other)))
         elif other is not None and other.outcome is not None and seen.receipt is None:
-            self._signal(run, VerificationOver(judged(found, other)))  # it was lost, and has come back
+            self._signal(run, VerificationOver(judge_result(found, other)))  # it was lost, and has come back
         else:
             self._begin(found)
 
@@ -98,9 +98,11 @@ class Verifications:
                 task=f"gates of {run.id} on another node",
                 node=None if on == OTHER else on,
             )
-            kept_off = (own, *(str(one.node) for one in verdicts(run)))
+            kept_off = (own, *(str(one.node) for one in list_verdicts(run)))
             other = Judging(run.id, verifies=True, not_on=kept_off).on(other)
-            unfit = {v.node.name: misfit(other, v) for v in core.views(work.tx) if v.node.removed is None}
+            unfit = {
+                v.node.name: explain_misfit(other, v) for v in core.views(work.tx) if v.node.removed is None
+            }
             if all(unfit.values()):
                 reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
                 why = f"its gates passed on {own}; no other node can run them: {reasons or 'there is none'}"
@@ -114,9 +116,9 @@ class Verifications:
                 warnings=(),
             )
             core.ports.depot.begin_at(other.id, snapshot_of)
-            admit(work, other)
+            admit_run(work, other)
             work.signal(run, VerificationBegun(other.id, on))
-        rounds.act(core)
+        rounds.act_now(core)
         return None
 
     def _signal(self, run: str, signal: VerificationBegun | VerificationOver) -> None:

@@ -15,16 +15,16 @@ from pancode.runs.receipts.trust import (
     KEPT,
     ResultTrust,
     VerifiedResult,
-    after,
-    verdicts,
-    verified,
-    waiting,
+    list_verdicts,
+    make_waiting,
+    read_verified,
+    update_trust,
 )
 
 
-def follow(made: Changes) -> Changes:
+def begin_check(made: Changes) -> Changes:
     """At settlement, let another node verify the result."""
-    made = _put(made, waiting(made.run, "another node is to run its gates"))
+    made = _put(made, make_waiting(made.run, "another node is to run its gates"))
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
@@ -49,7 +49,7 @@ class VerificationAsked(Signal):
 
         RefusedError when it is not possible, or the result is disputed.
         """
-        seen = verified(made.run)
+        seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
             why = "it is not done" if seen is None else seen.why
             raise RefusedError(
@@ -69,7 +69,7 @@ class VerificationAsked(Signal):
         made = made.put(replace(GateTerms.of(made.run), verify_on=self.on).on(made.run)).record(
             "receipt", "info", "verification asked", by=self.by, again=self.again
         )
-        return follow(made)
+        return begin_check(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class VerificationBegun(Signal):
     def apply(self, made: Changes) -> Changes:
         """Record the queued run that verifies the result."""
         made = made.done(made.case.action(ActionKind.VERIFY))
-        known = verified(made.run)
+        known = read_verified(made.run)
         if known is not None and known.run == self.run:
             return made
-        made = _put(made, waiting(made.run, f"{self.run} runs its gates on another node", self.run))
+        made = _put(made, make_waiting(made.run, f"{self.run} runs its gates on another node", self.run))
         return made.tell("verify", self.run, "begun", f"on {self.on}")
 
 
@@ -97,7 +97,10 @@ class VerificationOver(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Record the verdict; a landing that waited for it comes next."""
-        made, seen = made.done(made.case.action(ActionKind.VERIFY)), after(verdicts(made.run), self.seen)
+        made, seen = (
+            made.done(made.case.action(ActionKind.VERIFY)),
+            update_trust(list_verdicts(made.run), self.seen),
+        )
         made = _put(made, seen).tell("verify", seen.run or "elsewhere", seen.words, seen.why)
         level = "error" if seen.state is ResultTrust.DISPUTED else "info"
         made = made.record("receipt", level, f"result: {seen.words}", why=seen.why, verified_by=seen.run)

@@ -34,8 +34,8 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):
-        made = waits.ask(made)
-    return cross_check_rules.follow(made) if wants_verification(made.run) else queue_landing(made)
+        made = waits.open_question(made)
+    return cross_check_rules.begin_check(made) if wants_verification(made.run) else queue_landing(made)
 
 
 def needs_approval(run: Run) -> bool:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
-from node_agent.wire.git import shown
-from pancode.kernel.facets import Judging, written
+from node_agent.wire.git import decode_path
+from pancode.kernel.facets import Judging, dump_facets
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.states import How
@@ -34,11 +34,11 @@ from pancode.landing.model import (
 from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
-from pancode.runs.dispatch import admit, new_id
+from pancode.runs.dispatch import admit_run, new_id
 from pancode.runs.facets import Provision
-from pancode.runs.placement.placement import can_be_had, misfit
+from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_of
 
@@ -89,13 +89,13 @@ _FRESH: dict[str, Any] = {
 _OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
 
 
-def reserve(core: Core) -> str:
+def reserve_run_id(core: Core) -> str:
     """Make an id for the run that will judge a landing."""
     with core.lock:
         return new_id(core)
 
 
-def known(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str | None:
+def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str | None:
     """The run that has judged this very tree with these gates, or does, also for an earlier coordinator."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
@@ -105,14 +105,14 @@ def known(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str |
     return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
 
 
-def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
+def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
     """Queue a run that does only the required set-up and gates; RefusedError without budget.
 
     It goes to the node that had the run, if it can, as the set-up is kept there.
     """
     judging = judging_run(core, run, gate_id, snapshot, by, required)
     with core.lock, unit_of_work(core) as work:
-        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
+        judging = admit_run(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
         work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
     return judging
 
@@ -147,7 +147,7 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "max_attempts": None,
             "on_lost": "retry",
             "rules": run.rules,
-            "terms": written((Judging(run.id), Provision(walled=Provision.of(run).walled))),
+            "terms": dump_facets((Judging(run.id), Provision(walled=Provision.of(run).walled))),
         },
     )
 
@@ -158,10 +158,10 @@ def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
     if node is None or node.removed is not None:
         return None
     view = core.view_of(node)
-    return node.name if can_be_had(view) and not misfit(replace(judging, node=None), view) else None
+    return node.name if can_be_had(view) and not explain_misfit(replace(judging, node=None), view) else None
 
 
-def ended(core: Core, gate_id: str) -> Run | None:
+def find_ended(core: Core, gate_id: str) -> Run | None:
     """The judging run, once it has ended; None: it goes on."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, gate_id)
@@ -211,12 +211,12 @@ class LandingJudge:
         repo, base = str(run.workspace["repo"]), run.workspace.get("base")
         base = None if base is None else str(base)
         snapshot = self.repositories.commit_of(repo, merged.tree, base)
-        gate_id = known(core, run, snapshot, required)
+        gate_id = find_judging_run(core, run, snapshot, required)
         if gate_id is None:
-            gate_id = reserve(core)
+            gate_id = reserve_run_id(core)
             self.repositories.offer(repo, gate_id, snapshot, base)
-            begin(core, run, gate_id, snapshot, self.asked.by, required)
-            rounds.act(core)
+            begin_judging(core, run, gate_id, snapshot, self.asked.by, required)
+            rounds.act_now(core)
         return self._ended(gate_id, required)
 
     def _deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
@@ -232,7 +232,7 @@ class LandingJudge:
         with self.core.ports.ledger.transaction() as tx:  # `plan keep` was the yes to such a text
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [
-            Conflict(shown(os.fsencode(name)), why, "--with-commands")
+            Conflict(decode_path(os.fsencode(name)), why, "--with-commands")
             for name, why in reasons.items()
             if why != NAMED_TO_AGENTS or hashlib.sha256(after.read(name) or b"").hexdigest() not in kept
         ]
@@ -266,11 +266,13 @@ class LandingJudge:
     def _ended(self, gate_id: str, required: RequiredGates) -> LandingGates:
         clock = self.core.ports.clock
         until = clock.boot_ms() + GATE_MS
-        while (run := ended(self.core, gate_id)) is None:
+        while (run := find_ended(self.core, gate_id)) is None:
             if self.off() or clock.boot_ms() > until:
                 with self.core.lock:
-                    stop(self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long")
-                rounds.act(self.core)
+                    stop_run(
+                        self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long"
+                    )
+                rounds.act_now(self.core)
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:

@@ -214,6 +214,6 @@ CalledOff = Callable[[], bool]
 """Whether a person has called the landing off; asked again and again until the files are written."""
 
 
-def never() -> bool:
+def is_never_called_off() -> bool:
     """For a landing that nobody can call off: always False."""
     return False

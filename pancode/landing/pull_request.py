@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.formatting import safe, usd
+from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
 from pancode.runs.core import Core
-from pancode.runs.receipts.trust import NOTHING, verified
+from pancode.runs.receipts.trust import NOTHING, read_verified
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import usage_of, usage_of_run
 
@@ -90,42 +90,48 @@ def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
     """
     # Only lines that say something count, each short and without control characters.
     lines = [
-        cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
+        cut_text(escape_line(line).strip(), _WORD)
+        for line in message_of(run, asked.message).splitlines()
+        if line.strip()
     ]
     ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
     result: dict[str, Any] = run.result
-    seen = verified(run)
-    model = f", model {code(run.model)}" if run.model else ""
+    seen = read_verified(run)
+    model = f", model {format_code(run.model)}" if run.model else ""
     parts = [
-        f"This change was made by PanCode's run {code(run.id)}.",
+        f"This change was made by PanCode's run {format_code(run.id)}.",
         "",
-        f"- Agent: {code(run.agent)}, runtime {code(run.runtime)}{model}",
-        f"- Outcome: {code(str(run.outcome))}, cost {code(cost)}",
+        f"- Agent: {format_code(run.agent)}, runtime {format_code(run.runtime)}{model}",
+        f"- Outcome: {format_code(str(run.outcome))}, cost {format_code(cost)}",
         *_gates(run),
-        *([f"- Tested: {code(seen.why)}"] if seen is not None else []),
-        f"- Receipt: {code(str(result.get('receipt') or 'none'))}",
+        *([f"- Tested: {format_code(seen.why)}"] if seen is not None else []),
+        f"- Receipt: {format_code(str(result.get('receipt') or 'none'))}",
         "",
         *_proof(run.id, has=bool(result.get("receipt"))),
     ]
     answer = str(result.get("answer") or "").strip()
-    quote = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
+    quote = (
+        ["", "The agent's own words, which nobody has checked:", "", format_code_block(answer)]
+        if answer
+        else []
+    )
     return PullRequest(
         asked.branch, lines[0] if lines else run.id, ends + ("\n".join([*parts, *quote]) + "\n")
     )
 
 
-def cut(text: str, most: int) -> str:
+def cut_text(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - len(_CUT)] + _CUT
 
 
-def code(text: str) -> str:
+def format_code(text: str) -> str:
     """One line as Markdown code, so that no forge reads a mention, a command or markup in it."""
-    return f"`{cut(safe(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
+    return f"`{cut_text(escape_line(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
 
 
-def quoted(text: str) -> str:
+def format_code_block(text: str) -> str:
     """Several lines as a Markdown code block, whose fence is longer than any in the text."""
-    kept = "\n".join(safe(line) for line in cut(text.strip(), _ANSWER).splitlines())
+    kept = "\n".join(escape_line(line) for line in cut_text(text.strip(), _ANSWER).splitlines())
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"
 
@@ -133,17 +139,21 @@ def quoted(text: str) -> str:
 def _state(gate: Mapping[str, Any]) -> str:
     if gate.get("passed"):
         return "passed"
-    return f"failed, exit {code(str(gate.get('exit_code')))}" if gate.get("judged", True) else "not judged"
+    return (
+        f"failed, exit {format_code(str(gate.get('exit_code')))}"
+        if gate.get("judged", True)
+        else "not judged"
+    )
 
 
 def _gates(run: Run) -> list[str]:
     rows, judged = run.result.get("gates"), run.landing.get("gate")
     gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
     detail = str(judged.get("detail") or "") if isinstance(judged, Mapping) else ""
-    landing = [f"- Gates of the whole change: {code(detail)}"] if detail else []
+    landing = [f"- Gates of the whole change: {format_code(detail)}"] if detail else []
     if not gates:
         return landing or ["- Gates: none, nothing has tested it"]
-    lines = [f"- Gate {code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
+    lines = [f"- Gate {format_code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
     more = len(gates) - _GATES
     return [*lines, *([f"- and {more} more gates"] if more > 0 else []), *landing]
 
@@ -197,7 +207,7 @@ def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) ->
     place = must_be_possible(forges, run, asked.remote, asked.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
-    cost = f"{usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
+    cost = f"{format_usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
     opened = forges.open(place, pull_request(run, asked, cost))
     if opened.fresh:
         with unit_of_work(core) as work:

@@ -33,7 +33,7 @@ from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import iso, run_shape
+from pancode.runs.views import format_optional_iso, run_shape
 from pancode.workflows.results import change_of, is_the_result
 
 _NOTED = ("status", "files", "gate", "commit", "made")
@@ -65,7 +65,7 @@ PancodeError with its code where the run cannot be landed.
 """
 
 
-def ask(core: Core, run_id: str, way: LandWay) -> Action:
+def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
     """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not.
 
     UsageError: the change has no such gate to leave out.
@@ -84,12 +84,12 @@ def ask(core: Core, run_id: str, way: LandWay) -> Action:
     return asked
 
 
-def drop(core: Core, run_id: str, by: str) -> None:
+def drop_change(core: Core, run_id: str, by: str) -> None:
     """Drop a run's change, which a person does not want. Idempotent. WorkspaceError before the run's end."""
     _signal(core, run_id, Dropped(by))
 
 
-def waiting(core: Core) -> list[Action]:
+def list_waiting(core: Core) -> list[Action]:
     """All landings that are asked for and not over, in their order."""
     with core.ports.ledger.transaction() as tx:
         found = [action for action in tx.find(Action) if action.kind is ActionKind.LAND]
@@ -159,7 +159,7 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
     with unit_of_work(core) as work:
         now = work.tx.get(Run, run.id)
         assert now is not None  # no run is ever deleted
-        work.signal(now, landed(report, way), _end_of(asked, report))
+        work.signal(now, make_landed(report, way), _end_of(asked, report))
         _with_it(work, run, report, way)
 
 
@@ -169,10 +169,10 @@ def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> No
     old = work.tx.get(Run, str(resolves["run"])) if resolves else None
     if old is not None and old.landed is None:
         updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
-        work.signal(old, landed(updated, way), LandingOver(updated, by=way.by))
+        work.signal(old, make_landed(updated, way), LandingOver(updated, by=way.by))
 
 
-def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
+def make_landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
     """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
     yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
     yes += tuple(f"without_gate {text}" for text in asked.without_gates)
@@ -235,7 +235,7 @@ class LandingQueue(FeedThread):
 
     def place(self, action: Action) -> int:
         """How many landings of the same repository come before it; 0: it is its turn."""
-        mine = [one.id for one in waiting(self._core) if repo_of(one) == repo_of(action)]
+        mine = [one.id for one in list_waiting(self._core) if repo_of(one) == repo_of(action)]
         return mine.index(action.id) if action.id in mine else 0
 
     def under_way(self) -> list[str]:
@@ -255,12 +255,12 @@ class LandingQueue(FeedThread):
 
     def ask(self, run: Run, way: LandWay) -> Action:
         """Put the run's landing into the queue of its repository."""
-        return ask(self._core, run.id, way)
+        return queue_landing(self._core, run.id, way)
 
     # -- the threads -----------------------------------------------------------------------------
 
     def _turn(self) -> float | None:
-        for repo in {repo_of(action) for action in waiting(self._core)}:
+        for repo in {repo_of(action) for action in list_waiting(self._core)}:
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():
                     lane = threading.Thread(
@@ -273,7 +273,7 @@ class LandingQueue(FeedThread):
     def _lane(self, repo: str) -> None:
         try:
             while not self._stopping.is_set():
-                mine = [one for one in waiting(self._core) if repo_of(one) == repo]
+                mine = [one for one in list_waiting(self._core) if repo_of(one) == repo]
                 if not mine:
                     return
                 if not self._done(repo, mine[0]):
@@ -315,7 +315,7 @@ FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
     """Each landing that is asked for and not over, in order; `place` 0: it is its turn."""
     rows, before = list[LandingRow](), Counter[str]()
-    for action in waiting(core):
+    for action in list_waiting(core):
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, action.run)
         if run is None:
@@ -329,7 +329,7 @@ def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
                 "by": way.by,
                 "branch": way.branch or None,
                 "how": way.how.value if way.branch else None,
-                "since": iso(action.at_ms),
+                "since": format_optional_iso(action.at_ms),
                 "under_way": action.id in under_way,
             }
         )
@@ -337,7 +337,7 @@ def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
     return rows
 
 
-def before(core: Core, run: Run, under_way: Collection[str]) -> list[LandingRow]:
+def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[LandingRow]:
     """The landings of the same repository before this run's, or before the place that it would get."""
     rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
     mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))
@@ -354,7 +354,7 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
     return _listed(core, lambda run: is_open(run, run.project or ""), NEWEST)
 
 
-def green(core: Core, project: str) -> list[RunShape]:
+def list_landable(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
 
     Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
@@ -364,7 +364,7 @@ def green(core: Core, project: str) -> list[RunShape]:
 
 
 def _listed(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
-    queued = {action.run for action in waiting(core)}
+    queued = {action.run for action in list_waiting(core)}
     with core.ports.ledger.transaction() as tx:
         ended = {"state": RunState.ENDED}
         known = tx.find(Run, ended, order="created_ms", descending=newest is not None, limit=newest)

@@ -6,7 +6,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.answers import BriefLine
-from pancode.runs.receipts.trust import ResultTrust, verified
+from pancode.runs.receipts.trust import ResultTrust, read_verified
 from pancode.runs.unit_of_work import is_at_fault, is_left
 from pancode.workflows.results import is_the_result
 
@@ -24,7 +24,7 @@ def review_of(tx: Transaction, run: Run) -> BriefLine | None:
     """
     if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
         return None
-    seen = verified(run)
+    seen = read_verified(run)
     if seen is not None and seen.state is ResultTrust.DISPUTED:
         return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:

@@ -35,13 +35,13 @@ from pancode.landing.answers import (
     LandingsAnswer,
     PullRequestShape,
 )
-from pancode.landing.cross_check import ask
+from pancode.landing.cross_check import request_check
 from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
-from pancode.landing.queue import drop, green, to_review
+from pancode.landing.queue import drop_change, list_landable, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.views import brief
-from pancode.sessions.session import at_rest, meant
+from pancode.runs.views import get_run_shape
+from pancode.sessions.session import at_rest, find_newest_sitting
 
 
 class PullRequestBody(ActBody):
@@ -54,7 +54,7 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return meant(context.core, call.path["run"])
+    return find_newest_sitting(context.core, call.path["run"])
 
 
 def _at_rest(context: ApiContext, call: ApiCall) -> Run:
@@ -101,22 +101,22 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     if body.again and token is not None:
         must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
     run = at_rest(context.core, call.path["run"])
-    ask(context.core, run, body.on, body.by, body.again)
-    return brief(context.core, run.id)
+    request_check(context.core, run, body.on, body.by, body.again)
+    return get_run_shape(context.core, run.id)
 
 
 @Verb(LANDINGS, command="land", query=("before",))
 def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
     """The landings that wait, in order."""
     named = call.query.get("before")
-    before = meant(context.core, named) if named else None
+    before = find_newest_sitting(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 
 @Verb(GREEN, command="land", query=("folder",))
 def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """Done, with its gates passed and not landed, in a repository."""
-    return {"runs": green(context.core, _project(context, call))}
+    return {"runs": list_landable(context.core, _project(context, call))}
 
 
 @Verb(REVIEW, command="review", query=("folder",))
@@ -184,8 +184,8 @@ def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Its change is not wanted."""
     run = _meant(context, call)
     context.coordinator.code.call_off(run)  # the one that is being written just now
-    drop(context.core, run.id, call.body.by)
-    return brief(context.core, run.id)
+    drop_change(context.core, run.id, call.body.by)
+    return get_run_shape(context.core, run.id)
 
 
 @Verb(CALL_OFF, ReasonBody, right=OPERATES)

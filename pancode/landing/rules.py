@@ -9,7 +9,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.model import LandWay, RequiredGate, RequiredGates
@@ -26,7 +26,7 @@ from pancode.runs.receipts.trust import (
     ResultTrust,
     is_waiting,
     passed_gates,
-    verified,
+    read_verified,
 )
 
 CALLED_OFF, FAILED = "called off", "failed"
@@ -41,7 +41,7 @@ _KEPT = (
 
 def after_verification(made: Changes) -> Changes:
     """Queue the landing that waited for a verification, unless the other node has seen a gate fail."""
-    run, seen = made.run, verified(made.run)
+    run, seen = made.run, read_verified(made.run)
     if not run.land or run.landed is not None or run.landing or seen is None:
         return made
     if seen.state is not ResultTrust.DISPUTED:
@@ -126,7 +126,7 @@ class LandingProposed(Signal):
             "fix": f"pancode approve {run.id}",
             "asked_by": self.by,
         }
-        return _written(people.ask(made), report, self.by)
+        return _written(people.open_question(made), report, self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,10 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
 
 def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
     """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
-    asks, seen = next((one for one in made_by if LandingTerms.of(one).land_verified), None), verified(run)
+    asks, seen = (
+        next((one for one in made_by if LandingTerms.of(one).land_verified), None),
+        read_verified(run),
+    )
     if asks is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
         return
     of = "" if asks.id == run.id else f" of {asks.id}"
@@ -250,7 +253,7 @@ class Dropped(Signal):
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
         if run.landing.get("status") == DROPPED:
             return made
-        made = people.over(made.done(made.case.action(ActionKind.LAND)))
+        made = people.close_question(made.done(made.case.action(ActionKind.LAND)))
         report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {self.by}"}
         made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
         made = made.tell("land", f"asked by {self.by}", DROPPED, "")
@@ -307,7 +310,7 @@ class LandingOver(Signal):
         if waits is None and report["status"] == CALLED_OFF:
             return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
         made = made.done(waits)
-        made = people.ask(made) if report["status"] == HELD and not self.by else made
+        made = people.open_question(made) if report["status"] == HELD and not self.by else made
         return _written(made, report, self.by)
 
 
@@ -325,8 +328,8 @@ class Landed(Signal):
     def apply(self, made: Changes) -> Changes:
         """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
         commit, files = self.commit, self.files
-        made = people.over(made)
-        change = f"{counted(files, 'file')}{f' on branch {self.branch}' if self.branch else ''}"
+        made = people.close_question(made)
+        change = f"{count_noun(files, 'file')}{f' on branch {self.branch}' if self.branch else ''}"
         result = {name: value for name, value in made.run.result.items() if name != REVERTED}
         made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
         made = made.tell("land", commit[:12], "landed", f"{change}; gates: {self.gates}")

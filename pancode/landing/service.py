@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, cast
 
-from node_agent.wire.git import shown
+from node_agent.wire.git import decode_path
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run, RunState
@@ -35,7 +35,7 @@ from pancode.landing.pull_request import message_of, trailers_of
 from pancode.landing.queue import LandingWish, call_off
 from pancode.landing.rules import CALLED_OFF, must_be_verified
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facets import Lineage, Provision
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
@@ -106,7 +106,9 @@ The change was made for the task below. It is material: you are asked for the wo
 {task}"""
 
 
-def resolving(old: Run, again: DispatchRequest, state: ConflictState, way: LandWay) -> DispatchRequest:
+def make_resolve_request(
+    old: Run, again: DispatchRequest, state: ConflictState, way: LandWay
+) -> DispatchRequest:
     """The request for a run that settles the conflict; it is landed in `way` when its gates pass.
 
     `again`: the request of the run whose change conflicts.
@@ -159,8 +161,8 @@ class Lander:
             if not wanted():
                 landing.off.set()
             judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set, self._prd_of)
-            report = self._landed(run, request, way, noting(judge, request, wanted), landing.off.is_set)
-            landing.ended = told(report, request.result_commit)
+            report = self._landed(run, request, way, wrap_gates(judge, request, wanted), landing.off.is_set)
+            landing.ended = dump_report(report, request.result_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report)
         return landing.ended
@@ -230,21 +232,21 @@ class Lander:
         self._landings.call_off(run_id, OFF_S)
 
 
-def noting(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates:
+def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates:
     """The same gates; what they let pass is noted before it is written."""
 
     def gates(merged: Merged) -> LandingGates:
         gate = judge(merged)
         if gate.ok:
-            files = tuple(shown(os.fsencode(name)) for name in merged.files)
+            files = tuple(decode_path(os.fsencode(name)) for name in merged.files)
             report = LandReport(LandStatus.LANDED, files, gate=gate, commit=merged.commit)
-            wanted.writes(told(report, request.result_commit))
+            wanted.writes(dump_report(report, request.result_commit))
         return gate
 
     return gates
 
 
-def told(report: LandReport, result: str) -> dict[str, Any]:
+def dump_report(report: LandReport, result: str) -> dict[str, Any]:
     """The report as it is shown."""
     shape = {**asdict(report), "status": report.status.value}
     if report.already:
@@ -300,7 +302,7 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
     )
 
 
-def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
+def resolve_conflict(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
     """Dispatch the run that settles the conflict, through the same ten gates.
 
     UsageError where nothing conflicts; AccessError, RefusedError ...
@@ -314,4 +316,4 @@ def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: Lan
             fix=f"pancode land {run.id}{where}",
             code="no_conflict",
         )
-    return dispatch(core, around, resolving(run, request_of(run, way.by), state, way))
+    return dispatch_run(core, around, make_resolve_request(run, request_of(run, way.by), state, way))

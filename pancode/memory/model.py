@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pancode.agents.agents import Role
 from pancode.agents.prompts import report_names
-from pancode.kernel.formatting import took, unhidden
+from pancode.kernel.formatting import format_seconds, reveal_invisible
 from pancode.kernel.records import RunNote
 
 _WORD = re.compile(r"\w{2,}")
@@ -18,7 +18,7 @@ _STEM = 4
 """From this many letters on, a searched word counts half for a word that begins with it."""
 
 
-def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
+def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
     """The notes that share a word with the query; those that share rare words first, then the newer ones."""
     texts = [_words(_text(note)) for note in notes]
     common = Counter(word for words in texts for word in words)
@@ -48,7 +48,7 @@ def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = N
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
-    fit = ranked(others, task)
+    fit = rank_notes(others, task)
     told = {note.run for note in fit}
     return [*lines, *fit, *(note for note in others if note.run not in told)]
 
@@ -100,19 +100,19 @@ def parts_of(answer: str) -> dict[str, str]:
             found[-1][1].append(line)
     parts: dict[str, str] = {}
     for name, lines in found:
-        text = unhidden("\n".join(lines)).strip()
+        text = reveal_invisible("\n".join(lines)).strip()
         if text.lower().rstrip(".") not in _NOTHING:
             parts[name] = f"{parts[name]}\n{text}" if name in parts else text
-    return {name: clipped(text, MOST_PART) for name, text in parts.items()}
+    return {name: limit_text(text, MOST_PART) for name, text in parts.items()}
 
 
-def clipped(text: str, most: int) -> str:
+def limit_text(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
 
 
 def left_by(answer: str, most: int) -> dict[str, str]:
     """Keep the end of an answer without a report as its one part, as a final text says last what matters."""
-    text = unhidden(answer.strip())
+    text = reveal_invisible(answer.strip())
     return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
 
 
@@ -120,12 +120,12 @@ def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = 
     """Where a note comes from and how old it is, in one line."""
     commit = f", commit {note.commit[:10]}" if note.commit else ""
     left = "" if landed or not note.commit else ", not landed"
-    age = took(max(0, now_ms - note.at_ms) / 1000)
+    age = format_seconds(max(0, now_ms - note.at_ms) / 1000)
     line = f" {near}," if near is not None else ""
     return f"Run {note.run} of {note.agent},{line} {age} ago{commit}{left}: {note.task}"
 
 
-def material(
+def format_note(
     note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
 ) -> str:
     """The note as a later run is given it. `brief`: only its decisions and open points, if it has any."""

@@ -9,7 +9,7 @@ from typing import Any
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunNote
-from pancode.memory.model import Nearness, in_use, material
+from pancode.memory.model import Nearness, format_note, in_use
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
@@ -53,7 +53,7 @@ def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
     return sorted((*found, *(note for note in loose if note.run in near)), key=lambda note: -note.at_ms)
 
 
-def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
+def recall_notes(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
     """Return notes in this order: of the same lane and workspace, then what fits the task, then the newest.
 
     The note of the run before in its line is given whole; of the line's others, and where the rest is too
@@ -69,7 +69,7 @@ def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[Give
             line, run = near.get(note.run), tx.get(Run, note.run)
             landed = run is not None and run.landed is not None
             ways = (True,) if line is not None and given else (False, True)
-            texts = (material(note, landed, now, line, brief) for brief in ways)
+            texts = (format_note(note, landed, now, line, brief) for brief in ways)
             text = next((one for one in texts if len(one) <= room), None)
             if text is not None and len(given) < MOST_NOTES:
                 given.append(GivenNote(note.run, text))
@@ -83,4 +83,4 @@ def give_notes(
     """Return the notes of earlier runs that fit the request."""
     place = WorkPlace(request.repository, request.in_workspace, request.lane)
     tokens = around.defaults(request.project).history_tokens
-    return PromptParts(notes=recalled(core, place, as_task(request).task, tokens))
+    return PromptParts(notes=recall_notes(core, place, as_task(request).task, tokens))

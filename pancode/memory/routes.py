@@ -27,10 +27,10 @@ from pancode.memory.answers import (
     RememberedAnswer,
     ScoutShape,
 )
-from pancode.memory.prior_runs import WorkPlace, recalled
+from pancode.memory.prior_runs import WorkPlace, recall_notes
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
-from pancode.memory.scout_service import Expedition, explore, scouted
-from pancode.memory.service import Forgotten, find_place, forget, search, show
+from pancode.memory.scout_service import Expedition, explore, get_scout
+from pancode.memory.service import Forgotten, delete_notes, find_place, get_note, search_notes
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.routes.runs import asked_by
 
@@ -75,7 +75,7 @@ def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     with `all`.
     """
     place = WorkPlace(None) if call.flag("all") else _place(context, call)
-    notes = search(context.core, place, call.query.get("text", ""), call.number("limit", 20, MOST_ROWS))
+    notes = search_notes(context.core, place, call.query.get("text", ""), call.number("limit", 20, MOST_ROWS))
     return {"repository": place.project, "notes": notes}
 
 
@@ -84,7 +84,7 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
     """What a new run in the lane, the workspace or the repository would be told of those before it."""
     place = _place(context, call)
     budget = context.coordinator.around({}).defaults(place.project).history_tokens
-    given = recalled(context.core, place, call.query.get("text", ""), budget)
+    given = recall_notes(context.core, place, call.query.get("text", ""), budget)
     return {
         "repository": place.project,
         "workspace": place.workspace or None,
@@ -107,7 +107,7 @@ def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
 @Verb(NOTE, command="history show")
 def _show(context: ApiContext, call: ApiCall) -> NoteShape:
     """The note of one run."""
-    return show(context.core, call.path["run"])
+    return get_note(context.core, call.path["run"])
 
 
 @Verb(FORGET, ForgetBody, "history forget", right=DROPS)
@@ -121,7 +121,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
             fix="change to the repository, or add --everywhere",
             code="bad_value",
         )
-    return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}
+    return {"forgotten": delete_notes(context.core, Forgotten(body.runs, body.before, project), body.by)}
 
 
 @Verb(EXPLORE, ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
@@ -136,4 +136,4 @@ def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
 @Verb(SCOUT)
 def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
     """What one of them has found."""
-    return scouted(context.core, call.path["run"])
+    return get_scout(context.core, call.path["run"])

@@ -51,7 +51,7 @@ CUT = "\n[cut here: {} tokens are the most at this depth, and it wrote about {}]
 _RANK = list(Depth)
 
 
-def asked(question: str) -> str:
+def normalize_question(question: str) -> str:
     """Return the question in the form for comparison: blanks, line ends and case make no difference."""
     return " ".join(question.split()).casefold()
 
@@ -64,7 +64,7 @@ def task_for(question: str, depth: Depth) -> str:
     )
 
 
-def named(request: DispatchRequest) -> str:
+def format_worker(request: DispatchRequest) -> str:
     """Return the model, program and machine that a request names; empty if it names none of them."""
     said = (request.model, request.runtime, request.node)
     return "|".join(word or "" for word in said) if any(said) else ""
@@ -82,7 +82,7 @@ def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchR
         max_requests=CAPS[depth].calls,
         wrap_up=True,
         verify=(),
-        scouts={QUESTION: question.strip(), DEPTH: depth.value, NAMED: named(request)},
+        scouts={QUESTION: question.strip(), DEPTH: depth.value, NAMED: format_worker(request)},
     )
 
 
@@ -98,12 +98,12 @@ class ScoutGround:
     named: str = ""
 
 
-def answers(scouts: Mapping[str, str], ground: ScoutGround, question: str, depth: Depth) -> bool:
+def has_answer(scouts: Mapping[str, str], ground: ScoutGround, question: str, depth: Depth) -> bool:
     """Whether a scout has answered this question from this folder about these files, at least as deep."""
     deep = _RANK.index(Depth(scouts[DEPTH])) >= _RANK.index(depth)
     here = (scouts.get(TREE), scouts.get(FOLDER, "")) == (ground.tree, ground.folder)
     same = here and ground.named in ("", scouts.get(NAMED))
-    return deep and same and asked(scouts[QUESTION]) == asked(question)
+    return deep and same and normalize_question(scouts[QUESTION]) == normalize_question(question)
 
 
 def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:

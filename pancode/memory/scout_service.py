@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.model_profiles import MODEL_UNTESTED
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
-from pancode.kernel.formatting import took
+from pancode.kernel.formatting import format_seconds
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunNote, RunState
 from pancode.kernel.values import replace
@@ -19,18 +19,18 @@ from pancode.memory.scout_rules import (
     SCOUT,
     Depth,
     ScoutGround,
-    answers,
     as_scout,
+    format_worker,
     handed_on,
-    named,
+    has_answer,
 )
 from pancode.runs.core import Core
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.facets import Provision
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, iso, not_ended
+from pancode.runs.views import find_run, format_optional_iso, not_ended
 
 LOOKED_AT = 500
 """How many of the newest notes of a repository are looked at for an answer."""
@@ -63,7 +63,7 @@ def explore(
         )
     request = replace(request, project=project)
     tree = core.ports.depot.tree_now(project, around.defaults(project).allowed_files)
-    ground = ScoutGround(tree, around.below(request.cwd or project, project), named(request))
+    ground = ScoutGround(tree, around.below(request.cwd or project, project), format_worker(request))
     found: list[ScoutShape] = []
     refusals: list[PancodeError] = []
     for question in asked.questions:
@@ -72,7 +72,7 @@ def explore(
             found.append(known)
             continue
         try:
-            begun = dispatch(core, around, as_scout(request, question, asked.depth), parent)
+            begun = dispatch_run(core, around, as_scout(request, question, asked.depth), parent)
         except PancodeError as refused:
             if refused.code == MODEL_UNTESTED:
                 raise  # the caller has the model tested, and asks all questions again
@@ -90,7 +90,7 @@ def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: 
     neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _scouts(tx, project):
-            if answers(Provision.of(run).scouts, ground, question, depth):
+            if has_answer(Provision.of(run).scouts, ground, question, depth):
                 return _row(core, tx, run, earlier=run.state is RunState.ENDED)
     return None
 
@@ -106,7 +106,7 @@ def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
     yield from (run for run in runs if run and run.project == project and Provision.of(run).scouts)
 
 
-def scouted(core: Core, text: str) -> ScoutShape:
+def get_scout(core: Core, text: str) -> ScoutShape:
     """Return what the scout that this text names has found by now. NotFoundError for any other run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -136,8 +136,8 @@ def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
         "state": state,
         "run": run.id,
         "earlier": earlier,
-        "at": iso(run.finished_ms),
-        "age": "" if age_ms is None else took(age_ms / 1000),
+        "at": format_optional_iso(run.finished_ms),
+        "age": "" if age_ms is None else format_seconds(age_ms / 1000),
         "model": run.model,
         "answer": answer if state == ANSWERED else "",
         "cut": cut,

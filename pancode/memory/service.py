@@ -10,7 +10,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
-from pancode.kernel.formatting import safe, unhidden
+from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunNote, Workflow, WorkflowKind
@@ -19,10 +19,10 @@ from pancode.memory.model import (
     MOST_LEFT,
     MOST_PART,
     MOST_TASK,
-    clipped,
     left_by,
+    limit_text,
     parts_of,
-    ranked,
+    rank_notes,
     source_of,
 )
 from pancode.memory.prior_runs import WorkPlace, near_of, notes_at
@@ -31,8 +31,8 @@ from pancode.runs.facets import Lineage, Provision
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import at, find_run
-from pancode.workflows.lane_service import find
+from pancode.runs.views import find_run, format_iso
+from pancode.workflows.lane_service import find_lane
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
@@ -67,7 +67,7 @@ LOOKED_AT = 2_000
 """How many of the newest notes are searched."""
 
 
-def keep(work: Work, claims: Claims) -> None:
+def store_note(work: Work, claims: Claims) -> None:
     """Keep the note of a run, in the transaction that accepts its receipt. No note is kept of work that was
     not done, of a user's own program, and of a run that has neither a repository nor a lane.
 
@@ -84,7 +84,7 @@ def keep(work: Work, claims: Claims) -> None:
     answer = claimed_answer(work.core, claims) if told else ""
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
-        parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
+        parts = {"REPORT": limit_text(reveal_invisible(answer.strip()), MOST_PART)}
     elif not parts and (lane or Lineage.of(run).in_workspace):  # the next one there is told it all the same
         parts = left_by(answer, MOST_LEFT)
     if parts:
@@ -96,7 +96,7 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
     if secret:
         work.tell(run.id, "history", "note", "not kept", f"it looks as if it held {secret}")
         return
-    task = clipped(safe(run.task.strip()), MOST_TASK)
+    task = limit_text(escape_line(run.task.strip()), MOST_TASK)
     project, receipt = run.project or "", str(run.result.get("receipt") or "")
     at_ms = work.core.wall_ms()
     work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
@@ -122,7 +122,7 @@ def find_place(
     NotFoundError. `lane`, `workspace`: by name; empty: none.
     """
     with core.ports.ledger.transaction() as tx:
-        row = find(tx, lane) if lane else None
+        row = find_lane(tx, lane) if lane else None
         kept = tx.get(KeptWorkspace, workspace) if workspace else None
         if workspace and kept is None:
             known = [one.name for one in tx.find(KeptWorkspace, {"ended": False})]
@@ -131,7 +131,7 @@ def find_place(
     return WorkPlace(project, workspace, row.id if row is not None else "")
 
 
-def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
+def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
     """Return the notes that share a word with these, the best first; without words the newest. They are of
     the place's lane or workspace, if it has one; else of its repository; without one of all repositories.
     """
@@ -143,11 +143,11 @@ def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteSha
         else:
             where = {} if place.project is None else {"project": place.project}
             notes = tx.find(RunNote, where, order="at_ms", descending=True, limit=LOOKED_AT)
-        found = ranked(notes, words) if words.strip() else notes
+        found = rank_notes(notes, words) if words.strip() else notes
         return [_shape(core, tx, note) for note in found[:limit]]
 
 
-def show(core: Core, text: str) -> NoteShape:
+def get_note(core: Core, text: str) -> NoteShape:
     """Return the note of the run that this text names. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return _shape(core, tx, _note(tx, text))
@@ -184,7 +184,7 @@ class Forgotten:
     project: str | None = None
 
 
-def forget(core: Core, asked: Forgotten, by: str) -> list[str]:
+def delete_notes(core: Core, asked: Forgotten, by: str) -> list[str]:
     """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
     if not asked.runs and asked.before is None:
         fix = "name runs, or a time: pancode history forget --before 30d"
@@ -214,7 +214,7 @@ def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
         "run": note.run,
         "agent": note.agent,
         "repository": note.project,
-        "at": at(note.at_ms),
+        "at": format_iso(note.at_ms),
         "source": source_of(note, landed, core.wall_ms()),
         "commit": note.commit,
         "landed": landed,

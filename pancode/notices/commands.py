@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
@@ -25,7 +25,7 @@ PATIENCE, EVERY_S = 80, 0.5
 Newest = Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)]
 
 
-def awaited(face: Face, client: Client, made: DeliveryShape) -> int:
+def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
     """Until its first try has ended; the exit status."""
     now = made
     for _ in range(PATIENCE):
@@ -35,14 +35,16 @@ def awaited(face: Face, client: Client, made: DeliveryShape) -> int:
             break
         time.sleep(EVERY_S)
     good = now["state"] == "sent"
-    face.show(now, lambda: f"{now['target']}  {'sent' if good else 'not sent'}  {safe(now['status'])}\n")
+    face.show(
+        now, lambda: f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
+    )
     return ExitCode.DONE if good else ExitCode.UNAVAILABLE
 
 
 def show_deliveries(face: Face, target: str, number: int) -> None:
     """The newest of a target, such as `notify:phone`."""
     answer = face.client().get(DELIVERIES, target=target, limit=number)
-    face.show(answer, lambda: listing(answer["deliveries"], _DELIVERIES, "nothing was sent yet"))
+    face.show(answer, lambda: format_rows(answer["deliveries"], _DELIVERIES, "nothing was sent yet"))
 
 
 _DELIVERIES: Columns = {
@@ -62,8 +64,10 @@ def ls(face: Json) -> None:
     """Every channel with the kinds of notices that it gets, and how its last message ended."""
     answer = face.client().get(CHANNELS)
     none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
-    unknown = [f"a rule of notices names the unknown channel {safe(n)}\n" for n in answer["unknown_channels"]]
-    face.show(answer, lambda: listing(answer["channels"], _CHANNELS, none) + "".join(unknown))
+    unknown = [
+        f"a rule of notices names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
+    ]
+    face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + "".join(unknown))
 
 
 def _state(one: dict[str, Any]) -> str:
@@ -80,8 +84,8 @@ _CHANNELS: Columns = {
 def test(channel: Channel, face: Json) -> int:
     """Send a notice now, also in quiet hours, and say what came of it."""
     client = face.client()
-    made = client.post(TEST_NOTICE, {"by": who(), "channel": channel})
-    return awaited(face, client, made)
+    made = client.post(TEST_NOTICE, {"by": find_user(), "channel": channel})
+    return wait_for_delivery(face, client, made)
 
 
 @notify.verb("log", "pancode notify log phone")

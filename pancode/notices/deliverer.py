@@ -18,11 +18,11 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
-from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, rested, to_send
+from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, delay_target, to_send
 from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
-from pancode.notices.texts import ASKS, KIND_OF, digest, notice_of
-from pancode.notices.views import troubles
-from pancode.people.service import items
+from pancode.notices.texts import ASKS, KIND_OF, combine_notices, notice_of
+from pancode.notices.views import list_failures
+from pancode.people.service import list_inbox
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
@@ -57,7 +57,7 @@ def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] 
         return
     with core.ports.ledger.transaction() as tx:
         links = [one for one in tx.find(ApiToken) if one.name.startswith(NOTICE)]
-    waiting = {item["id"] for item in items(core)} if links else set()
+    waiting = {item["id"] for item in list_inbox(core)} if links else set()
     for token in links:
         if token.item not in waiting:
             try:
@@ -83,7 +83,7 @@ class FeedFollower:
         """Make deliveries of what has happened since the last time."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
-            known = rows.mark(tx) if self._read is None else self._read
+            known = rows.read_cursor(tx) if self._read is None else self._read
             events = core.feed.since(known) if known is not None else None
             last = events[-1].number if events else core.feed.last if events is None else known
             since = rows.channels_since(tx) if self._since is None else self._since
@@ -94,7 +94,7 @@ class FeedFollower:
         forget_answered(core, self._tokens, events)
         if found or known is None or events is None or len(events) > BEHIND or now != since:
             with unit_of_work(core) as work:
-                rows.put(work, last or 0, found)
+                rows.add_deliveries(work, last or 0, found)
                 rows.put_channels(work, now)
         self._since = now
         # Else in memory alone: a restart reads these events again, and no channel that is new then gets them.
@@ -160,13 +160,13 @@ class Outgoing(FeedThread):
         self._follower.follow(rules)
         wait_s = LOOK_S
         with self._core.ports.ledger.transaction() as tx:
-            waiting = rows.waiting(tx)
+            waiting = rows.list_pending(tx)
         found: dict[str, list[Delivery]] = {}
         for one in waiting:
             found.setdefault(one.target, []).append(one)
         for target, mine in found.items():
             now = self._core.wall_ms()
-            plan = rested(self._plan(target, mine), self._rests.get(target, 0), now)
+            plan = delay_target(self._plan(target, mine), self._rests.get(target, 0), now)
             if plan.again_ms is not None:
                 wait_s = min(wait_s, max(0.0, (plan.again_ms - now) / 1000))
             if plan.now:
@@ -175,7 +175,7 @@ class Outgoing(FeedThread):
 
     def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
         with self._core.ports.ledger.transaction() as tx:
-            last = rows.newest(tx, target, SHOWN)
+            last = rows.list_newest(tx, target, SHOWN)
         sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
         return to_send(mine, sorted(sent), self._core.wall_ms())
 
@@ -194,11 +194,11 @@ class Outgoing(FeedThread):
         try:
             sent = self._tried(target, batch, rules)
             with unit_of_work(self._core) as work:
-                rows.ended(work, batch, sent)
+                rows.record_attempt(work, batch, sent)
             self._rests.pop(target, None)
             if not sent.ok and not sent.final:
                 self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
-            self.troubles = troubles(self._core, rules)
+            self.troubles = list_failures(self._core, rules)
         except Exception:
             log.exception("%s: a delivery could not be made, or not be written down", target)
             self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
@@ -216,7 +216,7 @@ class Outgoing(FeedThread):
             if len(batch) == 1:
                 notice = with_link(self._core, self._tokens, rules, batch[0].body, channel)
             else:
-                notice = digest([one.body for one in batch]).row()
+                notice = combine_notices([one.body for one in batch]).row()
             self._port.notify(address, notice)
             return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
         except UnavailableError as error:

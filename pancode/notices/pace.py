@@ -44,7 +44,7 @@ def again_ms(tries: int) -> int | None:
     return NOTICE_AGAIN_MS[tries - 1] if tries <= len(NOTICE_AGAIN_MS) else None
 
 
-def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
+def delay_target(planned: Sending, until_ms: int, now_ms: int) -> Sending:
     """Return the plan; a target that was not reached is left alone until then, with all that waits for it."""
     if until_ms <= now_ms or not planned.now:
         return planned

@@ -20,7 +20,7 @@ from pancode.notices.answers import (
     DeliveriesAnswer,
     DeliveryShape,
 )
-from pancode.notices.views import channels, deliveries, troubles
+from pancode.notices.views import list_channels, list_deliveries, list_failures
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
 MOST = 300
@@ -35,7 +35,11 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     """Channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
     unknown = list(rules.unknown_channels())
-    return {"channels": channels(core, rules), "troubles": troubles(core, rules), "unknown_channels": unknown}
+    return {
+        "channels": list_channels(core, rules),
+        "troubles": list_failures(core, rules),
+        "unknown_channels": unknown,
+    }
 
 
 @Verb(TEST_NOTICE, ChannelBody, "notify test", right=OPERATES)
@@ -52,4 +56,4 @@ def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
     if not target:
         raise UsageError("the request has no target", fix="target=notify:CHANNEL", code="bad_value")
     rules, limit = context.coordinator.notify_rules(), call.number("limit", 20, MOST)
-    return {"deliveries": deliveries(context.core, target, limit, rules)}
+    return {"deliveries": list_deliveries(context.core, target, limit, rules)}

@@ -23,4 +23,4 @@ def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> Delivery
     with unit_of_work(core) as work:
         work.tx.insert(one)
         work.audit("fleet", "info", "notice tested", None, channel=channel, by=by)
-    return looking.delivery(one)
+    return looking.describe_delivery(one)

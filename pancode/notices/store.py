@@ -56,7 +56,7 @@ KEPT = 300
 """How many ended deliveries of each target are kept, the newest ones."""
 
 
-def mark(tx: Transaction) -> int | None:
+def read_cursor(tx: Transaction) -> int | None:
     known = tx.get(Setting, MARK)
     return known.value if known is not None and isinstance(known.value, int) else None
 
@@ -72,7 +72,7 @@ def put_channels(work: Work, since: dict[str, int]) -> None:
         work.tx.put(Setting(CHANNELS, since, work.core.wall_ms(), "coordinator"))
 
 
-def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
+def add_deliveries(work: Work, number: int, new: Sequence[Delivery]) -> None:
     """Add new deliveries and the place in the feed in one transaction, so that none is lost or made twice."""
     work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
     for one in new:
@@ -83,19 +83,19 @@ def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
         _forget_old(work, target)
 
 
-def waiting(tx: Transaction) -> list[Delivery]:
+def list_pending(tx: Transaction) -> list[Delivery]:
     """Return the waiting deliveries, the oldest first."""
     return sorted(
         tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
     )
 
 
-def newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
+def list_newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
     """Return the newest deliveries of a target, the newest first."""
     return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
 
 
-def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
+def record_attempt(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
     """Note how a try of these deliveries ended; a final failure is put on record."""
     now = work.core.wall_ms()
     for one in batch:
@@ -139,6 +139,6 @@ def _drop_waiting(work: Work, target: str) -> None:
 
 
 def _forget_old(work: Work, target: str) -> None:
-    for one in newest(work.tx, target, 2 * KEPT)[KEPT:]:
+    for one in list_newest(work.tx, target, 2 * KEPT)[KEPT:]:
         if one.state is not DeliveryState.WAITING:
             work.tx.delete(Delivery, one.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import FeedEvent
 from pancode.runs.life import changes
 
@@ -48,21 +48,21 @@ class Notice:
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
     """Return the notice for an event that somebody waits for."""
     what, why, command, page = _parts(event, occasion, facts)
-    body = "\n".join(filter(None, (plain(why, WHY), command)))
+    body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
     asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == changes.RUN_WAITS else None
-    return Notice(KIND_OF[occasion], plain(what, TITLE), body[:BODY], link, asks)
+    return Notice(KIND_OF[occasion], strip_unprintable(what, TITLE), body[:BODY], link, asks)
 
 
-def digest(notices: Sequence[Mapping[str, object]]) -> Notice:
+def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
     """Return several notices as one."""
     lines = [f"- {one['title']}" for one in notices[:MANY]]
     lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
     body = "\n".join([*lines, "pancode inbox; pancode brief"])
-    return Notice("digest", f"PanCode: {counted(len(notices), 'notice')}", body[: 3 * BODY])
+    return Notice("digest", f"PanCode: {count_noun(len(notices), 'notice')}", body[: 3 * BODY])
 
 
-def plain(text: str, most: int) -> str:
+def strip_unprintable(text: str, most: int) -> str:
     """Return the text as one line of printable characters, of at most so many."""
     line = "".join(char if char.isprintable() else " " for char in text)
     line = " ".join(line.split())

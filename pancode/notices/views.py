@@ -10,34 +10,34 @@ from pancode.notices import store as rows
 from pancode.notices.answers import ChannelShape, DeliveryShape
 from pancode.notices.pace import NOTIFY
 from pancode.runs.core import Core
-from pancode.runs.views import at, iso
+from pancode.runs.views import format_iso, format_optional_iso
 
 _LOOKED = 50
 
 
-def channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
+def list_channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
     """Return all channels of the settings, by name."""
     with core.ports.ledger.transaction() as tx:
         return [_channel(tx, name, rules) for name in sorted(rules.channels)]
 
 
-def deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
+def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
     """Return the newest deliveries of a target, such as `notify:phone`, newest first. NotFoundError."""
     name = target.removeprefix(NOTIFY)
     with core.ports.ledger.transaction() as tx:
-        found = rows.newest(tx, target, limit)
+        found = rows.list_newest(tx, target, limit)
     if not found and name not in rules.channels:
         raise not_found("channel", name, rules.channels, "pancode notify ls")
-    return [delivery(one) for one in found]
+    return [describe_delivery(one) for one in found]
 
 
-def troubles(core: Core, rules: NotifyRules) -> list[str]:
+def list_failures(core: Core, rules: NotifyRules) -> list[str]:
     """Return the channels whose last message did not arrive, in words."""
-    lines = [f"notices to {c['channel']}: {c['trouble']}" for c in channels(core, rules) if c["trouble"]]
+    lines = [f"notices to {c['channel']}: {c['trouble']}" for c in list_channels(core, rules) if c["trouble"]]
     return lines + [f"a rule of notices names the unknown channel {one}" for one in rules.unknown_channels()]
 
 
-def delivery(one: Delivery) -> DeliveryShape:
+def describe_delivery(one: Delivery) -> DeliveryShape:
     return {
         "delivery": one.id,
         "target": one.target,
@@ -45,9 +45,9 @@ def delivery(one: Delivery) -> DeliveryShape:
         "state": one.state.value,
         "tries": one.tries,
         "status": one.status,
-        "created_at": at(one.created_ms),
-        "next_at": iso(one.due_ms) if one.state is DeliveryState.WAITING else None,
-        "done_at": iso(one.done_ms),
+        "created_at": format_iso(one.created_ms),
+        "next_at": format_optional_iso(one.due_ms) if one.state is DeliveryState.WAITING else None,
+        "done_at": format_optional_iso(one.done_ms),
     }
 
 
@@ -66,9 +66,9 @@ def _channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
 
 def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:
     """Return how many deliveries wait, when one was sent last, and why the last one that was tried failed."""
-    known = rows.newest(tx, target, _LOOKED)
+    known = rows.list_newest(tx, target, _LOOKED)
     sent = max((one.done_ms or 0 for one in known if one.state is DeliveryState.SENT), default=None)
     tried = sorted((one for one in known if one.tried_ms is not None), key=lambda one: one.tried_ms or 0)
     bad = tried[-1] if tried and tried[-1].state is not DeliveryState.SENT else None
     waiting = sum(one.state is DeliveryState.WAITING for one in known)
-    return waiting, iso(sent), "" if bad is None else bad.status or "not sent"
+    return waiting, format_optional_iso(sent), "" if bad is None else bad.status or "not sent"

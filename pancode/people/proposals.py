@@ -12,7 +12,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigProposal, EventKind, Run
 from pancode.kernel.values import replace
-from pancode.runs.core import Core, locked
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.inbox import InboxItem, ItemKind
 from pancode.runs.unit_of_work import unit_of_work
@@ -29,8 +29,8 @@ MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
 """The kinds of change that a run of each mode may propose."""
 
 
-@locked
-def propose(
+@hold_lock
+def propose_change(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
     """Return the change with its id, as it now waits for a person. The errors of its kind; RefusedError.
@@ -72,8 +72,8 @@ def propose(
     return {**effect.shape(), "id": row.id}
 
 
-@locked
-def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
+@hold_lock
+def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
     """Make the change with this id. NotFoundError; RefusedError where its effect is another now; an error
     leaves it waiting.
     """
@@ -93,8 +93,8 @@ def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> cha
     return effect
 
 
-@locked
-def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
+@hold_lock
+def deny_change(core: Core, name: str, by: str) -> tuple[str | None, str]:
     """Refuse the change; return the run that asked for it, and the change in words. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
@@ -102,7 +102,7 @@ def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
     return row.run, _in_words(row)
 
 
-def proposed(tx: Transaction) -> list[InboxItem]:
+def list_proposed(tx: Transaction) -> list[InboxItem]:
     """Return all changes that wait, oldest first."""
     return [_item(row) for row in _waiting(tx)]
 

@@ -10,7 +10,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
 from pancode.config.routes import change_makers
 from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
-from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, TellBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
@@ -19,21 +19,20 @@ from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
 from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
-from pancode.people.proposals import PREFIX, approve
-from pancode.people.proposals import deny as deny_change
+from pancode.people.proposals import PREFIX, approve_change, deny_change
 from pancode.people.service import (
-    answer,
+    answer_run,
+    approve_start,
     decide_call,
-    deny,
+    deny_run,
+    leave_message,
     may_start,
     must_be_approvable,
-    permit,
-    start,
+    permit_run,
     still_waits,
-    tell,
     waits_for_call,
 )
-from pancode.runs.admission.dry_run import queued
+from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.dispatch import Dispatched
 from pancode.runs.facets import Caller, Words
@@ -42,9 +41,9 @@ from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.inbox import ItemKind, kind_of
 from pancode.runs.life.messages import WITH_TASK
 from pancode.runs.routes.runs import lands_again
-from pancode.runs.views import brief, find
+from pancode.runs.views import get_run, get_run_shape
 from pancode.sessions.run_continuation import continue_run
-from pancode.sessions.service import lands, said_in, say, turn_down
+from pancode.sessions.service import is_session_landing, said_in, send_message, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
@@ -83,8 +82,8 @@ class DenyBody(ActBody):
 
 def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
     """Whether these words may begin a run that lands; in a session its newest run decides."""
-    run = find(context.core, call.path["run"])
-    return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
+    run = get_run(context.core, call.path["run"])
+    return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
 
 @Verb(
@@ -103,19 +102,19 @@ def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
-    old = find(core, call.path["run"])
+    old = get_run(core, call.path["run"])
     if old.takes_turns:
         if call.inside is not None:
-            refuse(core, call.inside, f"talking in session {old.id}")
-        done = say(core, around, old.id, body.text or GO_ON, body.by)
-        return queued(done.begun or Dispatched(done.run, ()))
-    return queued(continue_run(core, around, old, body.text, call.inside or body.by))
+            refuse_act(core, call.inside, f"talking in session {old.id}")
+        done = send_message(core, around, old.id, body.text or GO_ON, body.by)
+        return describe_queued(done.begun or Dispatched(done.run, ()))
+    return describe_queued(continue_run(core, around, old, body.text, call.inside or body.by))
 
 
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     """Whether these words may begin a run that lands: only words for a session can begin one here."""
-    run = find(context.core, call.path["run"])
-    return run.takes_turns and lands(context.core, run.id)
+    run = get_run(context.core, call.path["run"])
+    return run.takes_turns and is_session_landing(context.core, run.id)
 
 
 @Verb(ANSWER, AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True)
@@ -123,8 +122,10 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Answer its question."""
     body: AnswerBody = call.body
     core, around = context.core, context.coordinator.around({})
-    done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program, call.inside)
-    return {**queued(done), "answer": Words.of(done.run).answers}
+    done = answer_run(
+        core, around, get_run(core, call.path["run"]), body.text, body.by, body.program, call.inside
+    )
+    return {**describe_queued(done), "answer": Words.of(done.run).answers}
 
 
 @Verb(
@@ -145,17 +146,17 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
     core, whole = context.core, body.scope == "run"
     if call.path["run"].startswith(PREFIX):
         _must_set_up(call)
-        effect = approve(core, change_makers(context), call.path["run"], body.by)
+        effect = approve_change(core, change_makers(context), call.path["run"], body.by)
         return {"run": call.path["run"], "approved": "once", "change": effect.shape()}
-    run = find(core, call.path["run"])
+    run = get_run(core, call.path["run"])
     if body.plan or (body.call is None and may_start(core, run)):  # a plan is a yes to nothing else
-        start(core, run.id, body.by, whole, body.plan or "")
-        return {**brief(core, run.id), "approved": body.scope}
+        approve_start(core, run.id, body.by, whole, body.plan or "")
+        return {**get_run_shape(core, run.id), "approved": body.scope}
     if body.call is not None or waits_for_call(core, run):
         decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
-        return {**brief(core, run.id), "approved": body.scope}
+        return {**get_run_shape(core, run.id), "approved": body.scope}
     if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
-        return {**queued(permit(core, context.coordinator.around({}), run, body.by, whole))}
+        return {**describe_queued(permit_run(core, context.coordinator.around({}), run, body.by, whole))}
     if whole:
         fix = f"pancode approve {run.id}"
         raise UsageError(f"a landing of {run.id} can only be approved once", fix=fix, code="bad_value")
@@ -180,7 +181,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
         anyway=body.anyway,
     )
     done = context.coordinator.code.land(run, way)
-    if done["status"] != LandStatus.LANDED and find(context.core, run.id).landed is not None:
+    if done["status"] != LandStatus.LANDED and get_run(context.core, run.id).landed is not None:
         why = "somebody was faster"
         raise RefusedError(
             f"{run.id} was already landed", why=why, fix=f"pancode why {run.id}", code="approved"
@@ -199,7 +200,7 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
         if asker is not None:
             turn_down(core, asker, what, body.by)
         return cast("RunShape", {"run": name, "reason": "denied: nothing is changed"})
-    run = find(core, call.path["run"])
+    run = get_run(core, call.path["run"])
     call_waits = waits_for_call(core, run)
     if body.text and body.call is None and not call_waits and still_waits(core, run):
         raise UsageError(
@@ -210,14 +211,14 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
     if body.call is not None or body.text or call_waits:
         said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
         decide_call(core, run.id, said)
-        return brief(core, run.id)
+        return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
-    deny(core, run.id, body.by)
+    deny_run(core, run.id, body.by)
     if landing and (session := Caller.of(run).charged_to):
         turn_down(core, session, f"to land the change of {run.id}", body.by)
-    return brief(core, run.id)
+    return get_run_shape(core, run.id)
 
 
 @Verb(TELL, TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
@@ -227,12 +228,12 @@ def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
     A session gets them, whatever it does now; any other run keeps what its agent cannot be given.
     """
     body: TellBody = call.body
-    run = find(context.core, call.path["run"])
+    run = get_run(context.core, call.path["run"])
     if run.takes_turns:
         token = None if call.visitor is None else call.visitor.token
-        said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
+        said = send_message(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
     else:
-        said = said_in(context.core, tell(context.core, run.id, body.text, body.by))
+        said = said_in(context.core, leave_message(context.core, run.id, body.text, body.by))
     return {
         "run": said.run.id,
         "state": said.run.state.value,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, ActionKind, Run, Setting
-from pancode.people.proposals import proposed
+from pancode.people.proposals import list_proposed
 from pancode.runs.answers import InboxShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched
@@ -17,7 +17,7 @@ from pancode.runs.life.inbox import (
     BEFORE_START,
     ItemKind,
     answer_of,
-    answered,
+    format_answer,
     item_of,
     kind_of,
     must_be_seen,
@@ -40,19 +40,19 @@ PERMITTED = {
 """What an agent is told when a person permits something; True: also for the rest of its work."""
 
 
-def items(core: Core) -> list[InboxShape]:
+def list_inbox(core: Core) -> list[InboxShape]:
     """Return everything that waits for a person, oldest first."""
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
-        changes = proposed(tx)
+        changes = list_proposed(tx)
     inbox = [item_of(run, action) for run, action in found if run is not None]
     return [
         inbox_shape(item) for item in sorted([*inbox, *changes], key=lambda item: (item.since_ms, item.id))
     ]
 
 
-def answer(
+def answer_run(
     core: Core,
     around: Surroundings,
     run: Run,
@@ -69,7 +69,7 @@ def answer(
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
     words = answer_of(run, reply)
-    return continue_run(core, around, run, answered(run, words, program), inside or by, words, program)
+    return continue_run(core, around, run, format_answer(run, words, program), inside or by, words, program)
 
 
 def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
@@ -85,7 +85,7 @@ def may_start(core: Core, run: Run) -> bool:
     return _item(core, run) is not None and kind_of(run) in BEFORE_START
 
 
-def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
+def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
     """Say yes to a run that has not begun. UsageError where the run does not wait; RefusedError: not now.
 
     `plan`: the digest of the plan that the person has seen; RefusedError where the plan has changed, or where
@@ -105,7 +105,7 @@ def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
         return work.signal(run, Approved(by, whole, core.purses(work.tx, run)))
 
 
-def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
+def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
     """Continue a run that ended because a person had to permit something, with that permission. A session
     that its cap has cut goes on, and its ceiling is raised by what that needs.
     """
@@ -114,7 +114,7 @@ def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> 
     if is_cut_by_cap(run):
         return go_on(core, around, run, by, past_cap=True)
     words = PERMITTED[whole]
-    return continue_run(core, around, run, answered(run, words), by, answers=words)
+    return continue_run(core, around, run, format_answer(run, words), by, answers=words)
 
 
 def still_waits(core: Core, run: Run) -> bool:
@@ -122,7 +122,7 @@ def still_waits(core: Core, run: Run) -> bool:
     return _item(core, run) is not None
 
 
-def deny(core: Core, run_id: str, by: str) -> Run:
+def deny_run(core: Core, run_id: str, by: str) -> Run:
     """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
     return _signal(core, run_id, Declined(by))
 
@@ -137,7 +137,7 @@ def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
     return _signal(core, run_id, decision)
 
 
-def tell(core: Core, run_id: str, text: str, by: str) -> Run:
+def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
     """Give the run words: with its task, or when it is continued. UsageError for a run that takes none."""
     return _signal(core, run_id, ToldByPerson(text, by))
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from node_agent.wire.clock import Ids
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.queue.valkey.access import RedisAccess, connect
-from pancode.queue.valkey.faults import translated
+from pancode.queue.valkey.faults import translate_redis_errors
 
 QUEUE, WORKER = "rq:queue:", "rq:worker:"
 READER = "pancode-look-"
@@ -26,10 +26,10 @@ REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed")
 
 
 @contextmanager
-def reading(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
+def open_read_access(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
     """A login that may only read keys beginning with `rq:`, and is removed afterwards. UnavailableError."""
     name, password = READER + ids.short(8), ids.token(24)
-    with translated(access, "look"), closing(connect(access)) as client:
+    with translate_redis_errors(access, "look"), closing(connect(access)) as client:
         ours: Any = client
         ours.execute_command("ACL", "SETUSER", name, *_RIGHTS.split(), f">{password}")
         try:
@@ -39,7 +39,7 @@ def reading(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
             ours.execute_command("ACL", "DELUSER", name)
 
 
-def counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
+def read_counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
     """The queues and workers that RQ's tools would show, in numbers alone: no job is read."""
     with closing(connect(access)) as reader:
         client: Any = reader

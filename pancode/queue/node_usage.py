@@ -55,7 +55,7 @@ return found[1]
 """ARGV: cursor, keys of this step, tag, kinds of keys. Returns the cursor of the next step."""
 
 
-def sweep(client: Any, tag: str) -> None:
+def remove_jobs(client: Any, tag: str) -> None:
     """Remove all jobs of a node and what belongs to them; the node has chosen their number and names."""
     step, cursor = client.register_script(SWEEP), b"0"
     while True:
@@ -64,7 +64,7 @@ def sweep(client: Any, tag: str) -> None:
             return
 
 
-def weighed(client: Any) -> dict[str, RedisUsage]:
+def measure_usage(client: Any) -> dict[str, RedisUsage]:
     """The usage of each tag in Redis. A key may count twice while the server enlarges its table."""
     step = client.register_script(WEIGH)
     found: dict[str, RedisUsage] = {}

@@ -26,9 +26,9 @@ from pancode.kernel.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket
 from pancode.kernel.quota import RedisUsage, is_full
 from pancode.queue import scripts
 from pancode.queue.node_rights import node_keys, node_rules, worker_key
-from pancode.queue.node_usage import sweep, weighed
+from pancode.queue.node_usage import measure_usage, remove_jobs
 from pancode.queue.valkey.access import RedisAccess, connect
-from pancode.queue.valkey.faults import translated
+from pancode.queue.valkey.faults import translate_redis_errors
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
@@ -62,7 +62,7 @@ EVER = -1
 """Turns RQ's timeouts off: limits are in the order, and only the coordinator says that something is lost."""
 
 
-def iso(wall_ms: int) -> str:
+def format_rq_time(wall_ms: int) -> str:
     """A time as RQ writes it."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -151,7 +151,7 @@ class RedisBus:
 
     @contextmanager
     def _doing(self, operation: str) -> Iterator[Any]:
-        with translated(self._access, operation):
+        with translate_redis_errors(self._access, operation):
             yield self._redis
 
     @contextmanager
@@ -182,7 +182,7 @@ class RedisBus:
     def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
         """The offers that were not claimed or closed just now, with older traces of running removed."""
         now, lease = self._clock.wall_ms(), self._tempo.claim_lease_ms
-        between = iso(now - lease), iso(now + lease)
+        between = format_rq_time(now - lease), format_rq_time(now + lease)
         with self._together("push_orders") as pipe:
             for one in orders:
                 args = [keys.node_queue(one.tag), keys.job_id(one.tag, one.identity), *between]
@@ -205,7 +205,7 @@ class RedisBus:
         tag, tempo = over.tag, self._tempo
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
         kept = [
-            iso(self._clock.wall_ms()),
+            format_rq_time(self._clock.wall_ms()),
             tempo.keep_closed_s,
             tempo.keep_closed,
             tag,
@@ -340,7 +340,7 @@ class RedisBus:
             client.execute_command("ACL", "DELUSER", node_user(tag))
             self._save_users(client)
             client.unlink(*named)
-            sweep(client, tag)
+            remove_jobs(client, tag)
             with client.pipeline(transaction=False) as pipe:
                 pipe.srem(REDIS_WORKER_KEYS, worker_key(tag))
                 pipe.srem(JsonQueue.redis_queues_keys, JsonQueue(keys.node_queue(tag), client).key)
@@ -352,7 +352,7 @@ class RedisBus:
 
     def weigh(self) -> dict[str, RedisUsage]:
         with self._doing("weigh") as client:
-            return weighed(client)
+            return measure_usage(client)
 
     def _save_users(self, client: Any) -> None:
         try:

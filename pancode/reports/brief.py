@@ -9,20 +9,20 @@ from itertools import islice
 from node_agent.wire.failure import Outcome
 from pancode.budget import books
 from pancode.budget.answers import CostTable
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.landing.review_rules import line_of, review_of, task_of
 from pancode.reports.answers import BriefShape, ReportShape
-from pancode.reports.cost_report import cost, cost_tables, disputed_runs
+from pancode.reports.cost_report import cost_tables, disputed_runs, report_cost
 from pancode.runs import health
 from pancode.runs.answers import BriefLine, InboxShape
 from pancode.runs.core import Core
 from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import verified
-from pancode.runs.views import at, attempts_of, node_of
+from pancode.runs.receipts.trust import read_verified
+from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
 
 LOOKED = "looked:"
@@ -37,7 +37,7 @@ _WAITING = 100
 """How many runs that need a person are listed one by one."""
 
 
-def brief(
+def make_brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
     """Return a brief. `inbox`: all that waits for a person. `since` None: since the last look. UsageError.
@@ -55,11 +55,11 @@ def brief(
         asked = list(_asked(tx, inbox))
         also = _also(core, tx, inbox, begin, open_)
         ran = [line_of(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
-    costs = costs or cost(core, "agent", begin, _SHOWN)
+    costs = costs or report_cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
-        "since": at(begin),
-        "until": at(until),
+        "since": format_iso(begin),
+        "until": format_iso(until),
         "outcomes": outcomes,
         "ran": ran,
         "waits": [*asked, *also],
@@ -87,12 +87,12 @@ def _also(
     `open_`: the runs that have not ended, by state.
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
-    stand = list(islice(lane_service.asked(tx), _SHOWN))  # each says it of its run, too
+    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each says it of its run, too
     left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
-        *health.asked(core, tx),
+        *health.list_inbox_items(core, tx),
         *stand,
         *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_more(len(left) - _WAITING),
@@ -107,15 +107,15 @@ def _open(tx: Transaction) -> dict[RunState, list[Run]]:
     return {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
 
 
-def report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
+def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
     """A brief of a longer time, with the cost of each day and each repository."""
     asked = ("day", "repository", "agent")
     days, repositories, agents = cost_tables(core, asked, since_ms(core, since), _MOST_ROWS)
-    summary = brief(core, inbox, by, since, agents)
+    summary = make_brief(core, inbox, by, since, agents)
     return {"brief": summary, "by_day": days["rows"], "by_repository": repositories["rows"]}
 
 
-def looked(core: Core, by: str) -> None:
+def record_look(core: Core, by: str) -> None:
     """Note that the person looks now."""
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
@@ -129,7 +129,7 @@ def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
 def _ran(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
-    seen = verified(run)
+    seen = read_verified(run)
     trust = f", {seen.words}" if seen is not None else ""
     return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
 
@@ -153,7 +153,7 @@ def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]
         if run.waits is not None and run.id not in asked:
             by_reason.setdefault(run.reason, []).append(run)
     for reason, runs in by_reason.items():
-        first, many = runs[0], counted(len(runs), "run")
+        first, many = runs[0], count_noun(len(runs), "run")
         command = f"pancode why {first.id}" if len(runs) == 1 else "pancode queue"
         words = (
             f"has not begun: {reason}" if len(runs) == 1 else f"and others, {many}, have not begun: {reason}"

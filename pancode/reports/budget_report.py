@@ -12,7 +12,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, Setting
 from pancode.runs.core import CEILING, WORK_CEILING, Core
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import at
+from pancode.runs.views import format_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Configured:
         return cls(Decimal(said.value), said.origin, around.defaults(None).estimate_usd)
 
 
-def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
+def report_budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
     """Today, then nodes and agents; `everything`: past days, workflows and sessions, too."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
@@ -48,17 +48,22 @@ def budget(core: Core, configured: Configured, everything: bool = False) -> Budg
         scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
         scopes.insert(0, _scope(core, tx, day, configured))
         notes = _notes(core, tx, configured)
-    return {"scopes": scopes, "estimate_next_usd": usd(configured.estimate), "runs": day.runs, "notes": notes}
+    return {
+        "scopes": scopes,
+        "estimate_next_usd": format_decimal(configured.estimate),
+        "runs": day.runs,
+        "notes": notes,
+    }
 
 
-def usd(amount: Decimal) -> str:
+def format_decimal(amount: Decimal) -> str:
     """A decimal string, never in powers of ten."""
     return f"{amount:f}"
 
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     """Say where a ceiling that a file names is not the one in force, as it would look as if it were."""
-    note = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
+    note = f"{configured.origin} says {format_decimal(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling
         return [] if same else [f"{note}; it counts after: pancode budget unset"]
@@ -70,7 +75,7 @@ def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
 def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> str | None:
     setting = core.ceiling_set(tx, scope)
     if setting is not None:
-        return f"budget set by {setting.changed_by} at {at(setting.changed_ms)}"
+        return f"budget set by {setting.changed_by} at {format_iso(setting.changed_ms)}"
     return configured.origin if scope.startswith("day:") else None
 
 
@@ -79,12 +84,12 @@ def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured
     used = balance.spent_usd + balance.held_usd
     return {
         "scope": balance.scope,
-        "ceiling_usd": None if ceilings.usd is None else usd(ceilings.usd),
+        "ceiling_usd": None if ceilings.usd is None else format_decimal(ceilings.usd),
         "origin": _origin(core, tx, balance.scope, configured),
-        "spent_usd": usd(balance.spent_usd),
-        "held_usd": usd(balance.held_usd),
-        "remaining_usd": None if ceilings.usd is None else usd(ceilings.usd - used),
-        "disputed_usd": usd(balance.disputed_usd),
+        "spent_usd": format_decimal(balance.spent_usd),
+        "held_usd": format_decimal(balance.held_usd),
+        "remaining_usd": None if ceilings.usd is None else format_decimal(ceilings.usd - used),
+        "disputed_usd": format_decimal(balance.disputed_usd),
         "unknown_runs": balance.unknown_runs,
         "tokens": balance.tokens,
         "held_tokens": balance.held_tokens,

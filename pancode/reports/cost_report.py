@@ -17,7 +17,7 @@ from pancode.kernel.records import Balance, BookEntry, EndedRun, EntryKind, Run,
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.turns import payer_of
-from pancode.runs.views import at, node_of
+from pancode.runs.views import format_iso, node_of
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]
@@ -31,7 +31,7 @@ _ASKED_AT_ONCE = 500
 _Keys = tuple[str | None, ...]
 
 
-def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
+def report_cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
     """Return the cost, the dearest first, at most `limit` rows; the total is of all runs.
 
     `only`: of runs with this agent, repository, or node on which they ended. NotFoundError for an unknown
@@ -43,7 +43,7 @@ def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str]
 def cost_tables(
     core: Core, asked: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
 ) -> list[CostTable]:
-    """As `cost`, for several properties, with one read of ended runs and unsettled costs for all."""
+    """As `report_cost`, for several properties, with one read of ended runs and unsettled costs for all."""
     for by in asked:
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
@@ -66,13 +66,13 @@ def cost_tables(
             else:
                 lines = _of_books(tx, by, since_ms) if by in of_books else known[by]
             lines = _with_unsettled(tx, lines, by, unsettled)
-            everything = costs.total(whole if by in of_books else [*lines, rest])
+            everything = costs.sum_lines(whole if by in of_books else [*lines, rest])
             lines = costs.with_rest(lines, everything) if by in of_books else lines
             ordered = costs.in_order(lines, by, limit)
             shown = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
             left_out = max(0, len(lines) + rest.runs - limit)
             total = _row(everything, "")
-            since = at(since_ms) if since_ms else None
+            since = format_iso(since_ms) if since_ms else None
             tables.append({"by": by, "since": since, "rows": shown, "total": total, "left_out": left_out})
     return tables
 
@@ -90,7 +90,7 @@ def _by_run(
     there = {line.key for line in lines}
     single = (replace(line, key=run) for run, line in more.items() if line.runs and run not in there)
     known = [*ended, *single]
-    rest = costs.total(sums).less(costs.total(known))
+    rest = costs.sum_lines(sums).less(costs.sum_lines(known))
     return [*known, *lines], rest
 
 
@@ -113,7 +113,7 @@ def _of_runs(
     found = [(one.key, _line(one, None)) for one in tx.tally(EndedRun, grouping)]
     found += _entry_by_entry(tx, fields, since_ms, only)
     return {
-        by: costs.grouped((replace(line, key=keys[place]) for keys, line in found), lambda key: key)
+        by: costs.group_lines((replace(line, key=keys[place]) for keys, line in found), lambda key: key)
         for place, by in enumerate(fields)
     }
 
@@ -142,7 +142,7 @@ def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
     """Return what one run has cost since then, added up from its entries."""
     entries = [e for e in tx.find(BookEntry, {"run": run}) if e.kind.value in _SPENT and e.at_ms >= since_ms]
     mine = [e for e in entries if books.is_day(e.scope)]
-    usd = books.plus(*(e.usd for e in mine))
+    usd = books.add_amounts(*(e.usd for e in mine))
     return CostLine(None, int(bool(mine)), usd, sum(e.tokens for e in mine), sum(e.agent_ms for e in mine))
 
 
@@ -176,7 +176,7 @@ class Unsettled:
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
     """Return each run with its claims, of any time, beyond its orders' limits that nobody has looked at."""
     found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
-    return {run: books.plus(*one.disputed.values()) for run, one in found}
+    return {run: books.add_amounts(*one.disputed.values()) for run, one in found}
 
 
 def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
@@ -194,7 +194,7 @@ def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
     claims = entries(EntryKind.DISPUTED, "scope", "id", "run", "at_ms", "usd")
     claimed: dict[tuple[str, str], Decimal] = {}
     for scope, _, run, _, usd in claims:
-        claimed[scope, run] = books.plus(claimed.get((scope, run), books.ZERO), usd)
+        claimed[scope, run] = books.add_amounts(claimed.get((scope, run), books.ZERO), usd)
     unknown = entries(EntryKind.UNKNOWN, "scope", "id", "run", "at_ms", "attempt")
     back = set(entries(EntryKind.RELEASE, "scope", "run", "attempt", source=("unknown",)) if unknown else ())
     late = {(scope, run) for scope, _, run, at_ms, _ in unknown if at_ms >= since_ms}
@@ -218,7 +218,7 @@ def _with_unsettled(
         more += [CostLine(key, unknown=1) for day in of_all for key in keys[day]]
         for day, usd in one.disputed.items():
             more += [CostLine(key, disputed=usd) for key in keys[day]]
-    return costs.grouped([*lines, *more], lambda key: key) if more else lines
+    return costs.group_lines([*lines, *more], lambda key: key) if more else lines
 
 
 def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:

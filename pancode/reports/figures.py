@@ -9,13 +9,13 @@ from typing import Literal
 
 from pancode.budget import books
 from pancode.fleet.answers import NodeShape, RunningShape
-from pancode.fleet.fleet import machines
+from pancode.fleet.fleet import list_nodes
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, Run, RunState, Setting
 from pancode.runs.core import Core
-from pancode.runs.lists import queues
+from pancode.runs.lists import list_queues
 from pancode.runs.views import HEARD
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,7 +41,7 @@ class Sample:
     labels: Mapping[str, str]
 
 
-def exposition(figures: Mapping[str, Figure], samples: Iterable[Sample]) -> str:
+def format_exposition(figures: Mapping[str, Figure], samples: Iterable[Sample]) -> str:
     """Return Prometheus' text format, version 0.0.4: the figures with a sample, in the catalogue's order."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -138,7 +138,7 @@ FIGURES: Mapping[str, Figure] = {
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
-def figures(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
+def collect_samples(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
     """Return all samples known now. `coordinator`: its process; `process`: of our own process, by name."""
     with core.ports.ledger.transaction() as tx:
         mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
@@ -149,7 +149,7 @@ def figures(core: Core, coordinator: RunningShape, process: Mapping[str, float])
         _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
-    rest = [*_nodes(machines(core)), *_queues(core), *_ended(core), *_redis(core)]
+    rest = [*_nodes(list_nodes(core)), *_queues(core), *_ended(core), *_redis(core)]
     return [*own, *rest, *mine]
 
 
@@ -197,7 +197,7 @@ def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
 
 
 def _queues(core: Core) -> Iterator[Sample]:
-    for queue in queues(core)["queues"]:
+    for queue in list_queues(core)["queues"]:
         labels = {"queue": queue["name"], "node": queue["node"] or ""}
         yield _one("pancode_queue_waiting", queue["waiting"], **labels)
         yield _one("pancode_queue_paused", queue["paused"] is not None, **labels)

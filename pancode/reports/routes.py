@@ -17,15 +17,15 @@ from pancode.interfaces.http.access.rights import OPERATES
 from pancode.interfaces.http.bodies import BreakerBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
-from pancode.interfaces.http.streams import QUIET_S, event, sse
+from pancode.interfaces.http.streams import QUIET_S, format_event, make_event_stream
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.records import EventKind, FeedEvent
 from pancode.reports.answers import METRICS, FiguresAnswer, FigureShape
-from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, exposition, figures
-from pancode.reports.story import event as shape_of
-from pancode.runs.placement.breaker_service import listed
-from pancode.runs.views import find
+from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
+from pancode.reports.story import describe_event as shape_of
+from pancode.runs.placement.breaker_service import list_breakers
+from pancode.runs.views import get_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Wanted:
                 raise not_found("kind of event", kind, every, f"one of {', '.join(every)}")
         run = call.query.get("run")
         if run is not None:
-            run = find(context.core, run).id
+            run = get_run(context.core, run).id
         known = context.known(call.query)
         return cls(kinds, run, known.get("node"), known.get("workflow"))
 
@@ -67,7 +67,9 @@ def events(context: ApiContext, call: ApiCall) -> EventStream:
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise UsageError(f"{since[:40]!r} is not an event number", fix="omit it", code="bad_value")
-    return sse(_stream(context, wanted, (int(since) if since else None, tail), call.flag("end")))
+    return make_event_stream(
+        _stream(context, wanted, (int(since) if since else None, tail), call.flag("end"))
+    )
 
 
 async def _stream(
@@ -81,11 +83,11 @@ async def _stream(
         news = feed.since(place)
         if news is None:
             place = feed.last
-            yield event("reset", {"last": place}, str(place))
+            yield format_event("reset", {"last": place}, str(place))
         for one in [*found, *(news or ())]:
             place = max(place, one.number)
             if wanted.fits(one):
-                yield event(one.kind.value, shape_of(one), str(one.number))
+                yield format_event(one.kind.value, shape_of(one), str(one.number))
         found = []
         if ends or context.closing.is_set():
             return
@@ -104,13 +106,13 @@ PATH = "/metrics"
 
 
 def _samples(context: ApiContext) -> list[Sample]:
-    return figures(context.core, context.running(), context.coordinator.process_figures())
+    return collect_samples(context.core, context.running(), context.coordinator.process_figures())
 
 
 @Verb(BREAKERS, command="breakers")
 def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     """Circuit breakers."""
-    return {"breakers": listed(context.core)}
+    return {"breakers": list_breakers(context.core)}
 
 
 @Verb(RESET_BREAKER, BreakerBody, "breakers reset", right=OPERATES)
@@ -126,7 +128,7 @@ def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
     """The fleet in figures."""
     samples = _samples(context)
     shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
-    return {"figures": shown, "text": exposition(FIGURES, samples)}
+    return {"figures": shown, "text": format_exposition(FIGURES, samples)}
 
 
 def figures_app(context: ApiContext) -> Starlette:
@@ -138,7 +140,7 @@ def figures_app(context: ApiContext) -> Starlette:
         if place is not None and not place.is_called(request.headers.get("host", "")):
             return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
         try:
-            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(context)))
+            text = await run_in_threadpool(lambda: format_exposition(FIGURES, _samples(context)))
         except PancodeError:
             return PlainTextResponse("the ledger cannot be read now\n", 503)
         return Response(text, media_type=MEDIA_TYPE)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
+from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify_envelope
 from pancode.kernel.names import not_found
-from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
+from pancode.kernel.pages import ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.reports.answers import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
@@ -18,7 +18,7 @@ from pancode.runs.core import Core
 from pancode.runs.health import words_about
 from pancode.runs.life.changes import Domain
 from pancode.runs.unit_of_work import ANCHOR_TYPE, judge_audit, unit_of_work
-from pancode.runs.views import at, find_run
+from pancode.runs.views import find_run, format_iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ _ALSO = {"admission": "dispatch"}
 """Other names of domains, with the domains."""
 
 
-def why(core: Core, text: str) -> WhyShape:
+def explain_run(core: Core, text: str) -> WhyShape:
     """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -53,11 +53,11 @@ def why(core: Core, text: str) -> WhyShape:
     }
 
 
-def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
+def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
     """Return the entries that fit, newest first. NotFoundError for an unknown domain, level, run or user."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
-        found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
+        found = read_page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
         if wanted.by is not None and not found.rows and after is None:
             names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
             if wanted.by not in names:
@@ -68,7 +68,7 @@ def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) 
 def audit_verdict(core: Core) -> AuditVerdictShape:
     """Whether every entry is as it was written, and none is missing before the newest."""
     with core.ports.ledger.transaction() as tx:
-        keys = {name: known.key for name, known in keyring.trusted(tx).coordinators.items()}
+        keys = {name: known.key for name, known in keyring.read_trusted_keys(tx).coordinators.items()}
         anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
         verdict = judge_audit(tx.find(Audit, order="number"), anchors)
     result = "PASS" if verdict.misfit is None else "FAIL"
@@ -91,7 +91,7 @@ def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) ->
     """Return the digest that a key of this fleet has signed for that entry; None where there is none."""
     try:
         envelope = parse_envelope(row.envelope)
-        verify(envelope, keys)
+        verify_envelope(envelope, keys)
         anchor = json.loads(envelope.body())
     except (WireRefusal, ValueError):
         return None
@@ -140,7 +140,7 @@ def _waited(run: Run) -> str:
 
 def _decision(decision: Decision) -> DecisionShape:
     return {
-        "at": at(decision.at_ms),
+        "at": format_iso(decision.at_ms),
         "kind": decision.kind,
         "what": decision.what,
         "verdict": decision.verdict,
@@ -151,7 +151,7 @@ def _decision(decision: Decision) -> DecisionShape:
 def _row(entry: Audit) -> AuditRow:
     return {
         "number": entry.number,
-        "at": at(entry.at_ms),
+        "at": format_iso(entry.at_ms),
         "domain": entry.domain,
         "level": entry.level,
         "what": entry.what,
@@ -160,10 +160,10 @@ def _row(entry: Audit) -> AuditRow:
     }
 
 
-def event(one: FeedEvent) -> FeedShape:
+def describe_event(one: FeedEvent) -> FeedShape:
     return {
         "number": one.number,
-        "at": at(one.at_ms),
+        "at": format_iso(one.at_ms),
         "kind": one.kind.value,
         "run": one.run,
         "node": one.node,

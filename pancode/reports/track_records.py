@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pancode.budget import books
 from pancode.budget.answers import TrackRecordRow
-from pancode.budget.track_record_rules import ENOUGH, TrackRecord, WorkKey, summed
+from pancode.budget.track_record_rules import ENOUGH, TrackRecord, WorkKey, sum_records
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.records_picker import lately
+from pancode.runs.records_picker import read_records
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
     """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
-    known = lately(core).items()
-    found = summed((_ranked(key) if rankings else replace(key, node=None), record) for key, record in known)
+    known = read_records(core).items()
+    found = sum_records(
+        (_ranked(key) if rankings else replace(key, node=None), record) for key, record in known
+    )
     shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
     shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
     return [_row(key, record) for key, record in shown[:limit]]

@@ -29,7 +29,7 @@ class _Tally:
     ms: int = 0
 
 
-def workers(core: Core) -> list[WorkerShape]:
+def list_workers(core: Core) -> list[WorkerShape]:
     """All workers: the active ones first, then by name."""
     with core.ports.ledger.transaction() as tx:
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
@@ -47,7 +47,7 @@ def workers(core: Core) -> list[WorkerShape]:
             tally.stopped += row.outcome is Outcome.INTERRUPTED
             tally.ms += row.ms
             tally.unknown += row.unknown
-            tally.usd = books.plus(tally.usd, row.usd)
+            tally.usd = books.add_amounts(tally.usd, row.usd)
     shown = [_shape(key, one) for key, one in found.items()]
     return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
 

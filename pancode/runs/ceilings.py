@@ -103,5 +103,5 @@ def _text(ceilings: books.Ceilings, given: books.Ceilings) -> str | None:
     words = [f"{ceilings.usd:f}"] if given.usd is not None and ceilings.usd is not None else []
     words += [f"{ceilings.tokens} tokens"] if given.tokens is not None and ceilings.tokens is not None else []
     if given.ms is not None and ceilings.ms is not None:
-        words.append(f"{books.minutes(ceilings.ms)} agent-minutes")
+        words.append(f"{books.format_minutes(ceilings.ms)} agent-minutes")
     return ", ".join(words) or None

@@ -18,16 +18,16 @@ from node_agent.wire.signing import SigningKey
 from pancode.agents.models import VendorList
 from pancode.budget import books
 from pancode.budget.books import Purse
-from pancode.budget.burn_rate import looked
+from pancode.budget.burn_rate import update_speed
 from pancode.kernel import records
-from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, build_view
 from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
 from pancode.runs.features import Features
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.runs.life.turns import leads, payer_of
+from pancode.runs.life.turns import is_orchestrator, payer_of
 from pancode.runs.live import Beats, Feed, Live
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
@@ -69,7 +69,7 @@ class Lists(Mapping[str, VendorList]):
         self._read[vendor] = self._kept[vendor]
 
 
-def decided(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
+def decide_locked(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
     """Return the decision, made under the lock, which is let go to read a list that it lacks.
 
     `decide` asks for lists before it changes anything, and is called anew for each of them.
@@ -231,7 +231,7 @@ class Core:
             echoed = self.live.contacts.echoed_ms.get(node.tag)
             last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
         watch, limits = self.live.beats.watch, self.rules.deadlines
-        return view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
+        return build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
         """Return whether the coordinator tries to reach that node, and when it did not."""
@@ -270,7 +270,7 @@ class Core:
             self.ceiling(tx, day),
         )
         left = None if ceiling is None else ceiling - spent
-        self.live.binding.speed = looked(self.live.binding.speed, now_ms, day, spent, left)
+        self.live.binding.speed = update_speed(self.live.binding.speed, now_ms, day, spent, left)
         return self.live.binding.speed.why
 
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
@@ -299,8 +299,8 @@ class Core:
         usd, entries = first.limits.get("usd"), tx.find(records.BookEntry, {"run": name})
         if usd is None or any(entry.scope == scope for entry in entries):
             return None
-        spent = books.used(entries, first.attempt + (first.state is records.RunState.ENDED))
-        return max(books.minus(Decimal(str(usd)), spent), books.ZERO)
+        spent = books.sum_used(entries, first.attempt + (first.state is records.RunState.ENDED))
+        return max(books.subtract_amount(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
         """Return the scopes, or kinds of scopes, whose ceiling was set by hand."""
@@ -315,7 +315,7 @@ class Core:
         """Return the sum of the days of this week or month."""
         scope = books.scope_of(period, self.wall_ms(), self.tz)
         known = (tx.get(records.Balance, day) for day in books.days_of(scope))
-        return books.together(scope, (balance for balance in known if balance is not None))
+        return books.sum_balances(scope, (balance for balance in known if balance is not None))
 
     def purses(self, tx: Transaction, run: records.Run) -> list[Purse]:
         """Return the scopes in which an attempt of this run is held from its admission on; then week and
@@ -331,7 +331,7 @@ class Core:
         payer = payer_of(run)
         session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(records.Run, run.parent) if run.parent is not None else None
-        if not run.takes_turns and (above is None or not leads(above)):
+        if not run.takes_turns and (above is None or not is_orchestrator(above)):
             session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
         return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 
@@ -368,7 +368,7 @@ def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
     return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
 
 
-def locked(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
+def hold_lock(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
     """Hold the lock during a use case of several steps, so that nothing else writes between them."""
 
     @wraps(act)

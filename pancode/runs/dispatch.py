@@ -13,13 +13,13 @@ from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
-from pancode.runs.core import Core, decided
+from pancode.runs.core import Core, decide_locked
 from pancode.runs.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.life.successors import nexts
+from pancode.runs.life.successors import list_next_runs
 from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.remaining_budget import within_parent
@@ -42,7 +42,7 @@ class Dispatched:
 # -- the way of a run, in the order of time ------------------------------------------------------------------
 
 
-def dispatch(
+def dispatch_run(
     core: Core,
     around: Surroundings,
     request: DispatchRequest,
@@ -61,12 +61,12 @@ def dispatch(
         # judged.
         return plan, run, _queue(core, plan, run) if plan.project is None else None
 
-    plan, run, done = decided(core.lists, core.lock, begin)
+    plan, run, done = decide_locked(core.lists, core.lock, begin)
     if done is not None:
         return done
-    plan = lay_inputs(core, take(core, plan, run), run)
+    plan = lay_inputs(core, add_snapshot(core, plan, run), run)
     # A snapshot may take long: meanwhile the fleet may drain, money may be spent, and nodes may go.
-    done = decided(core.lists, core.lock, lambda: _queue(core, judge_again(core, plan), run))
+    done = decide_locked(core.lists, core.lock, lambda: _queue(core, judge_again(core, plan), run))
     waits = (WAITS_TO_LAND,) if request.land and not plan.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
 
@@ -74,7 +74,7 @@ def dispatch(
 def make_plan(core: Core, around: Surroundings, request: DispatchRequest) -> Plan:
     """Return the plan if all gates let it pass now; else raise the first refusal. Nothing is queued."""
     make = prepare_plan(core, around, request)
-    return decided(core.lists, core.lock, lambda: must_pass(core, make()))
+    return decide_locked(core.lists, core.lock, lambda: must_pass(core, make()))
 
 
 def dry_run(
@@ -87,10 +87,10 @@ def dry_run(
     """Return the plan with all ten verdicts, and change nothing. PancodeError when the request cannot be
     resolved. `later`: it begins later.
     """
-    return decided(core.lists, nullcontext(), prepare_plan(core, around, request, parent, later))
+    return decide_locked(core.lists, nullcontext(), prepare_plan(core, around, request, parent, later))
 
 
-def take(core: Core, plan: Plan, run: str) -> Plan:
+def add_snapshot(core: Core, plan: Plan, run: str) -> Plan:
     """Return the plan with the run's snapshot; as it is where the run has no project. WorkspaceError."""
     project, progress = plan.project, core.live.taking
     if project is None:
@@ -181,10 +181,10 @@ def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None
         work.tell(run.id, "model", run.asked_model or "", "chosen", plan.model_from)
     for line in plan.story:
         work.tell(run.id, line.kind, line.what, line.verdict, "; ".join(line.words))
-    return admit(work, run, budget)
+    return admit_run(work, run, budget)
 
 
-def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
+def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     """Queue the run in this transaction; RefusedError with the numbers when a ceiling has no room for it.
     `budget`: what a new session may cost.
 
@@ -216,7 +216,7 @@ def in_chain(run: Run, old: Run | None) -> Run:
     """Return the run with its session and place behind the old one. It begins a session where another run
     went on from the old one, and as the first sitting that was begun in a run's files.
     """
-    if old is None or nexts(old) or run.session not in ("", old.session):
+    if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
     return replace(run, session=old.session, place=old.place + 1)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from node_agent.wire.failure import FailureKind
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import took
+from pancode.kernel.formatting import format_seconds
 from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
@@ -37,7 +37,7 @@ from pancode.runs.life.health import (
     report_of,
 )
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.life.messages import hears
+from pancode.runs.life.messages import can_receive_messages
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.turns import is_between_turns
 from pancode.runs.life.waits import ToldByPerson
@@ -47,7 +47,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import HEARD, newest_fence, words_of
 
 
-def look(core: Core) -> None:
+def check_runs(core: Core) -> None:
     """Look once at all runs at work, if that is due; tell it in the runs' stories, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
@@ -70,8 +70,8 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
         words = report_of(health, story, now, rules)
         if words is None:
             return
-        quiet = took((now - (health.since_ms or now)) / 1_000)
-        told = words and hears(run) and not run.takes_turns and _tell(work, run, quiet)
+        quiet = format_seconds((now - (health.since_ms or now)) / 1_000)
+        told = words and can_receive_messages(run) and not run.takes_turns and _tell(work, run, quiet)
         what, state = f"nothing was seen of it for {quiet}", health.state.value
         work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if told else ''}")
         data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
@@ -109,7 +109,7 @@ def _pause_when_many_fail(core: Core) -> None:
         work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
 
 
-def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     """Yield the watch's questions for the inbox: what is stuck, and the fleet that it has paused."""
     for run, health in healths_of(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:

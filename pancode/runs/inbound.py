@@ -24,7 +24,14 @@ from pancode.runs.life.ends import Lost
 from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownFence
 from pancode.runs.life.orders import identity_of, start_by_of
 from pancode.runs.nodes.heartbeats import raise_alarm
-from pancode.runs.receipts.settlement import Letter, Proofs, Unreadable, identity_in, settle, turn_down
+from pancode.runs.receipts.settlement import (
+    Letter,
+    Proofs,
+    Unreadable,
+    identity_in,
+    settle_receipt,
+    turn_down,
+)
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
@@ -34,7 +41,7 @@ run's numbers."""
 _FORGOTTEN = "the node's journal no longer knows this attempt"
 
 
-def take(core: Core, node: Node, inventory: Inventory) -> None:
+def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
     """Take in a node's whole journal: free offers that the node never took, and allow new ones."""
     if inventory.fleet != core.fleet or inventory.node != node.tag or inventory.at.epoch != core.epoch:
         return
@@ -188,7 +195,7 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
                     case Events():
                         _events(work, message.node, message.content)
                     case Letter():
-                        settle(work, message.content, proofs)
+                        settle_receipt(work, message.content, proofs)
                     case Unreadable():
                         turn_down(work, message.content)
             if proofs.kept:  # on disk before the commit that says so
@@ -206,7 +213,7 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
     for message in messages:
         try:
             if isinstance(message.content, Inventory):
-                take(core, message.node, message.content)
+                accept_journal(core, message.node, message.content)
             else:
                 _together(core, [message])
         except _UNFIT as exc:

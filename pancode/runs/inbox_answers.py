@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pancode.runs.answers import InboxShape
 from pancode.runs.life.inbox import InboxItem
-from pancode.runs.views import iso
+from pancode.runs.views import format_optional_iso
 
 
 def inbox_shape(item: InboxItem) -> InboxShape:
     return {
         "id": item.id,
         "run": item.run,
-        "since": iso(item.since_ms) or "",
+        "since": format_optional_iso(item.since_ms) or "",
         "kind": item.kind.value,
         "words": item.words,
         "choices": list(item.choices),

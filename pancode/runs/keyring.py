@@ -9,8 +9,8 @@ from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, FenceState, KnownKey, Node, Setting
-from pancode.kernel.row_updates import edit
-from pancode.runs.core import Core, locked
+from pancode.kernel.row_updates import edit_row
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.receipts.verification import TrustedKey, TrustedKeys
 from pancode.runs.unit_of_work import unit_of_work
 
@@ -30,17 +30,19 @@ def keys_of(node: Node) -> dict[str, PublicKey]:
     return {key.keyid: key}
 
 
-def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
+def start_key(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
     """Record that this key signs for that name from now on; a key that did so before does again."""
     known = tx.get(KnownKey, key.keyid, name)
     from_ms = known.from_ms if known is not None else now_ms
     tx.put(KnownKey(key.keyid, name, role, key.text(), from_ms))
 
 
-def end(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
+def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
     """Record that the key no longer signs for that name; its older signatures stay verifiable."""
     if public is not None:
-        edit(tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms))
+        edit_row(
+            tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms)
+        )
 
 
 def _ended(known: KnownKey, now_ms: int) -> KnownKey:
@@ -48,7 +50,7 @@ def _ended(known: KnownKey, now_ms: int) -> KnownKey:
     return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
-def trusted(tx: Transaction) -> TrustedKeys:
+def read_trusted_keys(tx: Transaction) -> TrustedKeys:
     """Return all keys of nodes and coordinator, former ones too."""
     return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
 
@@ -88,14 +90,14 @@ def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
             tx.put(replace(node, obeys=old.keyid))
 
 
-@locked
-def rotate(core: Core, fresh: SigningKey, by: str) -> None:
+@hold_lock
+def rotate_key(core: Core, fresh: SigningKey, by: str) -> None:
     """Sign with the fresh key from now on; for a node that does not know it the former key signs."""
     old = core.key
     with unit_of_work(core) as work:
         keep_obeyed(work.tx, old.public)
         work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
-        begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
+        start_key(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
         work.audit(
             "trust", "warning", "coordinator key rotated", by=by, old=old.public.tag, new=fresh.public.tag
         )
@@ -103,15 +105,15 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     core.key = fresh
 
 
-@locked
-def retire(core: Core) -> tuple[str, ...]:
+@hold_lock
+def retire_keys(core: Core) -> tuple[str, ...]:
     """End the former keys that no node needs any more, and return their ids; they never sign again."""
     with unit_of_work(core) as work:
         there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
         needed = {keyid for node in there for keyid in said_with(work.tx, node)}
         done = [key for keyid, key in core.former.items() if keyid not in needed]
         for key in done:
-            end(work.tx, core.fleet, key.public.text(), core.wall_ms())
+            end_key(work.tx, core.fleet, key.public.text(), core.wall_ms())
             work.audit("trust", "info", "former coordinator key retired", key=key.public.tag)
     for key in done:
         core.former.pop(key.public.keyid)

@@ -12,7 +12,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
-from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, page
+from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
@@ -60,10 +60,10 @@ class Filter:
         return self.node is None or self.node == node_of(tx, run)
 
 
-def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
+def list_runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
     """Return the newest runs that fit, newest first, looking at MOST_ROWS from that place on."""
     with core.ports.ledger.transaction() as tx:
-        found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
+        found = read_page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
@@ -101,7 +101,7 @@ PAUSED = "paused"
 PAUSE = "pause:"
 
 
-def queues(core: Core, name: str | None = None) -> QueuesShape:
+def list_queues(core: Core, name: str | None = None) -> QueuesShape:
     """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
     node)."""
     with core.ports.ledger.transaction() as tx:

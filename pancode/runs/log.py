@@ -12,7 +12,7 @@ from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState
 from pancode.runs.core import Core, open_fences
 from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
-from pancode.runs.views import find_run, iso
+from pancode.runs.views import find_run, format_optional_iso
 
 PIECE = 64 * 1024
 OUT = "out"
@@ -81,7 +81,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     if gone is not None:
         raise NotFoundError(
             f"the logs of {run.id} were deleted",
-            why=f"they were deleted at {iso(gone)} by the retention setting keep.logs",
+            why=f"they were deleted at {format_optional_iso(gone)} by the retention setting keep.logs",
             fix=f"its receipt and answer are kept: pancode runs show {run.id}",
             code="files_gone",
         )
@@ -102,7 +102,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
 MOST_TAIL = 4_000
 
 
-def tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
+def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
     """Return the last bytes of the output of each run that is under way and has written something."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)

@@ -81,7 +81,7 @@ def name_for(folder: str) -> str:
     return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
 
 
-def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
+def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
     """Return the project that has this name, this issue, or this name or id in Linear. NotFoundError."""
     if text in projects:
         return projects[text]
@@ -97,7 +97,7 @@ def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
     raise not_found("project", text, projects, "pancode project ls")
 
 
-def moved(text: str, path: str) -> NotFoundError:
+def moved_project_error(text: str, path: str) -> NotFoundError:
     """Return the error for a project whose folder is no repository any more."""
     what = f"the repository of project {text} is not where it was"
     fix = f"pancode project add NEW-PATH --name {text}"

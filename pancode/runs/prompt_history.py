@@ -9,7 +9,7 @@ from pancode.agents.default_worker import find_workers
 from pancode.agents.endpoints import endpoint_of, fleets_model
 from pancode.agents.prompt_fit import window_of
 from pancode.agents.prompts import digest_of
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical, runtime_for
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, resolve_alias, runtime_for
 from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import NotFoundError
 from pancode.runs.core import Core
@@ -39,8 +39,8 @@ def program_for(
         model, usual = (ready[0].model, ready[0].runtime) if ready else (None, None)
     usual = usual or OUR_OWN
     if model is None:
-        return canonical(named or usual), None
+        return resolve_alias(named or usual), None
     ref = fleets_model(model, nodes)
     endpoint = endpoint_of(ref, nodes)
     theirs = runtime_for(ref) if endpoint is None else OUR_OWN
-    return canonical(named or theirs or usual), window_of(ref, endpoint, nodes)
+    return resolve_alias(named or theirs or usual), window_of(ref, endpoint, nodes)

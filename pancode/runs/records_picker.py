@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from pancode.budget import track_record_rules
-from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose
+from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose_name
 from pancode.kernel.records import EndedRun
 from pancode.runs.core import Core
 from pancode.runs.live import LOOKED_AT, RecentRuns
 
 
-def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
+def read_records(core: Core) -> Mapping[WorkKey, TrackRecord]:
     """Return the present track records; read once, then kept up to date by each commit."""
     with core.lock:
-        return recent(core).sums
+        return read_recent(core).sums
 
 
-def recent(core: Core) -> RecentRuns:
+def read_recent(core: Core) -> RecentRuns:
     with core.lock:
         known = core.live.recent
         if known is None:
@@ -33,20 +33,20 @@ class RecordsPicker:
 
     def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
         self._core, self._repository, self._explore = core, repository, explore
-        self.records = cache(lambda: lately(core))
+        self.records = cache(lambda: read_records(core))
         self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
 
     def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
         found = track_record_rules.of_agents(self.records(), task, self._repository)
-        return choose(names, found, self._draw(), self._explore)
+        return choose_name(names, found, self._draw(), self._explore)
 
     def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
         bare = {name: name.rpartition("/")[2] for name in models}
         found = track_record_rules.of_models(self.records(), agent, task, bare)
-        return choose(models, found, self._draw(), self._explore)
+        return choose_name(models, found, self._draw(), self._explore)
 
     def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
-        return track_record_rules.expected(self.records(), agent, runtime, model, task)
+        return track_record_rules.estimate_work(self.records(), agent, runtime, model, task)
 
     def figure(self, agent: str, runtime: str, model: str | None, task: str) -> str:
-        return track_record_rules.figure(self.records(), agent, runtime, model, task)
+        return track_record_rules.describe_worker(self.records(), agent, runtime, model, task)

@@ -12,12 +12,12 @@ from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
-from pancode.runs.admission.gates import refusal
+from pancode.runs.admission.gates import refusal_error
 from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
 from pancode.runs.facets import Caller, ModelChoice, SessionTurn
 from pancode.runs.life.orders import rules_of
-from pancode.runs.life.turns import is_between_turns, leads, payer_of
+from pancode.runs.life.turns import is_between_turns, is_orchestrator, payer_of
 from pancode.runs.placement.placement import is_unheld, is_walled
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of
@@ -33,7 +33,7 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     balance = _with_limits_held(tx, purse.balance) if reserves else purse.balance
     unsure = balance.unknown_runs or balance.disputed_usd
     entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
-    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
+    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.find_disputed(entries)))
     return ScopeView(balance, purse.ceilings, tuple(map(_SETTLE.format, unsettled)))
 
 
@@ -44,7 +44,7 @@ def scope_view(tx: Transaction, purse: Purse, due: books.Amount) -> ScopeView:
     """Return a scope of the budget. Where it has no room, it says what frees what it holds: a run of unknown
     cost that holds money, and a sitting, which holds money while it waits for words.
     """
-    if books.fits(purse.balance, purse.ceilings, due):
+    if books.is_within_ceilings(purse.balance, purse.ceilings, due):
         return ScopeView(purse.balance, purse.ceilings)
     entries, frees = tx.find(BookEntry, {"scope": purse.balance.scope}, order=None), []
     unknown = books.unknown_runs(entries)
@@ -57,7 +57,7 @@ def scope_view(tx: Transaction, purse: Purse, due: books.Amount) -> ScopeView:
     return ScopeView(purse.balance, purse.ceilings, tuple(frees))
 
 
-def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
+def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
     """Return the books of the session that pays: a sitting's, or that of an orchestrator's child; None: none
     pays.
 
@@ -83,7 +83,7 @@ def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
     return Decimal((old and SessionTurn.of(old).more_usd) or "0")
 
 
-def least(*amounts: Decimal | None) -> Decimal | None:
+def find_least(*amounts: Decimal | None) -> Decimal | None:
     """Return the least of these limits; None: there is none."""
     return min((usd for usd in amounts if usd is not None), default=None)
 
@@ -97,7 +97,7 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
     a ceiling for all of them.
     """
     limit = limit_usd(run)
-    if limit is None or leads(run):
+    if limit is None or is_orchestrator(run):
         return None
     committed = _committed(tx, run)
     room = limit - committed
@@ -115,9 +115,9 @@ def _committed(tx: Transaction, run: Run) -> Decimal:
     """
     entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:
-        spent = books.used(entries, run.attempt + 1)
+        spent = books.sum_used(entries, run.attempt + 1)
     else:
-        spent = books.used(entries, run.attempt) + _reported(tx, run)
+        spent = books.sum_used(entries, run.attempt) + _reported(tx, run)
     children = tx.find(Run, {"parent": run.id})
     return sum((_claim(child, _committed(tx, child)) for child in children), spent)
 
@@ -141,22 +141,22 @@ def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
         if Caller.of(run).charged_to == session and _is_led(tx, run):
-            beyond = books.minus(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
-            more = books.plus(more, max(beyond, books.ZERO))
-    return values.replace(balance, held_usd=books.plus(balance.held_usd, more))
+            beyond = books.subtract_amount(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
+            more = books.add_amounts(more, max(beyond, books.ZERO))
+    return values.replace(balance, held_usd=books.add_amounts(balance.held_usd, more))
 
 
 def _is_led(tx: Transaction, run: Run) -> bool:
     """Whether only the run's own limit bounds it: an orchestrator has begun it, or its parent has ended."""
     above = tx.get(Run, run.parent) if run.parent is not None else None
-    return above is None or leads(above) or above.state is RunState.ENDED
+    return above is None or is_orchestrator(above) or above.state is RunState.ENDED
 
 
 def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
     """Return what the books of this scope count of the run and its children."""
     mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
     counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
-    return sum(counted, books.counted_usd(books.total(scope, mine)))
+    return sum(counted, books.counted_usd(books.sum_entries(scope, mine)))
 
 
 def _reported(tx: Transaction, run: Run) -> Decimal:
@@ -179,7 +179,7 @@ def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
     parent = tx.get(Run, run.parent) if run.parent is not None and costs else None
     if parent is None:
         return run
-    if leads(parent):
+    if is_orchestrator(parent):
         return _within_session(core, tx, run)
     left = left_for_children(tx, parent)
     if left == 0:
@@ -197,7 +197,7 @@ def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
     if left is None:
         return run
     if left == 0 and not ModelChoice.of(run).free:
-        raise refusal(used_up(view))
+        raise refusal_error(used_up(view))
     fits = bool(named) and Decimal(named) <= left
     if not fits and (limit is None or limit >= left):
         left = min(left, max(run.estimate_usd, left / 2))
@@ -220,7 +220,9 @@ def parent_of(core: Core, run_id: str) -> Parent:
             raise NotFoundError(f"parent run {run_id} not found", fix="pancode runs")
         left = left_for_children(tx, run)
         mode, safety = hands_now(tx, run)
-    reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
+    reads = run.read_only and not is_orchestrator(
+        run
+    )  # an orchestrator only reads, but its children may write
     return Parent(
         run.id,
         mode,
@@ -232,5 +234,5 @@ def parent_of(core: Core, run_id: str) -> Parent:
         is_walled(run),
         session=payer_of(run),
         rules=rules_of(run.rules),
-        leads=leads(run),
+        leads=is_orchestrator(run),
     )

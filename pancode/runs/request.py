@@ -15,7 +15,7 @@ from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
 from pancode.agents.models import VendorList
 from pancode.agents.tiers import ModelTier
-from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, minus
+from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, subtract_amount
 from pancode.budget.track_record_rules import EXPLORE, ExpectedWork
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
@@ -61,7 +61,7 @@ class ScopeView:
     def left(self) -> Decimal | None:
         """What the scope's ceiling leaves in USD; None: it has no ceiling."""
         usd = self.ceilings.usd
-        return None if usd is None else max(minus(usd, counted_usd(self.balance)), ZERO)
+        return None if usd is None else max(subtract_amount(usd, counted_usd(self.balance)), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ _FORMER = {"max_attempts": "attempts"}
 """Former names of options, in rows from before options were declared in one place; each with its new name."""
 
 
-def plain(request: DispatchRequest) -> dict[str, object]:
+def dump_request(request: DispatchRequest) -> dict[str, object]:
     """Return what the request says, as plain JSON; `created_by` is left out."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
     return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
@@ -270,7 +270,9 @@ def _plain(value: object) -> object:
 
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
-    """Return the request of this data, as `plain` has written it or with values that are typed already."""
+    """Return the request of this data, as `dump_request` has written it or with values that are typed
+    already.
+    """
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.git import shown
+from node_agent.wire.git import decode_path
 from pancode.agents.agents import ORCHESTRATOR
 from pancode.agents.endpoints import EndpointNeed, endpoint_of, fleets_model, lack_of
 from pancode.agents.runtimes import RUNTIMES
@@ -20,10 +20,10 @@ from pancode.kernel.records import Node, Run, RunState, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.admission.model_choice import level_of_mode
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facets import Approvals, Caller, GateTerms, Lineage, Provision, SessionTurn, Words
-from pancode.runs.life.continuations import LeftOver, continued
-from pancode.runs.life.turns import IDLE_MS, SittingTerms, wanted
+from pancode.runs.life.continuations import LeftOver, continue_request
+from pancode.runs.life.turns import IDLE_MS, SittingTerms, read_terms
 from pancode.runs.options import OPTIONS, Option
 from pancode.runs.placement.placement import can_be_had, is_walled
 from pancode.runs.request import Beginning, DispatchRequest, request_from
@@ -61,16 +61,16 @@ def dispatch_again(
     if old.takes_turns:
         with core.ports.ledger.transaction() as tx:
             left = LeftOver(words_of(tx, old))
-        again = continued(old, request, "", reachable(core, old), left=left)
-        request = replace(unpinned(core, again), retry_of=old.id)
+        again = continue_request(old, request, "", is_reachable(core, old), left=left)
+        request = replace(unpin_request(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
         begins = same_files(old) if Lineage.of(old).origin else None  # its files have other steps' results
         request = replace(request, in_step=True, begins=begins)
     elif recovers and Lineage.of(old).begins and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
-    request = resuming(old, request) if resume else request
+    request = add_session(old, request) if resume else request
     _must_be_below(around, old, request)
-    return dispatch(core, around, request)
+    return dispatch_run(core, around, request)
 
 
 def same_files(old: Run) -> Beginning | None:
@@ -97,7 +97,7 @@ def _must_be_no_sitting(old: Run) -> None:
         )
 
 
-def reachable(core: Core, old: Run) -> bool:
+def is_reachable(core: Core, old: Run) -> bool:
     """Whether the run's node takes work now, and has the model that a person has chosen since.
 
     The next sitting waits for a node that is away or busy: its program's memory is there, and only the node's
@@ -126,7 +126,7 @@ def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) 
     return lack_of(facts, EndpointNeed(endpoint, ref.model, old.runtime), str(name)) is None
 
 
-def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
+def unpin_request(core: Core, request: DispatchRequest) -> DispatchRequest:
     """Return the next sitting's request, unpinned from a machine that has left the fleet or that its model
     does not name: it begins elsewhere, with the story.
     """
@@ -157,7 +157,7 @@ def _must_be_no_settling(old: Run) -> None:
         )
 
 
-def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
+def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
     """Return the request with the old run's session, on the node that has it. UsageError when there is
     none."""
     session, node = old.result.get("session"), old.result.get("node")
@@ -180,7 +180,8 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(
-            f"a run cannot start in {shown(os.fsencode(folder))}: it is no longer a directory below {top}",
+            f"a run cannot start in {decode_path(os.fsencode(folder))}: it is no longer a "
+            f"directory below {top}",
             why="it is, or is below, a link that leads elsewhere",
             fix=f"restore the directory, or dispatch again from {top}",
         )
@@ -240,7 +241,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
 def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
     if session is None or session.chosen_by is None:
         return {"turns": _turns(run)}
-    return in_request(run, wanted(session), _turns(run))
+    return in_request(run, read_terms(session), _turns(run))
 
 
 def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,13 +55,13 @@ def repair_holds(core: Core) -> None:
                         continue
                     mine = [entry for entry in entries if entry.run == name]
                     account, why = books.Account(name, attempt), "its run has ended"
-                    if made := books.release(mine, account, core.stamp(), why):
+                    if made := books.release_reserved(mine, account, core.stamp(), why):
                         work.book(made)
                         told = "hold of an ended run released"
                         work.audit("budget", "warning", told, name, scope=balance.scope, attempt=attempt)
 
 
-def lapse(core: Core) -> None:
+def lapse_reserved(core: Core) -> None:
     """Once a day, take unknown holds of earlier days out of the scopes that have no day.
 
     A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
@@ -86,7 +86,7 @@ def lapse(core: Core) -> None:
                     admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
                     if admitted and books.day_scope(min(admitted), work.core.tz) < today:
                         work.book(
-                            books.lapse(
+                            books.release_unknown(
                                 entries, books.Account(run, attempt), balance.scope, work.core.stamp()
                             )
                         )
@@ -105,7 +105,7 @@ EVERY_MS = 60_000
 NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
-def tidy(core: Core) -> None:
+def close_jobs(core: Core) -> None:
     """Close the jobs of closed fences: those of the last round now, and all that are left once a minute.
 
     A node writes into its own registry as it likes, so the ledger says which jobs are over.
@@ -192,23 +192,23 @@ def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | No
     return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)
 
 
-def start(core: Core) -> None:
+def start_epoch(core: Core) -> None:
     """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
     with core.lock:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
             epoch = core.raise_epoch(seen, work.tx)
-            keyring.begin(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
+            keyring.start_key(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
             core.feed.load(work.tx)
         core.enter(epoch)
         with unit_of_work(core) as work:
             work.audit("fleet", "info", "coordinator started", epoch=epoch)
-            node_cooldown.recall(core, work.tx)
+            node_cooldown.restore_cooldowns(core, work.tx)
             for node in work.tx.find(Node):
                 heartbeats.say_settings(work, node)
 
 
-def listen(core: Core, wait_ms: int) -> bool:
+def wait_for_messages(core: Core, wait_ms: int) -> bool:
     """Wait until a node has written or the time is over, without holding anything up; whether one has
     written.
     """
@@ -217,7 +217,7 @@ def listen(core: Core, wait_ms: int) -> bool:
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
-def turn(core: Core, woken: bool = False) -> int:
+def run_round(core: Core, woken: bool = False) -> int:
     """Take one round; return how many messages came in. UnavailableError while Redis cannot be used.
 
     `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
@@ -225,34 +225,34 @@ def turn(core: Core, woken: bool = False) -> int:
     with core.lock:
         looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
         try:
-            quota.enforce(core)
+            quota.enforce_quota(core)
             if looks:
-                heartbeats.hear(core)
+                heartbeats.read_heartbeats(core)
             messages = inbound.take_in(core, 500)
         except UnavailableError:
-            liveness.look(core, reached=False)
+            liveness.record_contact(core, reached=False)
             raise
         if looks:
-            liveness.look(core, reached=True)
-            liveness.judge(core)
-            health.look(core)
-        act(core)
-        liveness.beat(core)
+            liveness.record_contact(core, reached=True)
+            liveness.judge_nodes(core)
+            health.check_runs(core)
+        act_now(core)
+        liveness.send_heartbeats(core)
         # Other threads may have wanted something on record.
         waiting = core.live.to_record
         while not waiting.empty():
             level, what, detail = waiting.get()
             with unit_of_work(core) as work:
                 work.audit("trust", level, what, None, **detail)
-        tidy(core)
-        lapse(core)
+        close_jobs(core)
+        lapse_reserved(core)
         return messages
 
 
-def act(core: Core) -> None:
+def act_now(core: Core) -> None:
     """Decide and speak to nodes: the part of a round that acts on a change made here."""
     with core.lock:
-        bind.bind(core)
+        bind.bind_runs(core)
         # before any offer: a node that is back in service must know it before it gets work
         liveness.flush_controls(core)
         bind.push_offers(core)

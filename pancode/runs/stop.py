@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import Run, RunState
-from pancode.runs.core import Core, locked
+from pancode.runs.core import Core, hold_lock
 from pancode.runs.life.ends import Stop
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import find
+from pancode.runs.views import get_run
 
 
-def stop(core: Core, run_id: str, reason: str) -> Run:
+def stop_run(core: Core, run_id: str, reason: str) -> Run:
     """Ask for the end of a run; return the run as it is then. An ended run's landing is called off."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
@@ -19,14 +19,14 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         return work.signal(run, Stop(reason))
 
 
-@locked
+@hold_lock
 def stop_waiting(core: Core, text: str, reason: str) -> Run:
     """Take the run of this name out of the queue. UsageError for a run that a node has."""
-    run = find(core, text)
+    run = get_run(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(
             f"{run.id} is not waiting: it is {run.state}",
             fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
             code="not_waiting",
         )
-    return stop(core, run.id, reason)
+    return stop_run(core, run.id, reason)

@@ -18,7 +18,7 @@ from node_agent.wire.logs import OrderLine
 from node_agent.wire.model import canonical_json
 from node_agent.wire.node import Heartbeat
 from pancode.budget import books
-from pancode.budget.books import Ceilings, counted_usd, minus, minutes
+from pancode.budget.books import Ceilings, counted_usd, format_minutes, subtract_amount
 from pancode.budget.track_record_rules import kind_of, size_of
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
@@ -28,10 +28,10 @@ from pancode.runs.life.case import Now, RunCase, may_follow
 from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, Signal, entries_of, events_of
 from pancode.runs.life.decision import decide
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
-from pancode.runs.life.successors import has_change, nexts
+from pancode.runs.life.successors import has_change, list_next_runs
 from pancode.runs.placement import node_cooldown
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, verified
+from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
 from pancode.runs.views import session_of, words_of
 
 OVER = "it was answered before"
@@ -42,7 +42,7 @@ MOST_TIMES = 3
 kept until the node has seen it."""
 
 
-def note(core: Core, fence: Fence) -> None:
+def remember_order(core: Core, fence: Fence) -> None:
     """Remember an order that is over but could still start. After our next start no older order can start."""
     if fence.closed in _ANSWERED:
         over = core.live.answers.over.setdefault(fence.tag, deque())
@@ -51,7 +51,7 @@ def note(core: Core, fence: Fence) -> None:
             over.popleft()
 
 
-def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
+def list_tombstones(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
     """Return a tombstone, for a node's new session, of each order that is over and could still start."""
     over = core.live.answers.over.get(beat.node)
     if not over or last.session == beat.session:
@@ -94,7 +94,7 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
     if ceilings.usd:
         # A sitting holds all that it may cost, and rarely needs it: of a session only what is spent is told.
         held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
-        used = minus(counted_usd(balance), held)
+        used = subtract_amount(counted_usd(balance), held)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
     if ceilings.tokens:
         tokens = balance.tokens + balance.held_tokens
@@ -103,7 +103,7 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
         )
     if ceilings.ms:
         ms = balance.agent_ms + balance.held_ms
-        reached, most = (f"{minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
+        reached, most = (f"{format_minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
         shares.append((Decimal(ms) / ceilings.ms, reached, most))
     return shares
 
@@ -207,7 +207,7 @@ def ended_run(
         left=is_left(run),
         retry_of=run.retry_of,
         ms=max(0, run.finished_ms - (run.started_ms or run.finished_ms)),
-        usd=books.plus(*(entry.usd for entry in booked)),
+        usd=books.add_amounts(*(entry.usd for entry in booked)),
         tokens=sum(entry.tokens for entry in booked),
         agent_ms=sum(entry.agent_ms for entry in booked),
         unknown=cost_of(attempts)[1],
@@ -231,14 +231,14 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 def is_left(run: records.Run) -> bool:
     """Whether a person wants to see the run's end, or has to decide on its change; no further run has it."""
-    if run.judges is not None or nexts(run):  # a run that goes on from it has its change
+    if run.judges is not None or list_next_runs(run):  # a run that goes on from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:
     """Whether a person wants to see the run's end, with or without a change."""
-    seen = verified(run)
+    seen = read_verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
 
@@ -349,7 +349,7 @@ class Work:
             self.tx.insert(entry)
             scope = entry.scope
             known = balances.get(scope) or self.tx.get(records.Balance, scope) or records.Balance(scope)
-            balances[scope] = books.apply(known, entry)
+            balances[scope] = books.apply_entry(known, entry)
             if "unknown" in (entry.kind, entry.source):
                 self.after(self.core.live.forget_unknown)
         for balance in balances.values():
@@ -458,7 +458,7 @@ class Work:
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
         for fence in changes.closed:
-            note(self.core, fence)
+            remember_order(self.core, fence)
             identity = identity_of(fence)
             live.sweep.closed.append(identity)
             if fence.closed is records.Closed.LOST:

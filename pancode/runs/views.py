@@ -12,7 +12,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
-from pancode.kernel.formatting import ordinal
+from pancode.kernel.formatting import format_ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
@@ -36,18 +36,18 @@ from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.prefetch import place_in_line, waits_there
-from pancode.runs.life.successors import is_blocked, nexts
-from pancode.runs.life.turns import narrower
+from pancode.runs.life.successors import is_blocked, list_next_runs
+from pancode.runs.life.turns import intersect_rights
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, verified
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_verified
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
 """How many of the newest runs are looked at: the first number, and the second where that finds none."""
 
 
-def find(core: Core, text: str) -> records.Run:
+def get_run(core: Core, text: str) -> records.Run:
     """Find a run as `find_run` does, for a caller without a transaction."""
     with core.ports.ledger.transaction() as tx:
         return find_run(tx, text)
@@ -193,7 +193,7 @@ LONGEST = 100
 """How many runs of one chain are followed at most."""
 
 
-def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
+def walk_previous(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
     """Yield the runs that this run goes on from, newest first."""
     for _ in range(LONGEST):
         old = Lineage.of(run).continues
@@ -227,14 +227,16 @@ def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
     if session is None:
         return hands
     newest = chain_of(tx, run)[-1]
-    return narrower(narrower(hands, (session.mode, session.safety)), (newest.mode, newest.safety))
+    return intersect_rights(
+        intersect_rights(hands, (session.mode, session.safety)), (newest.mode, newest.safety)
+    )
 
 
 def is_taken(tx: Transaction, old: records.Run) -> bool:
     """Whether the run's question is open, or the run that answers it works: one at a time goes on from it."""
     if not is_blocked(old):
         return False
-    newest = tx.get(records.Run, nexts(old)[-1]) if nexts(old) else None
+    newest = tx.get(records.Run, list_next_runs(old)[-1]) if list_next_runs(old) else None
     if newest is not None:
         return newest.state is not records.RunState.ENDED
     return any(
@@ -245,7 +247,7 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
     """Raise RefusedError where another run goes on from this one, or does its work once more."""
     given_up = run.result.get(GIVEN_UP)
-    found = [*nexts(run), *([str(given_up)] if given_up else _retries(tx, run))]
+    found = [*list_next_runs(run), *([str(given_up)] if given_up else _retries(tx, run))]
     if found:
         what, fix = f"{run.id} goes on already, as {found[-1]}", f"pancode runs show {found[-1]}"
         raise RefusedError(what, fix=fix, code="already_continued")
@@ -271,7 +273,9 @@ def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str,
         if newest is not None:
             found[newest.id] = newest
             mine = (
-                old for old in before(tx, newest) if (old.workflow, old.step) == (step.workflow, step.name)
+                old
+                for old in walk_previous(tx, newest)
+                if (old.workflow, old.step) == (step.workflow, step.name)
             )
             found.update((old.id, old) for old in mine)
     return found
@@ -281,7 +285,7 @@ HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a node that was heard a moment ago."""
 
 
-def iso(ms: int | None) -> str | None:
+def format_optional_iso(ms: int | None) -> str | None:
     """Return the time in ISO 8601, UTC, to the millisecond; None for None, and for no date of a calendar."""
     if ms is None:
         return None
@@ -292,24 +296,24 @@ def iso(ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def at(ms: int) -> str:
-    """Return the time as `iso` does, where it is always known."""
-    return iso(ms) or ""
+def format_iso(ms: int) -> str:
+    """Return the time as `format_optional_iso` does, where it is always known."""
+    return format_optional_iso(ms) or ""
 
 
-def brief(core: Core, text: str) -> RunShape:
+def get_run_shape(core: Core, text: str) -> RunShape:
     """Return one run, as in the list."""
     with core.ports.ledger.transaction() as tx:
         return run_shape(core, tx, find_run(tx, text))
 
 
-def show(core: Core, text: str) -> RunDetail:
+def get_run_detail(core: Core, text: str) -> RunDetail:
     """Return everything about one run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         attempts = tx.find(records.Attempt, {"run": run.id})
         fences = tx.find(records.Fence, {"run": run.id})
-        chain, words = [old.id for old in before(tx, run)], words_of(tx, run)
+        chain, words = [old.id for old in walk_previous(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
         # where the result lacks files, its node has kept the checkout: the command that copies it
@@ -365,7 +369,7 @@ def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
     there = (one for state in open_ for one in tx.find(records.Fence, {"node": fence.node, "state": state}))
     before = sum(place_in_line(one) < place_in_line(fence) for one in there if waits_there(one))
     where = handed_to(fence.node)
-    return f"{where}, {ordinal(before + 1)} there{run.reason.removeprefix(where)}"
+    return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
@@ -392,16 +396,16 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "receipt": result.get("receipt"),
         "usage": usage_of(usage or {}),
         "notes": _notes(core, tx, run, fence),
-        "created_at": at(run.created_ms),
-        "started_at": iso(run.started_ms),
-        "finished_at": iso(run.finished_ms),
+        "created_at": format_iso(run.created_ms),
+        "started_at": format_optional_iso(run.started_ms),
+        "finished_at": format_optional_iso(run.finished_ms),
         "retry_of": run.retry_of,
         "continues": Lineage.of(run).continues,
-        "continued_by": list(nexts(run)),
+        "continued_by": list(list_next_runs(run)),
         "parent": run.parent,
         "landed": run.landed,
         "landing": cast("LandingShape | None", landing_of(run)),
-        "verification": cast("VerificationShape", seen.plain()) if (seen := verified(run)) else None,
+        "verification": cast("VerificationShape", seen.plain()) if (seen := read_verified(run)) else None,
         "workflow": run.workflow,
         "step": run.step,
     }
@@ -424,7 +428,7 @@ def _of_newest(core: Core, tx: Transaction, run: records.Run, fence: records.Fen
 
 
 def _trust(run: records.Run) -> list[str]:
-    seen = verified(run)
+    seen = read_verified(run)
     if seen is None:
         return []
     before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
@@ -446,7 +450,11 @@ def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str
     if view is None or view.state in HEARD:
         return []
     quiet = view.silent_ms
-    since = "the coordinator's start" if quiet is None else at(max(core.wall_ms() - quiet, fence.bound_ms))
+    since = (
+        "the coordinator's start"
+        if quiet is None
+        else format_iso(max(core.wall_ms() - quiet, fence.bound_ms))
+    )
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
     return [f"unknown since {since}: {fence.node} is {view.state}{why or ', it is not heard'}"]
 
@@ -481,7 +489,7 @@ def _told(word: records.Word) -> ToldShape:
     told: ToldShape = {
         "by": word.by,
         "at_ms": word.at_ms,
-        "at": iso(word.at_ms),
+        "at": format_optional_iso(word.at_ms),
         "text": word.text,
         "delivered": laid,
     }
@@ -544,8 +552,8 @@ def _attempt(attempt: records.Attempt) -> AttemptShape:
         "held_usd": f"{attempt.held_usd:f}",
         "usage": usage_of(attempt.usage),
         "agent_ms": int(str(lasted)) if (lasted := attempt.usage.get("agent_ms")) is not None else None,
-        "created_at": at(attempt.created_ms),
-        "finished_at": iso(attempt.finished_ms),
+        "created_at": format_iso(attempt.created_ms),
+        "finished_at": format_optional_iso(attempt.finished_ms),
     }
 
 
@@ -559,6 +567,6 @@ def _fence(fence: records.Fence) -> FenceShape:
         "closed": fence.closed.value if fence.closed is not None else None,
         "receipt": fence.receipt,
         "stop": "asked" if fence.stop_sent and (fence.closed is None or _is_lost(fence)) else None,
-        "bound_at": at(fence.bound_ms),
-        "closed_at": iso(fence.closed_ms),
+        "bound_at": format_iso(fence.bound_ms),
+        "closed_at": format_optional_iso(fence.closed_ms),
     }

@@ -12,9 +12,9 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who, work_folder
+from pancode.interfaces.cli.output import Face, find_user, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, label, many, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, safe, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
@@ -81,28 +81,31 @@ Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this
 DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
 
 
-def listed(found: list[ScheduleShape]) -> str:
+def format_schedules(found: list[ScheduleShape]) -> str:
     none = "no schedule yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
     below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
-    return listing(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
+    return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
-def shown(one: ScheduleShape) -> str:
+def format_schedule(one: ScheduleShape) -> str:
     """The schedule with its next times and its last firings."""
-    lines = [f"{one['schedule']}  {_state(one)}  {safe(one['words'])}", f"begins  {safe(one['task'])}"]
+    lines = [
+        f"{one['schedule']}  {_state(one)}  {escape_line(one['words'])}",
+        f"begins  {escape_line(one['task'])}",
+    ]
     overlap = "may overlap" if one["overlap"] else "never two at once"
     lines += [f"missed times  {one['missed']}; {overlap}"]
-    lines += [f"paused  {safe(one['paused'])}"] if one["paused"] else []
-    lines += [f"webhook  POST {safe(one['url'])}"] if one["url"] else []
-    lines += [f"secret, shown once: {safe(one['secret'])}"] if one["secret"] else []
+    lines += [f"paused  {escape_line(one['paused'])}"] if one["paused"] else []
+    lines += [f"webhook  POST {escape_line(one['url'])}"] if one["url"] else []
+    lines += [f"secret, shown once: {escape_line(one['secret'])}"] if one["secret"] else []
     lines += [f"next  {text}" for text in one["next"]]
     lines += _troubles({**one, "firings": []})
-    firings = listing(one["firings"], _FIRINGS) if one["firings"] else ""
+    firings = format_rows(one["firings"], _FIRINGS) if one["firings"] else ""
     return "".join(f"{line}\n" for line in lines) + firings
 
 
-def warned(one: ScheduleShape) -> list[str]:
-    return [f"warning: {safe(text)}" for text in one["warnings"]]
+def list_warnings(one: ScheduleShape) -> list[str]:
+    return [f"warning: {escape_line(text)}" for text in one["warnings"]]
 
 
 def _state(one: ScheduleShape) -> str:
@@ -125,7 +128,7 @@ def _last(one: ScheduleShape) -> str | None:
 def _cause(firing: FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
-        return f"asked by {safe(str(cause['by']))}"
+        return f"asked by {escape_line(str(cause['by']))}"
     what = str(cause.get("run") or cause.get("commit") or cause.get("kind") or "")[:12]
     return what or ("late" if firing["late"] else "")
 
@@ -148,16 +151,18 @@ _FIRINGS: RowColumns[FiringShape] = {
 
 def _at(one: ScheduleShape) -> list[str]:
     """Return the address that fires the schedule, or the warnings that say why it has none."""
-    return [f"POST {safe(one['url'])}"] if one["url"] else [safe(text) for text in one["warnings"]]
+    return (
+        [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
+    )
 
 
 def _troubles(one: ScheduleShape) -> list[str]:
     """Return the problems of the schedule that a person has to mend."""
-    found = [f"cannot look: {safe(one['trouble'])}"] if one["trouble"] else []
+    found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
         if firing["state"] in ("refused", "failed"):
-            fix = f" (fix: {safe(firing['fix'])})" if firing["fix"] else ""
-            found.append(f"last firing {firing['state']}: {safe(firing['reason'])}{fix}")
+            fix = f" (fix: {escape_line(firing['fix'])})" if firing["fix"] else ""
+            found.append(f"last firing {firing['state']}: {escape_line(firing['reason'])}{fix}")
     return found
 
 
@@ -209,7 +214,7 @@ def schedule() -> None:
     "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
-@options.takes("dispatch", after="zone")
+@options.take_options("dispatch", after="zone")
 def add(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
@@ -241,7 +246,7 @@ def add(
     begins the work; its secret is shown now and never again.
     """
     given = ctx.params
-    body: dict[str, Any] = {"name": name, "by": who(), "cron": cron, "at": at, "on": on}
+    body: dict[str, Any] = {"name": name, "by": find_user(), "cron": cron, "at": at, "on": on}
     body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
     body |= {"zone": zone or _zone(), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
@@ -278,8 +283,10 @@ def _work(
     if chain is not None:
         return {"workflow": request_of(steps_of(chain, task, given), given)}
     if batch is not None:
-        return {"workflow": request_of(tasks_of([], batch, without_preset(options.said(given))), given)}
-    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
+        return {
+            "workflow": request_of(tasks_of([], batch, without_preset(options.collect_given(given))), given)
+        }
+    body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
@@ -287,7 +294,7 @@ def _work(
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
     answer = face.client().get(SCHEDULES)
-    face.show(answer, lambda: listed(answer["schedules"]))
+    face.show(answer, lambda: format_schedules(answer["schedules"]))
 
 
 @schedule.verb("show", "pancode schedule show nightly")
@@ -301,29 +308,29 @@ def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
     """Fire no more until it is resumed; what runs goes on."""
-    _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": who(), "reason": reason}))
+    _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
 @schedule.verb("resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
-    _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": who()}))
+    _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @schedule.verb("run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
-    _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": who()}))
+    _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @schedule.verb("rm", "pancode schedule rm nightly")
 def rm(name: Name, face: Json) -> None:
     """Remove a schedule; runs that it has begun go on."""
-    answer = face.client().post(path_of("schedules", name, "remove"), {"by": who()})
+    answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 
 
 def _show(face: Face, answer: ScheduleShape) -> None:
-    for line in warned(answer):
+    for line in list_warnings(answer):
         face.note(line)
-    face.show(answer, lambda: shown(answer))
+    face.show(answer, lambda: format_schedule(answer))

@@ -12,7 +12,7 @@ from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.schedules import store as rows
 from pancode.schedules.model import OnPush, trigger_of
-from pancode.schedules.scheduler import Scheduler, watched
+from pancode.schedules.scheduler import Scheduler, make_watched
 
 EVERY_S = 30.0
 HeadOf = Callable[[str, str], str]
@@ -41,7 +41,7 @@ class PushWatch(PeriodicThread):
                 except PancodeError as error:
                     trouble = error.words
                 else:
-                    self._scheduler.heads[watched(schedule, trigger)] = head
+                    self._scheduler.heads[make_watched(schedule, trigger)] = head
                     if head != schedule.mark:
                         self._scheduler.wake()
                 if trouble != schedule.trouble:
@@ -49,7 +49,7 @@ class PushWatch(PeriodicThread):
 
     def _tell(self, name: str, trouble: str) -> None:
         with unit_of_work(self._core) as work:
-            known = rows.known(work, name)
+            known = rows.try_find(work, name)
             if known is not None:
                 work.tx.put(replace(known, trouble=trouble))
                 if trouble:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.runs.life.changes import OCCASIONS
-from pancode.schedules.times import CronTimes, shown
+from pancode.schedules.times import CronTimes, format_time
 
 WEBHOOK = "webhook"
 """The trigger's word for a signed request from elsewhere, in place of an event's."""
@@ -49,7 +49,7 @@ class OnWebhook:
 Trigger = CronTimes | AtTime | OnEvent | OnPush | OnWebhook
 
 
-def plain(trigger: Trigger) -> dict[str, object]:
+def dump_trigger(trigger: Trigger) -> dict[str, object]:
     match trigger:
         case CronTimes(fields, zone):
             return {"kind": "cron", "cron": fields, "zone": zone}
@@ -65,7 +65,7 @@ def plain(trigger: Trigger) -> dict[str, object]:
 
 
 def trigger_of(data: Mapping[str, object]) -> Trigger:
-    """Return the trigger that `plain` has written."""
+    """Return the trigger that `dump_trigger` has written."""
     zone = str(data.get("zone"))
     match data["kind"]:
         case "cron":
@@ -86,7 +86,7 @@ def words_of(trigger: Trigger) -> str:
         case CronTimes():
             return f"{trigger.words()}, {trigger.zone}"
         case AtTime(at_ms, zone):
-            return f"once, {shown(at_ms, zone)}"
+            return f"once, {format_time(at_ms, zone)}"
         case OnEvent(occasion, where):
             only = "".join(f", {key} {value}" for key, value in sorted(where.items()))
             return f"on {occasion}{only}"
@@ -115,7 +115,7 @@ def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
 
 
 def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
-    near = nearest(word, known)
+    near = find_nearest(word, known)
     why = f"did you mean {near}?" if near else ""
     fix = f"one of {', '.join(known)}"
     return UsageError(f"{kind} {word[:80]!r} not found", why=why, fix=fix, code="never_fires")

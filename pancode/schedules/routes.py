@@ -8,12 +8,12 @@ from pydantic import Field
 
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
-from pancode.interfaces.http.access.tokens import failed
+from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.kernel.errors import UsageError
-from pancode.kernel.signature_check import fresh_secret, proven
+from pancode.kernel.signature_check import fresh_secret, verify_call
 from pancode.kernel.visitors import AccessError
 from pancode.schedules.answers import (
     ADD_SCHEDULE,
@@ -27,9 +27,17 @@ from pancode.schedules.answers import (
 )
 from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
-from pancode.schedules.service import add, fire, lands, pause, planned, remove, resume
-from pancode.schedules.views import preview, schedules, show
-from pancode.schedules.webhook import HookShape, called, secret_for
+from pancode.schedules.service import (
+    add_schedule,
+    fire_now,
+    is_schedule_landing,
+    pause_schedule,
+    plan_schedule,
+    remove_schedule,
+    resume_schedule,
+)
+from pancode.schedules.views import get_schedule, list_schedules, preview_schedule
+from pancode.schedules.webhook import HookShape, accept_call, secret_for
 from pancode.schedules.work import PlannedWork
 from pancode.workflows.routes.bodies import WorkflowBody
 
@@ -102,7 +110,7 @@ class ScheduleBody(Body):
 @Verb(SCHEDULES, command="schedule ls")
 def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
     """All schedules."""
-    return {"schedules": [placed(context, one) for one in schedules(context.core)]}
+    return {"schedules": [add_address(context, one) for one in list_schedules(context.core)]}
 
 
 @Verb(ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
@@ -112,49 +120,49 @@ def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
     asked = body.asked()
     around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
     core, head_of = context.core, context.coordinator.head_of
-    schedule, warnings = planned(core, around, asked, head_of)
+    schedule, warnings = plan_schedule(core, around, asked, head_of)
     if body.dry_run:
-        return placed(context, preview(core, schedule, warnings))
-    add(core, schedule)
-    return placed(context, with_secret(context, show(core, schedule.name, warnings)))
+        return add_address(context, preview_schedule(core, schedule, warnings))
+    add_schedule(core, schedule)
+    return add_address(context, with_secret(context, get_schedule(core, schedule.name, warnings)))
 
 
 @Verb(SCHEDULE, command="schedule show")
 def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """One, with its firings."""
-    return placed(context, show(context.core, call.path["schedule"]))
+    return add_address(context, get_schedule(context.core, call.path["schedule"]))
 
 
 @Verb(PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire no more."""
-    pause(context.core, call.path["schedule"], call.body.reason, call.body.by)
+    pause_schedule(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
 
 
 @Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire again."""
-    resume(context.core, call.path["schedule"], call.body.by)
+    resume_schedule(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    return lands(context.core, call.path["schedule"])
+    return is_schedule_landing(context.core, call.path["schedule"])
 
 
 @Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_lands)
 def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire now."""
-    fire(context.core, call.path["schedule"], call.body.by)
+    fire_now(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
 @Verb("POST /v1/schedules/{schedule}/remove", ActBody, "schedule rm", right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
     """Remove it."""
-    removed = show(context.core, call.path["schedule"])
-    remove(context.core, call.path["schedule"], call.body.by)
+    removed = get_schedule(context.core, call.path["schedule"])
+    remove_schedule(context.core, call.path["schedule"], call.body.by)
     if removed["trigger"]["kind"] == WEBHOOK:
         context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
     return {"removed": call.path["schedule"]}
@@ -167,7 +175,7 @@ CLOSED = (
 )
 
 
-def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
+def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
     """Return the schedule with its address, if it begins on a webhook and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
@@ -193,8 +201,8 @@ def _called(context: ApiContext, call: ApiCall) -> HookShape:
     core, name = context.core, call.path["schedule"]
     secret = secret_for(core, name, context.coordinator.kept_secret)
     try:
-        sure = proven(body.signed(), secret, core.wall_ms())
+        sure = verify_call(body.signed(), secret, core.wall_ms())
     except AccessError as error:
-        failed(core, error)
+        count_failure(core, error)
         raise
-    return called(core, name, sure)
+    return accept_call(core, name, sure)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
 from pancode.schedules.model import AtTime, OnPush, OnWebhook, trigger_of
-from pancode.schedules.times import CronTimes, minute
+from pancode.schedules.times import CronTimes, format_minute
 
 LATE_MS = 120_000
 """A firing within so many milliseconds after its time was not missed."""
@@ -91,7 +91,7 @@ def _due(view: ScheduleView) -> list[Firing]:
     says."""
     if view.schedule.paused is not None:
         return []
-    times = [ms for ms in _times(view) if minute(ms) not in view.fired]
+    times = [ms for ms in _times(view) if format_minute(ms) not in view.fired]
     on_time = [ms for ms in times if view.now_ms - ms <= LATE_MS]
     missed = [ms for ms in times if view.now_ms - ms > LATE_MS]
     made = [_firing(view, ms) for ms in on_time]
@@ -102,7 +102,7 @@ def _due(view: ScheduleView) -> list[Firing]:
             return [*_left_out(view, missed, "--missed none"), *made]
     if not missed or on_time:  # the one that is on time makes up for the others, too
         return [*_left_out(view, missed, "the next one makes up for it"), *made]
-    why = "" if len(missed) == 1 else f"makes up for {counted(len(missed), 'time')}"
+    why = "" if len(missed) == 1 else f"makes up for {count_noun(len(missed), 'time')}"
     return [replace(_firing(view, missed[-1], late=True), reason=why)]
 
 
@@ -117,14 +117,14 @@ def _times(view: ScheduleView) -> Sequence[int]:
 
 
 def _firing(view: ScheduleView, ms: int, late: bool = False) -> Firing:
-    return Firing(view.schedule.name, minute(ms), ms, late=late)
+    return Firing(view.schedule.name, format_minute(ms), ms, late=late)
 
 
 def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firing]:
     """Return one skipped firing that stands for all these missed times."""
     if not missed:
         return []
-    reason = f"missed {counted(len(missed), 'time')} while nobody was there to fire; {why}"
+    reason = f"missed {count_noun(len(missed), 'time')} while nobody was there to fire; {why}"
     return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError
-from pancode.kernel.event_facts import facts_of, fits
+from pancode.kernel.event_facts import facts_of, is_matching
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
@@ -22,7 +22,7 @@ from pancode.schedules import store as rows
 from pancode.schedules.model import OnEvent, OnPush, trigger_of
 from pancode.schedules.rules import decide, too_deep
 from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
-from pancode.workflows.service import begin
+from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
 """After more than this many events the place in the feed is recorded even if none of them fits."""
@@ -31,7 +31,7 @@ _BEFORE = 20
 
 
 def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
-    return occasion_of(event) == trigger.occasion and fits(trigger.where, facts_of(tx, event))
+    return occasion_of(event) == trigger.occasion and is_matching(trigger.where, facts_of(tx, event))
 
 
 def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
@@ -117,9 +117,9 @@ class FiringStarter:
                 caller: dict[str, Any] = dict(wanted.caller)
                 around = self._around(caller.get("settings") or {}, caller.get("preset"))
                 if wanted.plan is not None:
-                    begin(self._core, around, replace(wanted.plan, id=firing.workflow))
+                    begin_workflow(self._core, around, replace(wanted.plan, id=firing.workflow))
                 elif wanted.request is not None:
-                    dispatch(self._core, around, wanted.request, None, firing.run)
+                    dispatch_run(self._core, around, wanted.request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:
             raise
@@ -149,7 +149,7 @@ class FiringStarter:
             done_ms=self._core.wall_ms(),
         )
         with unit_of_work(self._core) as work:
-            rows.end(work, over)
+            rows.end_firing(work, over)
 
 
 log = logging.getLogger("pancode.schedule")
@@ -192,7 +192,7 @@ class Scheduler(FeedThread):
             schedule = work.tx.get(Schedule, known.name)
             if schedule is not None:
                 schedule, called = self._called(work.tx, schedule)
-                rows.write(work, decide(rows.load(core, work.tx, schedule, called)))
+                rows.write_changes(work, decide(rows.load_view(core, work.tx, schedule, called)))
 
     def _is_due(self, tx: Transaction, schedule: Schedule) -> bool:
         now = self._core.wall_ms()
@@ -214,7 +214,7 @@ class Scheduler(FeedThread):
             if found or len(since) > BEHIND:
                 schedule = replace(schedule, mark=str(since[-1].number))
             return schedule, found
-        head = self.heads.get(watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
+        head = self.heads.get(make_watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
         if head is None or head == schedule.mark:
             return schedule, []
         firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
@@ -240,12 +240,12 @@ class Scheduler(FeedThread):
         return min([LOOK_S, *(max(0, ms - now) / 1000 for ms in times)])
 
 
-def watched(schedule: Schedule, trigger: OnPush) -> Watched:
+def make_watched(schedule: Schedule, trigger: OnPush) -> Watched:
     return schedule.name, trigger.repo, trigger.branch, schedule.created_ms
 
 
 def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
     """Whether the schedule's own run landed this commit: it would call itself for ever."""
-    known = rows.newest(tx, schedule.name, 50)
+    known = rows.list_newest(tx, schedule.name, 50)
     runs = (tx.get(Run, one.run) for one in known if one.run is not None)
     return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

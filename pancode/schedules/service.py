@@ -14,18 +14,18 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.schedules import store as rows
 from pancode.schedules.git_pushes import HeadOf
-from pancode.schedules.model import OnEvent, OnPush, first_ms, plain
+from pancode.schedules.model import OnEvent, OnPush, dump_trigger, first_ms
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
-from pancode.workflows.service import held, plan_dry
+from pancode.workflows.service import plan_dry, restrict_plan
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
 """How many schedules a fleet has at most."""
 
 
-def planned(
+def plan_schedule(
     core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
     """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
@@ -44,7 +44,7 @@ def planned(
             code="bad_name",
         )
     if asked.work.plan is not None:
-        asked = replace(asked, work=replace(asked.work, plan=held(core, asked.work.plan)))
+        asked = replace(asked, work=replace(asked.work, plan=restrict_plan(core, asked.work.plan)))
     now = core.wall_ms()
     trigger = wanted_trigger(asked, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
@@ -54,7 +54,7 @@ def planned(
         name=asked.name,
         created_ms=now,
         created_by=asked.by,
-        trigger=plain(trigger),
+        trigger=dump_trigger(trigger),
         work=asked.work.row(),
         missed=asked.missed,
         overlap=asked.overlap,
@@ -65,22 +65,22 @@ def planned(
     return schedule, tuple(_refusals(core, around, asked.work))
 
 
-def add(core: Core, schedule: Schedule) -> None:
+def add_schedule(core: Core, schedule: Schedule) -> None:
     """Add the schedule. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
-        if rows.known(work, schedule.name) is not None:
+        if rows.try_find(work, schedule.name) is not None:
             raise ConflictError(
                 f"schedule {schedule.name} already exists",
                 fix=f"choose another name, or: pancode schedule rm {schedule.name}",
                 code="name_taken",
             )
-        if rows.count(work) >= MOST:
+        if rows.count_schedules(work) >= MOST:
             raise UsageError(f"the fleet already has {MOST} schedules", fix="pancode schedule rm NAME")
         work.tx.insert(schedule)
         _audit(work, "schedule added", schedule.name, schedule.created_by)
 
 
-def pause(core: Core, name: str, reason: str, by: str) -> None:
+def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
     """Let nothing fire until the schedule is resumed; its running work goes on. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
@@ -88,7 +88,7 @@ def pause(core: Core, name: str, reason: str, by: str) -> None:
         _audit(work, "schedule paused", name, by)
 
 
-def resume(core: Core, name: str, by: str) -> None:
+def resume_schedule(core: Core, name: str, by: str) -> None:
     """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is
     over."""
     with unit_of_work(core) as work:
@@ -96,16 +96,16 @@ def resume(core: Core, name: str, by: str) -> None:
         if schedule.paused is None:
             return
         rows.must_have_its_token(work.tx, schedule, core.wall_ms())
-        made = decide(rows.load(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
-        rows.write(work, made)
+        made = decide(rows.load_view(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
+        rows.write_changes(work, made)
         _audit(work, "schedule resumed", name, by)
 
 
-def fire(core: Core, name: str, by: str) -> str:
+def fire_now(core: Core, name: str, by: str) -> str:
     """Fire now, even if paused; return the firing's key. ConflictError while its last firing runs."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
-        view = rows.load(core, work.tx, schedule)
+        view = rows.load_view(core, work.tx, schedule)
         busy = view.running or next((one.key for one in view.open), None)
         if busy is not None and not schedule.overlap:
             raise ConflictError(
@@ -118,12 +118,12 @@ def fire(core: Core, name: str, by: str) -> str:
         firing = Firing(name, f"by hand {now}", now, cause={"by": by})
         # Its times are left as they are: only what was asked for is decided.
         made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
-        rows.write(work, replace(made, schedule=schedule))
+        rows.write_changes(work, replace(made, schedule=schedule))
         _audit(work, "schedule fired by hand", name, by)
         return firing.key
 
 
-def remove(core: Core, name: str, by: str) -> None:
+def remove_schedule(core: Core, name: str, by: str) -> None:
     """Remove the schedule and its firings; runs that it has begun go on."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
@@ -131,7 +131,7 @@ def remove(core: Core, name: str, by: str) -> None:
         _audit(work, "schedule removed", schedule.name, by)
 
 
-def lands(core: Core, name: str) -> bool:
+def is_schedule_landing(core: Core, name: str) -> bool:
     """Whether the work that the schedule begins lands its change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return work_of(rows.find(tx, name).work, name).lands

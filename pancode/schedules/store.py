@@ -33,26 +33,26 @@ def find(tx: Transaction, name: str) -> Schedule:
     return found
 
 
-def newest(tx: Transaction, name: str, count: int) -> list[Firing]:
+def list_newest(tx: Transaction, name: str, count: int) -> list[Firing]:
     """Return the schedule's newest firings, the newest first."""
     return tx.find(Firing, {"schedule": name}, order="at_ms", descending=True, limit=count)
 
 
-def load(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
+def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
     """Return the schedule as it is at this moment."""
-    known = newest(tx, schedule.name, KEPT)
+    known = list_newest(tx, schedule.name, KEPT)
     under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
     return ScheduleView(
         schedule=schedule,
         now_ms=core.wall_ms(),
         open=tuple(under_way),
-        running=running(tx, known),
+        running=find_running(tx, known),
         fired=frozenset(one.key for one in known),
         called=tuple(called),
     )
 
 
-def running(tx: Transaction, known: Sequence[Firing]) -> str | None:
+def find_running(tx: Transaction, known: Sequence[Firing]) -> str | None:
     """Return the run or workflow of these firings that has not ended; None: there is none."""
     begun = (one for one in known if one.state is FiringState.BEGUN)
     return next((found for one in begun if (found := _open(tx, one)) is not None), None)
@@ -66,13 +66,13 @@ def _open(tx: Transaction, firing: Firing) -> str | None:
     return run.id if run is not None and run.state is not RunState.ENDED else None
 
 
-def write(work: Work, made: Decided) -> None:
+def write_changes(work: Work, made: Decided) -> None:
     """Write the schedule and its firings; a firing that begins gets the id of its run or workflow."""
     work.tx.put(made.schedule)
     for one in made.firings:
         firing = _with_id(work, made.schedule, one) if one.state is FiringState.STARTING else one
         work.tx.put(firing)
-        tell(work, firing)
+        publish_firing(work, firing)
     _forget_old(work, made.schedule.name)
 
 
@@ -83,7 +83,7 @@ def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
     return replace(firing, run=new_id_in(work.core, work.tx))
 
 
-def tell(work: Work, firing: Firing) -> None:
+def publish_firing(work: Work, firing: Firing) -> None:
     """Add the firing to the feed, and to the audit where a person should see it."""
     if firing.state in _UNDER_WAY:
         return
@@ -105,20 +105,20 @@ def _forget_old(work: Work, name: str) -> None:
             work.tx.delete(Firing, name, one.key)
 
 
-def known(work: Work, name: str) -> Schedule | None:
+def try_find(work: Work, name: str) -> Schedule | None:
     return work.tx.get(Schedule, name)
 
 
-def count(work: Work) -> int:
+def count_schedules(work: Work) -> int:
     """Return how many schedules there are."""
     return len(work.tx.find(Schedule))
 
 
-def end(work: Work, over: Firing) -> None:
+def end_firing(work: Work, over: Firing) -> None:
     """Record that a firing has ended; where its schedule was removed meanwhile it has no row."""
     if work.tx.get(Firing, over.schedule, over.key) is not None:
         work.tx.put(over)
-    tell(work, over)
+    publish_firing(work, over)
 
 
 def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:

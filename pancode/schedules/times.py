@@ -100,21 +100,21 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
     if ms <= now_ms:
         raise UsageError(
             f"{words!r} never fires: it is in the past",
-            why=f"the time is now {shown(now_ms, zone)}",
+            why=f"the time is now {format_time(now_ms, zone)}",
             fix="give a time in the future, such as 2026-12-24 08:00",
             code="never_fires",
         )
     return ms
 
 
-def shown(ms: int, zone: str) -> str:
+def format_time(ms: int, zone: str) -> str:
     """Return a moment in a zone, for people: `Mon 2026-11-23 02:30 +01:00`."""
     at = _local(ms, zone_of(zone))
     offset = at.strftime("%z")
     return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
-def minute(ms: int) -> str:
+def format_minute(ms: int) -> str:
     """Return the key of a firing: the minute in UTC, which no change to summer time repeats."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 

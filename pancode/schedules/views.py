@@ -6,30 +6,30 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Firing, Schedule
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.views import at, iso
+from pancode.runs.views import format_iso, format_optional_iso
 from pancode.schedules import store as rows
 from pancode.schedules.answers import FiringShape, ScheduleShape
 from pancode.schedules.model import AtTime, trigger_of, words_of
-from pancode.schedules.times import CronTimes, shown
+from pancode.schedules.times import CronTimes, format_time
 from pancode.schedules.work import work_of
 
 NEXT, FIRINGS = 5, 20
 _TASK = 200
 
 
-def schedules(core: Core) -> list[ScheduleShape]:
+def list_schedules(core: Core) -> list[ScheduleShape]:
     """Return all schedules by name, each with its last firing."""
     with core.ports.ledger.transaction() as tx:
         return [_shape(core, tx, one, 1) for one in tx.find(Schedule)]
 
 
-def show(core: Core, name: str, warnings: tuple[str, ...] = ()) -> ScheduleShape:
+def get_schedule(core: Core, name: str, warnings: tuple[str, ...] = ()) -> ScheduleShape:
     """Return one schedule, with its last firings. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, rows.find(tx, name), FIRINGS), "warnings": list(warnings)}
 
 
-def preview(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> ScheduleShape:
+def preview_schedule(core: Core, schedule: Schedule, warnings: tuple[str, ...]) -> ScheduleShape:
     """Return the shape of a schedule that is not written."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
@@ -39,7 +39,7 @@ def brief_lines(core: Core, tx: Transaction, since_ms: int) -> list[BriefLine]:
     """Return lines about firings that were refused or failed since then, the newest of each schedule."""
     found: list[BriefLine] = []
     for schedule in tx.find(Schedule):
-        bad = [one for one in rows.newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]
+        bad = [one for one in rows.list_newest(tx, schedule.name, FIRINGS) if one.state in rows.TOLD]
         bad = [one for one in bad if (one.done_ms or 0) >= since_ms]
         if bad:
             what = f"schedule {schedule.name}: {bad[0].state}: {bad[0].reason[:160]}"
@@ -55,11 +55,11 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         times = trigger.next(now, NEXT)
     elif isinstance(trigger, AtTime) and trigger.at_ms > now:
         times = [trigger.at_ms]
-    known = rows.newest(tx, schedule.name, FIRINGS)
+    known = rows.list_newest(tx, schedule.name, FIRINGS)
     work = work_of(schedule.work, schedule.name)
     return {
         "schedule": schedule.name,
-        "created_at": at(schedule.created_ms),
+        "created_at": format_iso(schedule.created_ms),
         "created_by": schedule.created_by,
         "trigger": schedule.trigger,
         "words": words_of(trigger),
@@ -68,9 +68,9 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         "missed": schedule.missed,
         "overlap": schedule.overlap,
         "paused": schedule.paused,
-        "next_at": iso(times[0]) if times else None,
-        "next": [shown(ms, str(schedule.trigger.get("zone"))) for ms in times],
-        "running": rows.running(tx, known),
+        "next_at": format_optional_iso(times[0]) if times else None,
+        "next": [format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
+        "running": rows.find_running(tx, known),
         "trouble": schedule.trouble,
         "firings": [_firing(one) for one in known[:firings]],
         "warnings": [],
@@ -82,7 +82,7 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
 def _firing(one: Firing) -> FiringShape:
     return {
         "key": one.key,
-        "due_at": at(one.at_ms),
+        "due_at": format_iso(one.at_ms),
         "state": one.state.value,
         "run": one.run,
         "workflow": one.workflow,
@@ -90,5 +90,5 @@ def _firing(one: Firing) -> FiringShape:
         "fix": one.fix,
         "cause": one.cause,
         "late": one.late,
-        "done_at": iso(one.done_ms),
+        "done_at": format_optional_iso(one.done_ms),
     }

@@ -32,7 +32,7 @@ SecretOf = Callable[[str], str]
 """Returns a kept secret by its name. NotFoundError."""
 
 
-def called(core: Core, name: str, sure: ProvenCall) -> HookShape:
+def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
     """Return what comes of a call whose signature holds. AccessError after too many calls."""
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
@@ -56,13 +56,16 @@ def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
     name, now = schedule.name, work.core.wall_ms()
     if work.tx.get(Firing, name, sure.key) is not None:
         return {"schedule": name, "taken": False, "why": AGAIN}
-    if sum(now - one.at_ms < A_MINUTE for one in rows.newest(work.tx, name, MOST_A_MINUTE)) >= MOST_A_MINUTE:
+    if (
+        sum(now - one.at_ms < A_MINUTE for one in rows.list_newest(work.tx, name, MOST_A_MINUTE))
+        >= MOST_A_MINUTE
+    ):
         raise too_many()
     firing = Firing(name, sure.key, now, cause={"kind": "webhook", "webhook": sure.id})
     work.audit("schedule", "info", "called by a webhook", None, schedule=name, webhook=sure.id)
     if schedule.paused is not None:  # written all the same, so that a repeated webhook does not fire later
         left = replace(firing, state=FiringState.SKIPPED, reason=schedule.paused, done_ms=now)
-        rows.write(work, Decided(schedule, (left,)))
+        rows.write_changes(work, Decided(schedule, (left,)))
         return {"schedule": name, "taken": False, "why": schedule.paused}
-    rows.write(work, decide(rows.load(work.core, work.tx, schedule, (firing,))))
+    rows.write_changes(work, decide(rows.load_view(work.core, work.tx, schedule, (firing,))))
     return {"schedule": name, "taken": True, "why": ""}

@@ -9,7 +9,7 @@ from typing import Any
 
 from pancode.kernel.records import WorkflowKind
 from pancode.kernel.values import replace
-from pancode.runs.request import DispatchRequest, plain, request_from
+from pancode.runs.request import DispatchRequest, dump_request, request_from
 from pancode.workflows.model import StepPlan, WorkflowPlan
 
 BY = "schedule:"
@@ -30,7 +30,7 @@ class PlannedWork:
         if self.plan is not None:
             return {"kind": "workflow", "caller": dict(self.caller), "plan": _plan_row(self.plan)}
         assert self.request is not None
-        return {"kind": "run", "caller": dict(self.caller), "request": plain(self.request)}
+        return {"kind": "run", "caller": dict(self.caller), "request": dump_request(self.request)}
 
     @property
     def lands(self) -> bool:
@@ -72,7 +72,7 @@ def _plan_row(plan: WorkflowPlan) -> dict[str, object]:
     steps = [
         {
             "name": step.name,
-            "request": plain(step.request),
+            "request": dump_request(step.request),
             "needs": list(step.needs),
             "files": list(step.files),
             "until": dict(step.until),

@@ -19,10 +19,10 @@ from pancode.runs.log import LogPlace, read_log
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Streams
-from pancode.runs.views import at, find_run, words_of
+from pancode.runs.views import find_run, format_iso, words_of
 from pancode.sessions.answers import CheckpointShape, CheckpointsShape
-from pancode.sessions.session import SessionChain, load, shape
-from pancode.sessions.transcript import TalkRecord, conversation, markdown, way_to
+from pancode.sessions.session import SessionChain, describe_session, load_chain
+from pancode.sessions.transcript import TalkRecord, build_conversation, format_markdown, way_to
 
 MOST_POINTS = 100
 MOST_SITTINGS, MOST_TOLD = 20, 12_000
@@ -31,10 +31,10 @@ conversation's end it is told."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
-def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
+def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
     """Name the point at which the newest sitting rests. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
-        session = load(work.tx, text)
+        session = load_chain(work.tx, text)
         row = must_rest(session)
         name = name or _free(row)
         if _NAME.fullmatch(name) is None:
@@ -64,7 +64,7 @@ def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
         return _shape(work.tx, session.id, row)
 
 
-def restore(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
+def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
     """Let the next words go on at this point. Nothing is lost: later sittings stay, with their names.
 
     The agent does not remember what was said until then: it is told that from our own records. UsageError,
@@ -72,7 +72,7 @@ def restore(core: Core, streams: Streams, text: str, name: str, by: str) -> Chec
     """
     told = _told(core, streams, text, name)
     with unit_of_work(core) as work:
-        session = load(work.tx, text)
+        session = load_chain(work.tx, text)
         row = must_rest(session)
         _must_wait_for_words(session, name)
         run = _run_at(row, name)
@@ -97,13 +97,13 @@ def _told(core: Core, streams: Streams, text: str, name: str) -> str:
     ended.
     """
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
         row = must_rest(session)
-        run, shown = _run_at(row, name), shape(core, tx, session)
+        run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
         return ""  # it remembers all of it
     way = way_to(shown["sittings"], run)[-MOST_SITTINGS:]
-    return markdown(conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
+    return format_markdown(build_conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
 
 
 class _Records:
@@ -143,10 +143,10 @@ def _must_wait_for_words(session: SessionChain, name: str) -> None:
         )
 
 
-def show(core: Core, text: str) -> CheckpointsShape:
+def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
     """Return the points of a session, the oldest first."""
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
         return _shape(tx, session.id, session.row)
 
 
@@ -181,7 +181,7 @@ def _point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
         "run": str(one["run"]),
         "commit": _commit(tx, str(one["run"])),
         "by": str(one["by"]),
-        "at": at(one["at_ms"]),
+        "at": format_iso(one["at_ms"]),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import RestReason, TurnStop
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, Run, RunState, SessionRow, Setting, Workflow
@@ -20,17 +20,17 @@ from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
-from pancode.runs.life.messages import kept, more_news
-from pancode.runs.life.successors import nexts
-from pancode.runs.life.turns import leads, opener_of, stop_of
+from pancode.runs.life.messages import more_news, select_undelivered
+from pancode.runs.life.successors import list_next_runs
+from pancode.runs.life.turns import is_orchestrator, opener_of, stop_of
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.runs.views import attempts_of, words_of
-from pancode.sessions.pending_updates import pending, runs_of
-from pancode.sessions.session import SessionChain, load
+from pancode.sessions.pending_updates import find_pending, runs_of
+from pancode.sessions.session import SessionChain, load_chain
 
 MOST_TOLD = 20
 """How many runs one message names at most."""
@@ -69,9 +69,9 @@ class Tidings:
         except PancodeError:  # a broken file of settings is told by its other readers
             return
         with unit_of_work(self._core) as work:
-            action = pending(work.tx, session)
+            action = find_pending(work.tx, session)
             if action is not None:
-                tell(work, action, load(work.tx, session), tells)
+                send_update(work, action, load_chain(work.tx, session), tells)
 
     def give_up(self, run: str, error: Exception) -> None:
         """Do nothing: the action stays for the next event."""
@@ -80,7 +80,7 @@ class Tidings:
         """Do nothing: a telling is short, and the next coordinator does it again."""
 
 
-def tell(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
+def send_update(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
     """Send one message about all runs of the action, if the session may have it now. `tells`: the setting;
     False: the runs are forgotten.
     """
@@ -116,7 +116,7 @@ def line_of(tx: Transaction, run: Run) -> str:
     if run.state is RunState.ENDED:
         usd, unknown = cost_of(attempts_of(tx, run))
         files = run.result.get("files_changed")
-        changed = counted(len(files) if isinstance(files, list | tuple) else 0, "changed file")
+        changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
         how, review = f"{run.outcome}, ${usd:.2f}{' and unknown' * unknown}, {changed}", review_of(tx, run)
     elif asks is None:
         return ""
@@ -138,7 +138,7 @@ def is_midway(tx: Transaction, run: Run) -> bool:
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:
     """Whether a person has ended, stopped or rested it, or its cap has: only a person's words go on then."""
-    if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
+    if row.closed_by or row.chosen_by or run.stop_asked is not None or not is_orchestrator(run):
         return True
     if stop_of(run) in (TurnStop.CANCELLED, TurnStop.LIMIT):
         return True
@@ -152,9 +152,13 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
     asks = session.item is not None and session.item.kind is not ItemKind.LANDING
-    if session.goes_on or kept(session.words) or asks:
+    if session.goes_on or select_undelivered(session.words) or asks:
         return False
-    return not nexts(run) if run.state is RunState.ENDED else session.state is SessionState.WAITS_FOR_YOU
+    return (
+        not list_next_runs(run)
+        if run.state is RunState.ENDED
+        else session.state is SessionState.WAITS_FOR_YOU
+    )
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:

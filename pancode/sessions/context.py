@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.wire.identity import AttemptId
 from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
 from pancode.agents.prompt_fit import window_of
-from pancode.agents.prompts import Category, estimated, sizes_of
+from pancode.agents.prompts import Category, estimate_tokens, sizes_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.records import Fence, Run
@@ -19,7 +19,7 @@ from pancode.runs.facets import FleetLead
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
 from pancode.sessions.answers import ContextShape, WindowPart
-from pancode.sessions.session import load
+from pancode.sessions.session import load_chain
 
 HEAD, TAIL = 64 << 10, 1 << 20
 """How many bytes of the output are read: its beginning names the window, its end the newest calls."""
@@ -44,10 +44,10 @@ class ToldWindow:
     compacted: str = ""
 
 
-def context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
+def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
     """Return the window of the newest run of a session. UsageError for a program without a model."""
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
         nodes = core.views(tx)
     run = session.newest
     if RUNTIMES[run.runtime].own:
@@ -81,8 +81,8 @@ def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> l
     sizes[Category.TOOLS] = sizes.get(Category.TOOLS, 0) + tools
     parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
     for name, categories in CATEGORIES.items():
-        parts[name] = estimated(sum(sizes.get(one, 0) for one in categories))
-    parts["project rules"] = None if guide is None else estimated(guide)
+        parts[name] = estimate_tokens(sum(sizes.get(one, 0) for one in categories))
+    parts["project rules"] = None if guide is None else estimate_tokens(guide)
     known = sum(tokens for tokens in parts.values() if tokens is not None)
     parts["turns"] = None if used is None else max(0, used - known)
     return [{"name": name, "tokens": tokens} for name, tokens in parts.items()]

@@ -9,13 +9,13 @@ from pancode.kernel.records import Action, ActionKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.inbox import ItemKind, kind_of
-from pancode.runs.life.turns import leads, payer_of
+from pancode.runs.life.turns import is_orchestrator, payer_of
 
 PAUSE_MS = 3_000
 """Runs that end within this time, in milliseconds, after the first untold one are told of together."""
 
 
-def pending(tx: Transaction, session: str) -> Action | None:
+def find_pending(tx: Transaction, session: str) -> Action | None:
     return tx.get(Action, f"{ActionKind.TELL}:{session}")
 
 
@@ -42,19 +42,19 @@ def update_with(tx: Transaction, made: Changes) -> Action | None:
     if run.parent is None or run.judges is not None or not (made.ended or asks):
         return None
     above = tx.get(Run, run.parent)
-    if above is None or not leads(above):
+    if above is None or not is_orchestrator(above):
         return None
     session = payer_of(above)
-    known = pending(tx, session)
+    known = find_pending(tx, session)
     runs = [] if known is None else runs_of(known)
     due = made.now.ms + PAUSE_MS if known is None else known.at_ms
     listed = {"runs": list(dict.fromkeys((*runs, run.id)))}
     return Action(f"{ActionKind.TELL}:{session}", ActionKind.TELL, session, due, run.created_by, {**listed})
 
 
-def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
+def mark_seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
     """Note that the agent has seen how these runs ended: it is not told of them again. Idempotent."""
-    known = pending(tx, session) if runs else None
+    known = find_pending(tx, session) if runs else None
     left = [] if known is None else [one for one in runs_of(known) if one not in runs]
     if known is not None and left:
         tx.put(replace(known, detail={"runs": left}))

@@ -23,7 +23,7 @@ from pancode.sessions.session import of_run
 _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)
 
 
-def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
+def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
     """Return one verdict over all sittings of a session, named by any of its runs; of another run its
     receipt's.
 
@@ -37,7 +37,7 @@ def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
     found = [_row(core, one, streams) for one in runs]
     said = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
     if len(runs) == 1:
-        judged = receipts.verify(core, run.id, streams)
+        judged = receipts.verify_run(core, run.id, streams)
         true = judged["verdict"] != ReceiptVerdict.PASS or all(one["ok"] for one in said)
         verdict = judged["verdict"] if true else str(ReceiptVerdict.BROKEN)
         checks = [*judged["checks"], *said]
@@ -57,7 +57,7 @@ def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
 
 
 def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
-    judged, found = receipts.verify(core, run.id, streams), _receipt(core, run.id)
+    judged, found = receipts.verify_run(core, run.id, streams), _receipt(core, run.id)
     return {
         "run": run.id,
         "state": run.state.value,
@@ -70,7 +70,7 @@ def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
 
 def _receipt(core: Core, run: str) -> ReceiptDetail | None:
     try:
-        return receipts.receipt(core, run)
+        return receipts.get_receipt(core, run)
     except (NotFoundError, WireRefusal):
         return None
 

@@ -13,13 +13,13 @@ from pancode.kernel.records import Decision, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.facets import Lineage
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.last_acts import MOST_BYTES, last_acts
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.successors import nexts
+from pancode.runs.life.successors import list_next_runs
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
@@ -59,7 +59,7 @@ class Recovery:
         }
 
 
-def planned(core: Core, text: str | None) -> list[Recovery]:
+def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
     """Return the plan for a run, for an agent's newest bad run, or (None) for all bad runs of the last day,
     oldest first.
 
@@ -92,7 +92,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
         if run.outcome in (*AGAIN, *ON)
         and run.created_ms >= since
         and run.id not in tried
-        and not (nexts(run) or run.workflow or run.parent or run.judges or run.takes_turns)
+        and not (list_next_runs(run) or run.workflow or run.parent or run.judges or run.takes_turns)
         and not (GIVEN_UP in run.result or was_stopped(tx, run))
     ]
     return found[::-1]
@@ -166,7 +166,7 @@ def _before(core: Core, old: Run) -> dict[str, str]:
     return {"run": old.id, "text": "\n".join(parts)}
 
 
-def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
+def recover_run(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
     """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
     try:
         with core.ports.ledger.transaction() as tx:
@@ -179,6 +179,6 @@ def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> Recover
         words = "" if RUNTIMES[now.run.runtime].own else GO_ON
         request = goes_on(core, now.run, asked_again(core, now.run, by), words)
         request = replace(request, recovers=True, before=_before(core, now.run))
-        return one.told(dispatch(core, around, request).run.id)
+        return one.told(dispatch_run(core, around, request).run.id)
     except PancodeError as error:
         return one.told(error=with_fix(str(error), error.fix))

@@ -17,11 +17,11 @@ from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
-from pancode.interfaces.http.streams import LOOK_S, QUIET_S, event, sse
+from pancode.interfaces.http.streams import LOOK_S, QUIET_S, format_event, make_event_stream
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
-from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.admission.dry_run import describe_queued, report_plan
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.options import MOST_MS
@@ -45,11 +45,18 @@ from pancode.sessions.answers import (
     SaidAnswer,
     SessionsAnswer,
 )
-from pancode.sessions.context import context as window_of
-from pancode.sessions.receipts import verify
-from pancode.sessions.service import begin, end, judge, lands, say, turn
-from pancode.sessions.session import sessions, show, tasks
-from pancode.sessions.stream import SessionPlace, place_in, read, read_on
+from pancode.sessions.context import get_context as window_of
+from pancode.sessions.receipts import verify_session
+from pancode.sessions.service import (
+    begin_session,
+    end_session,
+    end_turn,
+    is_session_landing,
+    judge_session,
+    send_message,
+)
+from pancode.sessions.session import get_session, list_sessions, list_tasks
+from pancode.sessions.stream import SessionPlace, place_in, read_on, read_piece
 from pancode.sessions.terms import set_terms
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
@@ -141,25 +148,25 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = complete_request(context.core, around, body.request())
     if body.dry_run:
-        judged, chosen = judge(context.core, around, request)
-        return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})
-    return queued(begin(context.core, around, request))
+        judged, chosen = judge_session(context.core, around, request)
+        return cast("QueuedAnswer | DryRunAnswer", {**report_plan(judged), "chosen": chosen})
+    return describe_queued(begin_session(context.core, around, request))
 
 
 @Verb(SESSIONS, command="sessions ls", query=("limit",))
 def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
     """The newest sessions."""
-    return {"sessions": sessions(context.core, call.number("limit", 20, MOST_ROWS))}
+    return {"sessions": list_sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
 @Verb(SESSION, command="sessions show")
 def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """One of them, by any of its runs."""
-    return show(context.core, call.path["run"])
+    return get_session(context.core, call.path["run"])
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    return lands(context.core, call.path["run"])
+    return is_session_landing(context.core, call.path["run"])
 
 
 @Verb(WORDS, TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
@@ -168,7 +175,7 @@ def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
-    done = say(context.core, around, call.path["run"], body.text, body.by, token)
+    done = send_message(context.core, around, call.path["run"], body.text, body.by, token)
     run, begun = done.run, [] if done.begun is None else list(done.begun.warnings)
     return {
         "run": run.id,
@@ -183,7 +190,9 @@ def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Cancel its turn, or let it rest behind it."""
     body: TurnBody = call.body
-    return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
+    return get_session(
+        context.core, end_turn(context.core, call.path["run"], body.what, body.by, body.turn).id
+    )
 
 
 @Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
@@ -192,40 +201,40 @@ def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     body: TermsBody = call.body
     around = context.coordinator.around({})
     run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
-    return show(context.core, run.id)
+    return get_session(context.core, run.id)
 
 
 @Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """End it; the next words begin it again."""
     body: ActBody = call.body
-    return show(context.core, end(context.core, call.path["run"], body.by).id)
+    return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
 
 @Verb(SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     """The verdict on its receipts, and on their chain."""
-    return verify(context.core, call.path["run"], context.coordinator.streams)
+    return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
 @Verb(CHECKPOINTS, command="sessions checkpoints")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its named points."""
-    return checkpoints.show(context.core, call.path["run"])
+    return checkpoints.list_checkpoints(context.core, call.path["run"])
 
 
 @Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Name its newest sitting, at rest."""
     body: CheckpointBody = call.body
-    return checkpoints.make(context.core, call.path["run"], body.name or "", body.by)
+    return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
 @Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its next words go on at a point."""
     body: RestoreBody = call.body
-    return checkpoints.restore(
+    return checkpoints.restore_checkpoint(
         context.core, context.coordinator.streams, call.path["run"], body.name, body.by
     )
 
@@ -233,7 +242,7 @@ def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 @Verb(TASKS, command="sessions tasks")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """What it has dispatched."""
-    return tasks(context.core, call.path["run"])
+    return list_tasks(context.core, call.path["run"])
 
 
 @Verb(CONTEXT, command="sessions context")
@@ -247,7 +256,7 @@ def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
     """Its output from `RUN:BYTE` on, and its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
-    return sse(_events(context, place))
+    return make_event_stream(_events(context, place))
 
 
 async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
@@ -268,9 +277,9 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
             ear.forget()
             rung = context.bell.count
             asks, looked = rung != looked, rung
-            look = partial(read, core, streams) if asks else partial(read_on, streams)
+            look = partial(read_piece, core, streams) if asks else partial(read_on, streams)
             try:
-                shape = await run_in_threadpool(show, core, place.run) if asks else last
+                shape = await run_in_threadpool(get_session, core, place.run) if asks else last
                 piece = await run_in_threadpool(look, place)
                 while piece.data or piece.more:
                     place = piece.place
@@ -281,13 +290,13 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
                     piece = await run_in_threadpool(look, place)
                 place = piece.place
             except Exception as error:
-                yield event("problem", body_of(problem_of(error), 500))
+                yield format_event("problem", body_of(problem_of(error), 500))
                 return
             if shape != last:
                 last, quiet = shape, 0.0
-                yield event("session", shape)
+                yield format_event("session", shape)
             if piece.end and shape is not None and shape["state"] == SessionState.ENDED:
-                yield event("end", {"run": place.run, "next": place.offset})
+                yield format_event("end", {"run": place.run, "next": place.offset})
                 return
             if quiet >= QUIET_S:
                 looked, quiet = -1, 0.0  # and look, whatever has rung
@@ -299,4 +308,4 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
 def _log(data: bytes, place: SessionPlace) -> str:
     shown = base64.b64encode(data).decode()
     told = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
-    return event("log", told, place.mark)
+    return format_event("log", told, place.mark)

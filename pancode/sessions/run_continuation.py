@@ -7,13 +7,13 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
-from pancode.runs.life.continuations import LeftOver, WayBack, continued
+from pancode.runs.dispatch import Dispatched, dispatch_run
+from pancode.runs.life.continuations import LeftOver, WayBack, continue_request
 from pancode.runs.life.messages import more_news
 from pancode.runs.life.successors import must_be_free, must_have_ended
-from pancode.runs.life.turns import as_sitting, is_turn_lost, leads
+from pancode.runs.life.turns import as_sitting, is_orchestrator, is_turn_lost
 from pancode.runs.request import DispatchRequest
-from pancode.runs.retry import asked_again, reachable, unpinned
+from pancode.runs.retry import asked_again, is_reachable, unpin_request
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, session_of, words_of
 
@@ -44,7 +44,7 @@ def continue_run(
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_sitting(again, session)
     request = goes_on(core, old, again, remark, answers, program)
-    return dispatch(core, around, request, None if inside is None else inside.id)
+    return dispatch_run(core, around, request, None if inside is None else inside.id)
 
 
 def goes_on(
@@ -57,14 +57,16 @@ def goes_on(
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
             left = replace(left, news=_news(tx, session, old), back=_way_back(tx, session))
-    return unpinned(core, continued(old, again, remark, reachable(core, old), answers, program, left))
+    return unpin_request(
+        core, continue_request(old, again, remark, is_reachable(core, old), answers, program, left)
+    )
 
 
 def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
     """Return the session's news. After a lost turn they name the runs that the orchestrator began in it: its
     own memory may lack them, and it would begin them once more.
     """
-    if not leads(old) or not is_turn_lost(old):
+    if not is_orchestrator(old) or not is_turn_lost(old):
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
     begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
@@ -91,4 +93,4 @@ def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = 
     where nothing asks any more.
     """
     again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
-    return dispatch(core, around, goes_on(core, old, again, ""))
+    return dispatch_run(core, around, goes_on(core, old, again, ""))

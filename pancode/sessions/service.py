@@ -14,18 +14,18 @@ from pancode.kernel.states import SessionState
 from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch, dry_run
+from pancode.runs.dispatch import Dispatched, dispatch_run, dry_run
 from pancode.runs.facets import Words
-from pancode.runs.life.messages import hears, kept, more_news
+from pancode.runs.life.messages import can_receive_messages, more_news, select_undelivered
 from pancode.runs.life.turns import as_sitting
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around, Surroundings
 from pancode.runs.views import session_of, words_of
 from pancode.sessions.run_continuation import continue_run, go_on
-from pancode.sessions.session import load
+from pancode.sessions.session import load_chain
 
 TRIES = 3
 """How often the words are tried, as somebody else may begin the next sitting at the same moment."""
@@ -33,7 +33,7 @@ MOST_OF_A_NO = 160
 """How many characters of what was denied its agent hears."""
 
 
-def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
+def begin_session(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
     """Begin a session's first sitting, through the same ten gates; its task is the words of turn 1.
 
     Without an agent it has that of the settings, else builder; without a model or program it has what is
@@ -43,12 +43,12 @@ def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatc
         fix = 'pancode chat "..."'
         raise UsageError("a session needs a first message", fix=fix, code="bad_words")
     request, chosen = _settled(around, request)
-    done = dispatch(core, around, request)
+    done = dispatch_run(core, around, request)
     return replace(done, chosen="; ".join(filter(None, (chosen, done.chosen))))
 
 
-def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
-    """Judge as `begin` does, but begin nothing: return the ten verdicts, and what was chosen."""
+def judge_session(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
+    """Judge as `begin_session` does, but begin nothing: return the ten verdicts, and what was chosen."""
     request, chosen = _settled(around, replace(request, task=request.task.strip() or "Hello."))
     plan = dry_run(core, around, request)
     return plan, "; ".join(filter(None, (chosen, plan.chosen)))
@@ -78,7 +78,7 @@ class SaidWords:
     begun: Dispatched | None = None
 
 
-def say(
+def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SaidWords:
     """Send words of people to a session, or to any run: into its task, to its agent at work, or to the next
@@ -88,7 +88,7 @@ def say(
     """
     for tried in range(TRIES):
         with unit_of_work(core) as work:
-            session = load(work.tx, text)
+            session = load_chain(work.tx, text)
             old = session.newest
             told = None if old.state is RunState.ENDED else work.signal(old, ToldByPerson(words, by))
         if told is not None:
@@ -110,7 +110,9 @@ def said_in(core: Core, run: Run) -> SaidWords:
         last = tx.get(Word, run.id, Words.of(run).told)
     if last is None or last.laid:
         return SaidWords(run, "with its task")
-    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
+    heard = (
+        can_receive_messages(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
+    )
     return SaidWords(run, "sent" if heard else "kept", last.number)
 
 
@@ -119,42 +121,44 @@ def turn_down(core: Core, asker: str, what: str, by: str) -> None:
     no turn.
     """
     with unit_of_work(core) as work:
-        row = load(work.tx, asker).row
+        row = load_chain(work.tx, asker).row
         if row is not None:
             no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
             work.tx.put(replace(row, news=more_news(row.news, no)))
             work.tell(row.run, "person", f"no by {by}", "told with the next words", what)
 
 
-def lands(core: Core, text: str) -> bool:
+def is_session_landing(core: Core, text: str) -> bool:
     """Whether words may begin a run that was asked to land its change, and has not."""
     with core.ports.ledger.transaction() as tx:
-        run = load(tx, text).newest
+        run = load_chain(tx, text).newest
     return run.land and run.landed is None
 
 
-def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None) -> Run:
+def end_turn(
+    core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None
+) -> Run:
     """Cancel a turn (None: the one at work), or let the sitting rest after it; a turn that is over stays as
     it is. UsageError where no program takes turns.
     """
     with unit_of_work(core) as work:
-        return work.signal(load(work.tx, text).newest, TurnAsked(what, by, number))
+        return work.signal(load_chain(work.tx, text).newest, TurnAsked(what, by, number))
 
 
-def end(core: Core, text: str, by: str) -> Run:
+def end_session(core: Core, text: str, by: str) -> Run:
     """End the session: its sitting rests now, and one that has not begun never does. Idempotent.
 
     What it has made is kept, and the next words begin another sitting. UsageError for a run without turns.
     """
     with unit_of_work(core) as work:
-        session = load(work.tx, text)
+        session = load_chain(work.tx, text)
         old = run = session.newest
         if not run.takes_turns:
             fix = f"pancode runs stop {run.id}"
             raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))
     if old.state is RunState.PENDING or session.state is SessionState.STARTS:  # also while it waits for a yes
-        return stop(core, run.id, f"{by} has ended its session")
+        return stop_run(core, run.id, f"{by} has ended its session")
     return run
 
 
@@ -169,7 +173,7 @@ class GoingOn:
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
             assert old is not None  # no run is ever deleted
-            session, left = session_of(tx, old), kept(words_of(tx, old))
+            session, left = session_of(tx, old), select_undelivered(words_of(tx, old))
         if session is not None and session.run == run and left and session.closed_by is None:
             by = old.created_by if left[0].by in OWN_NAMES else left[0].by
             try:

@@ -17,17 +17,24 @@ from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
 from pancode.runs.facets import Caller, SessionTurn
 from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, kind_of, open_item
-from pancode.runs.life.messages import kept
-from pancode.runs.life.turns import ended_turns, is_between_turns, is_turn_lost, leads, payer_of, terms_of
+from pancode.runs.life.messages import select_undelivered
+from pancode.runs.life.turns import (
+    ended_turns,
+    is_between_turns,
+    is_orchestrator,
+    is_turn_lost,
+    payer_of,
+    terms_of,
+)
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.remaining_budget import session_view
 from pancode.runs.retry import keeps_node
 from pancode.runs.views import (
-    at,
     attempts_of,
     chain_of,
     find_run,
-    iso,
+    format_iso,
+    format_optional_iso,
     newest_fence,
     node_of,
     run_shape,
@@ -99,7 +106,7 @@ class SessionChain:
         return SessionState.ASKS
 
 
-def load(tx: Transaction, text: str) -> SessionChain:
+def load_chain(tx: Transaction, text: str) -> SessionChain:
     """Return the session that a run's id, a prefix of it or `last` names. NotFoundError; UsageError lists
     several.
 
@@ -115,7 +122,7 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     goes_on = any(action.kind is records.ActionKind.GO_ON for action in actions)
     row = session_of(tx, runs[-1])
     proposed = proposed_by(tx, [run.id for run in runs])
-    if proposed is None and leads(runs[-1]):
+    if proposed is None and is_orchestrator(runs[-1]):
         proposed = proposed_landing(tx, payer_of(runs[-1]))
     words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
     return SessionChain(runs, row, words, fence, open_item(actions), goes_on, proposed)
@@ -133,7 +140,7 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     return None
 
 
-def meant(core: Core, text: str) -> records.Run:
+def find_newest_sitting(core: Core, text: str) -> records.Run:
     """Return the run that the text names, as `find_run` does; of a session the newest sitting, which has the
     whole change.
     """
@@ -148,10 +155,10 @@ NOT_AT_REST = "not_at_rest"
 
 
 def at_rest(core: Core, text: str) -> records.Run:
-    """Return the run as `meant` does. WorkspaceError for a sitting with a repository that has not ended: it
-    has no change yet.
+    """Return the run as `find_newest_sitting` does. WorkspaceError for a sitting with a repository that has
+    not ended: it has no change yet.
     """
-    run = meant(core, text)
+    run = find_newest_sitting(core, text)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
@@ -178,7 +185,7 @@ def _newest(tx: Transaction, limit: int) -> list[records.Run]:
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
 
-def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
+def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
     row, item, turn = session.row, session.item, SessionTurn.of(run).turn
@@ -205,15 +212,15 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionS
         "last_words": line_of(session.words[-1].text if session.words else run.task),
         "takes_turns": run.takes_turns,
         "turn": None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
-        "waiting": len(kept(session.words)),
+        "waiting": len(select_undelivered(session.words)),
         "goes_on": session.goes_on,
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "money": _money(core, tx, session, attempts),
         "sittings": _sittings(session),
         "created_by": first.created_by,
-        "created_at": at(first.created_ms),
-        "changed_at": at(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
+        "created_at": format_iso(first.created_ms),
+        "changed_at": format_iso(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
     }
 
 
@@ -246,14 +253,14 @@ def _money(
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
         held = min(now.held_usd, view.balance.held_usd)  # a sitting of before sessions had books has none
-        used = books.plus(books.minus(used, held), books.known_cost(now.usage) or books.ZERO)
+        used = books.add_amounts(books.subtract_amount(used, held), books.known_cost(now.usage) or books.ZERO)
     ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
-    left = None if ceiling is None else max(books.minus(ceiling, used), books.ZERO)
+    left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
     return {
         "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
         "left_usd": None if left is None else f"{left:f}",
         "sitting_usd": None if sitting is None else str(sitting),
-        "runs_usd": f"{_of_its_runs(tx, session):f}" if leads(run) else None,
+        "runs_usd": f"{_of_its_runs(tx, session):f}" if is_orchestrator(run) else None,
     }
 
 
@@ -265,7 +272,7 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
     }
     own = {one.id for one in session.runs}
     found = tx.tally(records.BookEntry, Grouping(by=("run",), sums=("usd",), among=of_it))
-    return books.plus(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
+    return books.add_amounts(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
 def _asked(item: InboxItem) -> shapes.AskedShape:
@@ -297,27 +304,27 @@ def _sitting(run: records.Run, begins: str | None) -> shapes.SittingShape:
         "reason": run.reason,
         "turns": ended_turns(run),
         "commit": str(run.result["commit"]) if run.result.get("commit") else None,
-        "created_at": at(run.created_ms),
-        "finished_at": iso(run.finished_ms),
+        "created_at": format_iso(run.created_ms),
+        "finished_at": format_optional_iso(run.finished_ms),
     }
 
 
-def tasks(core: Core, text: str) -> shapes.TasksShape:
+def list_tasks(core: Core, text: str) -> shapes.TasksShape:
     """Return what the runs of a session have dispatched, the newest first."""
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
         found = [child for run in session.runs for child in tx.find(records.Run, {"parent": run.id})]
         found.sort(key=lambda run: run.created_ms, reverse=True)
         return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:MOST_TASKS]]}
 
 
-def show(core: Core, text: str) -> shapes.SessionShape:
+def get_session(core: Core, text: str) -> shapes.SessionShape:
     """Return one session, named by any of its runs."""
     with core.ports.ledger.transaction() as tx:
-        return shape(core, tx, load(tx, text))
+        return describe_session(core, tx, load_chain(tx, text))
 
 
-def sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
+def list_sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
     """Return the newest sessions."""
     with core.ports.ledger.transaction() as tx:
-        return [shape(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]
+        return [describe_session(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]

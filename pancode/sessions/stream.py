@@ -13,7 +13,7 @@ from pancode.runs.core import Core
 from pancode.runs.log import OUT, LogPlace, read_log
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import chain_of
-from pancode.sessions.session import load
+from pancode.sessions.session import load_chain
 
 _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
 
@@ -45,7 +45,7 @@ class SessionPiece:
 def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
     """Return where a face goes on: at its last number, or at the beginning of the session. UsageError."""
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
     since = last_event or query.get("since", "")
     if not since:
         return SessionPlace(session.runs[0].id)
@@ -65,7 +65,7 @@ def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
     return SessionPiece(piece.data, SessionPlace(place.run, place.attempt, piece.place.offset), piece.more)
 
 
-def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
+def read_piece(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
     """Return the next bytes from this place, the step to the next attempt or sitting, or the end of it
     all."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))

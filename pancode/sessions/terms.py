@@ -11,15 +11,15 @@ from pancode.config.changes import AskedChange, ChangeEffect, must_be_agreed
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.runs.admission.gates import first_refused, refusal
+from pancode.runs.admission.gates import first_refused, refusal_error
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dry_run
-from pancode.runs.life.turns import SittingTerms, as_sitting, terms_of, wanted
+from pancode.runs.life.turns import SittingTerms, as_sitting, read_terms, terms_of
 from pancode.runs.life.waits import TermsAsked
-from pancode.runs.retry import in_request, request_of, unpinned
+from pancode.runs.retry import in_request, request_of, unpin_request
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import SettingSaid, Surroundings
-from pancode.sessions.session import SessionChain, load
+from pancode.sessions.session import SessionChain, load_chain
 
 TRIES = 3
 """How often the change is tried, as somebody else may change the terms at the same moment."""
@@ -38,7 +38,7 @@ def set_terms(
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
-            session = load(tx, text)
+            session = load_chain(tx, text)
         run = session.newest
         before = wanted_of(session)
         asked = replace(before, **change)
@@ -46,9 +46,11 @@ def set_terms(
         command = f"pancode sessions set {run.id} --safety {asked.safety}"
         must_be_agreed(run.id, before.safety, asked.safety, yes, command)
         with unit_of_work(core) as work:
-            now = load(work.tx, text)
+            now = load_chain(work.tx, text)
             newest, row = now.newest, now.row
-            if newest.id == run.id and row and wanted(row) == before:  # what was agreed to is what is changed
+            if (
+                newest.id == run.id and row and read_terms(row) == before
+            ):  # what was agreed to is what is changed
                 return newest if asked == before else work.signal(newest, TermsAsked(asked, by))
     raise RefusedError(
         f"the settings of {text} changed in the meantime",
@@ -64,7 +66,7 @@ def wanted_of(session: SessionChain) -> SittingTerms:
     if session.row is None:
         fix = f"pancode runs show {run.id}"
         raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
-    return wanted(session.row)
+    return read_terms(session.row)
 
 
 def _must_begin(
@@ -77,11 +79,11 @@ def _must_begin(
         return
     request = as_sitting(request_of(run, by, session.row))
     own = in_request(run, terms, request.turns)
-    request = unpinned(core, replace(request, **own, continues=run.id, retry_of=None))
+    request = unpin_request(core, replace(request, **own, continues=run.id, retry_of=None))
     judged = dry_run(core, around, request)
     refused = first_refused(tuple(one for one in judged.verdicts if one.gate in _OF_TERMS))
     if refused is not None:
-        raise refusal(refused)
+        raise refusal_error(refused)
 
 
 def _must_have(run: Run, mode: str) -> None:
@@ -122,7 +124,7 @@ class SessionMaker:
                 code="bad_value",
             )
         with self._core.ports.ledger.transaction() as tx:
-            now = wanted_of(load(tx, name))
+            now = wanted_of(load_chain(tx, name))
         before, origin = str(now.safety if field == "safety" else now.mode), f"session {name}"
         back = AskedChange(change.kind, change.target, before)
         old, new = (SettingSaid(value, origin) for value in (before, str(change.value)))

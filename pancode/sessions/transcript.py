@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
-from pancode.kernel.formatting import unhidden
+from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import FLEET
 from pancode.sessions.answers import SessionShape, SittingShape
 from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, Turn
@@ -68,7 +68,9 @@ class TalkSource(Protocol):
         """Return what is recorded of the run itself."""
 
 
-def conversation(shape: SessionShape, source: TalkSource, sittings: Sequence[SittingShape]) -> TalkShape:
+def build_conversation(
+    shape: SessionShape, source: TalkSource, sittings: Sequence[SittingShape]
+) -> TalkShape:
     """Return the messages of these sittings, each with what the agent did for it."""
     talk = _Talk(shape["agent"], source)
     last = None
@@ -153,7 +155,7 @@ class _Talk:
         return self.messages[-1]
 
 
-def markdown(told: TalkShape) -> str:
+def format_markdown(told: TalkShape) -> str:
     """Return the conversation for readers. No line of a message can pass for a head of ours."""
     shape = told["session"]
     model = f", {shape['model']}" if shape["model"] else ""
@@ -166,7 +168,7 @@ def markdown(told: TalkShape) -> str:
         who = f"## {_flat(one['by'])}" if one["role"] in _SAY or not again else ""
         parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
         by = one["role"], one["by"]
-    return "\n\n".join(unhidden(part) for part in parts) + "\n"
+    return "\n\n".join(reveal_invisible(part) for part in parts) + "\n"
 
 
 def _flat(text: str) -> str:

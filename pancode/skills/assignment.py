@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, packed
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, pack_files
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
-from pancode.kernel.formatting import size
+from pancode.kernel.formatting import format_bytes
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.skills.library import KeptSkills
 from pancode.skills.model import Skill
@@ -15,9 +15,9 @@ from pancode.skills.sources import (
     PROJECT,
     PROJECT_FOLDERS,
     FoundSkill,
-    named,
+    find_skill,
+    list_sources,
     skills_of,
-    sources,
 )
 
 NOT_AGREED = "not_agreed"
@@ -28,7 +28,7 @@ def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSk
     its folder. A folder of the project that is a link is not looked at.
     """
     places = []
-    for one in sources(home, top):
+    for one in list_sources(home, top):
         if one.origin != PROJECT or top is None:
             is_read = bool(names)
         else:
@@ -38,23 +38,25 @@ def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSk
     if not found and not names:
         return NO_SKILLS
     unagreed = KeptSkills(home).not_agreed(one.skill for one in found)
-    return given(names, found, {one.name for one in unagreed})
+    return assign_skills(names, found, {one.name for one in unagreed})
 
 
-def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]) -> GivenSkills:
+def assign_skills(
+    wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]
+) -> GivenSkills:
     """Return the named skills, and then as many of the project's as there is room for.
 
     `unagreed`: names of skills that permit or run something without a person's yes. NotFoundError,
     RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
     """
-    first, asks = [named(found, name) for name in dict.fromkeys(wanted)], list[str]()
+    first, asks = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
     ordered, left_out, room = list[OrderedSkill](), list[str](), MOST_PACKED
     for one in (*first, *others):
-        name, text = one.skill.name, packed(_files(one.skill))
+        name, text = one.skill.name, pack_files(_files(one.skill))
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
         if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
-            most = f"the skills of a run may take {size(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
+            most = f"the skills of a run may take {format_bytes(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
             refused = ConfigError(
                 f"the skills are too large: no space for skill {name}", why=most, fix="use fewer skills"
             )

@@ -43,7 +43,7 @@ def tree_hash(marks: dict[str, FileMark]) -> str:
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
-def decide(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
+def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
     """Return the state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
 
     `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: none.
@@ -201,7 +201,7 @@ class Copies:
                 wanted = tree_hash(there[name]) if name in there else None
                 found, marks = self.found(f"{place}/{_part(name)}", folder in self.files)
                 hashes = known[name]["hashes"] if name in known else None
-                state, do = decide(found, wanted, hashes, self.force)
+                state, do = decide_copy(found, wanted, hashes, self.force)
                 rows.append(
                     {
                         "folder": folder,

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.kernel.formatting import unhidden
+from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import not_found
 from pancode.skills.copies import GONE, mark_of
-from pancode.skills.definitions import SUFFIX, places, wanted
+from pancode.skills.definitions import SUFFIX, find_folders, list_wanted
 from pancode.skills.model import Skill
 from pancode.skills.sources import FoundSkill
 
@@ -35,7 +35,7 @@ KEYS: dict[str, str] = {
 """Folder to the word that names it in the manifest and in backups."""
 
 
-def folders(tools: Sequence[str]) -> dict[str, str]:
+def find_skill_folders(tools: Sequence[str]) -> dict[str, str]:
     """Return word to folder, for these programs or, without any, for all. NotFoundError."""
     for tool in tools:
         if tool not in TOOLS:
@@ -43,7 +43,7 @@ def folders(tools: Sequence[str]) -> dict[str, str]:
     return {KEYS[TOOLS[tool]]: TOOLS[tool] for tool in tools or TOOLS}
 
 
-def readers(key: str) -> list[str]:
+def list_readers(key: str) -> list[str]:
     """The programs that read this folder."""
     return [tool for tool, folder in TOOLS.items() if KEYS[folder] == key]
 
@@ -84,8 +84,8 @@ class SkillsAsked:
         data = {mark_of(file.data, file.executable)[0]: file.data for file in every}
         return {
             "act": self.act,
-            "folders": {**folders(self.tools), **({} if self.names else places(self.tools))},
-            "files": {} if self.names else wanted(definitions, self.tools),
+            "folders": {**find_skill_folders(self.tools), **({} if self.names else find_folders(self.tools))},
+            "files": {} if self.names else list_wanted(definitions, self.tools),
             "skills": {skill.name: skill.marks for skill in sound},
             "held": [
                 *(one.skill.name for one in self.found if not one.skill.is_sound),
@@ -100,10 +100,13 @@ class SkillsAsked:
         }
 
 
-def grid(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+def count_copies(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
     """Program to state to number of copies, of one machine."""
-    counts = {key: Counter(row["state"] for row in rows if row["folder"] == key) for key in folders(tools)}
-    shown = {tool: counts[key] for key in counts for tool in readers(key)}
+    counts = {
+        key: Counter(row["state"] for row in rows if row["folder"] == key)
+        for key in find_skill_folders(tools)
+    }
+    shown = {tool: counts[key] for key in counts for tool in list_readers(key)}
     return {tool: dict(shown[tool]) for tool in tools or TOOLS}
 
 
@@ -113,7 +116,7 @@ def source_name(row: Mapping[str, Any]) -> str:
     return f"{kind}/{row['skill'].removesuffix(SUFFIX)}" if kind else str(row["skill"])
 
 
-def differences(row: Mapping[str, Any], wanted: Skill | None) -> str:
+def format_diff(row: Mapping[str, Any], wanted: Skill | None) -> str:
     """A diff from the skill to its copy, as `diff -u` shows it; hidden characters are named."""
     parts = []
     for path, there in row["files"].items():
@@ -122,11 +125,13 @@ def differences(row: Mapping[str, Any], wanted: Skill | None) -> str:
         old = _lines(file.data) if file is not None else []
         new = _copied(there)
         if old is None or new is None:
-            parts.append(f"{unhidden(name)} differs\n")
+            parts.append(f"{reveal_invisible(name)} differs\n")
         elif old == new:
-            parts.append(f"{unhidden(name)}: another mode\n")
+            parts.append(f"{reveal_invisible(name)}: another mode\n")
         else:
-            parts += difflib.unified_diff(old, new, unhidden(name), unhidden(f"{row['folder']}:{name}"))
+            parts += difflib.unified_diff(
+                old, new, reveal_invisible(name), reveal_invisible(f"{row['folder']}:{name}")
+            )
     return "".join(parts)
 
 
@@ -146,4 +151,4 @@ def _lines(data: bytes) -> list[str] | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return [f"{line}\n" for line in unhidden(text).splitlines()] if "\0" not in text else None
+    return [f"{line}\n" for line in reveal_invisible(text).splitlines()] if "\0" not in text else None

@@ -6,8 +6,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from pancode.kernel.formatting import size
-from pancode.skills.model import MOST_TEXT, Skill, SkillFile, definition, error
+from pancode.kernel.formatting import format_bytes
+from pancode.skills.model import MOST_TEXT, Skill, SkillFile, make_error, parse_definition
 
 KINDS: dict[str, dict[str, str]] = {
     "commands": {
@@ -22,7 +22,7 @@ refuse to start with an agent whose `tools` are words."""
 SUFFIX = ".md"
 
 
-def definitions(home: Path) -> list[Skill]:
+def read_definitions(home: Path) -> list[Skill]:
     """Return the definitions in PANCODE_HOME, named by kind and file: `commands/fix`. No link is followed."""
     return [_read(kind, path) for kind in KINDS for path in sorted((home / kind).glob(f"*{SUFFIX}"))]
 
@@ -31,15 +31,17 @@ def _read(kind: str, path: Path) -> Skill:
     name, about = f"{kind}/{path.name.removesuffix(SUFFIX)}", path.lstat()
     if not stat.S_ISREG(about.st_mode):
         return Skill(
-            name, {}, "", "", (error("no_file", f"{path} is no plain file, and no link is followed"),)
+            name, {}, "", "", (make_error("no_file", f"{path} is no plain file, and no link is followed"),)
         )
     if about.st_size > MOST_TEXT:
-        found = error("too_big", f"{path} has {size(about.st_size)}; {size(MOST_TEXT)} are allowed")
+        found = make_error(
+            "too_big", f"{path} has {format_bytes(about.st_size)}; {format_bytes(MOST_TEXT)} are allowed"
+        )
         return Skill(name, {}, "", "", (found,))
-    return definition(name, SkillFile(path.read_bytes()))
+    return parse_definition(name, SkillFile(path.read_bytes()))
 
 
-def places(tools: Sequence[str]) -> dict[str, str]:
+def find_folders(tools: Sequence[str]) -> dict[str, str]:
     """Return the manifest's word, such as `claude-commands`, to folder below the home, for these programs."""
     return {
         f"{tool}-{kind}": folder
@@ -49,7 +51,7 @@ def places(tools: Sequence[str]) -> dict[str, str]:
     }
 
 
-def wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
+def list_wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
     """Return for each of these folders the file names with their marks."""
     marks = {one.name: one.marks[""] for one in found if one.is_sound}
     return {
@@ -58,5 +60,5 @@ def wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, 
             for name, mark in marks.items()
             if key.endswith(f"-{name.partition('/')[0]}")
         }
-        for key in places(tools)
+        for key in find_folders(tools)
     }

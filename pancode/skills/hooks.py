@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pancode.runs.features import Features, Hook
 from pancode.skills.made_tool_store import give_skills
-from pancode.skills.made_tools import asked, keep_proposed
+from pancode.skills.made_tools import keep_proposed, list_inbox_items
 
 FEATURE = Features(
     prompt_parts=(Hook(lambda request: True, give_skills),),
     accepted=(keep_proposed,),
-    brief=(asked,),
+    brief=(list_inbox_items,),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.formatting import clip, unhidden
+from pancode.kernel.formatting import clip_columns, reveal_invisible
 from pancode.skills.model import is_name
 
 FILE = "skills.yaml"
@@ -46,7 +46,7 @@ def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
         read = yaml.safe_load(text[:MOST_TEXT])
         entries = read["skills"]
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError) as exc:
-        why = f"{type(exc).__name__}: {clip(' '.join(str(exc).split()), 200)}"
+        why = f"{type(exc).__name__}: {clip_columns(' '.join(str(exc).split()), 200)}"
         fix = "an index is YAML or JSON: skills: [{name, description, from, commit, path}]"
         raise ConfigError(f"{where} is not a skill index", why=why, fix=fix, code="bad_index") from exc
     if not isinstance(entries, list):
@@ -62,12 +62,12 @@ def _entry(raw: object) -> IndexedSkill | None:
     texts = [raw.get(key, "") for key in ("name", "description", "from", "commit", "path")]
     if not all(isinstance(one, str) for one in texts):
         return None
-    name, description, address, commit, path = (unhidden(" ".join(one.split())) for one in texts)
+    name, description, address, commit, path = (reveal_invisible(" ".join(one.split())) for one in texts)
     is_sound = is_name(name) and _COMMIT.fullmatch(commit) and address and not address.startswith("-")
-    return IndexedSkill(name, clip(description, 1024), address, commit, path) if is_sound else None
+    return IndexedSkill(name, clip_columns(description, 1024), address, commit, path) if is_sound else None
 
 
-def matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
+def find_matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
     """Return the entries, by name, in whose name or description each word begins some word. No words: all."""
     asked = _WORD.findall(words.casefold())
 

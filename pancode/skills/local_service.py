@@ -13,7 +13,7 @@ from typing import Any
 
 from pancode.git.runner import Git, run_git, safe_env
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
-from pancode.kernel.formatting import counted, size
+from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.skills.copies import act
 from pancode.skills.copy_requests import SkillsAsked
 
@@ -42,7 +42,7 @@ def is_address(where: str) -> bool:
 
 
 @contextmanager
-def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
+def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
     """Yield a folder, gone afterwards, with the files of that commit below `path`. Nothing of it was run.
 
     UsageError without a whole commit; NotFoundError where the commit cannot be had.
@@ -71,7 +71,7 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
         yield files / path
 
 
-def newest(address: str) -> str:
+def find_newest_commit(address: str) -> str:
     """Return the commit of the address's HEAD. NotFoundError."""
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
         said = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
@@ -109,8 +109,8 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
     blobs = [(*about.split(), path) for about, path in entries]
     total = sum(int(blob[3]) for blob in blobs if blob[3] != "-")
     if total > MOST_FETCHED or len(blobs) > MOST_BLOBS:
-        most = f"{MOST_BLOBS} files and {size(MOST_FETCHED)} are read"
-        what = f"the commit has {counted(len(blobs), 'file')}, {size(total)}; {most}"
+        most = f"{MOST_BLOBS} files and {format_bytes(MOST_FETCHED)} are read"
+        what = f"the commit has {count_noun(len(blobs), 'file')}, {format_bytes(total)}; {most}"
         raise UsageError(what, fix="give the directory of the skill: --path FOLDER", code="too_big")
     for mode, kind, digest, _, path in blobs:
         target = folder / path

@@ -9,9 +9,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from node_agent.wire.skill import ABOUT, TOOL, TOOLS, OrderedSkill, digest_of, packed, runnable
+from node_agent.wire.skill import ABOUT, TOOL, TOOLS, OrderedSkill, digest_of, mark_executable, pack_files
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 
 RUN = "run"
 MOST_SECONDS, USUAL_SECONDS, MOST_NAME, MOST_ABOUT, MOST_TESTS = 120, 30, 40, 300, 10
@@ -36,7 +36,7 @@ class SoundTool:
     def laid(self) -> dict[str, tuple[bytes, bool]]:
         """Return the tool's files, with those by which an agent program finds it, as a skill."""
         own = {**self.files, ABOUT: self._about().encode(), "SKILL.md": self._skill().encode()}
-        return runnable(own)
+        return mark_executable(own)
 
     @property
     def digest(self) -> str:
@@ -44,7 +44,7 @@ class SoundTool:
 
     def ordered(self) -> OrderedSkill:
         return OrderedSkill(
-            name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=packed(self.laid)
+            name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=pack_files(self.laid)
         )
 
     def _about(self) -> str:
@@ -102,14 +102,14 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
         said = _object(files.get(ABOUT), ABOUT)
         _must(not said.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
         about, seconds = said.get("about"), said.get("seconds", USUAL_SECONDS)
-        plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and safe(about) == about
+        plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
         _must(plain, f"about is one line of up to {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
         _must(whole_s, f"seconds is 1 to {MOST_SECONDS}")
         _must(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
         return SoundTool(name, str(about), _schema(said.get("input")), seconds, files, _tests(files))
     except ValueError as wrong:
-        why, fix = safe(str(wrong))[:300], "tell the agent, or write the tool yourself"
+        why, fix = escape_line(str(wrong))[:300], "tell the agent, or write the tool yourself"
         raise UsageError(f"tool {name} is not valid", why=why, fix=fix, code="bad_tool") from wrong
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from node_agent.wire.policy import NetworkAccess
-from node_agent.wire.signing import Envelope, WireRefusal, verify
+from node_agent.wire.signing import Envelope, WireRefusal, verify_envelope
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import StoredTool, StoredToolFiles
@@ -57,7 +57,7 @@ def proposed_rows(tx: Transaction, run: str | None = None) -> list[StoredTool]:
     return tx.find(StoredTool, {"kept": False}, order="at_ms")
 
 
-def whole(tx: Transaction, row: StoredTool) -> StoredTool:
+def load_files(tx: Transaction, row: StoredTool) -> StoredTool:
     """It with its files."""
     files = None if row.packed else tx.get(StoredToolFiles, row.run, row.name)
     return row if files is None else replace(row, packed=files.packed)
@@ -75,7 +75,7 @@ def is_as_kept(core: Core, row: StoredTool) -> bool:
     keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
     try:
         envelope = Envelope.model_validate_json(row.signed)
-        verify(envelope, keys)
+        verify_envelope(envelope, keys)
         order_tool(row).files()
     except (WireRefusal, ValueError):
         return False

@@ -13,11 +13,11 @@ from pancode.kernel.records import EventKind, Run, StoredTool
 from pancode.kernel.values import replace
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.life.changes import Happened
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import at, find_run
+from pancode.runs.views import find_run, format_iso
 from pancode.skills.answers import ToolDetail, ToolShape
 from pancode.skills.made_tool_rules import SoundTool, tool_of
 from pancode.skills.made_tool_store import (
@@ -26,11 +26,11 @@ from pancode.skills.made_tool_store import (
     forget_tool,
     is_as_kept,
     kept_rows,
+    load_files,
     proposed_rows,
     put_tool,
     signed_bytes,
     trial_request,
-    whole,
 )
 
 _ASKED = {
@@ -61,15 +61,15 @@ def keep_proposed(work: Work, claims: Claims) -> None:
         forget_tool(work.tx, old)
 
 
-def tools(core: Core, project: str | None) -> list[ToolShape]:
+def list_tools(core: Core, project: str | None) -> list[ToolShape]:
     """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
     first."""
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
-        return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
+        return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
-def asked(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
+def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
     """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
     tool on trial does not wait.
     """
@@ -83,7 +83,7 @@ def asked(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
         yield {"run": None, "what": f"{more} more proposed tools", "task": "", "command": "pancode tools ls"}
 
 
-def show(core: Core, run: str, name: str) -> ToolDetail:
+def get_tool(core: Core, run: str, name: str) -> ToolDetail:
     """Return a proposed tool with its files. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
@@ -103,7 +103,7 @@ def _shape(core: Core, tx: Transaction, row: StoredTool) -> ToolShape:
         "digest": row.digest if tool is None else tool.digest,
         "run": row.run,
         "by": row.by or None,
-        "at": at(row.at_ms),
+        "at": format_iso(row.at_ms),
         "trial": row.trial or None,
         "problem": problem,
     }
@@ -140,7 +140,7 @@ def _row(tx: Transaction, run: str, name: str) -> StoredTool:
     found = next((one for one in asked if one.name == name), None)
     if found is None:
         raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
-    return whole(tx, found)
+    return load_files(tx, found)
 
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
@@ -150,7 +150,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
-    done = dispatch(core, around, trial_request(row, tool, by), None)
+    done = dispatch_run(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
         now = _row(work.tx, row.run, name)
         if now.digest == row.digest:
@@ -158,7 +158,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     return done
 
 
-def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
+def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
     """Keep the tool: a person's yes to these bytes; from now on the runs of the project have it.
 
     UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
@@ -195,7 +195,7 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         return _shape(core, work.tx, kept)
 
 
-def remove(core: Core, name: str, project: str, by: str) -> None:
+def remove_tool(core: Core, name: str, project: str, by: str) -> None:
     """Give the tool to no later run; a run at work keeps its copy until it ends. NotFoundError."""
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}

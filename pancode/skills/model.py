@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from node_agent.wire.skill import commands_in
-from pancode.kernel.formatting import size, unhidden
+from pancode.kernel.formatting import format_bytes, reveal_invisible
 from pancode.skills.copies import FileMark, mark_of, tree_hash
 
 FILE = "SKILL.md"
@@ -83,7 +83,7 @@ class Skill:
         return sorted(p for p, file in self.files.items() if file.executable or p.startswith("scripts/"))
 
 
-def error(code: str, what: str) -> SkillFinding:
+def make_error(code: str, what: str) -> SkillFinding:
     return SkillFinding(True, code, what)
 
 
@@ -98,17 +98,17 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     front, body = "", ""
     if FILE not in files:
         if not any(finding.code == "too_big" for finding in found):
-            findings.append(error("no_skill_file", f"there is no {FILE} in the folder"))
+            findings.append(make_error("no_skill_file", f"there is no {FILE} in the folder"))
         return Skill(name, files, "", "", tuple(findings))
     try:
         text = files[FILE].data.decode("utf-8")
     except UnicodeDecodeError as exc:
-        findings.append(error("not_utf8", f"{FILE} is not UTF-8: byte {exc.start}"))
+        findings.append(make_error("not_utf8", f"{FILE} is not UTF-8: byte {exc.start}"))
         return Skill(name, files, "", "", tuple(findings))
     parts = _FRONT.match(text)
     if parts is None:
         what = f"{FILE} does not begin with a front matter: a line `---`, its fields, a line `---`"
-        findings.append(error("no_front_matter", what))
+        findings.append(make_error("no_front_matter", what))
         return Skill(name, files, "", text, tuple(findings))
     front, body = parts[1] or "", parts[2]
     fields = _fields(front, findings)
@@ -120,14 +120,14 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings), front)
 
 
-def definition(name: str, file: SkillFile) -> Skill:
+def parse_definition(name: str, file: SkillFile) -> Skill:
     """Return a slash command or an agent definition, which is one file and may lack front matter."""
     findings = list(_of_files({name: file}))
     try:
         text = file.data.decode("utf-8")
     except UnicodeDecodeError as exc:
         return Skill(
-            name, {}, "", "", (*findings, error("not_utf8", f"{name} is not UTF-8: byte {exc.start}"))
+            name, {}, "", "", (*findings, make_error("not_utf8", f"{name} is not UTF-8: byte {exc.start}"))
         )
     parts = _FRONT.match(text)
     front, body = (parts[1] or "", parts[2]) if parts is not None else ("", text)
@@ -138,21 +138,23 @@ def definition(name: str, file: SkillFile) -> Skill:
 
 def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
     if len(front) > MOST_FRONT:
-        findings.append(error("front_too_long", f"the front matter has more than {size(MOST_FRONT)}"))
+        findings.append(
+            make_error("front_too_long", f"the front matter has more than {format_bytes(MOST_FRONT)}")
+        )
         return None
     try:
         fields = yaml.safe_load(front)
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 2 if exc.problem_mark else 2
         findings.append(
-            error("bad_front_matter", f"{FILE}:{line}: the front matter is no YAML: {exc.problem}")
+            make_error("bad_front_matter", f"{FILE}:{line}: the front matter is no YAML: {exc.problem}")
         )
         return None
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        findings.append(error("bad_front_matter", f"the front matter is no YAML: {type(exc).__name__}"))
+        findings.append(make_error("bad_front_matter", f"the front matter is no YAML: {type(exc).__name__}"))
         return None
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        findings.append(error("bad_front_matter", "the front matter is no list of `field: value`"))
+        findings.append(make_error("bad_front_matter", "the front matter is no list of `field: value`"))
         return None
     return fields
 
@@ -160,25 +162,27 @@ def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | Non
 def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     for key in ("name", "description"):
         if key not in fields:
-            yield error(f"no_{key}", f"the field {key} is missing")
+            yield make_error(f"no_{key}", f"the field {key} is missing")
     for key in ("name", "description", "license", "compatibility"):
         value = fields.get(key, "-")
         if not isinstance(value, str):
-            yield error(f"bad_{key}", f"{key} is no text; put it into quotes")
+            yield make_error(f"bad_{key}", f"{key} is no text; put it into quotes")
         elif not value.strip():
-            yield error(f"bad_{key}", f"{key} is empty")
+            yield make_error(f"bad_{key}", f"{key} is empty")
         elif len(value) > _LONGEST.get(key, MOST_FRONT):
-            yield error(f"bad_{key}", f"{key} has {len(value)} characters; {_LONGEST[key]} are allowed")
+            yield make_error(f"bad_{key}", f"{key} has {len(value)} characters; {_LONGEST[key]} are allowed")
     named = fields.get("name")
     if isinstance(named, str) and not is_name(named):
-        yield error("bad_name", f"{named[:80]!r} is no name: lower case letters, digits and single hyphens")
+        yield make_error(
+            "bad_name", f"{named[:80]!r} is no name: lower case letters, digits and single hyphens"
+        )
     if isinstance(named, str) and named != name:
-        yield error("other_name", f"the folder is named {name!r} and the skill {named[:80]!r}")
+        yield make_error("other_name", f"the folder is named {name!r} and the skill {named[:80]!r}")
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict) or not all(
         isinstance(word, str | int | float | bool) for pair in metadata.items() for word in pair
     ):
-        yield error("bad_metadata", "metadata is no list of `key: value` in words")
+        yield make_error("bad_metadata", "metadata is no list of `key: value` in words")
     if not isinstance(fields.get("allowed-tools", ""), str):
         yield SkillFinding(False, "tools_not_text", "allowed-tools is no text; some programs refuse a list")
     if unknown := sorted(set(fields) - _KNOWN - {"hooks"}):
@@ -200,12 +204,12 @@ def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
 
 def _in_short(value: object) -> str:
     """Return a field's value on one line in which nothing is hidden."""
-    return unhidden(" ".join(str(value).split()))[:200]
+    return reveal_invisible(" ".join(str(value).split()))[:200]
 
 
 def _of_body(body: str) -> Iterator[SkillFinding]:
     if not body.strip():
-        yield error("no_body", f"{FILE} says nothing below its front matter")
+        yield make_error("no_body", f"{FILE} says nothing below its front matter")
     if (lines := body.count("\n")) > LONG_BODY:
         what = f"{lines} lines; put what is rarely needed into a file beside it"
         yield SkillFinding(False, "long_body", what)
@@ -221,8 +225,10 @@ def _of_commands(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
 def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
     """Yield an error for texts in which a reader does not see what an agent reads: hidden or reversed."""
     for path, file in sorted(files.items()):
-        if unhidden(path) != path or not path.isprintable():
-            yield error("hidden_characters", f"a file's name has hidden characters: {unhidden(path)!r}")
+        if reveal_invisible(path) != path or not path.isprintable():
+            yield make_error(
+                "hidden_characters", f"a file's name has hidden characters: {reveal_invisible(path)!r}"
+            )
         try:
             text = file.data.decode("utf-8")
         except UnicodeDecodeError:
@@ -231,7 +237,9 @@ def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
             continue
         for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
             plain = _EMOJI.sub("", line)
-            if (shown := unhidden(plain)) != plain:
+            if (shown := reveal_invisible(plain)) != plain:
                 first = shown[shown.index("<U+") :][:8].rstrip(">") + ">"
-                yield error("hidden_characters", f"{path}:{number} has a character that nobody sees: {first}")
+                yield make_error(
+                    "hidden_characters", f"{path}:{number} has a character that nobody sees: {first}"
+                )
                 break

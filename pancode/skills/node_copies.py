@@ -73,7 +73,7 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
     return answer
 
 
-async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def exchange_copies(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """Ask once, and again with the bytes that the node needs; returns rows, and backups that stay there.
 
     Nothing else that a node says is passed on.
@@ -97,7 +97,7 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
         done = await remote.run(argv_in(home), ACT_S, stdin=sent)
         return answer_of(node, done.status, done.stdout, done.stderr)
 
-    return await exchanged(ask)
+    return await exchange_copies(ask)
 
 
 class CopyRemoval:

@@ -13,7 +13,7 @@ from pancode.fleet.place import Reach
 from pancode.fleet.ssh.remote import Remote
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.skills.copy_requests import SkillsAsked
-from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchanged, program_and
+from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchange_copies, program_and
 
 
 def act_there(
@@ -58,4 +58,4 @@ async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[
             raise UnavailableError(f"{name} did not answer within {ACT_S:g} s", fix="pancode doctor") from exc
         return answer_of(name, done.returncode, done.stdout, done.stderr)
 
-    return await exchanged(lambda need: asyncio.to_thread(act, need))
+    return await exchange_copies(lambda need: asyncio.to_thread(act, need))

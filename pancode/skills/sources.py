@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.wire.skill import SkillPlace
 from pancode.kernel.errors import ConfigError, NotFoundError
-from pancode.kernel.formatting import size
+from pancode.kernel.formatting import format_bytes
 from pancode.skills.copies import IGNORED
 from pancode.skills.model import (
     FILE,
@@ -21,8 +21,8 @@ from pancode.skills.model import (
     Skill,
     SkillFile,
     SkillFinding,
-    error,
     made_of,
+    make_error,
 )
 
 PROJECT_FOLDERS: tuple[SkillPlace, ...] = (".pancode/skills", ".agents/skills", ".claude/skills")
@@ -65,7 +65,7 @@ class FoundSkill:
         }
 
 
-def sources(home: Path, project: Path | None) -> list[SkillSource]:
+def list_sources(home: Path, project: Path | None) -> list[SkillSource]:
     """Return all sources, the one that counts first. `home`: PANCODE_HOME. `project`: top of a repository."""
     near = [] if project is None else [SkillSource(PROJECT, project / name) for name in PROJECT_FOLDERS]
     shipped = SkillSource(SHIPPED, Path(__file__).with_name("shipped"))
@@ -74,10 +74,10 @@ def sources(home: Path, project: Path | None) -> list[SkillSource]:
 
 def skills_of(places: Sequence[SkillSource]) -> list[FoundSkill]:
     """Every skill of these sources, by name, each as its first source has it. ConfigError."""
-    return chosen(FoundSkill(skill, place) for place in places for skill in _skills_in(place.folder))
+    return choose_skills(FoundSkill(skill, place) for place in places for skill in _skills_in(place.folder))
 
 
-def chosen(found: Iterable[FoundSkill]) -> list[FoundSkill]:
+def choose_skills(found: Iterable[FoundSkill]) -> list[FoundSkill]:
     """Return one skill of each name: the first that comes, with the sources of the others."""
     first: dict[str, FoundSkill] = {}
     for one in found:
@@ -88,7 +88,7 @@ def chosen(found: Iterable[FoundSkill]) -> list[FoundSkill]:
     return [first[name] for name in sorted(first)]
 
 
-def named(found: Sequence[FoundSkill], name: str) -> FoundSkill:
+def find_skill(found: Sequence[FoundSkill], name: str) -> FoundSkill:
     """Return the skill of this name. NotFoundError."""
     for one in found:
         if one.skill.name == name:
@@ -108,7 +108,7 @@ def _skills_in(folder: Path) -> Iterator[Skill]:
         if entry.name.startswith(".") or entry.name in IGNORED:
             continue
         if entry.is_symlink():
-            yield made_of(entry.name, {}, (error("link", "it is a link, which is never followed"),))
+            yield made_of(entry.name, {}, (make_error("link", "it is a link, which is never followed"),))
         elif entry.is_dir(follow_symlinks=False):
             yield read_skill(Path(entry.path))
 
@@ -121,20 +121,20 @@ def read_skill(folder: Path, name: str = "") -> Skill:
     try:
         for path, entry in _entries(folder):
             if len(files) >= MOST_FILES:
-                findings.append(error("too_many_files", f"there are more than {MOST_FILES} files"))
+                findings.append(make_error("too_many_files", f"there are more than {MOST_FILES} files"))
                 break
             if entry.is_symlink():
-                findings.append(error("link", f"{path} is a link, which is never followed"))
+                findings.append(make_error("link", f"{path} is a link, which is never followed"))
                 continue
             about = entry.stat(follow_symlinks=False)
             most = min(room, MOST_TEXT) if path == FILE else room
             if not stat.S_ISREG(about.st_mode):
                 deep = stat.S_ISDIR(about.st_mode)
                 what = "lies too deep" if deep else "is neither a file nor a folder"
-                findings.append(error("no_file", f"{path} {what}"))
+                findings.append(make_error("no_file", f"{path} {what}"))
             elif about.st_size > most:
-                what = f"{path} has {size(about.st_size)}; {size(most)} are allowed here"
-                findings.append(error("too_big", what))
+                what = f"{path} has {format_bytes(about.st_size)}; {format_bytes(most)} are allowed here"
+                findings.append(make_error("too_big", what))
             else:
                 with open(entry.path, "rb") as reader:
                     data = reader.read(most)

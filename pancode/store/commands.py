@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 
 app = Commands()
@@ -40,6 +40,6 @@ def _summary(answer: dict[str, Any]) -> str:
     rows = [one for one in answer["tables"] if one["rows"]]
     columns: Columns = {"TABLE": "table", "ROWS": "rows"}
     count = sum(t["rows"] for t in answer["tables"])
-    moved = f"moved to {safe(answer['to'])}: {count} rows\n"
-    kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
-    return listing(rows, columns) + moved + kept
+    moved = f"moved to {escape_line(answer['to'])}: {count} rows\n"
+    kept = f"the old one is kept, and used no more: {escape_line(answer['kept'])}\n"
+    return format_rows(rows, columns) + moved + kept

@@ -19,7 +19,9 @@ class LedgerDamagedError(UnavailableError):
 
 
 @contextmanager
-def translated(place: str, judge: Callable[[BaseException | None], PancodeError]) -> Iterator[None]:
+def translate_database_errors(
+    place: str, judge: Callable[[BaseException | None], PancodeError]
+) -> Iterator[None]:
     """Turn every database error in the block into a PancodeError about the ledger at `place`."""
     try:
         yield
@@ -31,7 +33,7 @@ def translated(place: str, judge: Callable[[BaseException | None], PancodeError]
         raise PancodeError(f"cannot use the ledger at {place}", why=str(exc)) from exc
 
 
-def meaning(place: str, error: BaseException | None) -> PancodeError:
+def explain_error(place: str, error: BaseException | None) -> PancodeError:
     """The error for the owner, found by SQLite's error name."""
     name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)

@@ -17,13 +17,13 @@ from sqlalchemy.exc import DBAPIError
 from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Key
 from pancode.kernel.records import ALL, Record
-from pancode.store.errors import meaning, translated
+from pancode.store.errors import explain_error, translate_database_errors
 from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database, engine_of
 from pancode.store.shape import RecordShape, key_getter, shape_of
 from pancode.store.sqlite import engine_for, sqlite_url
 from pancode.store.tables import TABLES
-from pancode.store.tallies import groups_of, question
+from pancode.store.tallies import build_query, groups_of
 
 _LAST = "\U0010ffff"
 Order = tuple[str | None, bool]
@@ -134,14 +134,14 @@ class SqlLedger:
         sole: bool = True,
     ) -> None:
         """`sole`: nobody else may write at the same time; SQLite ensures that in each transaction."""
-        self._engine, self.place, self._judge = opened(where, busy_ms, sole)
+        self._engine, self.place, self._judge = open_engine(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._closed = False
         dialect = self._engine.dialect.name
         self._asks_fate = sole and dialect == "postgresql"
         try:
-            with translated(self.place, self._judge):
+            with translate_database_errors(self.place, self._judge):
                 bring_up_to_date(self._engine, self.place, history or Revisions())
                 self._engine.connect().close()
         except BaseException:
@@ -162,7 +162,7 @@ class SqlLedger:
                 raise UnavailableError("the ledger is closed")
             self._owner = threading.get_ident()
             try:
-                with translated(self.place, self._judge), self._engine.connect() as connection:
+                with translate_database_errors(self.place, self._judge), self._engine.connect() as connection:
                     connection.begin()
                     transaction = SqlTransaction(connection, self._statements)
                     try:
@@ -202,14 +202,14 @@ class SqlLedger:
             self._engine.dispose()
 
 
-def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
+def open_engine(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
     """The engine, the place in words, and the function that says what its errors mean."""
     if isinstance(where, Path):
         place = str(where)
-        return engine_for(sqlite_url(where), busy_ms), place, partial(meaning, place)
+        return engine_for(sqlite_url(where), busy_ms), place, partial(explain_error, place)
     from pancode.store import postgres_errors
 
-    return engine_of(where, busy_ms, sole), where.place, partial(postgres_errors.meaning, where)
+    return engine_of(where, busy_ms, sole), where.place, partial(postgres_errors.explain_error, where)
 
 
 class SqlTransaction:
@@ -246,7 +246,7 @@ class SqlTransaction:
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
         shape, dialect = self._statements[kind].shape, self._dialect
-        return groups_of(shape, grouping, self._do(question(TABLES[kind], shape, grouping, dialect), {}))
+        return groups_of(shape, grouping, self._do(build_query(TABLES[kind], shape, grouping, dialect), {}))
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError
 from pancode.kernel.records import Setting
-from pancode.store.errors import translated
-from pancode.store.ledger import BUSY_MS, opened
+from pancode.store.errors import translate_database_errors
+from pancode.store.ledger import BUSY_MS, open_engine
 from pancode.store.migration import Revisions, bring_up_to_date
 from pancode.store.postgres import Database
 from pancode.store.tables import TABLES
@@ -66,9 +66,9 @@ def kept_as(path: Path) -> Path:
 @contextmanager
 def _open(where: Where) -> Iterator[Connection]:
     """A transaction with the tables of this version, rolled back unless it is committed."""
-    engine, place, judge = opened(where, BUSY_MS, sole=True)
+    engine, place, judge = open_engine(where, BUSY_MS, sole=True)
     try:
-        with translated(place, judge):
+        with translate_database_errors(place, judge):
             bring_up_to_date(engine, place, Revisions())
             with engine.connect() as connection:
                 yield connection

@@ -10,7 +10,7 @@ from pancode.store.postgres import Database
 _PORT = 5432
 
 
-def look(database: Database) -> str:
+def format_certificate_command(database: Database) -> str:
     """The command that shows the server's certificate."""
     query = {
         name: value if isinstance(value, str) else value[0] for name, value in database.url.query.items()
@@ -141,7 +141,7 @@ _OTHER = _Verdict(
 _LOCKS = "select pid, application_name, query from pg_stat_activity where datname = current_database()"
 
 
-def meaning(database: Database, error: BaseException | None) -> PancodeError:
+def explain_error(database: Database, error: BaseException | None) -> PancodeError:
     """The error for the owner; its `why` is what the server said, without a password."""
     state = str(getattr(error, "sqlstate", None) or "")
     message = database.without_secret(str(error))
@@ -153,7 +153,7 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
         "origin": database.origin,
         "secret": database.password_file or database.origin,
         "probe": database.probe(),
-        "look": look(database),
+        "look": format_certificate_command(database),
         "create": database.by_administrator(f'create database "{name}" owner "{user}"'),
         "owner": database.by_administrator(f'alter database "{name}" owner to "{user}"'),
         "locks": database.probe(_LOCKS),

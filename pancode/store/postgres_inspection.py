@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from node_agent.wire.clock import Clock
 from pancode.store.migration import revision_of
 from pancode.store.postgres import Database, engine_of
-from pancode.store.postgres_errors import meaning
+from pancode.store.postgres_errors import explain_error
 
 BUSY_MS = 5_000
 _MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int"
@@ -39,7 +39,7 @@ def look_there(database: Database, clock: Clock) -> SeenThere:
         with closing(engine.connect()) as connection:
             return _seen(connection, clock)
     except DBAPIError as exc:
-        raise meaning(database, exc.orig) from exc
+        raise explain_error(database, exc.orig) from exc
     finally:
         engine.dispose()
 

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pancode.kernel.records import Record
-from pancode.kernel.values import made
+from pancode.kernel.values import make_value
 
 Convert = Callable[[Any], Any]
 
@@ -72,7 +72,7 @@ class RecordShape:
         for place, decode in self.decoded:
             if values[place] is not None:
                 values[place] = decode(values[place])
-        return made(self.record, values)
+        return make_value(self.record, values)
 
     def normal(self, record: Record) -> Any:
         """A copy, equal to what a ledger on disk gives back."""

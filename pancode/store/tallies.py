@@ -40,7 +40,7 @@ class ExactSum:
         self._waiting.clear()
 
 
-def question(table: Table, shape: RecordShape, grouping: Grouping, dialect: str) -> Any:
+def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: str) -> Any:
     """The SELECT for a grouping. KeyError for an unknown field."""
     columns = {column.name: column for column in shape.columns}
     by = [table.c[name] for name in grouping.by]

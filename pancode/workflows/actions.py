@@ -9,7 +9,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.kernel.states import LandRule
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessScope, may, token_behind
+from pancode.kernel.visitors import AccessScope, is_allowed, token_behind
 from pancode.runs.answers import Json
 from pancode.runs.core import Core
 from pancode.runs.life.ends import GivenUp
@@ -18,15 +18,15 @@ from pancode.runs.user_environment import Surroundings
 from pancode.workflows import step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import plan_of
-from pancode.workflows.rounds import loop, once_more, ran_out, settled
+from pancode.workflows.rounds import find_loop, insert_resolvers, once_more, ran_out
 from pancode.workflows.rules import OPEN
-from pancode.workflows.service import BegunWorkflow, begin, judge_again
+from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again
 
 
-def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
+def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
     """Stop the workflow: its runs are stopped, and nothing more begins. Return the workflow as it is then."""
     with unit_of_work(core) as work:
-        workflow = rows.find(work.tx, text)
+        workflow = rows.find_workflow(work.tx, text)
         if workflow.state is not WorkflowState.RUNNING:
             return workflow
         asked = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
@@ -36,7 +36,7 @@ def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
         return asked
 
 
-def resume(
+def resume_workflow(
     core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
 ) -> Workflow:
     """Begin the steps that did not end well; finished work is not done again. UsageError where there are
@@ -47,25 +47,25 @@ def resume(
     answered waits for that answer again, and so does one whose run with the answer came to nothing.
     """
     with core.ports.ledger.transaction() as tx:
-        workflow = rows.find(tx, text)
+        workflow = rows.find_workflow(tx, text)
         _must_have_failed(workflow)
         steps = _steps(tx, workflow, resolve)
         begin = {name for name in _to_begin(steps) if step_replacement.asks_again(tx, steps[name]) is None}
-    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps.values()), workflow.created_by)
+    plan = plan_of(workflow, tuple(confirm_step(step, yes) for step in steps.values()), workflow.created_by)
     judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
-        workflow = rows.find(work.tx, workflow.id)
+        workflow = rows.find_workflow(work.tx, workflow.id)
         _must_have_failed(workflow)
         steps = _steps(work.tx, workflow, resolve)
         known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            step = begun_again(work, confirmed(steps[name], yes), _is_begun_anew(steps, name))
+            step = begun_again(work, confirm_step(steps[name], yes), _is_begun_anew(steps, name))
             if name in known:
                 rows.put_steps(work, step)
             else:
                 work.tx.insert(step)
                 work.happened(rows.step_event(step))
-        again = step_replacement.opened(work, workflow, by)
+        again = step_replacement.reopen_workflow(work, workflow, by)
         rows.ask_to_advance(work, again)
         return again
 
@@ -73,15 +73,15 @@ def resume(
 def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
     """The steps by name, with the settling steps if they are asked for."""
     steps = rows.steps_of(tx, workflow.id)
-    return {step.name: step for step in (settled(workflow.id, steps) if resolve else steps)}
+    return {step.name: step for step in (insert_resolvers(workflow.id, steps) if resolve else steps)}
 
 
-def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
+def retry_workflow(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
     """Begin the whole workflow anew, as another one; lost runs of the old one are given up. UsageError while
     it has not ended.
     """
     with core.ports.ledger.transaction() as tx:
-        workflow = rows.find(tx, text)
+        workflow = rows.find_workflow(tx, text)
         steps = rows.steps_of(tx, workflow.id)
     _must_be_no_lane(workflow)
     if workflow.state in OPEN:
@@ -90,8 +90,8 @@ def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fals
             fix=f"pancode workflow stop {workflow.id}",
             code="not_ended",
         )
-    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps), by)
-    begun = begin(core, around, plan)
+    plan = plan_of(workflow, tuple(confirm_step(step, yes) for step in steps), by)
+    begun = begin_workflow(core, around, plan)
     _give_up_lost(core, steps, begun.workflow.id)
     return begun
 
@@ -105,9 +105,9 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
                 work.signal(run, GivenUp(by))
 
 
-def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
+def confirm_step(step: WorkflowStep, yes: bool) -> WorkflowStep:
     """Return the step with the yes, or an earlier yes where the caller may say one."""
-    before = bool(step.request.get("confirmed")) and may(AccessScope.ANSWER)
+    before = bool(step.request.get("confirmed")) and is_allowed(AccessScope.ANSWER)
     return replace(step, request={**step.request, "confirmed": yes or before})
 
 
@@ -124,16 +124,16 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
 def caller_of(core: Core, text: str) -> Json:
     """Return the settings and the preset with which the workflow was begun."""
     with core.ports.ledger.transaction() as tx:
-        return dict(rows.find(tx, text).caller)
+        return dict(rows.find_workflow(tx, text).caller)
 
 
-def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
+def is_workflow_landing(core: Core, text: str, around: Surroundings | None = None) -> bool:
     """Whether the change of the workflow, or of one of its steps, lands by itself. NotFoundError.
 
     `around`: given where it goes on under its owner's name: what the owner's settings land counts, too.
     """
     with core.ports.ledger.transaction() as tx:
-        workflow = rows.find(tx, text)
+        workflow = rows.find_workflow(tx, text)
         own = bool(workflow.caller.get("land"))
         asked = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
     if asked or around is None or token_behind(workflow.created_by) is not None:
@@ -169,4 +169,4 @@ def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
 
 def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
     """Whether the step is in a loop whose rounds ran out."""
-    return any(ran_out(one) and name in loop(steps, one) for one in steps.values())
+    return any(ran_out(one) and name in find_loop(steps, one) for one in steps.values())

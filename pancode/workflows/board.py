@@ -29,7 +29,7 @@ def add_board(tx: Transaction, run: Run) -> Run:
     if workflow is None:
         return run
     prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
-    given = replace(Provision.of(run), board=tuple(entries(workflow)))
+    given = replace(Provision.of(run), board=tuple(list_entries(workflow)))
     return replace(given.on(run), prompt=prompt)
 
 
@@ -71,13 +71,13 @@ def with_values(
     return replace(workflow, board=board), full
 
 
-def entries(workflow: Workflow) -> list[dict[str, str]]:
+def list_entries(workflow: Workflow) -> list[dict[str, str]]:
     """The board's values in the wire form that an order carries."""
     split = ((name.partition("/"), _row(row)) for name, row in sorted(workflow.board.items()))
     return [{"namespace": name[0], "key": name[2], "value": str(row["value"])} for name, row in split]
 
 
-def values(workflow: Workflow) -> list[dict[str, Any]]:
+def list_values(workflow: Workflow) -> list[dict[str, Any]]:
     """The board's values for people, sorted by name."""
     return [{"key": name, **_row(row)} for name, row in sorted(workflow.board.items())]
 

@@ -24,9 +24,9 @@ from pancode.runs.views import runs_of
 from pancode.workflows import board, lane_rules, step_replacement
 from pancode.workflows import store as rows
 from pancode.workflows.model import RaceRule
-from pancode.workflows.receipts import sealed
+from pancode.workflows.receipts import sign_summary
 from pancode.workflows.results import StepResults, find_need, results_of
-from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, ended
+from pancode.workflows.rules import OPEN, Advance, WorkflowView, advance, end_step
 from pancode.workflows.step_start import StepStarter
 
 
@@ -58,7 +58,7 @@ class Advancing:
             if starting or made.release or made.stop:
                 # What began is offered to a node now; what fails here the next round does.
                 with suppress(UnavailableError), self._core.lock:
-                    rounds.act(self._core)
+                    rounds.act_now(self._core)
             if made.ended or not starting:
                 return
 
@@ -68,17 +68,17 @@ class Advancing:
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _asked(work.tx, run))
-            view = rows.load(self._core, work.tx, run)
+            view = rows.load_view(self._core, work.tx, run)
             if view is None or view.workflow.state not in OPEN:
                 return
             now = self._core.wall_ms()
             if view.workflow.kind is records.WorkflowKind.LANE:
-                return rows.write(work, view, _standing(work, _halted(view, why, now)))
+                return rows.write_changes(work, view, _standing(work, _halted(view, why, now)))
             steps = tuple(_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
-            rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
+            rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
 
     def cut_short(self) -> None:
         """Do nothing: each step is short, and the next coordinator does it again."""
@@ -92,7 +92,7 @@ class Advancing:
         """Load the workflow, decide and apply, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
-            view = rows.load(core, work.tx, workflow)
+            view = rows.load_view(core, work.tx, workflow)
             assert view is not None  # a workflow is never deleted
             asked = _asked(work.tx, workflow)  # not what this very change asks for
             made = advance(view)
@@ -101,8 +101,8 @@ class Advancing:
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
-            made = _standing(work, sealed(work, made))
-            rows.write(work, view, made)
+            made = _standing(work, sign_summary(work, made))
+            rows.write_changes(work, view, made)
             if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
             pending = made.collect or made.measure
@@ -120,7 +120,7 @@ class Advancing:
         """Read the outputs of steps whose run is done, and the numbers of racing steps; then write them."""
         core, results = self._core, StepResults(self._core)
         with core.ports.ledger.transaction() as tx:
-            view = rows.load(core, tx, workflow)
+            view = rows.load_view(core, tx, workflow)
         assert view is not None
         found: dict[str, dict[str, object]] = {}
         for step in view.steps:
@@ -216,7 +216,7 @@ def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
 def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
     if step.state.is_over:
         return step
-    return ended(step, records.WorkflowStepState.FAILED, why, now_ms)
+    return end_step(step, records.WorkflowStepState.FAILED, why, now_ms)
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:

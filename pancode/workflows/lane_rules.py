@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, verified, wants_verification
+from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, read_verified, wants_verification
 
 AGAIN_MS = 60_000
 """An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""
@@ -16,7 +16,7 @@ FINISHED = 200
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})
 
 
-def order(step: WorkflowStep) -> tuple[int, int]:
+def make_sort_key(step: WorkflowStep) -> tuple[int, int]:
     """Return a key for sorting: an item's place in its lane; other steps stay as they were asked for."""
     place: Any = step.item.get("place", step.number)
     return int(place), step.number
@@ -27,7 +27,7 @@ def may_move(step: WorkflowStep) -> bool:
     return step.state is WorkflowStepState.WAITING and step.run is None
 
 
-def turn(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
+def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
     """Return the one item that may begin now, or has begun; empty: none."""
     begun = [step for step in steps.values() if not step.state.is_over and not may_move(step)]
     if workflow.lane.get("paused") or stops_at(workflow, steps.values()) is not None:
@@ -43,9 +43,9 @@ def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep 
     return next((step for step in steps if step.state in _BAD), None)
 
 
-def turned(step: WorkflowStep, now_ms: int) -> WorkflowStep:
+def apply_skip(step: WorkflowStep, now_ms: int) -> WorkflowStep:
     """Return the item, skipped if a person said so, or if it expired before it began."""
-    why = skipped(step)
+    why = explain_skip(step)
     expires: Any = step.item.get("expires_ms")
     if not why and expires is not None and may_move(step) and now_ms >= int(expires):
         why = "expired before its turn came"
@@ -54,7 +54,7 @@ def turned(step: WorkflowStep, now_ms: int) -> WorkflowStep:
     return replace(step, state=WorkflowStepState.SKIPPED, reason=why, finished_ms=now_ms, begins_ms=None)
 
 
-def skipped(step: WorkflowStep) -> str:
+def explain_skip(step: WorkflowStep) -> str:
     """Say who has skipped the item; empty: nobody."""
     by = step.item.get("skip")
     return f"skipped by {by}" if by else ""
@@ -62,26 +62,26 @@ def skipped(step: WorkflowStep) -> str:
 
 def is_unsettled(run: Run) -> bool:
     """Whether the run's result has still to be verified elsewhere or landed, so that the next item waits."""
-    seen, landing = verified(run), landing_of(run)
+    seen, landing = read_verified(run), landing_of(run)
     if seen is None:
         return False
     asked = wants_verification(run) and KEPT not in run.result
     return seen.waits or asked or (landing is not None and landing["status"] == WAITING)
 
 
-def doubt(run: Run) -> str:
+def explain_doubt(run: Run) -> str:
     """Return why an item is not done although its run is; empty: it is done."""
-    seen = verified(run)
+    seen = read_verified(run)
     return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
 
 
-def placed(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
+def insert_item(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
     """Return the place of a new item, after those that are as urgent, and the items that it moves."""
-    last = max((order(step)[0] for step in steps), default=0) + 1
+    last = max((make_sort_key(step)[0] for step in steps), default=0) + 1
     later = [step for step in steps if may_move(step) and _priority(step) < priority]
     if not later:
         return last, ()
-    places = [order(step)[0] for step in later] + [last]
+    places = [make_sort_key(step)[0] for step in later] + [last]
     return places[0], _given(later, places[1:])
 
 
@@ -93,10 +93,12 @@ def _priority(step: WorkflowStep) -> int:
 def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
     """Give the items these places; return only those whose place changes."""
     pairs = zip(steps, places, strict=True)
-    return tuple(replace(one, item={**one.item, "place": at}) for one, at in pairs if order(one)[0] != at)
+    return tuple(
+        replace(one, item={**one.item, "place": at}) for one, at in pairs if make_sort_key(one)[0] != at
+    )
 
 
-def outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
+def select_outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
     """Return the oldest items that have ended, beyond those that are kept."""
     ended = sorted(
         (step for step in steps if step.state.is_over and step.state not in _BAD),

@@ -23,14 +23,14 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
-from pancode.runs.request import DispatchRequest, plain
+from pancode.runs.request import DispatchRequest, dump_request
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import at, iso
+from pancode.runs.views import format_iso, format_optional_iso
 from pancode.workflows import lane_rules as lane
 from pancode.workflows import store as rows
 from pancode.workflows import views as workflows
-from pancode.workflows.actions import stop
+from pancode.workflows.actions import stop_workflow
 from pancode.workflows.answers import LaneItemShape, LaneShape
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.service import judged_step
@@ -62,7 +62,7 @@ class AskedItem:
     expires_ms: int | None = None
 
 
-def create(core: Core, asked: AskedLane) -> None:
+def create_lane(core: Core, asked: AskedLane) -> None:
     """Create the lane. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
         taken = _open(work.tx).get(asked.name)
@@ -92,7 +92,7 @@ def _open(tx: Transaction) -> dict[str, Workflow]:
     return {one.name: one for one in found if one.kind is WorkflowKind.LANE}
 
 
-def find(tx: Transaction, name: str) -> Workflow:
+def find_lane(tx: Transaction, name: str) -> Workflow:
     """Return the lane with this name or id. NotFoundError."""
     found = _open(tx)
     by_id = {one.id: one for one in found.values()}
@@ -101,20 +101,20 @@ def find(tx: Transaction, name: str) -> Workflow:
     raise not_found("lane", name, found, "pancode lane ls")
 
 
-def defaults(core: Core, name: str) -> dict[str, Any]:
+def get_defaults(core: Core, name: str) -> dict[str, Any]:
     """Return what counts for an item of the lane where the item says nothing. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        return _defaults(find(tx, name))
+        return _defaults(find_lane(tx, name))
 
 
-def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[str, bool]:
+def add_item(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[str, bool]:
     """Return the item's name, and whether it is new: an item with the same key is not added again.
 
     The item is judged as if it began now; a refusal that goes away by itself does not count.
     """
     by = asked.request.created_by
     with core.ports.ledger.transaction() as tx:
-        workflow = find(tx, name)
+        workflow = find_lane(tx, name)
         there = _with_key(rows.steps_of(tx, workflow.id), asked.key)
     if there is not None:
         return there.name, False
@@ -127,7 +127,7 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
         if error.code not in PASSES:
             raise
     with unit_of_work(core) as work:
-        workflow = find(work.tx, workflow.id)
+        workflow = find_lane(work.tx, workflow.id)
         steps = rows.steps_of(work.tx, workflow.id)
         there = _with_key(steps, asked.key)
         if there is not None:
@@ -137,10 +137,10 @@ def add(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[
                 f"lane {workflow.name} is full: {MOST_OPEN} items are waiting",
                 fix=f"pancode lane show {name}",
             )
-        for old in lane.outlived(steps):
+        for old in lane.select_outlived(steps):
             work.tx.delete(WorkflowStep, old.workflow, old.number)
         item = _item(core, workflow, steps, asked)
-        place, later = lane.placed(steps, asked.request.priority)
+        place, later = lane.insert_item(steps, asked.request.priority)
         for one in later:
             work.tx.put(one)
         work.tx.insert(replace(item, item={**item.item, "place": place}))
@@ -163,24 +163,24 @@ def _item(core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], asked
     }
     item |= {} if asked.key is None else {"key": asked.key}
     item |= {} if asked.expires_ms is None else {"expires_ms": core.wall_ms() + asked.expires_ms}
-    request = plain(replace(asked.request, cwd=None))
+    request = dump_request(replace(asked.request, cwd=None))
     return WorkflowStep(workflow.id, number, str(number), (), request, item=item)
 
 
-def pause(core: Core, name: str, by: str, reason: str) -> None:
+def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
     """Let nothing more begin in the lane; its running item goes on to its end. Idempotent."""
     with unit_of_work(core) as work:
-        workflow = find(work.tx, name)
+        workflow = find_lane(work.tx, name)
         if not workflow.lane.get("paused"):
             paused = {"by": by, "at_ms": core.wall_ms(), "why": reason}
             _change(work, workflow, {"paused": paused}, "lane paused", by, workflow.budget)
 
 
-def resume(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
+def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
     """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops
     it."""
     with unit_of_work(core) as work:
-        workflow = find(work.tx, name)
+        workflow = find_lane(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
         steps = rows.steps_of(work.tx, workflow.id)
         bad = lane.stops_at(workflow, steps)
@@ -211,7 +211,7 @@ def _meant(
 
     `item` None: the item at which the lane stands, else the next one.
     """
-    workflow = find(tx, name)
+    workflow = find_lane(tx, name)
     steps = rows.steps_of(tx, workflow.id)
     if item is None:
         found = lane.stops_at(workflow, steps) or next((one for one in steps if not one.state.is_over), None)
@@ -237,7 +237,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
         )
 
 
-def skip(core: Core, name: str, item: str | None, by: str) -> str:
+def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
     """End the item without doing it, and stop its run; the lane goes on. Return the item's name."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
@@ -250,7 +250,7 @@ def skip(core: Core, name: str, item: str | None, by: str) -> str:
         return step.name
 
 
-def drop(core: Core, name: str, item: str, by: str) -> str:
+def drop_item(core: Core, name: str, item: str, by: str) -> str:
     """Take out an item that has not begun. Return its name. UsageError once it has begun."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
@@ -263,10 +263,10 @@ def drop(core: Core, name: str, item: str, by: str) -> str:
         return step.name
 
 
-def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
+def remove_lane(core: Core, name: str, by: str, force: bool) -> LaneShape:
     """End the lane, and stop its run. UsageError while items are left, unless `force`."""
     with core.ports.ledger.transaction() as tx:
-        workflow = find(tx, name)
+        workflow = find_lane(tx, name)
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
     if left and not force:
         raise UsageError(
@@ -275,24 +275,24 @@ def remove(core: Core, name: str, by: str, force: bool) -> LaneShape:
             fix=f"pancode lane rm {workflow.name} --force",
             code="lane_not_empty",
         )
-    return _shape(core, stop(core, workflow.id, f"lane removed by {by}", by))
+    return _shape(core, stop_workflow(core, workflow.id, f"lane removed by {by}", by))
 
 
-def lanes(core: Core) -> list[LaneShape]:
+def list_lanes(core: Core) -> list[LaneShape]:
     """Return all lanes, by name."""
     with core.ports.ledger.transaction() as tx:
         found = _open(tx)
     return [_shape(core, found[name]) for name in sorted(found)]
 
 
-def show(core: Core, name: str) -> LaneShape:
+def get_lane(core: Core, name: str) -> LaneShape:
     """Return one lane. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        workflow = find(tx, name)
+        workflow = find_lane(tx, name)
     return _shape(core, workflow)
 
 
-def asked(tx: Transaction) -> Iterator[BriefLine]:
+def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
     """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item.
 
     No item is read: each look at the inbox asks this.
@@ -305,7 +305,7 @@ def asked(tx: Transaction) -> Iterator[BriefLine]:
 
 
 def _shape(core: Core, workflow: Workflow) -> LaneShape:
-    flow = workflows.show(core, workflow.id)
+    flow = workflows.get_workflow(core, workflow.id)
     with core.ports.ledger.transaction() as tx:
         steps = rows.steps_of(tx, workflow.id)
         begun = [step.run for step in steps if step.run is not None and not step.state.is_over]
@@ -318,8 +318,8 @@ def _shape(core: Core, workflow: Workflow) -> LaneShape:
             "key": _text(step.item.get("key")),
             "priority": _number(step, "priority") or 0,
             "added_by": str(step.item.get("by", "")),
-            "added_at": at(_number(step, "at_ms") or 0),
-            "expires_at": iso(_number(step, "expires_ms")),
+            "added_at": format_iso(_number(step, "at_ms") or 0),
+            "expires_at": format_optional_iso(_number(step, "expires_ms")),
         }
         for step in steps
         if step.name in by_name

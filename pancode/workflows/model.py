@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.runs.request import DispatchRequest, plain, request_from, workspace_in
+from pancode.runs.request import DispatchRequest, dump_request, request_from, workspace_in
 from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"
@@ -92,7 +92,7 @@ class StepPlan:
             number=number,
             name=self.name,
             needs=self.needs,
-            request=plain(self.request),
+            request=dump_request(self.request),
             files=self.files,
             until=dict(self.until),
             most=self.most,
@@ -176,7 +176,7 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
     )
 
 
-def check(plan: WorkflowPlan) -> None:
+def check_plan(plan: WorkflowPlan) -> None:
     """Raise UsageError with the path of the first key that cannot be."""
     names = [step.name for step in plan.steps]
     if not names:
@@ -208,7 +208,7 @@ def check(plan: WorkflowPlan) -> None:
 
 
 def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
-    kept = {one.name: one.files for one in steps if one.name in ancestors(step.name, steps)}
+    kept = {one.name: one.files for one in steps if one.name in find_ancestors(step.name, steps)}
     try:
         check_places(step.request.task, kept)
     except UsageError as error:
@@ -232,7 +232,7 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
         raise _wrong(
             f"{path}.max", f"{step.name} has rounds and no until", "until: {field: ..., equals: ...}"
         )
-    if step.back_to not in (None, step.name) and step.back_to not in ancestors(step.name, steps):
+    if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
         raise _wrong(
             f"{path}.back_to",
             f"{step.name} does not need {step.back_to}, so no round can begin there",
@@ -240,7 +240,7 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
         )
 
 
-def ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
+def find_ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
     """Return all steps that this one needs, directly and through others; it ends also where there is a
     cycle."""
     needs = {step.name: step.needs for step in steps}
@@ -304,8 +304,8 @@ def history_of(
     Each step comes after those from which it began.
     """
     every = tuple(steps.values())
-    before = [one for one in ancestors(name, every) if one in commits]
-    before.sort(key=lambda one: (len(ancestors(one, every)), one))
+    before = [one for one in find_ancestors(name, every) if one in commits]
+    before.sort(key=lambda one: (len(find_ancestors(one, every)), one))
     return {one: sides_of(one, steps, commits) for one in before}
 
 

@@ -9,7 +9,7 @@ from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.values import replace
 from pancode.runs.facets import Lineage, Words
-from pancode.runs.life.successors import NEXT, is_blocked, nexts
+from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs
 
 ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that the question is asked again."""
@@ -18,7 +18,7 @@ _WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
 _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
-def waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
+def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
     """Return the step as it waits for a person: it takes no place, and steps that need it wait, too."""
     said = str(run.result.get(ANSWERED) or "")
     said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
@@ -40,7 +40,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
     run; not in a workspace, where other work goes on from that run as well.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
-        mine = step.run == old.id and not nexts(old) and not Lineage.of(old).in_workspace
+        mine = step.run == old.id and not list_next_runs(old) and not Lineage.of(old).in_workspace
         return mine and workflow.state is records.WorkflowState.RUNNING
     is_open = step.state in (records.WorkflowStepState.WAITING, records.WorkflowStepState.RUNNING)
     waits = is_open and step.run == old.id and is_blocked(old)
@@ -60,7 +60,7 @@ def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     return replace(waits, run=run, runs=(*step.runs, run))
 
 
-def unasked(
+def find_unasked(
     before: Iterable[records.WorkflowStep], after: Mapping[str, records.WorkflowStep], asked: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
     """Return the runs whose answer is of no use any more, and why: their step has ended without it."""
@@ -70,19 +70,21 @@ def unasked(
 
 def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: bool) -> bool:
     """Whether a step that is resumed waits for the answer again: nobody has answered or denied it."""
-    if run is None or not is_blocked(run) or nexts(run):
+    if run is None or not is_blocked(run) or list_next_runs(run):
         return False
     return is_open or step.state is not records.WorkflowStepState.FAILED
 
 
-def unanswered(step: records.WorkflowStep, run: records.Run, old: records.Run | None) -> records.Run | None:
+def reopen_question(
+    step: records.WorkflowStep, run: records.Run, old: records.Run | None
+) -> records.Run | None:
     """Return `old` with its question open again, where `run` went on with the answer and came to nothing.
 
     None: `run` is done or asks itself, or `old` is no question of this step from which only `run` goes on.
     """
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
-    if old is None or not is_blocked(old) or nexts(old) != (run.id,):
+    if old is None or not is_blocked(old) or list_next_runs(old) != (run.id,):
         return None
     if (old.workflow, old.step) != (step.workflow, step.name):
         return None

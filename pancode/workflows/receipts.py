@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.model import canonical_json
-from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
-from node_agent.wire.signing import verify as verify_envelope
+from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope, verify_envelope
 from pancode.budget import books
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.ports import Transaction
@@ -30,7 +29,7 @@ PREDICATE_TYPE = "urn:pancode:workflow-receipt:1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
-def statement(
+def build_statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
     """Return what the coordinator signs at the end. Its subjects are the runs' receipts, by digest."""
@@ -65,7 +64,7 @@ def statement(
     }
 
 
-def payload(document: Mapping[str, Any]) -> bytes:
+def encode_payload(document: Mapping[str, Any]) -> bytes:
     """Return the one encoding of the document that is signed."""
     return canonical_json(document)
 
@@ -91,7 +90,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def sealed(work: Work, made: Advance) -> Advance:
+def sign_summary(work: Work, made: Advance) -> Advance:
     """Return the workflow with its signed summary, if it has ended; else unchanged."""
     if not made.ended:
         return made
@@ -99,15 +98,15 @@ def sealed(work: Work, made: Advance) -> Advance:
     runs = {run.id: run for run in work.tx.find(Run, {"workflow": workflow.id})}
     scope = books.workflow_scope(workflow.id)
     balance = work.tx.get(Balance, scope) or Balance(scope)
-    summary = statement(core.fleet, workflow, made.steps, runs, balance)
-    envelope = core.key.sign(PAYLOAD_TYPE, payload(summary))
+    summary = build_statement(core.fleet, workflow, made.steps, runs, balance)
+    envelope = core.key.sign(PAYLOAD_TYPE, encode_payload(summary))
     return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))
 
 
-def receipt(core: Core, text: str) -> WorkflowReceipt:
+def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
     """Return the signed summary of an ended workflow, with checks of its signature and its receipts."""
     with core.ports.ledger.transaction() as tx:
-        workflow, keys = rows.find(tx, text), keyring.trusted(tx)
+        workflow, keys = rows.find_workflow(tx, text), keyring.read_trusted_keys(tx)
         if workflow.receipt is None:
             raise NotFoundError(
                 f"{workflow.id} has no receipt yet",
@@ -130,21 +129,23 @@ def receipt(core: Core, text: str) -> WorkflowReceipt:
     }
 
 
-def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
     """Return PASS where the signature and every named receipt hold, and no run's receipt is left out.
 
     NotFoundError for an unknown workflow.
     """
     with core.ports.ledger.transaction() as tx:
-        workflow = rows.find(tx, text)
+        workflow = rows.find_workflow(tx, text)
         runs = tx.find(Run, {"workflow": workflow.id})
     if workflow.receipt is None:
-        return receipts.shape(workflow.id, not_found(f"{workflow.id} has not ended: {workflow.state}"))
-    told = receipt(core, workflow.id)
+        return receipts.describe_verdict(
+            workflow.id, not_found(f"{workflow.id} has not ended: {workflow.state}")
+        )
+    told = get_workflow_receipt(core, workflow.id)
     statement: Json = told["statement"]
     checks: list[CheckShape] = [*told["checks"], _is_of(workflow.id, statement)]
     named = [str(one["name"]) for one in statement["subject"]]
-    checks += [_of_run(receipts.verify(core, name, streams)) for name in named]
+    checks += [_of_run(receipts.verify_run(core, name, streams)) for name in named]
     checks += [_named(run, named) for run in runs if run.result.get("receipt") is not None]
     good = all(check["ok"] for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED

@@ -13,8 +13,8 @@ from pancode.runs.facets import Lineage
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.retention.rules import FilesNeed
-from pancode.runs.views import before, runs_of
-from pancode.workflows.model import ancestors
+from pancode.runs.views import runs_of, walk_previous
+from pancode.workflows.model import find_ancestors
 from pancode.workflows.rounds import conflict_of
 from pancode.workflows.rules import OPEN
 from pancode.workflows.step_work import (
@@ -68,7 +68,7 @@ def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[
     left_out = set[str]()
     for step in steps:
         if step.needs and (step.name in changed or step.state is not WorkflowStepState.DONE):
-            left_out |= ancestors(step.name, steps)
+            left_out |= find_ancestors(step.name, steps)
     return tuple(str(step.run) for step in steps if step.name in changed - left_out)
 
 
@@ -217,7 +217,7 @@ class StepResults:
         run.
         """
         with self._core.ports.ledger.transaction() as tx:
-            for old in before(tx, run):
+            for old in walk_previous(tx, run):
                 if (old.workflow, old.step) != (run.workflow, run.step):
                     break
                 run = old

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.agents.runtimes import RUNTIMES, resolve_alias
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
-from pancode.workflows.model import ancestors
+from pancode.workflows.model import find_ancestors
 
 NOT_APPROVED = "not approved"
 CONFLICT = "conflict"
@@ -25,19 +25,21 @@ def begun_again(
     if step.state is not WorkflowStepState.DONE or is_met(step):
         return dict(steps)
     if step.round >= step.most:
-        why = f"{NOT_APPROVED} after {step.most} round{'s' * (step.most > 1)}: {said(step)}"
+        why = f"{NOT_APPROVED} after {step.most} round{'s' * (step.most > 1)}: {read_verdict(step)}"
         failed = replace(step, state=WorkflowStepState.FAILED, reason=why, finished_ms=now_ms)
         return {**steps, step.name: failed}
-    return again(steps, step, step.round + 1)
+    return restart_loop(steps, step, step.round + 1)
 
 
-def again(steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int) -> dict[str, WorkflowStep]:
+def restart_loop(
+    steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int
+) -> dict[str, WorkflowStep]:
     """Let all steps of the loop wait to begin once more."""
-    reset = {name: fresh(steps[name], number) for name in loop(steps, step)}
+    reset = {name: restart_step(steps[name], number) for name in find_loop(steps, step)}
     return {name: reset.get(name, one) for name, one in steps.items()}
 
 
-def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
+def restart_step(step: WorkflowStep, number: int) -> WorkflowStep:
     """Let the step wait to begin once more. Its outputs stay until it has new ones: the next round reads
     them.
     """
@@ -56,17 +58,17 @@ def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
 def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
     """Let the step begin again in its round, whose earlier verdict stands; `anew`: in the first round."""
     if anew:
-        return replace(fresh(step, 1), outputs={})
+        return replace(restart_step(step, 1), outputs={})
     is_judged = step.until and step.round > 1
     kept = {name: one for name, one in step.outputs.items() if is_judged and name != CONFLICT}
-    return replace(fresh(step, step.round), outputs=kept)
+    return replace(restart_step(step, step.round), outputs=kept)
 
 
-def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
+def find_loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
     """Return the steps of this step's loop: from where a round begins up to itself."""
     first, every = last.back_to or last.name, tuple(steps.values())
-    before = ancestors(last.name, every) | {last.name}
-    return {name for name in before if name == first or first in ancestors(name, every)}
+    before = find_ancestors(last.name, every) | {last.name}
+    return {name for name in before if name == first or first in find_ancestors(name, every)}
 
 
 def ran_out(step: WorkflowStep) -> bool:
@@ -83,7 +85,7 @@ def is_met(step: WorkflowStep) -> bool:
     return isinstance(verdict, dict) and verdict.get(str(step.until["field"])) == step.until["equals"]
 
 
-def said(step: WorkflowStep) -> str:
+def read_verdict(step: WorkflowStep) -> str:
     """Say what the step's verdict is."""
     verdict = step.outputs.get("verdict")
     field = str(step.until.get("field"))
@@ -131,7 +133,7 @@ def conflict_of(step: WorkflowStep) -> tuple[str, ...]:
     return tuple(map(str, files)) if isinstance(files, list | tuple) else ()
 
 
-def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
+def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
     """Put before each step that could not begin because of a conflict a step that settles it.
 
     UsageError where there is no such step. Finished steps stay as they are: the new step begins from their
@@ -152,7 +154,7 @@ def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep,
         names = [f"- {name}" for name in files[:MOST_FILES]]
         names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
         task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))
-        kind = RUNTIMES.get(canonical(str(step.request.get("runtime") or "")))
+        kind = RUNTIMES.get(resolve_alias(str(step.request.get("runtime") or "")))
         gone = (*_OF_ITS_TASK, *(_OF_A_WORKER if kind is not None and kind.own else ()))
         request = {name: value for name, value in step.request.items() if name not in gone}
         number = max(one.number for one in every.values()) + 1

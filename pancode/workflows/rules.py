@@ -77,8 +77,8 @@ def advance(view: WorkflowView) -> Advance:
     steps = {step.name: steps.get(step.name, step) for step in view.steps}
     for step in view.steps:  # a later step may send an earlier one into another round
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
-    steps = {name: lane_rules.turned(step, view.now_ms) for name, step in steps.items()}
-    workflow, measure = decided(view.workflow, steps, view.runs)
+    steps = {name: lane_rules.apply_skip(step, view.now_ms) for name, step in steps.items()}
+    workflow, measure = decide_winner(view.workflow, steps, view.runs)
     steps = _cut(replace(view, workflow=workflow), steps)
     started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
     steps = {**steps, **{step.name: step for step in released}}
@@ -94,7 +94,7 @@ def advance(view: WorkflowView) -> Advance:
         stop=stop,
         collect=collect,
         measure=measure,
-        unasked=questions.unasked(view.steps, steps, view.asked),
+        unasked=questions.find_unasked(view.steps, steps, view.asked),
         next_ms=next_ms,
     )
 
@@ -124,19 +124,21 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
     if run is None:
         return step
     if run.id in view.asked:
-        return questions.waiting(step, run)
+        return questions.mark_waiting(step, run)
     if step.item and lane_rules.is_unsettled(run):
         return step
     step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
-        problem = str(step.outputs.get("problem") or "") or (lane_rules.doubt(run) if step.item else "")
+        problem = str(step.outputs.get("problem") or "") or (
+            lane_rules.explain_doubt(run) if step.item else ""
+        )
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
-        return ended(step, state, problem, view.now_ms)
+        return end_step(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
-    return ended(step, state, f"{run.outcome}: {run.reason}", view.now_ms)
+    return end_step(step, state, f"{run.outcome}: {run.reason}", view.now_ms)
 
 
-def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
+def end_step(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
     """Return the ended step. If it was starting, its run was never written, and is taken off."""
     if step.state is WorkflowStepState.STARTING:
         step = replace(step, run=None, runs=step.runs[:-1])
@@ -160,7 +162,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
         state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
-    over = (ended(one, _never(state, one.name in asking), why, view.now_ms) for one in left)
+    over = (end_step(one, _never(state, one.name in asking), why, view.now_ms) for one in left)
     return {**steps, **{one.name: one for one in over}}
 
 
@@ -185,7 +187,7 @@ def _without_needs(
             ]
             if missing and step.name not in over:
                 reason = f"{missing[0]} did not end well"
-                over[step.name] = ended(step, WorkflowStepState.SKIPPED, reason, now_ms)
+                over[step.name] = end_step(step, WorkflowStepState.SKIPPED, reason, now_ms)
                 found = True
     return over
 
@@ -199,7 +201,9 @@ def _begun(
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
         return [], [], None
     room = (workflow.concurrency or len(steps)) - sum(is_active(step) for step in steps.values())
-    for step in lane_rules.turn(workflow, steps) if workflow.kind is WorkflowKind.LANE else steps.values():
+    for step in (
+        lane_rules.select_next(workflow, steps) if workflow.kind is WorkflowKind.LANE else steps.values()
+    ):
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
             continue
         if questions.is_asking(step, view.asked):
@@ -233,7 +237,7 @@ def is_in_order(workflow: Workflow) -> bool:
     return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
 
 
-def reopened(workflow: Workflow) -> Workflow:
+def mark_running(workflow: Workflow) -> Workflow:
     """Return the workflow as one that runs again."""
     return replace(
         workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
@@ -257,7 +261,7 @@ def _stops(
     if not why and _gave_up(workflow, steps):
         why, held_only = f"{_bad(steps)} did not end well", True
     for step in steps.values():
-        run, because = view.run(step), why or lane_rules.skipped(step)
+        run, because = view.run(step), why or lane_rules.explain_skip(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only
         if not because or not is_meant or run is None:
             continue
@@ -314,7 +318,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
     return WorkflowState.FAILED, first or "; ".join(f"{s.name}: {s.reason}" for s in steps if s.reason)[:500]
 
 
-def decided(
+def decide_winner(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
 ) -> tuple[Workflow, tuple[str, ...]]:
     """Return the workflow, with its winner if there is one now, and the steps that need a number first."""
@@ -331,12 +335,12 @@ def decided(
         return workflow, unmeasured
     sign = -1 if workflow.race["by"] == RaceRule.SCORE else 1
     measured = [
-        (sign * number, step.number, step.name) for step in done if (number := score(step)) is not None
+        (sign * number, step.number, step.name) for step in done if (number := read_score(step)) is not None
     ]
     return (replace(workflow, winner=min(measured)[2]), ()) if measured else (workflow, ())
 
 
-def score(step: WorkflowStep) -> Decimal | None:
+def read_score(step: WorkflowStep) -> Decimal | None:
     """Return the number of the step's result; None: it has none."""
     number = step.outputs.get("score")
     return None if number is None else Decimal(str(number))
@@ -344,7 +348,7 @@ def score(step: WorkflowStep) -> Decimal | None:
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:
     """Return the racers without a number, and why, in words."""
-    none = [one for one in steps if one.state is WorkflowStepState.DONE and score(one) is None]
+    none = [one for one in steps if one.state is WorkflowStepState.DONE and read_score(one) is None]
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 
 

@@ -14,7 +14,7 @@ from pancode.kernel.errors import PancodeError, RefusedError
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.states import LandRule
 from pancode.kernel.values import replace
-from pancode.runs.admission.dry_run import report
+from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.admission.gates.agent import NEVER_FIX, NEVER_LANDS
 from pancode.runs.admission.gates.budget import NAME as BUDGET
 from pancode.runs.admission.gates.safety import BREAKER_OPEN
@@ -22,16 +22,16 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.admission.planning import judge_again as recheck
 from pancode.runs.answers import Json
-from pancode.runs.core import Core, decided
+from pancode.runs.core import Core, decide_locked
 from pancode.runs.dispatch import (
+    add_snapshot,
     admission_of,
-    admit,
+    admit_run,
     dry_run,
     make_plan,
     new_id_in,
     put_in_queue,
     run_of,
-    take,
 )
 from pancode.runs.life.decision import decide
 from pancode.runs.placement.binding import bind_in
@@ -44,7 +44,7 @@ from pancode.workflows.model import (
     SETTING,
     StepPlan,
     WorkflowPlan,
-    check,
+    check_plan,
     needs_yes,
     reasons_to_ask,
 )
@@ -71,7 +71,7 @@ class ReadyStep:
     refused: PancodeError | None = None
 
 
-def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
+def add_step_name(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
     """Add to the error the name of the step that it is about."""
     if len(plan.steps) > 1:
         error.args = (f"step {step.name}: {error}",)
@@ -86,7 +86,7 @@ def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
     return error
 
 
-def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
+def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
     """Write the workflow, all its steps, their runs and holds: in one transaction, or not at all."""
     by_name = {one.step.name: one for one in ready}
     with unit_of_work(core) as work:
@@ -143,7 +143,7 @@ def _queued(
     except RefusedError as error:
         if plan.partial:
             return _refused_row(work, row, error)
-        raise named(error, one.step, plan) from error
+        raise add_step_name(error, one.step, plan) from error
     state = records.WorkflowStepState.WAITING if held else records.WorkflowStepState.RUNNING
     started = None if held else work.core.wall_ms()
     return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
@@ -215,7 +215,7 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
     except PancodeError as error:
         if step.needs and error.code == BREAKER_OPEN:
             return ReadyStep(step)  # it is judged again when it begins, and waits for the breaker then
-        return refused(plan, step, error)
+        return refuse_step(plan, step, error)
     return ReadyStep(step, made)
 
 
@@ -228,14 +228,14 @@ def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
         check_script(step.name, step.request.task, step.needs)
 
 
-def refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
+def refuse_step(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
     """Return the step as left out where the plan says `partial`; else raise the error for the whole plan."""
     if plan.partial:
         return ReadyStep(step, refused=error)
-    raise named(error, step, plan)
+    raise add_step_name(error, step, plan)
 
 
-def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
+def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
     """Return the plan as it may begin: without a person's yes to its file all steps run only in a sandbox.
 
     A yes that comes with the plan is written down: for this content nobody is asked again. RefusedError:
@@ -250,7 +250,7 @@ def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
             agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
             work.audit("trust", "info", "yes to a workflow file", None, **agreed)
         return plan
-    error = objection(plan)
+    error = find_objection(plan)
     if error is not None:
         raise error
     steps = (replace(step, request=replace(step.request, walled=True)) for step in plan.steps)
@@ -265,10 +265,10 @@ def dry_objection(
         return None
     outside = next((step.name for step, one in judged if _is_outside(one)), None)
     why = f"step {outside} would run outside of a sandbox"
-    return objection(plan) or (None if outside is None else needs_yes(plan.file, why))
+    return find_objection(plan) or (None if outside is None else needs_yes(plan.file, why))
 
 
-def objection(plan: WorkflowPlan) -> RefusedError | None:
+def find_objection(plan: WorkflowPlan) -> RefusedError | None:
     """Return the refusal that a yes would lift, as far as it is known before the steps are judged."""
     if plan.file is None:
         return None
@@ -291,7 +291,7 @@ def _is_outside(plan: Plan) -> bool:
     return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
 
-def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
+def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
     """Return the reports of all steps; steps that need others are judged again when they begin.
 
     The estimates of the steps that begin at once are held one after the other, as they would be.
@@ -316,7 +316,7 @@ def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
-    row |= report(plan)
+    row |= report_plan(plan)
     if step.needs:
         row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
     if refused is not None:
@@ -328,7 +328,7 @@ def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
 
 def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, Plan]]:
     """Judge each step's dispatch as of now, and change nothing. PancodeError for what cannot be resolved."""
-    check(plan)
+    check_plan(plan)
     judged = []
     for step in plan.steps:
         try:
@@ -337,7 +337,7 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
             check_later(plan, step, one)
             judged.append((step, one))
         except PancodeError as error:
-            raise named(error, step, plan) from error
+            raise add_step_name(error, step, plan) from error
     return judged
 
 
@@ -359,7 +359,7 @@ def refused_holds(
             # one in a workspace begins a moment later: here only its money counts
             alone = replace(one, request=replace(one.request, in_workspace="", continues=None))
             try:
-                admit(work, run_in(core, alone, row, run, held=False, batch=True))
+                admit_run(work, run_in(core, alone, row, run, held=False, batch=True))
             except RefusedError as error:
                 refused[step.name] = offering_partial(error, plan)
         raise _NotKept
@@ -370,18 +370,20 @@ class _NotKept(Exception):
     """Raised to roll the transaction back."""
 
 
-def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
+def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
     """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
 
     All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
     One in a workspace begins by itself a moment later, since there is one writer at a time.
     """
-    check(plan)
-    asked, plan = plan, held(core, plan)
+    check_plan(plan)
+    asked, plan = plan, restrict_plan(core, plan)
     judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
     at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
     ready = _with_snapshots(core, plan, at_once)
-    begun = decided(core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, plan, ready)))
+    begun = decide_locked(
+        core.lists, core.lock, lambda: commit_workflow(core, plan, _judged_again(core, plan, ready))
+    )
     said = plan.file.words() if plan.file is not None else ""
     return replace(begun, warnings=(said, *begun.warnings)) if said else begun
 
@@ -422,7 +424,7 @@ def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         try:
             made = _with_snapshot(core, one.plan, run, known)
         except PancodeError as error:
-            done.append(refused(plan, one.step, error))
+            done.append(refuse_step(plan, one.step, error))
             continue
         done.append(replace(one, run=run, plan=made))
     return done
@@ -433,7 +435,7 @@ def _with_snapshot(core: Core, plan: Plan, run: str, known: dict[object, Snapsho
     if same in known:
         core.ports.depot.begin_at(run, known[same])
         return plan.at(known[same])
-    plan = take(core, plan, run)
+    plan = add_snapshot(core, plan, run)
     if plan.snapshot is not None:
         known[same] = plan.snapshot
     return plan
@@ -458,5 +460,5 @@ def _judged_again(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) ->
         try:
             done.append(replace(one, plan=recheck(core, one.plan)))
         except PancodeError as error:
-            done.append(refused(plan, one.step, error))
+            done.append(refuse_step(plan, one.step, error))
     return done

@@ -27,10 +27,10 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import words_of
 from pancode.workflows import questions, step_store
-from pancode.workflows.model import ancestors
+from pancode.workflows.model import find_ancestors
 from pancode.workflows.questions import with_next_run
 from pancode.workflows.rounds import once_more
-from pancode.workflows.rules import BAD, OPEN, is_in_order, reopened
+from pancode.workflows.rules import BAD, OPEN, is_in_order, mark_running
 
 _RESUME = "pancode workflow resume {workflow}"
 
@@ -97,7 +97,9 @@ def _closed(
 def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
     """Return the steps that have no result, and that a retry of this step does not begin again."""
     every = tuple(steps.values())
-    others = [one for one in every if one.name != step.name and step.name not in ancestors(one.name, every)]
+    others = [
+        one for one in every if one.name != step.name and step.name not in find_ancestors(one.name, every)
+    ]
     return [one.name for one in others if one.state is not WorkflowStepState.DONE]
 
 
@@ -133,8 +135,8 @@ def take_step(work: Work, joining: Joining) -> Run:
         step = must_take(tx, joining.replaced)
     if step is None:
         return run
-    taken(work, step, run)
-    return placed(run, step, joining.continued or joining.replaced)
+    replace_run(work, step, run)
+    return attach_run(run, step, joining.continued or joining.replaced)
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
@@ -164,7 +166,7 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
     return step
 
 
-def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
+def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     """Return the new run as one of the step's workflow, after `before`: held back until there is a place for
     it.
     """
@@ -183,7 +185,7 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     return replace(lineage, origin=str(origin), takes=takes).on(run)
 
 
-def taken(work: Work, step: WorkflowStep, run: Run) -> None:
+def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
     """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow
     again."""
     workflow = work.tx.get(Workflow, step.workflow)
@@ -192,18 +194,18 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
         steps = {one.name: one for one in step_store.steps_of(work.tx, workflow.id)}
         # The steps that need it wait to begin after it; others that did not end well stay as they are.
         every = tuple(steps.values())
-        after = [one for one in every if step.name in ancestors(one.name, every)]
+        after = [one for one in every if step.name in find_ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
         step_store.put_steps(work, *(with_next_run(once_more(steps[step.name]), run.id), *later))
-        workflow = opened(work, workflow, run.created_by)
+        workflow = reopen_workflow(work, workflow, run.created_by)
     else:
         step_store.put_steps(work, questions.with_next_run(step, run.id))
     step_store.ask_to_advance(work, workflow)
 
 
-def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
+def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
     """Open the workflow again, which had ended."""
-    again = reopened(workflow)
+    again = mark_running(workflow)
     work.tx.put(again)
     work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
     return again
@@ -220,7 +222,7 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
     if questions.asks_again(step, run, step_store.is_asked(tx, run)):
         return run
     before = Lineage.of(run).continues
-    return questions.unanswered(step, run, tx.get(Run, before) if before is not None else None)
+    return questions.reopen_question(step, run, tx.get(Run, before) if before is not None else None)
 
 
 def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
@@ -231,7 +233,7 @@ def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
         work.tx.put(run)
         for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
             work.tx.put(replace(word, laid=""))  # it is kept for the next run again
-    return replace(questions.waiting(step, work.signal(run, AskedAgain())), run=run.id)
+    return replace(questions.mark_waiting(step, work.signal(run, AskedAgain())), run=run.id)
 
 
 def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:

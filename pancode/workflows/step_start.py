@@ -17,8 +17,8 @@ from pancode.runs.admission.gates.safety import BREAKER_OPEN
 from pancode.runs.admission.inputs import FOLDER, change_shown, lay_files, origin_of
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
-from pancode.runs.core import Core, decided
-from pancode.runs.dispatch import dry_run, make_plan, put_in_queue, take
+from pancode.runs.core import Core, decide_locked
+from pancode.runs.dispatch import add_snapshot, dry_run, make_plan, put_in_queue
 from pancode.runs.facets import Lineage
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
@@ -26,12 +26,12 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
 from pancode.workflows.lane_rules import AGAIN_MS
-from pancode.workflows.model import IN_ORDER, ancestors, history_of, sides_of
+from pancode.workflows.model import IN_ORDER, find_ancestors, history_of, sides_of
 from pancode.workflows.results import StepResults
 from pancode.workflows.rounds import CONFLICT, begins_later_round, judge_of
 from pancode.workflows.rules import LONGEST_HOLD_MS
 from pancode.workflows.service import at_its_place, run_in
-from pancode.workflows.step_work import check_script, files_front, places, step_work, verdict_front
+from pancode.workflows.step_work import check_script, files_front, find_places, step_work, verdict_front
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
 """Codes of refusals that end by themselves: an item of a lane waits for that."""
@@ -122,9 +122,9 @@ class StepPreparer:
             return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
         if runtime.name == "shell":
             check_script(step.name, request.task, step.needs)
-        before = ancestors(step.name, tuple(steps.values()))
+        before = find_ancestors(step.name, tuple(steps.values()))
         runs = self._runs({name: one for name, one in steps.items() if name in before})
-        named = tuple(places(request.task))
+        named = tuple(find_places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
         # What is handed to a step in a workspace would stay there, and land: it has the files there alone.
@@ -273,8 +273,8 @@ class StepStarter:
                 fix="set the agent or runtime of the step",
                 code="stranger_words",
             )
-        plan = self._preparer.furnish(step, prepared, take(core, plan, run))
-        decided(core.lists, core.lock, lambda: self._written(step, judge_again(core, plan), prepared))
+        plan = self._preparer.furnish(step, prepared, add_snapshot(core, plan, run))
+        decide_locked(core.lists, core.lock, lambda: self._written(step, judge_again(core, plan), prepared))
 
     def _written(self, step: WorkflowStep, plan: Plan, prepared: PreparedWork) -> None:
         """Write the run and the step's new state in one transaction."""

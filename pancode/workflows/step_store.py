@@ -23,7 +23,7 @@ HELD = "its turn in the workflow has not come"
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
     """Return the steps in the order of the request; the items of a lane in the order in which they begin."""
-    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane_rules.order))
+    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane_rules.make_sort_key))
 
 
 def is_asked(tx: Transaction, run: Run) -> bool:

@@ -31,12 +31,12 @@ class TemplatePlace:
     path: str = ""
 
 
-def fill(text: str, value: Callable[[TemplatePlace], str]) -> str:
+def fill_places(text: str, value: Callable[[TemplatePlace], str]) -> str:
     """Return the text with every place filled in. What is put in is not searched for places."""
     return _PLACE.sub(lambda found: value(_place(found)), text)
 
 
-def places(text: str) -> Iterator[TemplatePlace]:
+def find_places(text: str) -> Iterator[TemplatePlace]:
     """Yield all places of a text, in order."""
     return map(_place, _PLACE.finditer(text))
 
@@ -44,7 +44,7 @@ def places(text: str) -> Iterator[TemplatePlace]:
 def first_task(text: str, task: str) -> str:
     """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's
     own."""
-    return fill(text, lambda place: task)
+    return fill_places(text, lambda place: task)
 
 
 def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
@@ -54,7 +54,7 @@ def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
             raise UsageError(
                 f"{found[0]} is not a valid reference", fix=f"write {_FORMS}", code="bad_workflow"
             )
-    for place in places(text):
+    for place in find_places(text):
         if place.step and place.step not in needed:
             known = ", ".join(sorted(needed)) or "none"
             raise UsageError(
@@ -189,13 +189,13 @@ def step_work(
     template = str(step.request.get("task") or "")
     if file_of(ORIGINAL) in template:
         files[file_of(ORIGINAL)] = original.encode()
-    task = fill(template, value)
+    task = fill_places(template, value)
     return StepWork(f"{front}{task}", files if has_files else {})
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:
     """Raise RefusedError where words of others would become part of a script: a shell would run them."""
-    for place in places(task):
+    for place in find_places(task):
         if place.what == ORIGINAL or (place.what == INPUT and not needs):
             raise RefusedError(
                 f"the workflow input would become part of the script of {name}",

@@ -27,7 +27,7 @@ from pancode.workflows.step_store import steps_of as steps_of
 _LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "pancode cost --by repository"}
 
 
-def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
+def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
     """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
     files.
 
@@ -48,7 +48,7 @@ def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ())
             if word not in known:
                 raise not_found(kind, word, known, fix)
         workflow = wanted.get("workflow")
-        whole = {} if workflow is None else {"workflow": find(tx, workflow).id}
+        whole = {} if workflow is None else {"workflow": find_workflow(tx, workflow).id}
     return {**wanted, **whole}
 
 
@@ -56,7 +56,7 @@ PREFIX = "w-"
 LAST = "last"
 
 
-def find(tx: Transaction, text: str) -> Workflow:
+def find_workflow(tx: Transaction, text: str) -> Workflow:
     """Return the workflow that an id, an unambiguous prefix, or `last` names. NotFoundError, UsageError."""
     exact = tx.get(Workflow, text)
     if exact is not None:
@@ -88,7 +88,7 @@ def new_id(core: Core, tx: Transaction) -> str:
             return fresh
 
 
-def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
+def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
     """Return the workflow as it is at this moment; None where there is no such workflow."""
     row = tx.get(Workflow, workflow)
     if row is None:
@@ -105,7 +105,7 @@ def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
     return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
 
-def write(work: Work, before: WorkflowView, made: Advance) -> None:
+def write_changes(work: Work, before: WorkflowView, made: Advance) -> None:
     """Write the changed rows, act on the runs, and add the events."""
     tx = work.tx
     for run, signal in _signals(made):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from pancode.budget import books
-from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, page
+from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
     Action,
@@ -25,10 +25,10 @@ from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.inbox import item_of
 from pancode.runs.life.successors import is_blocked
 from pancode.runs.receipts.trust import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
-from pancode.runs.views import at, iso, node_of, runs_of
+from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
 from pancode.workflows import store as rows
 from pancode.workflows.answers import BoardRow, CostShape, LandedShape, WorkflowShape, WorkflowStepShape
-from pancode.workflows.board import values
+from pancode.workflows.board import list_values
 from pancode.workflows.questions import only_people
 from pancode.workflows.results import results_of
 
@@ -36,25 +36,25 @@ MOST_OF_A_LINE = 200
 """How many characters of a task, and of an answer, a list shows."""
 
 
-def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
+def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
     """Return the workflows from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
-        found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
+        found = read_page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
         asked = _waiting(tx)
         return ListPage([_shape(tx, one, asked) for one in found.rows], found.last)
 
 
-def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
+def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
     """Return one workflow. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
-        return {**_shape(tx, rows.find(tx, text), _waiting(tx)), "warnings": list(warnings)}
+        return {**_shape(tx, rows.find_workflow(tx, text), _waiting(tx)), "warnings": list(warnings)}
 
 
-def board(core: Core, text: str) -> list[BoardRow]:
+def list_board(core: Core, text: str) -> list[BoardRow]:
     """Return the values that the workflow's runs share, by name."""
     with core.ports.ledger.transaction() as tx:
-        found = values(rows.find(tx, text))
-    shown: list[Any] = [{**row, "at": at(row["at_ms"])} for row in found]
+        found = list_values(rows.find_workflow(tx, text))
+    shown: list[Any] = [{**row, "at": format_iso(row["at_ms"])} for row in found]
     return shown
 
 
@@ -82,8 +82,8 @@ def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> 
         "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
         "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
         "cost": _cost(tx, workflow),
-        "created_at": at(workflow.created_ms),
-        "finished_at": iso(workflow.finished_ms),
+        "created_at": format_iso(workflow.created_ms),
+        "finished_at": format_optional_iso(workflow.finished_ms),
         "created_by": workflow.created_by,
         "retry_of": workflow.retry_of,
         "warnings": [],
@@ -113,8 +113,8 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
         "refused": step.reason if refused else None,
         "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
         "verdict_file": str(step.verdict["file"]) if step.verdict else None,
-        "started_at": iso(step.started_ms),
-        "finished_at": iso(step.finished_ms),
+        "started_at": format_optional_iso(step.started_ms),
+        "finished_at": format_optional_iso(step.finished_ms),
     }
 
 

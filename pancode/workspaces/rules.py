@@ -13,7 +13,7 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
-from pancode.runs.life.successors import beginning, is_blocked, nexts
+from pancode.runs.life.successors import find_beginning, is_blocked, list_next_runs
 from pancode.runs.life.waits import LEAVES
 from pancode.runs.request import FILES, TAKEN, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work
@@ -51,7 +51,7 @@ def workspace_name(text: str) -> str:
     return text
 
 
-def named(tx: Transaction, name: str) -> KeptWorkspace | None:
+def find_workspace(tx: Transaction, name: str) -> KeptWorkspace | None:
     """Return the workspace of this name, open or ended; None: there is none."""
     return tx.get(KeptWorkspace, name)
 
@@ -61,9 +61,9 @@ def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
     return tx.find(KeptWorkspace, {"ended": False}, order="created_ms")
 
 
-def load(tx: Transaction, name: str) -> KeptWorkspace:
+def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
     """Return the workspace. NotFoundError with the nearest name."""
-    found = named(tx, name)
+    found = find_workspace(tx, name)
     if found is None:
         names = [one.name for one in open_workspaces(tx)]
         raise not_found("workspace", name, (*names, *FILES), "pancode workspace ls")
@@ -75,8 +75,8 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     where a person continued that one.
     """
     found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
-    while not workspace.last and run is not None and nexts(run):
-        run = tx.get(Run, nexts(run)[-1])
+    while not workspace.last and run is not None and list_next_runs(run):
+        run = tx.get(Run, list_next_runs(run)[-1])
     while run is not None and len(found) < MOST:
         found.append(run)
         run = None if run.id == workspace.first else tx.get(Run, Lineage.of(run).continues or "")
@@ -96,7 +96,7 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
     """
     if (name := workspace_in(request.workspace)) is None:
         return request
-    workspace = load(tx, name)
+    workspace = get_workspace_row(tx, name)
     runs = line_of(tx, workspace)
     if not later:
         must_be_free(workspace.name, runs)
@@ -111,7 +111,9 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
     if not runs:
         return placed
     return replace(
-        placed, begins=beginning(runs[-1]), continues=runs[-1].id if workspace.first else placed.continues
+        placed,
+        begins=find_beginning(runs[-1]),
+        continues=runs[-1].id if workspace.first else placed.continues,
     )
 
 
@@ -159,7 +161,7 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
     """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
     second line, and lists show only one.
     """
-    kept = named(tx, name)
+    kept = find_workspace(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
         what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"
@@ -186,7 +188,7 @@ def join_workspace(work: Work, joining: Joining) -> Run:
     name, old = lineage.in_workspace, lineage.continues
     if old is not None and not must_be_newest(work.tx, name, old):
         return replace(lineage, in_workspace="").on(run)
-    workspace = load(work.tx, name)
+    workspace = get_workspace_row(work.tx, name)
     if old is None:
         must_be_free(name, runs_in(work.tx, workspace))
         if workspace.first:

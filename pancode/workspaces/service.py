@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, resolve_alias
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
@@ -16,10 +16,10 @@ from pancode.kernel.records import KeptWorkspace, Node, Run, RunState
 from pancode.kernel.signature_check import fresh_secret
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.ends import Stop
-from pancode.runs.life.messages import kept
+from pancode.runs.life.messages import select_undelivered
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.successors import has_change
 from pancode.runs.life.waits import LeftWorkspace
@@ -27,7 +27,7 @@ from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import at, iso, newest_fence, node_of, session_of, words_of
+from pancode.runs.views import format_iso, format_optional_iso, newest_fence, node_of, session_of, words_of
 from pancode.workspaces.answers import (
     OpenedShape,
     WorkspaceAnswer,
@@ -38,11 +38,11 @@ from pancode.workspaces.answers import (
 from pancode.workspaces.rules import (
     MOST,
     at_workspace,
+    find_workspace,
+    get_workspace_row,
     is_stay,
     line_of,
-    load,
     must_be_free,
-    named,
     open_workspaces,
     stay_request,
     workspace_name,
@@ -64,17 +64,17 @@ def in_workspace(
     with core.ports.ledger.transaction() as tx:
         placed = at_workspace(tx, request, later)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
-        left = [] if last is None else kept(words_of(tx, last))
+        left = [] if last is None else select_undelivered(words_of(tx, last))
     if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
-        raise gone(placed.in_workspace, str(placed.project))
-    runtime = canonical(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
+        raise moved_repository_error(placed.in_workspace, str(placed.project))
+    runtime = resolve_alias(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
         return placed  # words cannot be added to a script
     words = (placed.task, *(f"A person adds: {one.text}" for one in left))
     return replace(placed, task="\n\n".join(words))
 
 
-def gone(name: str, path: str) -> NotFoundError:
+def moved_repository_error(name: str, path: str) -> NotFoundError:
     fix = f"pancode workspace repair {name} --repository PATH"
     what = f"the repository of workspace {name} is not where it was"
     return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
@@ -86,11 +86,11 @@ def branch_for(name: str, title: str) -> str:
     return f"feature/{name}{f'-{words}' if words else ''}"
 
 
-def create(core: Core, asked: KeptWorkspace) -> None:
+def create_workspace(core: Core, asked: KeptWorkspace) -> None:
     """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
     workspace_name(asked.name)
     with unit_of_work(core) as work:
-        there = named(work.tx, asked.name)
+        there = find_workspace(work.tx, asked.name)
         if there is not None:
             raise ConflictError(
                 f"workspace {asked.name} already exists",
@@ -108,9 +108,9 @@ def create(core: Core, asked: KeptWorkspace) -> None:
 def ensure(core: Core, wanted: KeptWorkspace) -> None:
     """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
-        there = named(tx, wanted.name)
+        there = find_workspace(tx, wanted.name)
     if there is None:
-        create(core, wanted)
+        create_workspace(core, wanted)
     elif there.project != wanted.project:
         raise ConflictError(
             f"workspace {wanted.name} belongs to another repository",
@@ -125,7 +125,7 @@ def _must_be_a_node(tx: Transaction, name: str | None) -> None:
         raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
 
 
-def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
+def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
     """Return all open workspaces and the newest ended ones, the one used last first.
 
     `measured`: count the commits of the first MEASURED.
@@ -153,10 +153,10 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
     shape["ahead"], shape["behind"] = core.ports.depot.ahead_and_behind(shape["project"], result)
 
 
-def show(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
+def get_workspace(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
     """Return one workspace with its runs and problems. `measured`: also with its numbers of commits."""
     with core.ports.ledger.transaction() as tx:
-        workspace = load(tx, name)
+        workspace = get_workspace_row(tx, name)
         runs = line_of(tx, workspace)
         shape = _shape(core, tx, workspace, runs)
         node = _bound_to(tx, workspace)
@@ -197,19 +197,19 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
     an agent works there: there is one writer at a time.
     """
     with core.ports.ledger.transaction() as tx:
-        runs = line_of(tx, load(tx, name))
+        runs = line_of(tx, get_workspace_row(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
         return
-    dispatch(core, around, stay_request(name, node, by))
+    dispatch_run(core, around, stay_request(name, node, by))
 
 
-def leave(core: Core, name: str, by: str) -> None:
+def end_open_run(core: Core, name: str, by: str) -> None:
     """End the run that keeps the workspace's files for a person; what was changed there is its result.
 
     UsageError where nobody has it open. A run whose files are not there yet is stopped.
     """
     with unit_of_work(core) as work:
-        runs = line_of(work.tx, load(work.tx, name))
+        runs = line_of(work.tx, get_workspace_row(work.tx, name))
         if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
             fix = f"pancode workspace show {name}"
             raise UsageError(f"workspace {name} is not open", fix=fix, code="not_open")
@@ -285,9 +285,9 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
         "project": workspace.project,
         "branch": workspace.branch,
         "node": workspace.node,
-        "created_at": at(workspace.created_ms),
+        "created_at": format_iso(workspace.created_ms),
         "created_by": workspace.created_by,
-        "used_at": None if last is None else iso(last.finished_ms or last.created_ms),
+        "used_at": None if last is None else format_optional_iso(last.finished_ms or last.created_ms),
         "count": len(runs),
         "last": None if last is None else last.id,
         "outcome": None if last is None else _end(last),
@@ -327,13 +327,13 @@ def _unlanded(runs: list[Run]) -> list[Run]:
     return found if any(has_change(run) for run in found) else []
 
 
-def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
+def remove_workspace(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
     """Forget the workspace. RefusedError while somebody works there, and for unlanded work unless `force`.
 
     Nothing of its runs is deleted: their results stay in the coordinator's depot.
     """
     with unit_of_work(core) as work:
-        workspace = load(work.tx, name)
+        workspace = get_workspace_row(work.tx, name)
         runs = line_of(work.tx, workspace)
         if runs and runs[-1].state is not RunState.ENDED:
             must_be_free(name, runs)
@@ -358,7 +358,7 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
     return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")
 
 
-def repair(
+def repair_workspace(
     core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
 ) -> None:
     """Note another place of its repository, or another machine (`any`: any), and mend what can be mended
@@ -367,7 +367,7 @@ def repair(
     Nothing is deleted: the runs whose files are gone stay in the lists.
     """
     with core.ports.ledger.transaction() as tx:
-        workspace = load(tx, name)
+        workspace = get_workspace_row(tx, name)
         runs, bound = line_of(tx, workspace), _bound_to(tx, workspace)
     loss = _loss(core, runs)
     found = _problems(core, around, workspace, bound, loss)
@@ -376,7 +376,7 @@ def repair(
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"
         raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
     with unit_of_work(core) as work:
-        workspace = load(work.tx, name)
+        workspace = get_workspace_row(work.tx, name)
         if loss is not None and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
             must_be_free(name, line_of(work.tx, workspace))
         if node is not None or any("machine" in one["does"] for one in found):

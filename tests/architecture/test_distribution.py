@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate.man import manual_pages
-from pancode.commit import commit
+from pancode.commit import read_commit
 from tests.architecture.sources import ROOT, modules
 
 
@@ -78,7 +78,7 @@ def test_it_brings_the_manual_to_where_man_looks(wheel: zipfile.ZipFile) -> None
 
 
 def test_it_names_the_commit_that_it_was_built_of(wheel: zipfile.ZipFile) -> None:
-    assert wheel.read("pancode/commit.txt").decode() == f"{commit()}\n"
+    assert wheel.read("pancode/commit.txt").decode() == f"{read_commit()}\n"
 
 
 def test_the_same_input_gives_the_same_bytes(dist: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_sdist_alone_gives_the_same_wheel(dist: Path, tmp_path: Path) -> None
     shutil.unpack_archive(sdist, other, filter="data")
     (tree,) = other.glob("pancode-*")
     written = (tree / "pancode/commit.txt").read_text()
-    assert written == f"{commit()}\n"
+    assert written == f"{read_commit()}\n"
     env = {**os.environ, "SOURCE_DATE_EPOCH": _time_of_the_commit()}
     argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "alone")]
     done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, check=False)

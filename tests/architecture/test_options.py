@@ -57,13 +57,13 @@ exec(compile(code[:at] + PLANTED.strip("\\n") + "\\n" + code[at:], name, "exec")
 
 from dataclasses import replace
 from typer.main import get_command
-from pancode.runs.request import plain, request_from
+from pancode.runs.request import dump_request, request_from
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.http.openapi import document
-from pancode.interfaces.http.bodies import DispatchBody, parse
+from pancode.interfaces.http.openapi import build_document
+from pancode.interfaces.http.bodies import DispatchBody, parse_body
 from pancode.workflows.routes.bodies import StepBody
 from pancode.interfaces.cli.main import cli
-from pancode.runs.commands.options import said
+from pancode.runs.commands.options import collect_given
 from pancode.workflows.files.reader import check_workflow
 from pancode.runs.admission.request_rules import check_options
 from pancode.kernel.errors import UsageError
@@ -80,12 +80,12 @@ def flags(*path):
 
 for path in [["dispatch"], ["run"], ["batch"], ["chain"], ["race"], ["schedule", "add"]]:
     assert "--planted" in flags(*path), path
-assert said({"planted": 3}) == {"planted": 3}
-request = parse(DispatchBody, {"task": "x", "planted": 3}).request()
+assert collect_given({"planted": 3}) == {"planted": 3}
+request = parse_body(DispatchBody, {"task": "x", "planted": 3}).request()
 assert request.planted == 3
 assert StepBody(name="a", dispatch={"task": "x", "planted": 4}).plan("ana", 0, False).request.planted == 4
-assert "'planted': {" in str(document(VERBS))
-assert request_from(plain(request), "ana").planted == 3
+assert "'planted': {" in str(build_document(VERBS))
+assert request_from(dump_request(request), "ana").planted == 3
 found = check_workflow("tasks: [{task: x, planted: 3}, {task: y, planted: 10}]", "tasks.yaml", "tasks")
 assert len(found.problems) == 1 and "planted" in str(found.problems[0]), found.problems
 assert check_workflow("tasks: [{task: x, planted: 3}]", "f", "f").steps()[0]["dispatch"]["planted"] == 3

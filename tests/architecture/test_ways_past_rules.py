@@ -14,7 +14,7 @@ from pathlib import Path
 from pancode.app.http_routes import VERBS
 from pancode.fleet.ssh.errors import LinkFault
 from pancode.interfaces.http.access.rights import BUDGETS, DECIDES, SETTLES
-from pancode.interfaces.mcp.tool import ASK, refusal
+from pancode.interfaces.mcp.tool import ASK, make_error_result
 from pancode.kernel.errors import RULES, ApiError, ExitCode, PancodeError
 from tests.architecture.sources import modules, text, tree
 
@@ -113,7 +113,7 @@ def _codes(place: str, error: type[PancodeError], call: ast.Call) -> tuple[str, 
 
 def _is_rule(error: type[PancodeError], code: str) -> bool:
     made = ApiError({"message": "x", "fix": "y", "code": code, "exit_code": int(error.exit_code)})
-    return made.is_rule and refusal(made, untrusted=False)["fix"] == ASK
+    return made.is_rule and make_error_result(made, untrusted=False)["fix"] == ASK
 
 
 def test_each_error_that_names_a_way_past_a_rule_is_one_of_which_a_model_gets_no_fix() -> None:
@@ -146,7 +146,7 @@ def test_each_class_and_code_of_a_rule_reaches_a_model_without_its_fix() -> None
         assert _is_rule(PancodeError, code)
         assert f'"{code}"' in known or f'"{code.replace("_", " ")}"' in known, f"{code} is no code of ours"
     held = ApiError({"message": "no", "fix": "pancode land --anyway", "code": "held"})
-    assert "--anyway" not in json.dumps(refusal(held, untrusted=True))
+    assert "--anyway" not in json.dumps(make_error_result(held, untrusted=True))
 
 
 def test_every_flag_of_the_list_is_one_of_ours() -> None:

@@ -36,7 +36,7 @@ from pancode.kernel.records import Node, Run, RunState
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import connect
 from pancode.runs.core import ControlSettings, Core, Ports
-from pancode.runs.round import act, listen, start, turn
+from pancode.runs.round import act_now, run_round, start_epoch, wait_for_messages
 from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
@@ -140,7 +140,7 @@ class Crowd:
         self.rounds = 0
         self._next_round = 0
         self._number = 0
-        start(self.core)
+        start_epoch(self.core)
         self.machines: list[Any] = []
         for n in range(min(real, count)):
             machine = Machine(f"n{n}", self.redis, (arrived, trees), 4)  # type: ignore[arg-type]
@@ -191,11 +191,11 @@ class Crowd:
         for machine in self.machines:
             machine.clock.advance(STEP_MS)
             machine.tick()
-        heard = self.taking(lambda: listen(self.core, 1)) if self._any_up() else False
+        heard = self.taking(lambda: wait_for_messages(self.core, 1)) if self._any_up() else False
         if heard or now >= self._next_round:
             self._next_round = now + ROUND_MS
             before = self.spent
-            self.taking(lambda: turn(self.core, heard))
+            self.taking(lambda: run_round(self.core, heard))
             self.rounds += 1
             self.worst = max(self.worst, self.spent - before)
 
@@ -256,7 +256,7 @@ class Crowd:
         self._number += 1
         run = a_run(self._number, self.clock.wall_ms(), node=f"n{self._number % len(self.machines)}", **more)
         self.taking(lambda: enqueue(self.core, run))
-        self.taking(lambda: act(self.core))
+        self.taking(lambda: act_now(self.core))
         return run.id
 
     def wait_in_line(self, count: int) -> None:

@@ -95,7 +95,7 @@ def _requests(door: GatewayAccess, port: int, count: int) -> tuple[float, float]
 
 
 def _cpu_ms(attempt: Path) -> float:
-    found = places.running(attempt)
+    found = places.find_gateway(attempt)
     if found is None:  # it has not said yet who it is
         return 0.0
     fields = Path(f"/proc/{found[0]}/stat").read_text().rpartition(")")[2].split()
@@ -103,6 +103,6 @@ def _cpu_ms(attempt: Path) -> float:
 
 
 def _peak_mb(attempt: Path) -> float:
-    found = places.running(attempt)
+    found = places.find_gateway(attempt)
     assert found is not None
     return peak_kib(found[0]) / 1024

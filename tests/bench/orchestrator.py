@@ -19,19 +19,19 @@ from node_agent.chat.client import Model, Server
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.messages import Answered, Asked, Call, Result, ToolForm, ToolResults, Turn
 from node_agent.native.fleet import fleet_forms
-from node_agent.native.tools.offer import forms
+from node_agent.native.tools.offer import list_forms
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.policy import MODE_WRITES, Mode, Safety
 from pancode.agents.agents import FLEET_TOOLS, ORCHESTRATOR, choose, find_agent
 from pancode.agents.prompts import Situation, compile_prompt
-from pancode.app.fleet_tools import FORCED, offered
+from pancode.app.fleet_tools import FORCED, list_tools
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
-from pancode.interfaces.cli.terminal import listing
+from pancode.interfaces.cli.terminal import format_rows
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
-from pancode.interfaces.mcp.tools import call
+from pancode.interfaces.mcp.tools import call_tool
 from pancode.kernel.errors import UsageError
 
 READS, WRITES, BESIDE, THEN, NOTHING = "reads", "writes", " + ", ", then ", "nothing"
@@ -204,7 +204,7 @@ def done(asked: Call, recorder: Recorder) -> Result:
     try:
         if asked.name in LOOKS:
             return Result(asked.id, asked.name, looked(asked.name, given))
-        answer = call(
+        answer = call_tool(
             lambda begins: recorder, {}, asked.name, given, ORCHESTRATOR, CallProgress(lambda told: None)
         )
         return Result(asked.id, asked.name, str(answer["content"][0]["text"]))
@@ -249,9 +249,9 @@ def main() -> int:
     url = args.url.rstrip("/")
     model = Model(args.model, Server(url, os.environ.get(args.key_env, "")), lambda piece: None, SystemIds())
     model.newest = url.startswith("https://api.openai.com/")
-    every = offered()
+    every = list_tools()
     tools = [
-        *forms(LOOKS),
+        *list_forms(LOOKS),
         *fleet_forms(FleetTerms(tools=tuple(every[one] for one in FLEET_TOOLS[Mode.BUILD]))),
     ]
     rows = []
@@ -269,7 +269,7 @@ def main() -> int:
         "TOKENS": "tokens",
     }
     passed = sum(row["result"] == PASSED for row in rows)
-    print(f"{args.model}: {passed} of {len(rows)} as expected\n{listing(rows, columns)}", end="")
+    print(f"{args.model}: {passed} of {len(rows)} as expected\n{format_rows(rows, columns)}", end="")
     return 0 if passed == len(rows) else 1
 
 

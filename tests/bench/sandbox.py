@@ -17,7 +17,7 @@ from node_agent.sandbox.policy import FILTER_FD, Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.spool import PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.clock import SystemClock, SystemIds
-from node_agent.workspace.folders import give
+from node_agent.workspace.folders import change_owner
 from tests.bench.figures import Goal, Row, median
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import order_of
@@ -76,7 +76,7 @@ def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequ
     plan = PhasePlan(marker, "work", marker, str(tree), env, (step,), LIMITS)
     owner = wall.owner_of(marker)
     for folder in (tree, own) if owner is not None else ():
-        give(folder, owner or 0)
+        change_owner(folder, owner or 0)
     made = wall.around(plan, Permissions(True, Network.MODEL, door.port), ())
     assert made is not None
     inside = made.steps[0]
@@ -106,7 +106,7 @@ def _memory_mb(wall: Sandbox, attempt: Path, door: GatewayAccess) -> float:
         while not (held := _holders(running.pid, b"sleep\0")):
             time.sleep(0.05)
         time.sleep(0.5)
-        gateway = places.running(attempt)
+        gateway = places.find_gateway(attempt)
         pids = [*(held or ()), *([gateway[0]] if gateway else [])]
         return sum(map(_pss_kb, pids)) / 1024
     finally:

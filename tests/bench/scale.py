@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from pancode.people.service import items
-from pancode.reports.brief import brief, report
-from pancode.reports.cost_report import cost
+from pancode.people.service import list_inbox
+from pancode.reports.brief import make_brief, make_report
+from pancode.reports.cost_report import report_cost
 from pancode.runs.lists import since_ms
 from tests.bench.crowd import Crowd, idle_percent, run_ms
 from tests.bench.figures import Goal, Row
@@ -41,9 +41,9 @@ def scale(tell: Callable[[str], None], small: bool) -> list[Row]:
         crowd.has_ended(ENDED // part)
         core = crowd.core
         asked: dict[str, Callable[[], object]] = {
-            "cost": lambda: cost(core, "agent", since_ms(core, "7d"), 20),
-            "brief": lambda: brief(core, items(core), "bench", "7d"),
-            "report": lambda: report(core, items(core), "bench", "7d"),
+            "cost": lambda: report_cost(core, "agent", since_ms(core, "7d"), 20),
+            "brief": lambda: make_brief(core, list_inbox(core), "bench", "7d"),
+            "report": lambda: make_report(core, list_inbox(core), "bench", "7d"),
         }
         for name, ask in asked.items():
             took = median(_cpu_ms(ask) for _ in range(3))

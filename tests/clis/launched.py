@@ -32,7 +32,7 @@ from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety, compile_policy
-from node_agent.workspace.folders import give, write_below
+from node_agent.workspace.folders import change_owner, write_below
 from tests.crowd import crowded
 
 GROWS_S, ENDS_S = 30.0, 60.0
@@ -164,7 +164,7 @@ class Bench:
         made = self.launch(request)
         for name, data in {**made.files, "stdin": made.stdin}.items():
             write_below(self.home, name, data)
-        give(self.home, self.home.stat().st_uid)  # a plain user's, where a test of root's lays it out
+        change_owner(self.home, self.home.stat().st_uid)  # a plain user's, where a test of root's lays it out
         env = [f"{k}={v}" for k, v in made.env.items()]
         argv = [*self.prefix, "env", "-i", "-C", f"{request.workspace}/{request.folder}", *env, *made.argv]
         with (

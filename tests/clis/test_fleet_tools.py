@@ -17,9 +17,9 @@ from node_agent.native.voice import PersonWords
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import sealed, words_in
+from node_agent.wire.identity import seal_text, words_in
 from node_agent.wire.policy import Safety
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.clis.conftest import MakeBench, path_of
 from tests.clis.launched import EVERY, OPENCODE, Bench, Cli, names
 from tests.clis.test_below import hostile
@@ -63,8 +63,8 @@ class PanosTalk(Talk):
             if number not in self._laid:
                 self._laid.add(number)
                 text = LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json()
-                data = sealed(SECRET, -number, text).encode()
-                lay(self._home, words_in(WHO), fleet_answer_file(number), data)
+                data = seal_text(SECRET, -number, text).encode()
+                write_file(self._home, words_in(WHO), fleet_answer_file(number), data)
 
 
 @pytest.fixture

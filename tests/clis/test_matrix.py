@@ -12,8 +12,8 @@ import pytest
 
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.agents.runtimes import RULES, matrix
-from pancode.agents.safety_evidence import evidence
+from pancode.agents.runtimes import RULES, build_matrix
+from pancode.agents.safety_evidence import load_evidence
 from tests.clis.hostile import SHELL, Cell, came_of
 from tests.clis.launched import EVERY
 from tests.clis.written import write_cell
@@ -38,12 +38,12 @@ def test_a_hostile_model_gets_as_far_as_we_say(
         assert claims.failure in tried_all, f"it ended before it had tried everything: {claims.reason}"
     assert claims.isolation is cell.wall
     name = cell.cli.runtime
-    believed = {row[:2]: row[2:] for row in matrix()}[name, cell.rule]
+    believed = {row[:2]: row[2:] for row in build_matrix()}[name, cell.rule]
     held = claims.enforced[0]
     assert held.rule == cell.rule and held.how is believed[cell.wall is Isolation.NONE]
     assert (held.how is Enforcement.SANDBOX) is (cell.wall is Isolation.SANDBOX)
     if request.config.getoption("--write-evidence", default=False):
         write_cell(name, cell.rule, cell.wall, came)
         return
-    said = evidence().cells[name, cell.rule, cell.wall]
+    said = load_evidence().cells[name, cell.rule, cell.wall]
     assert came == said, "it is not as pancode says; where that is right, `make matrix` writes it anew"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.acp.asking import asked
+from node_agent.acp.asking import probe_program
 from node_agent.machine.chosen import ASKER
 from node_agent.runtimes.base import Resume
 from node_agent.runtimes.others import ANSWERS_S, SHIPPED, OtherAgent, runtime_of
@@ -85,7 +85,7 @@ def test_it_is_found_writes_runs_is_denied_and_remembers(
     monkeypatch.setenv("HOME", str(b.outside))
     probe = RUNTIMES[b.cli.runtime].probe
     argv = probe.argvs[0][len(ASKER) :]
-    found = probe.read([(0, json.dumps(asked(argv, SystemClock(), int(ANSWERS_S * crowded()))))])
+    found = probe.read([(0, json.dumps(probe_program(argv, SystemClock(), int(ANSWERS_S * crowded()))))])
     assert (found.state, found.version) == ("ok", PACKAGES[name].version), found.fix
     assert Flag.RESUME in found.can
     first = b.run(replace(sitting(b, "first words"), sitting=TERMS.model_copy(update={"mode": MODES[name]})))

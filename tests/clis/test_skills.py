@@ -14,9 +14,9 @@ import pytest
 
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
 from pancode.skills.copy_requests import SkillsAsked
-from pancode.skills.definitions import KINDS, definitions
+from pancode.skills.definitions import KINDS, read_definitions
 from pancode.skills.local_service import act_here
-from pancode.skills.sources import skills_of, sources
+from pancode.skills.sources import list_sources, skills_of
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, ENDS_S, GEMINI, OPENCODE, Bench, Cli
 from tests.crowd import crowded
@@ -83,7 +83,7 @@ def test_a_program_lists_those_of_its_folder(make_bench: MakeBench, cli: Cli, tm
     request = b.request()
     home = Path(b.launch(request).env["HOME"])
     home.mkdir(parents=True, exist_ok=True)
-    found = skills_of(sources(tmp_path / "none", None))
+    found = skills_of(list_sources(tmp_path / "none", None))
     act_here(SkillsAsked("sync", tools=(cli.runtime,), time="t1", found=tuple(found)), home)
     with b.started(request) as process:
         process.wait(ENDS_S * crowded())
@@ -118,7 +118,7 @@ def test_a_program_obeys_commands_and_has_agents(
     request = b.request()
     home = Path(b.launch(request).env["HOME"])
     home.mkdir(parents=True, exist_ok=True)
-    files = tuple(definitions(tmp_path))
+    files = tuple(read_definitions(tmp_path))
     act_here(SkillsAsked("sync", tools=(cli.runtime,), time="t1", files=files), home)
     with b.started(request) as process:
         process.wait(ENDS_S * crowded())

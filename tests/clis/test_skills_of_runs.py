@@ -14,7 +14,7 @@ from node_agent.runtimes.acp import FILE as ACP
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety, compile_policy
-from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
+from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, pack_files
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.clis.test_talked import sitting
@@ -37,7 +37,7 @@ def text_of(name: str) -> str:
 def skill(name: str, place: SkillPlace = "", more: str = "") -> OrderedSkill:
     text = text_of(name) + more
     files = {"SKILL.md": (text.encode(), False), "scripts/go.sh": (b"#!/bin/sh\n", True)}
-    return OrderedSkill(name=name, digest=digest_of(files), place=place, packed=packed(files))
+    return OrderedSkill(name=name, digest=digest_of(files), place=place, packed=pack_files(files))
 
 
 @pytest.mark.parametrize("safety", [Safety.AUTO_EDIT, Safety.SUGGEST])

@@ -21,12 +21,12 @@ import pytest
 from node_agent.runtimes.base import Resume
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.fleet import FleetTerms, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import WORDS_KEY, sealed, turn_control_file, words_in
+from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Safety
 from node_agent.wire.receipt import Usage
 from node_agent.workspace.folders import write_below
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import CLAUDE_SDK, ENDS_S, OPENAI_AGENTS, Bench, Cli, await_end, await_file, runs
@@ -63,11 +63,11 @@ class Sat:
         self.process = bench.start(self.request)
 
     def says(self, number: int, text: str) -> None:
-        lay(self.bench.home, words_in(""), str(number), laid(number, text))
+        write_file(self.bench.home, words_in(""), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> None:
-        data = sealed(SECRET, turn, what).encode()
-        lay(self.bench.home, words_in(""), turn_control_file(what, turn), data)
+        data = seal_text(SECRET, turn, what).encode()
+        write_file(self.bench.home, words_in(""), turn_control_file(what, turn), data)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         whole = (self.bench.home / "out").read_text().rpartition("\n")[0]
@@ -245,8 +245,8 @@ def test_its_model_is_offered_the_fleets_tools_asks_and_is_answered(
     until(lambda: bool(talk.told("asks_fleet")), "it asks", 60, talk.seen)
     (told,) = talk.told("asks_fleet")
     assert (told["number"], told["tool"], told["arguments"]) == (1, "dispatch", {"task": "build it"})
-    data = sealed(SECRET, -1, LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json())
-    lay(b.home, words_in(""), fleet_answer_file(1), data.encode())
+    data = seal_text(SECRET, -1, LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json())
+    write_file(b.home, words_in(""), fleet_answer_file(1), data.encode())
     assert talk.ended(1)["stop"] == "end_turn" and not talk.told("denied")
     assert was_told(tmp_path, "HAND-OVER") and was_told(tmp_path, "r-CHILD works")
     talk.rests()

@@ -10,9 +10,9 @@ from node_agent.runtimes.base import LaunchRequest, Place
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.agents.runtimes import RULES, EnforcementRequest, enforced
+from pancode.agents.runtimes import RULES, EnforcementRequest, find_rule
 from pancode.agents.runtimes import RUNTIMES as BELIEVED
-from pancode.agents.safety_evidence import ACTS, WALLS, SafetyMatrix, TryResult, evidence
+from pancode.agents.safety_evidence import ACTS, WALLS, SafetyMatrix, TryResult, load_evidence
 from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 
 AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)
@@ -23,7 +23,7 @@ LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 20)
 
 @pytest.fixture(scope="module")
 def found() -> SafetyMatrix:
-    return evidence()
+    return load_evidence()
 
 
 @pytest.mark.parametrize(("name", "rule", "wall"), list(product((*TRIED, "shell"), RULES, WALLS)))
@@ -52,7 +52,7 @@ def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
 ) -> None:
     read_only = rule not in list(Safety)
     safety = Safety.AUTO_EDIT if read_only else Safety(rule)
-    needs = enforced(
+    needs = find_rule(
         BELIEVED[name], EnforcementRequest(Mode.BUILD, safety, read_only, told_only, "git", depth=0)
     )
     assert needs.enough(Isolation.NONE) is (told_only or found.holds(name, rule))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.kernel.facets import Facet, written
+from pancode.kernel.facets import Facet, dump_facets
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from tests.architecture.sources import dotted, facets
@@ -33,7 +33,7 @@ def test_the_runs_of_a_kept_home_are_written_back_as_they_were(home: Kept, tmp_p
     for terms in stored:
         run = replace(RUN, terms=terms)
         assert all(kind.of(run).on(run) == run for kind in KINDS)
-        assert terms.keys() - written(kind.of(run) for kind in KINDS).keys() <= UNREAD
+        assert terms.keys() - dump_facets(kind.of(run) for kind in KINDS).keys() <= UNREAD
 
 
 def test_a_facet_that_is_put_on_takes_the_place_of_the_one_before_and_of_no_other() -> None:

@@ -12,7 +12,7 @@ from node_agent.runtimes.vendors import OURS, PROVIDERS, way_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.agents.models import CLOUD
 from pancode.agents.runtimes import RUNTIMES as BELIEVED
-from pancode.agents.runtimes import EnforcementRequest, enforced, rule_of
+from pancode.agents.runtimes import EnforcementRequest, find_rule, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
@@ -37,7 +37,7 @@ def test_both_name_the_same_holder(
     """What the matrix says is what a receipt will say."""
     asked = EnforcementRequest(mode, safety, read_only, told_only=False, workspace="git", depth=0)
     there = RUNTIMES[name].enforcement(mode, safety, read_only, isolation)
-    assert enforced(BELIEVED[name], asked).by(isolation) is there
+    assert find_rule(BELIEVED[name], asked).by(isolation) is there
 
 
 def test_both_know_the_users_own_programs() -> None:

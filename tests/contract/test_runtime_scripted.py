@@ -292,9 +292,12 @@ def test_the_program_needs_nothing_but_python(lab: Lab) -> None:
 
 
 def test_scripts_are_read_as_documented() -> None:
-    assert program.parse('{"acts": [["write", "a", 1], "say hi"]}') == [["write", "a", "1"], ["say", "hi"]]
-    assert program.parse("#!scripted\nsay 'a b' # c\n") == [["say", "a b"]]
-    assert program.parse("plain words") is None
+    assert program.parse_task('{"acts": [["write", "a", 1], "say hi"]}') == [
+        ["write", "a", "1"],
+        ["say", "hi"],
+    ]
+    assert program.parse_task("#!scripted\nsay 'a b' # c\n") == [["say", "a b"]]
+    assert program.parse_task("plain words") is None
     for bad in ('{"act": []}', "[[]]", "[null]", "#!scripted\nsay 'half"):
         with pytest.raises(program.BadScript):
-            program.parse(bad)
+            program.parse_task(bad)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from node_agent.attempt.records import JournalRecord, folded, opened
+from node_agent.attempt.records import JournalRecord, apply_record, open_entry
 from node_agent.files.durable import from_json
 from node_agent.journal.storage import JournalFiles
 from node_agent.runner.runner import spawned_in
@@ -184,9 +184,9 @@ def _entry(shelf: JournalFiles, name: str) -> JournalRecord | None:
     records = [from_json(raw) for raw in shelf.read(name)]
     if not records:
         return None
-    entry = opened(records[0])
+    entry = open_entry(records[0])
     for record in records[1:]:
-        entry = folded(entry, record)
+        entry = apply_record(entry, record)
     return entry
 
 

@@ -16,7 +16,7 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.target import Target
-from pancode.fleet.ssh.tunnel import Folders, Generation, TunnelTargets, folders
+from pancode.fleet.ssh.tunnel import Folders, Generation, TunnelTargets, choose_folders
 from tests.crowd import crowded
 from tests.integration.ssh.world import echo
 from tests.lab import Lab
@@ -67,7 +67,7 @@ class LinkLab:
         return {self.target(k).endpoint: HostKey.parse(self.lab.hosts[k]["host_key"]) for k in ks}
 
     def where(self, k: int) -> Folders:
-        return folders(NODE_HOME, self.lab.hosts[k]["uid"])
+        return choose_folders(NODE_HOME, self.lab.hosts[k]["uid"])
 
     def link(self, k: int, login: SshLogin | None = None, target: Target | None = None) -> Link:
         """Started; its states are in `states[k]`, its pin is the key that the host has now."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pancode.fleet.ssh.errors import LinkFault, TransferFailed
-from pancode.fleet.ssh.probe import HomeState, probe
-from pancode.fleet.ssh.readiness import platforms, problems, stops
+from pancode.fleet.ssh.probe import HomeState, probe_node
+from pancode.fleet.ssh.readiness import find_unready, list_platforms, select_blocking
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, NODE_HOME, UP, coordinator, generation, passes
 from tests.lab import Lab
@@ -25,7 +25,7 @@ def test_any_shell_will_do(healed: Lab, tmp_path: Path, fault: str) -> None:
         async with coordinator(healed, tmp_path) as it:
             (link,) = await it.up(1)
             assert await passes(link)
-            found = await probe(link.remote(), "e2e")
+            found = await probe_node(link.remote(), "e2e")
             assert found.hostname == "node1" and found.user == "ops" and found.node_home == NODE_HOME
             done = await link.remote().run(("sh", "-c", "echo out; echo err >&2; exit 3"), 10)
             assert (done.status, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
@@ -39,9 +39,9 @@ def test_what_a_whole_host_says(lab: Lab, tmp_path: Path) -> None:
     async def go() -> None:
         async with coordinator(lab, tmp_path) as it, it.remote(2) as node:
             before = await it.back_door(2, "ls -lA /home/ops")
-            found = await probe(node, "e2e")
+            found = await probe_node(node, "e2e")
             assert (found.uid, found.home) == (lab.hosts[2]["uid"], "/home/ops")
-            assert stops(problems(found)) == () and platforms(found)
+            assert select_blocking(find_unready(found)) == () and list_platforms(found)
             assert not found.services_usable and found.agent == "absent"
             assert await it.back_door(2, "ls -lA /home/ops") == before
 
@@ -64,10 +64,10 @@ def test_what_is_wrong_is_named_with_its_fix(
 
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it, it.remote(3) as node:
-            found = await probe(node, "e2e")
+            found = await probe_node(node, "e2e")
             assert found.home_state is state
-            assert [p.code for p in stops(problems(found))] == [code]
-            assert all(p.fix for p in stops(problems(found)))
+            assert [p.code for p in select_blocking(find_unready(found))] == [code]
+            assert all(p.fix for p in select_blocking(find_unready(found)))
 
     asyncio.run(go())
 

@@ -14,17 +14,17 @@ import asyncssh
 import pytest
 
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.bringup import authorized_line, marker
+from pancode.fleet.ssh.bringup import authorized_line, format_marker
 from pancode.fleet.ssh.connection import open_session, presented_key
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.probe import probe
+from pancode.fleet.ssh.probe import probe_node
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.step_runner import perform
-from pancode.fleet.ssh.target import resolve
+from pancode.fleet.ssh.step_runner import run_step
+from pancode.fleet.ssh.target import resolve_target
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab
@@ -172,7 +172,7 @@ def test_through_a_proxy_command_the_key_is_pinned(healed: Lab, tmp_path: Path) 
         f"Host box\n HostName {healed.hosts[2]['addr']}\n User ops\n IdentityFile {healed.dir}/id_ed25519\n"
         f" ProxyCommand '{sys.executable}' -S {tmp_path}/pipe.py %h %p\n"
     )
-    target = resolve("box", Overrides(), SshPlaces.of({"HOME": str(tmp_path)}, tmp_path / "config"))
+    target = resolve_target("box", Overrides(), SshPlaces.of({"HOME": str(tmp_path)}, tmp_path / "config"))
 
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
@@ -224,7 +224,7 @@ def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) 
         places = SshPlaces.of(
             {"HOME": str(tmp_path), "SSH_AUTH_SOCK": str(tmp_path / "agent")}, tmp_path / "config"
         )
-        target = resolve("box", Overrides(), places)
+        target = resolve_target("box", Overrides(), places)
 
         async def go() -> None:
             async with coordinator(lab, tmp_path) as it:
@@ -260,17 +260,19 @@ def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
         async with coordinator(healed, tmp_path) as it, it.remote(3) as node:
             private = make_key()
             before = await it.back_door(3, "cat /home/ops/.ssh/authorized_keys")
-            place = steps.NodeLocation.of("e2e", await probe(node, "e2e"))
-            await perform(node, steps.home_step(place))
-            step = steps.install_key_step(authorized_line(_public(private, tmp_path), "e2e"), marker("e2e"))
-            assert (await perform(node, step)).changed and not (await perform(node, step)).changed
+            place = steps.NodeLocation.of("e2e", await probe_node(node, "e2e"))
+            await run_step(node, steps.home_step(place))
+            step = steps.install_key_step(
+                authorized_line(_public(private, tmp_path), "e2e"), format_marker("e2e")
+            )
+            assert (await run_step(node, step)).changed and not (await run_step(node, step)).changed
             fleet = SshLogin(keys=(private,), own_only=True)
             link = it.link(3, fleet)
             assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
             with pytest.raises(asyncssh.ChannelOpenError):
                 await link.remote().conn.create_process("tty", term_type="xterm", encoding=None)
             await link.close()
-            done = [await perform(node, s) for s in steps.remove_steps(place, marker("e2e"))]
+            done = [await run_step(node, s) for s in steps.remove_steps(place, format_marker("e2e"))]
             assert done[-1].values("left") == () and done[-1].value("looked") == "yes"
             assert await it.back_door(3, "cat /home/ops/.ssh/authorized_keys") == before
             assert ".pancode" not in await it.back_door(3, "ls -A /home/ops")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
-from pancode.budget.books import plus
+from pancode.budget.books import add_amounts
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping
 from pancode.kernel.records import ALL, Record
@@ -214,7 +214,7 @@ def _group(key: Key, rows: list[Record], grouping: Grouping) -> Grouped:
     sums = []
     for name in grouping.sums:
         values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
-        sums.append(plus(*values) if values and isinstance(values[0], Decimal) else sum(values))
+        sums.append(add_amounts(*values) if values and isinstance(values[0], Decimal) else sum(values))
     return Grouped(key, counted, tuple(sums))
 
 

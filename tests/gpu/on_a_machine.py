@@ -35,13 +35,13 @@ print("PROBE", torch.cuda.device_count(), torch.cuda.get_device_name(0), flush=T
 """
 FENCED = """
 import json, sys
-from node_agent.sandbox.landlock import abi
-from node_agent.sandbox.policy import Network, View, fence
+from node_agent.sandbox.landlock import read_abi
+from node_agent.sandbox.policy import Network, View, build_fence
 from node_agent.sandbox.shown import this_system
 tree, shown, names = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 view = View(tree, tree, True, Network.FULL, tree, this_system(), tuple(shown),
             devices=tuple((f"/dev/{name}", f"/dev/{name}") for name in names))
-print(json.dumps(fence(view) if abi() >= 3 else []))
+print(json.dumps(build_fence(view) if read_abi() >= 3 else []))
 """
 """Prints the words before a command that only Landlock bounds."""
 TAKES = """

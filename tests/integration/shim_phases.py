@@ -84,7 +84,7 @@ class Phases:
         return until(seen)
 
     def alive(self, folder: Path) -> list[int]:
-        return [pid for pid, _ in process.members(folder.parent.name)]
+        return [pid for pid, _ in process.find_members(folder.parent.name)]
 
 
 def new_runner(shim_file: Path = SHIM) -> Runner:
@@ -101,7 +101,7 @@ def phases_in(root: Path) -> Iterator[Phases]:
     phases = Phases(root)
     try:
         yield phases
-        left = {marker: process.members(marker) for marker in phases.markers}
+        left = {marker: process.find_members(marker) for marker in phases.markers}
     finally:
         for marker in phases.markers:
             phases.runner.stop(phases.root / marker / "work", "end of test")

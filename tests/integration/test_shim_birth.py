@@ -22,7 +22,7 @@ def test_older_processes_are_not_looked_at_and_younger_ones_are() -> None:
         with subprocess.Popen(["sleep", "60"], env={process.MARKER: "zz-birth"}) as younger:
             seen, until = list[int](), time.monotonic() + 5
             while not seen and time.monotonic() < until:  # its environment is there a moment after its start
-                seen = [one for one, _ in process.members("zz-birth", birth=birth)]
+                seen = [one for one, _ in process.find_members("zz-birth", birth=birth)]
             younger.kill()
         os._exit(0 if seen == [younger.pid] or not birth.since()[0] else 1)
     assert os.waitpid(pid, 0)[1] == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runner.runner import Runner, look
+from node_agent.runner.runner import Runner, read_phase
 from node_agent.shim import process
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import (
@@ -283,9 +283,9 @@ def test_what_is_for_the_agent_alone_is_for_no_other_program(phases: Phases, kin
 def test_an_end_in_a_boot_of_before_is_known_for_one(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = phases.start(["true"])
     record = phases.finish(folder)
-    assert look(folder) == Ended(record)
+    assert read_phase(folder) == Ended(record)
     monkeypatch.setattr(process, "boot_id", lambda: "of-today")
-    assert look(folder) == Ended(record, rebooted=True)
+    assert read_phase(folder) == Ended(record, rebooted=True)
 
 
 def test_how_long_it_lived_is_known_without_a_record_of_its_end(phases: Phases) -> None:

@@ -103,7 +103,7 @@ def test_after_a_restart_of_the_node_the_shim_has_vanished(phases: Phases) -> No
     folder.mkdir()
     stranger = subprocess.Popen(["sleep", "60"])  # SIGUSR1 would end it
     try:
-        found = process.stat(stranger.pid)
+        found = process.read_stat(stranger.pid)
         assert found is not None
 
         def recorded(boot: str, start: int) -> None:
@@ -301,7 +301,7 @@ def test_no_zombie_is_left_behind(phases: Phases) -> None:
 
     def gone() -> bool:
         phases.runner.look(folders[0].with_name("another"))  # of one that has ended all is known
-        return not any(process.stat(pid) for pid in pids)
+        return not any(process.read_stat(pid) for pid in pids)
 
     assert until(gone)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.shim.filling import CALM_MS, DISK, LOOK_MS, Filling, used
+from node_agent.shim.filling import CALM_MS, DISK, LOOK_MS, Filling, measure_used
 from node_agent.shim.spool import PhaseLimits, StepEndedBy
 from tests.integration.shim_phases import Phases, phases_in
 
@@ -54,12 +54,12 @@ def test_each_file_counts_once_and_what_has_no_name_counts(tmp_path: Path) -> No
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
     (tmp_path / "link").symlink_to("/usr")
-    assert MB <= used([str(tmp_path)], []) < MB + (64 << 10)
+    assert MB <= measure_used([str(tmp_path)], []) < MB + (64 << 10)
     with (tmp_path / "gone").open("wb") as file:
         file.write(os.urandom(MB))
         file.flush()
         (tmp_path / "gone").unlink()
-        assert used([str(tmp_path)], [os.getpid()]) >= 2 * MB
+        assert measure_used([str(tmp_path)], [os.getpid()]) >= 2 * MB
 
 
 @pytest.fixture
@@ -77,13 +77,14 @@ def test_a_closed_folder_is_opened_when_it_must_be(open_folder: Path) -> None:
     (closed / "a").write_bytes(bytes(os.urandom(MB)))
     closed.chmod(0)
     script = (
-        f"import os; os.setuid(61302)\nprint(used(['{open_folder}'], []), used(['{open_folder}'], [], True))"
+        f"import os; os.setuid(61302)\nprint(measure_used(['{open_folder}'], []), "
+        f"measure_used(['{open_folder}'], [], True))"
     )
     for path in (open_folder, closed):
         os.chown(path, 61_302, 61_302)
-    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.files.walk import walk\n"
+    load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.files.walk import walk_tree\n"
     told = subprocess.run(
-        [sys.executable, "-c", f"{load}from node_agent.shim.filling import used\n{script}"],
+        [sys.executable, "-c", f"{load}from node_agent.shim.filling import measure_used\n{script}"],
         capture_output=True, text=True, check=True, cwd=open_folder,
     ).stdout.split()  # fmt: skip
     assert int(told[0]) < MB <= int(told[1])

@@ -137,9 +137,9 @@ def test_all_that_is_in_a_group_or_below_it_belongs(tmp_path: Path) -> None:
         (tmp_path / "below").mkdir()
         (tmp_path / "cgroup.procs").write_text(f"{children[0].pid}\n{os.getpid()}\n")
         (tmp_path / "below" / "cgroup.procs").write_text(f"0\n{children[1].pid}\n")
-        found = [pid for pid, _ in process.members("m-none", groups=[str(tmp_path)])]
+        found = [pid for pid, _ in process.find_members("m-none", groups=[str(tmp_path)])]
         assert found == sorted(child.pid for child in children[:2])
-        assert process.members("m-none", groups=[str(tmp_path / "gone")]) == []
+        assert process.find_members("m-none", groups=[str(tmp_path / "gone")]) == []
     finally:
         for child in children:
             child.kill()
@@ -159,7 +159,7 @@ def test_outside_of_a_users_manager_there_are_no_scopes(monkeypatch: pytest.Monk
     clock = MemoryClock()
     manager = f"/sys/fs/cgroup/user.slice/user@{os.getuid()}.service/app.slice"
     monkeypatch.setattr(process, "control_group", lambda: "/sys/fs/cgroup/user.slice/session-1.scope")
-    assert scopes.here("f", {"XDG_RUNTIME_DIR": "/r"}, clock) is None
+    assert scopes.find("f", {"XDG_RUNTIME_DIR": "/r"}, clock) is None
     monkeypatch.setattr(process, "control_group", lambda: f"{manager}/pancode-node-f.service")
-    assert scopes.here("f", {}, clock) is None
-    assert scopes.here("f", {"XDG_RUNTIME_DIR": "/r"}, clock) is not None
+    assert scopes.find("f", {}, clock) is None
+    assert scopes.find("f", {"XDG_RUNTIME_DIR": "/r"}, clock) is not None

@@ -55,7 +55,7 @@ def test_daemon_does_not_outlive_its_step(phases: Phases, also: str) -> None:
     assert record.ended is PhaseEnd.DONE
     assert (record.steps[0].exit_code, record.left) == (0, 0)
     assert record.steps[0].swept in (1, 2), "the daemon, and what it began as where that is not yet gone"
-    assert process.stat(pid) is None
+    assert process.read_stat(pid) is None
 
 
 def test_background_children_do_not_outlive_their_step(phases: Phases) -> None:
@@ -92,7 +92,7 @@ def test_another_attempt_is_left_alone(phases: Phases) -> None:
     pid = phases.running(other).pid
     phases.one("sh", "-c", "setsid sleep 60 &")
     assert phases.runner.sweep("m-unknown") == 0
-    assert process.stat(pid) is not None and phases.alive(other) == [pid]
+    assert process.read_stat(pid) is not None and phases.alive(other) == [pid]
     phases.runner.stop(other, "end")
     phases.finish(other)
 
@@ -132,7 +132,7 @@ def test_the_marker_is_matched_whole(phases: Phases) -> None:
     wanted = subprocess.Popen(["sleep", "60"], env={"PANCODE_ATTEMPT": "zz-1"})
     others = [subprocess.Popen(["sleep", "60"], env=env) for env in lookalikes]
     try:
-        assert [pid for pid, _ in process.members("zz-1")] == [wanted.pid]
+        assert [pid for pid, _ in process.find_members("zz-1")] == [wanted.pid]
         assert phases.runner.sweep("zz-1") == 1
         assert wanted.wait(5 * crowded()) == -signal.SIGKILL
         assert [other.poll() for other in others] == [None] * 3
@@ -145,7 +145,7 @@ def test_the_marker_is_matched_whole(phases: Phases) -> None:
 def test_a_signal_reaches_no_later_owner_of_the_pid() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
-        found = process.stat(child.pid)
+        found = process.read_stat(child.pid)
         assert found is not None
         assert not process.signal_exact((child.pid, found.start + 1), signal.SIGKILL)
         assert child.poll() is None
@@ -163,7 +163,7 @@ def test_a_name_cannot_confuse_the_process_table(tmp_path: Path) -> None:
     tricky.symlink_to("/bin/sleep")
     child = subprocess.Popen([str(tricky), "60"])
     try:
-        found = process.stat(child.pid)
+        found = process.read_stat(child.pid)
         assert found is not None and (found.ppid, found.gone) == (os.getpid(), False)
         assert process.is_alive(process.boot_id(), child.pid, found.start)
         assert not process.is_alive("another-boot", child.pid, found.start)

@@ -13,8 +13,8 @@ MARKER = "r-hidden.1.7"
 HIDDEN = f"""
 import sys, time
 sys.path.append({str(Path(PACKAGE).parent)!r})
-from node_agent.native.secrecy import hide
-hide()
+from node_agent.native.secrecy import hide_memory
+hide_memory()
 print("up", flush=True)
 time.sleep(600)
 """
@@ -22,7 +22,7 @@ LOOK = f"""
 import sys
 sys.path.append({str(Path(PACKAGE).parent)!r})
 from node_agent.shim import process
-print(*(pid for pid, _ in process.members(sys.argv[1])))
+print(*(pid for pid, _ in process.find_members(sys.argv[1])))
 """
 
 

@@ -23,7 +23,7 @@ from pancode.kernel.ports import (
 )
 from pancode.kernel.records import ALL, Record
 from pancode.runs.core import ControlSettings, Core, Ports
-from pancode.runs.round import listen, start, turn
+from pancode.runs.round import run_round, start_epoch, wait_for_messages
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -148,7 +148,7 @@ class SimDesk:
         )
         core = Core(ports, self.key, FLEET, self.rules, FEATURES)
         self.core = core
-        self.guarded(lambda: start(core))
+        self.guarded(lambda: start_epoch(core))
 
     def turn(self) -> bool:
         """One turn; whether it came to its end."""
@@ -157,9 +157,9 @@ class SimDesk:
         core = self.core
 
         def one() -> int:
-            listen(core, 0)
+            wait_for_messages(core, 0)
             # A step is shorter than the pause after which a real round comes that no message has woken.
-            return turn(core, woken=True)
+            return run_round(core, woken=True)
 
         return self.guarded(one) is not None
 

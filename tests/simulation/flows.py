@@ -16,7 +16,7 @@ from pancode.workflows import actions as asked
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.model import StepPlan, WorkflowPlan
 from pancode.workflows.rules import OPEN
-from pancode.workflows.service import begin
+from pancode.workflows.service import begin_workflow
 from pancode.workflows.step_start import StepStarter
 from pancode.workflows.store import steps_of
 from tests.fakes.node import Script
@@ -145,7 +145,7 @@ def flow(w: SimWorld) -> None:
     for step in plan.steps:
         w.flows.scripts[(name, step.name)] = script_of(w, name, step.name, step.name == fails)
     w.say(f"{shape} {name}, {fails or 'nothing'} fails, {wanted.enough} rounds are enough")
-    done = w.coordinator.ask(lambda core: begin(core, AROUND, plan))
+    done = w.coordinator.ask(lambda core: begin_workflow(core, AROUND, plan))
     assign(w)
     w.say(f"{name} {'began' if done else 'was refused, or nobody knows'}")
 
@@ -155,7 +155,7 @@ def stop_flow(w: SimWorld) -> None:
     if found:
         one = w.random.choice(found)
         w.say(f"stop {one.name}")
-        w.coordinator.ask(lambda core: asked.stop(core, one.id, "by the simulation", "sim"))
+        w.coordinator.ask(lambda core: asked.stop_workflow(core, one.id, "by the simulation", "sim"))
 
 
 def resume_flow(w: SimWorld) -> None:
@@ -167,7 +167,7 @@ def resume_flow(w: SimWorld) -> None:
 def resume(w: SimWorld, one: Workflow) -> None:
     w.say(f"resume {one.name}, which has {one.state}: {one.reason[:80]}")
     w.flows.resumed[one.name] += 1
-    w.coordinator.ask(lambda core: asked.resume(core, AROUND, one.id, "sim"))
+    w.coordinator.ask(lambda core: asked.resume_workflow(core, AROUND, one.id, "sim"))
 
 
 # -- what the coordinator does ---------------------------------------------------------------------

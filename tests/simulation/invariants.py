@@ -255,7 +255,7 @@ class Invariants:
     def books_balance(self, entries: list[BookEntry], balances: list[Balance]) -> None:
         """Sum of entries = balance; no hold was ever granted over the ceiling; nothing negative is held."""
         for entry in entries[self._entries :]:
-            now = books.apply(self._running.get(entry.scope, Balance(entry.scope)), entry)
+            now = books.apply_entry(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
             ceiling = self._ceiling_of(entry.scope)
             if entry.kind is EntryKind.HOLD and entry.usd and ceiling is not None:

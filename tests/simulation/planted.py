@@ -80,7 +80,7 @@ def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, tempo: 
     return _paced(before and replace(before, since_ms=now_ms - 10**9), least, most, seen, now_ms, tempo)
 
 
-_paced = pace.paced
+_paced = pace.update_pace
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
@@ -130,17 +130,17 @@ def _heard_is_heard(core: Any, beat: Any) -> None:
 
 
 def _lost_by_state(patch: pytest.MonkeyPatch) -> None:
-    made = node.view
+    made = node.build_view
 
     def view(*args: Any) -> Any:
         seen = made(*args)
         return replace(seen, given_up=seen.state is node.NodeState.LOST)
 
-    patch.setattr("pancode.runs.core.view", view)
+    patch.setattr("pancode.runs.core.build_view", view)
 
 
 def _upload_only(case: Any) -> None:
-    finishing.upload(case)
+    finishing.upload_outputs(case)
 
 
 def _retry_at_wall_time(work: Any, run: Any) -> bool:
@@ -149,7 +149,7 @@ def _retry_at_wall_time(work: Any, run: Any) -> bool:
     return run.retry_at_ms is None or run.retry_at_ms <= work.core.wall_ms()
 
 
-_judge = accept.judge
+_judge = accept.judge_order
 
 
 def _anybodys_order(opened: Any, view: Any) -> Any:
@@ -186,14 +186,14 @@ BUGS = (
         _to(bind, "free_slots", lambda view, fences, freed, hurry: 5),
     ),
     Bug("an offer is freed before its start-by", "races", _to(inbound, "start_by_of", lambda fence: _Past())),
-    Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
+    Bug("a hold always fits", "money", _to(books, "is_within_ceilings", lambda *_: True)),
     Bug(
         "a node's own ceiling is not asked",
         "money",
         _to(placement, "_short", lambda *_: ""),
         60,
     ),
-    Bug("holds of yesterday stay", "clocks", _to(rounds, "lapse", _nothing), 60),
+    Bug("holds of yesterday stay", "clocks", _to(rounds, "lapse_reserved", _nothing), 60),
     Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),
     Bug("a lost writer is run again unasked", "slow", _to(ends, "after_failure", lambda *_, **__: _ALWAYS)),
     Bug(
@@ -233,7 +233,13 @@ BUGS = (
         24,
     ),
     Bug("a false receipt ends what is over", "hostile", _to(receipts, "_may_be_ended_by", lambda *_: True)),
-    Bug("what was replaced is not told to end", "slow", _to(binding, "bury", lambda made, why: made), 25, 28),
+    Bug(
+        "what was replaced is not told to end",
+        "slow",
+        _to(binding, "end_lost_fences", lambda made, why: made),
+        25,
+        28,
+    ),
     Bug("accepted before it was archived", "calm", _accept_without_archive),
     Bug(
         "a node cleans up before it is answered",
@@ -248,7 +254,7 @@ BUGS = (
         25,
         40,
     ),
-    Bug("a node takes orders that are for others", "enemy", _to(intake, "judge", _anybodys_order), 60),
+    Bug("a node takes orders that are for others", "enemy", _to(intake, "judge_order", _anybodys_order), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
     Bug("a lost commit is not sent again", "depot", _to(finishing, "_send_again", _upload_only)),
     Bug("what was lost is never settled", "slow", _to(books, "settle_unknown", lambda *_: [])),
@@ -259,7 +265,12 @@ BUGS = (
         60,
         12,
     ),
-    Bug("a new epoch makes everybody silent", "hostile", _to(node, "silence", _silent_in_a_new_epoch), 80),
+    Bug(
+        "a new epoch makes everybody silent",
+        "hostile",
+        _to(node, "measure_silence", _silent_in_a_new_epoch),
+        80,
+    ),
     Bug(
         "an old heartbeat is as good as a new one",
         "enemy",
@@ -284,7 +295,7 @@ BUGS = (
     Bug(
         "a machine that is strained flaps",
         "strained",
-        _to(agent, "paced", _at_once),
+        _to(agent, "update_pace", _at_once),
     ),
     Bug(
         "what lay ready before a power cut is started",

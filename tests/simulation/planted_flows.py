@@ -30,7 +30,7 @@ def _to(target: Any, name: str, value: Any) -> Plant:
 
 def _any_winner(patch: pytest.MonkeyPatch) -> None:
     """A loser that has ended takes the winner's place."""
-    decided = advance.decided
+    decided = advance.decide_winner
 
     def again(workflow: Any, steps: Any, runs: Any) -> Any:
         if workflow.winner is None:
@@ -39,7 +39,7 @@ def _any_winner(patch: pytest.MonkeyPatch) -> None:
         losers = [one.name for one in steps.values() if one.name != workflow.winner and one.state in ended]
         return (replace(workflow, winner=losers[0]) if losers else workflow), ()
 
-    patch.setattr(advance, "decided", again)
+    patch.setattr(advance, "decide_winner", again)
 
 
 def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def counts_first(patch: pytest.MonkeyPatch) -> None:
     def begun(steps: Any, step: Any, now_ms: int) -> Any:
         if step.state is not WorkflowStepState.DONE or rounds.is_met(step) or step.round > step.most:
             return again(steps, replace(step, round=min(step.round, step.most)), now_ms)
-        return rounds.again(steps, step, step.round)
+        return rounds.restart_loop(steps, step, step.round)
 
     again = rounds.begun_again
     patch.setattr(Advancing, "_moved", counted)

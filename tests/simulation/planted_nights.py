@@ -27,11 +27,11 @@ NIGHTS = "nights"
 
 def _with(**facts: Any) -> Any:
     """Take up what is held with this in the place of a fact."""
-    return lambda order, view: accept.begins(order, replace(view, **facts))
+    return lambda order, view: accept.judge_held(order, replace(view, **facts))
 
 
 def _begin_while_draining(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(intake, "begins", _with(draining=False))
+    patch.setattr(intake, "judge_held", _with(draining=False))
     patch.setattr(prefetch, "kept_back", lambda *_: "")
 
 
@@ -79,7 +79,7 @@ def _fetch_later(snapshots: Any, opened: Any) -> None:
 
 
 NIGHT_BUGS = (
-    Bug("what is held is begun without counting", NIGHTS, _to(intake, "begins", _with(free_slots=9))),
+    Bug("what is held is begun without counting", NIGHTS, _to(intake, "judge_held", _with(free_slots=9))),
     Bug("a drain does not reach what is held", NIGHTS, _begin_while_draining),
     Bug("what has begun is taken back", NIGHTS, _to(Controls, "_take_back", _take_back_whatever), 25, 38),
     Bug("bound again before the node has given it back", NIGHTS, _believe_that_it_came_back),
@@ -91,5 +91,5 @@ NIGHT_BUGS = (
         NIGHTS,
         _to(Lines, "less", lambda lines, free: dict(free)),
     ),
-    Bug("what goes ahead holds its estimate", NIGHTS, _to(books, "raised", lambda *_: [])),
+    Bug("what goes ahead holds its estimate", NIGHTS, _to(books, "raise_reserved", lambda *_: [])),
 )

@@ -16,7 +16,7 @@ from pancode.runs.admission import resolution
 from pancode.runs.life import turns
 from pancode.sessions import run_continuation
 from pancode.sessions import service as words
-from pancode.sessions.session import load
+from pancode.sessions.session import load_chain
 from tests.simulation.kinds import SITTINGS
 from tests.simulation.planted import Bug, Plant, _to
 
@@ -50,12 +50,12 @@ def _looks_at_no_wish(sitting: Sitting) -> None:
     sitting._loop.voice.flush()
 
 
-_say = words.say
+_say = words.send_message
 
 
 def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token: Any = None) -> Any:
     with core.ports.ledger.transaction() as tx:
-        session = load(tx, text)
+        session = load_chain(tx, text)
     if session.newest.state is not RunState.RUNNING:
         return _say(core, around, text, said, by, token)
     old = changed(session.newest, state=RunState.ENDED)
@@ -72,12 +72,12 @@ def _told_to_another(job: Job, message: Any) -> None:
 
 
 def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
-    estimate = resolution.estimate
+    estimate = resolution.estimate_cost
 
     def small(*said: Any) -> Any:
         return replace(estimate(*said), usd=Decimal("0.30"))
 
-    patch.setattr(resolution, "estimate", small)
+    patch.setattr(resolution, "estimate_cost", small)
 
 
 def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
@@ -89,7 +89,10 @@ SITTING_BUGS = (
     _bug("a turn is synced after its model was asked", _to(Sitting, "_turn", _synced_late)),
     _bug("words that are heard in a turn are not synced", _to(Sitting, "_more", _heard_unsynced), 245),
     _bug("a cancelled turn calls on", _to(Sitting, "_look", _looks_at_no_wish)),
-    _bug("the next sitting begins before the receipt of the one before", _to(words, "say", _begins_at_once)),
+    _bug(
+        "the next sitting begins before the receipt of the one before",
+        _to(words, "send_message", _begins_at_once),
+    ),
     _bug("words of another session are taken", _to(Job, "tell", _told_to_another)),
     _bug("a sitting holds what is expected of it", _holds_an_estimate),
 )

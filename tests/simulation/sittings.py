@@ -28,7 +28,7 @@ from node_agent.runtimes.orders import request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import LaidWords, turn_control_file, unsealed, words_in
+from node_agent.wire.identity import LaidWords, turn_control_file, unseal_text, words_in
 from node_agent.wire.order import Order
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.simulation.kinds import ENDLESS
@@ -71,11 +71,13 @@ class MemoryWords(PersonWords):
 
     def wants(self, what: str, turns: range) -> bool:
         laid = {one: self._laid.get(turn_control_file(what, one), "") for one in turns}
-        return any(unsealed(self._secret, one, text.encode()) == what for one, text in laid.items() if text)
+        return any(
+            unseal_text(self._secret, one, text.encode()) == what for one, text in laid.items() if text
+        )
 
     def _found(self) -> list[tuple[int, LaidWords]]:
         numbers = sorted({int(name) for name in self._laid if name.isdecimal()} - self._seen)
-        read = [(one, unsealed(self._secret, one, self._laid[str(one)].encode())) for one in numbers]
+        read = [(one, unseal_text(self._secret, one, self._laid[str(one)].encode())) for one in numbers]
         return [(number, LaidWords.model_validate_json(text)) for number, text in read if text]
 
 

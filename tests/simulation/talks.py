@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pancode.interfaces.http.access.idempotency import RequestMark
-from pancode.interfaces.http.routing import once
+from pancode.interfaces.http.routing import answer_once
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
@@ -60,7 +60,7 @@ def talk(w: SimWorld) -> None:
         request = DispatchRequest(
             text, by, runtime="native", model=MODEL, workspace="none", told_only=True, turns=terms
         )
-        if w.coordinator.ask(lambda core: words.begin(core, AROUND, request)):
+        if w.coordinator.ask(lambda core: words.begin_session(core, AROUND, request)):
             talks.taken.add(text)
         w.say(f"{by} opens a session with {text}: {'answered' if text in talks.taken else 'no answer'}")
         w.runs += [one for one in sessions(w) if one not in w.runs]
@@ -76,7 +76,7 @@ def send(w: SimWorld, said: Said) -> None:
 
     def verb(core: Core) -> None:
         context: Any = SimpleNamespace(core=core)
-        once(context, mark, 200, lambda: _said(core, said))
+        answer_once(context, mark, 200, lambda: _said(core, said))
 
     done = w.coordinator.ask(verb)
     w.say(f"{said.by} says {said.text} in {said.session}: {'taken' if done else 'no answer, or refused'}")
@@ -87,7 +87,7 @@ def send(w: SimWorld, said: Said) -> None:
 
 
 def _said(core: Core, said: Said) -> str:
-    return words.say(core, AROUND, said.session, said.text, said.by).how
+    return words.send_message(core, AROUND, said.session, said.text, said.by).how
 
 
 def hush(w: SimWorld) -> None:
@@ -98,11 +98,11 @@ def hush(w: SimWorld) -> None:
     w.say(f"{what} {session}")
     match what:
         case "cancel":
-            w.coordinator.ask(lambda core: words.turn(core, session, "cancel", "sim"))
+            w.coordinator.ask(lambda core: words.end_turn(core, session, "cancel", "sim"))
         case "rest":
-            w.coordinator.ask(lambda core: words.turn(core, session, "rest", "sim"))
+            w.coordinator.ask(lambda core: words.end_turn(core, session, "rest", "sim"))
         case _:
-            w.coordinator.ask(lambda core: words.end(core, session, "sim"))
+            w.coordinator.ask(lambda core: words.end_session(core, session, "sim"))
 
 
 def sessions(w: SimWorld) -> list[str]:

@@ -16,7 +16,7 @@ from pancode.fleet import inventory
 from pancode.kernel.records import Balance, BookEntry, Run, WorkflowKind
 from pancode.runs.retry import dispatch_again
 from pancode.workflows.model import WorkflowPlan
-from pancode.workflows.service import begin
+from pancode.workflows.service import begin_workflow
 from pancode.workflows.store import steps_of
 from tests.fakes.ledger import MemoryTransaction
 from tests.simulation import flows
@@ -49,7 +49,7 @@ def begun(world: Schedule, shape: str, name: str = "it", enough: int = 2) -> Non
     world.flows.ask_for(name, wanted)
     for step in wanted.shape.steps:
         world.flows.scripts[(name, step)] = flows.script_of(world, name, step, False)
-    world.coordinator.ask(lambda core: begin(core, flows.AROUND, plan))
+    world.coordinator.ask(lambda core: begin_workflow(core, flows.AROUND, plan))
     flows.assign(world)
 
 
@@ -194,7 +194,7 @@ def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
         output = f'{{"answer": "it has {name}", "in": 10, "out": 5, "usd": "{costs[name]}"}}\n'
         world.flows.scripts[("it", name)] = replace(made, output=output.encode())
     plan = _plan(shape, "it")
-    assert world.coordinator.ask(lambda core: begin(core, flows.AROUND, plan))
+    assert world.coordinator.ask(lambda core: begin_workflow(core, flows.AROUND, plan))
     flows.assign(world)
     settled(world)
     world.flow_truth.at_the_end()

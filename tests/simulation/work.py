@@ -108,7 +108,7 @@ def stop(w: SimWorld) -> None:
 def stop_run(w: SimWorld, run_id: str) -> None:
     """Taken down as a wish only when it got an answer: a caller who got none asks again."""
     w.say(f"stop {run_id}")
-    if w.coordinator.ask(lambda core: runs_stop.stop(core, run_id, "by the simulation")):
+    if w.coordinator.ask(lambda core: runs_stop.stop_run(core, run_id, "by the simulation")):
         with w.coordinator.seen() as tx:
             run = tx.get(Run, run_id)
         if run is not None and run.stop_asked is not None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from node_agent.native.tools.files import Box, Failed, clipped, count_arg, text_arg
-from node_agent.native.tools.shell import printed
+from node_agent.native.tools.files import Box, Failed, clip_middle, count_arg, text_arg
+from node_agent.native.tools.shell import run_command
 from node_agent.policy.commands.programs import Use
 from node_agent.wire.git import git_env
 
@@ -37,7 +37,7 @@ def changes(box: Box, given: Mapping[str, Any]) -> str:
         text = _patch(box, ("log", "-1", "-m", "--first-parent", "-p"), revisions, only)
     else:
         text = _patch(box, ("diff",), revisions, only)
-    return clipped(text or "[no change]", box.most_chars, "name a path, or a smaller range")
+    return clip_middle(text or "[no change]", box.most_chars, "name a path, or a smaller range")
 
 
 def _commits(box: Box, of: str) -> list[str]:
@@ -80,7 +80,7 @@ def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequenc
 def _git(box: Box, *args: str) -> str:
     """Run git. Failed with git's own words."""
     env = {**git_env(box.env), "GIT_LITERAL_PATHSPECS": "0"}
-    kept, why, status = printed(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
+    kept, why, status = run_command(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
     text = kept.text()
     if why or status:
         said = text.strip()[-300:] or "there is no such commit, or no history here"

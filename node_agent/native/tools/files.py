@@ -15,7 +15,7 @@ from typing import Any
 from node_agent.native.judge import Judge
 from node_agent.native.places import NotFound, Spot, Tree, write_all
 from node_agent.policy.commands.programs import Use
-from node_agent.policy.patterns import covers, found, pattern_fault, regex_fault
+from node_agent.policy.patterns import has_match, is_covering, pattern_fault, regex_fault
 from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
 
@@ -72,7 +72,7 @@ def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> i
     return min(value, most)
 
 
-def clipped(text: str, most: int, how: str) -> str:
+def clip_middle(text: str, most: int, how: str) -> str:
     """Return the beginning and the end of a text that is too long; the note between them says what is
     missing.
 
@@ -113,7 +113,7 @@ def read(box: Box, given: Mapping[str, Any]) -> str:
         raise Failed(f"{path} has {len(lines)} lines; start is beyond them")
     part = lines[start - 1 : start - 1 + count]
     end = start - 1 + len(part)
-    text = clipped("".join(part), box.most_chars, "read fewer lines: start, lines")
+    text = clip_middle("".join(part), box.most_chars, "read fewer lines: start, lines")
     whole = end == len(lines) and start == 1 and size <= MOST_READ
     more = (
         f", of a file of {size} bytes of which the first {MOST_READ} were looked at"
@@ -211,7 +211,7 @@ def ls(box: Box, given: Mapping[str, Any]) -> str:
             os.close(at)
     shown = [line for line in lines[:MOST_FOUND] if line]
     more = [f"[more than {MOST_FOUND} entries]"] if len(lines) > MOST_FOUND else []
-    return clipped("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a folder below it")
+    return clip_middle("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a folder below it")
 
 
 def _line(box: Box, at: int, folder: str, name: str) -> str:
@@ -233,12 +233,12 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
     hits: list[str] = []
     for name, at, _ in _files(box, path):
         os.close(at)
-        if covers(pattern, name):
+        if is_covering(pattern, name):
             hits.append(name)
             if len(hits) >= MOST_FOUND:
                 hits.append(f"[more than {MOST_FOUND}: use a narrower pattern or path]")
                 break
-    return clipped("\n".join(hits) or f"no file fits {pattern}", box.most_chars, "use a narrower pattern")
+    return clip_middle("\n".join(hits) or f"no file fits {pattern}", box.most_chars, "use a narrower pattern")
 
 
 def grep(box: Box, given: Mapping[str, Any]) -> str:
@@ -251,7 +251,7 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
     hits: list[str] = []
     for name, at, size in _files(box, path):
         with os.fdopen(at, "rb") as file:
-            if size > MOST_FILE or (only and not covers(only, name)):
+            if size > MOST_FILE or (only and not is_covering(only, name)):
                 continue
             hits += _hits(name, file.read(MOST_FILE), pattern)
         if len(hits) >= most:
@@ -260,7 +260,7 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
                 f"[the first {most} lines; there may be more: narrow pattern, path or files]",
             ]
             break
-    return clipped(
+    return clip_middle(
         "\n".join(hits) or f"nothing fits {pattern}", box.most_chars, "narrow pattern, path or files"
     )
 
@@ -270,7 +270,7 @@ def _hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
     if "\0" in text[:8192]:
         return
     for number, line in enumerate(text.splitlines(), 1):
-        if found(pattern, line):
+        if has_match(pattern, line):
             yield f"{name}:{number}: {line[:MOST_LINE]}"
 
 

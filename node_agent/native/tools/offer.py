@@ -69,7 +69,7 @@ _FORMS = {
 }  # fmt: skip
 
 
-def forms(names: Sequence[str]) -> list[ToolForm]:
+def list_forms(names: Sequence[str]) -> list[ToolForm]:
     """The forms of these tools, in their own order."""
     return [form for name, form in _FORMS.items() if name in names]
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.chat.client import BEAT_S
-from node_agent.native.tools.files import Box, Failed, clipped, count_arg, text_arg
+from node_agent.native.tools.files import Box, Failed, clip_middle, count_arg, text_arg
 from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
 
@@ -89,8 +89,8 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     box.commands += 0 if judgement.only_looks else 1
     cwd = os.path.join(box.tree.top, box.tree.folder)
     argv = [shutil.which("bash", path=box.env.get("PATH")) or "/bin/sh", "-c", command]
-    kept, why, status = printed(box, argv, cwd, box.env, wait_s)
-    text = clipped(kept.text(), box.most_chars, "print less: use grep, head or tail")
+    kept, why, status = run_command(box, argv, cwd, box.env, wait_s)
+    text = clip_middle(kept.text(), box.most_chars, "print less: use grep, head or tail")
     return f"{text}\n[{_ended(status, why, wait_s)}]".lstrip("\n")
 
 
@@ -107,13 +107,13 @@ def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, b
     with os.fdopen(fed, "w+b") as file:
         file.write(json.dumps(given).encode())
         file.seek(0)
-        kept, why, status = printed(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
-    text = clipped(kept.text(), box.most_chars, "ask it for less")
+        kept, why, status = run_command(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
+    text = clip_middle(kept.text(), box.most_chars, "ask it for less")
     ended = f"ended after {tool.seconds} s" if why == "time" else _ended(status, why, tool.seconds)
     return f"{text}\n[{ended}]".lstrip("\n"), not why and status == 0
 
 
-def printed(
+def run_command(
     box: Box,
     argv: Sequence[str],
     cwd: str,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.native.tools.files import MOST_READ, Box, Failed, clipped, read_all, text_arg
+from node_agent.native.tools.files import MOST_READ, Box, Failed, clip_middle, read_all, text_arg
 
 INSTRUCTIONS = "SKILL.md"
 MOST_NAMES = 100
@@ -20,7 +20,9 @@ def skill(box: Box, given: Mapping[str, Any]) -> str:
     tree = box.skills[name]
     with tree.at(file) as spot:
         data, _ = read_all(spot, MOST_READ)
-    text = clipped(data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model")
+    text = clip_middle(
+        data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model"
+    )
     others = [one for one in _files(tree.top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
     return f"{text}\n[its other files: {', '.join(others)}]" if others else text
 

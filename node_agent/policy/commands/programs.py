@@ -141,7 +141,7 @@ def _is_loose(args: Sequence[str]) -> bool:
     return _has(args, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
 
 
-def touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
+def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
     """The words that may be paths, and their use. A word that is no path is only read, at most."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from node_agent.policy.commands.effects import git_action, is_quiet, only_looks
-from node_agent.policy.commands.programs import Touched, Use, plain_action, touched
-from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellWord, parse
-from node_agent.policy.commands.wrappers import inside
+from node_agent.policy.commands.programs import Touched, Use, find_touched, plain_action
+from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellWord, parse_script
+from node_agent.policy.commands.wrappers import find_inner
 from node_agent.wire.policy import ActionClass
 
 A = ActionClass
@@ -106,7 +106,7 @@ def read_command(text: str) -> ScriptReading:
 
 
 def _script(reading: ScriptReading, text: str, depth: int) -> None:
-    script = parse(text)
+    script = parse_script(text)
     reading.literals += script.literals
     reading.sums = reading.sums or script.sums
     reading.plain = reading.plain and _REWRITTEN.search(text) is None
@@ -176,7 +176,7 @@ def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth:
     program = first.text.rpartition("/")[2]
     by_option = any((word.text or "-v")[:2] in ("-v", "-R") for word in words[1:])
     reading.sums = reading.sums or program in _NAMERS or (program in _NAMERS_BY_OPTION and by_option)
-    found = inside(program, words[1:], fed)
+    found = find_inner(program, words[1:], fed)
     if found is None:
         own = _own(program, words[1:], fed)
         reading.acts.append(CommandAction(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
@@ -212,8 +212,8 @@ def _touch(reading: ScriptReading, program: str, words: Sequence[ShellWord], lin
 
 def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
     if program == "git" and words and words[0].text in ("rm", "mv"):
-        yield from touched(words[0].text, words[1:])
+        yield from find_touched(words[0].text, words[1:])
     elif program == "find" and any(word.text == "-delete" for word in words):
-        yield from (Touched(one.path, Use.DELETE, one.glob) for one in touched(program, words))
+        yield from (Touched(one.path, Use.DELETE, one.glob) for one in find_touched(program, words))
     else:
-        yield from touched(program, words)
+        yield from find_touched(program, words)

@@ -96,7 +96,7 @@ class ParsedScript:
 UNREADABLE = ParsedScript((), False)
 
 
-def parse(text: str) -> ParsedScript:
+def parse_script(text: str) -> ParsedScript:
     """The parsed script; it never raises, and a text that is no script is not `whole`."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
@@ -127,7 +127,7 @@ _ready: Callable[[], None] | None = None
 
 
 def take_apart(raw: bytes) -> ParsedScript:
-    """Parse here, in C code, the bytes that `parse` let through."""
+    """Parse here, in C code, the bytes that `parse_script` let through."""
     # Each script has a parser of its own: several threads read scripts, and two must not share one.
     from tree_sitter import Parser
 

@@ -62,7 +62,7 @@ command."""
 _ASKS_ONLY = ("-v", "-V")
 
 
-def inside(program: str, words: Words, fed: bool) -> Inside | None:
+def find_inner(program: str, words: Words, fed: bool) -> Inside | None:
     """The command inside of the call; None when the program starts no command of its arguments."""
     name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
     if name in _SHELLS:

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from node_agent.runtimes import hooks, skills
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.adapters import CLAUDE_WAY
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 PROGRAM = Program(
@@ -51,12 +51,12 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= {**_settings(request, place), **skills.plugin(request)}
+    files |= {**_settings(request, place), **skills.build_plugin(request)}
     env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
     made = ProcessSpec(_argv(request, place), env, task_of(request), files)
-    return made if request.sitting is None else talked(_way(request, place), request, place, made)
+    return made if request.sitting is None else wrap_launch(_way(request, place), request, place, made)
 
 
 _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FULL_AUTO: "bypassPermissions"}
@@ -68,8 +68,8 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
     options: dict[str, Any] = {
-        "tools": skills.named(request, allowed, _TOOLS),
-        "plugins": skills.plugins(request),
+        "tools": skills.list_tool_names(request, allowed, _TOOLS),
+        "plugins": skills.list_plugins(request),
         "allowedTools": [*(["Bash"] if fenced else []), *(["mcp__fleet"] if request.fleet else [])],
         "disallowedTools": [f"Bash({words}:*)" for words in NEVER] if fenced else [],
         "settingSources": [],
@@ -97,11 +97,11 @@ def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
     if not _has_settings(request, place):
         return {}
-    asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
-    entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
+    asked = hooks.select_tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
+    entry = hooks.build_entry(asked, hooks.build_command(request, place), hooks.timeout_s(request))
     hooked = {"hooks": {"PreToolUse": entry}} if hooks.has_hook(request, place) else {}
     settings = {"disableSkillShellExecution": True, **hooked}
-    return {**hooks.files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
+    return {**hooks.build_files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
 
 
 def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
         argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
-    argv += [word for one in skills.plugins(request) for word in ("--plugin-dir", one["path"])]
+    argv += [word for one in skills.list_plugins(request) for word in ("--plugin-dir", one["path"])]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
@@ -132,7 +132,7 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
     asks = ("--settings", f"{request.home}/{SETTINGS}") if _has_settings(request, place) else ()
-    return ("--tools", ",".join(skills.named(request, allowed, _TOOLS)), *rest, *asks)
+    return ("--tools", ",".join(skills.list_tool_names(request, allowed, _TOOLS)), *rest, *asks)
 
 
-PROBE = keyed(PROGRAM, LOGINS)
+PROBE = make_probe(PROGRAM, LOGINS)

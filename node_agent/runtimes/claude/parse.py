@@ -17,7 +17,7 @@ from node_agent.runtimes.base import (
     UsageGrew,
     ended_for_us,
     how_it_ended,
-    whole,
+    limit_answer,
 )
 from node_agent.runtimes.claude.tools import call_of, is_denied
 from node_agent.runtimes.limits import rejected_until
@@ -78,7 +78,7 @@ class ClaudeParser(EventParser):
             yield UsageGrew(self.usage)
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
-                self._tokens.last_text = whole(text)
+                self._tokens.last_text = limit_answer(text)
                 yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, quiet_env
 from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, Runtime, base_env
-from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.starting import held_but_full_auto, make_probe
 from node_agent.runtimes.vendors import PROVIDERS
 from node_agent.runtimes.workers import CAPABILITIES, SDK_HOST, launch_of, spec_of
 from node_agent.runtimes.workerstream import WorkerParser
 
 PROGRAM = Program("claude-sdk", "claude-agent-sdk", r"(\d+\.\d+\.\d+\S*)\Z", "0.2.", LOGIN, environment=True)
 DRIVER = "claude_sdk.py"
-PROBE = keyed(PROGRAM, LOGINS)
+PROBE = make_probe(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:

@@ -11,7 +11,7 @@ from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSp
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import VARIABLE as LOGIN
 from node_agent.runtimes.logins import for_run
-from node_agent.runtimes.starting import keyed, prompt_in, task_of
+from node_agent.runtimes.starting import make_probe, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
@@ -42,7 +42,10 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents/skills", READS)}
+    files |= {
+        **hooks.build_files("codex", request, place),
+        **skills.lay_files(request, ".agents/skills", READS),
+    }
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     # The model server has a name of ours, so that the vendor's and others' are reached in one measured way.
@@ -66,8 +69,8 @@ def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     """The hook as part of the command line, which nobody can change; the repository's hooks stay off."""
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.tools(request, ("Bash",), ("apply_patch",))
-    return {_HOOK: hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))}
+    asked = hooks.select_tools(request, ("Bash",), ("apply_patch",))
+    return {_HOOK: hooks.build_entry(asked, hooks.build_command(request, place), hooks.timeout_s(request))}
 
 
 def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:
@@ -125,4 +128,4 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 
 
-PROBE = keyed(PROGRAM, CREDENTIALS)
+PROBE = make_probe(PROGRAM, CREDENTIALS)

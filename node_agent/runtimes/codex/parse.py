@@ -85,7 +85,7 @@ class CodexParser(EventParser):
                 return (base.SessionStarted(self._session, self._model),)
             case "error":  # followed by another try, or by the end of the turn
                 words = text_of(event.get("message"))
-                return (base.Retrying(_status(words), base.clip(words, base.REASON_CHARS)),)
+                return (base.Retrying(_status(words), base.keep_end(words, base.REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
                 self._end = event
                 return (base.UsageGrew(self.usage),)
@@ -110,7 +110,7 @@ class CodexParser(EventParser):
     def _message(self, text: str) -> Sequence[base.Activity]:
         if not text:
             return ()
-        self._answered, self._answer = True, base.whole(text)
+        self._answered, self._answer = True, base.limit_answer(text)
         return (base.TextPiece(text),)
 
     def _over(self, call: base.ToolCall, item: dict[str, Any]) -> base.Activity:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from node_agent.policy.commands.tree import MOST_BYTES
-from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.base import ToolCall, keep_end
 from node_agent.runtimes.lines import dict_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
@@ -51,7 +51,7 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
     if plain is None:
         return None
     action, detail = plain
-    return ToolCall(text_of(kind), action, clip(text_of(item.get(detail)), DETAIL_CHARS))
+    return ToolCall(text_of(kind), action, keep_end(text_of(item.get(detail)), DETAIL_CHARS))
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +72,7 @@ def _changes(changes: list[dict[str, Any]]) -> ToolCall:
 
 def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:
     action = ActionClass.FILE_DELETE if deletes else ActionClass.FILE_WRITE
-    return ToolCall("file_change", action, clip(", ".join(paths), DETAIL_CHARS), paths=paths)
+    return ToolCall("file_change", action, keep_end(", ".join(paths), DETAIL_CHARS), paths=paths)
 
 
 def _inner(command: str) -> str:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks, skills
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.copilot.tools import OURS
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -85,7 +85,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
     mine = [tool for tool in there if tool not in request.without(OURS)]
     mine += ["skill"] if request.skills else []
-    files |= skills.laid(request, "copilot/skills", READS)
+    files |= skills.lay_files(request, "copilot/skills", READS)
     argv = [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]
@@ -96,7 +96,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if request.sitting is not None:
         agent = {"options": {"agent": AGENT}} if request.prompt else {}
         way = ACP.model_copy(update={"argv": (*ACP.argv, *argv), **agent})
-        return talked(way, request, place, ProcessSpec((), _env(request, place), b"", files))
+        return wrap_launch(way, request, place, ProcessSpec((), _env(request, place), b"", files))
     if request.prompt:
         argv += ["--agent", AGENT]
     if request.resume:
@@ -111,9 +111,13 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook's files. It is called for every tool, and its program looks at the tool's name."""
     if not hooks.has_hook(request, place):
         return {}
-    one = {"type": "command", "bash": hooks.command(request, place), "timeoutSec": hooks.timeout_s(request)}
+    one = {
+        "type": "command",
+        "bash": hooks.build_command(request, place),
+        "timeoutSec": hooks.timeout_s(request),
+    }
     asks = json.dumps({"version": 1, "hooks": {"preToolUse": [one]}}).encode()
-    return {**hooks.files("copilot", request, place), "copilot/hooks/pancode.json": asks}
+    return {**hooks.build_files("copilot", request, place), "copilot/hooks/pancode.json": asks}
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
@@ -134,4 +138,4 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 
 
-PROBE = keyed(PROGRAM, (URL, LOGIN))
+PROBE = make_probe(PROGRAM, (URL, LOGIN))

@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
-from node_agent.runtimes.outcome import EventParser, since, without_end
+from node_agent.runtimes.outcome import EventParser, subtract_usage, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -52,7 +52,7 @@ class CopilotParser(EventParser):
             case "tool.execution_complete":
                 yield from self._over(data)
             case "model.call_failure":
-                words = base.clip(text_of(data.get("errorMessage"), "unknown"), base.REASON_CHARS)
+                words = base.keep_end(text_of(data.get("errorMessage"), "unknown"), base.REASON_CHARS)
                 yield base.Retrying(count_of(data.get("statusCode")) or None, words)
             case "session.tools_updated":
                 self._model = text_of(data.get("model")) or self._model
@@ -76,7 +76,7 @@ class CopilotParser(EventParser):
         self._turns += 1
         self._model = text_of(data.get("model")) or self._model
         text = text_of(data.get("content"))
-        self._answer = base.whole(text)
+        self._answer = base.limit_answer(text)
         if text:
             yield base.TextPiece(text)
         yield base.UsageGrew(self.usage)
@@ -123,4 +123,4 @@ def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
         total_of(*(count_of(one.get(name)) for one in spent_on))
         for name in ("inputTokens", "cacheReadTokens", "outputTokens")
     )
-    return since(before, asked - cached, cached, output, turns)
+    return subtract_usage(before, asked - cached, cached, output, turns)

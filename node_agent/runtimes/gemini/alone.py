@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes.starting import guard
+from node_agent.runtimes.starting import build_guard
 
 GENERAL: Mapping[str, Any] = {
     "enableAutoUpdate": False,
@@ -37,7 +37,7 @@ _SETTINGS: Mapping[str, Any] = {
 
 # Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
 # node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
-def alone(
+def build_isolation(
     more: Mapping[str, Any],
     by_account: bool = False,
     hooks: Mapping[str, Any] | None = None,
@@ -53,4 +53,4 @@ def alone(
     security = {**_SETTINGS["security"], **ways}
     asks = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
     settings = json.dumps({**_SETTINGS, **read, **asks, "security": security, **more}).encode()
-    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",), theirs)}
+    return {".gemini/settings.json": settings, **build_guard((".gemini/.env",), ("GEMINI.md",), theirs)}

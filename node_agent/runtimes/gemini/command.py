@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks, skills
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
-from node_agent.runtimes.gemini.alone import GENERAL, alone
-from node_agent.runtimes.gemini.thinking import overrides
+from node_agent.runtimes.gemini.alone import GENERAL, build_isolation
+from node_agent.runtimes.gemini.thinking import build_overrides
 from node_agent.runtimes.gemini.tools import OURS
-from node_agent.runtimes.starting import NEVER, guarded, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, guard_environment, is_fenced, make_probe, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
@@ -74,9 +74,16 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if request.sitting is not None:
         return _talked(request, place, denied)
     rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ()), *_reads(request)]
-    given = alone(_settings(request), by_account(place.env), _hooks(request, place), bool(request.skills))
-    files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, **hooks.files("gemini", request, place)}
-    files |= skills.laid(request, ".gemini/skills")
+    given = build_isolation(
+        _settings(request), by_account(place.env), _hooks(request, place), bool(request.skills)
+    )
+    files = {
+        **BASE_FILES,
+        **prompt_in(PROMPT, request),
+        **given,
+        **hooks.build_files("gemini", request, place),
+    }
+    files |= skills.lay_files(request, ".gemini/skills")
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
@@ -96,34 +103,38 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
     clean-up: it takes a file begun by a load for a broken session, and removes the session.
     """
     rules = [*map(_deny, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
-    asked = (_SHELL, *_EDIT, *hooks.tools(request, (), _LOOKS))
+    asked = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
     rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in asked]
     rules += [_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
     rules += _reads(request)
     kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
-    given = alone({**_settings(request), **kept}, by_account(place.env), skills=bool(request.skills))
+    given = build_isolation(
+        {**_settings(request), **kept}, by_account(place.env), skills=bool(request.skills)
+    )
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, POLICY: "\n".join(rules).encode()}
-    files |= skills.laid(request, ".gemini/skills")
+    files |= skills.lay_files(request, ".gemini/skills")
     argv = [*ACP.argv, "--approval-mode", ACP.mode, "--extensions", "none"]
     argv += ["--admin-policy", f"{request.home}/{POLICY}", *(("-m", request.model) if request.model else ())]
     for folder in request.besides:
         argv += ["--include-directories", folder]
     headless = ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
-    return talked(ACP.model_copy(update={"argv": headless.argv}), request, place, headless)
+    return wrap_launch(ACP.model_copy(update={"argv": headless.argv}), request, place, headless)
 
 
 def _settings(request: LaunchRequest) -> dict[str, Any]:
     """Return the settings of this run in addition to every run's: reasoning effort, number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
-    return {**overrides(request.reasoning, request.model), **spent}
+    return {**build_overrides(request.reasoning, request.model), **spent}
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
-    return {"BeforeTool": hooks.entry(asked, hooks.command(request, place), hooks.TIMEOUT_S * 1000)}
+    asked = hooks.select_tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
+    return {
+        "BeforeTool": hooks.build_entry(asked, hooks.build_command(request, place), hooks.TIMEOUT_S * 1000)
+    }
 
 
 def _reads(request: LaunchRequest) -> list[str]:
@@ -152,7 +163,7 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
     return {
         **own,
         **there,
-        **guarded(request.home),
+        **guard_environment(request.home),
         "GEMINI_CLI_HOME": request.home,
         "GEMINI_TELEMETRY_ENABLED": "false",
         "GEMINI_CLI_NO_RELAUNCH": "true",
@@ -169,4 +180,4 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
     return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 
-PROBE = keyed(PROGRAM, (KEY, URL, LOGIN))
+PROBE = make_probe(PROGRAM, (KEY, URL, LOGIN))

@@ -67,7 +67,7 @@ class GeminiParser(EventParser):
                 self._model = text_of(event.get("model")) or self._model
                 yield base.SessionStarted(self._session, self._model)
             case "error":
-                self._trouble = base.clip(
+                self._trouble = base.keep_end(
                     text_of(event.get("message"), "an error without words"), DETAIL_CHARS
                 )
             case "result":
@@ -84,7 +84,7 @@ class GeminiParser(EventParser):
             self._turn()
             self._answer += text
             if len(self._answer) > 2 * base.MOST_ANSWER_CHARS:
-                self._answer = base.whole(self._answer)
+                self._answer = base.limit_answer(self._answer)
             yield base.TextPiece(text)
 
     def _turn(self) -> None:

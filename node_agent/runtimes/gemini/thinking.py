@@ -17,7 +17,7 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
 _BUDGETED = "gemini-2.5"
 
 
-def overrides(reasoning: Reasoning | None, model: str | None) -> dict[str, Any]:
+def build_overrides(reasoning: Reasoning | None, model: str | None) -> dict[str, Any]:
     """Return the settings of the level, for both kinds of model, as the program may choose a model itself."""
     return {"modelConfigs": {"customOverrides": list(_each(reasoning, model))}} if reasoning else {}
 

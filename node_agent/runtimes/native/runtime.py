@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec, Runtime, Said, any_given
 from node_agent.runtimes.starting import held_but_full_auto
 from node_agent.runtimes.vendors import LOGINS
-from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, started
+from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, launch_worker
 from node_agent.runtimes.workerspec import SESSION, VERSION
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.node import RuntimeFact
@@ -18,7 +18,7 @@ PROGRAM = "native/program.py"
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch, with only the one key that the worker needs."""
-    return started(PROGRAM, request, place)
+    return launch_worker(PROGRAM, request, place)
 
 
 enforcement = held_but_full_auto

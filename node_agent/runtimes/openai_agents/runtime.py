@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, Runtime
-from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.starting import held_but_full_auto, make_probe
 from node_agent.runtimes.vendors import LOGINS
-from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, SDK_HOST, started
+from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, SDK_HOST, launch_worker
 from node_agent.runtimes.workerspec import SESSION
 from node_agent.runtimes.workerstream import WorkerParser
 
 PROGRAM = Program("openai-agents", "openai-agents", r"(\d+\.\d+\.\d+\S*)\Z", "0.24.", LOGIN, environment=True)
 DRIVER = "openai_agents.py"
-PROBE = keyed(PROGRAM, LOGINS)
+PROBE = make_probe(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return a launch as the native worker's, with the name of the link that leads to the SDK."""
-    return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
+    return launch_worker(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 
 enforcement = held_but_full_auto

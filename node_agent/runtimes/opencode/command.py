@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks, skills
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
 from node_agent.runtimes.opencode.tools import DENIED, OURS
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -76,7 +76,7 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
-    files |= skills.laid(request, "config/opencode/skills")
+    files |= skills.lay_files(request, "config/opencode/skills")
     env = base_env(request, place)
     kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
     if kept is not None and not (KEY in env or URL in env):
@@ -93,7 +93,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     headless = ProcessSpec(tuple(argv), around, task_of(request), files, login)
     if request.sitting is None:
         return headless
-    return talked(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
+    return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
 # Thrown is denied: the model gets the words as the result of its call, and the run goes on.
@@ -120,10 +120,13 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the files of the hook as a plugin: the program has no hook that is a command."""
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
+    asked = hooks.select_tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
     patience_ms = hooks.timeout_s(request) * 1000
-    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.argv(request, place), patience_ms]))
-    return {**hooks.files("opencode", request, place), "config/opencode/plugin/pancode.js": plugin.encode()}
+    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.build_argv(request, place), patience_ms]))
+    return {
+        **hooks.build_files("opencode", request, place),
+        "config/opencode/plugin/pancode.js": plugin.encode(),
+    }
 
 
 def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: str) -> dict[str, str]:
@@ -170,4 +173,4 @@ def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-PROBE = keyed(PROGRAM, CREDENTIALS)
+PROBE = make_probe(PROGRAM, CREDENTIALS)

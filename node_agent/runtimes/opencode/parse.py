@@ -52,7 +52,7 @@ class OpencodeParser(EventParser):
                 self._answered, self._end = True, None
             case "text":
                 if text := text_of(part.get("text")):
-                    self._answer = base.whole(text)
+                    self._answer = base.limit_answer(text)
                     yield base.TextPiece(text)
             case "tool_use":
                 yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))

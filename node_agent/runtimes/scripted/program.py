@@ -57,11 +57,11 @@ class BadScript(Exception):
     """The task does not have the documented form."""
 
 
-def parse(task: str) -> list[list[str]] | None:
+def parse_task(task: str) -> list[list[str]] | None:
     """The acts as lists of words; None for prose."""
     text = task.strip()
     if text.startswith(MARK):
-        return [words for line in text.splitlines()[1:] if (words := split(line))]
+        return [words for line in text.splitlines()[1:] if (words := split_act(line))]
     if not text.startswith(("[", "{")):
         return None
     try:
@@ -71,19 +71,19 @@ def parse(task: str) -> list[list[str]] | None:
     acts = value.get("acts") if isinstance(value, dict) else value
     if not isinstance(acts, list):
         raise BadScript('the object has no list "acts"')
-    return [one(act) for act in acts]
+    return [parse_json_act(act) for act in acts]
 
 
-def one(act: object) -> list[str]:
+def parse_json_act(act: object) -> list[str]:
     """One act of a JSON script."""
     if isinstance(act, str):
-        return split(act)
+        return split_act(act)
     if isinstance(act, list) and act:
         return [word if isinstance(word, str) else json.dumps(word) for word in act]
     raise BadScript(f"not an act: {act!r}")
 
 
-def split(line: str) -> list[str]:
+def split_act(line: str) -> list[str]:
     """One act of a line script."""
     try:
         words = shlex.split(line, comments=True)
@@ -92,7 +92,7 @@ def split(line: str) -> list[str]:
     return [word.replace("\\n", "\n").replace("\\t", "\t") for word in words]
 
 
-def prose(task: str, read_only: bool) -> list[list[str]]:
+def script_prose(task: str, read_only: bool) -> list[list[str]]:
     """The script for a task in plain words: a small edit, the same for the same words."""
     words = " ".join(task.split())[:200] or "nothing to do"
     if read_only:
@@ -307,7 +307,7 @@ class Double:
         self.do_say(" ".join(sorted(os.environ)))
 
     def do_prompt(self) -> None:
-        path = option(sys.argv, "--prompt")
+        path = read_option(sys.argv, "--prompt")
         if path is not None:
             with open(path, encoding="utf-8", errors="replace") as f:
                 self.do_say(f.read())
@@ -359,10 +359,10 @@ class Double:
             signal.signal(signal_number(name), signal.SIG_IGN)
 
     def do_fork(self, seconds: str, path: str = "") -> None:
-        leave(float(seconds), path, dict(os.environ))
+        leave_child(float(seconds), path, dict(os.environ))
 
     def do_fork_bare(self, seconds: str, path: str = "") -> None:
-        leave(float(seconds), path, {})
+        leave_child(float(seconds), path, {})
 
     def do_kill(self, name: str = "SIGKILL") -> None:
         os.kill(os.getpid(), signal_number(name))
@@ -403,7 +403,7 @@ def signal_number(name: str) -> signal.Signals:
     return signal.Signals[full]
 
 
-def leave(seconds: float, path: str, env: dict[str, str]) -> None:
+def leave_child(seconds: float, path: str, env: dict[str, str]) -> None:
     """Start a grandchild in a session of its own; nobody waits for it."""
     pid = os.fork()
     if pid:
@@ -419,7 +419,7 @@ def leave(seconds: float, path: str, env: dict[str, str]) -> None:
         os._exit(127)
 
 
-def option(argv: list[str], name: str) -> str | None:
+def read_option(argv: list[str], name: str) -> str | None:
     """The word after an option, if the option is there."""
     return argv[argv.index(name) + 1] if name in argv else None
 
@@ -427,17 +427,17 @@ def option(argv: list[str], name: str) -> str | None:
 def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # like any program: it dies of it, without a word
     task = sys.stdin.buffer.read().decode("utf-8", "replace")
-    limit, read_only = option(argv, "--max-usd"), "--read-only" in argv
+    limit, read_only = read_option(argv, "--max-usd"), "--read-only" in argv
     voice = ScriptEvents()
     session = "s-" + hashlib.sha256(task.encode()).hexdigest()[:12]
-    voice.event("start", session=session, model=option(argv, "--model"))
+    voice.event("start", session=session, model=read_option(argv, "--model"))
     double = Double(voice, read_only, None if limit is None else Decimal(limit))
     try:
-        acts = parse(task)
+        acts = parse_task(task)
     except BadScript as exc:
         end = End(2, "error", str(exc))
     else:
-        end = double.perform(prose(task, read_only) if acts is None else acts)
+        end = double.perform(script_prose(task, read_only) if acts is None else acts)
     if end.status:
         voice.event("result", status=end.status, text=end.text, turns=double.done)
     return end.code

@@ -95,7 +95,7 @@ class ScriptedParser(EventParser):
 
     def _tool(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         name, action = text_of(event.get("name"), "?"), _action(event.get("action"))
-        detail = base.clip(text_of(event.get("detail")), 200)
+        detail = base.keep_end(text_of(event.get("detail")), 200)
         self._calls[action] += 1
         if event["type"] == "tool":
             self._denied_last = None

@@ -63,7 +63,7 @@ class ShellParser:
     def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
         """Exit 0 is done; any other end is the script's own failure, also for a missing program."""
         failure, reason = self._judge(end)
-        answer = base.clip(self._tail.decode("utf-8", "replace").strip())
+        answer = base.keep_end(self._tail.decode("utf-8", "replace").strip())
         return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)
 
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from pancode.agents.commands.prompts import compiled, in_parts
+from pancode.agents.commands.prompts import compile_prompt, in_parts
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
-from pancode.interfaces.client.caller import folder, folder_here
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
+from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import home_of, path_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 
 if TYPE_CHECKING:
     from pancode.config.agents.writer import AgentsFile
@@ -27,7 +27,7 @@ app = Commands()
 
 def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     asked = {key: value for key, value in query.items() if value is not None}
-    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=folder(), **asked)
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=find_folder(), **asked)
     return answer
 
 
@@ -52,7 +52,7 @@ def list_agents(
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
         face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
-    face.show({"agents": shown}, lambda: listing(shown, _COLUMNS))
+    face.show({"agents": shown}, lambda: format_rows(shown, _COLUMNS))
 
 
 _COLUMNS: Columns = {
@@ -91,7 +91,7 @@ def show_agent(
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
-    answer = compiled(face, name, asked)
+    answer = compile_prompt(face, name, asked)
     face.show(answer, lambda: in_parts(answer))
 
 
@@ -102,8 +102,8 @@ def _says(key: str, value: object) -> bool:
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         fields = {key: one for key, one in value.items() if one is not None}
-        return safe(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
-    return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        return escape_line(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
+    return escape_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 @agents.verb(
@@ -123,7 +123,7 @@ def set_agent(
 
     answer = set_field(_agents_file(), name, field, value)
     words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
-    face.show(answer, lambda: safe(words.rstrip("\n")) + "\n")
+    face.show(answer, lambda: escape_line(words.rstrip("\n")) + "\n")
 
 
 def _plain(value: object) -> str:
@@ -145,7 +145,7 @@ def new_agent(
     answer = made(_agents_file(), name, base)
     where = f"{answer['file']}:{answer['line']}"
     words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
-    face.show(answer, lambda: safe(words) + "\n")
+    face.show(answer, lambda: escape_line(words) + "\n")
 
 
 @agents.verb("check", "pancode agents check", "pancode agents check ./panagents.yaml")
@@ -169,12 +169,12 @@ def _checked(answer: dict[str, Any]) -> str:
             lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     count = len(answer["problems"])
-    end = counted(count, "problem") if count else _good(answer)
-    return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])
+    end = count_noun(count, "problem") if count else _good(answer)
+    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{where}: {end}"])
 
 
 def _good(answer: dict[str, Any]) -> str:
     """Return the line for definitions without errors; an agent that is switched off is not usable."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
-    return f"{counted(usable, 'agent')}, all right{switched}"
+    return f"{count_noun(usable, 'agent')}, all right{switched}"

@@ -25,8 +25,8 @@ from pancode.agents.answers import (
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, table
-from pancode.interfaces.client.caller import folder, folder_here
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_table
+from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.route import check_name
@@ -42,14 +42,14 @@ def runtimes() -> None:
 @runtimes.verb("ls", "pancode runtimes")
 def list_runtimes(face: Json) -> None:
     """All that PanCode knows: the nodes that have each, the fix for the others, and the wall of each node."""
-    answer = face.client().get(RUNTIMES, cwd=folder())
+    answer = face.client().get(RUNTIMES, cwd=find_folder())
     face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["walls"]))
 
 
 @runtimes.verb("show", "pancode runtimes show claude")
 def show_runtime(name: str, face: Json) -> None:
     """One runtime, node by node."""
-    answer = face.client().get(RUNTIMES, cwd=folder(), name=name)
+    answer = face.client().get(RUNTIMES, cwd=find_folder(), name=name)
     face.show(answer["runtimes"][0], lambda: _found(answer))
 
 
@@ -60,7 +60,7 @@ def _found(answer: RuntimesAnswer) -> str:
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
     held = f"{OTHER_HELD}\n" if named.startswith(OTHER) else ""
-    return listing(rows, _FOUND, f"{named} is on no node") + "".join(levels) + held
+    return format_rows(rows, _FOUND, f"{named} is on no node") + "".join(levels) + held
 
 
 _FOUND: RowColumns[NodeRuntime] = {
@@ -96,11 +96,11 @@ Named = TypeVar("Named", ModeShape, LevelShape)
 
 
 def _modes(found: list[ModeShape]) -> str:
-    return listing(found, _MODES)
+    return format_rows(found, _MODES)
 
 
 def _levels(found: list[LevelShape]) -> str:
-    return listing(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
+    return format_rows(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
 
 
 def _default(one: ModeShape | LevelShape) -> str:
@@ -121,14 +121,14 @@ def modes() -> None:
 @modes.verb("ls", "pancode modes")
 def list_modes(face: Json) -> None:
     """List all modes; the default is marked."""
-    answer = face.client().get(MODES, cwd=folder())
+    answer = face.client().get(MODES, cwd=find_folder())
     face.show(answer, lambda: _modes(answer["modes"]))
 
 
 @modes.verb("show", "pancode modes show review")
 def show_mode(name: str, face: Json) -> None:
     """One mode."""
-    mode = _one("mode", name, face.client().get(MODES, cwd=folder())["modes"])
+    mode = _one("mode", name, face.client().get(MODES, cwd=find_folder())["modes"])
     face.show(mode, lambda: _modes([mode]))
 
 
@@ -140,7 +140,7 @@ def safety() -> None:
 @safety.verb("ls", "pancode safety")
 def list_levels(face: Json) -> None:
     """List all safety levels; the default is marked."""
-    answer = face.client().get(SAFETY, cwd=folder())
+    answer = face.client().get(SAFETY, cwd=find_folder())
     face.show(answer, lambda: _levels(answer["safety"]))
 
 
@@ -164,7 +164,7 @@ def show_matrix(
 def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
     if level is not None:
-        found = _one("safety", level, face.client().get(SAFETY, cwd=folder())["safety"])
+        found = _one("safety", level, face.client().get(SAFETY, cwd=find_folder())["safety"])
         face.show(found, lambda: _levels([found]))
     else:
         from pancode.config.folder_safety import rules_here
@@ -181,8 +181,8 @@ def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) 
             "FROM": "origin",
             "WHY": "reason",
         }
-        files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-        face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
+        files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+        face.show(answer, lambda: format_rows(rules, columns) + _asked(held) + "\n" + files)
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
@@ -227,7 +227,7 @@ def check_deed(
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
     verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
-    face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))
+    face.show(answer, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
     return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
 
 
@@ -240,7 +240,7 @@ def runtime_rows(runtimes: Sequence[RuntimeShape], walls: Sequence[WallShape] = 
     if not any(runtime["nodes"] for runtime in runtimes):
         return "no machine has reported yet\n"
     rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
-    parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
+    parts = [format_table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
@@ -253,7 +253,7 @@ def runtime_rows(runtimes: Sequence[RuntimeShape], walls: Sequence[WallShape] = 
         for wall in walls:
             around.setdefault(((wall["isolation"] or "-"), wall["holds"]), []).append(wall["node"])
         held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
-        parts.append(table(("NODE", "WALL", "HOLDS"), held))
+        parts.append(format_table(("NODE", "WALL", "HOLDS"), held))
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
 
 
@@ -295,11 +295,14 @@ def _fixes(runtimes: Sequence[RuntimeShape]) -> Iterator[str]:
             if lacks := fact["no_turns"]:
                 needs.setdefault(("no chats", lacks), []).append(fact["node"])
         for (word, hint), nodes in needs.items():
-            fix = safe(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
+            fix = escape_line(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
             if runtime["installable"] and word == "missing":
                 said = "the machine says" if len(nodes) == 1 else "the machines say"
-                fix = safe(f"pancode node install {' '.join(nodes)} {runtime['name']}") + f"\n  {said}: {fix}"
-            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
+                fix = (
+                    escape_line(f"pancode node install {' '.join(nodes)} {runtime['name']}")
+                    + f"\n  {said}: {fix}"
+                )
+            yield escape_line(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 
 
 def _need(fact: NodeRuntime) -> str:
@@ -311,10 +314,10 @@ def _need(fact: NodeRuntime) -> str:
 def evidence_of(answer: dict[str, Any]) -> str:
     """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
-    parts = [table(heads, list(map(_evidence_row, answer["matrix"])))]
+    parts = [format_table(heads, list(map(_evidence_row, answer["matrix"])))]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
         rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
-        parts.append(table(("ACT", *rules), acts))
+        parts.append(format_table(("ACT", *rules), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
 
 

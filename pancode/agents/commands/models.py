@@ -15,16 +15,16 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import (
     Columns,
     RowColumns,
-    advice,
-    listing,
-    safe,
+    escape_line,
+    format_advice,
+    format_bytes,
+    format_rows,
+    format_tokens,
     short_time,
-    size,
-    tokens,
 )
-from pancode.interfaces.client.caller import folder, who
+from pancode.interfaces.client.caller import find_folder, find_user
 from pancode.interfaces.client.client import home_of
-from pancode.interfaces.client.retry import tested
+from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
 
 app = Commands()
@@ -75,7 +75,7 @@ def list_models(
         )
     if runtime is not None:
         return show_vendors(face, runtime, tier)
-    answer = face.client().get(MODELS, cwd=folder(), node=node, tier=tier)
+    answer = face.client().get(MODELS, cwd=find_folder(), node=node, tier=tier)
     face.show(answer, lambda: _models(answer["models"], tier))
 
 
@@ -84,9 +84,10 @@ def _endpoints(found: list[NodeEndpoint]) -> str:
         return _NONE
     wrong = [one for one in found if one["health"] != "ok"]
     lines = "".join(
-        f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    {advice(one)}\n" for one in wrong
+        f"  {one['node']}/{one['name']}: {escape_line(one['words'])}\n    {format_advice(one)}\n"
+        for one in wrong
     )
-    return listing(found, _ENDPOINTS) + lines
+    return format_rows(found, _ENDPOINTS) + lines
 
 
 def _slots(one: NodeEndpoint) -> str:
@@ -107,7 +108,7 @@ _ENDPOINTS: RowColumns[NodeEndpoint] = {
 def _models(found: list[ModelShape], tier: str | None) -> str:
     if not found:
         return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
-    return listing(found, _MODELS)
+    return format_rows(found, _MODELS)
 
 
 def _tested(passport: PassportShape) -> str:
@@ -133,9 +134,11 @@ _MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
     "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
     **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},
-    "CONTEXT": lambda one: f"{tokens(one['ctx_usable']) or '?'} of {tokens(one['ctx_max']) or '?'}",
+    "CONTEXT": lambda one: (
+        f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
+    ),
     "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
-    **{"DISK": lambda one: size(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
+    **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
     "VISION": lambda one: _yes(one["vision"]),
     "TESTED": lambda one: "-" if one["embedding"] else _tested(one["passport"]),
 }
@@ -153,7 +156,7 @@ def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
     from pancode.config.vendor_models import models_of
 
     rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
-    face.show({"models": rows}, lambda: listing(rows, _VENDORS))
+    face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
 
 
 @models.verb(
@@ -173,7 +176,9 @@ def test_model(
     It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
     first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
     """
-    tests = tested(face.note, face.client(), {"by": who(), "model": model, "node": node, "again": again})
+    tests = run_model_tests(
+        face.note, face.client(), {"by": find_user(), "model": model, "node": node, "again": again}
+    )
     face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
     return _exit_of_tests(tests)
 
@@ -191,12 +196,12 @@ def _test_result(one: dict[str, Any]) -> str:
         fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
-    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := advice(check))]
+    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := format_advice(check))]
     verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
     return (
         head
         + verdict
-        + listing(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+        + format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
         + "".join(fixes)
     )
 

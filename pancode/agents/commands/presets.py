@@ -9,9 +9,9 @@ from typer import Argument
 from pancode.config.answers import APPLY_PRESET, PRESETS, UNSET_PRESET
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.retry import post_confirmed
 
 app = Commands()
@@ -29,7 +29,7 @@ def presets() -> None:
 def list_presets(face: Json) -> None:
     """List all presets; the applied one is marked."""
     answer = face.client().get(PRESETS)
-    face.show(answer, lambda: listing(answer["presets"], _COLUMNS))
+    face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
 
 
 _COLUMNS: Columns = {
@@ -45,7 +45,9 @@ def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets
     preset = face.client().get(PRESETS, name=name)["presets"][0]
     face.show(
         preset,
-        lambda: "".join(f"{key:<13} {safe(_word(value))}\n" for key, value in preset.items() if value != ""),
+        lambda: "".join(
+            f"{key:<13} {escape_line(_word(value))}\n" for key, value in preset.items() if value != ""
+        ),
     )
 
 
@@ -64,16 +66,16 @@ def apply_preset(
     """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
     if name == "none":
         return unset_preset(face)
-    body = {"name": name, "by": who(), "yes": yes}
+    body = {"name": name, "by": find_user(), "yes": yes}
     answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirms)
     for warning in answer["warnings"]:
-        face.note(f"warning: {safe(warning)}")
+        face.note(f"warning: {escape_line(warning)}")
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
-    return face.show(answer, lambda: listing(answer["settings"], columns))
+    return face.show(answer, lambda: format_rows(answer["settings"], columns))
 
 
 @presets.verb("unset", "pancode presets unset")
 def unset_preset(face: Json) -> None:
     """No preset any more: variables and files count again."""
-    answer = face.client().post(UNSET_PRESET, {"by": who()})
+    answer = face.client().post(UNSET_PRESET, {"by": find_user()})
     face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

@@ -13,7 +13,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.client.caller import find_folder
 
 app = Commands()
 _RUN = re.compile(r"r-[0-9a-z]+|last")
@@ -57,14 +57,14 @@ def show(
         head = f"{told['run']} of {told['agent']}\ndigest {told['digest']}\n\n"
         return face.show(told, lambda: head + safe_block(told["text"]))
     asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
-    answer = compiled(face, name, asked)
+    answer = compile_prompt(face, name, asked)
     face.show(answer, lambda: in_parts(answer))
 
 
-def compiled(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:
+def compile_prompt(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:
     """The prompt of an agent as a dispatch would compile it here."""
     query = {key: value for key, value in asked.items() if value is not None}
-    return face.client().get(PROMPT.at(agent), cwd=folder(), **query)
+    return face.client().get(PROMPT.at(agent), cwd=find_folder(), **query)
 
 
 def in_parts(answer: PromptAnswer) -> str:

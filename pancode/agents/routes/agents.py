@@ -17,7 +17,7 @@ from pancode.agents.answers import (
     PromptAnswer,
     RunPromptAnswer,
 )
-from pancode.agents.prompt_fit import fitted
+from pancode.agents.prompt_fit import fit_prompt
 from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
@@ -74,7 +74,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""
     prd = "" if project is None else around.prd_for_agents(project)
-    told = fitted(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
+    told = fit_prompt(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
     return {
         "agent": agent.name,
         "mode": mode.value,

@@ -16,11 +16,11 @@ from pancode.agents.answers import (
     SafetyAnswer,
     WallShape,
 )
-from pancode.agents.runtimes import RUNTIMES, is_listed, matrix, no_runtime
-from pancode.fleet.fleet import machines
+from pancode.agents.runtimes import RUNTIMES, build_matrix, is_listed, no_runtime
+from pancode.fleet.fleet import list_nodes
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.node import holds
+from pancode.kernel.node import describe_isolation
 
 
 @Verb(answers.RUNTIMES, command="runtimes", query=("cwd", "name"))
@@ -29,7 +29,7 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
 
     The facts that PanCode knows, and the source of each.
     """
-    heard = machines(context.core)
+    heard = list_nodes(context.core)
     found: dict[str, list[NodeRuntime]] = {n: [] for n in RUNTIMES if is_listed(n)}
     for node in heard:
         for fact in node["runtimes"]:
@@ -38,7 +38,8 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     if name is not None and name not in found:
         raise no_runtime(name, known=found)
     walls: list[WallShape] = [
-        {"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard
+        {"node": n["name"], "isolation": n["isolation"], "holds": describe_isolation(n["isolation"])}
+        for n in heard
     ]
     return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
 
@@ -79,7 +80,7 @@ def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
     ]
     rows: list[HeldShape] = [
         {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
-        for runtime, rule, walled, bare in matrix()
+        for runtime, rule, walled, bare in build_matrix()
         if is_listed(runtime)
     ]
     return {"safety": levels, "matrix": rows}

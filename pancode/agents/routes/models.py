@@ -7,27 +7,27 @@ from typing import Any
 from pancode.agents import answers
 from pancode.agents.answers import EndpointsAnswer, ModelsAnswer
 from pancode.fleet.acts import Progress
-from pancode.fleet.model_service import ModelFilter, endpoints, models
-from pancode.fleet.model_tests import examine, where
+from pancode.fleet.model_service import ModelFilter, list_endpoints, list_models
+from pancode.fleet.model_tests import find_endpoints, run_test
 from pancode.interfaces.http.access.rights import TESTS
 from pancode.interfaces.http.bodies import ExamBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
-from pancode.interfaces.http.streams import sse, steps
+from pancode.interfaces.http.streams import make_event_stream, stream_steps
 
 
 @Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
 def _test(context: ApiContext, call: ApiCall) -> EventStream:
     """Test a model on its machine."""
     body: ExamBody = call.body
-    places = where(context.core, body.model, body.node)
+    places = find_endpoints(context.core, body.model, body.node)
     ends = context.closing.wait
 
     def work(progress: Progress) -> Any:
-        tests = [examine(context.core, one, body.again, progress, context.poke, ends) for one in places]
+        tests = [run_test(context.core, one, body.again, progress, context.poke, ends) for one in places]
         return {"tests": tests}
 
-    return sse(steps(context, work))
+    return make_event_stream(stream_steps(context, work))
 
 
 @Verb(answers.ENDPOINTS, command="endpoints", query=("node",))
@@ -36,7 +36,7 @@ def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
 
     Every model server of every node that is heard, or of one.
     """
-    return {"endpoints": endpoints(context.core, call.query.get("node"))}
+    return {"endpoints": list_endpoints(context.core, call.query.get("node"))}
 
 
 @Verb(answers.MODELS, command="models", query=("cwd", "node", "tier"))
@@ -47,4 +47,4 @@ def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
     """
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
     wanted = ModelFilter(call.query.get("node"), call.query.get("tier"))
-    return {"models": models(context.core, wanted, tiers)}
+    return {"models": list_models(context.core, wanted, tiers)}

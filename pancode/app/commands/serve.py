@@ -16,7 +16,7 @@ from pancode.fleet.answers import PING
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, tell_error
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable
+from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable_home_error
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def serve(
         sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
         return ExitCode.DONE
     if not child:
-        from pancode.app.fleet_tools import beside
+        from pancode.app.fleet_tools import make_fleet_calls
         from pancode.app.server.serve import serve_here
 
-        serve_here(os.environ, beside, quiet=False)
+        serve_here(os.environ, make_fleet_calls, quiet=False)
         return ExitCode.DONE
     for number in (signal.SIGINT, signal.SIGHUP):
         # Of its own session: what a command in the background ignores is not for what starts here.
@@ -67,7 +67,7 @@ def serve(
 
 
 def _as_child(stamp: int | None) -> int:
-    from pancode.app.fleet_tools import beside
+    from pancode.app.fleet_tools import make_fleet_calls
     from pancode.app.server.serve import left_to_service, serve_here
     from pancode.app.server.single_instance import AlreadyRunningError
 
@@ -75,7 +75,7 @@ def _as_child(stamp: int | None) -> int:
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
         return ExitCode.DONE
     try:
-        serve_here(os.environ, beside, quiet=True, stamp=stamp)
+        serve_here(os.environ, make_fleet_calls, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
         # A service would take 0 for one that ended before it was ready, and start it again.
@@ -85,7 +85,7 @@ def _as_child(stamp: int | None) -> int:
     except OSError as exc:
         if exc.errno not in (*FULL, errno.EROFS):
             raise
-        return tell_error(unusable(home_of(os.environ), exc), as_json=True)
+        return tell_error(unusable_home_error(home_of(os.environ), exc), as_json=True)
     return ExitCode.DONE
 
 
@@ -166,6 +166,6 @@ def api_stdio() -> int:
 
     A command on another machine starts it through SSH where PANCODE_COORDINATOR names this one.
     """
-    from pancode.app.server.api_stdio import answer
+    from pancode.app.server.api_stdio import serve_stdio
 
-    return answer()
+    return serve_stdio()

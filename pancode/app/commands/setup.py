@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
@@ -111,20 +111,20 @@ def doctor(
     are missing, brings node agents of another version, or that say nothing, up again, and lets go of the
     files of old runs (pancode gc). It asks before each.
     """
-    from pancode.app.doctor import examine
+    from pancode.app.doctor import run_checks
 
     face.acts_here("pancode doctor")
     if yes and not mend:
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
     if mend:
         _mended(face, yes)
-    checks = examine(home_of(os.environ), os.environ)
+    checks = run_checks(home_of(os.environ), os.environ)
     columns: Columns = {
         "": lambda one: "ok" if one["ok"] else one["level"],
         "WHAT": "what",
         "HOW WE KNOW": "detail",
     }
-    face.show({"checks": checks}, lambda: listing(checks, columns) + _fixes(checks))
+    face.show({"checks": checks}, lambda: format_rows(checks, columns) + _fixes(checks))
     return (
         ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
     )
@@ -132,20 +132,20 @@ def doctor(
 
 def _mended(face: Face, yes: bool) -> None:
     """Offer each mend in turn, and make those that are agreed to; one that fails does not stop the others."""
-    from pancode.app.repair import mends
+    from pancode.app.repair import list_repairs
 
     nothing = True
-    for one in mends(home_of(os.environ), os.environ):
+    for one in list_repairs(home_of(os.environ), os.environ):
         nothing = False
-        face.note(safe(one.wrong))
-        if not yes and not face.agreed(f"  {safe(one.act)}: do it?", "pancode doctor --fix --yes"):
+        face.note(escape_line(one.wrong))
+        if not yes and not face.agreed(f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"):
             continue
         try:
             one.do()
         except (PancodeError, OSError) as error:
-            face.note(f"  it did not work: {safe(str(error))}")
+            face.note(f"  it did not work: {escape_line(str(error))}")
         else:
-            face.note(f"  done: {safe(one.act)}")
+            face.note(f"  done: {escape_line(one.act)}")
     if nothing:
         face.note("there is nothing that could be mended without you")
 
@@ -156,5 +156,7 @@ def _level(check: dict[str, Any]) -> str:
 
 def _fixes(checks: list[dict[str, Any]]) -> str:
     return "".join(
-        f"  {safe(c['what'])}\n    fix: {safe(c['fix'])}\n" for c in checks if not c["ok"] and c["fix"]
+        f"  {escape_line(c['what'])}\n    fix: {escape_line(c['fix'])}\n"
+        for c in checks
+        if not c["ok"] and c["fix"]
     )

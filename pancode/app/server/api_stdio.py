@@ -29,7 +29,7 @@ QUIET_S = 600.0
 """Seconds that a connection may be silent, as the far end decides how long it waits for an answer."""
 
 
-def answer() -> int:
+def serve_stdio() -> int:
     """Speak with the far end until it goes; return the exit status. Standard output has only its frames."""
     source, sink = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # any other output of this process
@@ -74,9 +74,9 @@ class Relay:
 
     def _connected(self, wanted: Mapping[str, Any]) -> socket.socket:
         if "copy" in wanted:
-            from pancode.checkouts.copies import served  # only where files travel
+            from pancode.checkouts.copies import serve_git  # only where files travel
 
-            return served(self._home, str(wanted["copy"]), str(wanted.get("service")))
+            return serve_git(self._home, str(wanted["copy"]), str(wanted.get("service")))
         starts, works = bool(wanted["starts"]), bool(wanted["works"])
         found: socket.socket = Client(self._home, starts=starts, works=works).connected(QUIET_S).sock
         return found

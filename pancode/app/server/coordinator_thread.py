@@ -10,7 +10,7 @@ from contextlib import suppress
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.threads import EssentialThread
-from pancode.runs.round import listen, turn
+from pancode.runs.round import run_round, wait_for_messages
 
 log = logging.getLogger("pancode.rounds")
 
@@ -51,7 +51,7 @@ class Rounds:
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):
-            turn(self._context.core)  # the last word: what was asked just now still goes out
+            run_round(self._context.core)  # the last word: what was asked just now still goes out
 
     def _go(self) -> None:
         failures = 0
@@ -81,12 +81,12 @@ class Rounds:
             self._mend(failed=False)
         core, clock = self._context.core, self._context.core.ports.clock
         began = clock.mono_ms()
-        received = listen(core, self._wait_ms)
+        received = wait_for_messages(core, self._wait_ms)
         now = clock.mono_ms()
         pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
         if pause > 0:
             self._stopping.wait(pause / 1000)
-        if turn(core, received) or received:
+        if run_round(core, received) or received:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 

@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from pancode.fleet.direct.listener import next_of
 from pancode.fleet.direct.places import GuestPlace, PlaceBounds, Places
 from pancode.interfaces.http.context import LET_IN
-from pancode.kernel.host.open_files import is_spare, most
-from pancode.kernel.threads import EssentialThread, watch
+from pancode.kernel.host.open_files import is_spare, read_limit
+from pancode.kernel.threads import EssentialThread, watch_loop
 
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
@@ -184,7 +184,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        watch(asyncio.get_running_loop())
+        watch_loop(asyncio.get_running_loop())
         await super().startup(sockets=[])
         for one in sockets or []:
             one.setblocking(False)
@@ -207,7 +207,7 @@ class _Server(uvicorn.Server):
                 made, peer = await next_of(listening)
             except OSError as exc:  # it left again, or we have no file free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
-                    self._tell(f"all of its {most()} files are open")
+                    self._tell(f"all of its {read_limit()} files are open")
                 await asyncio.sleep(_AGAIN_S)
                 continue
             crowded = False
@@ -222,7 +222,7 @@ class _Server(uvicorn.Server):
         """Take a new connection in; return whether there was room, so that nobody had to go."""
         assert self._places is not None
         if is_spare(made.fileno()):
-            self._tell(f"of its {most()} files it keeps the last ones for its owner's commands")
+            self._tell(f"of its {read_limit()} files it keeps the last ones for its owner's commands")
             made.close()
             return False
         place, given = self._places.enter(address)

@@ -29,8 +29,8 @@ from pancode.app.server.coordinator_thread import Rounds
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.single_instance import HomeLock, holder_of
 from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackDoor, open_places
-from pancode.commit import commit
-from pancode.fleet.systemd.notify import Watched, watched
+from pancode.commit import read_commit
+from pancode.fleet.systemd.notify import Watched, read_watchdog
 from pancode.fleet.systemd.system_unit import SystemService
 from pancode.interfaces.client.client import (
     SOCKET,
@@ -39,13 +39,13 @@ from pancode.interfaces.client.client import (
     home_of,
     mark_down,
     not_down_since,
-    reachable,
+    open_socket_path,
 )
 from pancode.interfaces.http.context import ApiContext, CoordinatorApi
 from pancode.kernel.host.open_files import raise_limit
 from pancode.kernel.processes import start_of
 from pancode.kernel.threads import BackgroundThread, end_with_them
-from pancode.runs.views import at
+from pancode.runs.views import format_iso
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -123,7 +123,7 @@ class Serving:
     ) -> None:
         """`stamp`: of the mark of a fleet that is down; another one was made since, and is heeded."""
         self._root, self._stamp = root, stamp
-        self._watch = watch or watched({}, clock, frozenset())
+        self._watch = watch or read_watchdog({}, clock, frozenset())
         self._make, self._beside = make, beside
         self._clock = clock
         self._stop = threading.Event()
@@ -198,9 +198,9 @@ class Serving:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "commit": commit(),
+            "commit": read_commit(),
             "home": str(self._root),
-            "started_at": at(self._clock.wall_ms()),
+            "started_at": format_iso(self._clock.wall_ms()),
         }
 
 
@@ -222,7 +222,7 @@ def listen(root: Path) -> socket.socket:
     draft.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
-    with reachable(root, draft.name) as path:
+    with open_socket_path(root, draft.name) as path:
         made.bind(path)
     draft.chmod(0o600)
     made.listen(1024)
@@ -292,6 +292,6 @@ def serve_here(
         if not quiet:
             sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
 
-    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
+    watch = read_watchdog(environ, SystemClock(), frozenset({ROUNDS, API}))
     stamp = down_stamp(root) if stamp is None else stamp
     serve(root, lambda: make_real(root, environ), ready=ready, watch=watch, beside=beside, stamp=stamp)

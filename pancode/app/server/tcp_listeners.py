@@ -134,7 +134,7 @@ def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
 
     rules = DoorRules(door.scheme, door.place.host, door.place.names)
     return uvicorn.Config(
-        door_app(context, VERBS, rules, console()),
+        door_app(context, VERBS, rules, list_console_routes()),
         timeout_graceful_shutdown=2,
         headers=[("Pancode-Version", __version__)],
         ssl_certfile=door.cert,
@@ -144,7 +144,7 @@ def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
     )
 
 
-def console() -> Sequence[BaseRoute]:
+def list_console_routes() -> Sequence[BaseRoute]:
     """Return the routes of the web console; none where this package has no console."""
     try:
         if importlib.util.find_spec(CONSOLE) is None:

@@ -10,11 +10,18 @@ from typer import Argument
 
 from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, money, option
-from pancode.interfaces.cli.terminal import Columns, count, listing, safe, unsettled, usd
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    escape_line,
+    format_count,
+    format_rows,
+    format_unsettled,
+    format_usd,
+)
 from pancode.interfaces.client.caller import work_folder
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 
 app = Commands()
 Scope = Annotated[
@@ -44,20 +51,20 @@ def show(
 
 _BOOKS: Columns = {
     **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
-    **{"LEFT": "remaining_usd", "UNSETTLED": unsettled},
-    "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], count),
+    **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
+    "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count),
     "MINUTES": lambda one: _of(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str),
     **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
 
 
 def _books(answer: BudgetShape) -> str:
-    runs = counted(answer["runs"], "run")
-    next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    runs = count_noun(answer["runs"], "run")
+    next_ = f"{runs} today; the next would hold {format_usd(answer['estimate_next_usd'])}\n"
     return (
-        listing(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
+        format_rows(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
         + next_
-        + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
+        + "".join(f"note: {escape_line(note)}\n" for note in answer["notes"])
     )
 
 
@@ -97,14 +104,14 @@ def set_(
     """
     ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
     body = {name: value for name, value in ceilings.items() if value is not None}
-    answer = face.client().post(SET_CEILING, {"by": who(), "scope": _absolute(scope), **body})
+    answer = face.client().post(SET_CEILING, {"by": find_user(), "scope": _absolute(scope), **body})
     face.show(answer, lambda: _books(answer))
 
 
 @budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
 def unset(*, scope: Scope = "day", face: Json) -> None:
     """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
-    answer = face.client().post(UNSET_CEILING, {"by": who(), "scope": _absolute(scope)})
+    answer = face.client().post(UNSET_CEILING, {"by": find_user(), "scope": _absolute(scope)})
     face.show(answer, lambda: _books(answer))
 
 
@@ -118,5 +125,5 @@ def settle(
     accept it with the amount that its node claims, and dismiss it with the amount that counts now
     (`pancode runs show RUN`).
     """
-    answer = face.client().post(SETTLE, {"by": who(), "run": run, "usd": amount})
-    face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")
+    answer = face.client().post(SETTLE, {"by": find_user(), "run": run, "usd": amount})
+    face.show(answer, lambda: f"{answer['run']}  settled at {format_usd(answer['usd'])}\n")

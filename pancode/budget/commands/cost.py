@@ -13,9 +13,16 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, count, known_usd, listing, short_time, unsettled
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    format_count,
+    format_rows,
+    format_unsettled,
+    known_usd,
+    short_time,
+)
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 
 app = Commands()
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
@@ -79,13 +86,15 @@ def _lines(answer: CostTable, face: Face) -> str:
     spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
     shown = [*answer["rows"], {"about": "", **answer["total"], "key": "total"}]
     if answer["left_out"]:
-        face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
-    if unsettled(answer["total"]) != "-":
+        face.note(
+            f"{count_noun(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}"
+        )
+    if format_unsettled(answer["total"]) != "-":
         face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
-    return listing(shown, columns, spare=spare, cut="ABOUT" if about else "")
+    return format_rows(shown, columns, spare=spare, cut="ABOUT" if about else "")
 
 
 _COLUMNS: Columns = {
-    **{"RUNS": "runs", "COST": known_usd, "UNSETTLED": unsettled},
-    **{"TOKENS": lambda row: count(row["tokens"]), "MINUTES": "agent_minutes"},
+    **{"RUNS": "runs", "COST": known_usd, "UNSETTLED": format_unsettled},
+    **{"TOKENS": lambda row: format_count(row["tokens"]), "MINUTES": "agent_minutes"},
 }

@@ -8,8 +8,8 @@ from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, took, usd
-from pancode.kernel.formatting import counted
+from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seconds, format_usd
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
 app = Commands()
@@ -49,17 +49,19 @@ def workers(
             head: cell for head, cell in _RECORDS.items() if head not in kinds
         }
         none = "no run has a record yet: an accepted receipt makes one"
-        return face.show(answer, lambda: listing(answer["records"], columns, none))
+        return face.show(answer, lambda: format_rows(answer["records"], columns, none))
     found = face.client().get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
         raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
-    face.show({"workers": rows[:number]}, lambda: listing(rows[:number], _WORKERS, "no agent has worked yet"))
+    face.show(
+        {"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, "no agent has worked yet")
+    )
 
 
 def _each_landed(row: TrackRecordRow) -> str:
     if row["usd_each_landed"] is not None:
-        return usd(str(row["usd_each_landed"]))
+        return format_usd(str(row["usd_each_landed"]))
     return "unknown" if row["unknown_runs"] and row["landed"] else "-"
 
 
@@ -78,13 +80,13 @@ def _rate(worker: WorkerShape) -> str:
 
 
 def _cost(worker: WorkerShape) -> str:
-    unknown = f" + {counted(worker['unknown_runs'], 'unknown')}" if worker["unknown_runs"] else ""
-    return f"{usd(worker['usd'])}{unknown}" if worker["runs"] else "-"
+    unknown = f" + {count_noun(worker['unknown_runs'], 'unknown')}" if worker["unknown_runs"] else ""
+    return f"{format_usd(worker['usd'])}{unknown}" if worker["runs"] else "-"
 
 
 _WORKERS: RowColumns[WorkerShape] = {
     **{"AGENT": "agent", "RUNTIME": "runtime", "NODE": "node"},
     "NOW": lambda row: ", ".join(f"{one['run']} {one['stage']}" for one in row["now"]) or "idle",
     **{"RUNS": "runs", "DONE": "done", "RATE": _rate, "STOPPED": "stopped", "COST": _cost},
-    "EACH": lambda row: took(row["minutes"] * 60 / row["runs"]) if row["runs"] else "-",
+    "EACH": lambda row: format_seconds(row["minutes"] * 60 / row["runs"]) if row["runs"] else "-",
 }

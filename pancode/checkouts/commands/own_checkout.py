@@ -22,12 +22,12 @@ from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitRefusal, safe_env, translated
-from pancode.git.snapshot import capture, index_copy
+from pancode.git.runner import Git, GitRefusal, safe_env, translate_os_errors
+from pancode.git.snapshot import capture_tree, index_copy
 from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.client.remote.place import RemoteCoordinator
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
-from pancode.kernel.formatting import counted, safe
+from pancode.kernel.formatting import count_noun, escape_line
 from pancode.landing.git.tree.tree_landing import land
 from pancode.landing.model import LandRequest, LandStatus
 
@@ -113,7 +113,10 @@ class OwnCheckout:
         if report.status not in FINE:
             return self._kept(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
         if report.files:
-            words, names = counted(len(report.files), "file"), ", ".join(map(safe, report.files[:5]))
+            words, names = (
+                count_noun(len(report.files), "file"),
+                ", ".join(map(escape_line, report.files[:5])),
+            )
             self.note(f"landed on {self.there} and now here: {words}: {names}")
         return ""
 
@@ -121,7 +124,9 @@ class OwnCheckout:
         """Keep the commit as a branch of the repository here, which is in nobody's way; return its name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._give(commit, f"refs/heads/{name}", "")
-        self.note(f"what has landed on {self.there} is not in your files ({safe(why)}): it is branch {name}")
+        self.note(
+            f"what has landed on {self.there} is not in your files ({escape_line(why)}): it is branch {name}"
+        )
         return name
 
     def branch_home(self, name: str) -> None:
@@ -135,7 +140,7 @@ class OwnCheckout:
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
                 raise _other_branch(self.there, name, open_in)
             self._give(new, ref, old)
-        self.note(f"branch {safe(name)} is here now, at {new[:12]}")
+        self.note(f"branch {escape_line(name)} is here now, at {new[:12]}")
 
     def _give(self, commit: str, ref: str, old: str) -> None:
         """Put the commit with its history into the repository here, and let the ref name it."""
@@ -146,12 +151,12 @@ class OwnCheckout:
         self.seen.git.must("unpack-objects", "-q", stdin=pack.out)
         self.seen.git.must("update-ref", ref, commit, *((old or "0" * len(commit),) if old else ()))
 
-    @translated("the snapshot")
+    @translate_os_errors("the snapshot")
     def _commit(self) -> tuple[str, tuple[str, ...]]:
         """Return a commit of the files, above HEAD, as a dispatch would send them; and its warnings."""
         import_base(self.seen, self.depot)
         with index_copy(self.seen, self.depot.path(self.seen.repo_id)) as index:
-            tree, listing = capture(self.seen, self.depot, index, ListingLimits())
+            tree, listing = capture_tree(self.seen, self.depot, index, ListingLimits())
         parents = ("-p", self.seen.head) if self.seen.head else ()
         made = self._git.having(**SAME).must("commit-tree", tree, *parents, stdin=WORDS)
         return made.text(), listing.warnings
@@ -172,7 +177,7 @@ class OwnCheckout:
             if done.returncode:
                 why = done.stderr.decode("utf-8", "replace").strip()[-500:]
                 raise UnavailableError(
-                    "the files were not copied", why=safe(why), fix="run the same command again"
+                    "the files were not copied", why=escape_line(why), fix="run the same command again"
                 )
 
     def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -193,9 +198,9 @@ def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
 def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> WorkspaceError:
     why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
     return WorkspaceError(
-        f"the commits for {safe(name)} are on {there}, but not here",
-        why=safe(why),
-        fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{safe(name)}",
+        f"the commits for {escape_line(name)} are on {there}, but not here",
+        why=escape_line(why),
+        fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{escape_line(name)}",
         code="not_home",
     )
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from pancode.interfaces.cli.output import aside
+from pancode.interfaces.cli.output import write_stderr
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import RemoteCoordinator, remote_of
 from pancode.runs.answers import RUN
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pancode.checkouts.commands.own_checkout import OwnCheckout
 
 
-def travelled(there: RemoteCoordinator, files: bool = True) -> str | None:
+def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
     """Its folder there, and `files`: with those of now. None: the person stands in no checkout."""
     found = _checkout(there)
     return None if found is None else found.travel() if files else found.folder_there()
@@ -32,7 +32,9 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
     if found is not None and began.endswith(f"/{found.copy}"):
         return found
     if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):
-        aside(f"note: {run} began in another checkout; its change comes there with the next command there\n")
+        write_stderr(
+            f"note: {run} began in another checkout; its change comes there with the next command there\n"
+        )
     return None
 
 
@@ -40,7 +42,7 @@ def travel_now() -> None:
     """The files of the checkout where the person stands are there now, and what has landed there is here."""
     there = remote_of(os.environ)
     if there is not None and there.folder is None:
-        travelled(there)
+        send_checkout(there)
 
 
 def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
@@ -49,4 +51,4 @@ def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
         checkout_of,  # git, and only for a coordinator elsewhere
     )
 
-    return checkout_of(there, lambda text: aside(f"{text}\n"), SystemIds())
+    return checkout_of(there, lambda text: write_stderr(f"{text}\n"), SystemIds())

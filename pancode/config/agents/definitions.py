@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pancode.agents.agents import Agent, Agents, Flaw, flaws
-from pancode.agents.runtimes import canonical
-from pancode.config.agents.format import DEFAULT_PROMPT, AgentEntry, entry_flaws, remarks
-from pancode.config.layers import Folded, file_layer, fold, problems
+from pancode.agents.agents import Agent, Agents, Flaw, find_flaws
+from pancode.agents.runtimes import resolve_alias
+from pancode.config.agents.format import DEFAULT_PROMPT, AgentEntry, entry_flaws, find_remarks
+from pancode.config.layers import Folded, file_layer, find_problems, fold_layers
 from pancode.config.schema import Part, Settings
 from pancode.kernel.documents import Document, bytes_of, parse_document, read_document
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
 FOLDER = "prompts"
@@ -92,7 +92,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
     if not found.problems:
         return found.loaded
     first, more = found.problems[0], len(found.problems) - 1
-    others = f"{counted(more, 'more problem')} after this one: pancode agents check" if more else ""
+    others = f"{count_noun(more, 'more problem')} after this one: pancode agents check" if more else ""
     why = "; ".join(part for part in (first.why, others) if part)
     raise ConfigError(str(first), why=why, fix=first.fix) from first
 
@@ -104,15 +104,15 @@ def check_agents(
     layers = [file_layer(parse_document(shipped_text(FILE), _BUILT_IN))] + (
         [file_layer(user)] if user is not None else []
     )
-    folded = fold(layers)
+    folded = fold_layers(layers)
     reading = _Reading(home, folded, _models(settings, environ))
-    _, wrong = problems(AgentFile, {**folded.data, "agents": {}}, folded.origin)
+    _, wrong = find_problems(AgentFile, {**folded.data, "agents": {}}, folded.origin)
     entries = folded.data.get("agents")
     if isinstance(entries, dict):
         for name, entry in entries.items():
             reading.take(name, entry)
     else:
-        wrong += problems(AgentFile, folded.data, folded.origin)[1]
+        wrong += find_problems(AgentFile, folded.data, folded.origin)[1]
     loaded = LoadedAgents(reading.agents, folded)
     return Checked(loaded, (*wrong, *reading.wrong), tuple(reading.odd))
 
@@ -140,24 +140,24 @@ class _Reading:
         if entry is None:
             return
         agent, unread = self._agent(name, entry)
-        all_flaws = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *flaws(agent))
+        all_flaws = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *find_flaws(agent))
         fit = len(self.wrong) == before
         known = [one for one in all_flaws if not {one.field, *one.beside} & {*dropped, *unread}]
         self.wrong += self._placed(name, known)
-        self.odd += self._placed(name, remarks(name, entry))
+        self.odd += self._placed(name, find_remarks(name, entry))
         if fit:
             self.agents[name] = agent
 
     def _entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
         """Return the readable fields, and those that do not fit; keys of other programs are not judged."""
-        file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
+        file, wrong = find_problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
         if file is not None or not isinstance(written, Mapping):
             return (file.agents[name] if file is not None else None), []
         fit = {
             key: value
             for key, value in written.items()
-            if problems(AgentFile, {"agents": {name: {key: value}}}, self._folded.origin)[0] is not None
+            if find_problems(AgentFile, {"agents": {name: {key: value}}}, self._folded.origin)[0] is not None
         }
         return AgentEntry.model_validate(fit), [key for key in written if key not in fit]
 
@@ -206,7 +206,7 @@ class _Reading:
             read_only=entry.readonly,
             tier=entry.tier,
             speed=entry.speed,
-            runtime=canonical(entry.runtime) if entry.runtime else None,
+            runtime=resolve_alias(entry.runtime) if entry.runtime else None,
             node=entry.node or None,
             gpus=entry.gpus,
             gpu_memory=entry.gpu_memory,

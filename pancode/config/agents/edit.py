@@ -50,7 +50,7 @@ def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, 
     return {**data, first: with_value(below if isinstance(below, dict) else {}, rest, value)}
 
 
-def flow(value: object) -> str:
+def format_flow(value: object) -> str:
     """Return a value on one line."""
     if isinstance(value, str) and ("\n" in value or not value.isprintable()):
         return json.dumps(value, ensure_ascii=False)
@@ -61,19 +61,19 @@ def flow(value: object) -> str:
     return text
 
 
-def block(tree: object, indent: int) -> str:
+def format_block(tree: object, indent: int) -> str:
     """Return keys and values below each other; a text of several lines stays readable."""
     if not isinstance(tree, dict):
-        return f"{flow(tree)}\n"
+        return f"{format_flow(tree)}\n"
     lines = []
     for key, value in tree.items():
-        head = f"{' ' * indent}{flow(key)}:"
+        head = f"{' ' * indent}{format_flow(key)}:"
         if isinstance(value, dict) and value:
-            lines.append(f"{head}\n{block(value, indent + STEP)}")
+            lines.append(f"{head}\n{format_block(value, indent + STEP)}")
         elif isinstance(value, str) and "\n" in value:
             lines.append(f"{head} {_literal(value, indent + STEP)}")
         else:
-            lines.append(f"{head} {flow(value)}\n")
+            lines.append(f"{head} {format_flow(value)}\n")
     return "".join(lines)
 
 
@@ -82,7 +82,7 @@ def _literal(text: str, indent: int) -> str:
     lines = text.removesuffix("\n").split("\n")
     plain = all(line == line.rstrip() and line.isprintable() for line in lines)
     if not plain or not lines[0] or lines[0].startswith(" "):
-        return f"{flow(text)}\n"
+        return f"{format_flow(text)}\n"
     mark = "|" if text.endswith("\n") else "|-"
     return f"{mark}\n" + "".join(f"{' ' * indent}{line}\n" if line else "\n" for line in lines)
 
@@ -98,13 +98,13 @@ def _edited(text: str, path: Path, value: object) -> str:
             tree = _tree(path[depth:], value)
             if node.flow_style:
                 end = node.end_mark.index - 1
-                inner = flow(tree).removeprefix("{").removesuffix("}")
+                inner = format_flow(tree).removeprefix("{").removesuffix("}")
                 comma = ", " if node.value and not text[:end].rstrip().endswith(",") else ""
                 kept = text[:end] if node.value else text[:end].rstrip()
                 return f"{kept}{comma}{inner}{text[end:]}"
             column = node.value[0][0].start_mark.column
             end = _line_end(text, _end_of(text, node))
-            return f"{_ended(text[:end])}{block(tree, column)}{text[end:]}"
+            return f"{_ended(text[:end])}{format_block(tree, column)}{text[end:]}"
         node = found
     return _replaced(text, node, key, value)
 
@@ -119,17 +119,17 @@ def _tree(path: Path, value: object) -> object:
 def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: object) -> str:
     """Return the text with the new value in place of the old one."""
     if node is None or key is None:
-        return f"{_ended(text)}{block(value, 0)}"
+        return f"{_ended(text)}{format_block(value, 0)}"
     start, end = node.start_mark.index, _end_of(text, node)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         # Its lines go, and the value stands behind its key: they may begin where the key does.
         colon = text.index(":", key.end_mark.index) + 1
         first = text.rindex("\n", 0, start) + 1
-        return f"{text[:colon]} {flow(value)}{text[colon:first]}{text[_line_end(text, end) :]}"
+        return f"{text[:colon]} {format_flow(value)}{text[colon:first]}{text[_line_end(text, end) :]}"
     gap = " " if start == end and text[start - 1 : start] == ":" else ""
     if "\n" in text[start:end] and text[end - 1 : end] == "\n":
         end -= 1
-    return f"{text[:start]}{gap}{flow(value)}{text[end:]}"
+    return f"{text[:start]}{gap}{format_flow(value)}{text[end:]}"
 
 
 def _end_of(text: str, node: yaml.Node) -> int:

@@ -13,7 +13,7 @@ from node_agent.wire.policy import NetworkAccess
 from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
 from pancode.config.schema import Part
 from pancode.config.units import Duration, GpuCount, Level, Money, Names, Size, Texts
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000
@@ -33,7 +33,7 @@ def _sampling(value: object) -> object:
         return given
     name = given["preset"]
     if name not in PRESETS:
-        near = nearest(str(name), PRESETS)
+        near = find_nearest(str(name), PRESETS)
         words = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
         raise ValueError(f"sampling preset {name!r} not found; {words}")
     return {**PRESETS[str(name)], **{key: one for key, one in given.items() if key != "preset"}}
@@ -166,7 +166,7 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
             yield Flaw(field, what, fix="remove one of them", beside=(other.partition(".")[0],))
 
 
-def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+def find_remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
     """Yield the warnings: what is allowed, but probably not meant."""
     tokens = entry.run_limits().tokens
     if tokens is not None and tokens < LITTLE:

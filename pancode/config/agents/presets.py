@@ -14,7 +14,7 @@ from pydantic import Field
 from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, Presets, find_preset
 from pancode.config.agents.definitions import shipped_text
-from pancode.config.layers import Folded, Layer, checked, file_layer, fold, layer_of
+from pancode.config.layers import Folded, Layer, file_layer, fold_layers, layer_of, parse_model
 from pancode.config.schema import ModelName, Part
 from pancode.config.units import Level
 from pancode.kernel.documents import parse_document, read_document
@@ -59,7 +59,7 @@ def load_presets(home: Path) -> LoadedPresets:
     """Return the shipped presets with the user's laid over them; ConfigError with file:line."""
     user = read_document(home / FILE)
     shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
-    folded = fold([file_layer(document) for document in (shipped, user) if document is not None])
+    folded = fold_layers([file_layer(document) for document in (shipped, user) if document is not None])
     return LoadedPresets({name: _preset(name, data, folded) for name, data in folded.data.items()}, folded)
 
 
@@ -73,7 +73,7 @@ def _preset(name: str, data: object, folded: Folded) -> Preset:
             f"{where}: preset {name} has no keys",
             fix=f"valid keys: {', '.join(PresetEntry.model_fields)}",
         )
-    entry = checked(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
+    entry = parse_model(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
     return Preset(
         name,
         entry.description,
@@ -86,7 +86,7 @@ def _preset(name: str, data: object, folded: Folded) -> Preset:
     )
 
 
-def applied(home: Path) -> str | None:
+def read_applied(home: Path) -> str | None:
     """Return the applied preset's name; ConfigError when what the coordinator wrote cannot be read."""
     path = home / APPLIED
     try:
@@ -103,7 +103,7 @@ def apply_preset(home: Path, name: str | None) -> str | None:
     It is written to a file of its own, beside those that the user writes.
     """
     try:
-        before = applied(home)
+        before = read_applied(home)
     except ConfigError:
         before = "unreadable"
     if name is None:
@@ -118,7 +118,7 @@ def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Prese
 
     NotFoundError for an unknown one that this call names, ConfigError for one that was applied or set before.
     """
-    stands = applied(home) if not asked else None
+    stands = read_applied(home) if not asked else None
     name = asked or stands or environ.get(VARIABLE, "").strip()
     if name in ("", NO_PRESET):
         return None

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from pancode.agents.agents import Agent, find_agent
 from pancode.config.agents.definitions import FILE, Checked, check_agents
-from pancode.config.agents.edit import flow, set_value
+from pancode.config.agents.edit import format_flow, set_value
 from pancode.config.agents.format import AgentEntry, LimitsEntry, SamplingEntry
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.settings_json import value_of as kept_value
@@ -22,7 +22,7 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.documents import Document, parse_document, read_document
 from pancode.kernel.errors import ConfigError, ConflictError, PancodeError, RefusedError, UsageError
 from pancode.kernel.host.files import write_durable
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.runs.user_environment import AgentsChange
 
 Json = dict[str, Any]
@@ -147,8 +147,8 @@ class OwnAgents:
         edits: list[Edit] = [(("agents", name), made)] if is_new else []
         edits += [(("agents", name, *steps_of(field)), value) for field, value in fields.items()]
         after, _ = file.edited(edits)
-        was = "none" if is_new else flow({field: _said(file.before, name, field) for field in fields})
-        now = flow({BASE: base, **_laid_over(made, fields)} if is_new else fields)
+        was = "none" if is_new else format_flow({field: _said(file.before, name, field) for field in fields})
+        now = format_flow({BASE: base, **_laid_over(made, fields)} if is_new else fields)
         before = None if file.document is None else file.text
         return AgentsChange(str(self._place.file), before, after, was, now), file
 
@@ -192,7 +192,7 @@ def steps_of(field: str) -> tuple[str, ...]:
     names = [name for name in AgentEntry.model_fields if name != "limits"]
     names += [f"{group}.{name}" for group, kind in _GROUPS.items() for name in kind.model_fields]
     if field not in names:
-        near = nearest(field, names)
+        near = find_nearest(field, names)
         why = f"did you mean {near}?" if near else ""
         raise UsageError(f"agents have no field {field!r}", why=why, fix=f"one of {', '.join(names)}")
     return tuple(field.split("."))

@@ -44,7 +44,7 @@ def _bytes(source: Path | bytes) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def manifest(contents: Contents) -> str:
+def format_manifest(contents: Contents) -> str:
     """One line for each file, sorted: digest, size, path."""
     lines = []
     for name in sorted(contents):
@@ -53,7 +53,7 @@ def manifest(contents: Contents) -> str:
     return "".join(lines)
 
 
-def digest(text: str) -> str:
+def hash_manifest(text: str) -> str:
     """The name of a bundle with this manifest."""
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -64,7 +64,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None:
+def pack_bundle(contents: Contents, listing: str, target: Path, level: int = 6) -> None:
     """Write `target` whole or not at all: a tar.gz without times or owners, in a fixed order."""
     temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:

@@ -31,12 +31,12 @@ ROOM = 64 << 20
 """With fewer bytes free than this, a full disk is given as the reason why compiling failed."""
 
 
-def fits(platform: NodePlatform) -> bool:
+def can_run_on(platform: NodePlatform) -> bool:
     """Whether our bytecode runs on the platform: it does on every machine with the same minor version."""
     return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
 
 
-def places(name: str) -> dict[str, int]:
+def list_paths(name: str) -> dict[str, int]:
     """The paths of the bytecode of `name`, each with its level of optimisation.
 
     The node agent and its libraries run without docstrings, and libraries travel as bytecode alone: half the
@@ -47,10 +47,12 @@ def places(name: str) -> dict[str, int]:
         return {}
     if not name.startswith(OWN):
         return {f"{name}c": 2}
-    return {cached(name, level): level for level in ((0, 2) if name.startswith(BY_THEMSELVES) else (2,))}
+    return {
+        find_cached_path(name, level): level for level in ((0, 2) if name.startswith(BY_THEMSELVES) else (2,))
+    }
 
 
-def cached(name: str, level: int) -> str:
+def find_cached_path(name: str, level: int) -> str:
     """The path where an interpreter of our version looks for the bytecode of `name`."""
     path = PurePosixPath(name)
     tag = sys.implementation.cache_tag
@@ -66,7 +68,7 @@ def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
     """
     wishes: dict[str, compiler.Wish] = {}
     for name in sorted(contents):
-        for place, level in places(name).items():
+        for place, level in list_paths(name).items():
             path = scratch / str(len(wishes))
             wishes[place] = (str(_file(contents[name], path)), f"{path}.pyc", name, level)
     _run([*wishes.values()], scratch)

@@ -24,7 +24,7 @@ _UNUSED = re.compile(
 """Parts of the libraries that a node never imports."""
 
 
-def wanted(path: str) -> bool:
+def is_needed(path: str) -> bool:
     """Whether a library's file is used at run time."""
     parts = path.split("/")
     if ".." in parts or path.startswith("/") or path.endswith(_SKIPPED_SUFFIXES):
@@ -51,7 +51,7 @@ def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
     }
 
 
-def assemble(
+def assemble_bundle(
     libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
 ) -> dict[str, Path | bytes]:
     """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: the Python of its bytecode."""

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from pancode.fleet.bundle.archive import Contents
-from pancode.fleet.bundle.contents import wanted
+from pancode.fleet.bundle.contents import is_needed
 from pancode.fleet.bundle.errors import NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
@@ -39,7 +39,7 @@ def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> lis
     ]
 
 
-def libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
+def fetch_libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
     """The libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: pip's words."""
     listing = requirements or requirements_file()
     stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]
@@ -52,7 +52,7 @@ def libraries(platform: NodePlatform, cache: Path, requirements: Path | None = N
         try:
             _run(pip_command(platform, listing, wheels))
             for wheel in sorted(wheels.glob("*.whl")):
-                unpack(wheel, part / "lib")
+                unpack_wheel(wheel, part / "lib")
             os.replace(part / "lib", folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -70,12 +70,12 @@ def _run(command: list[str]) -> None:
         raise NotHere(f"pip found no wheels: {done.stderr.decode('utf-8', 'replace').strip()[-600:]}")
 
 
-def unpack(wheel: Path, target: Path) -> None:
+def unpack_wheel(wheel: Path, target: Path) -> None:
     """Put a wheel's importable files under `target`; scripts, headers and other data stay out."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             place = _place(name)
-            if place and wanted(place):
+            if place and is_needed(place):
                 path = target / place
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.read(name))

@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 from pancode.fleet.bundle.archive import Contents
-from pancode.fleet.bundle.contents import wanted
+from pancode.fleet.bundle.contents import is_needed
 from pancode.fleet.bundle.errors import NotHere
-from pancode.fleet.bundle.platform import NodePlatform, needed
+from pancode.fleet.bundle.platform import NodePlatform, is_required
 
 ROOTS = (
     *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
@@ -18,10 +18,10 @@ ROOTS = (
 """The node agent's libraries: the same as the extra `node` of our own distribution."""
 
 
-def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
+def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
     """The libraries' files, by path in `lib/`. NotHere, with the reason, if one would not run on the node."""
     out: dict[str, Path | bytes] = {}
-    for distribution in closure(platform, roots):
+    for distribution in resolve_requirements(platform, roots):
         name = distribution.metadata["Name"]
         tags = re.findall(r"^Tag:\s*(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
         if distribution.files is None or not tags:
@@ -29,14 +29,14 @@ def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Content
         if not any(platform.accepts(tag) for tag in tags):
             raise NotHere(f"our {name} ({tags[0]}) does not run on {platform.key}")
         for path in distribution.files or ():
-            if wanted(str(path)):
+            if is_needed(str(path)):
                 source = Path(str(distribution.locate_file(path)))
                 if source.is_file():
                     out[str(path)] = source
     return out
 
 
-def closure(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
+def resolve_requirements(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
     """The roots and everything that they need on that node, each once, by name."""
     found: dict[str, metadata.Distribution] = {}
     todo = list(roots)
@@ -58,6 +58,6 @@ def _requirements(distribution: metadata.Distribution, platform: NodePlatform) -
     for text in distribution.requires or ():
         wish, _, marker = text.partition(";")
         match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", wish)
-        if match and needed(marker, platform.python):
+        if match and is_required(marker, platform.python):
             out.append(match[1])
     return out

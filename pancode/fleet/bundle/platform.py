@@ -65,7 +65,7 @@ class NodePlatform:
         return [*out, "--platform", f"manylinux2014_{self.machine}"]
 
 
-def needed(marker: str, python: tuple[int, int, int]) -> bool:
+def is_required(marker: str, python: tuple[int, int, int]) -> bool:
     """Whether a requirement with this environment marker applies to CPython on Linux (no extras)."""
     if re.search(r"\bextra\s*==", marker):
         return False

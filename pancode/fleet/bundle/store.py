@@ -12,8 +12,15 @@ from pathlib import Path
 
 from pancode import __version__
 from pancode.fleet.bundle import bytecode, download, installation
-from pancode.fleet.bundle.archive import Bundle, Contents, digest, manifest, pack, sha256_of
-from pancode.fleet.bundle.contents import assemble, node_agent_files, node_agent_folder
+from pancode.fleet.bundle.archive import (
+    Bundle,
+    Contents,
+    format_manifest,
+    hash_manifest,
+    pack_bundle,
+    sha256_of,
+)
+from pancode.fleet.bundle.contents import assemble_bundle, node_agent_files, node_agent_folder
 from pancode.fleet.bundle.errors import BundleError, NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
@@ -33,8 +40,8 @@ class BundleStore:
     ) -> None:
         self.folder = folder
         self._sources = sources or (
-            installation.libraries,
-            lambda p: download.libraries(p, folder / "wheels"),
+            installation.collect_libraries,
+            lambda p: download.fetch_libraries(p, folder / "wheels"),
         )
         self._agent = agent
         self._level = level
@@ -66,26 +73,26 @@ class BundleStore:
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
         agent = node_agent_files(self._agent or node_agent_folder())
-        here = bytecode.fits(platform)
+        here = bytecode.can_run_on(platform)
         by = PYTHON if here else ""
-        contents = assemble(libraries, agent, platform, __version__, by)
-        listing = manifest(contents)
-        name = digest(listing)
+        contents = assemble_bundle(libraries, agent, platform, __version__, by)
+        listing = format_manifest(contents)
+        name = hash_manifest(listing)
         path = self.folder / f"{name}.tar.gz"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
                 packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
-                pack(packed, listing, path, self._level)
+                pack_bundle(packed, listing, path, self._level)
             # An archive of each version ever run would fill the disk: those in use stay, and the last one.
             used = {path, *(bundle.path for _, bundle in self._made.values())}
-            for old in kept(self.folder, used)[LAST:]:
+            for old in list_unused(self.folder, used)[LAST:]:
                 old.unlink(missing_ok=True)
         os.utime(path)  # used now: by that the last one is known
         return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
 
 
-def kept(folder: Path, used: Collection[Path] = ()) -> list[Path]:
+def list_unused(folder: Path, used: Collection[Path] = ()) -> list[Path]:
     """The archives in the folder that are not in use, the last used first."""
     found = [path for path in folder.glob("*.tar.gz") if path not in used]
     return sorted(found, key=_age, reverse=True)

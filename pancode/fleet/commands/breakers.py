@@ -9,9 +9,9 @@ from typer import Argument
 
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json
-from pancode.interfaces.cli.terminal import Columns, listing, short_time
+from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 
 app = Commands()
 
@@ -31,7 +31,7 @@ def list_breakers(face: Json) -> None:
     answer = face.client().get(BREAKERS)
     face.show(
         answer,
-        lambda: listing(
+        lambda: format_rows(
             answer["breakers"], _COLUMNS, "no attempt has ended of late, all breakers are closed"
         ),
     )
@@ -40,7 +40,7 @@ def list_breakers(face: Json) -> None:
 @breakers.verb("reset", "pancode breakers reset node:gpubox", "pancode breakers reset loop")
 def reset_breaker(name: Annotated[str, Argument()], face: Json) -> None:
     """Forget the failures of a breaker: work goes there again. `loop`: the one against repeated tasks."""
-    answer = face.client().post(RESET_BREAKER, {"name": name, "by": who()})
+    answer = face.client().post(RESET_BREAKER, {"name": name, "by": find_user()})
     face.show(answer, lambda: f"{name}: reset\n")
 
 

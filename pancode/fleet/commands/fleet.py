@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pancode import __version__
 from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
-from pancode.commit import UNKNOWN, commit
+from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet.answers import (
     DOCTOR,
     DRAIN,
@@ -30,14 +30,22 @@ from pancode.fleet.answers import (
     UpAnswer,
 )
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
 from pancode.interfaces.cli.progress import Steps
-from pancode.interfaces.cli.terminal import RowColumns, advice, console, draws, listing, safe, tokens
+from pancode.interfaces.cli.terminal import (
+    RowColumns,
+    can_draw,
+    escape_line,
+    format_advice,
+    format_rows,
+    format_tokens,
+    make_console,
+)
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import counted, disk_of, gpus_of, slots_of
-from pancode.reports.commands.events import changes
+from pancode.kernel.formatting import count_noun, disk_of, gpus_of, slots_of
+from pancode.reports.commands.events import watch_feed
 from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps
 
 app = Commands()
@@ -56,8 +64,8 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
-    body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
-    answer: UpAnswer = steps(face, client.events("POST", "/v1/fleet/up", body))
+    body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
+    answer: UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body))
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
@@ -87,7 +95,7 @@ def missing_programs(
             yield there[0]["name"], runtime, names
 
 
-def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
+def show_steps(face: Face, events: Iterator[ServerEvent]) -> Any:
     """Show each step as it happens; the result of the long call."""
     try:
         with Steps(face) as shown:
@@ -117,8 +125,8 @@ def _troubles(results: list[NodeResultShape]) -> str:
     lines = []
     for result in results:
         for problem in result["problems"]:
-            lines.append(f"  {result['node']}: {safe(problem['what'])}")
-            lines += [f"          fix: {safe(problem['fix'])}"] if problem["fix"] else []
+            lines.append(f"  {result['node']}: {escape_line(problem['what'])}")
+            lines += [f"          fix: {escape_line(problem['fix'])}"] if problem["fix"] else []
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -132,9 +140,9 @@ def status(
 ) -> None:
     """Coordinator and nodes as they are heard."""
     client = face.client()
-    if watch and not face.as_json and draws(sys.stdout):
+    if watch and not face.as_json and can_draw(sys.stdout):
         return _watch(face, client)
-    for _ in changes(face, client) if watch else (None,):
+    for _ in watch_feed(face, client) if watch else (None,):
         answer = client.get(FLEET)
         face.show(answer, partial(_whole, answer))
 
@@ -144,8 +152,8 @@ def _watch(face: Face, client: Client) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=console(sys.stdout), auto_refresh=False) as live:
-        for _ in changes(face, client):
+    with Live(console=make_console(sys.stdout), auto_refresh=False) as live:
+        for _ in watch_feed(face, client):
             live.update(Text.from_ansi(_whole(client.get(FLEET))), refresh=True)
 
 
@@ -158,10 +166,10 @@ def _whole(answer: FleetShape) -> str:
         text += f"             this command is {other}; change over: pancode fleet down, pancode fleet up\n"
     own = [one for one in (info["trouble"], info["clock"]) if one is not None]
     for trouble in [*own, *info["closed"]]:
-        text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
-        text += f"             fix: {safe(trouble['fix'])}\n"
+        text += f"             {escape_line(trouble['what'])}: {escape_line(trouble['why'])}\n"
+        text += f"             fix: {escape_line(trouble['fix'])}\n"
     for word, why in (("paused", info["paused"]), ("draining", info["draining"])):
-        text += f"             {word}: {safe(why)}\n" if why else ""
+        text += f"             {word}: {escape_line(why)}\n" if why else ""
     return text + _status(answer)
 
 
@@ -173,7 +181,7 @@ def _other_code(info: ProcessShape) -> str:
     return f"of commit {mine}, the coordinator of {its}" if UNKNOWN not in (mine, its) and mine != its else ""
 
 
-_commit = cache(commit)
+_commit = cache(read_commit)
 
 
 def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
@@ -188,20 +196,23 @@ def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
     ]
     below = [list(_problems(node)) for node in nodes]
     columns = _NODES if any(map(gpus_of, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
-    return listing(nodes, columns, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+    return format_rows(nodes, columns, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
 
 
 def _problems(node: NodeShape) -> Iterator[str]:
     for fact in node["runtimes"]:
         if fact["old"]:
-            yield f"        {safe(fact['name'])} {safe(fact['version'] or '')} is old, {safe(fact['old'])}"
+            yield (
+                f"        {escape_line(fact['name'])} {escape_line(fact['version'] or '')} is "
+                f"old, {escape_line(fact['old'])}"
+            )
     for problem in node["problems"]:
-        yield f"        {safe(problem['what'])}"
-        if hint := advice(problem):
+        yield f"        {escape_line(problem['what'])}"
+        if hint := format_advice(problem):
             yield f"        {hint}"
 
 
-def clock(node: NodeShape) -> str:
+def format_clock_skew(node: NodeShape) -> str:
     """How far its clock is from ours."""
     skew = node["clock_skew_s"]
     return "-" if skew is None else f"{skew:+.1f} s"
@@ -212,7 +223,7 @@ _NODES: RowColumns[NodeShape] = {
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
     "GPUS": gpus_of,
-    **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": clock},
+    **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": format_clock_skew},
 }
 
 
@@ -224,7 +235,7 @@ def endpoint_words(fact: EndpointShape) -> str:
     if not able:
         return f"{fact['name']}: no model"
     others = len(able) - 1 + fact["more"]
-    shown = f"{fact['name']}: {able[0]['id']} {tokens(able[0]['ctx_usable'])}".rstrip()
+    shown = f"{fact['name']}: {able[0]['id']} {format_tokens(able[0]['ctx_usable'])}".rstrip()
     return f"{shown}, +{others}" if others else shown
 
 
@@ -268,7 +279,7 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
 
         pid, where = end_left(home), "here"
         if whole and home.is_dir():
-            mark_down(home, who())
+            mark_down(home, find_user())
     words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
     answer = {"results": [], "stopped": False, "left_behind": pid}
     face.show(answer, lambda: f"no coordinator runs {where}{words}\n")
@@ -282,15 +293,15 @@ class StoppedFleet(DownAnswer):
 
 
 def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFleet:
-    body = {**caller(), "nodes": nodes, "now": now}
+    body = {**describe_caller(), "nodes": nodes, "now": now}
     try:
-        answer: DownAnswer = steps(face, client.events("POST", "/v1/fleet/down", body))
+        answer: DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
     except ApiError as error:
         if error.code != "runs_in_flight" or not face.agreed(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
         ):
             raise
-        answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
+        answer = show_steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
     if not nodes:
         _shut_down(client)
     return {**answer, "stopped": not nodes}
@@ -298,7 +309,9 @@ def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFle
 
 def take_down(face: Face, client: Client) -> None:
     """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
-    steps(face, client.events("POST", "/v1/fleet/down", {**caller(), "nodes": [], "now": False}))
+    show_steps(
+        face, client.events("POST", "/v1/fleet/down", {**describe_caller(), "nodes": [], "now": False})
+    )
     _shut_down(client)
 
 
@@ -307,7 +320,7 @@ def _shut_down(client: Client) -> None:
     from pancode.app.server.single_instance import holder_of
 
     process = holder_of(client.place) if isinstance(client.place, Path) else None
-    client.post(SHUTDOWN, {"by": who()})
+    client.post(SHUTDOWN, {"by": find_user()})
     for _ in range(600):
         if _is_away(client) and (process is None or not process.alive()):
             return
@@ -336,8 +349,10 @@ def drain(
         raise UsageError(
             "--reason must not be empty", fix="give a reason for the users who wait: --reason 'new disk'"
         )
-    answer = face.client().post(DRAIN, {"by": who(), "nodes": nodes, "reason": reason})
-    face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+    answer = face.client().post(DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
+    face.show(
+        answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {escape_line(reason)}\n"
+    )
 
 
 _LOOKS, _LOOK_S = 60, 0.5
@@ -352,12 +367,12 @@ def handover(face: Json) -> int:
     tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
     """
     client = face.client()
-    answer = client.post(HANDOVER, {"by": who()})
+    answer = client.post(HANDOVER, {"by": find_user()})
     for _ in range(1, _LOOKS):
         if all(one["there"] for one in answer["handed"]):
             break
         time.sleep(_LOOK_S)
-        answer = client.post(HANDOVER, {"by": who()})
+        answer = client.post(HANDOVER, {"by": find_user()})
     face.show(answer, lambda: handed_over(answer))
     return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
 
@@ -366,7 +381,9 @@ def handed_over(answer: HandoverShape) -> str:
     """What goes on without this machine, what stays, and what is on its way, in words."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
-    text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+    text = (
+        f"{count_noun(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+    )
     if handed:
         columns: RowColumns[HandedRun] = {
             "RUN": "run",
@@ -374,14 +391,14 @@ def handed_over(answer: HandoverShape) -> str:
             "": lambda one: "" if one["there"] else "on its way",
             "WAITS": "why",
         }
-        text += "\n" + listing(handed, columns)
+        text += "\n" + format_rows(handed, columns)
     if stays:
-        text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
+        text += "\nstay here:\n" + format_rows(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
     if answer["later"]:
         rows: RowColumns[LaterSteps] = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
-        text += "\nlater steps, which begin when this machine is back:\n" + listing(answer["later"], rows)
+        text += "\nlater steps, which begin when this machine is back:\n" + format_rows(answer["later"], rows)
     if coming:
-        why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
+        why = f"{count_noun(coming, 'run')} on the way, which no node has said that it has"
         text += f"\n{why}; look again: pancode fleet handover\n"
     return text
 
@@ -389,7 +406,7 @@ def handed_over(answer: HandoverShape) -> str:
 @fleet.verb("resume", "pancode fleet resume gpubox")
 def resume(nodes: Nodes, face: Json) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
-    answer = face.client().post(RESUME, {"by": who(), "nodes": nodes})
+    answer = face.client().post(RESUME, {"by": find_user(), "nodes": nodes})
     again = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
     face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
@@ -397,12 +414,12 @@ def resume(nodes: Nodes, face: Json) -> None:
 @fleet.verb("doctor", "pancode fleet doctor")
 def doctor(nodes: Nodes, face: Json) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""
-    answer = face.client().post(DOCTOR, {**caller(), "nodes": nodes})
+    answer = face.client().post(DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[CheckLine] = {
         "NODE": "node",
         "": lambda one: "ok" if one["ok"] else "NO",
         "WHAT": "what",
-        "FIX": advice,
+        "FIX": format_advice,
     }
-    face.show(answer, lambda: listing(answer["checks"], columns, "no node in the fleet"))
+    face.show(answer, lambda: format_rows(answer["checks"], columns, "no node in the fleet"))
     return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pancode.fleet.answers import PING
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Node, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, short_time
+from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from pancode.kernel.names import KEY_LOST
@@ -28,7 +28,7 @@ def key() -> None:
 def ls(face: Json) -> None:
     """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
     answer = face.client().get(KEYS)
-    face.show(answer, lambda: listing(answer["keys"], _COLUMNS))
+    face.show(answer, lambda: format_rows(answer["keys"], _COLUMNS))
 
 
 @key.verb("show", "pancode key show gpubox > gpubox.pem")
@@ -67,9 +67,9 @@ def rotate(
     Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.
     The fleet up after that takes the old key off the nodes.
     """
-    answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": who()})
+    answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": find_user()})
     message = "the coordinator has a new key; next: pancode fleet up\n"
-    face.show(answer, lambda: message + listing(answer["keys"], _COLUMNS))
+    face.show(answer, lambda: message + format_rows(answer["keys"], _COLUMNS))
 
 
 def _begun_anew(face: Face) -> KeysAnswer:

@@ -32,11 +32,11 @@ from pancode.fleet.answers import (
     QuestionShape,
     ReachShape,
 )
-from pancode.fleet.commands.fleet import endpoint_words, runtime_words, steps
+from pancode.fleet.commands.fleet import endpoint_words, runtime_words, show_steps
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.node_report import facts_after
-from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import (
     Json,
     Label,
@@ -50,13 +50,13 @@ from pancode.interfaces.cli.parameters import (
 )
 from pancode.interfaces.cli.terminal import (
     RowColumns,
-    advice,
-    listing,
-    safe,
+    color_state,
+    escape_line,
+    format_advice,
+    format_bytes,
+    format_rows,
     safe_block,
     short_time,
-    size,
-    tone,
 )
 from pancode.interfaces.client.client import Client, home_of, path_of
 from pancode.interfaces.client.remote.place import remote_of
@@ -127,16 +127,18 @@ def add(
     client = face.client(works=True)
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
     spec |= _bounds(slots)
-    spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
+    spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **describe_caller()}
     try:
         _agree(face, client, spec, (accept_fingerprint, fleet_key))
     except (KeyboardInterrupt, typer.Abort):
-        face.note(f"\n{safe(name)} was not added")
+        face.note(f"\n{escape_line(name)} was not added")
         raise
     try:
         answer = client.post(ADD, spec)
     except KeyboardInterrupt:
-        face.note(f"\ninterrupted before the answer came; whether {safe(name)} was added: pancode node ls")
+        face.note(
+            f"\ninterrupted before the answer came; whether {escape_line(name)} was added: pancode node ls"
+        )
         raise
     face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
 
@@ -152,7 +154,7 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
             refused.fix = f"this machine needs no SSH server: pancode node add {spec['name']} --local"
         raise
     for warning in probed["warnings"]:
-        face.note(f"warning: {safe(warning)}")
+        face.note(f"warning: {escape_line(warning)}")
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
@@ -174,7 +176,7 @@ def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> 
     for question in questions:
         if given is not None:
             return given
-        text = safe(question["text"])
+        text = escape_line(question["text"])
         look = "compare it on that machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
         if not face.agreed(f"{text}. Is it the right one?", fix):
@@ -194,7 +196,7 @@ def ls(face: Json) -> None:
         "LABELS": _labels,
         "PROBLEMS": lambda node: len(node["problems"]) or None,
     }
-    face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
+    face.show(answer, lambda: format_rows(answer["nodes"], columns, "no node; pancode node add NAME"))
 
 
 def _labels(shape: NodeShape) -> str:
@@ -249,13 +251,13 @@ def set_(
         **({"gpus": gpus} if gpus else {}),
         "labels": dict(labels),
         "unlabel": list(unlabel),
-        "by": who(),
+        "by": find_user(),
     }
     answer = face.client().post(SET.at(name), wanted)
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
     if gpus not in (None, "all") and answer["isolation"] == "none":
         face.note(f"{name} has no sandbox: runs only get CUDA_VISIBLE_DEVICES, which they may ignore")
-    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}{rule}\n")
+    face.show(answer, lambda: f"{name}: {count} slots, labels {escape_line(_labels(answer)) or '-'}{rule}\n")
 
 
 @node.verb("rm", "pancode node rm gpubox")
@@ -272,7 +274,9 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE
-    answer: NodeResultShape = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
+    answer: NodeResultShape = show_steps(
+        face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
+    )
     face.show(answer, lambda: _removed(answer))
     return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
 
@@ -287,13 +291,15 @@ def _removed(answer: NodeResultShape) -> str:
         )
     if answer["ok"]:
         gone = "".join(
-            f"  deleted with it, written by hand: {safe(one)}\n" for one in answer["changed"] if "/" in one
+            f"  deleted with it, written by hand: {escape_line(one)}\n"
+            for one in answer["changed"]
+            if "/" in one
         )
         return f"{answer['node']} is removed, nothing of ours is left there\n{gone}"
     lines = [f"{answer['node']} is removed, not cleaned"]
     for problem in answer["problems"]:
-        lines.append(f"  {safe(problem['what'])}")
-        lines += [f"  fix: {safe(problem['fix'])}"] if problem["fix"] else []
+        lines.append(f"  {escape_line(problem['what'])}")
+        lines += [f"  fix: {escape_line(problem['fix'])}"] if problem["fix"] else []
     return "\n".join(lines) + "\n"
 
 
@@ -311,14 +317,14 @@ def trust(
             f"{name} is this machine: it has no host key to trust",
             fix=f"no host key is needed; bring it up: pancode fleet up {name}",
         )
-    probed = client.post(PROBE, {"name": name, **caller()})
+    probed = client.post(PROBE, {"name": name, **describe_caller()})
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
         face.show(
             {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
         )
         return
-    answer = client.post(TRUST.at(name), {**caller(), "fingerprint": fingerprint})
+    answer = client.post(TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
     gone = client.get(NODE.at(name))["state"] == "removed, not cleaned"
     then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
@@ -337,7 +343,7 @@ def login(
     from pancode.fleet.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    verb, asked = LOGIN.at(name), {"by": who(), "runtime": runtime}
+    verb, asked = LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
     answer = client.post(verb, asked)
     outcome = "not seen to its end"
@@ -406,7 +412,7 @@ class ProgramsDone(TypedDict):
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
-    from pancode.fleet.login import programs
+    from pancode.fleet.login import change_programs
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
@@ -426,12 +432,12 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     told, well = list[ProgramsDone](), True
     for name in nodes:
-        verb, asked = PROGRAMS.at(name), {"by": who(), "act": act, "runtimes": wanted}
+        verb, asked = PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
         target = client.post(verb, asked)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
         did, said = False, "not seen to its end"
         try:
-            did, said = programs(name, target, (*wanted, *more), os.environ)
+            did, said = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
             with contextlib.suppress(PancodeError):
                 client.post(verb, {**asked, "outcome": said.strip()[-500:]})
@@ -450,7 +456,7 @@ def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
     for name, fact in facts.items():
         if fact["state"] != "ok" and not is_local_only(fact):
             words = f"{name} on {fact['node']} is {fact['state'].replace('_', ' ')}"
-            face.note(safe(f"{words}: {fact['says']}" if fact["says"] else words))
+            face.note(escape_line(f"{words}: {fact['says']}" if fact["says"] else words))
 
 
 WIDTH = 13
@@ -465,18 +471,21 @@ def node_page(node: NodeDetail) -> str:
 
 
 def _state(node: NodeDetail) -> Iterator[Fact]:
-    yield "Name", safe(node["name"])
-    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}"
+    yield "Name", escape_line(node["name"])
+    yield "State", f"{color_state(node['state'])} since {short_time(node['since'])}"
     for name, why in (
         ("Draining", node["draining"]),
         ("Paused", node["paused"]),
         ("Quarantined", node["quarantined"]),
     ):
         if why:
-            yield name, safe(why)
+            yield name, escape_line(why)
     fewer = f"; it takes {node['slots']['now']} now: {node['slots']['why']}" if node["slots"]["why"] else ""
-    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{safe(fewer)}"
-    yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
+    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{escape_line(fewer)}"
+    yield (
+        "Labels",
+        ", ".join(f"{escape_line(k)}={escape_line(v)}" for k, v in sorted(node["labels"].items())) or "-",
+    )
     yield "Added", f"{short_time(node['added_at'])}"
     yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
@@ -489,11 +498,11 @@ def _reached(reach: ReachShape) -> Iterator[Fact]:
     user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
     through = [*(hop["host"] for hop in target["hops"]), *target["proxy"][:1]]
     way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
-    yield "Reached by", "this machine itself" if reach["local"] else safe(way)
+    yield "Reached by", "this machine itself" if reach["local"] else escape_line(way)
     for place, pins in sorted(reach["pins"].items()):
-        yield "Host key", safe(f"{place} {_fingerprint(pins)}")
-    yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
-    yield from (("SSH config", safe(warning)) for warning in target["warnings"])
+        yield "Host key", escape_line(f"{place} {_fingerprint(pins)}")
+    yield "Home", escape_line(reach["installed_home"] or "nothing of ours is there yet")
+    yield from (("SSH config", escape_line(warning)) for warning in target["warnings"])
 
 
 def _fingerprint(line: str) -> str:
@@ -511,14 +520,17 @@ def _machine(node: NodeDetail) -> Iterator[Fact]:
     if facts is None:
         yield "Machine", "not heard yet"
         return
-    yield "Host name", safe(facts["hostname"])
-    yield "System", safe(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
+    yield "Host name", escape_line(facts["hostname"])
+    yield "System", escape_line(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
     load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
-    yield "Machine", f"{load}, {size(facts['memory'])} memory, {size(facts['disk_free'])} of disk free"
+    yield (
+        "Machine",
+        f"{load}, {format_bytes(facts['memory'])} memory, {format_bytes(facts['disk_free'])} of disk free",
+    )
     skew = node["clock_skew_s"]
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
-    yield "Node agent", safe(node["version"] or "-")
-    yield "Isolation", safe(facts["isolation"])
+    yield "Node agent", escape_line(node["version"] or "-")
+    yield "Isolation", escape_line(facts["isolation"])
     yield from gpu_lines(node)
     yield "Allows", _allowed(facts["allows"])
 
@@ -526,15 +538,27 @@ def _machine(node: NodeDetail) -> Iterator[Fact]:
 def gpu_lines(node: NodeShape) -> Iterator[Fact]:
     """Return a line for each GPU of a machine, and one for who gets them."""
     for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
-        free = f"{size(one['memory_free'])} free" if one["memory_free"] is not None else "free memory unknown"
+        free = (
+            f"{format_bytes(one['memory_free'])} free"
+            if one["memory_free"] is not None
+            else "free memory unknown"
+        )
         busy = "" if one["busy"] is None else f", {one['busy']} % busy"
         since = one["unknown_since"]
         state = f"its driver does not answer since {short_time(since)}" if since else f"{free}{busy}"
         held = f", held by {one['holder']}" if one["holder"] else ""
         driver = f", driver {one['driver']}" if one["driver"] else ""
-        yield name, safe(f"{one['name']}, {size(one['memory'])}, {state}{held}{driver}, {one['uuid']}")
+        yield (
+            name,
+            escape_line(
+                f"{one['name']}, {format_bytes(one['memory'])}, {state}{held}{driver}, {one['uuid']}"
+            ),
+        )
     if node["gpus"]:
-        yield "GPU labels", ", ".join(f"{key}={safe(value)}" for key, value in node["gpu_labels"].items())
+        yield (
+            "GPU labels",
+            ", ".join(f"{key}={escape_line(value)}" for key, value in node["gpu_labels"].items()),
+        )
         words = {
             "all": "every run, those that nobody holds",
             "asked": "only runs with --gpus",
@@ -542,38 +566,38 @@ def gpu_lines(node: NodeShape) -> Iterator[Fact]:
         }
         yield (
             "GPUs go to",
-            f"{words[node['gpu_rule']]} (pancode node set {safe(node['name'])} --gpus all|asked|none)",
+            f"{words[node['gpu_rule']]} (pancode node set {escape_line(node['name'])} --gpus all|asked|none)",
         )
 
 
 def _allowed(allows: AllowedShape) -> str:
     if allows["closed"]:
-        return safe(f"nothing: {allows['closed']}")
+        return escape_line(f"nothing: {allows['closed']}")
     parts = [f"up to {allows['safety']}"]
     for what, named in (("repositories", allows["repositories"]), ("runtimes", allows["runtimes"])):
         parts += [f"{what} {', '.join(named)}"] if named else []
-    return safe("; ".join(parts))
+    return escape_line("; ".join(parts))
 
 
 def _offers(node: NodeDetail) -> Iterator[Fact]:
     there = [one for one in node["runtimes"] if one["state"] != "missing"]
     for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
-        yield name, safe(runtime_words(one))
+        yield name, escape_line(runtime_words(one))
     missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
     if missing:
-        yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
+        yield "Not there", f"{escape_line(', '.join(missing))} (pancode runtimes shows how to install them)"
     told = {one.get("says") for one in node["problems"]}
     for one in there:
         if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
-            yield "Not ready", safe(f"{one['name']}: {one['says']}")
+            yield "Not ready", escape_line(f"{one['name']}: {one['says']}")
     for server in node["endpoints"]:
-        yield "Endpoint", safe(endpoint_words(server))
+        yield "Endpoint", escape_line(endpoint_words(server))
 
 
 def _problems(problems: list[ProblemShape]) -> Iterator[str]:
     if problems:
         yield "Problems:"
     for one in problems:
-        yield f"  {safe(one['what'])}"
-        if hint := advice(one):
+        yield f"  {escape_line(one['what'])}"
+        if hint := format_advice(one):
             yield f"    {hint}"

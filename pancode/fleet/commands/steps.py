@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pancode.fleet.answers import CLEANED
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import caller, who
+from pancode.interfaces.cli.output import describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -61,7 +61,7 @@ class _Talk:
 
     def ask(self, **words: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.post(
-            path_of("nodes", self._name, "steps"), {"by": who(), **words}
+            path_of("nodes", self._name, "steps"), {"by": find_user(), **words}
         )
         return answer
 
@@ -81,11 +81,11 @@ class _Talk:
         return answer
 
     def cleaned(self) -> None:
-        self._client.post(CLEANED.at(self._name), {"by": who()})
+        self._client.post(CLEANED.at(self._name), {"by": find_user()})
 
     def joined(self) -> dict[str, Any]:
         """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""
-        body = {**caller(), "nodes": [self._name]}
+        body = {**describe_caller(), "nodes": [self._name]}
         for event in self._client.events("POST", "/v1/fleet/up", body):
             if event.kind == "result":
                 return next(r for r in event.data["results"] if r["node"] == self._name)

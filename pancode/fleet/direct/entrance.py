@@ -16,7 +16,7 @@ from pathlib import Path
 from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
 from pancode.fleet.direct.authority import Authority, key_of
-from pancode.fleet.direct.listener import both, closed, copy, opened
+from pancode.fleet.direct.listener import close_writer, connect_stream, copy_stream, run_both
 from pancode.fleet.direct.port import AGAIN_S, Port
 from pancode.fleet.place import Doorway
 from pancode.fleet.ssh.connection_limit import MOST
@@ -225,7 +225,7 @@ class Entrance:
             log.debug("direct links: ended: %s", exc)  # the node's own side of it is what tells
         finally:
             try:
-                await closed(to_near)
+                await close_writer(to_near)
             finally:  # who closes the entrance waits for all that are inside
                 if task is not None:
                     self._inside.pop(task, None)
@@ -265,7 +265,7 @@ class Entrance:
                 end = ends.get((protocol or "").removeprefix(PROTOCOL))
                 if end is None:
                     raise _RefusedError("it does not say whether it wants Redis or the depot")
-                far, to_far = await opened(end)
+                far, to_far = await connect_stream(end)
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
             return
@@ -284,12 +284,12 @@ class Entrance:
                     raise ConnectionError("the login of another node")
                 to_far.write(login)
                 seen = OneLogin().look
-            await both(copy(near, to_far, seen), copy(far, to_near))
+            await run_both(copy_stream(near, to_far, seen), copy_stream(far, to_near))
         except LoginError as exc:
             self._tell_once(f"{guest.name} in Redis", str(exc))
             to_near.write(f"-NOPERM {exc}\r\n".encode())
         finally:
-            await closed(to_far)
+            await close_writer(to_far)
 
     async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
         why = _words(exc) or "the other end did not answer in time"

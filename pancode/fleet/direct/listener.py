@@ -9,28 +9,30 @@ from contextlib import suppress
 from typing import Any
 
 from pancode.fleet.place import ListenAddress
-from pancode.fleet.ssh.forward_targets import SHUT_S, End, reached
+from pancode.fleet.ssh.forward_targets import SHUT_S, End, connect_target
 
 PIECE = 1 << 16
 Seen = Callable[[bytes], None]
 """Checks each piece before it is passed on; an exception ends the connection."""
 
 
-def spoken() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
+def make_stream_pair() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
     """A reader for a connection of this event loop, and the protocol that fills it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(PIECE, loop)
     return reader, asyncio.StreamReaderProtocol(reader, loop=loop)
 
 
-async def opened(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect_stream(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the service at this end. OSError."""
-    reader, protocol = spoken()
-    transport, _ = await reached(end, lambda: protocol)
+    reader, protocol = make_stream_pair()
+    transport, _ = await connect_target(end, lambda: protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
 
 
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen | None = None) -> None:
+async def copy_stream(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen | None = None
+) -> None:
     while piece := await reader.read(PIECE):
         if seen is not None:
             seen(piece)
@@ -38,7 +40,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen:
         await writer.drain()
 
 
-async def both(*ways: Coroutine[Any, Any, None]) -> None:
+async def run_both(*ways: Coroutine[Any, Any, None]) -> None:
     """Run both ways until one has ended, and raise its error: this TLS cannot close one direction alone."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
@@ -51,7 +53,7 @@ async def both(*ways: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def closed(writer: asyncio.StreamWriter) -> None:
+async def close_writer(writer: asyncio.StreamWriter) -> None:
     """Close the writer after sending what was written, within a time limit, unless the wait is cancelled."""
     writer.close()
     try:

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pancode.fleet.direct.listener import next_of, spoken
+from pancode.fleet.direct.listener import make_stream_pair, next_of
 from pancode.fleet.place import ListenAddress
 from pancode.fleet.ssh.forward_targets import SHUT_S
-from pancode.kernel.host.open_files import is_spare, most
+from pancode.kernel.host.open_files import is_spare, read_limit
 
 WAITING = 128
 """How many connections may be in the handshake at once, each an open file. One more ends the oldest: a node
@@ -104,7 +104,7 @@ class Port:
     async def _come(self, sock: socket.socket) -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        reader, protocol = spoken()
+        reader, protocol = make_stream_pair()
         try:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
@@ -123,7 +123,7 @@ class Port:
 
 
 def _too_many() -> str:
-    return f"the coordinator may hold {most()} files open, and few of them are left"
+    return f"the coordinator may hold {read_limit()} files open, and few of them are left"
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

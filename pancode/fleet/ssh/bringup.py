@@ -21,16 +21,16 @@ from pancode.fleet import inventory
 from pancode.fleet.acts import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.bundle.store import BundleStore
-from pancode.fleet.place import Reach, changed
+from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.links import Links
-from pancode.fleet.ssh.probe import NodeProbe, Python, probe
-from pancode.fleet.ssh.readiness import NotReady, Weight, platforms, problems, stops
+from pancode.fleet.ssh.probe import NodeProbe, Python, probe_node
+from pancode.fleet.ssh.readiness import NotReady, Weight, find_unready, list_platforms, select_blocking
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.step_runner import StepDone, perform
+from pancode.fleet.ssh.step_runner import StepDone, run_step
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
 from pancode.kernel.errors import ConflictError, PancodeError, UnavailableError
 from pancode.kernel.node import NodeState, node_user, skew_ms
@@ -43,7 +43,7 @@ OPTIONS = "restrict,port-forwarding"
 """Options of the fleet's SSH key: no terminal, agent, X11 or user rc, only commands and forwarded sockets."""
 
 
-def marker(fleet: str) -> str:
+def format_marker(fleet: str) -> str:
     """The comment that marks the fleet's line in `authorized_keys`."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", fleet):
         raise ValueError(f"not a fleet id: {fleet!r}")
@@ -52,7 +52,7 @@ def marker(fleet: str) -> str:
 
 def authorized_line(public: str, fleet: str) -> str:
     """The whole line for `public` (`ssh-ed25519 AAAA...`); ValueError when that is no key."""
-    return f"{OPTIONS} {HostKey.parse(public).line} {marker(fleet)}"
+    return f"{OPTIONS} {HostKey.parse(public).line} {format_marker(fleet)}"
 
 
 log = logging.getLogger("pancode.bringup")
@@ -134,7 +134,7 @@ class BringUp:
             await asyncio.to_thread(self.note_reached, node)
             out = await bring_up(remote, self._plan(node), progress)
             if out.ok and reach.fleet_key:
-                await perform(remote, self.key_step())
+                await run_step(remote, self.key_step())
             return out
 
         try:
@@ -148,7 +148,7 @@ class BringUp:
         """End the node agent; its attempts go on."""
 
         async def work(remote: Remote) -> NodeResult:
-            ended = await halt(remote, self._plan(node), progress)
+            ended = await stop_agent(remote, self._plan(node), progress)
             return NodeResult(node.name, True, (), ("stopped",) if ended else ())
 
         try:
@@ -200,7 +200,7 @@ class BringUp:
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
         """Whether the home there is another node's; a node that was never brought up may not know."""
-        found = await probe(remote, self.core.fleet, Reach.of(node).node_home)
+        found = await probe_node(remote, self.core.fleet, Reach.of(node).node_home)
         done = await remote.run(("cat", f"{found.node_home}/node.json"), LINK_S)
         try:
             tag = str(json.loads(done.text)["tag"])
@@ -259,7 +259,7 @@ class BringUp:
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid
-            row = changed(row, installed_home=home, uid=uid, halted=False, is_twin=False)
+            row = change_reach(row, installed_home=home, uid=uid, halted=False, is_twin=False)
             return replace(row, facts={**row.facts, "clock_skew_ms": skew})
 
         with self._twin_remembered(name):
@@ -292,7 +292,7 @@ class BringUp:
         try:
             yield
         except ConflictError:
-            inventory.change(self.core, name, partial(changed, is_twin=True))
+            inventory.change(self.core, name, partial(change_reach, is_twin=True))
             raise
 
     def key_step(self) -> BringUpStep:
@@ -300,7 +300,7 @@ class BringUp:
         private = asyncssh.import_private_key(self.home.fleet_key())
         public = private.export_public_key("openssh").decode()
         line = authorized_line(" ".join(public.split()[:2]), self.core.fleet)
-        return steps.install_key_step(line, marker(self.core.fleet))
+        return steps.install_key_step(line, format_marker(self.core.fleet))
 
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
@@ -320,7 +320,7 @@ class BringUp:
 
     def _keep_tunnel(self, name: str) -> None:
         """Let a node whose direct way is closed keep its tunnel."""
-        inventory.change(self.core, name, partial(changed, direct=False))
+        inventory.change(self.core, name, partial(change_reach, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
         """Wait until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
@@ -337,7 +337,7 @@ class BringUp:
         raise UnavailableError(f"no heartbeat was received within {limit_s} s", why=why)
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
-        view = inventory.view(self.core, name)
+        view = inventory.get_view(self.core, name)
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
             return False
         beat = view.last.heartbeat
@@ -415,7 +415,7 @@ class _Steps:
 
     async def act(self, remote: Remote, step: BringUpStep) -> StepDone:
         self.begin(step.name, step.says)
-        done = await perform(remote, step)
+        done = await run_step(remote, step)
         compared = step.there or any(isinstance(act, Put | RemoteScript) for act in step.acts)
         self.done(done.changed, "skipped" if compared else "done")
         return done
@@ -454,11 +454,11 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
     try:
         run.begin(StepName.PROBE, "what is there")
         before = plan.wall_ms()
-        probed = await probe(remote, plan.fleet, plan.node_home)
+        probed = await probe_node(remote, plan.fleet, plan.node_home)
         found = replace(probed, asked_ms=(before, plan.wall_ms()))
-        known = problems(found, found.asked_ms[1])
-        if stops(known):
-            raise _Stopped(stops(known)[0].what)
+        known = find_unready(found, found.asked_ms[1])
+        if select_blocking(known):
+            raise _Stopped(select_blocking(known)[0].what)
         if plan.check is not None:
             await plan.check(found)
         run.done(False)
@@ -481,7 +481,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
 
 def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
     """The bundle for this node, made if it is missing, and the Python that is to run it."""
-    fit = platforms(found)
+    fit = list_platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
 
@@ -494,9 +494,9 @@ def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tupl
     return (NotReady(name, what, fix, Weight.STOP), *known)
 
 
-async def halt(remote: Remote, plan: BringUpPlan, progress: Progress) -> bool:
+async def stop_agent(remote: Remote, plan: BringUpPlan, progress: Progress) -> bool:
     """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
-    place = NodeLocation.of(plan.fleet, await probe(remote, plan.fleet, plan.node_home))
+    place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))
     return (await _Steps(plan.node, progress).act(remote, steps.stop_step(place))).changed
 
 
@@ -511,8 +511,8 @@ async def take_out(
     with it. SshError when a step fails; repeatable.
     """
     run = _Steps(plan.node, progress)
-    place = NodeLocation.of(plan.fleet, await probe(remote, plan.fleet, plan.node_home))
-    done = [await run.act(remote, step) for step in steps.remove_steps(place, marker(plan.fleet))]
+    place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))
+    done = [await run.act(remote, step) for step in steps.remove_steps(place, format_marker(plan.fleet))]
     if left := (*done[-1].values("left"), *stays):
         problem = {"what": f"left there: {', '.join(left)}", "fix": f"pancode node rm {plan.node}"}
         return NodeResult(plan.node, False, (problem,))

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncssh
 
-from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, offered
-from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify, translated
+from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify_error, translate_ssh_errors
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.proxy import ProxyCommand
 from pancode.fleet.ssh.target import Target
@@ -195,7 +195,7 @@ async def _dial(
             f"no host key is pinned for {target.endpoint}",
             fix=f"pancode node trust {target.alias}",
         )
-    options, keys = _options(target, pin, timing), offered(target, login)
+    options, keys = _options(target, pin, timing), find_keys(target, login)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}
     async with _way(target) as proxy:
@@ -228,7 +228,7 @@ async def _way(target: Target) -> AsyncIterator[ProxyCommand | None]:
     has the words of the command."""
     proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
     try:
-        with translated():
+        with translate_ssh_errors():
             yield proxy
     except BaseException as error:
         if isinstance(error, ConnectError) and not error.permanent:
@@ -250,7 +250,7 @@ async def open_session(
     through: list[asyncssh.SSHClientConnection] = []
     proxy = None
     try:
-        with translated():
+        with translate_ssh_errors():
             async with asyncio.timeout(timing.total_s * (1 + len(target.hops))):
                 for hop in target.hops:
                     session = await _dial(hop, pins, login, timing, through[-1] if through else None)
@@ -272,7 +272,7 @@ async def presented_key(
     timing = timing or SshTiming()
     bridge: Session | None = None
     try:
-        with translated():
+        with translate_ssh_errors():
             async with asyncio.timeout(timing.total_s):
                 if target.hops:
                     *before, last = target.hops
@@ -292,5 +292,5 @@ async def presented_key(
         if bridge is not None:
             await bridge.close()
     if key is None:
-        raise classify(ConnectionResetError(f"{target.endpoint} sent no host key"))
+        raise classify_error(ConnectionResetError(f"{target.endpoint} sent no host key"))
     return as_host_key(key)

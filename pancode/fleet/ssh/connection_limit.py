@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncssh
 
-from pancode.fleet.ssh.forward_targets import End, TlsEnd, reached
+from pancode.fleet.ssh.forward_targets import End, TlsEnd, connect_target
 
 MOST = 64
 """How many connections a node may have to one end: an agent needs about five, and one for each delivery."""
@@ -29,7 +29,7 @@ class LimitedForward:
         self._open += 1
         try:
             speaks = _TlsPeer if isinstance(self._end, TlsEnd) else asyncssh.SSHForwarder
-            passing = Passing((await reached(self._end, speaks))[1], self._left)
+            passing = Passing((await connect_target(self._end, speaks))[1], self._left)
         except OSError as exc:
             self._left()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from None

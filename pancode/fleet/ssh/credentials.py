@@ -27,7 +27,7 @@ class SshLogin:
     """Only `keys`: no files of the user, no agent."""
 
 
-def encrypted(text: str) -> bool:
+def is_encrypted(text: str) -> bool:
     """Whether a private key file needs a passphrase, which nobody is there to type."""
     lines = text.strip().splitlines()
     if not lines or "OPENSSH PRIVATE KEY" not in lines[0]:
@@ -66,7 +66,7 @@ class OfferedKeys:
         return first if self.only_named else [*first, *(pair for pair in found if pair not in first)]
 
 
-def offered(target: Target, login: SshLogin) -> OfferedKeys:
+def find_keys(target: Target, login: SshLogin) -> OfferedKeys:
     """The keys for a login at the target. ConnectError(BAD_CREDENTIALS) for a file that cannot be read."""
     own = [asyncssh.import_private_key(text) for text in login.keys]
     if login.own_only:
@@ -101,7 +101,7 @@ def _is_usable(path: str) -> bool:
             why=str(error),
             fix=f"chmod u+r {path}",
         ) from error
-    return "PRIVATE KEY" in text and not encrypted(text)
+    return "PRIVATE KEY" in text and not is_encrypted(text)
 
 
 def _default_identities(home: str | None) -> tuple[str, ...]:

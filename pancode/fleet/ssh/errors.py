@@ -110,7 +110,7 @@ _START_SSHD = "start the SSH server there (systemctl start ssh), or name its Por
 _WAKE = "check that it is on and reachable from this network, then run the same command again"
 
 
-def classify(error: BaseException) -> ConnectError:
+def classify_error(error: BaseException) -> ConnectError:
     """Turn any error of a connection attempt or of a live connection into a ConnectError."""
     if isinstance(error, ConnectError):
         return error
@@ -152,11 +152,11 @@ def classify(error: BaseException) -> ConnectError:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_ssh_errors() -> Iterator[None]:
     """Turn the library's errors in the block into ConnectError (timeouts and lost links included)."""
     try:
         yield
     except SshError:
         raise
     except (OSError, asyncssh.Error, asyncssh.ChannelListenError, asyncssh.KeyImportError) as error:
-        raise classify(error) from error
+        raise classify_error(error) from error

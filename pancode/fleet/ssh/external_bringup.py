@@ -11,9 +11,9 @@ from typing import assert_never
 
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.bringup import BringUp, bundle_for, marker
+from pancode.fleet.ssh.bringup import BringUp, bundle_for, format_marker
 from pancode.fleet.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
-from pancode.fleet.ssh.readiness import problems, stops
+from pancode.fleet.ssh.readiness import find_unready, select_blocking
 from pancode.fleet.ssh.scripts.link import PROBE
 from pancode.fleet.ssh.steps import (
     RESTARTING,
@@ -71,21 +71,21 @@ def _is_secret(path: str) -> bool:
     return "/key/" in path and not path.endswith(".pub")
 
 
-def look(bringup: BringUp, node: Node | None) -> Json:
+def make_probe(bringup: BringUp, node: Node | None) -> Json:
     """The probe, which another tool runs on the node as the node agent's login."""
     home = Reach.of(node).node_home if node is not None else None
     probe = RemoteScript(PROBE, (bringup.core.fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
     return {"look": act_json(probe)}
 
 
-def removal(bringup: BringUp, probe: str) -> Json:
+def plan_removal(bringup: BringUp, probe: str) -> Json:
     """The steps that take everything of this fleet off that login."""
     fleet = bringup.core.fleet
     place = NodeLocation.of(fleet, _found(probe))
-    return {"steps": [step_json(step) for step in steps.remove_steps(place, marker(fleet))]}
+    return {"steps": [step_json(step) for step in steps.remove_steps(place, format_marker(fleet))]}
 
 
-def plan(bringup: BringUp, node: Node, probe: str) -> Json:
+def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
     """The steps of a bring-up; changes nothing. Without a known key of the node, only the steps up to it."""
     found = _fit(node.name, _found(probe), bringup.core.wall_ms())
     bringup.note_reached(node)
@@ -98,7 +98,7 @@ def plan(bringup: BringUp, node: Node, probe: str) -> Json:
     return {"steps": wanted + later, "key": node.public_key}
 
 
-def enrolled(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
+def enrol_key(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
     """Believe the key that the node has made, and return the steps after that."""
     found = _found(probe)
     _, python = bundle_for(bringup.bundles, found)
@@ -125,7 +125,7 @@ def _found(probe: str) -> NodeProbe:
 
 def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
     """Return the probe; UnavailableError if something keeps the node from being brought up."""
-    if wrong := stops(problems(found, now_ms)):
+    if wrong := select_blocking(find_unready(found, now_ms)):
         first = wrong[0]
         raise UnavailableError(
             f"cannot bring up {name}: {first.what}",

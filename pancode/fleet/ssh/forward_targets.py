@@ -32,7 +32,7 @@ End = Path | tuple[str, int] | TlsEnd
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-async def reached(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+async def connect_target(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     """A connection to the end, with the protocol that `made` makes. OSError, also for want of free files."""
     transport, speaks = await _connected(end, made)
     if is_spare(transport.get_extra_info("socket").fileno()):

@@ -67,7 +67,7 @@ class Changed:
 Verdict = UnknownKey | Same | Changed
 
 
-def compare(pin: HostKey | None, presented: HostKey) -> Verdict:
+def compare_keys(pin: HostKey | None, presented: HostKey) -> Verdict:
     """Compares a presented key with the pinned one."""
     if pin is None:
         return UnknownKey(presented)

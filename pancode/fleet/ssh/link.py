@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pancode.fleet.ssh.connection import Session
-from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify
+from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify_error
 from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
 from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
@@ -217,7 +217,7 @@ class Link:
             self._tunnels = Tunnels(remote, self.where, self.ends)
             return await self._live(session, remote, await self._tunnels.open())
         except Exception as error:  # whatever it is, a link must never die unseen
-            return classify(error)
+            return classify_error(error)
         finally:
             self._remote = self._tunnels = None
             if session is not None:
@@ -235,7 +235,7 @@ class Link:
         if loop.time() - began >= self._backoff.steady_s:
             self._tries = 0
         return (
-            classify(reason)
+            classify_error(reason)
             if reason is not None
             else LinkLost("the node's SSH server closed the connection")
         )

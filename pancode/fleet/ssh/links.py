@@ -20,13 +20,13 @@ from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer, environ_here
-from pancode.fleet.ssh.probe import NodeProbe, probe
+from pancode.fleet.ssh.probe import NodeProbe, probe_node
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
-from pancode.fleet.ssh.readiness import pythons
+from pancode.fleet.ssh.readiness import list_pythons
 from pancode.fleet.ssh.remote import Completed, Remote
-from pancode.fleet.ssh.step_runner import perform
+from pancode.fleet.ssh.step_runner import run_step
 from pancode.fleet.ssh.steps import NodeLocation
-from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, folders
+from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, choose_folders
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Node
 
@@ -37,17 +37,19 @@ _DATES = ("certificate has expired", "not yet valid", "CERTIFICATE_EXPIRED")
 _OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", "no coordinator", "is no depot")
 
 
-async def prove(remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass) -> None:
+async def must_reach_coordinator(
+    remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass
+) -> None:
     """ConnectError if the node cannot reach the coordinator directly, with all that mends it."""
-    found = await probe(remote, fleet, node_home)
-    fit = pythons(found)
+    found = await probe_node(remote, fleet, node_home)
+    fit = list_pythons(found)
     if not found.current or not fit:
         raise _wrong(by, "no node agent is installed there", f"pancode fleet up {by.node}")
     argv = NodeLocation.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
-    check(await remote.run(argv, TRY_S, pointer.encode()), by)
+    check_trial(await remote.run(argv, TRY_S, pointer.encode()), by)
 
 
-def check(done: Completed, by: Pass) -> None:
+def check_trial(done: Completed, by: Pass) -> None:
     """Read the result of the trial; ConnectError if it failed."""
     if done.status == 0:
         return
@@ -195,12 +197,12 @@ class Links:
             self._links[name] = Link(
                 name,
                 lambda: self.dial(name),
-                folders(home, uid),
+                choose_folders(home, uid),
                 replace(
                     self.settings.ends,
                     near=reach.local,
                     direct=lambda: asyncio.to_thread(self._pass, name),
-                    prove=lambda remote, text, by: prove(
+                    prove=lambda remote, text, by: must_reach_coordinator(
                         remote, self.settings.fleet, reach.node_home, text, by
                     ),
                 ),
@@ -299,11 +301,11 @@ class Links:
         reach = await self.reach(name)
         if remote is None:
             return
-        found = await probe(remote, self.settings.fleet, reach.node_home)
-        fit = pythons(found)
+        found = await probe_node(remote, self.settings.fleet, reach.node_home)
+        fit = list_pythons(found)
         if found.agent == "stopped" and found.current and fit:
             place = steps.NodeLocation.of(self.settings.fleet, found)
-            await perform(remote, steps.start_step(place, found, fit[0].path, restart=False))
+            await run_step(remote, steps.start_step(place, found, fit[0].path, restart=False))
 
 
 def news_of(name: str, state: LinkState) -> LinkNews:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from pancode.kernel.threads import EssentialThread, watch
+from pancode.kernel.threads import EssentialThread, watch_loop
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        watch(self.loop)
+        watch_loop(self.loop)
         self._thread = EssentialThread(self._run, name)
         self._thread.start()
 

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from pancode.fleet import inventory
-from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, unwatched
+from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, ignore_line
 from pancode.fleet.answers import CheckLine
-from pancode.fleet.place import Reach, changed
+from pancode.fleet.place import Reach, change_reach
 from pancode.fleet.ssh import external_bringup as handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connection import presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.hostkey import Changed, HostKey, compare
+from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
 from pancode.fleet.ssh.knownhosts import known_key
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.target import Target, resolve
+from pancode.fleet.ssh.target import Target, resolve_target
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
@@ -144,13 +144,13 @@ class Machines:
         """Resolve the name and ask the host for its key. TargetError or ConnectError with the fix."""
         places = SshPlaces.of(caller.environ)
         given = Overrides(spec.host, spec.user, spec.port, spec.identity)
-        target = resolve(spec.name, given, places)
+        target = resolve_target(spec.name, given, places)
         node = self.find(spec.name)
         pins = pins_of(Reach.of(node)) if node is not None else {}
         hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
         login = login_for(reach_to(target), (), self._bringup.settings.user_home)
         key = self._loop.call(presented_key(target, {**pins, **hops}, login), _LOOK_S)
-        verdict = compare(pins.get(target.endpoint), key)
+        verdict = compare_keys(pins.get(target.endpoint), key)
         old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
         return HostKeyOffer(spec.name, target, key, target.endpoint in pins and old is None, old, hops)
 
@@ -254,7 +254,7 @@ class Machines:
             if direct:
                 self._check_direct(chosen)
             for name in chosen:
-                inventory.change(self.core, name, partial(changed, direct=direct))
+                inventory.change(self.core, name, partial(change_reach, direct=direct))
         self._install()
         results = self._brought_up(names, caller, progress)
         self._retire()
@@ -265,7 +265,7 @@ class Machines:
 
         It is a second bring-up, which changes nothing that is right, and names all that is wrong.
         """
-        results = self._brought_up(names, caller, unwatched)
+        results = self._brought_up(names, caller, ignore_line)
         problems: list[CheckLine] = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
             for r in results
@@ -311,7 +311,7 @@ class Machines:
         return self._on_each(ready, progress, halt)
 
     def _halt(self, name: str) -> None:
-        inventory.change(self.core, name, partial(changed, halted=True))
+        inventory.change(self.core, name, partial(change_reach, halted=True))
         inventory.put_halted(self.core, name, True)
 
     def _holds(self, name: str) -> bool:
@@ -337,12 +337,12 @@ class Machines:
         """
         node = self.find(name) if remove else self.known(name)
         if probe is None:
-            return handed.look(self._bringup, node)
+            return handed.make_probe(self._bringup, node)
         if node is None or remove:
-            return handed.removal(self._bringup, probe)
+            return handed.plan_removal(self._bringup, probe)
         if key is None:
-            return handed.plan(self._bringup, node, probe)
-        return handed.enrolled(self._bringup, node, probe, key)
+            return handed.plan_steps(self._bringup, node, probe)
+        return handed.enrol_key(self._bringup, node, probe, key)
 
     def cleaned(self, name: str) -> bool:
         """Forget a node that another tool has provably cleaned; whether it is forgotten now.
@@ -351,7 +351,7 @@ class Machines:
         """
         if not self._is_owed(name):
             return False
-        (result,) = self._on_each([name], unwatched, self._bringup.cleaned)
+        (result,) = self._on_each([name], ignore_line, self._bringup.cleaned)
         return result.ok
 
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
@@ -407,7 +407,7 @@ class Machines:
         async with turn:
             node = await asyncio.to_thread(self.find, name)
             if node is not None and node.removed == NodeState.NOT_CLEANED.value:
-                await self._bringup.remove(node, unwatched, None)
+                await self._bringup.remove(node, ignore_line, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
         """Note a link's news. A link that waits for a person, or is not kept, tries nothing."""
@@ -422,7 +422,9 @@ class Machines:
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""
         node = self.find(name)
-        return node is not None and node.tag is not None and inventory.view(self.core, name).state in _QUIET
+        return (
+            node is not None and node.tag is not None and inventory.get_view(self.core, name).state in _QUIET
+        )
 
     def _keep(self, name: str) -> None:
         self._loop.call(self._links.keep(name), _KEEP_S)

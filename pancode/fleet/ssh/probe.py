@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.scripts.link import PROBE, spoken
+from pancode.fleet.ssh.scripts.link import PROBE, parse_report
 
 PROBE_TIMEOUT_S = 30
 
@@ -103,7 +103,7 @@ class NodeProbe:
         return self.user_services in ("running", "degraded", "starting")
 
 
-async def probe(remote: Remote, fleet: str, node_home: str | None = None) -> NodeProbe:
+async def probe_node(remote: Remote, fleet: str, node_home: str | None = None) -> NodeProbe:
     """Ask the node everything with one command. ValueError when its shell does not run the command."""
     done = await remote.script(PROBE, [fleet, node_home or ""], PROBE_TIMEOUT_S)
     return parse_probe(done.text)
@@ -111,7 +111,7 @@ async def probe(remote: Remote, fleet: str, node_home: str | None = None) -> Nod
 
 def parse_probe(text: str) -> NodeProbe:
     """Parse the probe's output; a login shell's own words are dropped. ValueError when it is incomplete."""
-    pairs = spoken(text)
+    pairs = parse_report(text)
     one = dict(pairs)
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]
     if missing:

@@ -21,7 +21,7 @@ _KEPT = 400
 """How many characters of the command's last output are kept."""
 
 
-def arguments(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
+def parse_command(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
     """The ProxyCommand of `alias` as an argument list, with its tokens filled in; empty: none. TargetError.
 
     OpenSSH hands the line to the user's shell. Here no shell reads it, so a line that needs one has to name

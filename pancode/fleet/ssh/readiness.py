@@ -43,31 +43,31 @@ class NotReady:
     weight: Weight = Weight.STOP
 
 
-def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
+def find_unready(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
     """Everything that is wrong, the worst first. `now_ms`: our clock at the probe, to find the skew."""
     fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
     found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
-def stops(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
+def select_blocking(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
     """The problems that keep the node from being brought up."""
     return tuple(p for p in found if p.weight is Weight.STOP)
 
 
-def pythons(probe: NodeProbe) -> tuple[Python, ...]:
+def list_pythons(probe: NodeProbe) -> tuple[Python, ...]:
     """The interpreters that can run the node agent, the best first."""
     fit = [p for p in probe.pythons if _usable(p)]
     return tuple(sorted(fit, key=lambda p: (MINORS.index(p.minor), -p.version[2])))
 
 
-def platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
+def list_platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
     """Each usable interpreter with the platform whose wheels it takes, the best first."""
     version = probe.libc.version
     if probe.libc.kind is not LibcKind.GLIBC or len(version) < 2 or probe.arch not in MACHINES:
         return ()
     glibc = (version[0], version[1])
-    return tuple((p, NodePlatform(p.version, probe.arch, glibc)) for p in pythons(probe))
+    return tuple((p, NodePlatform(p.version, probe.arch, glibc)) for p in list_pythons(probe))
 
 
 def _usable(python: Python) -> bool:
@@ -95,7 +95,7 @@ def _system(probe: NodeProbe) -> list[NotReady]:
 
 
 def _python(probe: NodeProbe) -> list[NotReady]:
-    if pythons(probe):
+    if list_pythons(probe):
         return []
     have = ", ".join(sorted({p.text for p in probe.pythons})) or "none"
     return [

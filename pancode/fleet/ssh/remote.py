@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from pancode.fleet.ssh.connection import Session
-from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
+from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translate_ssh_errors
 
 MARK = "@@pancode-output@@"
 NOISE = 64 * 1024
@@ -22,12 +22,12 @@ NOISE = 64 * 1024
 _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 
-def framed(argv: Sequence[str]) -> str:
+def wrap_command(argv: Sequence[str]) -> str:
     """A command line for any login shell: it marks where both outputs of `argv` begin, then runs `argv`."""
     return shlex.join(["sh", "-c", _SAYS, "pancode", *argv])
 
 
-def own(output: bytes) -> bytes:
+def strip_before_mark(output: bytes) -> bytes:
     """The output after the mark; all of it where the shell did not come to the mark."""
     before, mark, after = output.partition(f"{MARK}\n".encode())
     return after if mark else before
@@ -95,11 +95,11 @@ class Remote:
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
         """Run `argv`; the node itself kills it when the time is up. A failed command is no error here."""
-        command = framed(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
+        command = wrap_command(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:
                 async with asyncio.timeout(timeout_s + GRACE_S):
-                    with translated():
+                    with translate_ssh_errors():
                         return await self._run(tuple(argv), command, timeout_s, stdin, limit)
             except TimeoutError as error:
                 raise LinkLost(f"{argv[0]} did not answer within {timeout_s + GRACE_S:g} s") from error
@@ -148,7 +148,7 @@ class Remote:
     async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
         """Put a file whole or not at all: check the space, write beside it, sync, rename. Idempotent."""
         async with self._slots:
-            with translated():
+            with translate_ssh_errors():
                 try:
                     async with self.conn.start_sftp_client() as sftp:
                         folder = path.rsplit("/", 1)[0]
@@ -193,7 +193,7 @@ async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, b
     while chunk := await stream.read(CHUNK):
         size += len(chunk)
         kept += chunk[: max(0, most - len(kept))]
-    output = own(bytes(kept))
+    output = strip_before_mark(bytes(kept))
     return output[:limit], size > most or len(output) > limit
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pancode.fleet.ssh.errors import RemoteFailed
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.scripts.install import WHICH_DIFFER
-from pancode.fleet.ssh.scripts.link import spoken
+from pancode.fleet.ssh.scripts.link import parse_report
 from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript, StepName
 
 
@@ -28,7 +28,7 @@ class StepDone:
         return tuple(v for k, v in self.said if k == key)
 
 
-async def perform(remote: Remote, step: BringUpStep) -> StepDone:
+async def run_step(remote: Remote, step: BringUpStep) -> StepDone:
     """Carry out the step. Idempotent: a second call changes nothing. SshError with the node's own words."""
     reported: list[tuple[str, str]] = []
     output, changed = b"", False
@@ -61,7 +61,7 @@ async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
 async def _script(remote: Remote, name: StepName, act: RemoteScript) -> list[tuple[str, str]]:
     done = (await remote.script(act.text, act.args, act.timeout_s)).check(f"the step {name}")
     try:
-        return spoken(done.text)
+        return parse_report(done.text)
     except ValueError as error:
         raise RemoteFailed(
             f"the step {name} failed on the node", status=done.status, why=str(error)

@@ -12,7 +12,7 @@ from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh.probe import NodeProbe, Python
 from pancode.fleet.ssh.scripts import checks, removal
 from pancode.fleet.ssh.scripts import install as scripts
-from pancode.fleet.ssh.tunnel import folders
+from pancode.fleet.ssh.tunnel import choose_folders
 from pancode.fleet.ssh.unit import Unit
 
 
@@ -115,7 +115,7 @@ class NodeLocation:
 
     @property
     def sockets(self) -> str:
-        return folders(self.node_home, self.uid).sockets
+        return choose_folders(self.node_home, self.uid).sockets
 
     def command(self, python: str, *words: str) -> tuple[str, ...]:
         """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages.

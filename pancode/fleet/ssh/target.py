@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import asyncssh
 
 from pancode.fleet.ssh.errors import TargetError
-from pancode.fleet.ssh.proxy import arguments
+from pancode.fleet.ssh.proxy import parse_command
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 
 HONOURED = frozenset(
@@ -60,7 +60,7 @@ _ALGORITHMS = {
 """asyncssh's argument for each of ssh's algorithm lists."""
 
 
-def refuse(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
+def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
     """TargetError for a setting that would change which machine is reached."""
     for keyword, why in _REFUSED.items():
         if keyword in found:
@@ -71,7 +71,7 @@ def refuse(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
             )
 
 
-def warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
+def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
     """One sentence for each setting that has an effect in ssh and is not followed here."""
     return tuple(
         f"ssh -G {alias}: {key} is not honoured" + (f": {_MEANS[key]}" if key in _MEANS else "")
@@ -80,7 +80,7 @@ def warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def algorithms(
+def select_algorithms(
     alias: str, one: Mapping[str, str], defaults: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """The set algorithm lists as (asyncssh's argument, list), and sentences about names that are left out.
@@ -154,7 +154,7 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
+def resolve_target(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
     """The target of `alias`. TargetError for a configuration that cannot be followed exactly.
 
     A host that is given for a name which ssh does not know may be an alias itself.
@@ -170,11 +170,11 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     if alias in seen or len(seen) > MAX_HOPS:
         raise TargetError(f"ProxyJump has a loop: {' -> '.join((*seen, alias))}")
     found = places.ask(alias, given)
-    refuse(alias, found)
+    refuse_setting(alias, found)
     one = {key: values[0] for key, values in found.items()}
     host, port, user = one["hostname"].strip("[]"), int(one["port"]), one["user"]
     tokens = _Tokens(alias, host, port, user, places)
-    lists, without = algorithms(alias, one, places.defaults)
+    lists, without = select_algorithms(alias, one, places.defaults)
     named = () if given.identity else found.get("identityfile", ())
     command = one.get("proxycommand", "") if jumps else ""
     return Target(
@@ -187,11 +187,11 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
         agent_path=tokens.agent(one.get("identityagent", "SSH_AUTH_SOCK")),
         hops=_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias)),
-        proxy=arguments(command, alias, tokens.values, places.home),
+        proxy=parse_command(command, alias, tokens.values, places.home),
         family=one.get("addressfamily", "any"),
         bind_address=one.get("bindaddress"),
         algorithms=lists,
-        warnings=(*warnings(alias, one), *without),
+        warnings=(*list_warnings(alias, one), *without),
     )
 
 

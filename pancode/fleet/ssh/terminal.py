@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import asyncssh
 
 from pancode.fleet.ssh.connection import Session
-from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translated
+from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translate_ssh_errors
 
 CHUNK = 64 << 10
 Size = tuple[int, int, int, int]
@@ -29,7 +29,7 @@ async def attach(session: Session, argv: Sequence[str], near: int, far: int, kin
     `near`, `far`: our terminal's two ends. LinkLost when the connection goes, RemoteFailed when the node
     gives no terminal.
     """
-    with translated():
+    with translate_ssh_errors():
         process = await _open(session, shlex.join(argv), kind, size_of(near))
     try:
         with _raw(near), _resized(near, process):

@@ -13,10 +13,10 @@ from typing import Any
 import asyncssh
 
 from pancode.fleet.ssh.connection_limit import LimitedForward
-from pancode.fleet.ssh.errors import ConnectError, LinkFault, translated
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, translate_ssh_errors
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.remote import Completed, Remote
-from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
+from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, parse_report
 
 PATH_LIMIT = 104
 """The most bytes of a socket path with its closing zero (the smaller of the systems' limits)."""
@@ -45,7 +45,7 @@ class Pass:
         return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
 
 
-async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
+async def skip_trial(_remote: Remote, _pointer: str, _by: Pass) -> None:
     """The trial of a direct link that tries nothing."""
 
 
@@ -59,7 +59,7 @@ class TunnelTargets:
     """The node is this very machine: instead of a forward, its socket is a link to ours."""
     direct: Callable[[], Awaitable[Pass | None]] | None = None
     """What the node needs for a direct link; None where it uses a tunnel. Read anew each time."""
-    prove: Callable[[Remote, str, Pass], Awaitable[None]] = unproven
+    prove: Callable[[Remote, str, Pass], Awaitable[None]] = skip_trial
     """Lets the node try the direct link before it is pointed to that. ConnectError."""
 
     def of(self, name: str) -> End:
@@ -103,7 +103,7 @@ class Generation:
         return json.dumps(shape, sort_keys=True, separators=(",", ":"))
 
 
-def folders(node_home: str, uid: int) -> Folders:
+def choose_folders(node_home: str, uid: int) -> Folders:
     """A node's folders. A long home's sockets go under /tmp, by the home's digest, checked to be ours."""
     pointer = f"{node_home}/s"
     if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
@@ -116,7 +116,7 @@ def _checked(done: Completed) -> dict[str, str]:
     """The output of a script; a failure means that the node's home folder is unusable until repaired."""
     try:
         if done.status == 0:
-            return dict(spoken(done.text))
+            return dict(parse_report(done.text))
         why = done.stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {done.status}"
     except ValueError as error:
         why = str(error)
@@ -172,7 +172,7 @@ class Tunnels:
         args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
         _checked(done)
-        return tuple(value for key, value in spoken(done.text) if key == "gone")
+        return tuple(value for key, value in parse_report(done.text) if key == "gone")
 
     async def _pass(self) -> Pass | None:
         return await self._ends.direct() if self._ends.direct is not None else None
@@ -186,14 +186,14 @@ class Tunnels:
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
             return await self._forward(path, self._forwards[name])
-        with translated():
+        with translate_ssh_errors():
             os.symlink(end, path)
         return f"unix:{path}"
 
     async def _forward(self, path: str, forward: LimitedForward) -> str:
         """Forward a unix socket on the node; a loopback port if its server forbids it; else ConnectError."""
         conn = self._remote.conn
-        with translated():
+        with translate_ssh_errors():
             try:
                 listener = await conn.create_unix_server(lambda: _entered(forward), path)
             except asyncssh.ChannelListenError:

@@ -27,10 +27,10 @@ class Unit:
     def text(self) -> str:
         """The unit's text. KillMode=process: stopping or upgrading the agent leaves attempts alone."""
         return UNIT.format(
-            fleet=literal(self.fleet),
-            command=" ".join(quoted(word) for word in self.argv),
-            folder=literal(self.node_home),
-            user=f"User={literal(self.user)}\n" if self.user is not None else "",
+            fleet=escape_percent(self.fleet),
+            command=" ".join(quote_argument(word) for word in self.argv),
+            folder=escape_percent(self.node_home),
+            user=f"User={escape_percent(self.user)}\n" if self.user is not None else "",
             hardened=self.hardened,
             target="default.target" if self.user is None else "multi-user.target",
         )
@@ -64,12 +64,12 @@ WantedBy={target}
 """
 
 
-def literal(text: str) -> str:
+def escape_percent(text: str) -> str:
     """The text with `%` escaped, as systemd would expand it as a specifier."""
     return text.replace("%", "%%")
 
 
-def quoted(word: str) -> str:
+def quote_argument(word: str) -> str:
     """The word as one argument of ExecStart: no specifier, no variable, no splitting."""
-    text = literal(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    text = escape_percent(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{text}"'

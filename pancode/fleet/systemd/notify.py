@@ -52,7 +52,7 @@ class Watched:
         self._tell("WATCHDOG=1")
 
 
-def watched(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
+def read_watchdog(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
     """The watchdog that the manager asks for in `environ`; its variables go: no child may speak for us."""
     address, usec, pid = (environ.pop(name, "") for name in NAMES)
     ours = pid in ("", str(os.getpid()))

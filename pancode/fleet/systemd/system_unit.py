@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from pancode.fleet.systemd.systemctl import ask, is_on_its_way
+from pancode.fleet.systemd.systemctl import is_on_its_way, run_program
 from pancode.fleet.systemd.unit import CoordinatorUnit
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.host.files import write_durable
@@ -60,7 +60,7 @@ class SystemService:
     def _systemctl(self, *words: str) -> None:
         argv = ("systemctl", *words)
         try:
-            done = ask(argv, _TIMEOUT_S)
+            done = run_program(argv, _TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise self._refused(str(exc)) from exc
         if done.returncode != 0:

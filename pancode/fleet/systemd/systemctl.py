@@ -9,7 +9,7 @@ _ON_ITS_WAY = ("activating", "deactivating")
 """States of a unit that end by themselves; one that waits for its restart is `activating`, too."""
 
 
-def ask(
+def run_program(
     argv: tuple[str, ...], timeout_s: float, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program and return its output, whatever its exit status.
@@ -33,7 +33,7 @@ def is_on_its_way(
 ) -> bool:
     """Whether the manager is about to start the unit, or is ending it; False where no manager answers."""
     try:
-        done = ask((*manager, "show", "-P", "ActiveState", name), timeout_s, environ)
+        done = run_program((*manager, "show", "-P", "ActiveState", name), timeout_s, environ)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.stdout.strip() in _ON_ITS_WAY

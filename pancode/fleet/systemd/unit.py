@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.fleet.ssh.unit import literal, quoted
+from pancode.fleet.ssh.unit import escape_percent, quote_argument
 
 COORDINATOR = {
     "NoNewPrivileges": "yes",
@@ -46,7 +46,7 @@ SYSTEM_NODE = {
 """The settings of a node agent that the system's manager starts; a user's manager can apply none of them."""
 
 
-def lines(*settings: Mapping[str, str]) -> str:
+def format_lines(*settings: Mapping[str, str]) -> str:
     """The settings as lines of a unit."""
     return "".join(f"{name}={value}\n" for one in settings for name, value in one.items())
 
@@ -73,12 +73,14 @@ class CoordinatorUnit:
         environ = {**self.environ, "PANCODE_HOME": str(self.home)}
         system = self.user is not None
         return UNIT.format(
-            home=literal(str(self.home)),
+            home=escape_percent(str(self.home)),
             beside="Wants=network-online.target\nAfter=network-online.target\n" if system else "",
-            user=f"User={literal(self.user)}\n" if self.user is not None else "",
-            environ="\n".join(f"Environment={assigned(name, environ[name])}" for name in sorted(environ)),
-            command=" ".join(quoted(word) for word in self.argv),
-            hardened=lines(COORDINATOR, SYSTEM_COORDINATOR if system else {}),
+            user=f"User={escape_percent(self.user)}\n" if self.user is not None else "",
+            environ="\n".join(
+                f"Environment={format_assignment(name, environ[name])}" for name in sorted(environ)
+            ),
+            command=" ".join(quote_argument(word) for word in self.argv),
+            hardened=format_lines(COORDINATOR, SYSTEM_COORDINATOR if system else {}),
             target="multi-user.target" if system else "default.target",
         )
 
@@ -118,9 +120,9 @@ WantedBy={target}
 """
 
 
-def assigned(name: str, value: str) -> str:
+def format_assignment(name: str, value: str) -> str:
     """One assignment of Environment=: in quotes, where `$` stands for itself. ValueError for a line break."""
     if any(ord(c) < 32 for c in value):
         raise ValueError(f"{name} holds a control character")
-    text = literal(f"{name}={value}").replace("\\", "\\\\").replace('"', '\\"')
+    text = escape_percent(f"{name}={value}").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pancode.fleet.systemd.systemctl import ask, is_on_its_way
+from pancode.fleet.systemd.systemctl import is_on_its_way, run_program
 from pancode.fleet.systemd.unit import CoordinatorUnit
 from pancode.kernel.host.files import write_durable
 
@@ -131,7 +131,7 @@ class UserService:
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
         """(exit status, the first line of its output); 127 where there is no such program."""
         try:
-            done = ask(argv, TIMEOUT_S, self._environ)
+            done = run_program(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:
             return 127, str(error)
         lines = (done.stdout.strip() or done.stderr.strip()).splitlines()

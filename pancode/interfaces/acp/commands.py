@@ -23,7 +23,7 @@ _CALLER = ("settings", "parent", "depth")
     "pancode acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
     cls=options.WorkCommand,
 )
-@options.takes("chat", after="agent")
+@options.take_options("chat", after="agent")
 def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: Any) -> int:
     """The fleet's agents in your editor (Agent Client Protocol), for an editor that starts this by itself.
 
@@ -39,7 +39,10 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
     if sys.stdin.isatty():
         sys.stderr.write("an editor speaks here, not a person; to talk yourself: pancode chat\n")
     caller = of_caller({"workspace": "none"})  # each session has the editor's folder of its own
-    begins = {**options.said(ctx.params), **{name: caller[name] for name in _CALLER if name in caller}}
+    begins = {
+        **options.collect_given(ctx.params),
+        **{name: caller[name] for name in _CALLER if name in caller},
+    }
 
     def client(works: bool) -> Client:
         return Client(place_of(os.environ), works=works, note=_note)

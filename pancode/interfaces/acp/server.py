@@ -13,10 +13,10 @@ from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
 from pancode.interfaces.acp.session import COMMANDS, EditorFleet, EditorSession, names_of, run_of
 from pancode.interfaces.acp.updates import words_of
-from pancode.interfaces.client.caller import who, work_folder
+from pancode.interfaces.client.caller import find_user, work_folder
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
-from pancode.kernel.formatting import clip, unhidden
+from pancode.kernel.formatting import clip_columns, reveal_invisible
 from pancode.kernel.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
 
 DEFAULT = "default"
@@ -30,7 +30,7 @@ _ABOUT = {
 }
 
 
-def offered(client: Client, folder: str, chosen: Json) -> list[Json]:
+def list_options(client: Client, folder: str, chosen: Json) -> list[Json]:
     """Return the options of a session that has not begun; fewer where the coordinator does not answer."""
     agents = _rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
     nodes = _rows(lambda: client.get("/v1/fleet")["nodes"])
@@ -43,7 +43,7 @@ def offered(client: Client, folder: str, chosen: Json) -> list[Json]:
     return [_option(key, chosen.get(key), rows[key]) for key in _ABOUT]
 
 
-def fixed(shape: Json) -> list[Json]:
+def list_fixed_options(shape: Json) -> list[Json]:
     """Return the options of a session that has begun: one value each."""
     return [_option(key, shape[key], ()) for key in _ABOUT]
 
@@ -67,7 +67,7 @@ def _option(key: str, value: str | None, rows: Iterable[tuple[str, str]]) -> Jso
 
 
 def _words(text: str | None) -> str:
-    return clip(" ".join(unhidden(text or "").split()), MOST_WORDS)
+    return clip_columns(" ".join(reveal_invisible(text or "").split()), MOST_WORDS)
 
 
 Json = dict[str, Any]
@@ -108,7 +108,7 @@ class AcpServer:
         self._opening = threading.Lock()
         self._numbers = itertools.count(1)
         self._cards: dict[int, tuple[list[str], Callable[[str | None], None]]] = {}
-        self._by = who()
+        self._by = find_user()
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._answers: Mapping[str, Callable[[Json], Json]] = {
             "initialize": self._initialize,
@@ -163,7 +163,7 @@ class AcpServer:
             code = NOT_FOUND if isinstance(refused, NotFoundError) or refused.exit_code == 4 else code
             about = {"code": refused.code, "why": refused.why, "fix": refused.fix}
             words = ". ".join(filter(None, (refused.words, refused.fix and f"Fix: {refused.fix}")))
-            self._lines.refuse(number, code, unhidden(words), about)
+            self._lines.refuse(number, code, reveal_invisible(words), about)
         except Exception as wrong:
             sys.stderr.write(f"pancode acp: {type(wrong).__name__}: {wrong}\n")
             self._lines.refuse(number, INTERNAL, f"{type(wrong).__name__}: {wrong}")
@@ -182,7 +182,7 @@ class AcpServer:
         info = params.get("clientInfo")
         name = info.get("name") if isinstance(info, dict) else None
         if isinstance(name, str) and name.isprintable():
-            self._by = f"{who()} ({name[:60]})"
+            self._by = f"{find_user()} ({name[:60]})"
         return {
             "protocolVersion": VERSION,
             "agentCapabilities": _CAPABILITIES,
@@ -204,7 +204,7 @@ class AcpServer:
             raise UsageError(f"{name[:100]} is not a session: it does not take turns", fix=fix)
         session = self._opened(name, params, shape["session"])
         session.replay()
-        return {"configOptions": fixed(session.shape)}
+        return {"configOptions": list_fixed_options(session.shape)}
 
     def _opened(self, name: str, params: Json, run: str = "") -> EditorSession:
         folder = _text(params, "cwd")
@@ -232,7 +232,7 @@ class AcpServer:
             {
                 "sessionId": names.get(one["session"], one["session"]),
                 "cwd": folder or one["project"] or "/",
-                "title": unhidden(one["title"]),
+                "title": reveal_invisible(one["title"]),
                 "updatedAt": one["changed_at"],
             }
             for one in found
@@ -262,7 +262,7 @@ class AcpServer:
 
     def _options(self, session: EditorSession) -> list[Json]:
         chosen = {**self._fleet.begins, **session.wants}
-        return offered(self._fleet.client(False), session.cwd or "", chosen)
+        return list_options(self._fleet.client(False), session.cwd or "", chosen)
 
     def _session(self, params: Json) -> EditorSession:
         name = _text(params, "sessionId")

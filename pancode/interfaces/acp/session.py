@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.interfaces.acp.updates import UpdateReader, card_of, chunk, ending, permission
+from pancode.interfaces.acp.updates import (
+    UpdateReader,
+    card_of,
+    format_ending,
+    make_chunk,
+    make_permission_request,
+)
 from pancode.interfaces.client.client import Client
-from pancode.interfaces.client.retry import NEEDS_YES, admitted
+from pancode.interfaces.client.retry import NEEDS_YES, post_work
 from pancode.interfaces.client.session import MISSED, OVER, Happening, SessionActs, SessionFollower, in_turn
 from pancode.kernel.errors import ApiError, PancodeError, UsageError
-from pancode.kernel.formatting import unhidden
+from pancode.kernel.formatting import reveal_invisible
 from pancode.sessions.conversation.model import Turn
 
 Json = dict[str, Any]
@@ -152,7 +158,7 @@ class EditorSession:
         """Send the words; return their run, and their number there."""
         if not self.run:
             self._acts.run = str(self._begun(text)["run"])
-            keep(self._fleet.names, self.name, self.run)
+            store_run(self._fleet.names, self.name, self.run)
             return self.run, 0
         asked, self._question = self._question, {}
         if asked and asked == self._asked:
@@ -167,7 +173,7 @@ class EditorSession:
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
         }
         body: Json = {"task": text, **chosen, **where, "by": self._by}
-        begun: Json = admitted(self._think, self._client, body, self._acts.begin, self._agreed)
+        begun: Json = post_work(self._think, self._client, body, self._acts.begin, self._agreed)
         for warning in begun["warnings"]:
             self._think(f"warning: {warning}")
         self._think(f"session {begun['run']}: agent {begun['agent']}")
@@ -179,7 +185,7 @@ class EditorSession:
             return False
         answers: queue.Queue[str | None] = queue.Queue()
         asks = {"run": self.name, "kind": "start", "words": str(refused)}
-        number = self._fleet.link.ask(self.name, permission(asks, None), answers.put)
+        number = self._fleet.link.ask(self.name, make_permission_request(asks, None), answers.put)
         while not self._cancelled.is_set():
             try:
                 return answers.get(timeout=LOOK_S) == "once"
@@ -218,8 +224,8 @@ class EditorSession:
             )
         if turn.why:
             self._think(f"{turn.why}")
-        if below := ending(turn, self.shape):
-            self._show(chunk("agent_thought_chunk", below))
+        if below := format_ending(turn, self.shape):
+            self._show(make_chunk("agent_thought_chunk", below))
         return {"stopReason": _STOPS[turn.stop]}
 
     def _missed(self) -> Json:
@@ -236,7 +242,9 @@ class EditorSession:
         """End the turn with the question; only the next words answer it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
-        self._show(chunk("agent_message_chunk", unhidden(f"\n\n{self._asked['words']}{listed}\n")))
+        self._show(
+            make_chunk("agent_message_chunk", reveal_invisible(f"\n\n{self._asked['words']}{listed}\n"))
+        )
         return {"stopReason": "end_turn"}
 
     def _command(self, command: str) -> Json:
@@ -288,7 +296,9 @@ class EditorSession:
         self._asked = asks
         if asks and asks["kind"] != "question":
             call = self._reader.call
-            number = self._fleet.link.ask(self.name, permission(asks, call), partial(self._answered, asks))
+            number = self._fleet.link.ask(
+                self.name, make_permission_request(asks, call), partial(self._answered, asks)
+            )
             self._card = number, "" if asks["kind"] == "call" and call else card_of(asks, call)
 
     def _answered(self, asks: Json, option: str | None) -> None:
@@ -313,7 +323,7 @@ class EditorSession:
 
     def _think(self, text: str) -> None:
         """Show a line of PanCode itself, beside the agent's answer."""
-        self._show(chunk("agent_thought_chunk", f"{unhidden(text)}\n"))
+        self._show(make_chunk("agent_thought_chunk", f"{reveal_invisible(text)}\n"))
 
     def _unless_broken(self) -> None:
         if self._over:
@@ -328,7 +338,7 @@ class EditorSession:
 MOST_NAMES = 1_000
 
 
-def keep(names: Path, name: str, run: str) -> None:
+def store_run(names: Path, name: str, run: str) -> None:
     """Store the session's run under the editor's name for it, which an editor still uses after a restart."""
     names.mkdir(mode=0o700, parents=True, exist_ok=True)
     (names / name).write_text(run)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from pancode.kernel.formatting import clip, counted, unhidden
+from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
 from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 Json = dict[str, Any]
@@ -45,11 +45,11 @@ class UpdateReader:
                 case HeardWords(turn=Turn()) if not self._is_mine(part):
                     by = f"[{part.by}] " if part.is_fleets else "" if part.by == self._by else f"{part.by}: "
                     text = f"{by}{part.text}"
-                    yield chunk("user_message_chunk", text)
+                    yield make_chunk("user_message_chunk", text)
                 case Said(text=text):
-                    yield chunk("agent_message_chunk", text)
+                    yield make_chunk("agent_message_chunk", text)
                 case TalkNote(kind="noted" | "compacted" | "retrying", text=text):
-                    yield chunk("agent_thought_chunk", f"{text}\n")
+                    yield make_chunk("agent_thought_chunk", f"{text}\n")
                 case TalkCall(state="running"):
                     yield {"sessionUpdate": "tool_call", **self._begun(part), "status": "in_progress"}
                 case TalkCall(number=number) if number:
@@ -65,7 +65,7 @@ class UpdateReader:
             "toolCallId": _id_of(call),
             "title": _title(call.command or f"{call.tool} {call.about}"),
             "kind": _KINDS.get(call.tool, "other"),
-            "rawInput": {name: unhidden(text) for name in _GIVEN if (text := getattr(call, name))},
+            "rawInput": {name: reveal_invisible(text) for name in _GIVEN if (text := getattr(call, name))},
         }
         here = self._here(call)
         return {**told, "locations": [{"path": here}]} if here else told
@@ -85,15 +85,15 @@ def _id_of(call: TalkCall) -> str:
 def _over(call: TalkCall) -> Json:
     told: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
     if call.state == "denied":
-        told["content"] = [{"type": "content", "content": text_block(unhidden(call.why))}]
+        told["content"] = [{"type": "content", "content": text_block(reveal_invisible(call.why))}]
     elif call.command and call.answer:
-        told["content"] = [{"type": "content", "content": text_block(_fenced(unhidden(call.answer)))}]
+        told["content"] = [{"type": "content", "content": text_block(_fenced(reveal_invisible(call.answer)))}]
     return {"sessionUpdate": "tool_call_update", **told}
 
 
-def chunk(kind: str, text: str) -> Json:
+def make_chunk(kind: str, text: str) -> Json:
     """Return a piece of text as an update; invisible characters are named, and no picture is fetched."""
-    return {"sessionUpdate": kind, "content": text_block(_PICTURE.sub(r"!\\[", unhidden(text)))}
+    return {"sessionUpdate": kind, "content": text_block(_PICTURE.sub(r"!\\[", reveal_invisible(text)))}
 
 
 def text_block(text: str) -> Json:
@@ -126,12 +126,12 @@ def _name(uri: str, folder: str) -> str:
     return path.removeprefix(f"{folder.rstrip('/')}/")
 
 
-def ending(turn: Turn, shape: Json) -> str:
+def format_ending(turn: Turn, shape: Json) -> str:
     """Return the text below an answer that has changed files: where they are, and how to get them."""
     if not turn.files and not turn.commands:
         return ""
-    some = counted(len(turn.files), "file")
-    what = f"{some} changed" if turn.files else f"{counted(turn.commands, 'command')} ran"
+    some = count_noun(len(turn.files), "file")
+    what = f"{some} changed" if turn.files else f"{count_noun(turn.commands, 'command')} ran"
     return (
         f"\n\n---\n{what} on {shape.get('node') or 'another machine'}, in its own checkout. Look: "
         f"`pancode runs diff {turn.run}`. Bring it into your files: `pancode land {turn.run}`. "
@@ -139,9 +139,9 @@ def ending(turn: Turn, shape: Json) -> str:
     )
 
 
-def permission(asks: Json, call: Json | None) -> Json:
+def make_permission_request(asks: Json, call: Json | None) -> Json:
     """The parameters of `session/request_permission` for what waits for a yes."""
-    shown = unhidden(asks["words"])
+    shown = reveal_invisible(asks["words"])
     about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
     if asks["kind"] == "call":
@@ -160,7 +160,7 @@ def card_of(asks: Json, call: Json | None) -> str:
 
 def _title(text: str) -> str:
     """Return the text on one line, clipped."""
-    return clip(" ".join(unhidden(text).split()), MOST_TITLE)
+    return clip_columns(" ".join(reveal_invisible(text).split()), MOST_TITLE)
 
 
 def _fenced(text: str) -> str:

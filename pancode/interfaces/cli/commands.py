@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_group
 
-from pancode.interfaces.cli.terminal import draws
+from pancode.interfaces.cli.terminal import can_draw
 from pancode.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Commands(typer.Typer):
         self, name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any
     ) -> Callable[[F], F]:
         """Make the function a command: its parameters are options and arguments, its docstring the help."""
-        return self.command(name, cls=cls or RichHelpCommand, epilog=example(*examples), **more)
+        return self.command(name, cls=cls or RichHelpCommand, epilog=format_example(*examples), **more)
 
     def group(self, name: str, *examples: str, **below: Any) -> Callable[[Callable[[], None]], Commands]:
         """Make a group with the function's docstring as help; `below` are class attributes of its `Group`."""
@@ -97,7 +97,7 @@ class Commands(typer.Typer):
                 name=name,
                 cls=type("Group", (Group,), below),
                 help=inspect.getdoc(described),
-                epilog=example(*examples),
+                epilog=format_example(*examples),
                 no_args_is_help="default" not in below,
             )
             self.add_typer(group)
@@ -106,7 +106,7 @@ class Commands(typer.Typer):
         return made
 
 
-def example(*lines: str) -> str:
+def format_example(*lines: str) -> str:
     """The end of each command's help."""
     return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)
 
@@ -120,7 +120,7 @@ class RichHelpCommand(TyperCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args and not ctx.resilient_parsing else ""
         if f"{ctx.command_path} {first}".removeprefix("pancode ") in ELSEWHERE:
-            raise unknown(first, [], ctx.command_path)
+            raise unknown_command_error(first, [], ctx.command_path)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -181,7 +181,7 @@ class Group(TyperGroup):
         of_default = not first or first.startswith("-") or (self.numbered and first.isdigit())
         if self.free and not ctx.resilient_parsing and self.get_command(ctx, first) is None:
             if f"{ctx.command_path} {first}".removeprefix("pancode ") in ELSEWHERE:
-                raise unknown(first, self.list_commands(ctx), ctx.command_path)
+                raise unknown_command_error(first, self.list_commands(ctx), ctx.command_path)
             of_default = True
         # What Tab completes may still become a subcommand.
         if (ctx.resilient_parsing and not args) or self.default is None or first in ("-h", "--help"):
@@ -196,7 +196,7 @@ class Group(TyperGroup):
             ctx.meta[_NO_SUCH] = True
             return None, None, args
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            raise unknown(name, self.list_commands(ctx), ctx.command_path)
+            raise unknown_command_error(name, self.list_commands(ctx), ctx.command_path)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -243,7 +243,7 @@ def _commands_of(module: str) -> Mapping[str, click.Command]:
 
 def _is_drawn(ctx: click.Context) -> bool:
     """Whether Rich draws the help: on a terminal, but not for `pancode help --json`."""
-    return draws(sys.stdout) and not ctx.find_root().obj
+    return can_draw(sys.stdout) and not ctx.find_root().obj
 
 
 def _draw_help(command: TyperCommand | TyperGroup, ctx: click.Context) -> None:
@@ -263,13 +263,13 @@ SAME_VERBS = {
 """Verbs that mean the same as others, in the order in which they are looked for."""
 
 
-def unknown(name: str, known: list[str], path: str) -> UsageError:
+def unknown_command_error(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
-    from pancode.kernel.names import nearest
+    from pancode.kernel.names import find_nearest
 
     meant = ELSEWHERE.get(f"{path} {name}".removeprefix("pancode ").removeprefix("help "))
     same = [verb for verb in SAME_VERBS.get(name, ()) if verb in known]
-    near = same[0] if same else nearest(name, known)
+    near = same[0] if same else find_nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
     fix = f"use: {meant}" if meant is not None else fix
     return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from pancode.interfaces.client.caller import folder_here
-from pancode.interfaces.client.client import ask, home_here, home_of
+from pancode.interfaces.client.client import home_here, home_of, try_get
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import PancodeError
 
@@ -27,7 +27,7 @@ def _names(
             if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
                 return []
             asked = {**query, "cwd": folder_here()} if here else query
-            answer = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
+            answer = try_get(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
             return [str(one[key]) for one in answer.get(what, [])]
         except (PancodeError, KeyError, TypeError):
             return []

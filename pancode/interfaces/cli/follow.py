@@ -9,14 +9,14 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypeVar, cast
 
-from pancode.interfaces.cli.output import Face, aside, exit_of, who
+from pancode.interfaces.cli.output import Face, exit_of, find_user, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
-from pancode.interfaces.cli.terminal import count, safe, tone, took, usd
+from pancode.interfaces.cli.terminal import color_state, escape_line, format_count, format_seconds, format_usd
 from pancode.interfaces.client import retry
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
-from pancode.kernel.formatting import counted, gate_state
+from pancode.kernel.formatting import count_noun, gate_state
 from pancode.kernel.route import A, Route
 from pancode.runs.answers import (
     RUN,
@@ -32,7 +32,7 @@ from pancode.sessions.answers import SESSION, TURN, SessionShape
 T = TypeVar("T")
 
 
-def admitted(
+def post_with_progress(
     face: Face,
     client: Client,
     route: Route[A],
@@ -46,15 +46,15 @@ def admitted(
     def post(body: dict[str, Any]) -> A:
         return client.post_work(route, body, told) if words is None else words.post(client, route, body, told)
 
-    return retry.admitted(face.note, client, body, post, answered)
+    return retry.post_work(face.note, client, body, post, answered)
 
 
 def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
     """Ask for the run; the exit status is that of its outcome, unless nobody waits for it."""
-    answer = admitted(face, face.client(works=True), route, body)
-    warn(face, answer["warnings"])
+    answer = post_with_progress(face, face.client(works=True), route, body)
+    print_warnings(face, answer["warnings"])
     if "answer" in answer:
-        face.note(f"answered: {safe(answer['answer'])}")
+        face.note(f"answered: {escape_line(answer['answer'])}")
     if "workflow" in answer:
         flow = answer["workflow"]
         face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
@@ -62,23 +62,23 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
         show_queued(face, answer)
         return ExitCode.DONE
     client = face.client()
-    ended = wait(face, client, answer["run"])
+    ended = wait_for_run(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
     whole = client.get(RUN.at(ended["run"]))
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole))
+    return face.end(exit_of(ended["outcome"]), ended, lambda: format_summary(whole))
 
 
-def warn(face: Face, warnings: Iterable[str]) -> None:
+def print_warnings(face: Face, warnings: Iterable[str]) -> None:
     """Print each warning beside the result."""
     for warning in warnings:
-        face.note(f"warning: {safe(warning)}")
+        face.note(f"warning: {escape_line(warning)}")
 
 
 def show_queued(face: Face, answer: QueuedAnswer) -> None:
     """Print the run that was queued; its warnings are told already."""
     told = {name: value for name, value in answer.items() if name != "warnings"}
-    face.show(told, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+    face.show(told, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
 
 
 FINE = ("landed", "nothing to land")
@@ -100,11 +100,11 @@ def at_rest(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
         if refused.code != NOT_AT_REST:
             raise
         sitting = refused.details["run"]  # `last` may be another one by then
-    rest(face, client, sitting)
+    suspend_session(face, client, sitting)
     return act(sitting)
 
 
-def rest(face: Face, client: Client, run: str) -> SessionShape:
+def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
     """Let this sitting rest behind its turn at work, and wait for its end: the session then.
 
     WorkspaceError where its turn waits for a person; UnavailableError where it does not end.
@@ -116,12 +116,15 @@ def rest(face: Face, client: Client, run: str) -> SessionShape:
         if mine["state"] == "ended":
             return shape
         if shape["asks"] is not None:
-            what = f"{run} rests after its turn, which waits for an answer: {safe(shape['asks']['words'])}"
+            what = (
+                f"{run} rests after its turn, which waits for an answer: "
+                f"{escape_line(shape['asks']['words'])}"
+            )
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it goes on with your next words")
-            in_turn(lambda: client.post(TURN.at(run), {"by": who(), "what": "rest"}))
+            in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
@@ -138,13 +141,13 @@ class Snapshots:
 
     def show(self, answer: dict[str, Any]) -> None:
         for one in answer.get("snapshots", []):
-            words = taking(one["done"], one["of"])
+            words = format_progress(one["done"], one["of"])
             if one["project"] in self._mine and words != self._last:
                 self._face.note(words)
                 self._last = words
 
 
-def taking(done: int, of: int) -> str:
+def format_progress(done: int, of: int) -> str:
     """`of` is 0 while the files are not counted yet."""
     return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
 
@@ -152,8 +155,10 @@ def taking(done: int, of: int) -> str:
 def gate_lines(run: RunDetail) -> list[str]:
     """The gates of a run with their ends; of a change without gates, that there are none."""
     none = ["  gates      none: nothing has tested it"] if run["commit"] else []
-    gates = [(safe(one["name"]), gate_state(one)) for one in run["gates"]]
-    return [f"  gates      {name}: {tone(state.split(',')[0])}{state[6:]}" for name, state in gates] or none
+    gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
+    return [
+        f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates
+    ] or none
 
 
 def report_lines(run: RunDetail, most: int) -> list[str]:
@@ -163,12 +168,15 @@ def report_lines(run: RunDetail, most: int) -> list[str]:
 
 def _report(report: dict[str, Any], most: int) -> list[str]:
     if report["unread"]:
-        return [f"  report     {safe(report['file'])}: unreadable: {safe(report['unread'])}"]
-    counts = ", ".join(f"{number} {safe(level)}" for level, number in report["counts"].items()) or "no result"
-    tool = f" ({safe(report['tool'])})" if report["tool"] else ""
+        return [f"  report     {escape_line(report['file'])}: unreadable: {escape_line(report['unread'])}"]
+    counts = (
+        ", ".join(f"{number} {escape_line(level)}" for level, number in report["counts"].items())
+        or "no result"
+    )
+    tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
     shown = report["results"][:most]
-    lines = [f"  report     {safe(report['file'])}{tool}: {counts}"]
-    lines += [f"    {safe(_finding(one))}" for one in shown]
+    lines = [f"  report     {escape_line(report['file'])}{tool}: {counts}"]
+    lines += [f"    {escape_line(_finding(one))}" for one in shown]
     more = len(report["results"]) - len(shown)
     return lines + ([f"    and {more} more in the receipt"] if more else [])
 
@@ -184,12 +192,12 @@ class WaitedRun(RunShape):
     shown: NotRequired[str]
 
 
-def wait(face: Face, client: Client, run: str) -> WaitedRun | None:
+def wait_for_run(face: Face, client: Client, run: str) -> WaitedRun | None:
     """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
         with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
-            for shape in changes(face, client, run):
+            for shape in watch_run(face, client, run):
                 if shape["state"] == "ended":
                     if live is not None:
                         live.finish()
@@ -197,13 +205,13 @@ def wait(face: Face, client: Client, run: str) -> WaitedRun | None:
                     return cast(WaitedRun, shape)
                 usage = shape["usage"]
                 tokens = usage["input_tokens"] + usage["output_tokens"]
-                spent = f"  {count(tokens)} tokens" if tokens else ""
+                spent = f"  {format_count(tokens)} tokens" if tokens else ""
                 line.show(_stage(shape), f"  {shape['run']}  {_stage(shape)}{spent}")
                 if live is None and line.draws and shape["started_at"] is not None:
                     live = _beginning(face, line, shape)
     except KeyboardInterrupt:
         pass
-    detached(face, run)
+    report_detached(face, run)
     return None
 
 
@@ -259,15 +267,19 @@ def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript
     return live
 
 
-def detached(face: Face, run: str) -> int:
+def report_detached(face: Face, run: str) -> int:
     """Say how to come back; the status for it."""
-    aside(f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n")
+    write_stderr(
+        f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n"
+    )
     return ExitCode.DETACHED
 
 
-def changes(face: Face, client: Client, run: str) -> Iterator[RunShape]:
+def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
     """The run whenever it changes, over restarts of the coordinator, until it has ended."""
-    for event in retry.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
+    for event in retry.resume_stream(
+        face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))
+    ):
         if event.kind == "run":
             yield event.data
 
@@ -284,11 +296,11 @@ _STAGES = {
 def _stage(shape: RunShape) -> str:
     """The progress of a run in few words; a wait or a problem in the words of its reason."""
     attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
-    notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
+    notes = "".join(f"  ({escape_line(note)})" for note in shape["notes"])
     words = _STAGES.get(shape["stage"])
     if words is not None and shape["waits"] is None:
-        return f"{attempt}{words} {safe(shape['node'] or '-')}{notes}"
-    return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
+        return f"{attempt}{words} {escape_line(shape['node'] or '-')}{notes}"
+    return f"{attempt}{escape_line(shape['reason']) or shape['state']}{notes}"
 
 
 _LOGS = {
@@ -300,19 +312,19 @@ _LOGS = {
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
-def summary(shape: RunDetail) -> str:
+def format_summary(shape: RunDetail) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
     state = shape["outcome"] or shape["state"]
-    reason = safe(shape["reason"]).removeprefix(state).lstrip(" ,:")
-    lines = [f"{shape['run']}  {tone(state)}{notes}{f'  {reason}' if reason else ''}"]
-    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {lasted(shape)}, {_cost(shape)}")
+    reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
+    lines = [f"{shape['run']}  {color_state(state)}{notes}{f'  {reason}' if reason else ''}"]
+    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_cost(shape)}")
     if shape["commit"]:
         files = len(shape["files_changed"])
-        lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
+        lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape["landing"] else []
     lines += [f"  tested     {_tested(shape['verification'])}"] if shape["verification"] else []
-    lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
+    lines += [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []
     if shape["outcome"] not in (None, "done"):
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
@@ -324,52 +336,55 @@ def summary(shape: RunDetail) -> str:
 
 
 def _asks(run: str, item: RunWaits) -> list[str]:
-    choices = [f"  {number}: {safe(one)}" for number, one in enumerate(item["choices"], start=1)]
+    choices = [f"  {number}: {escape_line(one)}" for number, one in enumerate(item["choices"], start=1)]
     no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
     return [*choices, f"  it waits for you: {item['command']}{no}"]
 
 
 def _tested(seen: VerificationShape) -> str:
-    before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
+    before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
-    return f"{safe(seen['why'])}{disputed}"
+    return f"{escape_line(seen['why'])}{disputed}"
 
 
 def _landing(landing: LandingShape) -> str:
     where = (
-        f" in {safe(landing['tree'])}, {counted(len(landing['files']), 'file')}, not committed"
+        f" in {escape_line(landing['tree'])}, {count_noun(len(landing['files']), 'file')}, not committed"
         if landing.get("tree")
         else ""
     )
-    why = f": {safe(landing['why'])}" if landing.get("why") else ""
-    return f"{safe(landing['status'])}{where}{why}"
+    why = f": {escape_line(landing['why'])}" if landing.get("why") else ""
+    return f"{escape_line(landing['status'])}{where}{why}"
 
 
 def _cost(shape: RunShape) -> str:
     usage = shape["usage"]
     source = usage["cost_source"]
-    disputed = f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
-    return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
+    disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    return (
+        f"cost "
+        f"{format_usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
+    )
 
 
-def lasted(shape: RunShape) -> str:
+def format_run_time(shape: RunShape) -> str:
     """The duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
     if shape["finished_at"] is None:
         return "not ended"
-    return between(shape["started_at"], shape["finished_at"])
+    return format_interval(shape["started_at"], shape["finished_at"])
 
 
-def between(begin: str, end: str) -> str:
+def format_interval(begin: str, end: str) -> str:
     """The time from one moment to the other."""
     from datetime import datetime
 
     seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
-    return took(round(seconds, 1))
+    return format_seconds(round(seconds, 1))
 
 
-def landed(face: Face, client: Client, run: str) -> RunDetail | None:
+def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
     """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
 
     None: detached meanwhile.

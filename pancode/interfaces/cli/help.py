@@ -10,10 +10,10 @@ import typer
 from click.shell_completion import get_completion_class
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands, unknown
+from pancode.interfaces.cli.commands import Commands, unknown_command_error
 from pancode.interfaces.cli.output import MEANINGS
 from pancode.interfaces.cli.parameters import Json
-from pancode.interfaces.cli.terminal import listing
+from pancode.interfaces.cli.terminal import format_rows
 
 app = Commands()
 
@@ -30,7 +30,7 @@ def help_command(
     """Help on a command, or the table of exit codes."""
     if topic == ["exit-codes"]:
         rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
-        face.show({"exit_codes": rows}, lambda: listing(rows, {"CODE": "code", "MEANING": "meaning"}))
+        face.show({"exit_codes": rows}, lambda: format_rows(rows, {"CODE": "code", "MEANING": "meaning"}))
         return
     # the help of a command, named word by word
     root = ctx.find_root()
@@ -41,7 +41,7 @@ def help_command(
         if found is None:
             names = group.list_commands(context) if isinstance(group, click.Group) else []
             path = context.command_path.replace("pancode", "pancode help", 1)
-            raise unknown(word, [*names, *TOPICS], path)
+            raise unknown_command_error(word, [*names, *TOPICS], path)
         context = click.Context(found, info_name=word, parent=context)
     text = context.get_help()
     face.show({"help": text}, lambda: text + "\n")

@@ -14,8 +14,8 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.interfaces.cli.commands import BARE, Commands, Group, example
-from pancode.interfaces.cli.output import aside, tell_error
+from pancode.interfaces.cli.commands import BARE, Commands, Group, format_example
+from pancode.interfaces.cli.output import tell_error, write_stderr
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.kernel.errors import ConfigError, ExitCode, PancodeError, UsageError
 
@@ -282,7 +282,7 @@ _ROOTS = ("-h", "--help", "--version", "--")
 root = Commands(
     name="pancode",
     cls=Root,
-    epilog=example(
+    epilog=format_example(
         "pancode fleet up", "pancode dispatch --runtime shell -- uname -a", "pancode runs show last"
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -292,9 +292,9 @@ root = Commands(
 def _tell_version(ctx: typer.Context, asked: bool) -> None:
     if not asked or ctx.resilient_parsing:
         return
-    from pancode.commit import commit
+    from pancode.commit import read_commit
 
-    typer.echo(f"pancode {__version__} (commit {commit()})")
+    typer.echo(f"pancode {__version__} (commit {read_commit()})")
     raise typer.Exit
 
 
@@ -322,10 +322,10 @@ def before(
 
         stand_in(folder)
     elif os.environ.get(VARIABLE):
-        from pancode.checkouts.commands.travel import travelled
+        from pancode.checkouts.commands.travel import send_checkout
         from pancode.interfaces.client.caller import let_files_travel
 
-        let_files_travel(travelled)
+        let_files_travel(send_checkout)
     if ctx.invoked_subcommand not in _SHOWS_VARIABLES:
         _heed_variables(as_json=bool(ctx.obj))
 
@@ -378,7 +378,7 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
             sys.stdout.write(f"{exc.format_message()}\n")
             return ExitCode.USAGE
         case click.Abort() | KeyboardInterrupt():
-            aside("\n")
+            write_stderr("\n")
             return ExitCode.DETACHED
         case click.ClickException():
             return tell_error(_usage(exc), as_json=as_json)
@@ -424,9 +424,9 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
     """Log where a defect of PanCode's own arose, tell the person one error, and return its status."""
-    from pancode.interfaces.cli.output import internal
+    from pancode.interfaces.cli.output import internal_error
 
-    return tell_error(internal(exc), as_json=as_json)
+    return tell_error(internal_error(exc), as_json=as_json)
 
 
 _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
@@ -435,12 +435,12 @@ _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
 
 def _near(wrong: click.NoSuchOption) -> str | None:
     """Return the option that was probably meant; the dashes are not compared, as all options have them."""
-    from pancode.kernel.names import nearest
+    from pancode.kernel.names import find_nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
     options = {name.lstrip("-"): name for param in params for name in param.opts if name.startswith("--")}
     word = wrong.option_name.lstrip("-")
-    found = _MEANT[word] if _MEANT.get(word) in options else nearest(word, options)
+    found = _MEANT[word] if _MEANT.get(word) in options else find_nearest(word, options)
     return None if found is None else options[found]
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from pancode.config.answers import SETTINGS
 from pancode.config.variables import PER_DISPATCH, VARIABLES
-from pancode.interfaces.cli.terminal import paint, safe
-from pancode.interfaces.client.caller import environment, stands_in
+from pancode.interfaces.cli.terminal import escape_line, paint_text
+from pancode.interfaces.client.caller import find_user as find_user
 from pancode.interfaces.client.caller import folder_here as folder_here
-from pancode.interfaces.client.caller import who as who
+from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
@@ -39,9 +39,9 @@ class Face:
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
-            from pancode.interfaces.cli.output import unheeded
+            from pancode.interfaces.cli.output import find_ignored_variables
 
-            for warning in unheeded(client, folder_here(), os.environ):
+            for warning in find_ignored_variables(client, folder_here(), os.environ):
                 self.note(f"warning: {warning}")
         return client
 
@@ -71,7 +71,7 @@ class Face:
         Where it cannot be printed (the reader has gone, the disk is full), the command goes on.
         """
         if not self.as_json:
-            aside(text + "\n")
+            write_stderr(text + "\n")
 
     def can_ask(self) -> bool:
         """Whether a person is there to answer: standard input is a terminal, and --json is not given."""
@@ -100,7 +100,7 @@ class Face:
         return answer
 
 
-def aside(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Onto standard error; where that cannot be written there is nobody to be told."""
     try:
         sys.stderr.write(text)
@@ -114,15 +114,15 @@ def say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def caller() -> dict[str, Any]:
+def describe_caller() -> dict[str, Any]:
     """The caller, as the API's body."""
-    return {"by": who(), "environ": environment()}
+    return {"by": find_user(), "environ": read_environment()}
 
 
 _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER_DISPATCH}
 
 
-def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
+def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     """A sentence for each that is set otherwise than the coordinator was started with.
 
     ConfigError for one that does not fit: here, as the coordinator will not look at it.
@@ -204,7 +204,7 @@ COMMAND_LOG = "run/command.log"
 _LOG_CAP = 1 << 20
 
 
-def internal(exc: Exception) -> PancodeError:
+def internal_error(exc: Exception) -> PancodeError:
     """An exception that nobody foresaw, as an error; its traceback is added to the log."""
     import traceback
 
@@ -238,10 +238,10 @@ def internal(exc: Exception) -> PancodeError:
 
 def in_words(problem: Problem) -> str:
     """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
-    lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
-    lines += [f"  why: {safe(problem.why)}"] if problem.why else []
+    lines = [f"{paint_text('error', 'red', sys.stderr)}: {escape_line(problem.message)}"]
+    lines += [f"  why: {escape_line(problem.why)}"] if problem.why else []
     label = "" if problem.fix.startswith("look: ") else "fix: "
-    lines += [f"  {label}{safe(problem.fix)}"] if problem.fix else []
+    lines += [f"  {label}{escape_line(problem.fix)}"] if problem.fix else []
     return "\n".join(lines) + "\n"
 
 

@@ -139,7 +139,7 @@ PAGE = 1_000
 P = TypeVar("P")
 
 
-def page(
+def fetch_page(
     client: Client,
     route: Route[P],
     rows: str,

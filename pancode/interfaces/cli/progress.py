@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.terminal import console, draws, safe, took
+from pancode.interfaces.cli.terminal import can_draw, escape_line, format_seconds, make_console
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError
 from pancode.runs.answers import STREAMS
@@ -31,14 +31,16 @@ class _Picture:
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
         self._face, self._stays = face, stays
-        self.draws = not face.as_json and draws(sys.stderr)
+        self.draws = not face.as_json and can_draw(sys.stderr)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
         if self.draws:
             from rich.live import Live
 
-            self._live = Live(console=console(sys.stderr), redirect_stdout=False, transient=not self._stays)
+            self._live = Live(
+                console=make_console(sys.stderr), redirect_stdout=False, transient=not self._stays
+            )
             self._live.start()
         return self
 
@@ -72,7 +74,7 @@ class ProgressRow(_Picture):
 
     def above(self, text: str, dim: bool = False) -> None:
         """Print a stranger's words above the progress, which goes on below them."""
-        self._say(safe(text), "dim" if dim else "")
+        self._say(escape_line(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str) -> None:
         with self._lock:
@@ -124,7 +126,7 @@ _MARKS = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": 
 
 def _words(step: dict[str, Any]) -> str:
     lasted = f"  {step['seconds']:.1f} s" if step["seconds"] >= 0.1 else ""
-    words = f"  {safe(step['text'])}" if step["text"] else ""
+    words = f"  {escape_line(step['text'])}" if step["text"] else ""
     return f"  {step['node']:<12} {step['step']:<10} {_MARKS[step['state']]}{lasted}{words}"
 
 
@@ -151,7 +153,7 @@ class SetUpLine:
         self._offset += len(data)
         lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
         self._last = lines[-1] if lines else self._last
-        return safe(self._last)
+        return escape_line(self._last)
 
 
 class SetUpTimer:
@@ -177,4 +179,4 @@ class SetUpTimer:
             text = ""
             with suppress(PancodeError, NotRunningError, OSError, ValueError, KeyError):
                 text = self._line.look()
-            self._show(f"  {took(int(looks * LOOK_S))}{f'  set-up: {text}' if text else ''}")
+            self._show(f"  {format_seconds(int(looks * LOOK_S))}{f'  set-up: {text}' if text else ''}")

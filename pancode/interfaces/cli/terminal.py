@@ -9,77 +9,77 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
-from pancode.kernel.formatting import clip as clip
-from pancode.kernel.formatting import count as count
-from pancode.kernel.formatting import counted, diff_style
-from pancode.kernel.formatting import safe as safe
-from pancode.kernel.formatting import size as size
+from pancode.kernel.formatting import clip_columns as clip_columns
+from pancode.kernel.formatting import count_noun, diff_style
+from pancode.kernel.formatting import escape_line as escape_line
+from pancode.kernel.formatting import format_bytes as format_bytes
+from pancode.kernel.formatting import format_count as format_count
+from pancode.kernel.formatting import format_seconds as format_seconds
+from pancode.kernel.formatting import format_tokens as format_tokens
+from pancode.kernel.formatting import format_usd as format_usd
+from pancode.kernel.formatting import measure_width as measure_width
 from pancode.kernel.formatting import style_of as style_of
-from pancode.kernel.formatting import tokens as tokens
-from pancode.kernel.formatting import took as took
-from pancode.kernel.formatting import usd as usd
-from pancode.kernel.formatting import width as width
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
 
-def draws(stream: TextIO) -> bool:
+def can_draw(stream: TextIO) -> bool:
     """Whether Rich may draw there: on a terminal that wants it. Elsewhere there are plain lines."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def console(stream: TextIO) -> Console:
-    """For what was made `safe` before: nothing in it is taken for markup, or for an emoji's name."""
+def make_console(stream: TextIO) -> Console:
+    """For what was made `escape_line` before: nothing in it is taken for markup, or for an emoji's name."""
     from rich.console import Console
 
     return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
-def drawn(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> str:
-    drawing = console(stream)
+def draw_text(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> str:
+    drawing = make_console(stream)
     with drawing.capture() as capture:
         drawing.print(what, end="", soft_wrap=not wraps)
     return capture.get()
 
 
-def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+def paint_text(text: str, style: str, stream: TextIO | None = None) -> str:
     """In a style of Rich's, where that may draw."""
     target = stream if stream is not None else sys.stdout
-    if not style or not draws(target):
+    if not style or not can_draw(target):
         return text
     from rich.text import Text
 
-    return drawn(Text(text, style), target, wraps=False)
+    return draw_text(Text(text, style), target, wraps=False)
 
 
 def known_usd(row: Mapping[str, Any]) -> str:
     """A sum of nothing but unknown costs is unknown."""
-    return "unknown" if row["unknown_runs"] and not float(row["usd"]) else usd(row["usd"])
+    return "unknown" if row["unknown_runs"] and not float(row["usd"]) else format_usd(row["usd"])
 
 
-def unsettled(row: Mapping[str, Any]) -> str:
+def format_unsettled(row: Mapping[str, Any]) -> str:
     """What a person has to say yet of a cost: runs of unknown cost, claims beyond orders."""
-    unknown = [counted(row["unknown_runs"], "run")] if row["unknown_runs"] else []
-    disputed = [f"{usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
+    unknown = [count_noun(row["unknown_runs"], "run")] if row["unknown_runs"] else []
+    disputed = [f"{format_usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
     return ", ".join([*unknown, *disputed]) or "-"
 
 
-def tone(word: str) -> str:
+def color_state(word: str) -> str:
     """A state or verdict in its colour."""
-    return paint(word, style_of(word))
+    return paint_text(word, style_of(word))
 
 
-def patch(data: bytes, stream: TextIO) -> str:
+def color_diff(data: bytes, stream: TextIO) -> str:
     """A diff in colours, for a terminal: each line as it is, tabs and all."""
     from rich.segment import Segment, Segments
     from rich.style import Style
 
-    lines = harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
+    lines = escape_output(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
     coloured = (Segment(line.rstrip("\n"), Style.parse(diff_style(line))) for line in lines)
     ends = (Segment("\n" if line.endswith("\n") else "") for line in lines)
-    return drawn(Segments(chain.from_iterable(zip(coloured, ends, strict=True))), stream, wraps=False)
+    return draw_text(Segments(chain.from_iterable(zip(coloured, ends, strict=True))), stream, wraps=False)
 
 
 _STEERS = re.compile(
@@ -89,7 +89,7 @@ _STEERS = re.compile(
 """Control characters, and those that reverse a line or are invisible: code reads otherwise than it runs."""
 
 
-def harmless(data: bytes, stream: TextIO) -> bytes:
+def escape_output(data: bytes, stream: TextIO) -> bytes:
     """A stranger's output as it is, but for a terminal: there what steers it is shown, not obeyed."""
     if not stream.isatty():
         return data
@@ -104,7 +104,7 @@ def _named(found: re.Match[bytes]) -> bytes:
 
 def safe_block(text: str) -> str:
     """Several lines of a stranger's text, each safe to print."""
-    return "".join(f"{safe(line)}\n" for line in text.splitlines())
+    return "".join(f"{escape_line(line)}\n" for line in text.splitlines())
 
 
 class Sink:
@@ -118,7 +118,7 @@ class Sink:
         at = _end_of_whole(whole) if self._stream.isatty() else len(whole)
         self._half = whole[at:]
         self._stream.flush()
-        self._stream.buffer.write(harmless(whole[:at], self._stream))
+        self._stream.buffer.write(escape_output(whole[:at], self._stream))
         self._stream.buffer.flush()
 
 
@@ -137,9 +137,9 @@ def _end_of_whole(data: bytes) -> int:
 _LINES = re.compile(rb"\r+\n?")
 
 
-def advice(one: Mapping[str, Any]) -> str:
+def format_advice(one: Mapping[str, Any]) -> str:
     """The fix that we know, or what the machine itself says, quoted as such; empty for neither."""
-    return f"fix: {safe(one['fix'])}" if one.get("fix") else safe(one.get("says") or "")
+    return f"fix: {escape_line(one['fix'])}" if one.get("fix") else escape_line(one.get("says") or "")
 
 
 def short_time(iso: str | None) -> str:
@@ -170,7 +170,7 @@ Columns = RowColumns[Any]
 """Columns of rows whose fields nobody has typed."""
 
 
-def listing(
+def format_rows(
     rows: Sequence[Row],
     columns: RowColumns[Row],
     empty: str = "",
@@ -179,11 +179,11 @@ def listing(
     spare: Iterable[str] = (),
     cut: str = "",
 ) -> str:
-    """A table of rows of JSON, as `table`; where there are none, `empty`."""
+    """A table of rows of JSON, as `format_table`; where there are none, `empty`."""
     if empty and not rows:
         return f"{empty}\n"
     cells = [[_of(row, cell) for cell in columns.values()] for row in rows]
-    return table(tuple(columns), cells, below, spare, cut)
+    return format_table(tuple(columns), cells, below, spare, cut)
 
 
 def _of(row: Row, cell: str | Callable[[Row], object]) -> object:
@@ -195,10 +195,10 @@ def _of(row: Row, cell: str | Callable[[Row], object]) -> object:
     kind = cell.rpartition("_")[2]
     if value is None or kind not in ("at", "since", "usd"):
         return value
-    return usd(value) if kind == "usd" else short_time(value)
+    return format_usd(value) if kind == "usd" else short_time(value)
 
 
-def table(
+def format_table(
     head: Sequence[str],
     rows: Iterable[Sequence[object]],
     below: Iterable[Sequence[str]] = (),
@@ -211,9 +211,9 @@ def table(
     where there is too little room, so that each row is one line. Where that does not help, each cell is a
     line: nothing is lost.
     """
-    cells = [[safe("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
+    cells = [[escape_line("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
-    if draws(sys.stdout):
+    if can_draw(sys.stdout):
         shown, note = _fitted(_columns([head, *cells], cut), spare)
     else:
         shown = _plain([head, *cells])
@@ -224,9 +224,11 @@ def table(
 
 def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as padded lines; the last column is not padded."""
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(measure_width, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
-    padded = [[cell + " " * (w - width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows]
+    padded = [
+        [cell + " " * (w - measure_width(cell)) for cell, w in zip(row, widths, strict=True)] for row in rows
+    ]
     return ["  ".join(row) + "\n" for row in padded]
 
 
@@ -240,7 +242,7 @@ class _Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        return max(map(width, self.cells))
+        return max(map(measure_width, self.cells))
 
     @property
     def least(self) -> int:
@@ -265,7 +267,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
     if _room(columns) < 0:
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
-    note = paint(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
+    note = paint_text(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
     from rich.box import Box
     from rich.table import Table
 
@@ -281,13 +283,13 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
             shown.add_column(_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
     for row in range(1, len(columns[0].cells)):
         shown.add_row(*(_cell(one.cells[row], one.is_toned) for one in columns))
-    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", drawn(shown, sys.stdout)), note if missed else ""
+    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", draw_text(shown, sys.stdout)), note if missed else ""
 
 
 def _room(columns: Sequence[_Column]) -> int:
     """Return how many columns of the terminal are left at the least widths; negative where none are."""
     needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
-    return console(sys.stdout).width - needed
+    return make_console(sys.stdout).width - needed
 
 
 def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> str:
@@ -297,7 +299,7 @@ def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> s
     for title, cell, tone in zip(head, row, toned, strict=True):
         if cell != "-":
             shown.add_row(_cell(title), _cell(cell, tone))
-    return "\n" + drawn(shown, sys.stdout)
+    return "\n" + draw_text(shown, sys.stdout)
 
 
 def _cell(text: str, toned: bool = False) -> Text:

@@ -15,7 +15,7 @@ from pancode.kernel.errors import PancodeError, WorkspaceError
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
 
-def who() -> str:
+def find_user() -> str:
     """Return the person at the keyboard, for the record; for a coordinator elsewhere, the login there."""
     there = remote_of(os.environ)
     if there is not None:
@@ -45,13 +45,13 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
-def environment() -> dict[str, str]:
+def read_environment() -> dict[str, str]:
     """Return what bring-up may use of the environment of the machine where it happens."""
     there = remote_of(os.environ)
     return handed_on(os.environ if there is None else there.facts().environ)
 
 
-def folder() -> str | None:
+def find_folder() -> str | None:
     """Return the caller's folder on the coordinator's machine; None: it is elsewhere, and none was named."""
     there = remote_of(os.environ)
     if there is None:
@@ -60,11 +60,11 @@ def folder() -> str | None:
 
 
 def work_folder(files: bool = True) -> str:
-    """As `folder`, for work on the files there. UsageError where none was named.
+    """As `find_folder`, for work on the files there. UsageError where none was named.
 
     `files`: bring the files of a checkout here to the other machine; else the folder is only named.
     """
-    found = folder()
+    found = find_folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
         travelled = _travel(there, files)
@@ -93,9 +93,9 @@ def _travel(there: RemoteCoordinator, files: bool) -> str | None:
 
 
 def stands_in() -> str:
-    """Return `folder` with links followed; "" where it is not known."""
+    """Return `find_folder` with links followed; "" where it is not known."""
     try:
-        found = folder()
+        found = find_folder()
     except PancodeError:
         return ""
     return os.path.realpath(found) if found and remote_of(os.environ) is None else found or ""
@@ -125,7 +125,7 @@ def stand_in(place: str) -> None:
         ) from exc
 
 
-def above() -> dict[str, object]:
+def describe_parent() -> dict[str, object]:
     """Return `parent` and `depth` for a request from inside of a run, whose child it is; else nothing.
 
     The coordinator also looks at the process that asks, and believes that more.

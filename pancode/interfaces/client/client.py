@@ -45,11 +45,11 @@ Note = Callable[[str], None]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def unheard(text: str) -> None:
+def discard_note(text: str) -> None:
     """Takes a note where nobody is to be told."""
 
 
-def unusable(home: Path, exc: OSError) -> ConfigError:
+def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
     """Return the error for a home that cannot be made or written, with what helps."""
     fix = (
         f"make room on its disk: df -h {home}"
@@ -173,7 +173,7 @@ def home_here(environ: Mapping[str, str]) -> Path:
 
 
 @contextmanager
-def reachable(folder: Path, name: str) -> Iterator[str]:
+def open_socket_path(folder: Path, name: str) -> Iterator[str]:
     """Yield a path of the socket; one that is too long for a socket's address goes through an open folder."""
     path = str(folder / name)
     if len(os.fsencode(path)) <= _LONGEST:
@@ -211,7 +211,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         try:
-            with reachable(home, SOCKET) as path:
+            with open_socket_path(home, SOCKET) as path:
                 self.sock.connect(path)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             self.close()
@@ -242,7 +242,7 @@ def _not_running(refused: ApiError) -> PancodeError:
 
 
 def until_answered(
-    connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
+    connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = discard_note
 ) -> None:
     """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
 
@@ -251,7 +251,7 @@ def until_answered(
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
     while not select.select([connection.sock], [], [], step)[0]:
-        seen = ask(connection.place, "/v1/snapshots", step)
+        seen = try_get(connection.place, "/v1/snapshots", step)
         waited += step
         silent = 0.0 if seen is not None else silent + step
         if seen is not None and told is not None:
@@ -277,7 +277,7 @@ def pid_of(connection: UnixConnection) -> int | None:
     return pid or None
 
 
-def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
+def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
     """Message, why and fix of the error for a coordinator that did not answer."""
     fix = "check before you retry: pancode runs"
     if pid is not None:
@@ -286,7 +286,7 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
     return message, f"{error}; it may still be at work on this", fix
 
 
-def ask(place: Place, path: str, timeout_s: float) -> Json | None:
+def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
     """Return the coordinator's answer to a GET; None where there is none, or only a problem."""
     connection = UnixConnection(place, timeout_s)
     try:
@@ -361,7 +361,7 @@ class Client:
         *,
         starts: bool = True,
         works: bool = False,
-        note: Note = unheard,
+        note: Note = discard_note,
         folder: str = "",
     ) -> None:
         self.place = place
@@ -624,7 +624,9 @@ def path_of(*parts: str) -> str:
 
 
 def start_coordinator(
-    home: Path, note: Note = unheard, began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None
+    home: Path,
+    note: Note = discard_note,
+    began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None,
 ) -> None:
     """Start a coordinator in its own session and wait until one answers; another process's one is as good.
 
@@ -663,7 +665,7 @@ def _log_in(home: Path) -> Path:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
-        raise unusable(home, exc) from exc
+        raise unusable_home_error(home, exc) from exc
     log = home / "run/coordinator.log"
     if log.exists() and log.stat().st_size > _LOG_CAP:
         log.replace(log.with_suffix(".log.1"))
@@ -689,7 +691,7 @@ def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
 def _answering(home: Path) -> int | None:
     """Pid of the coordinator that answers; None when none does."""
     try:
-        return int((ask(home, "/v1/ping", 5) or {})["pid"])
+        return int((try_get(home, "/v1/ping", 5) or {})["pid"])
     except (ValueError, KeyError):
         return None
 
@@ -706,7 +708,7 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
             continue
         return ApiError(problem)
     if not lines and not os.statvfs(log.parent).f_bavail:  # its last word went to the same disk
-        return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return unusable_home_error(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
         why=" | ".join(lines[-4:]) or "it printed no output",
@@ -745,7 +747,7 @@ def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
     """Return the error: SilentError after a time-out, as the coordinator may still do what it was asked."""
     if not isinstance(error, TimeoutError):
         return _went_away(error)
-    message, why, fix = silence(error, pid)
+    message, why, fix = explain_silence(error, pid)
     return SilentError(message, why=why, fix=fix)
 
 

@@ -15,7 +15,7 @@ from pancode.interfaces.client.client import (
     StreamCutError,
 )
 from pancode.kernel.errors import ApiError, UnavailableError
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 from pancode.kernel.route import A, Route
 
 Json = dict[str, Any]
@@ -30,12 +30,12 @@ TRIES = 60
 """How many times a coordinator that went away is looked for before the wait ends."""
 
 
-def tested(note: Note, client: Client, asked: Json) -> list[Json]:
+def run_model_tests(note: Note, client: Client, asked: Json) -> list[Json]:
     """Have a model tested, and show each step as it happens. UnavailableError, NotFoundError."""
     try:
         for event in client.events("POST", "/v1/models/test", asked):
             if event.kind == "progress":
-                note(f"  {safe(event.data['text'])}")
+                note(f"  {escape_line(event.data['text'])}")
             elif event.kind == "result":
                 tests: list[Json] = event.data["tests"]
                 return tests
@@ -52,12 +52,14 @@ def post_confirmed(
     try:
         return client.post(route, dict(body))
     except ApiError as refused:
-        if refused.code != NEEDS_YES or not agreed(f"{safe(str(refused))}: {safe(refused.why)}. Do it?"):
+        if refused.code != NEEDS_YES or not agreed(
+            f"{escape_line(str(refused))}: {escape_line(refused.why)}. Do it?"
+        ):
             raise
     return client.post(route, {**body, "yes": True})
 
 
-def admitted(
+def post_work(
     note: Note,
     client: Client,
     body: Json,
@@ -83,7 +85,7 @@ def admitted(
                 raise
         seen.add(place)
         node, _, _ = place.partition("/")
-        (one,) = tested(note, client, {"by": body["by"], "model": place, "node": node})
+        (one,) = run_model_tests(note, client, {"by": body["by"], "model": place, "node": node})
         unless_tested(one)
 
 
@@ -105,7 +107,7 @@ def unless_tested(one: Json) -> None:
         )
 
 
-def resumed(
+def resume_stream(
     note: Note,
     run: str,
     begin: Callable[[], Iterable[ServerEvent]],

@@ -16,7 +16,7 @@ from pancode.interfaces.client.client import (
     ServerEvent,
     path_of,
 )
-from pancode.interfaces.client.retry import Note, resumed
+from pancode.interfaces.client.retry import Note, resume_stream
 from pancode.kernel.errors import ApiError
 from pancode.sessions.answers import SESSION, SessionShape
 
@@ -140,7 +140,7 @@ def followed_log(
         query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
         return client.events("GET", path_of("runs", run, "log"), query=query, wanted=wanted)
 
-    for event in resumed(note, run, begin, wanted):
+    for event in resume_stream(note, run, begin, wanted):
         if event.kind == "attempt":
             place = event.data["attempt"], 0
         elif event.kind == "log":
@@ -174,7 +174,7 @@ class SessionFollower:
 
     def _listen(self, run: str) -> None:
         try:
-            for event in resumed(self._note, run, lambda: self._begin(run), self._wanted):
+            for event in resume_stream(self._note, run, lambda: self._begin(run), self._wanted):
                 if event.kind == "log":
                     data = event.data
                     self._since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]

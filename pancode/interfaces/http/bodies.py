@@ -17,7 +17,7 @@ from pancode.budget.books import MINUTE_MS, Ceilings
 from pancode.fleet.acts import LinkWay
 from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import label_word, nearest, node_name, one_line, persons_name
+from pancode.kernel.names import find_nearest, label_word, node_name, one_line, persons_name
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
 from pancode.kernel.states import GpuRule, How
 from pancode.kernel.values import replace
@@ -52,11 +52,11 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def says(body: Any, word: str) -> bool:
+def has_true(body: Any, word: str) -> bool:
     """Whether the field `word` is true in a body, or in any body inside of it."""
     if isinstance(body, Body):
-        return any((name == word and value is True) or says(value, word) for name, value in iter(body))
-    return isinstance(body, tuple) and any(says(one, word) for one in body)
+        return any((name == word and value is True) or has_true(value, word) for name, value in iter(body))
+    return isinstance(body, tuple) and any(has_true(one, word) for one in body)
 
 
 class Empty(Body):
@@ -365,7 +365,7 @@ class ShutdownBody(Body):
     by: By = "api"
 
 
-def parse(kind: type[B], data: Any) -> B:
+def parse_body(kind: type[B], data: Any) -> B:
     """Return the body; UsageError with the path of the first wrong key, and the nearest right one."""
     try:
         return kind.model_validate(data)
@@ -384,7 +384,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     path = _path(exc)
     if error["type"] == "extra_forbidden":
         names = _keys_at(kind, error["loc"])
-        near = nearest(str(error["loc"][-1]), names)
+        near = find_nearest(str(error["loc"][-1]), names)
         fix = f"did you mean {near}?" if near is not None else f"valid keys: {', '.join(names)}"
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
     if error["type"] == "enum":
@@ -419,7 +419,7 @@ def inner_bodies(hint: Any) -> list[type[Body]]:
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     """Return the error for a word that may not stand there, with the nearest one that may."""
     word, known = str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"])
-    near = nearest(word, known)
+    near = find_nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
     return UsageError(
         f"{path} {word!r} not found", why=why, fix=f"one of {', '.join(known)}", code="bad_value"

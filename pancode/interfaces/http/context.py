@@ -27,9 +27,9 @@ from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
 from pancode.runs.retention.service import FilesOfRuns
-from pancode.runs.round import act
+from pancode.runs.round import act_now
 from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Surroundings
-from pancode.workflows.store import filters
+from pancode.workflows.store import resolve_filters
 
 log = logging.getLogger("pancode.api")
 
@@ -297,7 +297,7 @@ class ApiContext:
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
         """Return the filters of a request. NotFoundError where one names what does not exist."""
         agents = self.coordinator.around({}).agents(None) if "agent" in query else {}
-        return filters(self.core, query, agents)
+        return resolve_filters(self.core, query, agents)
 
     def poke(self) -> None:
         """Act on a change now instead of at the next round; changes of one moment share a turn.
@@ -309,7 +309,7 @@ class ApiContext:
         with self.core.lock:
             self.nudges.begun()
             try:
-                act(self.core)
+                act_now(self.core)
             except (UnavailableError, ConfigError):  # the loop tells, and mends
                 pass
             except Exception:

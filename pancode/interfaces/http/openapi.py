@@ -52,7 +52,7 @@ _PROBLEM: Json = {
 }
 
 
-def document(verbs: Sequence[Verb]) -> Json:
+def build_document(verbs: Sequence[Verb]) -> Json:
     """Return the whole document, as plain JSON."""
     bodies = sorted(
         {verb.body for verb in verbs if verb.body not in (Empty, SignedBody)}, key=lambda body: body.__name__

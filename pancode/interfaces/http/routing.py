@@ -19,14 +19,20 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from typing_extensions import TypedDict
 
-from pancode.interfaces.http.access.idempotency import RequestMark, answered, begin, failed, key_of
+from pancode.interfaces.http.access.idempotency import (
+    RequestMark,
+    begin_request,
+    end_failed,
+    key_of,
+    store_answer,
+)
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
-from pancode.interfaces.http.access.run_rights import refuse, run_of
-from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse
+from pancode.interfaces.http.access.run_rights import refuse_act, run_of
+from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse_body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import AsciiJson, response_of
 from pancode.kernel.errors import PancodeError, RefusedError, UsageError
-from pancode.kernel.names import LAST, nearest
+from pancode.kernel.names import LAST, find_nearest
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, Risk, Visitor
@@ -43,10 +49,10 @@ def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
     return RequestMark(who, key, route, digest)
 
 
-def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
+def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
     """Return the answer of `act`, or a Response with that to the first request with this key.
     RefusedError."""
-    kept = begin(context.core, mark)
+    kept = begin_request(context.core, mark)
     if kept is not None:
         headers = {REPLAYED: "true"}
         return Response(kept.answer, kept.status or status, headers, media_type="application/json")
@@ -56,9 +62,9 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
     except BaseException as error:
         # What was refused has begun nothing; anything else may have failed half way.
         refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
-        _after(lambda: failed(context.core, mark, refused))
+        _after(lambda: end_failed(context.core, mark, refused))
         raise
-    _after(lambda: answered(context.core, mark, status, text))
+    _after(lambda: store_answer(context.core, mark, status, text))
     return answer
 
 
@@ -237,7 +243,7 @@ class Verb:
 
         async def endpoint(request: Request) -> Response:
             try:
-                call = await read(request, self.body, self.query)
+                call = await read_request(request, self.body, self.query)
                 answer, note = await run_in_threadpool(self._done, context, call, request.client)
                 response = answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
                 response.headers.update({NOTE: quote(note)} if note else {})
@@ -251,7 +257,7 @@ class Verb:
         """Answer a caller who has the right to ask."""
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
-            answer = once(context, mark, self.status, lambda: self.answer(context, call))
+            answer = answer_once(context, mark, self.status, lambda: self.answer(context, call))
         else:
             answer = self.answer(context, call)
         if self.pokes and not isinstance(answer, Response):
@@ -270,7 +276,7 @@ class Verb:
             return self.answered(context, call), note
         run = _inside(context, caller)
         if run is not None and not self.for_runs and self.method != "GET":
-            refuse(context.core, run, self.name)
+            refuse_act(context.core, run, self.name)
         return self.answered(context, replace(call, inside=run)), note
 
 
@@ -294,7 +300,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
     return run_of(context.core.ports.ledger, attempts)
 
 
-async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
+async def read_request(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
     """Return the request as an ApiCall; UsageError for what it may not hold."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
         raise UsageError(
@@ -303,7 +309,7 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
     check_texts([dict(request.path_params), dict(request.query_params)])
     for name in request.query_params:
         if name not in query:
-            near = nearest(name, query)
+            near = find_nearest(name, query)
             fix = f"did you mean {near}?" if near else f"it knows {', '.join(query) or 'none'}"
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
     if body is SignedBody:
@@ -313,7 +319,7 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
     last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
     folder = unquote(request.headers.get(FOLDER, ""))
     path, named = (_seen_from(folder, names) for names in (request.path_params, request.query_params))
-    return ApiCall(path, named, parse(body, data), last, key=key, folder=folder)
+    return ApiCall(path, named, parse_body(body, data), last, key=key, folder=folder)
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:

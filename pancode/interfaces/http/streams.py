@@ -17,18 +17,18 @@ from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream
 from pancode.kernel.records import FeedEvent
 from pancode.runs.log import LogPlace, read_log
-from pancode.runs.views import brief
+from pancode.runs.views import get_run_shape
 
 LOOK_S = 0.5
 QUIET_S = 10.0
 """After so many seconds a comment is sent, which tells a quiet run from a dead coordinator."""
 
 
-def sse(events: AsyncIterator[str]) -> EventStream:
+def make_event_stream(events: AsyncIterator[str]) -> EventStream:
     return EventStream(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-def event(kind: str, data: Any, mark: str = "") -> str:
+def format_event(kind: str, data: Any, mark: str = "") -> str:
     """Return one event as text; JSON holds no line break, so it is one data line."""
     head = f"id: {mark}\n" if mark else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
@@ -46,13 +46,13 @@ async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
         place = context.core.feed.last if news is None else news[-1].number if news else place
         if last is None or _tells_of(news, last["run"]):
             try:
-                shape = await run_in_threadpool(brief, context.core, call.path["run"])
+                shape = await run_in_threadpool(get_run_shape, context.core, call.path["run"])
             except Exception as error:
-                yield event("problem", body_of(problem_of(error), 500))
+                yield format_event("problem", body_of(problem_of(error), 500))
                 return
             if shape != last:
                 last = shape
-                yield event("run", shape)
+                yield format_event("run", shape)
             if shape["state"] == "ended":
                 return
         if not await context.bell.wait(seen, QUIET_S):
@@ -79,18 +79,20 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
                 read_log, context.core, context.coordinator.streams, call.path["run"], place
             )
         except Exception as error:
-            yield event("problem", body_of(problem_of(error), 500))
+            yield format_event("problem", body_of(problem_of(error), 500))
             return
         if piece.place.attempt != place.attempt and piece.place.attempt:
-            yield event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
+            yield format_event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
         place = piece.place
         if piece.data:
             quiet = 0.0
             shown = base64.b64encode(piece.data).decode()
             data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
-            yield event("log", data, f"{place.attempt}:{place.offset}")
+            yield format_event("log", data, f"{place.attempt}:{place.offset}")
         elif piece.end:
-            yield event("end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete})
+            yield format_event(
+                "end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete}
+            )
             return
         elif not piece.more:
             quiet += LOOK_S
@@ -100,7 +102,7 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             await context.bell.wait(seen, LOOK_S)
 
 
-async def steps(
+async def stream_steps(
     context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
 ) -> AsyncIterator[str]:
     """Yield `progress` for each step while `work` runs in its own thread, then `result` or `problem`.
@@ -129,8 +131,8 @@ async def steps(
             continue
         if line is None:
             break
-        yield event("progress", asdict(line))
+        yield format_event("progress", asdict(line))
     try:
-        yield event("result", await task)
+        yield format_event("result", await task)
     except Exception as error:
-        yield event("problem", body_of(problem_of(error), 500))
+        yield format_event("problem", body_of(problem_of(error), 500))

@@ -15,15 +15,21 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pancode.interfaces.client.caller import handed_on
-from pancode.interfaces.http.access.request_filter import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
-from pancode.interfaces.http.access.tokens import asked, check, still_in_force
-from pancode.interfaces.http.bodies import Body, CallerBody, says
+from pancode.interfaces.http.access.request_filter import (
+    HOOKS,
+    DoorRules,
+    KnockedBy,
+    must_have_token,
+    parse_bearer,
+)
+from pancode.interfaces.http.access.tokens import audit_request, check_secret, still_in_force
+from pancode.interfaces.http.bodies import Body, CallerBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
-from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb, read
+from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb, read_request
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
-from pancode.people.service import items
+from pancode.people.service import list_inbox
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0
@@ -74,9 +80,9 @@ class Doorkeeper:
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
         if not path.startswith("/v1/") or path.startswith(HOOKS):
             return Visitor()
-        secret = bearer(headers.get("authorization", ""))
+        secret = parse_bearer(headers.get("authorization", ""))
         if secret is not None:
-            return Visitor(check(self._context.core, secret))
+            return Visitor(check_secret(self._context.core, secret))
         if path not in self._open:
             raise must_have_token()
         return Visitor()
@@ -96,7 +102,7 @@ def _route(verb: Verb, context: ApiContext) -> Route:
         try:
             visitor: Visitor = request.scope[VISITOR]  # KeyError: nobody has judged it
             await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
-            call = await read(request, verb.body, verb.query)
+            call = await read_request(request, verb.body, verb.query)
             answer = await run_in_threadpool(_answered, verb, context, replace(call, visitor=visitor))
             if isinstance(answer, StreamingResponse):
                 answer.body_iterator = _while_in_force(context, visitor, answer.body_iterator)
@@ -113,9 +119,9 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
         return verb.answered(context, call)
     with asked_by(call.visitor.token):
         if call.visitor.token is not None:
-            lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
-            must_ask(verb.name, lands, says(call.body, "yes"))
-            asked(context.core, call.visitor.name, verb.name, call.path.get("run"))
+            lands = has_true(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
+            must_ask(verb.name, lands, has_true(call.body, "yes"))
+            audit_request(context.core, call.visitor.name, verb.name, call.path.get("run"))
         return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
 
 
@@ -137,7 +143,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
         return must_allow(token, verb.needs, verb.name)
     about = path.get("run", token.run or "") if verb.for_item else ""
     must_be_its_item(token, about, verb.name)
-    if "run" in path and all(item["id"] != token.item for item in items(context.core)):
+    if "run" in path and all(item["id"] != token.item for item in list_inbox(context.core)):
         why = "it was answered already, or asks something new"
         raise AccessError(
             f"the request of token {token.name} is no longer pending",

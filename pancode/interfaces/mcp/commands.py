@@ -16,7 +16,7 @@ from typer import Argument
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe, safe_block
+from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed_on, program_of, run_command
 from pancode.kernel.errors import ExitCode
 
@@ -115,7 +115,7 @@ def _apply(face: Face, change: _Change, *, dry_run: bool, yes: bool) -> int:
         face.note(f"{name} is not on PATH" if program is None else f"{name} has no command for this")
         face.show(answer, lambda: safe_block(f"{change.verb} {file}:\n{change.lines}"))
         return ExitCode.DONE
-    shown = safe(shlex.join(change.command))
+    shown = escape_line(shlex.join(change.command))
     answer |= {"command": list(change.command), "changed": not dry_run}
     if dry_run:
         face.show(answer, lambda: f"would run: {shown}\n")

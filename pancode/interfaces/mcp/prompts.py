@@ -67,7 +67,7 @@ PROMPTS = (
 NOTHING = {"task": "what we are working on now", "run": "the newest run that is done and not landed"}
 
 
-def listed() -> list[Json]:
+def list_prompts() -> list[Json]:
     return [one.listed() for one in PROMPTS]
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from node_agent.wire.clock import Ids, SystemIds
 from pancode import __version__
-from pancode.interfaces.client.caller import who
+from pancode.interfaces.client.caller import find_user
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of, place_of
 from pancode.interfaces.mcp import prompts, tools
 from pancode.interfaces.mcp import server as resources
 from pancode.interfaces.mcp.protocol import McpServer, ParamsError, ServerOffer
 from pancode.interfaces.mcp.tool import UNTRUSTED
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import unhidden
+from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.jsonrpc import standard_input
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ _KINDS = {
 }
 
 
-def templates() -> list[Json]:
+def list_templates() -> list[Json]:
     """Return the templates as `resources/templates/list` shows them."""
     return [
         {
@@ -46,7 +46,7 @@ def templates() -> list[Json]:
     ]
 
 
-def read(client: Client, address: str) -> Json:
+def read_resource(client: Client, address: str) -> Json:
     """Return the result of `resources/read`. ParamsError for an address that is not one of ours."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
@@ -54,7 +54,7 @@ def read(client: Client, address: str) -> Json:
             f"there is no resource {address[:100]}; try pancode://runs/RUN/receipt, log or diff"
         )
     run, name = found.groups()
-    text = unhidden(_text(client, run, name)[:MOST])
+    text = reveal_invisible(_text(client, run, name)[:MOST])
     mark = {"uri": address, "mimeType": "text/plain", "text": UNTRUSTED}
     return {"contents": [mark, {"uri": address, "mimeType": _KINDS[name][0], "text": text}]}
 
@@ -90,7 +90,7 @@ def serve(groups: Collection[str] = ()) -> None:
         raise UsageError(
             f"tool group {wrong[0]!r} not found", fix=f"pancode mcp --tools {','.join(known[1:])}"
         )
-    McpServer(offer(_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
+    McpServer(make_offer(_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
 
 
 def _client(works: bool) -> Client:
@@ -98,24 +98,26 @@ def _client(works: bool) -> Client:
     return Client(place_of(os.environ), works=works, note=_note)
 
 
-def offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
+def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
     """Return what the server offers; the coordinator is first asked at the first call."""
     words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,
-        tools=lambda: tools.listed(groups),
-        call=lambda name, given, by, progress: tools.call(client, words, name, given, _who(by), progress),
-        templates=resources.templates,
-        read=lambda address: resources.read(client(False), address),
-        prompts=prompts.listed,
+        tools=lambda: tools.list_tools(groups),
+        call=lambda name, given, by, progress: tools.call_tool(
+            client, words, name, given, _who(by), progress
+        ),
+        templates=resources.list_templates,
+        read=lambda address: resources.read_resource(client(False), address),
+        prompts=prompts.list_prompts,
         prompt=prompts.prompt_of,
     )
 
 
 def _who(client: str) -> str:
     """Return the person whose program asks, with the program's name."""
-    return f"{who()} ({client})"
+    return f"{find_user()} ({client})"
 
 
 def _note(words: str) -> None:

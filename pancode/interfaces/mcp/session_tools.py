@@ -19,8 +19,8 @@ from pancode.interfaces.mcp.tool import (
     Json,
     McpTool,
     McpToolCall,
-    integer,
-    string,
+    integer_schema,
+    string_schema,
 )
 from pancode.sessions.conversation.model import (
     HeardWords,
@@ -135,7 +135,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "The newest sessions: agents that people talk with, what each does now, and what it asks.",
         _sessions,
         "GET /v1/sessions",
-        {"limit": integer("how many", ROWS)},
+        {"limit": integer_schema("how many", ROWS)},
         group="sessions",
     ),
     McpTool(
@@ -144,7 +144,10 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "the number that comes back.",
         _read,
         "GET /v1/sessions/{run}/stream",
-        {"run": RUN, "since": string("the number of an earlier answer; without it: from the beginning")},
+        {
+            "run": RUN,
+            "since": string_schema("the number of an earlier answer; without it: from the beginning"),
+        },
         ("run",),
         group="sessions",
     ),
@@ -157,9 +160,9 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "POST /v1/sessions/{run}/words",
         {
             "run": RUN,
-            "text": string("the words"),
-            "seconds": integer("how long to wait for the answer", WAIT_MOST_S),
-            "key": string("a new UUID; the same call again with the same key says nothing twice"),
+            "text": string_schema("the words"),
+            "seconds": integer_schema("how long to wait for the answer", WAIT_MOST_S),
+            "key": string_schema("a new UUID; the same call again with the same key says nothing twice"),
         },
         ("run", "text"),
         right=ANSWERS,

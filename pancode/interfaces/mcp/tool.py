@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pancode.interfaces.client.caller import folder, work_folder
+from pancode.interfaces.client.caller import find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, Right
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.kernel.errors import PancodeError, without_fix
-from pancode.kernel.formatting import unhidden
+from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.visitors import Risk
 from pancode.runs.options import OPTIONS
 
@@ -50,7 +50,7 @@ class McpToolCall:
         """
         named = self.given.get("cwd")
         if named is None or remote_of(os.environ) is None:
-            return folder() if named is None else str(Path(named).absolute())
+            return find_folder() if named is None else str(Path(named).absolute())
         if not Path(named).is_absolute():
             raise ParamsError(f"cwd must be an absolute path on the coordinator's machine, not {named[:100]}")
         return str(named)
@@ -145,16 +145,18 @@ def hints_of(risk: Risk) -> Json:
 _TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "array": list}
 
 
-def string(description: str) -> Json:
+def string_schema(description: str) -> Json:
     return {"type": "string", "description": description}
 
 
-def integer(description: str, most: int) -> Json:
+def integer_schema(description: str, most: int) -> Json:
     return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
 
 
-RUN = string("id of a run, as dispatch and runs give it (r-abc123), last, or an agent with one run at work")
-CWD = string("folder of the repository that the agent works on; default: where this server runs")
+RUN = string_schema(
+    "id of a run, as dispatch and runs give it (r-abc123), last, or an agent with one run at work"
+)
+CWD = string_schema("folder of the repository that the agent works on; default: where this server runs")
 _KINDS: dict[str, Json] = {
     "bool": {"type": "boolean"},
     **dict.fromkeys(("Count", "Size"), {"type": "integer"}),
@@ -182,18 +184,18 @@ _FOR_PEOPLE = ("command", "yes")
 """Fields with the command, or with its flags, by which a person says yes."""
 
 
-def shown(answer: Any, untrusted: bool) -> Json:
+def make_result(answer: Any, untrusted: bool) -> Json:
     """Return a tool's answer. The mark comes first, as a model reads from the beginning."""
     return {**_mark(untrusted), **_shown(answer)}
 
 
-def refusal(error: PancodeError, untrusted: bool) -> Json:
+def make_error_result(error: PancodeError, untrusted: bool) -> Json:
     """Return an error as a tool's answer. Where a rule said no, the fix is left to the user."""
     fix = ASK if error.is_rule else error.fix
     if error.code == "model_untested":  # a test takes nothing from anybody
         fix = f"{ASK} to run: {error.fix.partition(';')[0]}"
     problem = {"code": error.code, "message": str(error), "why": error.why, "fix": fix}
-    return {**_mark(untrusted), **{name: unhidden(text) for name, text in problem.items()}}
+    return {**_mark(untrusted), **{name: reveal_invisible(text) for name, text in problem.items()}}
 
 
 def _mark(untrusted: bool) -> Json:
@@ -204,11 +206,11 @@ def _shown(value: Any) -> Any:
     """Return the value without the commands that it holds: they are for the user's own terminal."""
     match value:
         case str():
-            return unhidden(value)
+            return reveal_invisible(value)
         case dict():
             words = {"words": "its change waits for the user's yes"} if value.get("yes") else {}
             rest = {name: one for name, one in value.items() if name not in _FOR_PEOPLE}
-            return {unhidden(name): _field(name, one) for name, one in {**rest, **words}.items()}
+            return {reveal_invisible(name): _field(name, one) for name, one in {**rest, **words}.items()}
         case list():
             return [_shown(one) for one in value]
     return value

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from pancode.interfaces.client.caller import above
+from pancode.interfaces.client.caller import describe_parent
 from pancode.interfaces.client.client import LAND_S, Client, RepeatedPost, path_of
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
@@ -22,14 +22,14 @@ from pancode.interfaces.mcp.tool import (
     Json,
     McpTool,
     McpToolCall,
-    integer,
-    refusal,
-    shown,
-    string,
+    integer_schema,
+    make_error_result,
+    make_result,
+    string_schema,
 )
 from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import gpus_of, unhidden
+from pancode.kernel.formatting import gpus_of, reveal_invisible
 
 
 def _show(call: McpToolCall) -> Any:
@@ -62,7 +62,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
         "Every setting of PanCode with its value and where that was set.",
         _show,
         "GET /v1/config",
-        {"cwd": CWD, "key": string("only this setting, or this group: dispatch.safety, limits")},
+        {"cwd": CWD, "key": string_schema("only this setting, or this group: dispatch.safety, limits")},
         group="settings",
     ),
     McpTool(
@@ -93,14 +93,14 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
                 "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
                 "session: safety or mode of this talk; agent: a new agent, or fields of one",
             },
-            "target": string(
+            "target": string_schema(
                 "key of a setting; name of an agent; of a budget its scope: day (default), node:NAME ..."
             ),
-            "value": string(
+            "value": string_schema(
                 "the new value: full-auto, 25, local; of an agent its fields, like {from: builder, runtime: "
                 "codex, node: gpubox}; left out: what was set is taken out"
             ),
-            "why": string("one line for the user"),
+            "why": string_schema("one line for the user"),
         },
         ("kind",),
         right=TELLS,
@@ -109,7 +109,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
 )
 
 
-_NAME = string("name of the schedule (see schedules)")
+_NAME = string_schema("name of the schedule (see schedules)")
 _ON_PUSH: Json = {
     "type": "array",
     "items": {"type": "string"},
@@ -119,13 +119,13 @@ _ON_PUSH: Json = {
 }
 _WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
 _ADD: Json = {
-    "name": string("a name for it"),
-    "task": string("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
-    "cron": string("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
-    "at": string("once, such as 2026-12-24 08:00"),
-    "on": string("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
+    "name": string_schema("a name for it"),
+    "task": string_schema("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
+    "cron": string_schema("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
+    "at": string_schema("once, such as 2026-12-24 08:00"),
+    "on": string_schema("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
     "on_push": _ON_PUSH,
-    "zone": string("time zone of cron and at, such as Europe/Berlin; default: UTC"),
+    "zone": string_schema("time zone of cron and at, such as Europe/Berlin; default: UTC"),
     "missed": {
         "type": "string",
         "enum": ["once", "none", "all"],
@@ -141,7 +141,7 @@ _ADD: Json = {
 def _add(call: McpToolCall) -> Any:
     work = {name: call.given[name] for name in ("task", *WORK) if name in call.given}
     when = {name: call.given[name] for name in _WHEN if name in call.given}
-    dispatch = {**work, **call.where(), "by": call.by, **above()}
+    dispatch = {**work, **call.where(), "by": call.by, **describe_parent()}
     return call.client.post(
         "/v1/schedules", {"name": call.text("name"), "by": call.by, **when, "dispatch": dispatch}
     )
@@ -178,7 +178,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
             _path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
         ),
         "POST /v1/schedules/{schedule}/pause",
-        {"schedule": _NAME, "reason": string("why, for the record")},
+        {"schedule": _NAME, "reason": string_schema("why, for the record")},
         ("schedule",),
         OPERATES,
         untrusted=False,
@@ -215,11 +215,11 @@ LOG_BYTES, DIFF_CHARS = 20_000, 60_000
 
 
 _DISPATCH: Json = {
-    "task": string("the whole task, in words; the agent sees nothing of your conversation"),
+    "task": string_schema("the whole task, in words; the agent sees nothing of your conversation"),
     "cwd": CWD,
-    "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
+    "project": string_schema("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
-    "show": string("a run, or commits A..B, whose diff the agent is to look at, such as a review"),
+    "show": string_schema("a run, or commits A..B, whose diff the agent is to look at, such as a review"),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 
@@ -283,7 +283,7 @@ def _records(rows: list[Json], **equal: str) -> list[Json]:
 def _dispatch(call: McpToolCall) -> Any:
     """Dispatches as the command does, and answers as soon as the run is queued."""
     where = {} if "project" in call.given else call.where()
-    body = {**call.given, **where, "by": call.by, **above()}
+    body = {**call.given, **where, "by": call.by, **describe_parent()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
     if body.get("dry_run"):
         return answer
@@ -296,7 +296,7 @@ def _explore(call: McpToolCall) -> Any:
     body = {name: call.given[name] for name in told if name in call.given}
     body |= {"look": call.given["depth"]} if "depth" in call.given else {}
     path = "/v1/explore"
-    asked = {**body, **call.where(), "by": call.by, **above()}
+    asked = {**body, **call.where(), "by": call.by, **describe_parent()}
     answer = call.client.post_work(path, asked, lambda under_way: call.progress.report(0, "snapshot"))
     rows = answer["scouts"]
     for waited in range(WAIT_MOST_S):
@@ -325,7 +325,7 @@ def _wait(call: McpToolCall) -> Any:
     for waited in range(seconds):
         if run["state"] == "ended":
             break
-        call.progress.report(waited, unhidden(f"{run['stage']}: {run['reason']}"))
+        call.progress.report(waited, reveal_invisible(f"{run['stage']}: {run['reason']}"))
         call.progress.wait(LOOK_S)
         run = call.client.get(call.run("brief"))
     ended = run["state"] == "ended"
@@ -475,7 +475,7 @@ TOOLS: tuple[McpTool, ...] = (
         f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it goes on.",
         _wait,
         "GET /v1/runs/{run}/brief",
-        {"run": RUN, "seconds": integer("how long to wait", WAIT_MOST_S)},
+        {"run": RUN, "seconds": integer_schema("how long to wait", WAIT_MOST_S)},
         ("run",),
         output=_STATE,
     ),
@@ -485,11 +485,13 @@ TOOLS: tuple[McpTool, ...] = (
         _runs,
         "GET /v1/runs",
         {
-            "limit": integer("how many", ROWS),
-            "outcome": string("only runs that are or ended so: running, pending, done, error, lost ..."),
-            "node": string("only runs of this machine"),
-            "agent": string("only runs of this agent"),
-            "since": string("only newer ones, such as 2h or 3d"),
+            "limit": integer_schema("how many", ROWS),
+            "outcome": string_schema(
+                "only runs that are or ended so: running, pending, done, error, lost ..."
+            ),
+            "node": string_schema("only runs of this machine"),
+            "agent": string_schema("only runs of this agent"),
+            "since": string_schema("only newer ones, such as 2h or 3d"),
         },
         output={"runs": {"type": "array", "items": {"type": "object"}}},
     ),
@@ -526,9 +528,9 @@ TOOLS: tuple[McpTool, ...] = (
         _history,
         "GET /v1/history",
         {
-            "query": string("words to search for; none: the newest"),
+            "query": string_schema("words to search for; none: the newest"),
             "cwd": CWD,
-            "limit": integer("how many", ROWS),
+            "limit": integer_schema("how many", ROWS),
         },
         group="history",
     ),
@@ -541,8 +543,8 @@ TOOLS: tuple[McpTool, ...] = (
         {
             "run": RUN,
             "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
-            "offset": integer("first byte", 10**15),
-            "tail": integer("instead of offset: only the last so many bytes", LOG_BYTES),
+            "offset": integer_schema("first byte", 10**15),
+            "tail": integer_schema("instead of offset: only the last so many bytes", LOG_BYTES),
         },
         ("run",),
         output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
@@ -561,7 +563,7 @@ TOOLS: tuple[McpTool, ...] = (
         "Begin the same task once more, as a new run from the beginning.",
         _retry,
         "POST /v1/runs/{run}/retry",
-        {"run": RUN, "reason": string("why, for the record")},
+        {"run": RUN, "reason": string_schema("why, for the record")},
         ("run",),
         right=DISPATCHES,
         untrusted=False,
@@ -583,7 +585,7 @@ TOOLS: tuple[McpTool, ...] = (
             call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")}
         ),
         "POST /v1/runs/{run}/stop",
-        {"run": RUN, "reason": string("why, for the record")},
+        {"run": RUN, "reason": string_schema("why, for the record")},
         ("run",),
         right=DROPS,
     ),
@@ -614,7 +616,7 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
 GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
 
 
-def listed(groups: Collection[str]) -> list[Json]:
+def list_tools(groups: Collection[str]) -> list[Json]:
     """Return the tools of the core and of these groups, as `tools/list` shows them."""
     return [tool.listed() for tool in TOOLS if tool.group == CORE or ALL in groups or tool.group in groups]
 
@@ -623,7 +625,7 @@ ALL = "all"
 """The word that names every group."""
 
 
-def call(
+def call_tool(
     client: Callable[[bool], Client],
     words: Mapping[str, RepeatedPost],
     name: str,
@@ -642,10 +644,10 @@ def call(
     except ParamsError as wrong:
         fix = f"call {name} again with arguments of its schema"
         error = UsageError(str(wrong), fix=fix, code="bad_argument")
-        return {**_result(refusal(error, False)), "isError": True}
+        return {**_result(make_error_result(error, False)), "isError": True}
     except PancodeError as refused:
-        return {**_result(refusal(refused, tool.untrusted)), "isError": True}
-    return _result(shown(answer, tool.untrusted))
+        return {**_result(make_error_result(refused, tool.untrusted)), "isError": True}
+    return _result(make_result(answer, tool.untrusted))
 
 
 def _result(answer: Any) -> Json:

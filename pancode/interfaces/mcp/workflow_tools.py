@@ -7,18 +7,27 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pancode.interfaces.client.caller import above, folder_here
+from pancode.interfaces.client.caller import describe_parent, folder_here
 from pancode.interfaces.client.client import home_here, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, DROPS
 from pancode.interfaces.mcp.protocol import ParamsError
-from pancode.interfaces.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
+from pancode.interfaces.mcp.tool import (
+    CWD,
+    RUN,
+    WORK,
+    Json,
+    McpTool,
+    McpToolCall,
+    integer_schema,
+    string_schema,
+)
 
 MOST_TASKS, MOST_IN_ORDER = 100, 20
-_WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
+_WORKFLOW = string_schema("id of a workflow (w-abc123), as the tools that begin one give it")
 _COMMON: Json = {"cwd": CWD, **WORK}
 _OF_A_STEP: Json = {
-    "task": string("the whole task; the answers before it come with it"),
+    "task": string_schema("the whole task; the answers before it come with it"),
     **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
 }
 
@@ -80,7 +89,7 @@ def _run_workflow(call: McpToolCall) -> Any:
 
 
 def _begun(call: McpToolCall, body: Json) -> Any:
-    asked = {**body, "by": call.by, **call.where(), **above()}
+    asked = {**body, "by": call.by, **call.where(), **describe_parent()}
     answer = call.client.post_work(
         "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
     )
@@ -113,7 +122,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
                 "maxItems": MOST_TASKS,
                 "description": "the tasks, each whole: the agents see nothing of each other",
             },
-            "concurrency": integer("how many may run at the same time", 10_000),
+            "concurrency": integer_schema("how many may run at the same time", 10_000),
             **_COMMON,
         },
         ("tasks",),
@@ -154,10 +163,10 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         _race,
         "POST /v1/workflows",
         {
-            "task": string("the whole task"),
+            "task": string_schema("the whole task"),
             "agents": {"type": "array", "items": {"type": "string"}, "description": "one run for each agent"},
             "models": {"type": "array", "items": {"type": "string"}, "description": "one run for each model"},
-            "best_of": integer("so many runs of the same", MOST_IN_ORDER),
+            "best_of": integer_schema("so many runs of the same", MOST_IN_ORDER),
             "by": {
                 "type": "string",
                 "enum": ["first", "smallest"],
@@ -178,8 +187,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         _run_workflow,
         "POST /v1/workflows",
         {
-            "workflow": string("name or path of the workflow file"),
-            "input": string("what is to be done"),
+            "workflow": string_schema("name or path of the workflow file"),
+            "input": string_schema("what is to be done"),
             **_COMMON,
         },
         ("workflow",),
@@ -219,9 +228,9 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         _lane_add,
         "POST /v1/lanes/{lane}/add",
         {
-            "lane": string("name of the lane (see lanes)"),
-            "task": string("the whole task"),
-            "key": string("an item with the same key is added only once"),
+            "lane": string_schema("name of the lane (see lanes)"),
+            "task": string_schema("the whole task"),
+            "key": string_schema("an item with the same key is added only once"),
             **WORK,
         },
         ("lane", "task"),
@@ -240,7 +249,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "Answer the question with which a run has ended; it goes on in a new run. Ask the user first.",
         _answer,
         "POST /v1/runs/{run}/answer",
-        {"run": RUN, "text": string("the answer, or the number of a choice")},
+        {"run": RUN, "text": string_schema("the answer, or the number of a choice")},
         ("run", "text"),
         right=ANSWERS,
         untrusted=False,
@@ -251,7 +260,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "words, else kept; the answer says which.",
         lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
         "POST /v1/runs/{run}/tell",
-        {"run": RUN, "text": string("the words")},
+        {"run": RUN, "text": string_schema("the words")},
         ("run", "text"),
         right=ANSWERS,
         untrusted=False,
@@ -263,7 +272,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
         ),
         "POST /v1/runs/{run}/continue",
-        {"run": RUN, "text": string("what is to be done next")},
+        {"run": RUN, "text": string_schema("what is to be done next")},
         ("run",),
         right=DISPATCHES,
         untrusted=False,

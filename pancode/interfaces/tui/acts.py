@@ -9,7 +9,7 @@ from typing import Any
 from pancode.interfaces.client.client import ANSWER_S, LAND_S, path_of
 from pancode.interfaces.tui.page import Json, Page, PagePlace, PageRow
 from pancode.interfaces.tui.views import ApiAsk
-from pancode.kernel.formatting import clip, counted, safe, usd, whole
+from pancode.kernel.formatting import clip_columns, count_noun, escape_line, escape_text, format_usd
 
 _IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
 _SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
@@ -38,7 +38,7 @@ class KeySubject:
         return found[0] if found else ""
 
 
-def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
+def find_subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
     """Return the thing that a key acts on: the marked row's, or the page's own; an empty one for none."""
     if row is None:
         kinds = {_SHOWS[place.view]} if place.view in _SHOWS and page.shape else set[str]()
@@ -47,7 +47,7 @@ def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
     return KeySubject(frozenset(_with_run(kinds, row.shape)), row.shape)
 
 
-def named(place: PagePlace) -> Json:
+def identify_place(place: PagePlace) -> Json:
     """Return the thing that a place shows, as far as it is known before any answer: keys act on it already.
 
     What an item of the inbox asks is not known yet, and a yes is to its words.
@@ -110,40 +110,44 @@ def _workflow(workflow: str) -> ApiAsk:
     return ApiAsk(path_of("workflows", workflow))
 
 
-def spent(run: Json) -> str:
+def format_spent(run: Json) -> str:
     amount = run["usage"]["cost_usd"]
-    return "cost not known yet" if amount is None else f"{usd(amount)} so far"
+    return "cost not known yet" if amount is None else f"{format_usd(amount)} so far"
 
 
 def _stop(run: Json, words: str) -> Act:
     name = run["run"]
     where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no machine yet"
-    question = f"Stop run {name}: {safe(where)}, {spent(run)}?"
+    question = f"Stop run {name}: {escape_line(where)}, {format_spent(run)}?"
     return Act(question, path_of("runs", name, "stop"), {"reason": ""}, f"{name} is asked to end")
 
 
 def _retry(run: Json, words: str) -> Act:
     name = run["run"]
-    task = clip(safe(run["task"]), 60)
-    question = f"Retry {name} as a new run: {safe(run['agent'])} ({safe(run['runtime'])}), {task!r}?"
+    task = clip_columns(escape_line(run["task"]), 60)
+    question = (
+        f"Retry {name} as a new run: {escape_line(run['agent'])} ({escape_line(run['runtime'])}), {task!r}?"
+    )
     return Act(question, path_of("runs", name, "retry"), {}, f"{name} is retried")
 
 
 def _land(run: Json, words: str) -> Act:
-    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    name, files = run["run"], count_noun(len(run["files_changed"]), "file")
     question = f"Land {name}: write {files} into the checkout it was dispatched from, gates first?"
     return Act(question, path_of("runs", name, "land"), {}, f"{name} is landed", LAND_S)
 
 
-def held(act: Act, why: str, yes: str) -> Act:
+def add_flags(act: Act, why: str, yes: str) -> Act:
     """The same landing with the flags that it needs; the question names what they allow."""
     flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
-    question = f"It changes what needs your yes: {clip(safe(why), _WORDS)}. Land it all the same?"
+    question = (
+        f"It changes what needs your yes: {clip_columns(escape_line(why), _WORDS)}. Land it all the same?"
+    )
     return Act(question, act.path, {**act.body, **flags}, act.says, act.wait_s)
 
 
 def _drain(node: Json, words: str) -> Act:
-    name, used = safe(node["name"]), counted(node["slots"]["used"], "run")
+    name, used = escape_line(node["name"]), count_noun(node["slots"]["used"], "run")
     question = f"Drain {name}: nothing new starts there, {used} in flight go on?"
     if node["draining"] is not None or node["paused"] or node["quarantined"]:
         question = f"Resume {name}: it takes new work again?"
@@ -154,13 +158,16 @@ def _drain(node: Json, words: str) -> Act:
 def _stop_workflow(shape: Json, words: str) -> Act:
     name = shape["workflow"]
     left = sum(step["finished_at"] is None for step in shape["steps"])
-    question = f"Stop workflow {name}: {counted(left, 'step')} not ended, {usd(shape['cost']['usd'])} so far?"
+    question = (
+        f"Stop workflow {name}: {count_noun(left, 'step')} not ended, "
+        f"{format_usd(shape['cost']['usd'])} so far?"
+    )
     return Act(question, path_of("workflows", name, "stop"), {"reason": ""}, f"{name} is stopped")
 
 
 def _retry_workflow(shape: Json, words: str) -> Act:
     name = shape["workflow"]
-    question = f"Retry workflow {name} {safe(shape['name'])!r}: all of it anew, as a new workflow?"
+    question = f"Retry workflow {name} {escape_line(shape['name'])!r}: all of it anew, as a new workflow?"
     return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
 
 
@@ -172,9 +179,9 @@ def _approve(run: Json, words: str) -> Act:
     flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it go on")
-    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
+    question = f"Approve {name}: {clip_columns(escape_line(run['words']), _WORDS)}. This {does}{also}?"
     if run.get("call"):  # a yes to a command is to all of it
-        question = f"Approve this command of {name}?\n{whole(run['words'], '    ')}\nThis {does}."
+        question = f"Approve this command of {name}?\n{escape_text(run['words'], '    ')}\nThis {does}."
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
 
 
@@ -209,13 +216,13 @@ def _resolve(run: Json, words: str) -> Act:
 
 
 def _verify(run: Json, words: str) -> Act:
-    name, where = run["run"], safe(run["node"] or "its machine")
+    name, where = run["run"], escape_line(run["node"] or "its machine")
     question = f"Run the gates of {name} once more, on another machine than {where}?"
     return Act(question, path_of("runs", name, "verify"), {}, f"the gates of {name} run elsewhere")
 
 
 def _drop(run: Json, words: str) -> Act:
-    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    name, files = run["run"], count_noun(len(run["files_changed"]), "file")
     question = f"Put the change of {name} aside ({files})? It is kept, and asked about no more."
     return Act(question, path_of("runs", name, "land", "drop"), {}, f"{name} is put aside")
 
@@ -223,12 +230,14 @@ def _drop(run: Json, words: str) -> Act:
 def _resume_workflow(shape: Json, words: str) -> Act:
     name = shape["workflow"]
     left = sum(step["state"] != "done" for step in shape["steps"])
-    question = f"Begin {counted(left, 'step')} of {name} again that did not end well? What is done is kept."
+    question = (
+        f"Begin {count_noun(left, 'step')} of {name} again that did not end well? What is done is kept."
+    )
     return Act(question, path_of("workflows", name, "resume"), {}, f"{name} goes on")
 
 
 def _begin(issue: Json, words: str) -> Act:
-    name, title = issue["issue"], clip(safe(issue["title"]), 60)
+    name, title = issue["issue"], clip_columns(escape_line(issue["title"]), 60)
     question = f"Have an agent work on {name} {title!r}, in a workspace of its own, and tell its tracker?"
     return Act(question, "/v1/work", {"issue": name}, f"{name} is begun")
 
@@ -254,10 +263,10 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
 """The acts by name and by the kind of thing."""
 
 
-def choices(shape: Json) -> str:
+def format_choices(shape: Json) -> str:
     """Return what a person reads above the field for the answer: the question and its numbered choices."""
-    asked = safe(shape.get("words", ""))
+    asked = escape_line(shape.get("words", ""))
     listed = "".join(
-        f"\n  {number}: {safe(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)
+        f"\n  {number}: {escape_line(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)
     )
     return f"{asked}{listed}"

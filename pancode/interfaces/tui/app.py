@@ -12,7 +12,17 @@ from textual.message import Message
 from textual.widgets import Input
 
 from pancode.interfaces.tui import preview
-from pancode.interfaces.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, named, subject, way_of
+from pancode.interfaces.tui.acts import (
+    ACTS,
+    Act,
+    ActKind,
+    KeySubject,
+    add_flags,
+    find_subject,
+    format_choices,
+    identify_place,
+    way_of,
+)
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
 from pancode.interfaces.tui.bars import Bar, KeyBar, PromptLine
 from pancode.interfaces.tui.canvas import Canvas, LogView
@@ -25,18 +35,18 @@ from pancode.interfaces.tui.page import (
     Page,
     PageMoment,
     PagePlace,
-    filtered,
-    line,
-    ordered,
-    span,
-    spread,
+    filter_rows,
+    format_span,
+    make_line,
+    sort_rows,
+    spread_line,
 )
-from pancode.interfaces.tui.pages.summary import summary
+from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.interfaces.tui.sheet import Sheet
-from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
+from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, find_resource, list_resources
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 
 HELD = "held"
 """The code of a landing's refusal that a person's yes lifts."""
@@ -73,7 +83,7 @@ class Acting:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
         if act is not None and refused.code == HELD and yes:
-            return self._confirm(held(act, refused.why, yes))
+            return self._confirm(add_flags(act, refused.why, yes))
         return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
 
     def _ask(self, chosen: ActKind, shape: Json) -> None:
@@ -84,7 +94,7 @@ class Acting:
             if words and words.strip():
                 self._send(chosen.act(shape, words.strip()))
 
-        question = f"{chosen.words} {shape['run']}:\n{choices(shape)}"
+        question = f"{chosen.words} {shape['run']}:\n{format_choices(shape)}"
         self._page.app.push_screen(Words(question), said)
         return None
 
@@ -163,23 +173,23 @@ def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: i
     if as_of is not None:
         right = f"as of {as_of.now.strftime('%H:%M:%S')}"
         if silent_s >= STALE_S:
-            right, style = f"{right}, not heard for {span(silent_s)}", "red"
-    return spread(columns - 1, ((f" {safe(where)} ", "bold"),), ((right, style),))
+            right, style = f"{right}, not heard for {format_span(silent_s)}", "red"
+    return spread_line(columns - 1, ((f" {escape_line(where)} ", "bold"),), ((right, style),))
 
 
 def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
     """Return the summary; in its place the error of a coordinator that is away, which is no idle fleet."""
     if why is None:
-        return summary(answers)
-    lasted = f" for {span(silent_s)}" if silent_s >= 2 else ""
-    return ((f" COORDINATOR NOT REACHED{lasted}: {safe(why.why or str(why))}", "bold reverse red"),)
+        return draw_summary(answers)
+    lasted = f" for {format_span(silent_s)}" if silent_s >= 2 else ""
+    return ((f" COORDINATOR NOT REACHED{lasted}: {escape_line(why.why or str(why))}", "bold reverse red"),)
 
 
 def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
     """An error as a page: what happened, why, and the command that mends it."""
-    lines = [line(str(why), "red")]
-    lines += [line(f"why: {why.why}")] if why.why else []
-    lines += [line(f"fix: {why.fix}")] if why.fix else []
+    lines = [make_line(str(why), "red")]
+    lines += [make_line(f"why: {why.why}")] if why.why else []
+    lines += [make_line(f"fix: {why.fix}")] if why.fix else []
     return tuple(lines)
 
 
@@ -235,7 +245,7 @@ class Console(SteadyPage):
 
     def note(self, words: str, style: str = "") -> None:
         """Show one line until the next key; with no words, remove it."""
-        self._note_bar.tell((line(words, style),) if words else ())
+        self._note_bar.tell((make_line(words, style),) if words else ())
 
     # -- news ------------------------------------------------------------------------------------------
 
@@ -272,12 +282,12 @@ class Console(SteadyPage):
         """Ask for what the newest visit shows, and show what is known already."""
         self._turn += 1
         visit, view = self._here
-        self._page = Page(shape=named(visit.place))
+        self._page = Page(shape=identify_place(visit.place))
         if self._log_view is not None:
             self._log_view.close()
             self._log_view = None
         self._canvas.sheet.scroll_to(0, 0, animate=False)
-        self._canvas.words((line("asking the coordinator ...", "dim"),))
+        self._canvas.words((make_line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
         self._beside_asks = {}
         self._want()
@@ -302,8 +312,8 @@ class Console(SteadyPage):
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
             page = view.page(known.answers, visit.place.about, known.as_of)
             self._heads = page.head
-            self._page = filtered(ordered(page, visit.order, visit.down), visit.word)
-            aside = preview.columns(self._page, self.size.width)
+            self._page = filter_rows(sort_rows(page, visit.order, visit.down), visit.word)
+            aside = preview.count_columns(self._page, self.size.width)
             self._canvas.show(self._page, visit.key, view.wraps, aside)
             self._preview()
         elif known.refused is not None:
@@ -313,13 +323,17 @@ class Console(SteadyPage):
     def _preview(self) -> None:
         """Beside the list the marked row in short; the next readings have what that takes."""
         row, moment = self._canvas.row, self._known.as_of
-        if row is None or moment is None or not preview.columns(self._page, self.size.width):
+        if row is None or moment is None or not preview.count_columns(self._page, self.size.width):
             return self._canvas.tell_beside(())
-        if (asks := preview.asks(row)) != self._beside_asks:
+        if (asks := preview.list_asks(row)) != self._beside_asks:
             self._beside_asks = asks
             self._want()
         refused = self._known.refused
-        told = preview.lines(row, self._known.answers, moment) if refused is None else trouble_lines(refused)
+        told = (
+            preview.draw_lines(row, self._known.answers, moment)
+            if refused is None
+            else trouble_lines(refused)
+        )
         return self._canvas.tell_beside(told)
 
     def _frame(self) -> None:
@@ -345,7 +359,7 @@ class Console(SteadyPage):
 
     @property
     def _subject(self) -> KeySubject:
-        return subject(self._page, self._canvas.row, self.visits[-1].place)
+        return find_subject(self._page, self._canvas.row, self.visits[-1].place)
 
     def action_press(self, press: str) -> None:
         """Do what this key of the table does."""
@@ -465,9 +479,9 @@ class Console(SteadyPage):
         self._canvas.sheet.focus()
 
     def _resource(self, typed: str) -> None:
-        found = resource(typed)
+        found = find_resource(typed)
         if found is None:
-            return self.note(f"resource {typed!r} not found: {', '.join(resources())}", "red")
+            return self.note(f"resource {typed!r} not found: {', '.join(list_resources())}", "red")
         if found == "quit":
             self.dismiss(0)
         else:

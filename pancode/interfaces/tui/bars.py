@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
-from pancode.interfaces.tui.dialogs import drawn
-from pancode.interfaces.tui.keys import footer
+from pancode.interfaces.tui.dialogs import render_lines
+from pancode.interfaces.tui.keys import list_footer_keys
 from pancode.interfaces.tui.page import Line
-from pancode.interfaces.tui.views import ALSO, resources
+from pancode.interfaces.tui.views import ALSO, list_resources
 
 CSS = """
 Screen { background: ansi_default; color: ansi_default; }
@@ -41,7 +41,7 @@ class Bar(Static):
         if lines != self.told:
             self.told = lines
             self.display = bool(lines)
-            self.update(drawn(list(lines)))
+            self.update(render_lines(list(lines)))
 
 
 class KeyBar(Static):
@@ -58,7 +58,7 @@ class KeyBar(Static):
         if kind == self._kind:
             return
         self._kind, text, self._ends = kind, Text(no_wrap=True), []
-        for key, words in footer(kinds):
+        for key, words in list_footer_keys(kinds):
             text.append(f" {key.label}", "bold")
             text.append(f" {words} ")
             self._ends.append((len(text.plain), key.press))
@@ -82,7 +82,7 @@ class PromptLine(Input):
     def open(self, sign: str, value: str = "") -> None:
         """Open the line for words, and give it the keys."""
         self.sign, self.value = sign, value
-        self.suggester = SuggestFromList([*resources(), *ALSO]) if sign == ":" else None
+        self.suggester = SuggestFromList([*list_resources(), *ALSO]) if sign == ":" else None
         self.display = True
         self.screen.set_focus(self)  # at once: a key that is typed behind `/` must not be a command
 

@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 
 from pancode.interfaces.tui.bars import Bar
 from pancode.interfaces.tui.log_reader import MOST, LogReader
-from pancode.interfaces.tui.page import Line, Page, PageRow, filtered, laid_out, line, wrapped
+from pancode.interfaces.tui.page import Line, Page, PageRow, filter_rows, laid_out, make_line, wrap_lines
 from pancode.interfaces.tui.sheet import Sheet
 
 
@@ -49,7 +49,7 @@ class Canvas(Vertical):
     def show(self, page: Page, key: str, wraps: bool, aside: int = 0) -> None:
         """A table with the row of this key marked, or a text. `aside`: columns of what stands beside it."""
         self._aside = aside
-        self.above.tell(wrapped(page.above, self.columns))
+        self.above.tell(wrap_lines(page.above, self.columns))
         if page.head:
             self._table(page, key)
         else:
@@ -58,12 +58,12 @@ class Canvas(Vertical):
     def tell_beside(self, lines: Sequence[Line]) -> None:
         """What stands beside the table; nothing else is drawn anew."""
         self.beside.styles.width = self._aside
-        self.beside.tell(wrapped(lines, self._aside - 3) if self._aside else ())
+        self.beside.tell(wrap_lines(lines, self._aside - 3) if self._aside else ())
 
     def text(self, lines: Sequence[Line], wraps: bool = True) -> None:
         self._rows = ()
         self.head.tell(())
-        self.sheet.show(wrapped(lines, self.columns) if wraps else lines, None)
+        self.sheet.show(wrap_lines(lines, self.columns) if wraps else lines, None)
 
     def words(self, lines: Sequence[Line]) -> None:
         """A text, and nothing above or beside it."""
@@ -77,7 +77,7 @@ class Canvas(Vertical):
         self._rows = page.rows
         self.head.tell((head,))
         if not lines:
-            return self.sheet.show([line(page.empty, "dim")], None)
+            return self.sheet.show([make_line(page.empty, "dim")], None)
         keys = [row.key for row in page.rows]
         at = keys.index(key) if key in keys else min(self.sheet.cursor or 0, len(keys) - 1)
         self.sheet.show(lines, at)
@@ -112,8 +112,10 @@ class LogView:
             self._word, self._columns = word, columns
             self._canvas.words(self._fitting(self._lines))
         elif came:
-            self._canvas.sheet.add(wrapped(self._fitting(came), columns))
+            self._canvas.sheet.add(wrap_lines(self._fitting(came), columns))
 
     def _fitting(self, lines: list[Line]) -> list[Line]:
-        found = list(filtered(Page(lines=tuple(lines)), self._word).lines)
-        return found or ([line(f"no line has {self._word!r} yet", "dim")] if self._word and lines else found)
+        found = list(filter_rows(Page(lines=tuple(lines)), self._word).lines)
+        return found or (
+            [make_line(f"no line has {self._word!r} yet", "dim")] if self._word and lines else found
+        )

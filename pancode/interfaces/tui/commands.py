@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, aside, who
+from pancode.interfaces.cli.output import Face, find_user, write_stderr
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
 
@@ -34,12 +34,12 @@ def top(
     `?` shows the keys, `:` goes to a resource, `/` filters, `q` leaves. Nothing ends when you leave.
     """
     _check_terminal()
-    from pancode.interfaces.tui.views import resource as named
-    from pancode.interfaces.tui.views import resources
+    from pancode.interfaces.tui.views import find_resource as named
+    from pancode.interfaces.tui.views import list_resources
 
     begin = named(resource)
     if begin is None or begin == "quit":
-        raise UsageError(f"resource {resource!r} not found", fix=f"one of: {', '.join(resources())}")
+        raise UsageError(f"resource {resource!r} not found", fix=f"one of: {', '.join(list_resources())}")
     return _shown(begin)
 
 
@@ -65,15 +65,15 @@ def _shown(begin: str) -> int:
     from node_agent.wire.clock import SystemClock
     from pancode.interfaces.tui.app import Console
     from pancode.interfaces.tui.application import on_screen
-    from pancode.interfaces.tui.themes import chosen
+    from pancode.interfaces.tui.themes import read_theme
 
     readers = _Readers()
     try:
-        first = Console(readers, who(), SystemClock(), begin)
-        return on_screen(first, lambda: chosen(_client(starts=False)))
+        first = Console(readers, find_user(), SystemClock(), begin)
+        return on_screen(first, lambda: read_theme(_client(starts=False)))
     finally:
         for page in readers.chats:
-            page.tell_unsent(aside)
+            page.tell_unsent(write_stderr)
 
 
 class _Readers:

@@ -15,7 +15,7 @@ from pancode.interfaces.tui.page import Line
 LEAVE = Binding("ctrl+c", "app.quit", priority=True)
 
 
-def drawn(lines: list[Line]) -> Text:
+def render_lines(lines: list[Line]) -> Text:
     """Return the lines as Rich's text, without reading markup in them."""
     text = Text(no_wrap=True)
     for at, one in enumerate(lines):
@@ -73,10 +73,10 @@ class KeysHelp(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog keys"):
             yield Input(placeholder="type to filter the keys; Esc closes", compact=True)
-            yield Static(drawn(help_lines("")), id="known", markup=False)
+            yield Static(render_lines(help_lines("")), id="known", markup=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.query_one("#known", Static).update(drawn(help_lines(event.value)))
+        self.query_one("#known", Static).update(render_lines(help_lines(event.value)))
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -85,7 +85,7 @@ _SHORT = {
 }  # fmt: skip
 
 
-def footer(kinds: frozenset[str]) -> list[tuple[Key, str]]:
+def list_footer_keys(kinds: frozenset[str]) -> list[tuple[Key, str]]:
     """Return the keys that fit a thing of these kinds, each with its short words."""
     fitting = [key for key in KEYS if key.in_footer and (not key.kinds or key.kinds & kinds)]
     return [(key, _SHORT[key.press]) for key in fitting]

@@ -7,7 +7,7 @@ from functools import partial
 
 from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.tui.page import Line
-from pancode.interfaces.tui.pages.texts import shown
+from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.kernel.errors import ApiError, PancodeError
 from pancode.sessions.conversation.lines import LogStory
 
@@ -86,10 +86,10 @@ class LogReader:
     def _text(self, name: str, style: str, text: str) -> None:
         *whole, rest = (self._rests.get(name, "") + text).split("\n")
         self._rests[name] = rest
-        self._add([((shown(one), style),) for one in whole])
+        self._add([((strip_escapes(one), style),) for one in whole])
 
     def _say(self, text: str, style: str) -> None:
-        self._add([((shown(text), style),)])
+        self._add([((strip_escapes(text), style),)])
 
     def _add(self, lines: list[Line]) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pancode.kernel.formatting import clip, safe, style_of, took, width
+from pancode.kernel.formatting import clip_columns, escape_line, format_seconds, measure_width, style_of
 
 Json = Mapping[str, Any]
 Span = tuple[str, str]
@@ -55,21 +55,21 @@ class Page:
     shape: Json = field(default_factory=dict)
 
 
-def line(text: object, style: str = "") -> Line:
+def make_line(text: object, style: str = "") -> Line:
     """Return one line of foreign text, made safe."""
-    return ((safe(str(text)), style),)
+    return ((escape_line(str(text)), style),)
 
 
-def fact(name: str, text: object, style: str = "") -> Line:
+def make_fact_line(name: str, text: object, style: str = "") -> Line:
     """Return a line with a name and its value."""
-    return ((f"{name:<11}", "dim"), (safe(str(text)), style))
+    return ((f"{name:<11}", "dim"), (escape_line(str(text)), style))
 
 
 def text_of(one: Line) -> str:
     return "".join(text for text, _ in one)
 
 
-def filtered(page: Page, word: str) -> Page:
+def filter_rows(page: Page, word: str) -> Page:
     """Return the page with only the rows, or lines, that contain the word, in upper or lower case."""
     if not word:
         return page
@@ -83,7 +83,7 @@ _UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "KB": 10**3, "MB": 10**6, 
 _FIGURE = re.compile(rf"\$?(\d+(?:\.\d+)?)%?(?: ({'|'.join(_UNITS)}))?")
 
 
-def ordered(page: Page, column: str, down: bool) -> Page:
+def sort_rows(page: Page, column: str, down: bool) -> Page:
     """Return the page sorted by this column: sums, shares and times by size, all else as text.
 
     Rows without a value are last in both directions. A page without the column stays as it is.
@@ -109,7 +109,7 @@ def ordered(page: Page, column: str, down: bool) -> Page:
 
 def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
     """The line of heads, and a line for each row, none wider than so many columns."""
-    cells = [page.head, *(tuple(safe(cell) or "-" for cell in row.cells) for row in page.rows)]
+    cells = [page.head, *(tuple(escape_line(cell) or "-" for cell in row.cells) for row in page.rows)]
     # Only columns for which there is room are kept.
     kept = list(range(len(page.head)))
     for title in page.spare:
@@ -125,8 +125,8 @@ def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
 
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
     if page.head[at] == page.cut:
-        return min(_LEAST, max(width(row[at]) for row in cells))
-    return min(_MOST, max(width(row[at]) for row in cells))
+        return min(_LEAST, max(measure_width(row[at]) for row in cells))
+    return min(_MOST, max(measure_width(row[at]) for row in cells))
 
 
 def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:
@@ -134,7 +134,7 @@ def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns
     room = columns - sum(widths.values()) - _GAP * (len(kept) - 1)
     for at in kept:
         if page.head[at] == page.cut and room > 0:
-            widths[at] += min(room, max(width(row[at]) for row in cells) - widths[at])
+            widths[at] += min(room, max(measure_width(row[at]) for row in cells) - widths[at])
     while room < 0 and widths:
         widest = max(widths, key=lambda at: widths[at])
         if widths[widest] <= 4:
@@ -147,9 +147,9 @@ def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns
 def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: Page) -> Line:
     spans: list[Span] = []
     for number, at in enumerate(kept):
-        text = clip(row[at], widths[at])
+        text = clip_columns(row[at], widths[at])
         last = number == len(kept) - 1
-        padded = text if last else text + " " * (widths[at] - width(text) + _GAP)
+        padded = text if last else text + " " * (widths[at] - measure_width(text) + _GAP)
         spans.append((padded, style_of(row[at])))
     return tuple(spans)
 
@@ -179,7 +179,7 @@ class PageMoment:
 
     def ago(self, iso: str | None) -> str:
         seconds = self.since_s(iso)
-        return "-" if seconds is None else span(seconds)
+        return "-" if seconds is None else format_span(seconds)
 
     def between(self, begin: str | None, end: str | None) -> str:
         """Return how long something took, or has taken until now; `-` where it has not begun."""
@@ -187,28 +187,28 @@ class PageMoment:
             return "-"
         if end is None:
             return self.ago(begin)
-        return span((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
+        return format_span((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
 
 
-def span(seconds: float) -> str:
-    """As `took`, in whole seconds, because a page is drawn each second."""
-    return took(int(seconds))
+def format_span(seconds: float) -> str:
+    """As `format_seconds`, in whole seconds, because a page is drawn each second."""
+    return format_seconds(int(seconds))
 
 
 _NAMES = 11
 """Columns of a fact's name; when the text wraps, it stays to the right of them."""
 
 
-def wrapped(lines: Iterable[Line], columns: int) -> list[Line]:
+def wrap_lines(lines: Iterable[Line], columns: int) -> list[Line]:
     """Return the lines wrapped, none wider than so many columns."""
     return [part for one in lines for part in _broken(one, max(columns, 20))]
 
 
 def _broken(one: Line, columns: int) -> list[Line]:
     text = text_of(one)
-    if width(text) <= columns:
+    if measure_width(text) <= columns:
         return [one]
-    indent = _NAMES if one[0][1] == "dim" and width(one[0][0]) == _NAMES else 2
+    indent = _NAMES if one[0][1] == "dim" and measure_width(one[0][0]) == _NAMES else 2
     parts, begin, room = list[Line](), 0, columns
     while begin < len(text):
         end = _end_of_part(text, begin, room)
@@ -222,7 +222,7 @@ def _end_of_part(text: str, begin: int, room: int) -> int:
     """Return where this part ends: after the last blank that fits, else in the middle of a word."""
     used, blank = 0, 0
     for at in range(begin, len(text)):
-        used += width(text[at])
+        used += measure_width(text[at])
         if used > room:
             return blank or max(at, begin + 1)
         if text[at] == " ":
@@ -240,14 +240,14 @@ def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def spread(columns: int, left: Line, right: Line = ()) -> Line:
+def spread_line(columns: int, left: Line, right: Line = ()) -> Line:
     """Return a line of this width; if there is too little room, the left side is cut."""
-    room = max(0, columns - width(text_of(right)))
+    room = max(0, columns - measure_width(text_of(right)))
     kept: list[Span] = []
     for words, style in left:
-        cut = clip(words, room) if room >= 3 else ""
+        cut = clip_columns(words, room) if room >= 3 else ""
         kept.append((cut, style))
-        room -= width(cut)
+        room -= measure_width(cut)
         if cut != words:
             break
     return (*kept, (" " * max(0, room), ""), *right)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pancode.interfaces.client.client import path_of
-from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PageRow, fact, line
-from pancode.interfaces.tui.pages.runs import headline, results
-from pancode.interfaces.tui.pages.texts import shown
+from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PageRow, make_fact_line, make_line
+from pancode.interfaces.tui.pages.runs import draw_headline, draw_results
+from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.interfaces.tui.views import ApiAsk, Asks
-from pancode.kernel.formatting import clip, cost_of, safe, style_of, whole
+from pancode.kernel.formatting import clip_columns, cost_of, escape_line, escape_text, style_of
 from pancode.sessions.conversation.lines import LogStory
 
 LEAST = 120
@@ -16,12 +16,12 @@ _KINDS = frozenset(("run", "step", "item", "session", "issue", "work"))
 _TAIL_BYTES, _TAIL_LINES, _TASK = 4_000, 12, 160
 
 
-def columns(page: Page, width: int) -> int:
+def count_columns(page: Page, width: int) -> int:
     """Its columns beside this page; 0: it has no place there."""
     return width * 2 // 5 if width >= LEAST and any(row.kind in _KINDS for row in page.rows) else 0
 
 
-def asks(row: PageRow | None) -> Asks:
+def list_asks(row: PageRow | None) -> Asks:
     """What it takes of a run; it is read when the list is, and never oftener. A list knows the others."""
     if row is None or row.kind not in _KINDS - {"item"} or not row.shape.get("run"):
         return {}
@@ -29,40 +29,58 @@ def asks(row: PageRow | None) -> Asks:
     return {"beside": ApiAsk(path_of("runs", row.shape["run"])), **tails}
 
 
-def lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
+def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     """The whole of it; the place beside the list cuts what has no room."""
     one = row.shape
     told: list[Line] = []
     match row.kind:
         case "item":
-            told += [fact("run", one["run"], "bold"), fact("kind", one["kind"])]
-            told += [fact("since", moment.at(one["since"])), fact("command", one["command"]), ()]
-            told += [line(words) for words in whole(one["words"]).split("\n")]
-            return [*told, *(fact(f"{at}", words) for at, words in enumerate(one["choices"], start=1))]
+            told += [make_fact_line("run", one["run"], "bold"), make_fact_line("kind", one["kind"])]
+            told += [
+                make_fact_line("since", moment.at(one["since"])),
+                make_fact_line("command", one["command"]),
+                (),
+            ]
+            told += [make_line(words) for words in escape_text(one["words"]).split("\n")]
+            return [
+                *told,
+                *(make_fact_line(f"{at}", words) for at, words in enumerate(one["choices"], start=1)),
+            ]
         case "session":
-            told += [((one["session"], "bold"), ("  ", ""), (safe(one["state"]), style_of(one["state"])))]
-            told += [fact("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no machine'}")]
+            told += [
+                ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))
+            ]
+            told += [
+                make_fact_line("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no machine'}")
+            ]
             cost = cost_of({"usage": one["usage"], "outcome": one["sittings"][-1]["outcome"]})
-            told += [fact("cost", cost), fact("since", moment.ago(one["changed_at"])), ()]
-            told += [line(one["asks"]["words"], "yellow")] if one["asks"] else []
-            return [*told, *map(line, one["last_words"].splitlines())]
+            told += [make_fact_line("cost", cost), make_fact_line("since", moment.ago(one["changed_at"])), ()]
+            told += [make_line(one["asks"]["words"], "yellow")] if one["asks"] else []
+            return [*told, *map(make_line, one["last_words"].splitlines())]
         case "issue" | "work":
             state = one.get("run_state") or one["state"] or "waiting"
-            told += [((one["issue"], "bold"), (f"  {safe(state)}", "")), line(one["title"])]
-            told += [line(one["url"], "dim")] if one.get("url") else []
-            told += [fact("trouble", one["trouble"], "red")] if one.get("trouble") else []
+            told += [((one["issue"], "bold"), (f"  {escape_line(state)}", "")), make_line(one["title"])]
+            told += [make_line(one["url"], "dim")] if one.get("url") else []
+            told += [make_fact_line("trouble", one["trouble"], "red")] if one.get("trouble") else []
             told.append(())
     if not one.get("run"):
         return told
     run = answers.get("beside")
     if run is None or run["run"] != one["run"]:
-        return [*told, line("reading ...", "dim")]
+        return [*told, make_line("reading ...", "dim")]
     where = f"{run['agent']} ({run['runtime']}) on {run['node'] or 'no machine yet'}"
-    told += [*headline(run), fact("who", where), fact("task", clip(run["task"], _TASK))]
-    told += [fact("took", moment.between(run["started_at"], run["finished_at"])), fact("cost", cost_of(run))]
-    told += results(run)
+    told += [
+        *draw_headline(run),
+        make_fact_line("who", where),
+        make_fact_line("task", clip_columns(run["task"], _TASK)),
+    ]
+    told += [
+        make_fact_line("took", moment.between(run["started_at"], run["finished_at"])),
+        make_fact_line("cost", cost_of(run)),
+    ]
+    told += draw_results(run)
     tail = answers.get("tails", {}).get("tails", {}).get(run["run"], "")
-    return [*told, *([(), line("LOG", "bold"), *_last_lines(run["runtime"], tail)] if tail else [])]
+    return [*told, *([(), make_line("LOG", "bold"), *_last_lines(run["runtime"], tail)] if tail else [])]
 
 
 def _last_lines(runtime: str, tail: str) -> list[Line]:
@@ -73,4 +91,4 @@ def _last_lines(runtime: str, tail: str) -> list[Line]:
     story.write("", whole_lines.encode())
     story.end()
     last = [one for one in "".join(said).split("\n") if one.strip()][-_TAIL_LINES:]
-    return [((shown(one), ""),) for one in last]
+    return [((strip_escapes(one), ""),) for one in last]

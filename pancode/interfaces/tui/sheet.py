@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from pancode.interfaces.tui.page import Line, text_of
-from pancode.kernel.formatting import width
+from pancode.kernel.formatting import measure_width
 
 _CURSOR = Style(reverse=True)
 
@@ -144,7 +144,11 @@ class Sheet(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - height + 1, animate=False)
 
     def _measure(self) -> None:
-        widest = 0 if self.cursor is not None else max((width(text_of(one)) for one in self.told), default=0)
+        widest = (
+            0
+            if self.cursor is not None
+            else max((measure_width(text_of(one)) for one in self.told), default=0)
+        )
         self.virtual_size = Size(widest, len(self.told))
 
     def _redraw(self, changed: set[int]) -> None:

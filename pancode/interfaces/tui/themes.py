@@ -25,7 +25,7 @@ THEMES = {
 }
 
 
-def chosen(client: Client) -> str:
+def read_theme(client: Client) -> str:
     """The setting as a coordinator that runs has it; where none answers, the terminal's own colours."""
     try:
         rows = client.get("/v1/config")["settings"]

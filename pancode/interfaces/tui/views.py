@@ -62,46 +62,48 @@ def _why(about: str) -> Asks:
 
 VIEWS: Mapping[str, PageView] = {
     "now": PageView(
-        runs.now,
+        runs.draw_dashboard,
         _with(runs=_RUNS, workers=_WORKERS, models=_MODELS),
         "the dashboard: what goes on, and what needs you",
     ),
-    "runs": PageView(runs.runs, _with(runs=_RUNS), "the newest runs"),
-    "machines": PageView(nodes.machines, _with(), "the machines of the fleet"),
-    "queue": PageView(workflows.queue, _with(), "what waits where, and why"),
+    "runs": PageView(runs.draw_runs, _with(runs=_RUNS), "the newest runs"),
+    "machines": PageView(nodes.draw_nodes, _with(), "the machines of the fleet"),
+    "queue": PageView(workflows.draw_queue, _with(), "what waits where, and why"),
     "workflows": PageView(
-        workflows.workflows,
+        workflows.draw_workflows,
         _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
         "batches, chains and races",
     ),
     "sessions": PageView(
-        workflows.sessions,
+        workflows.draw_sessions,
         _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
         "agents that you talk with; Enter goes on with one",
     ),
     "issues": PageView(
-        issues.issues,
+        issues.draw_issues,
         _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
         "issues: what is worked on, and the open ones of each tracker; b begins",
     ),
-    "inbox": PageView(workflows.inbox, _with(), "questions and approvals that wait for you"),
-    "money": PageView(budget.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
-    "agents": PageView(budget.agents, _with(workers=_WORKERS), "who works where"),
-    "models": PageView(nodes.models, _with(models=_MODELS), "models with tier and context"),
-    "run": PageView(runs.run, _run),
-    "why": PageView(runs.why, _why),
+    "inbox": PageView(workflows.draw_inbox, _with(), "questions and approvals that wait for you"),
+    "money": PageView(budget.draw_budget, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
+    "agents": PageView(budget.draw_agents, _with(workers=_WORKERS), "who works where"),
+    "models": PageView(nodes.draw_models, _with(models=_MODELS), "models with tier and context"),
+    "run": PageView(runs.draw_run, _run),
+    "why": PageView(runs.draw_why, _why),
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
     "diff": PageView(
-        texts.diff,
+        texts.draw_diff,
         lambda about: {"diff": ApiAsk(path_of("runs", about, "diff"), raw=True, once=True)},
         wraps=False,
     ),
     "receipt": PageView(
-        texts.receipt, lambda about: {"verify": ApiAsk(path_of("runs", about, "verify"), once=True)}
+        texts.draw_receipt, lambda about: {"verify": ApiAsk(path_of("runs", about, "verify"), once=True)}
     ),
-    "machine": PageView(nodes.machine, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
-    "workflow": PageView(workflows.workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}),
-    "item": PageView(workflows.item, _with()),
+    "machine": PageView(nodes.draw_node, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
+    "workflow": PageView(
+        workflows.draw_workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}
+    ),
+    "item": PageView(workflows.draw_item, _with()),
     "open": PageView(
         issues.open_issues,
         lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},
@@ -122,15 +124,15 @@ ALSO = {
 """Other words for resources."""
 
 
-def resources() -> dict[str, str]:
+def list_resources() -> dict[str, str]:
     """The words that `:` takes, each with what it shows."""
     return {**{name: view.words for name, view in VIEWS.items() if view.words}, "quit": "leave"}
 
 
-def resource(typed: str) -> str | None:
+def find_resource(typed: str) -> str | None:
     """The resource that a person means: its name, another word for it, or an unambiguous beginning."""
     word = typed.strip().lstrip(":").casefold()
-    known = resources()
+    known = list_resources()
     if word in known or word in ALSO:
         return ALSO.get(word, word)
     near = [name for name in known if word and name.startswith(word)]

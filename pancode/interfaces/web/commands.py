@@ -13,7 +13,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
@@ -37,7 +37,7 @@ def web(
     `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
     that: --print.
     """
-    made = face.client().post(WEB_CODE, {"by": who()})
+    made = face.client().post(WEB_CODE, {"by": find_user()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
     there = remote_of(os.environ)
     if there is not None:
@@ -66,7 +66,7 @@ def _opened(face: Face, url: str) -> bool:
     if getattr(found, "name", "") in _TEXT_ONLY:
         face.note("the browser here shows text alone: open the link in another one")
         return False
-    return bool(found.open(laid(home_of(os.environ), url).as_uri()))
+    return bool(found.open(write_page(home_of(os.environ), url).as_uri()))
 
 
 FOLDER, PREFIX, KEPT_S = "web", "open-", 60
@@ -80,7 +80,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def laid(home: Path, url: str) -> Path:
+def write_page(home: Path, url: str) -> Path:
     """A new page, for its owner alone. It goes by itself, at the latest with a later call."""
     folder = home / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,11 +94,11 @@ def laid(home: Path, url: str) -> Path:
         with contextlib.suppress(OSError):
             if other != page and now - other.stat().st_mtime >= KEPT_S:
                 other.unlink()
-    forget(page)
+    remove_later(page)
     return page
 
 
-def forget(page: Path, after_s: float = KEPT_S) -> subprocess.Popen[bytes]:
+def remove_later(page: Path, after_s: float = KEPT_S) -> subprocess.Popen[bytes]:
     """By a process of its own: the command ends at once, and the browser may be slow."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _FORGET, str(page), str(after_s)],

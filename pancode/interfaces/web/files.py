@@ -62,7 +62,7 @@ def routes() -> list[BaseRoute]:
     The files of a page lie in a folder named by the digest of them all. So a browser asks for each once, and
     a page of another version never gets a file of this one.
     """
-    files = {name: WebFile.of(STATIC / name) for name in names()}
+    files = {name: WebFile.of(STATIC / name) for name in list_paths()}
     version = hashlib.sha256("".join(file.mark for file in files.values()).encode()).hexdigest()[:16]
     pages = {name: _page(files[name], version) for name in (PAGE, ANSWER)}
     policy, plain = policy_of(pages[PAGE].data), policy_of(pages[ANSWER].data)
@@ -82,7 +82,7 @@ def _page(file: WebFile, version: str) -> WebFile:
     return WebFile.made(_OWN_FILE.sub(f"./{version}/".encode(), file.data), file.kind)
 
 
-def names() -> list[str]:
+def list_paths() -> list[str]:
     """Return the paths of the served files, below the folder of static files."""
     found = (path for path in STATIC.rglob("*") if path.suffix in TYPES)
     return sorted(path.relative_to(STATIC).as_posix() for path in found)

@@ -8,18 +8,18 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import warn
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.follow import print_warnings
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, money, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block, short_time
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
+from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import ISSUE, ISSUES, WORK, WORK_RUN, WORKS, IssueAnswer, IssueWorkAnswer
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.people.answers import TELL
-from pancode.people.commands.inbox import delivery
+from pancode.people.commands.inbox import format_delivery
 from pancode.runs.answers import STOP
 from pancode.runs.commands import options
-from pancode.runs.commands.dispatch import of_caller, plan, post_agreed
+from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
 
 app = Commands()
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
@@ -45,9 +45,9 @@ def ls(
     face: Json,
 ) -> None:
     """The open issues, the one that was changed last first."""
-    answer = face.client().get(ISSUES, project=project, cwd=folder())
+    answer = face.client().get(ISSUES, project=project, cwd=find_folder())
     none = f"project {answer['project']} has no open issue"
-    face.show(answer, lambda: listing(answer["issues"], _ISSUES, none, cut="TITLE"))
+    face.show(answer, lambda: format_rows(answer["issues"], _ISSUES, none, cut="TITLE"))
 
 
 _ISSUES: Columns = {
@@ -66,8 +66,11 @@ def show(issue: Issue, face: Json) -> None:
 def _shown(one: IssueAnswer) -> str:
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
-    lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
-    return f"{safe(one['issue'])}  {safe(one['title'])}\n{''.join(lines)}\n{safe_block(one['text'])}\n"
+    lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
+    return (
+        f"{escape_line(one['issue'])}  "
+        f"{escape_line(one['title'])}\n{''.join(lines)}\n{safe_block(one['text'])}\n"
+    )
 
 
 @app.group(
@@ -120,26 +123,27 @@ def on(
         return status
     said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
     body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-    body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": who()}
+    body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": find_user()}
     body |= {"settings": of_caller({"workspace": "none"}).get("settings", {})}
     client = face.client(works=True)
     if dry_run:
         told = client.post(WORK, body)
-        warn(face, told["warnings"])
+        print_warnings(face, told["warnings"])
         face.show(
-            told, lambda: f"{safe_block(told['task'])}\n{plan(told['report'], told['report']['snapshot'])}"
+            told,
+            lambda: f"{safe_block(told['task'])}\n{format_plan(told['report'], told['report']['snapshot'])}",
         )
         return ExitCode.DONE if told["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
-    warn(face, answer["warnings"])
+    print_warnings(face, answer["warnings"])
     face.show(answer, lambda: _begun(answer))
     return ExitCode.DONE
 
 
 def _begun(one: IssueWorkAnswer) -> str:
     return (
-        f"{one['run']}  works on {safe(one['issue'])} {safe(one['title'])}\n"
-        f"  workspace {one['workspace']}, agent {safe(one['agent'])}\n"
+        f"{one['run']}  works on {escape_line(one['issue'])} {escape_line(one['title'])}\n"
+        f"  workspace {one['workspace']}, agent {escape_line(one['agent'])}\n"
         f"  follow it: pancode runs follow {one['run']}   when it is done: pancode land {one['run']}\n"
     )
 
@@ -149,10 +153,10 @@ def status(face: Json) -> None:
     """All work on issues, and what their trackers were told."""
     answer = face.client().get(WORKS)
     none = "no issue is worked on; try: pancode work ISSUE"
-    face.show(answer, lambda: listing(answer["works"], _WORKS, none, cut="TITLE"))
+    face.show(answer, lambda: format_rows(answer["works"], _WORKS, none, cut="TITLE"))
     for one in answer["works"]:
         if one["trouble"]:
-            face.note(f"{safe(one['issue'])}: the tracker was not told: {safe(one['trouble'])}")
+            face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
 
 
 _WORKS: Columns = {
@@ -167,8 +171,8 @@ def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], fac
     """Words for the agent that works on it, or for the next one there; it says which of the two."""
     client = face.client()
     run = client.get(WORK_RUN.at(issue))["run"]
-    told = client.post(TELL.at(run), {"text": words, "by": who()})
-    face.show(told, lambda: delivery(told))
+    told = client.post(TELL.at(run), {"text": words, "by": find_user()})
+    face.show(told, lambda: format_delivery(told))
 
 
 @work.verb("kill", "pancode work kill SHOP-12")
@@ -176,5 +180,5 @@ def kill(issue: Issue, face: Json) -> None:
     """Stop the run that works on it. Its workspace and its files stay."""
     client = face.client()
     run = client.get(WORK_RUN.at(issue))["run"]
-    done = client.post(STOP.at(run), {"by": who(), "reason": f"work kill {issue}"})
-    face.show(done, lambda: f"{run}  {safe(done['state'])}\n")
+    done = client.post(STOP.at(run), {"by": find_user(), "reason": f"work kill {issue}"})
+    face.show(done, lambda: f"{run}  {escape_line(done['state'])}\n")

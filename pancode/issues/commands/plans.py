@@ -8,15 +8,15 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import rest
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.follow import suspend_session
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.terminal import escape_line
+from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import KEEP_PLAN, PLAN
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER
-from pancode.sessions.commands.export import conversation, markdown
+from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 app = Commands()
@@ -59,7 +59,7 @@ def on(
     """Begin the talk, or come back to it."""
     from pancode.interfaces.cli.main import run
 
-    asked = {"what": what, "cwd": folder(), "node": node, "goes_on": goes_on, "by": who()}
+    asked = {"what": what, "cwd": find_folder(), "node": node, "goes_on": goes_on, "by": find_user()}
     there = face.client(works=True).post(PLAN, asked)
     told = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
     if there["run"]:
@@ -85,11 +85,11 @@ def keep(name: Annotated[str, Argument(help="The plan: its workspace, or its iss
     newest = client.get(WORKSPACE.at(name))["runs"]
     if not newest:
         raise UsageError(f"{name} has no plan yet", fix=f"pancode plan {name}", code="no_plan")
-    rest(face, client, newest[-1]["run"])
-    talk = markdown(conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
-    done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": who()})
-    there = f"docs/{safe(name)}-plan.md"
-    then = f'pancode dispatch --workspace {safe(name)} "carry out {there}"'
+    suspend_session(face, client, newest[-1]["run"])
+    talk = format_markdown(fetch_conversation(client, newest[-1]["run"]))[-MOST_QUESTIONS:]
+    done = client.post(KEEP_PLAN.at(name), {"questions": talk, "by": find_user()})
+    there = f"docs/{escape_line(name)}-plan.md"
+    then = f'pancode dispatch --workspace {escape_line(name)} "carry out {there}"'
     words = f"{done['run']}  writes {there}\n  then: {then}\n"
     face.show(done, lambda: words)
     return ExitCode.DONE

@@ -16,12 +16,12 @@ def raise_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return most()
+        return read_limit()
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
 
 
-def most() -> int:
+def read_limit() -> int:
     """The number of files that may be open at once."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return ENOUGH if soft == resource.RLIM_INFINITY else soft
@@ -29,5 +29,5 @@ def most() -> int:
 
 def is_spare(number: int) -> bool:
     """Whether a file just opened takes one of the spare numbers; the system gives the lowest free one."""
-    limit = most()
+    limit = read_limit()
     return number >= limit - min(_SPARE, limit // 4)

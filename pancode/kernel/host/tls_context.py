@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 
-def believing(ca: str | Path | None) -> ssl.SSLContext:
+def make_context(ca: str | Path | None) -> ssl.SSLContext:
     """A TLS context that trusts that file alone; None: the machine's authorities. OSError, ssl.SSLError.
 
     It is less strict than RFC 5280, which Python follows from 3.13 on: an owner's certificate from `openssl

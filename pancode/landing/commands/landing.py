@@ -20,21 +20,21 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
     FINE,
     LAND_LOOK_S,
-    admitted,
     at_rest,
-    landed,
-    summary,
+    format_summary,
+    post_with_progress,
     unless_landed,
-    wait,
+    wait_for_landing,
+    wait_for_run,
 )
-from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe
+from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here, work_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError, WorkspaceError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.states import How
 from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE
 from pancode.landing.commands import progress as landing
@@ -85,13 +85,13 @@ def pull_request(
     if pushed is None:
         return report
     kind = wanted.forge.value if wanted.forge is not None else None
-    body = {"by": who(), **pushed, "message": wanted.message, "forge": kind}
+    body = {"by": find_user(), **pushed, "message": wanted.message, "forge": kind}
     face.note("  asking the forge for a pull request")
     try:
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
     except ApiError as error:
         again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
-        error.because(f"the change has landed on {safe(pushed['branch'])} and is pushed; that stands")
+        error.because(f"the change has landed on {escape_line(pushed['branch'])} and is pushed; that stands")
         error.fix = "; then: ".join(filter(None, (error.fix, again)))
         raise
     return {**report, "pull_request": made}
@@ -102,7 +102,7 @@ def pull_line(report: Mapping[str, Any]) -> str:
     made = report.get("pull_request")
     if made is None:
         return ""
-    return f"  pull request{'' if made['fresh'] else ' (open already)'}: {safe(made['url'])}\n"
+    return f"  pull request{'' if made['fresh'] else ' (open already)'}: {escape_line(made['url'])}\n"
 
 
 def check_push(push_to: tuple[str, str] | None) -> None:
@@ -113,13 +113,13 @@ def check_push(push_to: tuple[str, str] | None) -> None:
         raise there.refuse("--push does not work from here: git has to run in the repository", fix)
 
 
-def push(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
+def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
     """Nothing is forced, and nothing is pushed that did not land. WorkspaceError where git refuses."""
     if report["status"] not in FINE:
         return report
     tree = report.get("tree") or folder_here()
     ref = f"refs/heads/{branch}"
-    face.note(f"  pushing {safe(branch)} to {safe(remote)}")
+    face.note(f"  pushing {escape_line(branch)} to {escape_line(remote)}")
     done = subprocess.run(
         ["git", "-C", tree, "push", "--porcelain", "--", remote, f"{ref}:{ref}"],
         stdin=subprocess.DEVNULL,
@@ -146,31 +146,31 @@ def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceErr
     said = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
     return WorkspaceError(
         f"landed on {branch}, but not pushed to {remote}",
-        why="; ".join(map(safe, (*said, *([refused] if refused else [])))),
+        why="; ".join(map(escape_line, (*said, *([refused] if refused else [])))),
         fix=fix,
         code="not_pushed",
     )
 
 
-def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
+def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
     """The exit status is that of the run's outcome, or of a landing that failed after it."""
 
     def ask(name: str) -> Any:
-        return admitted(face, client, RESOLVE.at(name), {"by": who(), **body})
+        return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
 
     client = face.client(works=True)
     answer = at_rest(face, client, run, ask)
     for warning in answer.pop("warnings", []):
-        face.note(f"warning: {safe(warning)}")
+        face.note(f"warning: {escape_line(warning)}")
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  settles the conflict of {run}\n")
         return ExitCode.DONE
     client = face.client()
-    ended = wait(face, client, answer["run"])
-    whole = landed(face, client, ended["run"]) if ended is not None else None
+    ended = wait_for_run(face, client, answer["run"])
+    whole = wait_for_landing(face, client, ended["run"]) if ended is not None else None
     if whole is None:
         return ExitCode.DETACHED
-    face.show(whole, lambda: summary(whole))
+    face.show(whole, lambda: format_summary(whole))
     unless_landed(whole)
     return exit_of(whole["outcome"])
 
@@ -190,11 +190,11 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
         return ExitCode.DONE, False
     shown = "".join(f"  {_green_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
-    question = f"{counted(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
+    question = f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
     if not yes and not face.agreed(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if yes:
-        face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
+        face.note(f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
     runs = [row["run"] for row in rows]
     ends: list[dict[str, Any]] = []
     left = list(runs)
@@ -211,7 +211,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     except KeyboardInterrupt:
         face.note("\ncalling off what has not landed ...")
         for run in left:
-            client.post(CALL_OFF.at(run), {"by": who()})
+            client.post(CALL_OFF.at(run), {"by": find_user()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
     face.show({"landings": ends}, lambda: _summary(ends))
     fine = [one["status"] in FINE for one in ends]
@@ -219,19 +219,19 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
 
 
 def _green_row(row: RunShape) -> str:
-    files = counted(len(row["files_changed"]), "file")
-    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
+    files = count_noun(len(row["files_changed"]), "file")
+    return f"{row['run']}  {files}  {clip_columns(escape_line(row['task']), 60)}"
 
 
 def _summary(ends: list[dict[str, Any]]) -> str:
-    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
-    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
+    counts = Counter(escape_line(str(one.get("status", "unknown"))) for one in ends)
+    return f"{count_noun(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
 
 
 def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """Return the end of a landing that is refused before it gets into the queue; None where it is queued."""
     try:
-        client.post(LAND.at(run), {"by": who(), **body, "wait": False})
+        client.post(LAND.at(run), {"by": find_user(), **body, "wait": False})
     except ApiError as error:
         return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
     return None
@@ -310,7 +310,7 @@ def land(
     if run is None:
         return _queue(face, body)
     if resolve:
-        return settle(face, run, body, detach=detach)
+        return finish_landing(face, run, body, detach=detach)
     pull = PullWanted(message or "", forge) if pull_request else None
     if pull is not None and push_to is not None:
         body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
@@ -350,7 +350,7 @@ def _all(
     if landed:
         travel_now()
     if push_to is not None and landed:
-        push(face, *push_to, {"status": "landed"})
+        push_branch(face, *push_to, {"status": "landed"})
     return status
 
 
@@ -358,7 +358,7 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
         raise UsageError("RUN is required", fix="pancode land last")
     answer = face.client().get(LANDINGS)
-    face.show(answer, lambda: listing(answer["landings"], _QUEUED, "no landing waits"))
+    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing waits"))
     return ExitCode.DONE
 
 
@@ -375,17 +375,17 @@ def _one(
     mine = own_checkout(client, run)
     if mine is not None:
         mine.travel()  # it is merged with the files of now
-    answer = landing.land(face, client, run, body)
+    answer = landing.land_and_wait(face, client, run, body)
     if mine is not None and answer["status"] in FINE:
         mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))
     told: Mapping[str, Any] = answer
     if push_to is not None:
-        told = push(face, *push_to, told)
+        told = push_branch(face, *push_to, told)
     if pull is not None:
         told = pull_request(face, client, told, pull)
-    face.show(told, lambda: landing.landing(told) + pull_line(told))
+    face.show(told, lambda: landing.format_landing(told) + pull_line(told))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 

@@ -1,4 +1,4 @@
-"""The output of `land`: what was written into which checkout; Ctrl-C calls it off."""
+"""The output of `land_and_wait`: what was written into which checkout; Ctrl-C calls it off."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
 from pancode.interfaces.cli.follow import at_rest
-from pancode.interfaces.cli.output import Face, who
-from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import LAND_S, Client
 from pancode.kernel.errors import ApiError, PancodeError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 
 ELSEWHERE, HELD = "other_repository", "held"
@@ -21,15 +21,15 @@ BEHIND = 5
 """How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
 
 
-def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
+def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
     try:
         return _land(face, client, run, body)
     except ApiError as refused:
         if refused.code == ELSEWHERE and face.can_ask():
-            if not face.agreed(f"{safe(str(refused))}. Land it there?", refused.fix):
+            if not face.agreed(f"{escape_line(str(refused))}. Land it there?", refused.fix):
                 raise
-            return land(face, client, run, {**body, "elsewhere": True})
+            return land_and_wait(face, client, run, {**body, "elsewhere": True})
         yes = str(refused.details.get("yes", ""))
         if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
             raise
@@ -41,27 +41,27 @@ def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnsw
 
 
 def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
-    asked = {"by": who(), **body}
+    asked = {"by": find_user(), **body}
     return at_rest(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
 
 
 def _question(why: str) -> str:
-    listed = "".join(f"  {safe(one)}\n" for one in why.split("; "))
+    listed = "".join(f"  {escape_line(one)}\n" for one in why.split("; "))
     return f"it changes what needs your yes:\n{listed}Land it?"
 
 
-def landing(report: Mapping[str, Any]) -> str:
+def format_landing(report: Mapping[str, Any]) -> str:
     """In words; a machine or a repository may have had a say in the names."""
-    mended = f"  first: {safe(report['recovered'])}\n" if report.get("recovered") else ""
-    files = "".join(f"  {safe(name)}\n" for name in report.get("files", ()))
+    mended = f"  first: {escape_line(report['recovered'])}\n" if report.get("recovered") else ""
+    files = "".join(f"  {escape_line(name)}\n" for name in report.get("files", ()))
     head = f"{report['run']}  {report['status']}"
     if report["status"] == "waiting":
         return f"{head}: place {report.get('place', 0) + 1} in the queue; look: pancode land\n"
     if report["status"] != "landed":
-        already = f" ({safe(report['already'])})" if report.get("already") else ""
-        return f"{mended}{head}: {safe(report['tree'])} is as it was{already}\n"
-    gate = f"  gates: {safe(report['gate']['detail'])}\n" if report["gate"] else ""
-    tracker = f"  tracker: {safe(report['tracker'])}\n" if report.get("tracker") else ""
+        already = f" ({escape_line(report['already'])})" if report.get("already") else ""
+        return f"{mended}{head}: {escape_line(report['tree'])} is as it was{already}\n"
+    gate = f"  gates: {escape_line(report['gate']['detail'])}\n" if report["gate"] else ""
+    tracker = f"  tracker: {escape_line(report['tracker'])}\n" if report.get("tracker") else ""
     return f"{mended}{head}: {_where(report)}\n{gate}{files}{tracker}"
 
 
@@ -70,7 +70,7 @@ def landing_line(report: Mapping[str, Any]) -> str:
     status = report.get("status", "unknown")
     if status == "landed":
         return f"{report['run']}  landed: {_where(report)}\n"
-    why, fix = safe(str(report.get("why", ""))), safe(str(report.get("fix", "")))
+    why, fix = escape_line(str(report.get("why", ""))), escape_line(str(report.get("fix", "")))
     return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
 
 
@@ -78,10 +78,13 @@ def _where(report: Mapping[str, Any]) -> str:
     """The number of written files, the checkout, and the steps that are left to do there, as text."""
     count = len(report["files"])
     if report.get("made"):
-        commit = f"commit {report['commit'][:12]} on branch {safe(report['branch'])}"
-        return f"{counted(count, 'file')}, {commit} of {safe(report['tree'])}; your files are as they were"
-    branch = f"branch {safe(report['branch'])}" if report["branch"] else "no branch is checked out"
-    return f"{counted(count, 'file')} in {safe(report['tree'])} ({branch}), not committed"
+        commit = f"commit {report['commit'][:12]} on branch {escape_line(report['branch'])}"
+        return (
+            f"{count_noun(count, 'file')}, {commit} of {escape_line(report['tree'])}; your "
+            "files are as they were"
+        )
+    branch = f"branch {escape_line(report['branch'])}" if report["branch"] else "no branch is checked out"
+    return f"{count_noun(count, 'file')} in {escape_line(report['tree'])} ({branch}), not committed"
 
 
 def call_off(face: Face, run: str) -> None:
@@ -103,7 +106,7 @@ def _asked(client: Client, run: str) -> list[CalledOffRow]:
     for _ in range(
         BEHIND
     ):  # the question that was cut off may be a moment behind, also behind one that waited
-        landings = client.post(CALL_OFF.at(run), {"by": who()})["landings"]
+        landings = client.post(CALL_OFF.at(run), {"by": find_user()})["landings"]
         if any(not one.get("queued") for one in landings):
             return landings
         waited = landings or waited

@@ -11,14 +11,22 @@ from collections.abc import Callable
 import typer
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import gate_lines, report_lines, summary
-from pancode.interfaces.cli.output import Face, tell_error, who
+from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
+from pancode.interfaces.cli.output import Face, find_user, tell_error
 from pancode.interfaces.cli.parameters import Json
-from pancode.interfaces.cli.terminal import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.interfaces.cli.terminal import (
+    can_draw,
+    color_diff,
+    color_state,
+    escape_line,
+    escape_output,
+    paint_text,
+    safe_block,
+)
 from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.landing.answers import DROP, REVIEW
 from pancode.landing.commands import progress
 from pancode.people.answers import CONTINUE
@@ -53,7 +61,7 @@ def review(face: Json) -> int:
             break
         done.append(answer)
     counts = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
-    sys.stdout.write(f"reviewed {counted(len(done), 'result')} of {len(rows)}: {counts}\n")
+    sys.stdout.write(f"reviewed {count_noun(len(done), 'result')} of {len(rows)}: {counts}\n")
     return ExitCode.DONE
 
 
@@ -75,29 +83,29 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 
 def _page(shape: ReviewedRun) -> str:
     """Return the run for a pipe: without colours and without the change itself."""
-    files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
-    return f"{summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
+    files = "".join(f"  file       {escape_line(name)}\n" for name in shape["files_changed"])
+    return f"{format_summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
 def _details(shape: ReviewedRun) -> str:
-    lines = [f"  task       {safe(shape['task'])}"]
+    lines = [f"  task       {escape_line(shape['task'])}"]
     lines += gate_lines(shape)
     lines += report_lines(shape, 5)
-    lines.append(f"  receipt    {tone(shape['receipt_verdict'])}")
+    lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}")
     return "\n".join(lines) + "\n"
 
 
 def _drawn(client: Client, shape: ReviewedRun, place: str) -> str:
     answer = safe_block(shape["answer"][:MOST_ANSWER])
-    head = paint(f"--- {place} ---", "bold", sys.stdout)
-    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_details(shape)}"
+    head = paint_text(f"--- {place} ---", "bold", sys.stdout)
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{format_summary(shape)}{_details(shape)}"
 
 
 def _change(client: Client, run: str) -> str:
     """Return the first lines of the change, in colours on a terminal that draws them."""
     lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
     cut = b"".join(lines[:MOST_LINES])
-    shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
+    shown = color_diff(cut, sys.stdout) if can_draw(sys.stdout) else escape_output(cut, sys.stdout).decode()
     more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {run}\n"
     return shown + (more if len(lines) > MOST_LINES else "")
 
@@ -148,8 +156,8 @@ def _shown_again(client: Client, run: str) -> str:
 
 
 def _land(face: Face, client: Client, run: str) -> str:
-    report = progress.land(face, client, run, {})
-    sys.stdout.write(progress.landing(report))
+    report = progress.land_and_wait(face, client, run, {})
+    sys.stdout.write(progress.format_landing(report))
     if report["status"] not in progress.FINE:
         raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
     return "landed"
@@ -159,12 +167,12 @@ def _sent_back(client: Client, run: str) -> str:
     remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
     if not remark:
         return ""
-    new = client.post(CONTINUE.at(run), {"by": who(), "text": remark})
+    new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
     sys.stdout.write(f"{new['run']}  goes on from {run}\n")
     return "sent back"
 
 
 def _dropped(client: Client, run: str) -> str:
-    client.post(DROP.at(run), {"by": who()})
+    client.post(DROP.at(run), {"by": find_user()})
     sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
     return "dropped"

@@ -10,15 +10,17 @@ from pancode.landing.forge import github
 from pancode.landing.forge.http import ForgeClient
 
 LINK, NUMBER = github.LINK, github.NUMBER
-root, made, base_of = github.root, github.made, github.base_of
+root, made, base_of = github.repository_path, github.create_pull_request, github.base_of
 PAGES, ROWS = 20, 50
 
 
-def headers(token: str) -> dict[str, str]:
+def make_headers(token: str) -> dict[str, str]:
     return {"authorization": f"token {token}"}
 
 
-def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+def find_pull_request(
+    client: ForgeClient, repository: RemoteRepository, branch: str
+) -> Mapping[str, Any] | None:
     """The open pull request of this repository's own branch; older versions cannot filter by branch."""
     for page in range(1, PAGES + 1):
         rows = client.get(f"{root(repository)}/pulls", state="open", limit=ROWS, page=page)

@@ -13,7 +13,7 @@ from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, is_forge
 from pancode.git.remotes import push_addresses
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from pancode.landing.forge import forgejo, github, gitlab
-from pancode.landing.forge.http import REFUSED, talking
+from pancode.landing.forge.http import REFUSED, open_client
 from pancode.landing.pull_request import OpenedPull, PullRequest
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
@@ -57,7 +57,7 @@ class HttpForges:
         speaks: Any = _DIALECTS[place.kind]
         token = self._token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
-        with talking(place, token, speaks.headers(token), self._clock, fix) as client:
+        with open_client(place, token, speaks.headers(token), self._clock, fix) as client:
             repository = place.repository
             there = speaks.found(client, repository, wanted.branch)
             if there is not None:

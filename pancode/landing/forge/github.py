@@ -14,33 +14,37 @@ from pancode.landing.pull_request import PullRequest
 LINK, NUMBER = "html_url", "number"
 
 
-def headers(token: str) -> dict[str, str]:
+def make_headers(token: str) -> dict[str, str]:
     version = {"accept": "application/vnd.github+json", "x-github-api-version": "2022-11-28"}
     return {**version, "authorization": f"Bearer {token}"}
 
 
-def root(repository: RemoteRepository) -> str:
+def repository_path(repository: RemoteRepository) -> str:
     return f"/repos/{quote(repository.owner, safe='')}/{quote(repository.name, safe='')}"
 
 
-def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+def find_pull_request(
+    client: ForgeClient, repository: RemoteRepository, branch: str
+) -> Mapping[str, Any] | None:
     """The open pull request of this repository's own branch."""
     rows = client.get(
-        f"{root(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
+        f"{repository_path(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
     )
     return next((row for row in rows if row["head"]["ref"] == branch), None)
 
 
-def made(client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str) -> Any:
+def create_pull_request(
+    client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str
+) -> Any:
     body = {"title": wanted.title, "body": wanted.text, "head": wanted.branch, "base": base}
-    return client.post(f"{root(repository)}/pulls", body)
+    return client.post(f"{repository_path(repository)}/pulls", body)
 
 
 def base_of(row: Mapping[str, Any]) -> Any:
     return row["base"]["ref"]
 
 
-def viewer(client: ForgeClient) -> Any:
+def read_viewer(client: ForgeClient) -> Any:
     """Return the number of the token's account, which GraphQL also tells to the token of an app."""
     address = f"{client.api.removesuffix('/v3')}/graphql"  # of GitHub Enterprise: beside the REST API
     said = client.post(address, {"query": "{ viewer { databaseId } }"})

@@ -13,26 +13,30 @@ from pancode.landing.pull_request import PullRequest
 LINK, NUMBER = "web_url", "iid"
 
 
-def headers(token: str) -> dict[str, str]:
+def make_headers(token: str) -> dict[str, str]:
     return {"private-token": token}
 
 
-def root(repository: RemoteRepository) -> str:
+def repository_path(repository: RemoteRepository) -> str:
     return f"/projects/{quote(repository.path, safe='')}"
 
 
-def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+def find_pull_request(
+    client: ForgeClient, repository: RemoteRepository, branch: str
+) -> Mapping[str, Any] | None:
     """The open merge request of this project's own branch: a fork may have a branch of the same name."""
     rows = client.get(
-        f"{root(repository)}/merge_requests", state="opened", source_branch=branch, per_page=100
+        f"{repository_path(repository)}/merge_requests", state="opened", source_branch=branch, per_page=100
     )
     own = (row for row in rows if row["source_project_id"] == row["target_project_id"])
     return next((row for row in own if row["source_branch"] == branch), None)
 
 
-def made(client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str) -> Any:
+def create_pull_request(
+    client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str
+) -> Any:
     body = {"title": wanted.title, "description": wanted.text, "source_branch": wanted.branch}
-    return client.post(f"{root(repository)}/merge_requests", {**body, "target_branch": base})
+    return client.post(f"{repository_path(repository)}/merge_requests", {**body, "target_branch": base})
 
 
 def base_of(row: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from pancode.git.forge_rules import ForgePlace
 from pancode.git.remotes import http_setting
 from pancode.issues.model import TrackerPlace
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 
 PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
@@ -151,7 +151,7 @@ class ForgeClient:
         why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
         if is_rate_limit(status, headers, body):
-            return limited(
+            return rate_limit_error(
                 f"{host} does not accept more requests now", why, wait_of(headers, self._clock.wall_ms())
             )
         if 300 <= status < 400:
@@ -176,11 +176,11 @@ class ForgeClient:
         return UnavailableError(f"{host} failed", why=why, fix="later", code="forge_unreachable")
 
     def _clean(self, words: str) -> str:
-        return safe(words.replace(self._token, "***"))[:_WORDS]
+        return escape_line(words.replace(self._token, "***"))[:_WORDS]
 
 
 @contextmanager
-def talking(
+def open_client(
     place: ForgePlace | TrackerPlace,
     token: str,
     headers: Mapping[str, str],
@@ -234,7 +234,7 @@ def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
     return status == 429 or (status == 403 and spent) or linears
 
 
-def limited(what: str, why: str, wait_s: int) -> UnavailableError:
+def rate_limit_error(what: str, why: str, wait_s: int) -> UnavailableError:
     """Return the error of a rate limit. `wait_s`: seconds until it ends; 0: the forge does not say."""
     fix, details = f"wait {wait_s or 'some'} seconds", {"wait_s": str(wait_s)}
     return UnavailableError(what, why=why, fix=fix, code="forge_limit", details=details)

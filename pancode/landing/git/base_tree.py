@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git import checked_object, result_prefix, shown, split_nul
+from node_agent.wire.git import checked_object, decode_path, result_prefix, split_nul
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env, translated
-from pancode.git.snapshot import capture, index_copy
+from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env, translate_os_errors
+from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
 from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
 from pancode.landing.model import Conflict, ConflictState, LandRequest
@@ -30,8 +30,8 @@ class _Edit:
     files: tuple[tuple[str, bytes], ...] = ()
 
 
-@translated("the beginning of a step")
-def compose(depot: Depot, wanted: Composition) -> Composed:
+@translate_os_errors("the beginning of a step")
+def compose_commit(depot: Depot, wanted: Composition) -> Composed:
     """Compose the commit, in the depot only. MergeConflictError names the files; the results stay."""
     git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
@@ -86,7 +86,9 @@ class _Lineage:
         result = tree_commit(self._git, tree, base)
         merge, _ = merge_change(self._git, base, result, tree_of(self._git, self._root))
         if merge.conflicts:
-            raise _conflict([shown(path) for path in merge.conflicts], ["the project's files of now"], step)
+            raise _conflict(
+                [decode_path(path) for path in merge.conflicts], ["the project's files of now"], step
+            )
         return merge.tree
 
 
@@ -101,7 +103,7 @@ def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
         theirs = lineage.commit(name)
         merge = merge_commits(git, ours, theirs)
         if merge.conflicts and not wanted.marked:
-            raise _conflict([shown(path) for path in merge.conflicts], done, name)
+            raise _conflict([decode_path(path) for path in merge.conflicts], done, name)
         merged, ours = merge.tree, tree_commit(git, merge.tree, ours, theirs)
         done.append(name)
     return merged
@@ -153,7 +155,7 @@ def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> byt
 def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
     """Every file of a commit whose name is text."""
     found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
-    return [shown(name) for name in found]
+    return [decode_path(name) for name in found]
 
 
 def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
@@ -183,7 +185,7 @@ def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
     return int(done.text()) if done.ok else None
 
 
-@translated("the state of a conflict")
+@translate_os_errors("the state of a conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
     """The state of a conflict, in the depot only. `branch` empty: of the files, with uncommitted edits."""
     seen = open_project(project, request.environ, request.repo_id)
@@ -196,11 +198,11 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     merge, _ = merge_change(git, request.snapshot_commit, request.result_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
-    return ConflictState(both, own_side, tip, tuple(map(shown, merge.conflicts)))
+    return ConflictState(both, own_side, tip, tuple(map(decode_path, merge.conflicts)))
 
 
-@translated("the look at a settled conflict")
-def unsettled(
+@translate_os_errors("the look at a settled conflict")
+def find_unsettled(
     depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
 ) -> tuple[Conflict, ...]:
     """The files that the result has not settled.
@@ -223,7 +225,7 @@ def unsettled(
 def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
     """Mode and object of each file, by its name as it is shown to people."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
-    return {shown(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
+    return {decode_path(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 
 
 def _text(git: Git, entry: tuple[bytes, str] | None) -> bytes:
@@ -240,5 +242,5 @@ def _branch_tree(depot: Depot, seen: GitProject, tip: str | None) -> str:
 def _files_tree(depot: Depot, seen: GitProject, request: LandRequest) -> str:
     limits = ListingLimits(skip_large_untracked=True, allowed=request.allowed)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
-        tree, _ = capture(seen, depot, index, limits)
+        tree, _ = capture_tree(seen, depot, index, limits)
     return str(tree)

@@ -10,14 +10,14 @@ from typing import Any
 from node_agent.policy.deciding import FileTree
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
-from pancode.git.snapshot import SnapshotOptions, preview
+from pancode.git.snapshot import SnapshotOptions, preview_snapshot
 from pancode.git.tree_files import TreeFiles
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import CalledOffRow, LandingRow
-from pancode.landing.git.base_tree import conflict_state, unsettled
+from pancode.landing.git.base_tree import conflict_state, find_unsettled
 from pancode.landing.git.diff import FileStat, diff_patch, diff_stat
-from pancode.landing.git.merge import commit_of, offer
+from pancode.landing.git.merge import commit_of, publish_snapshot
 from pancode.landing.git.reverts import RevertLook
 from pancode.landing.git.tree.branch_landing import LandingSession, land_on_branch
 from pancode.landing.git.tree.tree_landing import land
@@ -31,9 +31,9 @@ from pancode.landing.model import (
     LandWay,
     OnBranch,
 )
-from pancode.landing.queue import LandingQueue, before, landing_rows, report_of
-from pancode.landing.service import Lander, commits_of, resolve
-from pancode.runs.admission.dry_run import queued
+from pancode.landing.queue import LandingQueue, landing_rows, list_before, report_of
+from pancode.landing.service import Lander, commits_of, resolve_conflict
+from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import PreviewShape, QueuedAnswer
 from pancode.runs.core import Core
 from pancode.runs.user_environment import Surroundings
@@ -55,7 +55,7 @@ class DepotCode:
         Like the snapshot, it must have `folder`.
         """
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
-        seen = preview(Path(project), options)
+        seen = preview_snapshot(Path(project), options)
         return {
             "branch": seen.branch,
             "head": seen.head,
@@ -91,12 +91,14 @@ class DepotCode:
 
         UsageError: there is no conflict.
         """
-        return queued(resolve(self._core, self._lander, around, run, asked))
+        return describe_queued(resolve_conflict(self._core, self._lander, around, run, asked))
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
         """The landings that wait or are under way, in order, with their places; or those before a run's."""
         now = self.queue.under_way()
-        return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
+        return (
+            landing_rows(self._core, now) if before_run is None else list_before(self._core, before_run, now)
+        )
 
     def look_for_reverts(self) -> dict[str, str]:
         """Look for commits that took landed changes back, and record them; the commits by run."""
@@ -139,7 +141,7 @@ class DepotRepositories:
         return conflict_state(Path(project), self._depot, _here(request), branch)
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
-        return unsettled(self._depot, repo, marked, result, files)
+        return find_unsettled(self._depot, repo, marked, result, files)
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         return commit_of(self._depot, repo, tree, base)
@@ -148,7 +150,7 @@ class DepotRepositories:
         return TreeFiles(self._depot.git(repo), tree)
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
-        offer(self._depot, repo, run, commit, base)
+        publish_snapshot(self._depot, repo, run, commit, base)
 
 
 def _here(request: LandRequest) -> LandRequest:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_agent.wire.git import checked_object, shown
+from node_agent.wire.git import checked_object, decode_path
 from pancode.git.depot import Depot
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
@@ -43,7 +43,7 @@ def shown_change(
     git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
     plain = (*_PLAIN[:-1], "--no-renames")  # a renamed file would show a hidden one's text
     names = git.must("diff", *plain, "--name-only", "-z", *pair).out.split(b"\0")
-    hidden = [os.fsdecode(name) for name in names if name and hides(shown(name))]
+    hidden = [os.fsdecode(name) for name in names if name and hides(decode_path(name))]
     if len(hidden) > MOST_HIDDEN:
         return b"[rules hide %d files of this change, which are too many to show the others]\n" % len(hidden)
     places = [".", *(f":(exclude,literal){name}" for name in hidden)]
@@ -103,5 +103,7 @@ def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[F
             old = None if path else next(words)
             name = path or next(words)
             plus, minus = (None if count == b"-" else int(count) for count in (added, removed))
-            found.append(FileStat(shown(name), plus, minus, shown(old) if old is not None else None))
+            found.append(
+                FileStat(decode_path(name), plus, minus, decode_path(old) if old is not None else None)
+            )
     return tuple(found)

@@ -127,7 +127,7 @@ def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
     return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
 
 
-def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
+def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
     """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent.
 
     GitRefusal where the depot does not have that commit any more.

@@ -15,9 +15,15 @@ from pancode.git.repository import open_project
 from pancode.git.runner import GitFailure, GitRefusal
 from pancode.git.snapshot import SnapshotOptions, take_snapshot, tree_now
 from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
-from pancode.landing.git.base_tree import ahead_and_behind, compose, file_names, lines_changed, read_file
+from pancode.landing.git.base_tree import (
+    ahead_and_behind,
+    compose_commit,
+    file_names,
+    lines_changed,
+    read_file,
+)
 from pancode.landing.git.diff import shown_change, shown_history
-from pancode.landing.git.merge import offer
+from pancode.landing.git.merge import publish_snapshot
 
 PRINTED, ANSWER = "out", "answer"
 """The stream that holds the answer: of a script, and of an agent."""
@@ -61,11 +67,11 @@ class GitDepot:
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
         """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
         self._must_have_room()
-        offer(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
+        publish_snapshot(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
 
     def compose(self, wanted: Composition) -> Composed:
         """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""
-        return compose(self.depot, wanted)
+        return compose_commit(self.depot, wanted)
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         """A file of a result; None where there is none, or it is larger than `most` bytes."""

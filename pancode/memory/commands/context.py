@@ -9,8 +9,8 @@ from typer import Argument
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
-from pancode.interfaces.client.caller import folder
-from pancode.kernel.formatting import counted
+from pancode.interfaces.client.caller import find_folder
+from pancode.kernel.formatting import count_noun
 from pancode.memory.answers import HISTORY, REMEMBERED, RememberedAnswer
 from pancode.memory.commands.history import in_short
 
@@ -42,14 +42,16 @@ def state(
 
     The one before in the lane or workspace comes whole; of the others what was decided and left open.
     """
-    answer = face.client().get(REMEMBERED, text=task or None, lane=lane, workspace=workspace, cwd=folder())
+    answer = face.client().get(
+        REMEMBERED, text=task or None, lane=lane, workspace=workspace, cwd=find_folder()
+    )
     face.show(answer, lambda: _told(answer))
 
 
 def _told(answer: RememberedAnswer) -> str:
     if not answer["budget"]:
         return "history.tokens is 0: runs are told nothing of those before them\n"
-    runs = counted(len(answer["given"]), "run")
+    runs = count_noun(len(answer["given"]), "run")
     head = f"{answer['used']} of {answer['budget']} tokens (history.tokens), {runs}\n"
     return head + "".join("\n" + safe_block(one["text"]) for one in answer["given"])
 
@@ -63,5 +65,5 @@ def history(
     face: Json,
 ) -> None:
     """What all runs there have left, the newest first, each with its source and its age."""
-    answer = face.client().get(HISTORY, lane=lane, workspace=workspace, limit=number, cwd=folder())
+    answer = face.client().get(HISTORY, lane=lane, workspace=workspace, limit=number, cwd=find_folder())
     face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or "no run has left a note there\n")

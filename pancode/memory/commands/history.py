@@ -7,11 +7,11 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.interfaces.client.caller import folder
-from pancode.kernel.formatting import clip, counted
+from pancode.interfaces.cli.terminal import escape_line, safe_block
+from pancode.interfaces.client.caller import find_folder
+from pancode.kernel.formatting import clip_columns, count_noun
 from pancode.memory.answers import FORGET, HISTORY, NOTE, NoteShape
 
 app = Commands()
@@ -46,17 +46,17 @@ def find(
     """Search the notes of this repository for words; without words, the newest. Outside of one: all notes."""
     text = " ".join(words or ())
     answer = face.client().get(
-        HISTORY, text=text or None, limit=number, all="1" if everywhere else None, cwd=folder()
+        HISTORY, text=text or None, limit=number, all="1" if everywhere else None, cwd=find_folder()
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
-    face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{safe(none)}\n")
+    face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
 
 
 def in_short(note: NoteShape) -> str:
     """Where a note comes from, and a line of each part."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
-    return "".join(f"{clip(safe(line), _LINE)}\n" for line in (note["source"], *lines))
+    return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
 @history.verb("show", "pancode history show last")
@@ -67,7 +67,10 @@ def show(run: Run, face: Json) -> None:
 
 
 def _long(note: NoteShape) -> str:
-    head = f"{safe(note['source'])}\n{safe(note['repository'])}\nreceipt {note['receipt'] or 'unknown'}\n"
+    head = (
+        f"{escape_line(note['source'])}\n{escape_line(note['repository'])}\nreceipt "
+        f"{note['receipt'] or 'unknown'}\n"
+    )
     return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
 
 
@@ -87,7 +90,13 @@ def forget(
     face: Json,
 ) -> None:
     """Forget the notes of these RUNs, or all from before a time. The runs and their receipts stay."""
-    body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": folder(), "by": who()}
+    body = {
+        "runs": runs or [],
+        "before": before,
+        "everywhere": everywhere,
+        "cwd": find_folder(),
+        "by": find_user(),
+    }
     answer = face.client().post(FORGET, body)
     gone = answer["forgotten"]
-    face.show(answer, lambda: f"forgotten: {counted(len(gone), 'note')}\n")
+    face.show(answer, lambda: f"forgotten: {count_noun(len(gone), 'note')}\n")

@@ -9,14 +9,14 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import admitted
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.follow import post_with_progress
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe, safe_block
-from pancode.interfaces.client.caller import above, work_folder
+from pancode.interfaces.cli.terminal import escape_line, safe_block
+from pancode.interfaces.client.caller import describe_parent, work_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.memory.answers import EXPLORE, SCOUT, ScoutShape
 
 app = Commands()
@@ -68,8 +68,15 @@ def explore(
             f"{depth!r} is not a valid depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium"
         )
     said = {name: value for name, value in more.items() if value}
-    body = {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
-    rows = admitted(face, face.client(works=True), EXPLORE, body)["scouts"]
+    body = {
+        "questions": questions,
+        "look": depth,
+        **said,
+        "cwd": work_folder(),
+        "by": find_user(),
+        **describe_parent(),
+    }
+    rows = post_with_progress(face, face.client(works=True), EXPLORE, body)["scouts"]
     if not detach:
         rows = _waited(face, face.client(), rows)
     face.show({"scouts": rows}, lambda: "\n".join(map(_shown, rows)))
@@ -84,7 +91,7 @@ def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutSha
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
         return rows
-    face.note(f"{counted(len(out), 'scout')} under way: {', '.join(out)}")
+    face.note(f"{count_noun(len(out), 'scout')} under way: {', '.join(out)}")
     try:
         while any(row["state"] == UNDER_WAY for row in rows):
             time.sleep(LOOK_S)
@@ -98,4 +105,4 @@ def _shown(row: ScoutShape) -> str:
     known = f", known {row['age']} ago" if row["earlier"] else ""
     about = f"{row['run']}, {row['depth']}{known}" if row["run"] else row["depth"]
     words = row["answer"] or f"{row['state']}: {row['reason']}"
-    return f"{safe(row['question'])}  ({safe(about)})\n{safe_block(words)}\n"
+    return f"{escape_line(row['question'])}  ({escape_line(about)})\n{safe_block(words)}\n"

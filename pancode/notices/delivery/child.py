@@ -32,11 +32,11 @@ class _LogCollector(logging.Handler):
 
 def main() -> int:
     request = json.load(sys.stdin)
-    sys.stdout.write(json.dumps(send(str(request["address"]), request["notice"])))
+    sys.stdout.write(json.dumps(send_notice(str(request["address"]), request["notice"])))
     return 0
 
 
-def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
+def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     """Send the notice; return `ok`, and `why` if it failed, without any part of the address."""
     import apprise
 
@@ -50,7 +50,7 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     if notice.get("link"):
         body = f"{body}\n{notice['link']}"
     done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
-    why = "" if done else without(address, "; ".join(collector.words) or "the service did not take it")
+    why = "" if done else mask_address(address, "; ".join(collector.words) or "the service did not take it")
     return {"ok": done, "final": False, "why": why[:_LONGEST]}
 
 
@@ -66,7 +66,7 @@ def with_extras(address: str, notice: dict[str, Any]) -> str:
     return f"{address}{'&' if '?' in address else '?'}{extras}"
 
 
-def without(address: str, words: str) -> str:
+def mask_address(address: str, words: str) -> str:
     """Return a service's words without tokens and parts of its address, which may be a password."""
     words = _TOKEN.sub("***", words)
     parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)

@@ -9,13 +9,13 @@ from typer import Argument
 
 from pancode.config.commands import change_line
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import follow_new, wait
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.follow import follow_new, wait_for_run
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
-from pancode.interfaces.cli.terminal import safe, short_time
+from pancode.interfaces.cli.terminal import escape_line, short_time
 from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
-from pancode.kernel.formatting import whole
+from pancode.kernel.formatting import escape_text
 from pancode.kernel.names import OWN_NAMES
 from pancode.landing.commands import progress
 from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
@@ -33,7 +33,7 @@ def go_on_with_words(face: Face, run: str) -> int | None:
     None: there is nothing to continue with. RefusedError where a new run would surprise the person.
     """
     client = face.client()
-    if wait(face, client, run) is None:
+    if wait_for_run(face, client, run) is None:
         face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
         return ExitCode.DETACHED
     ended = client.get(RUN.at(run))
@@ -42,7 +42,7 @@ def go_on_with_words(face: Face, run: str) -> int | None:
     refused = why_not(ended)
     if refused is not None:
         raise refused
-    return follow_new(face, CONTINUE.at(run), {"by": who(), "text": ""}, detach=False)
+    return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": ""}, detach=False)
 
 
 def why_not(ended: RunDetail) -> RefusedError | None:
@@ -77,7 +77,7 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 def inbox(face: Json) -> None:
     """Everything that waits for a person: questions, oldest first, each with the command that answers it,
     then results, proposed tools, machines and costs."""
-    answer = face.client().get(INBOX, by=who())
+    answer = face.client().get(INBOX, by=find_user())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 
 
@@ -89,13 +89,18 @@ def _listed(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
 
 
 def _also(one: dict[str, Any]) -> str:
-    run, task = (f"{one['run']}  " if one["run"] else ""), (f": {safe(one['task'])}" if one["task"] else "")
-    return f"{run}{safe(one['what'])}{task}\n  {safe(one['command'])}\n"
+    run, task = (
+        (f"{one['run']}  " if one["run"] else ""),
+        (f": {escape_line(one['task'])}" if one["task"] else ""),
+    )
+    return f"{run}{escape_line(one['what'])}{task}\n  {escape_line(one['command'])}\n"
 
 
 def _item(item: dict[str, Any]) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_words(item)}\n"
-    choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
+    choices = "".join(
+        f"  {number}: {escape_line(one)}\n" for number, one in enumerate(item["choices"], start=1)
+    )
     choices += _plan(item["plan"]) if item.get("plan") else ""
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
     no = (
@@ -107,16 +112,16 @@ def _item(item: dict[str, Any]) -> str:
 def _words(item: dict[str, Any]) -> str:
     """Return the item's words; a command is indented more than any other line, so that none looks like it."""
     if item["call"]:
-        return f"\n{whole(item['words'], '    ')}"
-    words = safe(item["words"])
+        return f"\n{escape_text(item['words'], '    ')}"
+    words = escape_line(item["words"])
     return f"  {words}" if len(words) <= _SHORT else f"\n{_wrapped(words)}"
 
 
 def _plan(plan: dict[str, Any]) -> str:
     """Return what a run that has not begun will do, and what it may use."""
-    task = safe(" ".join(plan["task"].split()))
-    what = f"mode {plan['mode']}, safety {plan['safety']}, node {safe(plan['node'] or 'any')}"
-    gates = f", gates: {safe('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
+    task = escape_line(" ".join(plan["task"].split()))
+    what = f"mode {plan['mode']}, safety {plan['safety']}, node {escape_line(plan['node'] or 'any')}"
+    gates = f", gates: {escape_line('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
     most = f", at most ${plan['limit_usd']}" if plan["limit_usd"] else ""
     due = (
         f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
@@ -138,7 +143,7 @@ def answer(
     face: Json,
 ) -> int:
     """Answer a run that ended with a question; the run continues from its result, in its conversation."""
-    return follow_new(face, ANSWER.at(run), {"by": who(), "text": text}, detach)
+    return follow_new(face, ANSWER.at(run), {"by": find_user(), "text": text}, detach)
 
 
 @app.verb(
@@ -168,7 +173,7 @@ def approve(
     permission of its agent). The audit records the approval.
     """
     client = face.client()
-    body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
+    body: dict[str, Any] = {"by": find_user(), "scope": "run" if whole else "once"}
     body |= {"with_commands": with_commands, "with_secret": with_secret, "anyway": anyway, "call": call}
     body |= {} if plan is None else {"plan": plan}
     try:
@@ -176,14 +181,14 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: progress.landing(done) if "status" in done else _approved(done))
+    face.show(done, lambda: progress.format_landing(done) if "status" in done else _approved(done))
 
 
 def _approved(done: dict[str, Any]) -> str:
     """Return the line about the run that starts now, or goes on with the permission; or the change made."""
     if "change" in done:
         return f"{change_line(done['change'])}to take it back: pancode config undo\n"
-    reason = safe(done["reason"])
+    reason = escape_line(done["reason"])
     return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
 
 
@@ -200,7 +205,7 @@ def deny(
     If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
     words and goes on without the command.
     """
-    done = face.client().post(DENY.at(run), {"by": who(), "text": text, "call": call})
+    done = face.client().post(DENY.at(run), {"by": find_user(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
 
 
@@ -225,17 +230,17 @@ def tell(
     has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
     `pancode runs show` says which words were delivered.
     """
-    done = face.client().post(TELL.at(run), {"by": who(), "text": text})
+    done = face.client().post(TELL.at(run), {"by": find_user(), "text": text})
     if resume and not done["delivered"]:
         status = go_on_with_words(face, done["run"])
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
-    face.show(done, lambda: delivery(done))
+    face.show(done, lambda: format_delivery(done))
     return ExitCode.DONE
 
 
-def delivery(done: ToldAnswer) -> str:
+def format_delivery(done: ToldAnswer) -> str:
     """How far words for a run came, on one line."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"

@@ -15,7 +15,7 @@ from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.host.tls_context import believing
+from pancode.kernel.host.tls_context import make_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class TlsFiles:
 
         The server's name and chain are always checked. OSError or ssl.SSLError for unusable files.
         """
-        made = believing(self.ca)
+        made = make_context(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert is not None:
             # A password, so that nobody is asked for one at a terminal that is not there.
@@ -46,7 +46,9 @@ class TlsFiles:
         try:
             TlsFiles(ca=self.ca).context()
         except (OSError, ssl.SSLError) as exc:
-            raise _unusable(str(self.ca), "contains no certificate", exc, f"openssl x509 -in {self.ca}") from exc
+            raise _unusable(
+                str(self.ca), "contains no certificate", exc, f"openssl x509 -in {self.ca}"
+            ) from exc
         try:
             self.context()
         except (OSError, ssl.SSLError) as exc:

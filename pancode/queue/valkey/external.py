@@ -13,7 +13,7 @@ from redis import exceptions as raised
 
 from pancode.kernel.errors import UnavailableError
 from pancode.queue.valkey.access import CONNECT_S, NOTHING, Beside, RedisAccess, access_from_url, connect
-from pancode.queue.valkey.faults import translated
+from pancode.queue.valkey.faults import translate_redis_errors
 
 ORIGIN = "PANCODE_REDIS_URL"
 OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
@@ -54,7 +54,7 @@ def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> 
 def check_access(access: RedisAccess) -> ExternalRedis:
     """Check a server. UnavailableError if it cannot be used."""
     with closing(connect(access)) as client:
-        with translated(access, "INFO"), _plainer(access):
+        with translate_redis_errors(access, "INFO"), _plainer(access):
             product, version = _version(client)
         if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
@@ -118,7 +118,7 @@ def _version(client: redis.Redis) -> tuple[str, str]:
 
 def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
     """UnavailableError if the server would not allow us all that we need; changes nothing."""
-    with translated(access, "ACL"):
+    with translate_redis_errors(access, "ACL"):
         try:
             refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
         except (raised.NoPermissionError, raised.ResponseError) as exc:

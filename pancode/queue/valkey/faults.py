@@ -15,15 +15,15 @@ from pancode.queue.valkey.access import SILENT, NoPasswordError, RedisAccess
 
 
 @contextmanager
-def translated(access: RedisAccess, operation: str) -> Iterator[None]:
+def translate_redis_errors(access: RedisAccess, operation: str) -> Iterator[None]:
     """Turn every error of redis-py in the block into UnavailableError, `from` the original."""
     try:
         yield
     except (raised.RedisError, OSError) as exc:
-        raise unavailable(access, operation, exc) from exc
+        raise unavailable_error(access, operation, exc) from exc
 
 
-def unavailable(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
+def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
     """The error for one failed operation; `why` never holds a password."""
     verdict = _judge(exc)
     beside = access.beside

@@ -142,7 +142,7 @@ def private_folder(folder: Path, uid: int) -> None:
 def write_config(layout: Layout, tempo: str = "") -> None:
     """Write the configuration file; `tempo`: more lines for it, for tests."""
     places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
-    lines = [f"{name} {quoted(str(path))}" for name, path in places.items()]
+    lines = [f"{name} {quote_word(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
     text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + tempo
     write_private(layout.config, text.encode("utf-8", "surrogateescape"))
@@ -169,7 +169,7 @@ def write_private(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def quoted(text: str) -> str:
+def quote_word(text: str) -> str:
     """Any text as one word of a Redis configuration file."""
     plain = (c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
     return '"' + "".join(plain) + '"'

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pancode.budget.answers import CostRow
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe, short_time, usd
+from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
 from pancode.runs.answers import BriefLine
 
@@ -37,18 +37,18 @@ def brief(
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
     if since is not None:
-        report = face.client().get(REPORT, by=who(), since=since)
+        report = face.client().get(REPORT, by=find_user(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
         shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
         of_time = {**report["brief"], **costs}
         return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
-    face.client().post(LOOKED, {"by": who()})
+    face.client().post(LOOKED, {"by": find_user()})
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
     """What happened since the person looked; this is no look."""
-    answer = face.client().get(BRIEFING, by=who())
+    answer = face.client().get(BRIEFING, by=find_user())
     face.show(answer, lambda: _text(answer, markdown))
 
 
@@ -78,11 +78,11 @@ def _head(title: str, markdown: bool, level: int = 2) -> list[str]:
 
 
 def _line(one: BriefLine, markdown: bool) -> str:
-    about = " ".join(safe(text) for text in (one["run"] or "", one["what"]) if text)
-    task = f": {safe(one['task'])}" if one["task"] else ""
+    about = " ".join(escape_line(text) for text in (one["run"] or "", one["what"]) if text)
+    task = f": {escape_line(one['task'])}" if one["task"] else ""
     if markdown:
-        return f"- {_plain(about + task)} (`{safe(one['command'])}`)"
-    return f"  {about}{task}\n      {safe(one['command'])}"
+        return f"- {_plain(about + task)} (`{escape_line(one['command'])}`)"
+    return f"  {about}{task}\n      {escape_line(one['command'])}"
 
 
 def _plain(text: str) -> str:
@@ -93,9 +93,9 @@ def _plain(text: str) -> str:
 def _costs(title: str, rows: list[CostRow], markdown: bool) -> list[str]:
     lines = _head(title, markdown)
     for row in rows:
-        unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
-        unknown += f", {usd(row['disputed_usd'])} disputed" if float(row["disputed_usd"]) else ""
-        key = safe(row["key"] or "none")
-        spent = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
+        unknown = f", {count_noun(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
+        unknown += f", {format_usd(row['disputed_usd'])} disputed" if float(row["disputed_usd"]) else ""
+        key = escape_line(row["key"] or "none")
+        spent = f"{format_usd(row['usd'])} for {count_noun(row['runs'], 'run')}{unknown}"
         lines.append(f"- {_plain(key)}: {spent}" if markdown else f"  {key}  {spent}")
     return lines

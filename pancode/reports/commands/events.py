@@ -12,7 +12,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe, short_time
+from pancode.interfaces.cli.terminal import escape_line, short_time
 from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
 from pancode.kernel.errors import ExitCode, PancodeError
 
@@ -56,10 +56,10 @@ def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> 
     if not follow:
         yield from client.events("GET", "/v1/events", query={**query, "end": 1})
         return
-    yield from followed(face, client, query)
+    yield from follow_events(face, client, query)
 
 
-def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
+def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
     """Never ends by itself."""
     away = False
     while True:
@@ -76,7 +76,7 @@ def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[Serv
         time.sleep(AGAIN_S)
 
 
-def changes(
+def watch_feed(
     face: Face, client: Client, about: dict[str, Any] | None = None, pace_s: tuple[float, float] = PACE_S
 ) -> Iterator[None]:
     """Now, then whenever something has happened to what the feed's filters `about` name.
@@ -87,7 +87,7 @@ def changes(
 
     def watch() -> None:
         with suppress(PancodeError):  # the look that the caller takes meets it, too, and says so
-            for _ in followed(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
+            for _ in follow_events(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
                 happened.set()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -100,7 +100,7 @@ def changes(
 
 def _line(one: dict[str, Any]) -> str:
     fields = "  ".join(
-        f"{name}={safe(str(value))}" for name, value in one["data"].items() if value not in (None, "")
+        f"{name}={escape_line(str(value))}" for name, value in one["data"].items() if value not in (None, "")
     )
-    about = " ".join(safe(name) for name in (one["run"], one["node"]) if name)
+    about = " ".join(escape_line(name) for name in (one["run"], one["node"]) if name)
     return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {fields}\n"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import safe
-from pancode.kernel.formatting import count, counted, size, took, usd
+from pancode.interfaces.cli.terminal import escape_line
+from pancode.kernel.formatting import count_noun, format_bytes, format_count, format_seconds, format_usd
 from pancode.reports.answers import METRICS, FigureShape
 
 app = Commands()
@@ -32,7 +32,7 @@ def six_lines(figures: list[FigureShape]) -> str:
     """Machines, runs, queue, work, money, coordinator."""
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
-    problems = counted(int(now.total("pancode_node_problems")), "problem")
+    problems = count_noun(int(now.total("pancode_node_problems")), "problem")
     waits, oldest = (
         now.total("pancode_queue_waiting"),
         max(now.all("pancode_queue_oldest_seconds"), default=0),
@@ -45,12 +45,13 @@ def six_lines(figures: list[FigureShape]) -> str:
         "machines": f"{now.parts('pancode_nodes', 'state')}; {used:.0f} of {slots:.0f} slots, {problems}",
         "runs": f"{now.parts('pancode_runs', 'state')}; ended: "
         f"{now.parts('pancode_runs_ended_total', 'outcome')}",
-        "queue": f"{waits:.0f} waiting" + (f", the oldest for {took(oldest)}" if waits else ""),
-        "work": f"{counted(int(runs), 'run')} in all, {count(tokens)} tokens, {took(busy)}",
+        "queue": f"{waits:.0f} waiting" + (f", the oldest for {format_seconds(oldest)}" if waits else ""),
+        "work": f"{count_noun(int(runs), 'run')} in all, {format_count(tokens)} tokens, "
+        f"{format_seconds(busy)}",
         "money": f"today {_dollars(now.total('pancode_budget_spent_usd'))} spent, "
         f"{_dollars(now.total('pancode_budget_held_usd'))} held, {of}",
-        "coordinator": f"{size(int(now.total('process_resident_memory_bytes')))} of memory, "
-        f"looked at the queue {took(looked)} ago",
+        "coordinator": f"{format_bytes(int(now.total('process_resident_memory_bytes')))} of memory, "
+        f"looked at the queue {format_seconds(looked)} ago",
     }
     return "".join(f"{name:<12} {words}\n" for name, words in rows.items())
 
@@ -72,10 +73,10 @@ class _Figures:
         sums: dict[str, float] = {}
         for one in self._figures:
             if one["name"] == name and one["value"]:
-                word = safe(one["labels"][label])
+                word = escape_line(one["labels"][label])
                 sums[word] = sums.get(word, 0) + one["value"]
         return ", ".join(f"{number:.0f} {word}" for word, number in sums.items()) or "none"
 
 
 def _dollars(amount: float) -> str:
-    return usd(f"{amount:.6f}")
+    return format_usd(f"{amount:.6f}")

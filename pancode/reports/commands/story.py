@@ -9,8 +9,8 @@ from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
 
@@ -26,7 +26,7 @@ def why(run: Run, face: Json) -> None:
 
 def _story(answer: WhyShape) -> str:
     columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
-    return f"{answer['run']}  {safe(answer['now'])}\n" + listing(answer["decisions"], columns)
+    return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 
 
 @app.verb("audit", "pancode audit error", "pancode audit run:last", "pancode audit verify")
@@ -52,7 +52,7 @@ def audit(
     """
     if about == "verify":
         return _verify(face)
-    answer = page(
+    answer = fetch_page(
         face.client(),
         AUDIT,
         "audit",
@@ -80,7 +80,7 @@ def _verify(face: Face) -> int:
 
 def _entries(entries: list[AuditRow]) -> str:
     columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
-    return listing(entries, {**columns, "DETAIL": lambda one: _detail(one["detail"])}, "nothing")
+    return format_rows(entries, {**columns, "DETAIL": lambda one: _detail(one["detail"])}, "nothing")
 
 
 def _detail(detail: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
+from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
 from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, QueuedAnswer
 from pancode.runs.dispatch import Dispatched
@@ -10,9 +10,9 @@ from pancode.runs.dispatch import Dispatched
 _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
 
-def networks(plan: Plan) -> dict[str, str]:
+def list_networks(plan: Plan) -> dict[str, str]:
     """Return what each phase of the run may reach over the network; only phases that the run has."""
-    access = narrowest(plan.rules.network)
+    access = find_narrowest(plan.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
     by_phase = {"the agent": rest if plan.runtime.own else _agent(plan, access)}
     if plan.setup:
@@ -36,7 +36,7 @@ def _agent(plan: Plan, access: NetworkAccess) -> str:
     return f"its model alone where the gateway holds its key; by a login of its own {_MACHINE}{open_}"
 
 
-def queued(done: Dispatched) -> QueuedAnswer:
+def describe_queued(done: Dispatched) -> QueuedAnswer:
     """Return the answer about the queued run: its state, its workflow, and warnings."""
     run = done.run
     answer: QueuedAnswer = {
@@ -50,7 +50,7 @@ def queued(done: Dispatched) -> QueuedAnswer:
     return answer if run.workflow is None else {**answer, "workflow": run.workflow}
 
 
-def report(plan: Plan) -> DryRunReport:
+def report_plan(plan: Plan) -> DryRunReport:
     """The answer of `--dry-run`: the ten gates and the plan."""
     gates: list[GateShape] = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
@@ -95,7 +95,7 @@ def report(plan: Plan) -> DryRunReport:
         "left_out": list(plan.told.left_out),
         "notes_of": list(plan.told.notes),
         "nodes": nodes,
-        "network": networks(plan),
+        "network": list_networks(plan),
         "env": list(plan.needs.env),
         "secrets": list(plan.secrets),
         "estimate_usd": f"{plan.due.usd:f}",

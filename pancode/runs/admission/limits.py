@@ -35,7 +35,7 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
     """Resolve each limit: a flag's counts most, then the agent's, then the fleet's. The model calls of a
     user's own program are not counted.
     """
-    own, (paced_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
+    own, (paced_ms, idle_ms) = agent.limits, scale_limits(defaults, agent.speed)
     wall_ms = request.timeout_ms or own.wall_ms or paced_ms
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
@@ -71,7 +71,7 @@ def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | N
     return min(asked, fleets) if request.depth else asked
 
 
-def paced(defaults: Defaults, speed: Speed) -> tuple[int, int | None]:
+def scale_limits(defaults: Defaults, speed: Speed) -> tuple[int, int | None]:
     """Return the wall and idle times of an agent that sets neither. A fast agent gets less of both; a
     thorough one may be silent twice as long, within the same wall time. Idle None: silence ends nothing.
     """

@@ -18,17 +18,17 @@ from pancode.agents.endpoints import (
     costs_nothing,
     endpoint_names,
     endpoint_of,
+    find_by_model,
     pull_command,
-    serving,
 )
-from pancode.agents.model_profiles import Trust, endpoints_of, every_place, fact_of, judged
-from pancode.agents.models import ModelRef, VendorList, known, model_ref
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, no_runtime, runtime_for
+from pancode.agents.model_profiles import Trust, endpoints_of, every_place, fact_of, judge_passport
+from pancode.agents.models import ModelRef, VendorList, model_ref, resolve_provider
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, no_runtime, resolve_alias, runtime_for
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import first_few
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeState, NodeView
-from pancode.runs.placement.candidates import NodeRequirements, candidates
+from pancode.runs.placement.candidates import NodeRequirements, list_candidates
 from pancode.runs.request import Catalogue, DispatchRequest
 
 _SHOWN = 6
@@ -46,7 +46,7 @@ def check_somewhere(
     """
     if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
-    near = nearest(ref.model, _names(nodes))
+    near = find_nearest(ref.model, _names(nodes))
     word = not any(map(str.isdigit, ref.model))
     if _is_there(kind, nodes) and (kind.provider is None or (word and near is None)):
         return
@@ -68,7 +68,7 @@ def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList])
 
 
 def _near(model: str, listed: VendorList) -> bool:
-    return nearest(model, listed.names) is not None
+    return find_nearest(model, listed.names) is not None
 
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
@@ -169,7 +169,7 @@ def runtime_and_model(
         wanted = (ready or listed or [RUNTIMES[OUR_OWN]])[0].name
     if wanted is None:
         raise nothing_ready(request.node, catalogue.nodes, talks=bool(request.turns))
-    name = canonical(wanted)
+    name = resolve_alias(wanted)
     if name not in RUNTIMES:
         raise no_runtime(wanted)
     kind = RUNTIMES[name]
@@ -199,7 +199,7 @@ def _read(
     servers = endpoint_names(catalogue.nodes)
     asked = model_ref(text, nodes, servers)
     # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
-    whole = known(asked, nodes, servers)
+    whole = resolve_provider(asked, nodes, servers)
     here = _where_it_is(whole, request, agent, catalogue)
     return (here, here) if here is not None else (asked, whole)
 
@@ -223,7 +223,7 @@ def _where_it_is(
     """
     if bare is None or bare.provider is not None or request.runtime or agent.runtime:
         return None
-    there = serving(catalogue.nodes, bare.model, request.node)
+    there = find_by_model(catalogue.nodes, bare.model, request.node)
     if not there:
         return None
     if len(there) > 1:
@@ -244,7 +244,7 @@ def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tupl
     models = catalogue.defaults.models
     runtime = request.runtime or agent.runtime
     if request.scouts and not own and not runtime and not catalogue.defaults.scout_model:
-        return cheapest(catalogue.nodes, request) or (model_of(agent, catalogue), "")
+        return find_cheapest(catalogue.nodes, request) or (model_of(agent, catalogue), "")
     if own or is_scout(agent) or len(models) < 2 or catalogue.pick_model is None:
         return model_of(agent, catalogue), ""
     name, numbers = catalogue.pick_model(agent.name, models, request.task)
@@ -271,7 +271,7 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
     return f"{key}{f' ({origin})' if origin else ''}"
 
 
-def cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
+def find_cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
     """Return a free model that has passed its test for agents that only read, with the reason.
 
     A loaded model comes before one that is not loaded, then the faster one. None: there is no such model.
@@ -291,13 +291,17 @@ def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple
     for place in every_place(online):
         found = fact_of(place, online)
         passport = None if found is None else found[1].passport
-        if found is None or passport is None or judged(passport, read_only=True).trust is not Trust.GOOD:
+        if (
+            found is None
+            or passport is None
+            or judge_passport(passport, read_only=True).trust is not Trust.GOOD
+        ):
             continue
         need = EndpointNeed(place.endpoint, place.model, OUR_OWN)
         wish = NodeRequirements(
             request.node, request.require, need.runtime, request.safety or Safety.AUTO_EDIT, wanted=need
         )
-        able = any(one.fits and one.name == place.node for one in candidates(online, wish))
+        able = any(one.fits and one.name == place.node for one in list_candidates(online, wish))
         if able and costs_nothing(online, place.endpoint, place.model):
             unloaded = found[1].residence not in (Residence.LOADED, None)
             yield unloaded, -(passport.tok_s or 0.0), f"{place.endpoint}/{place.model}", place.node
@@ -365,7 +369,7 @@ def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
     return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(asked)), level))
 
 
-def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
+def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
     """Return the warning that the vendor's list lacks this model; empty when it has it, or there is no list.
 
     A name without a digit, as `opus`, is the program's own word for a model.
@@ -375,14 +379,14 @@ def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, Vend
     listed = vendors.get(kind.provider)
     if ref.provider not in (None, kind.provider) or listed is None or listed.knows(ref.model):
         return ""
-    near = nearest(ref.model, listed.names)
+    near = find_nearest(ref.model, listed.names)
     guess = (
         f", did you mean {near}?" if near else f"; there are {', '.join(listed.names[-_SHOWN:])} and others"
     )
     return f"{ref.model} is not on PanCode's list of {kind.provider}'s models{guess}"
 
 
-def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
+def pin_node(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
     """Return the request, pinned to the node in the model's name; UsageError when it asks for another node.
 
     `named_by`: who chose the model, in words.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, find_narrowest
 from node_agent.wire.skill import OrderedSkill
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed
@@ -18,7 +18,7 @@ from pancode.agents.tiers import Tiered
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import Exploration
 from pancode.kernel.errors import with_fix
-from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, written
+from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, dump_facets
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run
 from pancode.kernel.states import LandRule
@@ -80,7 +80,7 @@ class ToldPrompt:
 
 def is_walled_by(request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind) -> bool:
     """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
-    closed = narrowest(rules.network) is not NetworkAccess.MACHINE
+    closed = find_narrowest(rules.network) is not NetworkAccess.MACHINE
     return request.walled or runtime.chosen or agent.walls is agents.Walls.CONTAINER or closed
 
 
@@ -312,7 +312,7 @@ class Plan:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
-            terms=written(self._facets()),
+            terms=dump_facets(self._facets()),
             session=asked.session or (run if asked.turns else ""),
         )
 
@@ -346,7 +346,7 @@ class Plan:
         trusted = None if self.wanted is None else self.trusted
         yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
         yield Exploration(self.defaults.explore)
-        score = tuple(request_rules.score(asked))
+        score = tuple(request_rules.choose_score(asked))
         yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None)
         verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value

@@ -6,26 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
-from node_agent.policy.rulefile import RuleError, together
+from node_agent.policy.rulefile import RuleError, merge_rules
 from pancode.agents.default_worker import DefaultWorker, find_workers
 from pancode.agents.endpoints import costs_nothing
-from pancode.agents.model_profiles import Needs, untested
+from pancode.agents.model_profiles import Needs, untested_error
 from pancode.budget import books
 from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, BookEntry, Setting
-from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal
-from pancode.runs.admission.gates.safety import accepted
+from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal_error
+from pancode.runs.admission.gates.safety import is_accepted
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.request_rules import as_allowed, as_task
 from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other
-from pancode.runs.admission.verdict import GateVerdict, asks_for, objections
+from pancode.runs.admission.verdict import GateVerdict, asks_for, list_objections
 from pancode.runs.core import Core
-from pancode.runs.placement.candidates import candidates, failures, sifted, unknowns
-from pancode.runs.project_rules import meant, moved
-from pancode.runs.records_picker import RecordsPicker, recent
-from pancode.runs.remaining_budget import least, parent_of, payer, scope_view
+from pancode.runs.placement.candidates import filter_candidates, list_candidates, list_failures, list_unknowns
+from pancode.runs.project_rules import find_project, moved_project_error
+from pancode.runs.records_picker import RecordsPicker, read_recent
+from pancode.runs.remaining_budget import find_least, find_payer, parent_of, scope_view
 from pancode.runs.request import (
     NO_PARTS,
     AdmissionView,
@@ -50,11 +50,11 @@ def complete_request(
             request = hook.act(core, around, request, later)
     request, wants_files = as_allowed(request), request.workspace != "none"
     if request.of_project and request.project is None:
-        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
+        request = replace(request, cwd=find_project(around.projects(), request.of_project).path)
     if request.project is None and request.cwd is not None and wants_files:
         request = replace(request, project=around.project_of(request.cwd))
     if request.of_project and request.project is None and wants_files:
-        raise moved(request.of_project, request.cwd or "")
+        raise moved_project_error(request.of_project, request.cwd or "")
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     return request
@@ -74,7 +74,7 @@ def prepare_plan(
     """
     parent, request = parent or request.parent, complete_request(core, around, request, later)
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    recent(core)
+    read_recent(core)
     picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
 
     @cache
@@ -85,9 +85,9 @@ def prepare_plan(
     def make() -> Plan:
         above = None if parent is None else parent_of(core, parent)
         asked = _as_child(request, above)
-        session = payer(core, asked, above)
+        session = find_payer(core, asked, above)
         # it may cost no more than its parent has left, and the session that pays for it
-        asked = replace(asked, most_usd=least(asked.most_usd, None if session is None else session.left))
+        asked = replace(asked, most_usd=find_least(asked.most_usd, None if session is None else session.left))
         catalogue = _under(_catalogue(core, around, asked.project, picker, parts), above)
         ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
         depth = around.max_depth()
@@ -171,14 +171,14 @@ def _judged(
         plan = with_other(plan, catalogue, lambda one: first_refused(judge(one, view)) is None)
     plan = _with_verdicts(replace(plan, outranked=_outranked(plan, catalogue)), verdicts)
     # the run as it is queued: the request is not yet the permission
-    return replace(plan, request=replace(plan.request, told_only=accepted(plan, view.parent)))
+    return replace(plan, request=replace(plan.request, told_only=is_accepted(plan, view.parent)))
 
 
 def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
     plan = replace(plan, verdicts=verdicts)
     if not plan.request.ask:
         return plan
-    return replace(plan, asks=asks_for(verdicts), objections=objections(verdicts))
+    return replace(plan, asks=asks_for(verdicts), objections=list_objections(verdicts))
 
 
 def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
@@ -199,8 +199,8 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
         counts = f"the model {wanted.model} counts without a test, as you said (--untested)"
         return replace(plan, remarks=(counts,))
     needs = Needs(wanted.endpoint, wanted.model, plan.agent.read_only)
-    shown, places = sifted(plan.candidates, nodes, needs)
-    words, able = failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
+    shown, places = filter_candidates(plan.candidates, nodes, needs)
+    words, able = list_failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
     if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
         # only its test speaks against the model that its owner names, for a chat or an agent that only reads
         if plan.request.confirmed:
@@ -210,7 +210,7 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
             replace(one, fix=f"{one.fix}; or accept it as it is: --yes" if one.fix else "") for one in shown
         )
     costly = any(not costs_nothing(nodes, one.endpoint, one.model) for one in places)
-    remarks = unknowns(shown, nodes, needs)
+    remarks = list_unknowns(shown, nodes, needs)
     return replace(plan, candidates=shown, untested=places, costly=costly, remarks=remarks)
 
 
@@ -221,7 +221,7 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
     if above is None:
         return catalogue
     try:
-        return replace(catalogue, rules=together(catalogue.rules, above.rules))
+        return replace(catalogue, rules=merge_rules(catalogue.rules, above.rules))
     except RuleError as wrong:
         raise ConfigError(
             f"{wrong}, including those of run {above.run}", why=wrong.why, fix=wrong.fix
@@ -269,9 +269,9 @@ def judge_again(core: Core, plan: Plan) -> Plan:
     """Ask the gates again whose facts change by themselves, as things are now; raise the first refusal."""
     request = plan.request
     above = None if request.parent is None else parent_of(core, request.parent)
-    session, nodes = payer(core, request, above), _nodes(core)
-    left = least(None if above is None else above.usd_left, None if session is None else session.left)
-    found = candidates(nodes, replace(plan.needs, repo=request.repo))
+    session, nodes = find_payer(core, request, above), _nodes(core)
+    left = find_least(None if above is None else above.usd_left, None if session is None else session.left)
+    found = list_candidates(nodes, replace(plan.needs, repo=request.repo))
     now = _sifted(replace(plan.within(left), candidates=found), nodes)
     view = _with_money(core, now, AdmissionView((), session, parent=above))
     again = {one.gate: one for one in judge(now, view, CHANGING)}
@@ -286,7 +286,7 @@ def must_pass(core: Core, plan: Plan) -> Plan:
         said = {"gate": verdict.gate, "words": verdict.words, "by": request.created_by}
         with unit_of_work(core) as work:
             work.audit("dispatch", "error", "refused", None, **said)
-        raise refusal(verdict, request.takes_ask).because(*plan.outranked)
+        raise refusal_error(verdict, request.takes_ask).because(*plan.outranked)
     if plan.untested:
-        raise untested(plan.untested[0], plan.costly)
+        raise untested_error(plan.untested[0], plan.costly)
     return plan

@@ -9,14 +9,14 @@ from decimal import Decimal
 from itertools import islice
 
 from node_agent.wire.order import checked_reports
-from node_agent.wire.policy import NetworkAccess, narrowest
+from node_agent.wire.policy import NetworkAccess, find_narrowest
 from pancode.agents.agents import Agent, Walls
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessScope, may, must_ask
+from pancode.kernel.visitors import AccessScope, is_allowed, must_ask
 from pancode.runs.options import OPTIONS, is_gpu_count
 from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
@@ -34,9 +34,9 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
     AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
     the caller may say it. An answer lands nothing: that run goes on, and its change waits.
     """
-    if request.land and request.is_answer and not may(AccessScope.OPERATE):
+    if request.land and request.is_answer and not is_allowed(AccessScope.OPERATE):
         request = replace(request, land=False)
-    if request.confirmed and request.is_again and not may(AccessScope.ANSWER):
+    if request.confirmed and request.is_again and not is_allowed(AccessScope.ANSWER):
         request = replace(request, confirmed=False)
     must_ask("a run", lands=request.land, says_yes=request.confirmed)
     return request
@@ -85,7 +85,7 @@ def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind,
     return max(int(writes), 0 if attempts is None else attempts - 1)
 
 
-def workspace(request: DispatchRequest) -> str:
+def choose_workspace(request: DispatchRequest) -> str:
     asked = request.workspace
     if asked == "git" and request.project is None:
         raise UsageError(
@@ -127,7 +127,10 @@ def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
     """Raise UsageError where the network leaves an agent program no way to its model."""
-    if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
+    if (
+        find_narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE
+        and not runtime.own
+    ):
         raise UsageError(
             f"{runtime.name} cannot reach its model with network none",
             why=("an agent program reaches its model through the node's gateway"),
@@ -146,7 +149,7 @@ def requested_networks(
     return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
 
-def gates(
+def choose_gates(
     request: DispatchRequest, catalogue: Catalogue, workspace: str | None
 ) -> tuple[tuple[str, ...], ...]:
     if request.verify is not None:
@@ -154,7 +157,7 @@ def gates(
     return catalogue.project.verify if workspace == "git" else ()
 
 
-def reports(
+def choose_reports(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
 ) -> tuple[str, ...]:
     """Return the files that the gates write; the project's own only with the project's gates. UsageError."""
@@ -171,7 +174,7 @@ def reports(
         ) from wrong
 
 
-def score(request: DispatchRequest) -> tuple[str, ...]:
+def choose_score(request: DispatchRequest) -> tuple[str, ...]:
     """The words of the score command; empty when there is none."""
     return () if request.score is None else split_words(request.score, "--score")
 
@@ -310,7 +313,7 @@ _ROOTS = frozenset(
 _MOST = 200
 
 
-def mentioned(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
+def find_paths(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
     """Return words of the task that read as paths, each once, in order; at most 200.
 
     `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
@@ -345,7 +348,7 @@ def is_rooted(word: str) -> bool:
     return len(parts) > 1 and parts[1] in _ROOTS
 
 
-def located(word: str, cwd: str, home: str) -> str:
+def resolve_path(word: str, cwd: str, home: str) -> str:
     """The absolute path of the word, with `..` resolved; the caller handles links."""
     if word.startswith("~/"):
         word = posixpath.join(home, word[2:])

@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import TypeVar
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import Mode, NetworkAccess, Rules, Safety, narrowest
+from node_agent.wire.policy import Mode, NetworkAccess, Rules, Safety, find_narrowest
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.model_profiles import Needs
 from pancode.agents.models import ModelRef
-from pancode.agents.prompt_fit import fitted, window_of
+from pancode.agents.prompt_fit import fit_prompt, window_of
 from pancode.agents.prompts import Situation, tokens_of
-from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, model_for
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, model_for, resolve_alias
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.kernel.errors import PancodeError
@@ -24,10 +24,10 @@ from pancode.runs.admission.limits import RunLimits, run_limits
 from pancode.runs.admission.model_choice import (
     is_worker_named,
     model_from,
-    pinned,
+    pin_node,
     reasoning_for,
     runtime_and_model,
-    unlisted,
+    warn_unlisted,
 )
 from pancode.runs.admission.plan import (
     LEFT_OUT,
@@ -36,12 +36,18 @@ from pancode.runs.admission.plan import (
     ToldPrompt,
     is_walled_by,
 )
-from pancode.runs.placement.candidates import Candidate, NodeRequirements, candidates, tier_at, trusted_at
+from pancode.runs.placement.candidates import (
+    Candidate,
+    NodeRequirements,
+    list_candidates,
+    tier_at,
+    trusted_at,
+)
 from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import NO_PARTS, Catalogue, DispatchRequest, GivenNote, PromptParts
 
 
-def estimate(
+def estimate_cost(
     request: DispatchRequest,
     catalogue: Catalogue,
     worker: tuple[str, RuntimeKind, str | None],
@@ -73,10 +79,10 @@ def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
-def narrowed(rules: Rules, *networks: NetworkAccess | None) -> Rules:
+def narrow_network(rules: Rules, *networks: NetworkAccess | None) -> Rules:
     """The rules with the narrowest of these networks."""
     every = [one for one in networks if one is not None]
-    return rules.model_copy(update={"network": narrowest(*every)}) if every else rules
+    return rules.model_copy(update={"network": find_narrowest(*every)}) if every else rules
 
 
 T = TypeVar("T")
@@ -106,14 +112,14 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
     request = request_rules.with_gpus(request, agent, catalogue.defaults)
     _try(problems, lambda: request_rules.check_node(request, catalogue))
     _try(problems, lambda: request_rules.check_options(request))
-    workspace = _try(problems, lambda: request_rules.workspace(request))
+    workspace = _try(problems, lambda: request_rules.choose_workspace(request))
     if agent is not None:
         _try(problems, lambda: request_rules.check_lead(request, agent))
     if agent is not None and workspace is not None:
         _try(problems, lambda: request_rules.check_worktree(agent, workspace))
-    gates = _try(problems, lambda: request_rules.gates(request, catalogue, workspace))
-    _try(problems, lambda: request_rules.score(request))
-    _try(problems, lambda: request_rules.reports(request, catalogue, gates))
+    gates = _try(problems, lambda: request_rules.choose_gates(request, catalogue, workspace))
+    _try(problems, lambda: request_rules.choose_score(request))
+    _try(problems, lambda: request_rules.choose_reports(request, catalogue, gates))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     if gates is not None:
         _try(problems, lambda: request_rules.verify_on(request, catalogue, gates, workspace))
@@ -130,7 +136,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
     parts = agent and runtime and _try(problems, lambda: _parts(agent, runtime, catalogue))
     if agent is not None:
         named_by = model_from(request, agent, catalogue)
-        request = _try(problems, lambda: pinned(request, ref, named_by)) or request
+        request = _try(problems, lambda: pin_node(request, ref, named_by)) or request
     if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
@@ -163,7 +169,7 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
     """Return the agent: named by request or settings, else chosen by the task's words; a script gets none
     so."""
     name = request.agent or catalogue.defaults.agent
-    kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime or OUR_OWN))
+    kind = RUNTIMES.get(resolve_alias(request.runtime or catalogue.defaults.runtime or OUR_OWN))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
         mode = request.mode or catalogue.defaults.mode
@@ -187,15 +193,15 @@ def _put_together(
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
-    due = estimate(request, catalogue, worker, limits)
+    due = estimate_cost(request, catalogue, worker, limits)
     due = replace(due, usd=Decimal(0)) if free else due
-    rules = narrowed(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
+    rules = narrow_network(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules, runtime)
     env = tuple(dict.fromkeys((*project.env, *agent.env)))
     node, repo, require, turns = request.node, request.repo, request.require, bool(request.turns)
     wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, walled, turns, env, need)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
-    able = candidates(nodes, wish)
+    able = list_candidates(nodes, wish)
     return Plan(
         request=request,
         defaults=defaults,
@@ -205,13 +211,13 @@ def _put_together(
         ref=ref,
         reasoning=reasoning,
         unasked=unasked,
-        unlisted=unlisted(ref, runtime, catalogue.vendors),
+        unlisted=warn_unlisted(ref, runtime, catalogue.vendors),
         mode=mode,
         safety=safety,
         wanted=wanted,
         limits=limits,
         gates=gates,
-        reports=request_rules.reports(request, catalogue, gates),
+        reports=request_rules.choose_reports(request, catalogue, gates),
         verify_on=request_rules.verify_on(request, catalogue, gates, workspace),
         workspace=workspace,
         needs=wish,
@@ -247,7 +253,7 @@ def _told(
     texts, talks = tuple(note.text for note in notes), bool(request.turns)
     situation = Situation(mode, safety, runtime.name, catalogue.rules, talks, texts, prd=parts.prd)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)
-    made = fitted(agent, situation, request.task, window)
+    made = fit_prompt(agent, situation, request.task, window)
     guide = 0 if request.repository is None else catalogue.project.guide_chars
     tokens = tokens_of(made.prompt, request.task, guide)
     return ToldPrompt(made.prompt.text, tokens, made.left_out, tuple(n.run for n in notes[: made.notes]))

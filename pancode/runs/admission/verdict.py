@@ -25,15 +25,15 @@ class GateVerdict:
     """The time at which the refusal ends by itself; None: it does not."""
 
 
-def passed(gate: str, words: str) -> GateVerdict:
+def make_pass(gate: str, words: str) -> GateVerdict:
     return GateVerdict(gate, True, words)
 
 
-def warned(gate: str, words: str, fix: str = "") -> GateVerdict:
+def make_warning(gate: str, words: str, fix: str = "") -> GateVerdict:
     return GateVerdict(gate, True, words, fix, warning=True)
 
 
-def refused(gate: str, words: str, fix: str, code: str = "", lifts: str = "") -> GateVerdict:
+def make_refusal(gate: str, words: str, fix: str, code: str = "", lifts: str = "") -> GateVerdict:
     return GateVerdict(gate, False, words, fix, code=code, lifts=lifts)
 
 
@@ -44,6 +44,6 @@ def asks_for(verdicts: Sequence[GateVerdict]) -> str:
     return next(found, ItemKind.DISPATCH).value
 
 
-def objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
+def list_objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
     """The objections of the gates, in words."""
     return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)

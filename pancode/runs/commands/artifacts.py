@@ -28,7 +28,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     # the files but for the logs
     texts: dict[str, Callable[[], bytes]] = {
         "run.json": lambda: _plain(shown),
-        "junit.xml": lambda: junit(shown),
+        "junit.xml": lambda: make_junit(shown),
         "answer.md": lambda: str(shown["answer"]).encode(),
     }
     if shown["receipt"]:
@@ -65,7 +65,7 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
     os.replace(name, target)
 
 
-def junit(run: RunDetail) -> bytes:
+def make_junit(run: RunDetail) -> bytes:
     """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
     # A failed gate is a case of its own.
     passed = run["outcome"] in ("done", "verify_failed")

@@ -16,18 +16,18 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import ELSEWHERE, Commands
 from pancode.interfaces.cli.follow import (
     WaitedRun,
-    admitted,
-    landed,
+    format_summary,
+    post_with_progress,
+    print_warnings,
     show_queued,
-    summary,
     unless_landed,
-    wait,
-    warn,
+    wait_for_landing,
+    wait_for_run,
 )
-from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import listing, safe, safe_block
-from pancode.interfaces.client.caller import above, folder, work_folder
+from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
+from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
@@ -87,7 +87,7 @@ class WithArgv(options.WorkCommand):
     "pancode dispatch --runtime shell -- uname -a",
     cls=WithArgv,
 )
-@options.takes("dispatch", after="file")
+@options.take_options("dispatch", after="file")
 def dispatch(
     ctx: typer.Context,
     *,
@@ -116,13 +116,13 @@ def dispatch(
     if dry_run:
         must_be_task(ctx.params)
         planned = post_agreed(face, face.client(works=True), DRY_RUN, _request(ctx))
-        face.show(planned, lambda: plan(planned, planned["snapshot"]))
+        face.show(planned, lambda: format_plan(planned, planned["snapshot"]))
         return ExitCode.DONE if planned["admitted"] else ExitCode.REFUSED
-    answer = queued(face, ctx)
+    answer = queue_run(face, ctx)
     if detach:
         show_queued(face, answer)
         return ExitCode.DONE
-    return finished(face, answer)
+    return wait_and_show(face, answer)
 
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
     return _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
 
 
-def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
+def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
     """Send the request of the options; return the queued run. `asks`: a person may be asked."""
     must_be_task(ctx.params)
     post = post_agreed if asks else _post
     answer = post(face, face.client(works=True), QUEUE, _request(ctx))
-    warn(face, answer["warnings"])
+    print_warnings(face, answer["warnings"])
     if answer["chosen"]:
-        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
+        face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
 
 
@@ -152,10 +152,10 @@ def must_be_task(given: Mapping[str, Any]) -> None:
         )
 
 
-def finished(face: Face, answer: QueuedAnswer) -> int:
+def wait_and_show(face: Face, answer: QueuedAnswer) -> int:
     """Wait for a queued run and show its result; the exit status."""
     client = face.client()  # who waits brings up no fleet that is taken down meanwhile
-    ended = wait(face, client, answer["run"])
+    ended = wait_for_run(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
     return _finish(face, client, ended)
@@ -192,7 +192,7 @@ def post_agreed(
     """
 
     def answered(refused: ApiError) -> bool | str:
-        why = safe(str(refused).removeprefix("Dispatch blocked: "))
+        why = escape_line(str(refused).removeprefix("Dispatch blocked: "))
         if not face.can_ask():
             return False
         if refused.code == WHICH_AGENT:
@@ -205,7 +205,7 @@ def post_agreed(
 def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
     """Post it, with admission and snapshot. After Ctrl-C only a list tells whether it is queued."""
     try:
-        return admitted(face, client, route, body, *more)
+        return post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
         look = "pancode workflow ls" if route == BEGIN else "pancode runs"
         sys.stderr.write(f"\ninterrupted before the answer came; whether it was queued: {look}\n")
@@ -214,12 +214,12 @@ def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *mo
 
 def _finish(face: Face, client: Client, ended: WaitedRun) -> int:
     """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
-    whole = landed(face, client, ended["run"])
+    whole = wait_for_landing(face, client, ended["run"])
     if whole is None:
         return ExitCode.DETACHED
     seen = face.as_json or _was_shown(whole["answer"], ended)
     answer = "" if seen else safe_block(whole["answer"])
-    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
+    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + format_summary(whole))
     unless_landed(whole)
     disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
     return exit_of("verify_failed") if disputed else status
@@ -227,7 +227,7 @@ def _finish(face: Face, client: Client, ended: WaitedRun) -> int:
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the body of the request, with the options that were given."""
-    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
+    body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv
     if given.get("project") is not None:
@@ -241,25 +241,27 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     UsageError where its folder is on another machine than the coordinator, and the work is about files.
     """
     anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
-    cwd = folder() if anywhere else work_folder()
-    about: dict[str, Any] = {"by": who(), **({"cwd": cwd} if cwd is not None else {})}
+    cwd = find_folder() if anywhere else work_folder()
+    about: dict[str, Any] = {"by": find_user(), **({"cwd": cwd} if cwd is not None else {})}
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:
         about["settings"] = settings
-    return {**about, **above()}
+    return {**about, **describe_parent()}
 
 
-def plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
+def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     """The verdict of a dry run, its gates, the nodes, and what would leave this machine."""
-    text = listing(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
+    text = format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
-    nodes = listing(report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet")
+    nodes = format_rows(
+        report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet"
+    )
     queued = "would wait for a person's yes" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
-    why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
+    why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
-    notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
+    notes = "".join(f"warning: {escape_line(note)}\n" for note in report["notes"])
     return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report, snapshot)
 
 
@@ -272,7 +274,7 @@ def _tested(report: DryRunReport) -> str:
     """Return the line about a model that is not tested yet: a dry run asks no model anything."""
     if not report["untested"]:
         return ""
-    words = f"model not tested yet: {safe(report['untested'][0])}"
+    words = f"model not tested yet: {escape_line(report['untested'][0])}"
     if report["costly_test"]:
         return f"{words} has to be tested by you first, as that costs: pancode models test\n"
     return f"{words} would be tested first, up to 60 s\n"
@@ -286,12 +288,12 @@ def _travels(report: DryRunReport, preview: PreviewShape | None) -> str:
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
     if preview is not None:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
-        lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
-        lines += [f"untracked, would travel: {safe(name)}" for name in preview["untracked"][:20]]
+        lines += [f"begins in {escape_line(report['folder'])}"] if report["folder"] else []
+        lines += [f"untracked, would travel: {escape_line(name)}" for name in preview["untracked"][:20]]
         lines += (
             [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
         )
-        lines += [f"warning: {safe(text)}" for text in preview["warnings"]]
+        lines += [f"warning: {escape_line(text)}" for text in preview["warnings"]]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -13,16 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from pancode.fleet.answers import PING
-from pancode.fleet.commands.fleet import steps, take_down
+from pancode.fleet.commands.fleet import show_steps, take_down
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, caller, who
+from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.artifacts import write_artifacts
-from pancode.runs.commands.dispatch import WithArgv, finished, must_be_task, queued
+from pancode.runs.commands.dispatch import WithArgv, must_be_task, queue_run, wait_and_show
 
 app = Commands()
 Headless = Annotated[
@@ -49,7 +49,7 @@ _NOT_HERE = ("detach", "dry_run")
     "pancode run --headless --artifacts out -f task.md",
     cls=WithArgv,
 )
-@options.takes("dispatch", after="yes")
+@options.take_options("dispatch", after="yes")
 def run(
     ctx: typer.Context,
     *,
@@ -81,8 +81,8 @@ def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: b
     answer: QueuedAnswer | None = None
     try:
         with _undisturbed() if headless else nullcontext():
-            begun = answer = queued(face, ctx, asks=not headless)
-        return finished(face, begun)
+            begun = answer = queue_run(face, ctx, asks=not headless)
+        return wait_and_show(face, begun)
     finally:
         if answer is not None:
             run = answer["run"]
@@ -124,7 +124,7 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
     if _has_ended(client, run):
         return True
     face.note(f"{run} is stopped: nobody waits for it any more")
-    client.post(STOP.at(run), {"by": who(), "reason": "pancode run --headless was ended"})
+    client.post(STOP.at(run), {"by": find_user(), "reason": "pancode run --headless was ended"})
     for _ in range(STOPS_S):
         if _has_ended(client, run):
             return True
@@ -141,7 +141,7 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
         return
     client = face.client(works=True)
     try:
-        answer = steps(face, client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}))
+        answer = show_steps(face, client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}))
         if not any(result["ok"] for result in answer["results"]):
             raise _not_up(answer["results"])
         yield

@@ -9,9 +9,9 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, safe, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
 
@@ -46,9 +46,9 @@ def _tell(face: Face, wanted: Callable[[HealthRow], bool]) -> int:
 
 
 def _lines(rows: list[HealthRow]) -> str:
-    table = listing(rows, _COLUMNS, "all is well", cut="WHY")
+    table = format_rows(rows, _COLUMNS, "all is well", cut="WHY")
     commands = {row["command"]: None for row in rows if row["command"]}
-    return table + "".join(f"  {safe(command)}\n" for command in commands)
+    return table + "".join(f"  {escape_line(command)}\n" for command in commands)
 
 
 _COLUMNS: RowColumns[HealthRow] = {
@@ -78,7 +78,7 @@ def recover(
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode recover --all --dry-run")
-    body = {"run": run, "dry_run": dry_run, "by": who()}
+    body = {"run": run, "dry_run": dry_run, "by": find_user()}
     answer = face.client(works=not dry_run).post(RECOVER, body)
     rows = answer["runs"]
     none = "nothing of the last day is to be recovered\n"
@@ -87,5 +87,5 @@ def recover(
 
 
 def _recovered(row: RecoveredShape) -> str:
-    what = f"as {row['next']}" if row["next"] else safe(row["error"] or "not begun (--dry-run)")
+    what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not begun (--dry-run)")
     return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import detached
+from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import Sink
@@ -94,5 +94,5 @@ def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str,
             while thread.is_alive():
                 thread.join(0.2)
     except KeyboardInterrupt:
-        return detached(face, run)
+        return report_detached(face, run)
     return exit_of(client.get(BRIEF.at(run))["outcome"])

@@ -71,7 +71,7 @@ class WorkCommand(RichHelpCommand):
     headings = HEADINGS
 
 
-def takes(like: str, *, after: str) -> Callable[[F], F]:
+def take_options(like: str, *, after: str) -> Callable[[F], F]:
     """A command takes the options that the command `like` has, too, behind its own parameter `after`.
 
     It declares `**_options: Any` for them, and finds their values in `ctx.params`.
@@ -118,7 +118,7 @@ def _annotation(one: Option) -> Any:
     return Annotated[hint | None if one.default is None else hint, option(about, *words, **more)]
 
 
-def said(given: Mapping[str, Any]) -> dict[str, Any]:
+def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as the API's body; `given` may have fewer of them."""
     body: dict[str, Any] = {}
     for one in OPTIONS.values():

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import Columns, RowColumns, listing, safe, took
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.runs.answers import PAUSE, QUEUES, RESUME, TAKE_OUT, OrderShape, QueueShape, QueuesShape
 
@@ -48,22 +48,22 @@ class QueuedOrder(OrderShape):
 
 
 def _queues(answer: QueuesShape) -> str:
-    head = f"the whole fleet is paused: {safe(answer['paused'])}\n" if answer["paused"] else ""
+    head = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
     orders: list[QueuedOrder] = [
         {"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]
     ]
-    text = head + listing(answer["queues"], _QUEUES)
-    return text + ("\n" + listing(orders, _ORDERS) if orders else "")
+    text = head + format_rows(answer["queues"], _QUEUES)
+    return text + ("\n" + format_rows(orders, _ORDERS) if orders else "")
 
 
 _QUEUES: RowColumns[QueueShape] = {
     **{"QUEUE": "name", "NODE": "node", "WAITING": "waiting", "RUNNING": "running"},
-    "OLDEST": lambda one: None if one["oldest_s"] is None else took(one["oldest_s"]),
+    "OLDEST": lambda one: None if one["oldest_s"] is None else format_seconds(one["oldest_s"]),
     "PAUSED": lambda one: one["paused"] or "no",
 }
 _ORDERS: RowColumns[QueuedOrder] = {
     **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
-    **{"FOR": lambda order: took(order["waiting_s"]), "REASON": "reason"},
+    **{"FOR": lambda order: format_seconds(order["waiting_s"]), "REASON": "reason"},
 }
 
 
@@ -75,14 +75,16 @@ def pause(
     face: Json,
 ) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
-    answer = face.client().post(PAUSE, {"by": who(), "queue": name, "reason": reason})
-    face.show(answer, lambda: f"{name or 'the whole fleet'} is paused: {safe(answer['paused'] or '')}\n")
+    answer = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
+    face.show(
+        answer, lambda: f"{name or 'the whole fleet'} is paused: {escape_line(answer['paused'] or '')}\n"
+    )
 
 
 @queue.verb("resume", "pancode queue resume")
 def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> None:
     """Take up a paused queue again."""
-    answer = face.client().post(RESUME, {"by": who(), "queue": name})
+    answer = face.client().post(RESUME, {"by": find_user(), "queue": name})
     face.show(answer, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
 
 
@@ -91,9 +93,10 @@ def rm(
     run: Run, *, reason: Annotated[str, option("The reason, for the run's story.")] = "", face: Json
 ) -> None:
     """Take a waiting run out; one that runs must be stopped."""
-    answer = face.client().post(TAKE_OUT.at(run), {"by": who(), "reason": reason})
+    answer = face.client().post(TAKE_OUT.at(run), {"by": find_user(), "reason": reason})
     face.show(
-        answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {safe(answer['reason'])}\n"
+        answer,
+        lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {escape_line(answer['reason'])}\n",
     )
 
 
@@ -103,22 +106,22 @@ def info(face: Json) -> None:
 
     It logs in as a user that may only read, and reads no job. pancode queue ls is what the ledger says.
     """
-    from pancode.app.administration import info
+    from pancode.app.administration import count_jobs
 
-    answer = info(home_of(os.environ), os.environ)
+    answer = count_jobs(home_of(os.environ), os.environ)
     face.show(answer, lambda: _counts(answer))
 
 
 def _counts(answer: dict[str, Any]) -> str:
     numbers = ("waiting", "started", "finished", "failed")
-    queues = listing(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
+    queues = format_rows(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
     columns: Columns = {
         "WORKER": "name",
         "HOST": "hostname",
         "STATE": "state",
         "LAST HEARTBEAT": "last_heartbeat",
     }
-    return queues + "\n" + listing(answer["workers"], columns)
+    return queues + "\n" + format_rows(answer["workers"], columns)
 
 
 @queue.verb(
@@ -137,7 +140,7 @@ def rq(
 
     out = io.StringIO()
     try:
-        administration.rq(words, home_of(os.environ), os.environ, out)
+        administration.run_rq(words, home_of(os.environ), os.environ, out)
     finally:
         # Nodes wrote part of it: control characters are shown, not obeyed.
-        sys.stdout.write("\n".join(map(safe, out.getvalue().split("\n"))))
+        sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))

@@ -12,8 +12,8 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
-from pancode.interfaces.cli.terminal import RowColumns, listing, safe, tone
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
 from pancode.sessions.answers import SESSION_VERDICT
@@ -38,8 +38,8 @@ def ls(
     face: Json,
 ) -> None:
     """Receipts of the newest runs."""
-    answer = page(face.client(), RECEIPTS, "receipts", number, cursor, whole=whole)
-    face.show(answer, lambda: listing(answer["receipts"], _COLUMNS, "no receipt yet"))
+    answer = fetch_page(face.client(), RECEIPTS, "receipts", number, cursor, whole=whole)
+    face.show(answer, lambda: format_rows(answer["receipts"], _COLUMNS, "no receipt yet"))
 
 
 def _state(row: ReceiptRow) -> str:
@@ -92,7 +92,7 @@ def verify(
     if (run is None) == (chain is None) or (chain is not None and keys is not None):
         raise UsageError("RUN or --chain NODE is required", fix="pancode receipt verify last")
     answer = _verdict(face, run, keys) if run is not None else face.client().get(CHAIN.at(chain or ""))
-    face.show(answer, lambda: judged(answer))
+    face.show(answer, lambda: format_verdict(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 
@@ -112,12 +112,13 @@ def _verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
         return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
 
 
-def judged(answer: VerdictShape) -> str:
+def format_verdict(answer: VerdictShape) -> str:
     """The verdict on a receipt, with each check."""
     lines = [
-        f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
+        f"  {'ok ' if c['ok'] else 'NO '} {escape_line(c['what'])}: {escape_line(c['detail'])}"
+        for c in answer["checks"]
     ]
-    return f"{tone(answer['verdict'])}  {safe(answer['run'])}\n" + "\n".join(lines) + "\n"
+    return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + "\n".join(lines) + "\n"
 
 
 @receipt.verb(

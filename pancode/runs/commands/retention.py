@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pancode.fleet.answers import COLLECT, CollectAnswer, RoomRow
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, listing, safe
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
-from pancode.kernel.formatting import counted, size
+from pancode.kernel.formatting import count_noun, format_bytes
 
 app = Commands()
 MOST_S = 3_600.0
@@ -31,27 +31,27 @@ def gc(
     A change that nobody has landed or dropped stays, and so does what a session, a workspace or a workflow
     stands on. Nodes let go by themselves of what was not used for long (nodes.keep).
     """
-    answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": who()}, MOST_S)
+    answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
     face.show(answer, lambda: _told(answer, dry_run))
     return ExitCode.DONE
 
 
 def _told(answer: CollectAnswer, dry_run: bool) -> str:
-    commits, logs = counted(answer["changes"], "run"), counted(answer["logs"], "run")
+    commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")
     verb = "would go" if dry_run else "are gone"
     text = f"the commits of {commits} and the logs of {logs} {verb}"
-    text += "\n" if dry_run else f"; {size(answer['freed'])} are free now\n"
+    text += "\n" if dry_run else f"; {format_bytes(answer['freed'])} are free now\n"
     if answer["changes"] and not dry_run:
         text += "the commits give their room back two weeks after they were made\n"
     for row in answer["kept"]:
-        text += f"  {counted(row['runs'], 'run')}: {safe(row['why'])}\n"
+        text += f"  {count_noun(row['runs'], 'run')}: {escape_line(row['why'])}\n"
     if answer["young"]:
-        text += f"  {counted(answer['young'], 'run')}: not old enough yet: pancode config show keep\n"
-    return text + "\n" + listing(answer["room"], _ROOM, "nothing is measured yet")
+        text += f"  {count_noun(answer['young'], 'run')}: not old enough yet: pancode config show keep\n"
+    return text + "\n" + format_rows(answer["room"], _ROOM, "nothing is measured yet")
 
 
 _ROOM: RowColumns[RoomRow] = {
     "MACHINE": lambda row: row["node"] or "coordinator",
     "WHAT": "what",
-    "SIZE": lambda row: size(row["bytes"]),
+    "SIZE": lambda row: format_bytes(row["bytes"]),
 }

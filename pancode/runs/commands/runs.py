@@ -13,30 +13,30 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
     at_rest,
     follow_new,
+    format_run_time,
+    format_summary,
     gate_lines,
-    landed,
-    lasted,
     report_lines,
-    summary,
+    wait_for_landing,
 )
-from pancode.interfaces.cli.output import exit_of, who
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, option, page
+from pancode.interfaces.cli.output import exit_of, find_user
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
 from pancode.interfaces.cli.terminal import (
     RowColumns,
-    clip,
-    draws,
-    harmless,
-    listing,
-    patch,
-    safe,
+    can_draw,
+    clip_columns,
+    color_diff,
+    escape_line,
+    escape_output,
+    format_bytes,
+    format_rows,
+    format_usd,
     safe_block,
     short_time,
-    size,
-    usd,
 )
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import cost_of, counted
+from pancode.kernel.formatting import cost_of, count_noun
 from pancode.kernel.names import OF_AGENT
 from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
@@ -97,26 +97,26 @@ def ls(
     """The newest runs, newest first."""
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), limit or number
-    answer = page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
+    answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
     none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
-    face.show(answer, lambda: listed(answer["runs"], none))
+    face.show(answer, lambda: format_runs(answer["runs"], none))
 
 
-def listed(found: list[RunShape], none: str) -> str:
+def format_runs(found: list[RunShape], none: str) -> str:
     """Runs, a line each; `none`: what is said where there are none."""
-    return listing(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+    return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
 def _task(run: RunShape) -> str:
     """Return the task on one line, behind the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     notes = [*run["notes"], *(["landed"] if run["landed"] else [])]
-    return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in notes)
+    return step + clip_columns(escape_line(run["task"]), 60) + "".join(f"  ({note})" for note in notes)
 
 
 _COLUMNS: RowColumns[RunShape] = {
     **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
-    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost_of, "AT": "created_at"},
+    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": format_run_time, "COST": cost_of, "AT": "created_at"},
     "TASK": _task,
 }
 
@@ -138,20 +138,24 @@ def _facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
 
 
 def _shown(run: RunDetail) -> str:
-    lines = [f"  {key:<10} {safe(_word(value))}" for key, value in _facts(run) if value not in (None, [], "")]
+    lines = [
+        f"  {key:<10} {escape_line(_word(value))}"
+        for key, value in _facts(run)
+        if value not in (None, [], "")
+    ]
     moments = (
         ("created", run["created_at"]),
         ("started", run["started_at"]),
         ("finished", run["finished_at"]),
     )
     lines += [f"  {key:<10} {short_time(moment)}" for key, moment in moments if moment]
-    lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
+    lines += [f"  {key:<10} {escape_line(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
     lines += [f"  calls      {_calls(run, run['calls'])}"] if run["calls"] else []
     lines += gate_lines(run)
     lines += report_lines(run, 10)
-    lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
+    lines += [f"  file       {escape_line(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
-    return summary(run) + "\n".join(lines) + "\n" + answer
+    return format_summary(run) + "\n".join(lines) + "\n" + answer
 
 
 def _of_model(run: RunDetail) -> list[tuple[str, str]]:
@@ -177,8 +181,11 @@ def _calls(run: RunDetail, calls: CallsShape) -> str:
     """The usage that the model gateway counted, beside the usage that the runtime reports."""
     claimed = run["claimed"]
     if calls["subscription"]:
-        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"
-        return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
+        went = (
+            f"{format_bytes(calls['sent_bytes'])} out, "
+            f"{format_bytes(calls['received_bytes'])} in; {_tokens(run['usage'])}"
+        )
+        return f"subscription, not metered: {count_noun(calls['requests'], 'connection')}, {went}"
     counts = (("failed", calls["failed"]), ("refused", calls["refused"]), ("unread", calls["unread"]))
     notes = [f"{count} {name}" for name, count in counts if count]
     notes += ["the last one to wrap up"] if calls["wrap_up"] else []
@@ -190,7 +197,7 @@ def _calls(run: RunDetail, calls: CallsShape) -> str:
 
 
 def _tokens(usage: UsageShape) -> str:
-    cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
+    cost = "" if usage["cost_usd"] is None else f", {format_usd(usage['cost_usd'])}"
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
@@ -213,8 +220,8 @@ def stop(
         raise UsageError("RUN and --agent cannot be combined", fix="omit one of them")
     of_agent = None if agent is None else f"{OF_AGENT}{agent}"
     named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
-    answer = face.client().post(STOP.at(named), {"by": who(), "reason": reason})
-    words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
+    answer = face.client().post(STOP.at(named), {"by": find_user(), "reason": reason})
+    words = "; ".join(escape_line(text) for text in (answer["reason"], *answer["notes"]))
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
 
 
@@ -241,15 +248,15 @@ def verify(
     A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
     """
     client = face.client(works=True)
-    body = {"by": who(), "on": on, "again": again}
+    body = {"by": find_user(), "on": on, "again": again}
     answer = at_rest(face, client, run, lambda name: client.post(JUDGE.at(name), body))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  being verified\n")
         return _verdict(answer)
-    shown = landed(face, client, answer["run"])
+    shown = wait_for_landing(face, client, answer["run"])
     if shown is None:
         return ExitCode.DETACHED
-    face.show(shown, lambda: summary(shown))
+    face.show(shown, lambda: format_summary(shown))
     return _verdict(shown)
 
 
@@ -272,7 +279,7 @@ def retry(
 
     The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
     """
-    body = {"by": who(), "resume": resume, "alone": alone}
+    body = {"by": find_user(), "resume": resume, "alone": alone}
     return follow_new(face, RETRY.at(run), body, detach)
 
 
@@ -289,7 +296,7 @@ def continue_(
     face: Json,
 ) -> int:
     """A new run that goes on from the result of an old one, in its conversation where that is kept."""
-    return follow_new(face, CONTINUE.at(run), {"by": who(), "text": text}, detach)
+    return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
 @runs.verb("diff", "pancode runs diff last | git apply --stat")
@@ -304,8 +311,8 @@ def diff(
     if face.as_json:
         face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
         return
-    if draws(sys.stdout):
-        sys.stdout.write(patch(change, sys.stdout))
+    if can_draw(sys.stdout):
+        sys.stdout.write(color_diff(change, sys.stdout))
     else:
-        sys.stdout.buffer.write(harmless(change, sys.stdout))
+        sys.stdout.buffer.write(escape_output(change, sys.stdout))
         sys.stdout.buffer.flush()

@@ -15,7 +15,7 @@ from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
-from pancode.runs.life.binding import begin, hold
+from pancode.runs.life.binding import begin_waiting, reserve_budget
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
@@ -49,7 +49,7 @@ class Approved(Signal):
         """
         must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
         kind = kind_of(made.run)
-        made, refused = hold(made, self.purses, beyond=kind is ItemKind.BUDGET)
+        made, refused = reserve_budget(made, self.purses, beyond=kind is ItemKind.BUDGET)
         if refused:
             raise RefusedError(
                 f"{made.run.id} is not started: {refused}",
@@ -59,7 +59,7 @@ class Approved(Signal):
             )
         approval = Approval(by=self.by, at_ms=made.now.ms, whole=self.whole)
         asked = replace(Approvals.of(made.run), approved=approval).on(made.run)
-        made = begin(waits.over(made.put(asked)))
+        made = begin_waiting(waits.close_question(made.put(asked)))
         scope = "run" if self.whole else "once"
         made = made.tell("person", kind, "approved", f"by {self.by}, {scope}")
         return made.record("people", "info", "approved", by=self.by, kind=str(kind), scope=scope)
@@ -82,7 +82,7 @@ class Declined(Signal):
             fix = f"pancode land {made.run.id}"
             report: dict[str, object] = {"status": waits.DENIED, "why": f"denied by {self.by}", "fix": fix}
             made = made.put(replace(made.run, landing=report))
-        made = waits.over(made).tell("person", kind, waits.DENIED, f"by {self.by}")
+        made = waits.close_question(made).tell("person", kind, waits.DENIED, f"by {self.by}")
         made = made.record("people", "info", waits.DENIED, by=self.by, kind=str(kind))
         if made.run.state is not RunState.PENDING:
             return made
@@ -111,7 +111,9 @@ class AskedAgain(Signal):
         """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
         if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
             return made
-        return waits.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
+        return waits.open_question(made).tell(
+            "person", kind_of(made.run), "asked again", "its workflow goes on"
+        )
 
 
 _SHORT = 200
@@ -120,20 +122,20 @@ MOST_KEPT = 400
 TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
-def asked(made: Changes, body: PersonAsked) -> Changes:
+def request_approval(made: Changes, body: PersonAsked) -> Changes:
     """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
         return made
     if len(inbox.calls_of(run)) >= MOST_KEPT:
-        return waits.deny(made, question, TOO_MANY)
+        return waits.deny_call(made, question, TOO_MANY)
     made = made.put(inbox.with_call(run, body, made.now.ms))
     number = len(inbox.calls_of(made.run))
-    if question.pattern in inbox.permits(run):
+    if question.pattern in inbox.list_permitted(run):
         return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
     reason = f"waits for a person's yes: {question.command[:_SHORT]}"
-    made = waits.ask(made.put(replace(made.run, reason=reason)))
+    made = waits.open_question(made.put(replace(made.run, reason=reason)))
     return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
 
 
@@ -154,17 +156,17 @@ class CallDecided(Signal):
         """
         must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)
-        made = waits.over(_answer(made, number, self))
+        made = waits.close_question(_answer(made, number, self))
         if self.allow and self.whole:
-            made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
+            made = made.put(inbox.permit_rule(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
             for other, row in inbox.open_calls(made.run).items():
-                if row["pattern"] in inbox.permits(made.run):
+                if row["pattern"] in inbox.list_permitted(made.run):
                     made = _answer(made, other, self)
         scope = "run" if self.whole else "once"
         what = "approved" if self.allow else waits.DENIED
         made = made.record("people", "info", what, by=self.by, kind=str(ItemKind.CALL), scope=scope)
         if inbox.open_calls(made.run):
-            return waits.ask(made)
+            return waits.open_question(made)
         fence = made.case.fences[made.run.fence]
         return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
 

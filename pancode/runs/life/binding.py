@@ -14,7 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.facets import ModelChoice
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.ends import broke, bury
+from pancode.runs.life.ends import end_lost_fences, end_without_budget
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 
@@ -26,7 +26,7 @@ class Admitted(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Take the hold of the first attempt; RefusedError with the numbers when no ceiling has room."""
-        made, refused = hold(made, self.purses)
+        made, refused = reserve_budget(made, self.purses)
         if refused:
             raise RefusedError(
                 refused,
@@ -49,35 +49,39 @@ class Due(Signal):
         if made.run.attempt == 1:
             return made
         if made.case.spent_up(made.run.attempt):
-            return broke(made)
+            return end_without_budget(made)
         if made.run.attempt in made.case.attempts:
             return made
-        made, refused = hold(made, self.purses, beyond=is_lifted_for_good(made.run))
+        made, refused = reserve_budget(made, self.purses, beyond=is_lifted_for_good(made.run))
         if not refused:
             return made
         never = _never_fits(made, self.purses)
         if never:
-            return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
+            return end_without_budget(
+                made, f"the budget of its workflow has no room for another attempt: {never}"
+            )
         return Waits("budget", refused, WaitReason.BUDGET).apply(made)
 
 
-def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
+def reserve_budget(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
     `beyond`: a person has allowed the hold even where a ceiling has no room; the story then says so.
     """
     run, amount = made.run, _amount(made)
     for purse in purses:
-        if beyond and not books.fits(purse.balance, purse.ceilings, amount):
-            made = made.tell("gate", "budget", "lifted", books.refusal(purse.balance, purse.ceilings, amount))
+        if beyond and not books.is_within_ceilings(purse.balance, purse.ceilings, amount):
+            made = made.tell(
+                "gate", "budget", "lifted", books.explain_refusal(purse.balance, purse.ceilings, amount)
+            )
             made = made.record("budget", "warning", "ceiling lifted for a run", scope=purse.balance.scope)
-        elif not books.fits(purse.balance, purse.ceilings, amount):
-            return made, books.refusal(purse.balance, purse.ceilings, amount)
+        elif not books.is_within_ceilings(purse.balance, purse.ceilings, amount):
+            return made, books.explain_refusal(purse.balance, purse.ceilings, amount)
     scopes, account = (
         [purse.balance.scope for purse in purses if purse.held],
         books.Account(run.id, run.attempt),
     )
-    made = made.book(books.hold(scopes, account, amount, made.now.stamp))
+    made = made.book(books.reserve_amount(scopes, account, amount, made.now.stamp))
     return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
 
 
@@ -92,8 +96,8 @@ def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
     amount = _amount(made)
     for purse in purses:
         free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
-        if books.is_workflow(free.scope) and not books.fits(free, purse.ceilings, amount):
-            return books.refusal(free, purse.ceilings, amount)
+        if books.is_workflow(free.scope) and not books.is_within_ceilings(free, purse.ceilings, amount):
+            return books.explain_refusal(free, purse.ceilings, amount)
     return ""
 
 
@@ -124,10 +128,10 @@ class Released(Signal):
         run = made.run
         if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
             return made
-        return people.ask_first(made) if is_unapproved(run) else begin(made)
+        return people.ask_first(made) if is_unapproved(run) else begin_waiting(made)
 
 
-def begin(made: Changes) -> Changes:
+def begin_waiting(made: Changes) -> Changes:
     """Let the run wait only for a free place from now on."""
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
@@ -137,7 +141,7 @@ def held_as_before(made: Changes, note: str) -> Changes:
     usd, account = _amount(made).usd, made.case.account
     if made.attempt.held_usd <= usd:
         return made
-    made = made.book(books.lowered(made.case.entries, account, usd, made.now.stamp, note))
+    made = made.book(books.lower_reserved(made.case.entries, account, usd, made.now.stamp, note))
     return made.put(replace(made.attempt, held_usd=usd))
 
 
@@ -166,12 +170,16 @@ class Bound(Signal):
         if attempt is not None:
             account = books.Account(run.id, run.attempt, fence.fence)
             if self.most_usd is not None and self.most_usd > attempt.held_usd:
-                made = made.book(books.raised(made.case.entries, account, self.most_usd, made.now.stamp))
+                made = made.book(
+                    books.raise_reserved(made.case.entries, account, self.most_usd, made.now.stamp)
+                )
                 attempt = replace(attempt, held_usd=self.most_usd)
                 made = made.put(attempt)
             amount = replace(books.estimate_of(run), usd=attempt.held_usd)
-            made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
-        made = bury(made, f"replaced on {fence.node}")
+            made = made.book(
+                books.reserve_amount([books.node_scope(fence.node)], account, amount, made.now.stamp)
+            )
+        made = end_lost_fences(made, f"replaced on {fence.node}")
         run = replace(ModelChoice.of(run), served=self.served).on(run) if self.served else run
         reason, waits = f"offered to {fence.node}", None
         if fence.ahead:

@@ -175,7 +175,7 @@ class RunCase:
         usd = self.run.limits.get("usd")
         if usd is None or attempt == 1:
             return None if usd is None else Decimal(str(usd))
-        return max(Decimal(str(usd)) - books.used(self.entries, attempt), books.ZERO)
+        return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
         """The most USD that this fence's order allows: what is left, or what it holds; None: no limit."""

@@ -20,7 +20,7 @@ from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.health import HealthState
 from pancode.runs.life.inbox import ItemKind, item_of
-from pancode.runs.receipts.trust import KEPT, verified
+from pancode.runs.receipts.trust import KEPT, read_verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
 """What an entry of the audit is about."""
@@ -326,7 +326,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
     turn = SessionTurn.of(run).turn
     if turn is not None and turn != SessionTurn.of(was).turn:
         yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn.number, stop=turn.stop)
-    seen = verified(run)
+    seen = read_verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
         yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
 

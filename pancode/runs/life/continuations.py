@@ -14,8 +14,8 @@ from pancode.kernel.names import FLEET, GATES
 from pancode.kernel.records import Run, Word
 from pancode.kernel.values import replace
 from pancode.runs.facets import Lineage, SessionTurn
-from pancode.runs.life.messages import after_news, kept
-from pancode.runs.life.successors import beginning
+from pancode.runs.life.messages import after_news, select_undelivered
+from pancode.runs.life.successors import find_beginning
 from pancode.runs.life.turns import ended_turns, opener_of
 from pancode.runs.request import DispatchRequest
 
@@ -65,7 +65,7 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
     return {} if gone else old.resumes  # its program never began: the memory of before
 
 
-def continued(
+def continue_request(
     old: Run,
     again: DispatchRequest,
     remark: str,
@@ -96,7 +96,7 @@ def continued(
         story=story if again.turns else "",
         node=node,
         resume=resume,
-        begins=beginning(old if back is None else back.at),
+        begins=find_beginning(old if back is None else back.at),
         continues=old.id,
         in_workspace=lineage.in_workspace,
         answers=answers,
@@ -124,7 +124,7 @@ def _task(old: Run, words: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
     if same_session:
-        return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
+        return f"{words}\n\n{_SAME_SESSION}" if find_beginning(old) is not None else words
     return f"{words}\n\n{story_of(old)}"
 
 
@@ -134,10 +134,10 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     They count as words of `by`, who gives the remark; words of several people each name who said them.
     """
     if not old.takes_turns:
-        added = (f"A person adds: {one.text}" for one in kept(left.words))
+        added = (f"A person adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
     said = [(opener_of(old), old.task)] if _is_said_again(old) else []
-    said += [(one.by, one.text) for one in kept(left.words)]
+    said += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
     if _is_by_fleet(old, remark, left):  # nobody has asked that anything goes on
         by, said = FLEET, [*said, *((FLEET, one) for one in left.news)]
@@ -150,7 +150,9 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
     """Whether the next sitting begins with the fleet's words and with no person's; news do not count."""
-    said = {one.by for one in kept(left.words)} | ({opener_of(old)} if _is_said_again(old) else set())
+    said = {one.by for one in select_undelivered(left.words)} | (
+        {opener_of(old)} if _is_said_again(old) else set()
+    )
     return FLEET in said and said <= {FLEET, GATES} and not remark.strip()
 
 

@@ -19,7 +19,7 @@ from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.runs.life.turns import goes_on_by_itself
-from pancode.runs.life.waits import calls_lost, calls_over, undelivered
+from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
 
 NOTHING_LEFT = "nothing is left of the run's budget"
 GIVEN_UP = "given_up_for"
@@ -42,7 +42,7 @@ def end_run(made: Changes, **result: object) -> Changes:
     made = calls_over(made)
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
-    made = undelivered(made) if Words.of(made.run).told else made
+    made = report_undelivered(made) if Words.of(made.run).told else made
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),
@@ -63,7 +63,7 @@ def end_run(made: Changes, **result: object) -> Changes:
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
     """Release the attempt's holds; with `node`, only the hold for that node."""
     case, only = made.case, books.node_scope(node) if node is not None else None
-    return made.book(books.release(case.entries, case.account, case.now.stamp, note, only))
+    return made.book(books.release_reserved(case.entries, case.account, case.now.stamp, note, only))
 
 
 def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | None = None) -> Changes:
@@ -113,12 +113,12 @@ class Lost(Signal):
         used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
         if is_free(made.run):
             spent = books.Spent(books.ZERO, used.tokens, used.ms, "local")
-            made = made.book(books.settle(entries, account, spent, made.now.stamp))
+            made = made.book(books.settle_attempt(entries, account, spent, made.now.stamp))
             usage = {**attempt.usage, "cost_usd": "0", "cost_source": "local"}
             made = made.put(replace(attempt, usage=usage))
         else:
             spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
-            made = made.book(books.lose(entries, account, spent, made.now.stamp))
+            made = made.book(books.settle_lost(entries, account, spent, made.now.stamp))
         made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(
             OrderStage.CLOSED, str(Closed.LOST)
         )
@@ -186,7 +186,7 @@ class Unbindable(Signal):
         return made.tell("placement", "order", "not possible", self.why)
 
 
-def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
+def end_without_budget(made: Changes, why: str = NOTHING_LEFT) -> Changes:
     """End the run, as nothing is left of its budget or of its workflow's."""
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
@@ -204,11 +204,11 @@ class GivenUp(Signal):
         if made.run.outcome is not Outcome.LOST:
             return made
         made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
-        made = bury(made, f"given up for {self.by}")
+        made = end_lost_fences(made, f"given up for {self.by}")
         return made.tell("retry", self.by, "given up", f"replaced by {self.by}")
 
 
-def bury(made: Changes, reason: str) -> Changes:
+def end_lost_fences(made: Changes, reason: str) -> Changes:
     """Tell the lost fences, which may still run, to end."""
     for fence in made.case.lost_fences:
         made = made.send(fence.node, Tombstone(run=fence.run, up_to_fence=fence.fence, reason=reason))

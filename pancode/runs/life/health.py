@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from node_agent.wire.node import Signs
-from pancode.kernel.formatting import took
+from pancode.kernel.formatting import format_seconds
 from pancode.kernel.records import Decision
 from pancode.runs.life.case import RunStage
 
@@ -114,7 +114,8 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
     told = [  # what has not come yet counts from the start
-        f"no {what} for {took(known[what] / 1_000)}" if what in known else f"no {what} seen" for what in ages
+        f"no {what} for {format_seconds(known[what] / 1_000)}" if what in known else f"no {what} seen"
+        for what in ages
     ]
     why, since = "; ".join(told), seen.now_ms - silent
     pause = signs.pause_ms - seen.told_ms

@@ -14,7 +14,7 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.facets import Approvals, LandingTerms, SessionTurn, Words
@@ -176,13 +176,13 @@ def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
     return replace(Approvals.of(run), calls=updated).on(run)
 
 
-def permitted(run: Run, pattern: str) -> Run:
+def permit_rule(run: Run, pattern: str) -> Run:
     """Return the run in which every call of this rule is allowed from now on."""
     facet = Approvals.of(run)
     return replace(facet, permits=tuple(sorted({*facet.permits, pattern}))).on(run)
 
 
-def permits(run: Run) -> tuple[str, ...]:
+def list_permitted(run: Run) -> tuple[str, ...]:
     """The patterns of the rules whose calls are allowed in this run without a question."""
     return Approvals.of(run).permits
 
@@ -342,11 +342,13 @@ def _landing(run: Run) -> str:
     files = run.result.get("files_changed")
     count = len(files) if isinstance(files, list | tuple) else 0
     if "asked_by" in run.landing and not yes_of(run):
-        change = f"{run.landing['asked_by']} asks to land the change of {counted(count, 'file')} by {run.id}"
+        change = (
+            f"{run.landing['asked_by']} asks to land the change of {count_noun(count, 'file')} by {run.id}"
+        )
         return f"{change} ({run.agent}): {_task(run)}"
     if run.landing:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
-    what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
+    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it goes on with"
     change = f"{what} is landed when you say so"
     change += f"; of its question: {answerer_of(run)}" if Words.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
@@ -368,7 +370,7 @@ def _held(run: Run) -> str:
     flags, held = yes_of(run), run.landing.get("held")
     if not flags:
         return ""
-    files = f"{counted(held, 'file')} held, " if isinstance(held, int) and held else ""
+    files = f"{count_noun(held, 'file')} held, " if isinstance(held, int) and held else ""
     return f" ({files}needs {' and '.join(flags)})"
 
 
@@ -412,7 +414,7 @@ def answer_of(run: Run, reply: str) -> str:
     return next((one for one in choices if one.casefold() == text.casefold()), text)
 
 
-def answered(run: Run, answer: str, program: str = "") -> str:
+def format_answer(run: Run, answer: str, program: str = "") -> str:
     """The words that tell the agent the answer to its question."""
     by = "The answer, which a program gave and no person," if program else "The answer"
     return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)

@@ -39,7 +39,7 @@ def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -
     if not text.strip() or len(text) > MOST_CHARS:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
         raise UsageError("the message is empty or too long", fix=fix, code="bad_words")
-    waiting = [f"{one.by} said: {one.text}\n\n" for one in kept(words)]
+    waiting = [f"{one.by} said: {one.text}\n\n" for one in select_undelivered(words)]
     # The task of the next run has them all.
     of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
@@ -47,18 +47,18 @@ def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -
         raise UsageError(f"{run.id} cannot queue more messages", fix=fix, code="too_much_told")
 
 
-def kept(words: Iterable[Word]) -> list[Word]:
+def select_undelivered(words: Iterable[Word]) -> list[Word]:
     """The words that no agent got yet."""
     return [one for one in words if not one.laid]
 
 
-def unheard(words: Iterable[Word], attempt: int) -> list[Word]:
+def select_unread(words: Iterable[Word], attempt: int) -> list[Word]:
     """The words that this attempt's agent did not get, those that an earlier attempt got among them."""
     here = (WITH_TASK, f"{AT_A_TURN}{attempt}")
     return [one for one in words if _is_open(one) and not one.for_next and one.laid not in here]
 
 
-def heard(words: Iterable[Word], numbers: Collection[int], attempt: int) -> list[Word]:
+def mark_delivered(words: Iterable[Word], numbers: Collection[int], attempt: int) -> list[Word]:
     """Return the words of these numbers, marked as delivered to this attempt's agent."""
     got = (one for one in words if one.number in numbers and _is_open(one))
     return [replace(one, laid=f"{AT_A_TURN}{attempt}") for one in got]
@@ -70,7 +70,7 @@ def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]
     return [replace(one, laid=one.laid or here, turn=turn.number) for one in words if one.number in numbers]
 
 
-def hears(run: Run) -> bool:
+def can_receive_messages(run: Run) -> bool:
     """Whether the run's agent is given words of a person while it works."""
     return RUNTIMES[run.runtime].hears or run.takes_turns
 

@@ -22,7 +22,7 @@ from pancode.runs.life.binding import handed_to, held_as_before
 from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted, give_back
-from pancode.runs.receipts.rules import excess
+from pancode.runs.receipts.rules import find_excess
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
@@ -71,7 +71,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Interrupting():
             return _interrupting(made, body)
         case event.Progress():
-            body = body.model_copy(update=excess(body, made.run, made.case.ordered()))
+            body = body.model_copy(update=find_excess(body, made.run, made.case.ordered()))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             if body.cost_usd == 0 and is_free(made.run):
                 usage["cost_source"] = "local"
@@ -79,13 +79,13 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Finding():
             return _noted(made, body.level, body.text)
         case event.PersonHeard():
-            return people.heard(made, body.numbers)
+            return people.record_delivered(made, body.numbers)
         case event.PersonAsked():
-            return approvals.asked(made, body)
+            return approvals.request_approval(made, body)
         case event.FleetAsked():
             return replace(made, left=(*made.left, body))
         case event.Turned(turn=turn):
-            return people.turned(made, turn, at_ms) if made.case.newest else made
+            return people.record_turn(made, turn, at_ms) if made.case.newest else made
         case _:
             assert_never(body)
 
@@ -98,7 +98,7 @@ def _late(made: Changes, body: event.EventBody) -> Changes:
     """Take an event of a closed fence. A lost order's call is denied; one that never ran has cost nothing."""
     fence, attempt, case = made.fence, made.attempt, made.case
     if fence.closed is Closed.LOST and isinstance(body, event.PersonAsked):
-        return people.deny(made, body.asked, people.LOST)
+        return people.deny_call(made, body.asked, people.LOST)
     if fence.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
         return made
     made = made.put(replace(fence, closed=Closed.REVOKED))
@@ -120,7 +120,7 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
         return made
     made = made.put(_advance(made.run, fence, body.mark, at_ms))
     made = people.calls_over(made) if body.mark in _COLLECTING else made
-    return people.say(made) if body.mark is Mark.SPAWNED and Words.of(made.run).told else made
+    return people.deliver_messages(made) if body.mark is Mark.SPAWNED and Words.of(made.run).told else made
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:

@@ -14,13 +14,13 @@ from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import LeftWork, NextAttempt, OwnSession
-from pancode.kernel.formatting import counted, first_few
+from pancode.kernel.formatting import count_noun, first_few
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Attempt, Run
 from pancode.kernel.values import replace
 from pancode.runs.facets import GateTerms, ModelChoice
 from pancode.runs.life.orders import may_exceed, size_of, task_of
-from pancode.runs.placement.placement import can_be_had, misfit
+from pancode.runs.placement.placement import can_be_had, explain_misfit
 
 MOST_OUTPUT, MOST_ANSWER, MOST_FILES = 8_000, 2_000, 20
 _AGAIN = (
@@ -133,7 +133,7 @@ def _is_carried(run: Run) -> bool:
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
 
 
-def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
+def switch_provider(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     """Return the run with its other provider; None when it has none, or no node could take it now."""
     choice = ModelChoice.of(run)
     if not (fields := choice.other):
@@ -141,12 +141,12 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     level = fields.get("reasoning")
     typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
     there = replace(replace(choice, other={}).on(run), **typed)
-    return there if any(fitting(there, nodes)) else None
+    return there if any(find_fitting_nodes(there, nodes)) else None
 
 
-def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
+def find_fitting_nodes(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
     """The nodes that could take the run, now or when they are free."""
-    return (view for view in nodes if can_be_had(view) and not misfit(run, view))
+    return (view for view in nodes if can_be_had(view) and not explain_misfit(run, view))
 
 
 LONGEST_WAIT_MS = 8 * 24 * 3_600_000
@@ -261,10 +261,12 @@ def after_failure(
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:
         return NoRetry(
-            f"{counted(run.max_attempts, 'attempt')} at most (--attempts)" if run.attempt > 1 else ""
+            f"{count_noun(run.max_attempts, 'attempt')} at most (--attempts)" if run.attempt > 1 else ""
         )
     if used > most:
-        return NoRetry(f"{cause}: tried again {counted(most, 'time')}, as often as it may be" if most else "")
+        return NoRetry(
+            f"{cause}: tried again {count_noun(most, 'time')}, as often as it may be" if most else ""
+        )
     moved = cause in MOVES and elsewhere
     return Retry(cause, used, most, 0 if moved else _pauses(RULES[cause], used))
 

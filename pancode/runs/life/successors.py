@@ -27,8 +27,8 @@ def must_have_ended(old: Run) -> None:
 
 def must_be_free(old: Run) -> None:
     """RefusedError when the run was continued already, as by the faster one of two people who answer."""
-    if nexts(old):
-        newest = nexts(old)[-1]
+    if list_next_runs(old):
+        newest = list_next_runs(old)[-1]
         raise RefusedError(
             f"{old.id} was already continued by {newest}",
             why="another request was faster",
@@ -52,7 +52,7 @@ def is_blocked(run: Run) -> bool:
     return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
 
 
-def nexts(run: Run) -> tuple[str, ...]:
+def list_next_runs(run: Run) -> tuple[str, ...]:
     """The runs that go on from this run."""
     found = run.result.get(NEXT)
     return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
@@ -63,7 +63,7 @@ def has_change(run: Run) -> bool:
     return run.result.get("commit") is not None or Lineage.of(run).carries
 
 
-def beginning(old: Run) -> Beginning | None:
+def find_beginning(old: Run) -> Beginning | None:
     """The commit where the new run begins: the old result, else the old snapshot; None: no repository."""
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
     if place.get("kind") != "git" or commit is None:

@@ -15,12 +15,12 @@ from pancode.kernel.names import FLEET
 from pancode.kernel.records import Run, SessionRow, Word
 from pancode.kernel.values import replace
 from pancode.runs.facets import Caller, EndedTurn, FleetLead, SessionTurn
-from pancode.runs.life.messages import WITH_TASK, kept
-from pancode.runs.life.successors import nexts
+from pancode.runs.life.messages import WITH_TASK, select_undelivered
+from pancode.runs.life.successors import list_next_runs
 from pancode.runs.request import DispatchRequest
 
 
-def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
+def add_turn(run: Run, turn: TurnRecord, at_ms: int) -> Run:
     """Return the sitting with this ended turn as its newest."""
     used = turn.usage
     newest = EndedTurn(
@@ -51,7 +51,7 @@ def payer_of(run: Run) -> str:
     return run.session if run.takes_turns else Caller.of(run).charged_to
 
 
-def leads(run: Run) -> bool:
+def is_orchestrator(run: Run) -> bool:
     """Whether the run is a sitting of an orchestrator, which has the fleet's own tools."""
     return bool(FleetLead.of(run).fleet)
 
@@ -79,12 +79,12 @@ def terms_of(run: Run) -> SittingTerms:
     return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
 
 
-def wanted(session: SessionRow) -> SittingTerms:
+def read_terms(session: SessionRow) -> SittingTerms:
     """The terms that the session's next sitting begins with."""
     return SittingTerms(*(getattr(session, one.name) for one in fields(SittingTerms)))
 
 
-def narrower(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
+def intersect_rights(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
     """The widest mode and level that both of these allow."""
     shared = MODE_HANDS_ON[one[0]] & MODE_HANDS_ON[other[0]]
     mode = next((mode for mode, _ in (one, other) if MODE_HANDS_ON[mode] == shared), Mode.REVIEW)
@@ -149,10 +149,10 @@ def goes_on_by_itself(
     """Whether the session's next sitting begins without a person: words are left, and the end allows it."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
-    if asked_or_cap and all(one.by == FLEET for one in kept(words)):
+    if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
         return False  # a person lets it rest, or would have to pay for more
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
-    return wanted and bool(kept(words)) and not nexts(run) and not asks
+    return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not asks
 
 
 def opener_of(run: Run) -> str:

@@ -11,7 +11,7 @@ from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
@@ -19,9 +19,17 @@ from pancode.runs.facets import SessionTurn, Words
 from pancode.runs.life import inbox, messages, turns
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
-from pancode.runs.life.messages import AT_A_TURN, WITH_TASK, after_news, hears, more_news, must_hear, unheard
+from pancode.runs.life.messages import (
+    AT_A_TURN,
+    WITH_TASK,
+    after_news,
+    can_receive_messages,
+    more_news,
+    must_hear,
+    select_unread,
+)
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.successors import NEXT, is_blocked, must_be_free, nexts
+from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs, must_be_free
 from pancode.runs.life.turns import SittingTerms
 
 DENIED = "denied"
@@ -32,7 +40,7 @@ ONLY_HERE = f"{AT_A_TURN}0"
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
-def ask(made: Changes) -> Changes:
+def open_question(made: Changes) -> Changes:
     """Put the run into the inbox, where it waits for a person. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None:
         return made
@@ -42,10 +50,10 @@ def ask(made: Changes) -> Changes:
 def ask_first(made: Changes) -> Changes:
     """Let the run begin only when a person has approved it."""
     run = made.run
-    return ask(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
+    return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
 
 
-def over(made: Changes) -> Changes:
+def close_question(made: Changes) -> Changes:
     """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
     asked = made.case.action(ActionKind.PERSON)
     over = made.done(asked)
@@ -56,17 +64,17 @@ def calls_over(made: Changes) -> Changes:
     """Close the calls of an agent that works no more, so that nobody is asked about them. Idempotent."""
     if not inbox.open_calls(made.run):
         return made
-    return over(made.put(inbox.all_closed(made.run)))
+    return close_question(made.put(inbox.all_closed(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
     """Deny each open call of an attempt that is given up, as its agent may still wait. Idempotent."""
     for row in inbox.open_calls(made.run).values():
-        made = deny(made, inbox.asked_of(row), LOST)
+        made = deny_call(made, inbox.asked_of(row), LOST)
     return calls_over(made)
 
 
-def deny(made: Changes, question: CallAsked, words: str) -> Changes:
+def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
     """Deny the call of this fence's agent, though no person was asked."""
     body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
     return made.send(made.fence.node, body)
@@ -95,7 +103,7 @@ class ToldByPerson(Signal):
         laid = WITH_TASK if waits else ONLY_HERE if self.by in OWN_NAMES else ""
         made = add_words(made, self.by, after_news(news, self.text), laid, changes)
         made = made if session is None else made.put(replace(session, news=(), closed_by=None))
-        sent = not waits and not changes and listens(made) is not None
+        sent = not waits and not changes and find_listening_fence(made) is not None
         how = (
             "delivered with its task"
             if waits
@@ -103,7 +111,7 @@ class ToldByPerson(Signal):
             if sent
             else "kept until it is continued"
         )
-        made = say(made) if sent else made
+        made = deliver_messages(made) if sent else made
         made = made.tell("person", f"told by {self.by}", how, self.text[:500])
         return made.record("people", "info", "told", by=self.by, delivered=waits)
 
@@ -121,7 +129,7 @@ class ToldByFleet(Signal):
         made = add_words(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
-        made = say(made).tell("fleet", "runs that it began", "told", self.text[:500])
+        made = deliver_messages(made).tell("fleet", "runs that it began", "told", self.text[:500])
         return made.record("fleet", "info", "told of the runs that it began")
 
 
@@ -149,8 +157,8 @@ class ToldByTracker(Signal):
                 task = task.replace(f"\n\n{old.text}", "")
             made, how = made.put(replace(run, task=task)), "delivered with its task"
             made = add_words(made, TRACKER, text, WITH_TASK)
-        elif hears(run):
-            made, how = say(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+        elif can_receive_messages(run):
+            made, how = deliver_messages(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
         else:
             fix = f"pancode runs show {run.id}"
             raise UsageError(
@@ -170,19 +178,19 @@ def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool 
     return made.put(replace(replace(Words.of(run), told=number).on(run), task=task), word)
 
 
-def listens(made: Changes) -> Fence | None:
+def find_listening_fence(made: Changes) -> Fence | None:
     """The fence whose agent is at work and takes words at its next turn; None: no agent does."""
     fence = made.case.fences.get(made.run.fence)
     works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-    return fence if works and hears(made.run) else None
+    return fence if works and can_receive_messages(made.run) else None
 
 
-def say(made: Changes) -> Changes:
+def deliver_messages(made: Changes) -> Changes:
     """Send the agent the words that it has not got yet; the node takes each number once."""
-    fence = listens(made)
+    fence = find_listening_fence(made)
     if fence is None:
         return made
-    for one in unheard(made.case.words, made.run.attempt):
+    for one in select_unread(made.case.words, made.run.attempt):
         body = PersonSays(identity=identity_of(fence), number=one.number, text=one.text, by=name_of(one.by))
         made = made.send(fence.node, body)
     return made
@@ -201,7 +209,7 @@ class TurnAsked(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Cancel the turn at work, or let the sitting rest after it. UsageError: no program takes turns."""
-        fence = listens(made)
+        fence = find_listening_fence(made)
         if fence is None or not made.run.takes_turns:
             raise UsageError(
                 f"{made.run.id} has no turn to {self.what}",
@@ -242,7 +250,7 @@ class GivesWay(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
-        fence = listens(made)
+        fence = find_listening_fence(made)
         if fence is None or not turns.may_give_way(made.run, made.case.session, made.case.words):
             return made
         number = turns.ended_turns(made.run)
@@ -253,7 +261,7 @@ class GivesWay(Signal):
         return made.record("dispatch", "info", "a session gives way", next=self.run)
 
 
-def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
+def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     """Record that a turn of the sitting has ended. Idempotent: the receipt tells of it again.
 
     A turn out of order is dropped, as it would hide those that follow.
@@ -261,12 +269,14 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     if not made.run.takes_turns or turn.number != turns.ended_turns(made.run) + 1:
         return made
     words = messages.in_turn(made.case.words, turn, made.run.attempt)
-    made = made.put(turns.spoken(made.run, turn, at_ms), *words)
+    made = made.put(turns.add_turn(made.run, turn, at_ms), *words)
     made = calls_over(made)  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
     by = None if session is None else session.chosen_by
-    if by is None or listens(made) is None:  # before its program began, nothing could be told to rest
+    if (
+        by is None or find_listening_fence(made) is None
+    ):  # before its program began, nothing could be told to rest
         return made
     return TurnAsked("rest", by).apply(made)
 
@@ -288,10 +298,10 @@ class TermsAsked(Signal):
             return made
         if self.terms == turns.terms_of(made.run):
             words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
-            made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
+            made = deliver_messages(made.put(replace(session, **wanted, chosen_by=None), *words))
         else:
             made = made.put(replace(session, **wanted, chosen_by=self.by))
-            made = made if listens(made) is None else TurnAsked("rest", self.by).apply(made)
+            made = made if find_listening_fence(made) is None else TurnAsked("rest", self.by).apply(made)
         told = {name: str(value) for name, value in wanted.items() if value}
         made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {self.by}")
         return made.record("people", "info", "mode and level", by=self.by, **told)
@@ -308,39 +318,39 @@ class SessionClosed(Signal):
         session = made.case.session
         if session is None or session.closed_by is not None:
             return made
-        made = over(made) if turns.is_cut_by_cap(made.run) else made
+        made = close_question(made) if turns.is_cut_by_cap(made.run) else made
         run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
-        if listens(made) is None or not made.run.takes_turns:
+        if find_listening_fence(made) is None or not made.run.takes_turns:
             return made
         if not turns.is_between_turns(made.run, made.case.words):
             made = TurnAsked("cancel", self.by).apply(made)
         return TurnAsked("rest", self.by).apply(made)
 
 
-def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
+def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """Mark these words as delivered, as the node says that the agent got them."""
-    waited = {one.number for one in unheard(made.case.words, made.run.attempt)}
+    waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
-    made = made.put(*messages.heard(made.case.words, numbers, made.fence.attempt))
+    made = made.put(*messages.mark_delivered(made.case.words, numbers, made.fence.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
 
-def undelivered(made: Changes) -> Changes:
+def report_undelivered(made: Changes) -> Changes:
     """Write into the story of a run that ends how many messages its agent did not get."""
-    left = len(messages.kept(made.case.words))
+    left = len(messages.select_undelivered(made.case.words))
     if not left:
         return made
-    words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
+    words = f"{count_noun(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
     return made.tell("person", "words", "not delivered", words)
 
 
-def given(made: Changes, run: str) -> Changes:
+def move_messages(made: Changes, run: str) -> Changes:
     """Give all words that the old run kept to this run, which goes on from it."""
-    return made.put(*(replace(one, laid=run) for one in messages.kept(made.case.words)))
+    return made.put(*(replace(one, laid=run) for one in messages.select_undelivered(made.case.words)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +379,8 @@ class Continued(Signal):
             )  # somebody may have denied it since the answer was checked
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
-        result = {**made.run.result, NEXT: [*nexts(made.run), self.run]}
-        made = given(made.put(replace(made.run, result=result)), self.run).done(
+        result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}
+        made = move_messages(made.put(replace(made.run, result=result)), self.run).done(
             made.case.action(ActionKind.PERSON)
         )
         by = f"a program answered: {self.program}" if self.program else f"by {self.by}"

@@ -24,7 +24,7 @@ KEPT = "evidence:"
 DAY_MS = 86_400_000
 
 
-def keep(work: Work, name: str, receipt: StoredReceipt) -> bool:
+def store_foreign_receipt(work: Work, name: str, receipt: StoredReceipt) -> bool:
     """Keep a foreign receipt; whether it is in the ledger now, and may be answered.
 
     Not kept if the node has had its share of the day, for which it is quarantined, or while the disk is
@@ -75,6 +75,6 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
     return ForeignReceipts(known["receipts"], known["size"])
 
 
-def forget(tx: Transaction, node: Node) -> None:
+def reset_share(tx: Transaction, node: Node) -> None:
     """Let the node's share of the day begin anew, as a person has looked at it."""
     tx.delete(Setting, KEPT + (node.tag or ""))

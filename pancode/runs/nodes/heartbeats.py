@@ -8,21 +8,21 @@ from functools import partial
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
 from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.kernel.node import LastHeartbeat, NodeState, quoted
+from pancode.kernel.node import LastHeartbeat, NodeState, quote_advice
 from pancode.kernel.records import ControlMessage, Node
-from pancode.kernel.row_updates import edit, take_controls
+from pancode.kernel.row_updates import edit_row, take_controls
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
-from pancode.runs.unit_of_work import Work, reminders, unit_of_work
+from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
 TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
 MOST_SESSIONS = 16
 """How many of a node's latest sessions are remembered: a node may begin any number."""
 
 
-def look(core: Core, node: Node, beat: Heartbeat) -> bool:
+def detect_shared_key(core: Core, node: Node, beat: Heartbeat) -> bool:
     """Whether this heartbeat proves that two machines use one key; then the node is quarantined.
 
     Each start of a node agent is a session of its own, and two of one home never live at once. The proof:
@@ -59,7 +59,7 @@ MOST_RAISES = 5
 """How often one node may raise the epoch, as each time voids what is offered to all other nodes."""
 
 
-def hear(core: Core) -> None:
+def read_heartbeats(core: Core) -> None:
     """Take in every node's newest heartbeat."""
     nodes = core.enrolled()
     for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
@@ -103,19 +103,19 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
-    if look(core, node, beat):
+    if detect_shared_key(core, node, beat):
         return
     last = core.live.contacts.last_heartbeats.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
-    words = reminders(core, beat, last.heartbeat) if last is not None else []
+    words = list_tombstones(core, beat, last.heartbeat) if last is not None else []
     if words:
         with unit_of_work(core) as work:
             for word in words:
                 work.send(node.name, word)
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
-    facts = quoted(beat.facts, node.name)
+    facts = quote_advice(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
     core.live.contacts.subscriptions[node.name] = paid
@@ -145,7 +145,7 @@ def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
         return
     core.ports.bus.drop_controls(beat.node)
     with unit_of_work(core) as work:
-        edit(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
+        edit_row(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
         for body in map(_body_of, take_controls(work.tx, beat.node)):
             if not isinstance(body, Acknowledge):  # its countersignature is old, too; the receipt comes again
                 work.send(node.name, body)
@@ -183,7 +183,7 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
         if behind:
             epoch = core.raise_epoch(beat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
-        edit(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
+        edit_row(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or beat.control_seen > node.control_seq:
                 _renumber(work, other)

@@ -20,13 +20,13 @@ from pancode.runs.unit_of_work import unit_of_work
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
-def look(core: Core, reached: bool) -> None:
+def record_contact(core: Core, reached: bool) -> None:
     """Note that we looked at Redis, or could not; the nodes' deadlines are measured with that."""
     tolerance = 3 * core.rules.beat_ms
     core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
 
 
-def beat(core: Core) -> None:
+def send_heartbeats(core: Core) -> None:
     """Send a signed beat to every enrolled node, when due."""
     boot = core.ports.clock.boot_ms()
     if core.live.beats.last_ms >= 0 and boot - core.live.beats.last_ms < core.rules.beat_ms:
@@ -113,7 +113,7 @@ def _sent_key(message: ControlMessage) -> str:
     return f"control:{message.tag}:{message.seq}"
 
 
-def judge(core: Core) -> None:
+def judge_nodes(core: Core) -> None:
     """Tell the feed the state of each node, and give up the fences of lost nodes."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)

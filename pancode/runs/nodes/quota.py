@@ -8,13 +8,13 @@ from functools import partial
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.quota import NOTHING, too_much, worth_weighing
 from pancode.kernel.records import Node
-from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.core import Core, hold_lock, open_fences
 from pancode.runs.nodes import evidence
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import unit_of_work
 
 
-def enforce(core: Core) -> None:
+def enforce_quota(core: Core) -> None:
     """Quarantine nodes that keep too much in Redis.
 
     Each look is one cheap question; all keys are weighed only when the server has filled up. Nothing is
@@ -53,7 +53,7 @@ def _keep_out(core: Core) -> None:
             core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
 
 
-@locked
+@hold_lock
 def let_in(core: Core, tag: str, password: str) -> None:
     """Make or renew the node's own Redis user; RefusedError while the node is quarantined."""
     node = core.enrolled().get(tag)
@@ -69,15 +69,15 @@ def let_in(core: Core, tag: str, password: str) -> None:
     core.ports.bus.admit_node(tag, password)
 
 
-@locked
-def release(core: Core, name: str, by: str) -> bool:
+@hold_lock
+def release_node(core: Core, name: str, by: str) -> bool:
     """End the node's quarantine for a person; whether it was quarantined. The caller then calls `let_in`."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:
             return False
         work.tx.put(replace(node, quarantined=None))
-        evidence.forget(work.tx, node)
+        evidence.reset_share(work.tx, node)
         work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
     core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(name, lambda r: replace(r, shut_out=False))

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 
 from node_agent.wire.order import Order
-from pancode.agents.model_server import served
+from pancode.agents.model_server import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
@@ -36,9 +36,9 @@ from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service, node_cooldown
 from pancode.runs.placement.gpus import closes_gpus, gpus_seen
-from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, in_order
+from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
-from pancode.runs.placement.prefetch import Lines, TakingBack, most_usd, staying
+from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.waiting_runs import WaitingRun, WaitingRuns, in_turn
 
@@ -64,7 +64,7 @@ def standing_of(
         hurry=core.live.binding.speed.why,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
-        resting=node_cooldown.resting(core),
+        resting=node_cooldown.list_resting(core),
         shunned=node_cooldown.kept_from(core, tx, waiting, views),
         due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
@@ -72,7 +72,7 @@ def standing_of(
         gpus={v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having},
         ahead=lines.room(),
         lines=lines.lengths(),
-        staying=staying(tx, waiting),
+        staying=list_staying(tx, waiting),
         most_usd=lambda run: most_usd(core, tx, work.case(run)),
     )
 
@@ -133,7 +133,7 @@ LONG, MOST_EXPLAINED = 64, 8
 for the same thing."""
 
 
-def bind(core: Core, everything: bool = False) -> int:
+def bind_runs(core: Core, everything: bool = False) -> int:
     """Bind the runs that can be bound now; return how many orders were signed. Pushing them is a separate
     step.
 
@@ -144,7 +144,7 @@ def bind(core: Core, everything: bool = False) -> int:
 
 
 def bind_in(work: Work, everything: bool = False) -> int:
-    """Do the same as `bind` inside a transaction, whose commit makes the orders durable."""
+    """Do the same as `bind_runs` inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
     many = len(queue.all)
@@ -191,7 +191,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
 def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole: bool) -> int:
     """Bind the runs whose turn it is, and record why others wait; return how many were bound."""
     core, placed, probes = work.core, 0, set[str]()
-    for decision in decisions(turn.served(), standing, whole):
+    for decision in decide_placements(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
             if not breaker_service.is_second_probe(core, decision.run, name, probes):
@@ -213,7 +213,7 @@ class _Turn:
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
-        self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.shunned(core)}
+        self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.list_shunned(core)}
         """Runs that are decided one by one, not with the others that ask for the same."""
         if breaker_service.any_open(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
@@ -370,7 +370,7 @@ def _bound(work: Work, placed: Placed) -> bool:
     signed = order.signed(core.key_for(view.node))
     provider = breaker_service.provider_of(core, case.run, view.node.name)
     fence = fence_of(order, signed, view.node.name, provider)
-    about = served(case.run, view, core.wall_ms())
+    about = describe_server(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))
     return True
 

@@ -13,7 +13,7 @@ from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Fence, Run, Setting
 from pancode.runs.answers import BreakerShape
-from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.core import Core, hold_lock, open_fences
 from pancode.runs.life.turns import ended_turns
 from pancode.runs.placement.breakers import (
     LOGIN_OF,
@@ -22,7 +22,7 @@ from pancode.runs.placement.breakers import (
     Breaker,
     BreakerState,
     EndedTry,
-    breakers,
+    build_breakers,
     not_closed,
 )
 from pancode.runs.placement.placement import Shun
@@ -52,7 +52,7 @@ def provider_of(core: Core, run: Run, node: str) -> str:
     return f"{vendor}{LOGIN_OF}{node}" if is_its_own else vendor
 
 
-def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
+def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
     """Remember that these attempts of the run have ended."""
     kept = core.live.ended_tries
     for attempt, fence in ended:
@@ -60,7 +60,7 @@ def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
     del kept[:-MOST_KEPT]
 
 
-def recall(core: Core, tx: Transaction) -> None:
+def rebuild_breakers(core: Core, tx: Transaction) -> None:
     """Rebuild the memory from the ledger when a coordinator starts."""
     since = core.wall_ms() - RECENT_MS
     found: list[EndedTry] = []
@@ -75,17 +75,17 @@ def recall(core: Core, tx: Transaction) -> None:
     core.live.breaker_resets.update({one.name.removeprefix(RESET): one.changed_ms for one in names})
 
 
-def now(core: Core) -> list[Breaker]:
+def read_breakers(core: Core) -> list[Breaker]:
     """Return all breakers; those that hold something up come first."""
     order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
     return sorted(
-        breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
+        build_breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
         key=lambda one: (order.index(one.state), one.name),
     )
 
 
-@locked
-def listed(core: Core) -> list[BreakerShape]:
+@hold_lock
+def list_breakers(core: Core) -> list[BreakerShape]:
     """Return all breakers in the shape that faces show."""
     return [
         {
@@ -95,13 +95,13 @@ def listed(core: Core) -> list[BreakerShape]:
             "until_ms": one.until_ms,
             "why": one.why,
         }
-        for one in now(core)
+        for one in read_breakers(core)
     ]
 
 
-def names(core: Core) -> set[str]:
+def list_resettable(core: Core) -> set[str]:
     """Return the names of all breakers that can be reset."""
-    return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
+    return {LOOP, *build_breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
 
 
 def blocked_nodes(
@@ -148,7 +148,7 @@ def _not_closed(core: Core) -> dict[str, Breaker]:
     """Return the breakers that hold something up, by name; it is quick where nothing has failed of late."""
     if all(one.failure is None for one in core.live.ended_tries):
         return {}
-    return {one.name: one for one in not_closed(now(core))}
+    return {one.name: one for one in not_closed(read_breakers(core))}
 
 
 def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 
 LOOP = "loop"
 """The name under which the loop breaker is reset."""
@@ -121,13 +121,13 @@ LONGEST_TOLD_MS = 15 * 60_000
 keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as asked."""
 
 
-def breakers(seen: EndedTries) -> dict[str, Breaker]:
+def build_breakers(seen: EndedTries) -> dict[str, Breaker]:
     """Each breaker that any of these attempts counts for, by name."""
     names = dict.fromkeys(name for one in seen.tries for name in one.names)
-    return {name: breaker(name, seen) for name in names}
+    return {name: build_breaker(name, seen) for name in names}
 
 
-def breaker(name: str, seen: EndedTries) -> Breaker:
+def build_breaker(name: str, seen: EndedTries) -> Breaker:
     """One breaker, found by replaying the ends of its attempts in order."""
     rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
     made = _Replay(name, rule, seen.factor)
@@ -172,7 +172,9 @@ class _Replay:
             told = one.retry_ms if LOGIN_OF in self._name else min(one.retry_ms, LONGEST_TOLD_MS)
             pause = told or int(min(base, self._rule.longest_ms) * self._factor)
             self._until = one.at_ms + pause
-            self._why = f"{counted(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
+            self._why = (
+                f"{count_noun(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
+            )
 
     def at(self, now_ms: int) -> Breaker:
         if self._until is None:
@@ -196,7 +198,7 @@ class LoopVerdict:
     """When it stops refusing if nothing else fails until then."""
 
 
-def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
+def judge_loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     """Judge a dispatch: by failures of its task, its agent's breaker, and agents that fail at once."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
@@ -212,7 +214,7 @@ def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
         words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {named}"
         until = _over(sorted(failed.values()), CASCADE_AGENTS, CASCADE_MS, seen)
         return LoopVerdict(True, words, LOOP, until)
-    own = breaker(f"agent:{agent}", seen)
+    own = build_breaker(f"agent:{agent}", seen)
     if own.state is BreakerState.OPEN:
         words = f"the breaker of agent {agent} is open: {own.why}"
         return LoopVerdict(True, words, own.name, own.until_ms or 0)
@@ -235,7 +237,7 @@ def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) ->
 
 
 def _minutes(ms: int) -> str:
-    return counted(ms // 60_000, "minute")
+    return count_noun(ms // 60_000, "minute")
 
 
 def not_closed(all_: Iterable[Breaker]) -> list[Breaker]:

@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
-from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
+from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank_node
 from pancode.agents.model_profiles import (
     NOT_TESTED,
     ModelPlace,
     Needs,
     Trust,
     Trusted,
+    describe_failure,
     fact_of,
-    failure,
     trust_of,
 )
 from pancode.agents.models import ModelRef
 from pancode.agents.runtimes import RUNTIMES
 from pancode.agents.tiers import RANK, ModelTier, Tiered, tier_of
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
 from pancode.runs.placement.gpus import GpuNeed, lack_of_gpus
 
@@ -75,7 +75,7 @@ class NodeRequirements:
     """The GPUs that the run is to hold; None: it asks for none."""
 
 
-def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
+def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
     """Return every node of the fleet, by name, each with the reason why it fits or does not."""
     there = (view for view in nodes if view.node.removed is None)
     found = list[Candidate]()
@@ -94,7 +94,7 @@ def _unlabelled(view: NodeView, key: str, value: str) -> Candidate:
     node, labels = view.node, labels_of(view)
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(labels.items())]
     own = labels.get(key)
-    near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
+    near = f"{key}={own}" if own is not None else find_nearest(f"{key}={value}", there)
     if near is None:
         fix = f"pancode node set {node.name} --label {key}={value}"
         return Candidate(node.name, False, False, why, fix, near=1)
@@ -123,7 +123,9 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
             sandbox, come = _no_sandbox(facts), near + (demand is _unserved and _has_endpoint(facts, wish))
             return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, sandbox, near=come)
     waits, fix = _not_now(view)
-    can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
+    can = (
+        "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank_node(facts, wish.wanted)]}"
+    )
     return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
 
 
@@ -229,7 +231,7 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
     return tuple(name for name, one in trust if _is(one, Trust.GOOD))
 
 
-def sifted(
+def filter_candidates(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> tuple[tuple[Candidate, ...], tuple[ModelPlace, ...]]:
     """Return the candidates judged by the model's passports, and the places to test first, the readiest
@@ -246,13 +248,15 @@ def sifted(
     return shown, tuple(needs.at(one.name) for one in untested)
 
 
-def failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
+def list_failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
     """Return how the model failed its test on the nodes that could take the run otherwise, in words."""
     trust = trust_at(found, views, needs)
-    return tuple(f"on {name} {failure(needs.model, one)}" for name, one in trust if one.trust is Trust.FAILED)
+    return tuple(
+        f"on {name} {describe_failure(needs.model, one)}" for name, one in trust if one.trust is Trust.FAILED
+    )
 
 
-def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
+def list_unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
     """Return the facts that no test could find out, on the nodes that could take the run, in words."""
     good = ((name, one.words) for name, one in trust_at(found, views, needs) if one.trust is Trust.GOOD)
     return tuple(f"{needs.model} on {name}: {words}" for name, words in good if words)
@@ -278,7 +282,7 @@ def _shown(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: boo
         return one
     test = f"pancode models test {needs.at(one.name).text}"
     if trusted.trust is Trust.FAILED:
-        why = with_words(failure(needs.model, trusted), trusted.fix)
+        why = with_words(describe_failure(needs.model, trusted), trusted.fix)
         first = f"do as {one.name} says, then: " if trusted.fix else ""
         return replace(one, fits=False, ready=False, why=why, fix=f"{first}{test} --again")
     if trusted.trust is Trust.GOOD:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.node import NodeFacts
-from pancode.kernel.formatting import counted, size
+from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import GpuHold, Node, Run
 from pancode.kernel.states import GpuRule
@@ -63,7 +63,7 @@ def lack_of_gpus(facts: NodeFacts, node: Node, need: GpuNeed) -> tuple[str, str]
     if need.fits([one.memory for one in there]):
         return "", ""
     largest = max(there, key=lambda one: one.memory)
-    has = f"{counted(len(there), 'GPU')}, the largest {largest.name} of {size(largest.memory)}"
+    has = f"{count_noun(len(there), 'GPU')}, the largest {largest.name} of {format_bytes(largest.memory)}"
     return f"has no {need.words}: it has {has}", "ask for less with --gpus or --gpu-memory"
 
 

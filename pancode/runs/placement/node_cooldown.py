@@ -26,18 +26,18 @@ _FIXES = {
 def note_changes(core: Core, changes: Changes) -> None:
     """Notes the nodes that a decision passes over, and the attempts that ended."""
     for passed in changes.passed_over:
-        note(core, passed)
+        record_refusal(core, passed)
     case, was = changes.case, changes.before.attempts
     fences = {fence.attempt: fence for _, fence in sorted(case.fences.items())}
     ended = [
         one for n, one in case.attempts.items() if one.finished_ms and not (n in was and was[n].finished_ms)
     ]
-    breaker_service.note(
+    breaker_service.record_ends(
         core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences)
     )
 
 
-def note(core: Core, passed: PassOver) -> None:
+def record_refusal(core: Core, passed: PassOver) -> None:
     """Note that a node could not take an order, so that it is not offered at once again this run, or any."""
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
@@ -49,28 +49,28 @@ def note(core: Core, passed: PassOver) -> None:
         )
 
 
-def recall(core: Core, tx: Transaction) -> None:
+def restore_cooldowns(core: Core, tx: Transaction) -> None:
     """Restores this memory from the ledger when a coordinator starts: a run's next attempt goes elsewhere.
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """
-    breaker_service.recall(core, tx)
+    breaker_service.rebuild_breakers(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
             if old.failure is None or not FAILURES[old.failure].elsewhere:
                 continue
             for fence in tx.find(Fence, {"run": run.id}):
                 if fence.attempt == old.attempt and fence.closed is Closed.RECEIPT:
-                    note(core, PassOver(fence.node, run.id, old.failure, old.reason))
+                    record_refusal(core, PassOver(fence.node, run.id, old.failure, old.reason))
 
 
-def resting(core: Core) -> Mapping[str, Shun]:
+def list_resting(core: Core) -> Mapping[str, Shun]:
     """Return the nodes that said a moment ago that they take nothing, with the reasons."""
     _forget(core)
     return core.live.passed_over.resting
 
 
-def shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
+def list_shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
     """Return, by run, the nodes that could not take it, with the reasons."""
     return core.live.passed_over.shunned
 
@@ -79,7 +79,7 @@ def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
     """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
-    by_breaker, by_refusal = breaker_service.blocked_nodes(core, tx, waiting, views), shunned(core)
+    by_breaker, by_refusal = breaker_service.blocked_nodes(core, tx, waiting, views), list_shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
-from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
-from pancode.agents.model_profiles import Needs, Trust, Trusted, fact_of, failure, trust_of
-from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
+from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank_node
+from pancode.agents.model_profiles import Needs, Trust, Trusted, describe_failure, fact_of, trust_of
+from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, find_rule
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
@@ -121,7 +121,9 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
-def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> Iterator[Placed | Unplaced]:
+def decide_placements(
+    runs: Iterable[Run], standing: Standing, whole: bool = True
+) -> Iterator[Placed | Unplaced]:
     """Decide about the runs in their order, one by one; the next run is fetched after the decision on the
     last.
 
@@ -174,7 +176,7 @@ def can_be_had(view: NodeView) -> bool:
     return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
-def misfit(run: Run, view: NodeView) -> str:
+def explain_misfit(run: Run, view: NodeView) -> str:
     """Why the node can never take this run as things are; empty when it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
@@ -250,7 +252,7 @@ def _untrusted(run: Run, view: NodeView) -> str:
     if result is None or result.trust is Trust.GOOD:
         return ""
     if result.trust is Trust.FAILED:
-        return failure(run.model or "", result)
+        return describe_failure(run.model or "", result)
     if trusted is None or view.node.name in trusted:
         return ""
     place = f"{view.node.name}/{run.endpoint}/{run.model}"
@@ -272,15 +274,15 @@ def wanted_of(run: Run) -> EndpointNeed | None:
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
-    """As `misfit`, also with the node's own refusals of this run."""
+    """As `explain_misfit`, also with the node's own refusals of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
-    return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
+    return explain_misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _refused(run: Run, standing: Standing) -> list[str]:
     """The nodes that would fit the run but have refused it, with the reasons."""
     by = standing.shunned.get(run.id, {})
-    away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
+    away = [v for v in standing.nodes if v.node.name in by and not explain_misfit(run, v)]
     return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
 
 
@@ -305,7 +307,7 @@ def needs_of(run: Run) -> EnforcedRule:
     """The rules that must be enforced for a queued run; a child's own record says if they need not be."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
-    return enforced(RUNTIMES[run.runtime], asked)
+    return find_rule(RUNTIMES[run.runtime], asked)
 
 
 def _turnless(run: Run, view: NodeView) -> str:
@@ -529,7 +531,7 @@ def _speed(run: Run, view: NodeView) -> float:
 def _model_rank(run: Run, view: NodeView) -> int:
     """The node's rank by model: nodes that have loaded it come first."""
     wanted = wanted_of(run)
-    return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
+    return 0 if wanted is None or view.last is None else rank_node(view.last.heartbeat.facts, wanted)
 
 
 def _with_model(run: Run, view: NodeView) -> str:
@@ -552,9 +554,9 @@ def _short(
         held_tokens=balance.held_tokens + more.tokens,
         held_ms=balance.held_ms + more.ms,
     )
-    if books.fits(balance, ceilings, due):
+    if books.is_within_ceilings(balance, ceilings, due):
         return ""
-    return f"{balance.scope}: {books.refusal(balance, ceilings, due)}"
+    return f"{balance.scope}: {books.explain_refusal(balance, ceilings, due)}"
 
 
 def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:

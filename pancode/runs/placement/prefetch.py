@@ -78,7 +78,7 @@ def _slots(view: NodeView) -> int:
     return 0 if view.last is None else min(view.last.heartbeat.ask.slots, view.node.slots)
 
 
-def staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
+def list_staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
     """Return, by workflow, why none of its runs may be handed over."""
     firsts = {run.workflow: run for run in waiting if run.workflow is not None}
     found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
@@ -98,8 +98,8 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
     purses = [(purse, held[purse.balance.scope]) for purse in core.held_in(tx, held)]
     purses += [(purse, before) for purse in core.period_purses(tx)]
     for purse, has in purses:
-        more = books.Amount(books.minus(usd, has))
-        if why := books.refusal(purse.balance, purse.ceilings, more):
+        more = books.Amount(books.subtract_amount(usd, has))
+        if why := books.explain_refusal(purse.balance, purse.ceilings, more):
             return usd, f"{purse.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
     return usd, ""
 

@@ -13,21 +13,21 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
-from pancode.runs.core import Core, locked, open_fences
+from pancode.runs.core import Core, hold_lock, open_fences
 from pancode.runs.life.prefetch import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
-from pancode.runs.round import act
+from pancode.runs.round import act_now
 from pancode.runs.views import in_line
 
 
-@locked
+@hold_lock
 def hand_over(core: Core) -> HandoverShape:
     """Hand over all runs that nodes can hold. Called again, it hands over newer runs, and says what nodes
     have.
     """
-    bind.bind(core, everything=True)
-    act(core)
+    bind.bind_runs(core, everything=True)
+    act_now(core)
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
         held = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))

@@ -12,7 +12,7 @@ from node_agent.wire.signing import PublicKey
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.runs.answers import VerdictShape
 from pancode.runs.receipts import verification
-from pancode.runs.receipts.service import EXPORT, shape
+from pancode.runs.receipts.service import EXPORT, describe_verdict
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:
@@ -22,14 +22,14 @@ def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     ConfigError for a file without keys.
     """
     if not path.is_file():
-        return shape(str(path), verification.not_found(f"file {path} not found"))
+        return describe_verdict(str(path), verification.not_found(f"file {path} not found"))
     if keys is None:
         raise _own_keys(path)
     trusted = read_keys(keys)
     run, verified = _judge(path, trusted)
     if keys.samefile(path) and verified.verdict is not verification.ReceiptVerdict.NOT_FOUND:
         raise _own_keys(path)
-    return shape(run, verified)
+    return describe_verdict(run, verified)
 
 
 def _own_keys(path: Path) -> UsageError:

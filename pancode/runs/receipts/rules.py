@@ -35,9 +35,9 @@ from pancode.runs.life.retries import (
     RetryCause,
     after_failure,
     failed_gates,
-    fitting,
+    find_fitting_nodes,
     from_what_it_left,
-    moved,
+    switch_provider,
     with_preface,
     without_session,
 )
@@ -49,7 +49,7 @@ MIXED, ASSUMED = "mixed", "assumed"
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
     """The known cost of the attempts, and whether any is unknown. One that never began cost nothing."""
     costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
-    return books.plus(*(usd for usd in costs if usd is not None)), None in costs
+    return books.add_amounts(*(usd for usd in costs if usd is not None)), None in costs
 
 
 def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
         usage, unknown = rows[0].usage, _cost(rows[0]) is None
         return {**usage, "cost_usd": None} if unknown else usage
     usd, unknown = cost_of(rows)
-    disputed = books.plus(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
+    disputed = books.add_amounts(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
     sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
     sources -= {"metered"} if ASSUMED in sources else set()  # then so is the sum
     return {
@@ -133,7 +133,7 @@ class Judged:
     missing: tuple[str, ...] = ()
 
 
-def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
+def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
     """The claims of usage beyond what the order allows, by field, each with the amount that counts.
 
     `left`: the rest of the run's own limit for this attempt; None: it has no limit.
@@ -292,12 +292,12 @@ class Believed(Signal):
         late = (
             books.add_unknown if spent.usd is None else books.settle_unknown
         )  # it stood as lost or as rejected
-        new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
+        new = late(entries, account, spent, stamp) + books.settle_attempt(entries, account, spent, stamp)
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)
         if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
             new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
-        made = made.book([*new, *books.dispute(new, account, disputed, stamp)])
+        made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest
         made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
         made = made.stage(OrderStage.SETTLED, str(claims.outcome))
@@ -308,14 +308,14 @@ class Believed(Signal):
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     """Cut the usage to what the order allows. The excess is on record, and excess money is disputed."""
     usage, node = claims.usage, made.fence.node
-    beyond = excess(usage, made.run, made.case.ordered())
+    beyond = find_excess(usage, made.run, made.case.ordered())
     if not beyond:
         return made, claims, books.ZERO
     claimed = {field: Decimal(getattr(usage, field)) for field in beyond}
     cuts = (f"{field} {claimed[field]:f} counted as {Decimal(most):f}" for field, most in beyond.items())
     why = f"beyond what its order allows: {', '.join(cuts)}"
     counted = usage.model_copy(update=beyond)
-    disputed = books.minus(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
+    disputed = books.subtract_amount(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
     verdict = "claim disputed" if disputed else "claim cut"
     absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
     if absurd:
@@ -350,7 +350,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         if follows:
             return made
     for turn in claims.turns:  # an event of a killed node agent may have been lost
-        made = waits.turned(made, turn, made.now.ms)
+        made = waits.record_turn(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED and turns.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
         made = waits.add_words(made, GATES, told) if told else made
@@ -398,7 +398,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     # With a key the gateway hears the server itself; code of the run may write what its output says.
     told_ms = claims.resets_ms if calls is None or calls.subscription else 0
     asked_ms = max(told_ms, calls.retry_ms if calls is not None else 0)
-    there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
+    there = switch_provider(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
         made = made.put(without_session(there, first=False)).tell("retry", there.runtime, "moved", words)
@@ -419,7 +419,7 @@ def may_move(failure: FailureKind | None) -> bool:
 
 def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
     away = {made.fence.node, *signal.passed_over, *failed_on(made)}
-    return any(view.node.name not in away for view in fitting(this, signal.nodes))
+    return any(view.node.name not in away for view in find_fitting_nodes(this, signal.nodes))
 
 
 def failed_on(made: Changes) -> set[str]:
@@ -439,7 +439,7 @@ def _withdraw_next(made: Changes) -> Changes:
         why = "the attempt before it was heard of after all"
         over = replace(queued, outcome=Outcome.SUPERSEDED, failure=None, reason=why, finished_ms=stamp.at_ms)
         account = books.Account(run.id, run.attempt)
-        made = made.put(over).book(books.release(made.case.entries, account, stamp, why))
+        made = made.put(over).book(books.release_reserved(made.case.entries, account, stamp, why))
     return made.put(replace(run, attempt=attempt))
 
 
@@ -463,7 +463,7 @@ class Rejected(Signal):
             return made
         case, over = made.case, made.run.outcome is not None or not made.case.newest
         made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
-        made = made.book(books.settle(case.entries, case.account, books.Spent(None), made.now.stamp))
+        made = made.book(books.settle_attempt(case.entries, case.account, books.Spent(None), made.now.stamp))
         made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, self.reason)
         made = made.tell("settle", self.node, "receipt rejected", self.reason)
         return made if over else end_run(made, node=self.node)

@@ -9,11 +9,11 @@ from typing import Any
 
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
-from node_agent.wire.signing import verify as open_signed
+from node_agent.wire.signing import verify_envelope as open_signed
 from pancode.kernel import names
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.node import NodeState
-from pancode.kernel.pages import ListPage, ListPlace, ListSearch, page
+from pancode.kernel.pages import ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.runs import keyring
@@ -29,7 +29,7 @@ from pancode.runs.answers import (
 )
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import ResultTrust, VerifiedResult, result_at
-from pancode.runs.receipts.trust import verified as trust_in
+from pancode.runs.receipts.trust import read_verified as trust_in
 from pancode.runs.receipts.verification import (
     ChainLink,
     ReceiptVerdict,
@@ -45,21 +45,21 @@ from pancode.runs.receipts.verification import (
 )
 from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
-from pancode.runs.views import at, find_run, iso
+from pancode.runs.views import find_run, format_iso, format_optional_iso
 
 EXPORT = "pancode/receipt-export/1"
 
 
-def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
+def list_receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
     """Return the receipts of the newest `limit` runs from that place on, newest run first."""
     with core.ports.ledger.transaction() as tx:
         nodes = _names(tx)
-        newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
+        newest = read_page(tx, ListSearch(Run, "created_ms"), limit, after)
         stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
     return ListPage([_row(r, nodes) for r in stored], newest.last)
 
 
-def receipt(core: Core, text: str) -> ReceiptDetail:
+def get_receipt(core: Core, text: str) -> ReceiptDetail:
     """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
     none."""
     with core.ports.ledger.transaction() as tx:
@@ -78,15 +78,15 @@ def receipt(core: Core, text: str) -> ReceiptDetail:
     }
 
 
-def export(core: Core, text: str | None) -> ExportAnswer:
+def export_proof(core: Core, text: str | None) -> ExportAnswer:
     """Return the proof of a receipt for use elsewhere: all keys, old ones too, and a named run's envelope."""
     with core.ports.ledger.transaction() as tx:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
-    envelope = receipt(core, text)["envelope"] if text is not None else None
+    envelope = get_receipt(core, text)["envelope"] if text is not None else None
     return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
 
 
-def keys(core: Core) -> list[UsedKey]:
+def list_keys(core: Core) -> list[UsedKey]:
     """Return every key with its dates; a coordinator's key with the nodes that it is used for."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(KnownKey, order="from_ms")
@@ -97,19 +97,19 @@ def keys(core: Core) -> list[UsedKey]:
     return [{**_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
 
 
-def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
     """Return the verdict with all that only this coordinator can check: ledger, commit and logs."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
-        keys = keyring.trusted(tx)
+        keys = keyring.read_trusted_keys(tx)
         # Each node that judged the result has a receipt of its own, which must be about this result.
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
         second = [check for one in every for check in _verdict(tx, run, one, keys)]
         fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
     if stored is None:
-        return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
+        return describe_verdict(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
@@ -133,10 +133,10 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
         good = all(check.ok for check in checks)
         verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
         verified = replace(verified, verdict=verdict, checks=tuple(checks))
-    return shape(run.id, verified)
+    return describe_verdict(run.id, verified)
 
 
-def shape(run: str, verified: Verified) -> VerdictShape:
+def describe_verdict(run: str, verified: Verified) -> VerdictShape:
     checks: list[CheckShape] = [{"what": c.what, "ok": c.ok, "detail": c.detail} for c in verified.checks]
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
@@ -176,7 +176,7 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
 
 def _let_go(what: str, at_ms: int) -> VerificationCheck:
     """Return a passed check: the ledger itself says so, and nothing was taken away behind its back."""
-    words = f"let go at {iso(at_ms)}, by the settings keep"
+    words = f"let go at {format_optional_iso(at_ms)}, by the settings keep"
     return VerificationCheck(f"{what} was kept until it was old", True, words)
 
 
@@ -197,8 +197,8 @@ def _key(row: KnownKey) -> KeyShape:
         "keyid": row.keyid,
         "public": row.public,
         "pem": PublicKey.parse(row.public).pem(),
-        "from": iso(row.from_ms),
-        "until": iso(row.until_ms),
+        "from": format_optional_iso(row.from_ms),
+        "until": format_optional_iso(row.until_ms),
     }
 
 
@@ -214,7 +214,7 @@ def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
         "digest": stored.digest,
         "node": nodes.get(stored.tag),
         "outcome": _outcome(stored),
-        "stored_at": at(stored.stored_ms),
+        "stored_at": format_iso(stored.stored_ms),
         "rejected": stored.rejected,
         "orphan": stored.orphan,
     }
@@ -228,7 +228,7 @@ def _outcome(stored: StoredReceipt) -> str | None:
 
 
 def _statement(envelope: Envelope) -> Json | None:
-    """Return the receipt's claims when they can be read; `verify` checks them."""
+    """Return the receipt's claims when they can be read; `verify_run` checks them."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
     except WireRefusal:
@@ -239,7 +239,7 @@ NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPT
 """Ways in which an attempt closed that owe no receipt."""
 
 
-def chain(core: Core, node: str) -> VerdictShape:
+def verify_chain(core: Core, node: str) -> VerdictShape:
     """Judge the chain of each key that the node has had. NotFoundError for a name that no key ever had."""
     with core.ports.ledger.transaction() as tx:
         keys = tx.find(KnownKey, {"role": "node"})
@@ -247,7 +247,7 @@ def chain(core: Core, node: str) -> VerdictShape:
         if not named:
             raise names.not_found("node", node, {row.name for row in keys}, "pancode node ls")
         checks = [check for key in named for check in _checks(tx, key)]
-    return shape(node, verdict_of(checks))
+    return describe_verdict(node, verdict_of(checks))
 
 
 def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:

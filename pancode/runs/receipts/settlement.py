@@ -42,7 +42,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
     return replace(
         signal,
         nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
-        passed_over=node_cooldown.shunned(core).get(claims.identity.run, {}),
+        passed_over=node_cooldown.list_shunned(core).get(claims.identity.run, {}),
         output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
     )
 
@@ -103,7 +103,7 @@ class Proofs:
         return cls({letter.digest: _evidence(core, letter.claims, repo) for letter, repo in due})
 
 
-def settle(work: Work, letter: Letter, proofs: Proofs) -> None:
+def settle_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
     """Settle a rightly signed receipt of this node. Repeating it changes nothing."""
     claims, node = letter.claims, letter.node
     if claims.fleet != work.core.fleet or claims.node != node.tag:
@@ -201,7 +201,7 @@ def _orphan(work: Work, letter: Letter) -> None:
     """Keep the receipt as the node signed it, never countersigned; the node may forget it. No money moves."""
     core, node, identity = work.core, letter.node, letter.claims.identity
     text = letter.envelope.model_dump_json()
-    if not evidence.keep(work, node.name, replace(_stored(core, letter, text), orphan=True)):
+    if not evidence.store_foreign_receipt(work, node.name, replace(_stored(core, letter, text), orphan=True)):
         return
     work.audit("receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
     work.after(lambda: core.live.journals.forget_stray(identity.run, node.tag or ""))
@@ -255,7 +255,9 @@ def _reject(work: Work, letter: Letter, reason: str) -> None:
         return
     known = work.tx.get(StoredReceipt, digest) is not None
     text = letter.envelope.model_dump_json()
-    if not evidence.keep(work, node.name, replace(_stored(core, letter, text), rejected=reason)):
+    if not evidence.store_foreign_receipt(
+        work, node.name, replace(_stored(core, letter, text), rejected=reason)
+    ):
         return
     if not known:
         work.audit("trust", "error", "receipt rejected", identity.run, node=node.name, why=reason)

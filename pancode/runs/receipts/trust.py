@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.facets import GateTerms, Lineage
-from pancode.runs.life.successors import has_change, nexts
+from pancode.runs.life.successors import has_change, list_next_runs
 
 OTHER = "other"
 """The value of `verify_on` for any node but the run's own."""
@@ -100,11 +100,11 @@ def _results(run: Run) -> list[dict[str, Any]]:
 
 def trusted_on(run: Run) -> str:
     """The node whose signed gates make a second run of them needless; empty: none, or another disputes it."""
-    seen = verified(run)
+    seen = read_verified(run)
     return "" if seen is None or seen.in_doubt else passed_on(run)
 
 
-def verified(run: Run) -> VerifiedResult | None:
+def read_verified(run: Run) -> VerifiedResult | None:
     """How far the run's result is trusted; None: it has no result that a node could verify."""
     if run.outcome is not Outcome.DONE or run.judges is not None:
         return None
@@ -126,15 +126,15 @@ def _kept(row: Mapping[str, Any]) -> VerifiedResult:
     return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
 
 
-def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
+def list_verdicts(run: Run) -> tuple[VerifiedResult, ...]:
     """The verdicts of other nodes on the result, oldest first."""
-    seen = verified(run)
+    seen = read_verified(run)
     if seen is None:
         return ()
     return (*seen.earlier, *((replace(seen, earlier=()),) if seen.is_verdict else ()))
 
 
-def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
+def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
     """The trust after the verification `new`: if it gave no verdict, the last one stays."""
     if new.is_verdict or not known:
         return replace(new, earlier=known)
@@ -158,16 +158,16 @@ def wants_verification(run: Run) -> bool:
 
 def is_waiting(run: Run) -> bool:
     """Whether another node still verifies the result."""
-    seen = verified(run)
+    seen = read_verified(run)
     return seen is not None and seen.waits
 
 
-def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
+def make_waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
     """The trust while the verification is not over; `other`: the run that verifies, once there is one."""
-    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
+    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=list_verdicts(run))
 
 
-def judged(run: Run, other: Run) -> VerifiedResult:
+def judge_result(run: Run, other: Run) -> VerifiedResult:
     """The verdict that the end of the verifying run `other` gives."""
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
@@ -203,7 +203,7 @@ def is_green(run: Run, project: str) -> bool:
 
     A result that another node disputes, or has still to judge, is not green.
     """
-    seen = verified(run)
+    seen = read_verified(run)
     if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
         return False
     done = run.outcome is Outcome.DONE and bool(run.gates) and gates_passed(run)
@@ -213,7 +213,7 @@ def is_green(run: Run, project: str) -> bool:
 def is_open(run: Run, project: str) -> bool:
     """Whether the run has ended with a change that nobody has landed, denied, dropped or continued."""
     mine = run.project == project and run.judges is None and run.landed is None
-    open_still = not nexts(run) and run.landing.get("status") not in CLOSED
+    open_still = not list_next_runs(run) and run.landing.get("status") not in CLOSED
     return mine and run.outcome is not None and open_still and has_change(run)
 
 

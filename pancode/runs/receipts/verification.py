@@ -179,13 +179,13 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
         return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     checks: list[VerificationCheck] = []
     try:
-        signer = signing.verify(envelope, _plain(keys.nodes))
+        signer = signing.verify_envelope(envelope, _plain(keys.nodes))
         checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
         if not [s for s in envelope.signatures if s.keyid != signer.keyid]:
             raise signing.WireRefusal(
                 signing.RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it"
             )
-        second = signing.verify(envelope, _plain(keys.coordinators))
+        second = signing.verify_envelope(envelope, _plain(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
         if envelope.payloadType != Receipt.payload_type():
             raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")

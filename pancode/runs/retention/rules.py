@@ -66,7 +66,7 @@ class LogsOfRun:
     ended_ms: int | None
 
 
-def beyond(logs: Iterable[LogsOfRun], most: int) -> list[str]:
+def select_excess(logs: Iterable[LogsOfRun], most: int) -> list[str]:
     """The runs whose logs must go, oldest first, so that at most `most` bytes of logs are left."""
     known = list(logs)
     over, going = sum(one.size for one in known) - most, list[str]()

@@ -16,9 +16,9 @@ from pancode.runs.retention.rules import (
     DAY_MS,
     FilesNeed,
     LogsOfRun,
-    beyond,
     let_go,
     may_go_at_ms,
+    select_excess,
 )
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import session_of
@@ -65,7 +65,7 @@ class Retention:
         return sum(what in found for found in self.going.values())
 
 
-def planned(core: Core, files: FilesOfRuns) -> Retention:
+def plan_retention(core: Core, files: FilesOfRuns) -> Retention:
     """Plan what may go, and change nothing. Files of runs that the ledger does not know stay.
 
     The ledger may be an older copy.
@@ -84,7 +84,7 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
             going[name] = found
         if name in logged and RunFiles.LOGS not in found:
             logs.append(LogsOfRun(name, logged[name], may_go_at_ms(run, need)))
-    for name in beyond(logs, rules.logs_bytes):
+    for name in select_excess(logs, rules.logs_bytes):
         going[name] = going.get(name, frozenset()) | {RunFiles.LOGS}
     stay = [need for name, need in needs.items() if name not in going]
     kept = Counter(need for need in stay if need is not None)
@@ -158,7 +158,7 @@ class DailyRetention(PeriodicThread):
         core = self._core
         if not _is_due(core):
             return False
-        carry_out(core, self._files, planned(core, self._files), BY)
+        carry_out(core, self._files, plan_retention(core, self._files), BY)
         with unit_of_work(core) as work:
             work.tx.put(Setting(DONE, "", core.wall_ms(), BY))
         return True

@@ -9,15 +9,15 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.runs import answers
 from pancode.runs.answers import PausedAnswer, QueuesShape, RunShape
-from pancode.runs.lists import queues
+from pancode.runs.lists import list_queues
 from pancode.runs.stop import stop_waiting
-from pancode.runs.views import brief
+from pancode.runs.views import get_run_shape
 
 
 @Verb(answers.QUEUES, command="queue ls", query=("name",))
 def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
     """What waits where."""
-    return queues(context.core, call.query.get("name"))
+    return list_queues(context.core, call.query.get("name"))
 
 
 @Verb(answers.PAUSE, QueueBody, "queue pause", pokes=True, right=OPERATES)
@@ -47,4 +47,4 @@ def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
     """
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"
-    return brief(context.core, stop_waiting(context.core, call.path["run"], reason).id)
+    return get_run_shape(context.core, stop_waiting(context.core, call.path["run"], reason).id)

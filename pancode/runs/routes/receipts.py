@@ -9,7 +9,7 @@ from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.pages import MOST_ROWS
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, AuditAnswer, AuditVerdictShape
-from pancode.reports.story import AuditFilter, audit, verify_audit
+from pancode.reports.story import AuditFilter, list_audit, verify_audit
 from pancode.runs import answers
 from pancode.runs.answers import (
     ExportAnswer,
@@ -18,33 +18,33 @@ from pancode.runs.answers import (
     ReceiptsAnswer,
     VerdictShape,
 )
-from pancode.runs.receipts.service import chain, export, keys, receipt, receipts
+from pancode.runs.receipts.service import export_proof, get_receipt, list_keys, list_receipts, verify_chain
 
 
 @Verb(answers.RECEIPTS, command="receipt ls", query=PAGED)
 def _receipts(context: ApiContext, call: ApiCall) -> ReceiptsAnswer:
     """Receipts of the newest runs."""
     cursors, limit = Cursors(call.query, "receipts"), call.number("limit", 20, MOST_ROWS)
-    page = receipts(context.core, limit, cursors.after())
+    page = list_receipts(context.core, limit, cursors.after())
     return {"receipts": page.rows, "next": cursors.next(page.last)}
 
 
 @Verb(answers.RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> ReceiptDetail:
     """What a receipt says."""
-    return receipt(context.core, call.path["run"])
+    return get_receipt(context.core, call.path["run"])
 
 
 @Verb(answers.CHAIN, command="receipt verify")
 def _chain(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Judge the chain of its receipts."""
-    return chain(context.core, call.path["node"])
+    return verify_chain(context.core, call.path["node"])
 
 
 @Verb(answers.KEYS, command="key ls")
 def _keys(context: ApiContext, call: ApiCall) -> KeysAnswer:
     """Every key with its dates."""
-    return {"keys": keys(context.core)}
+    return {"keys": list_keys(context.core)}
 
 
 @Verb(answers.ROTATE, ReasonBody, "key rotate", pokes=True, right=REMOVES)
@@ -57,7 +57,7 @@ def _rotate(context: ApiContext, call: ApiCall) -> KeysAnswer:
 @Verb(answers.EXPORT, command="receipt export", query=("run",))
 def _export(context: ApiContext, call: ApiCall) -> ExportAnswer:
     """A receipt with keys, or the keys."""
-    return export(context.core, call.query.get("run"))
+    return export_proof(context.core, call.query.get("run"))
 
 
 _AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
@@ -69,7 +69,7 @@ def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     cursors = Cursors(call.query, "audit", int)
-    page = audit(context.core, wanted, limit, cursors.after())
+    page = list_audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pancode.fleet.health import shown
+from pancode.fleet.health import get_health
 from pancode.interfaces.http.access.rights import DISPATCHES
 from pancode.interfaces.http.bodies import ActBody, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.runs import answers
 from pancode.runs.answers import HealthShape, RecoveredAnswer
-from pancode.sessions.recovery import planned, recover
+from pancode.sessions.recovery import plan_recovery, recover_run
 
 
 class RecoverBody(ActBody):
@@ -25,12 +25,12 @@ class RecoverBody(ActBody):
 @Verb(answers.HEALTH, command="health")
 def _health(context: ApiContext, call: ApiCall) -> HealthShape:
     """Each agent that has work and each machine: one state, and why."""
-    return shown(context.core)
+    return get_health(context.core)
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
     """Whether one of the runs was to land its change, and has not."""
-    found = planned(context.core, call.body.run)
+    found = plan_recovery(context.core, call.body.run)
     return any(one.run.land and one.run.landed is None for one in found)
 
 
@@ -39,9 +39,9 @@ def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
     """Let what ended badly go on."""
     body: RecoverBody = call.body
     core, around = context.core, context.coordinator.around({})
-    found = planned(core, body.run)
+    found = plan_recovery(core, body.run)
     if body.dry_run:
         rows = [one.told() for one in found]
     else:
-        rows = [recover(core, around, one, body.by) for one in found]
+        rows = [recover_run(core, around, one, body.by) for one in found]
     return {"runs": rows}

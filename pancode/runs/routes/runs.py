@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
-from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
-from pancode.interfaces.http.streams import log_events, run_events, sse
+from pancode.interfaces.http.streams import log_events, make_event_stream, run_events
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.reports.answers import WHY, WhyShape
-from pancode.reports.story import why
+from pancode.reports.story import explain_run
 from pancode.runs import answers
-from pancode.runs.admission.dry_run import queued, report
+from pancode.runs.admission.dry_run import describe_queued, report_plan
 from pancode.runs.answers import (
     DryRunAnswer,
     QueuedAnswer,
@@ -27,18 +27,18 @@ from pancode.runs.answers import (
     TailsAnswer,
     VerdictShape,
 )
-from pancode.runs.dispatch import dispatch, dry_run, under_way
+from pancode.runs.dispatch import dispatch_run, dry_run, under_way
 from pancode.runs.facets import Caller
-from pancode.runs.lists import Filter, runs
-from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
-from pancode.runs.receipts.service import verify
+from pancode.runs.lists import Filter, list_runs
+from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
+from pancode.runs.receipts.service import verify_run
 from pancode.runs.remaining_budget import parent_of
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import brief, find, show
-from pancode.workflows.actions import caller_of, lands
+from pancode.runs.views import get_run, get_run_detail, get_run_shape
+from pancode.workflows.actions import caller_of, is_workflow_landing
 
 
 @Verb(answers.RUNS, command="runs", query=(*PAGED, *RUN_FILTERS))
@@ -46,11 +46,11 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
     """The newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
     wanted = Filter.of(context.known(call.query), context.core.wall_ms())
-    page = runs(context.core, limit, wanted, cursors.after())
+    page = list_runs(context.core, limit, wanted, cursors.after())
     return {"runs": page.rows, "next": cursors.next(page.last)}
 
 
-def rehearsed(
+def report_dry_run(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> DryRunAnswer:
     """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
@@ -58,7 +58,7 @@ def rehearsed(
     taken = plan.project is not None and plan.request.begins is None
     args = (str(plan.project), plan.request.folder, plan.allowed_files)
     preview = context.coordinator.code.preview(*args) if taken else None
-    return {**report(plan), "snapshot": preview}
+    return {**report_plan(plan), "snapshot": preview}
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
@@ -68,13 +68,13 @@ def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str |
     body: BeginsRun = call.body
     request, parent, preset = body.request(), body.parent, body.preset
     if call.inside is not None:
-        request, parent = childs(context, call.inside, request), call.inside.id
+        request, parent = make_child_request(context, call.inside, request), call.inside.id
         preset = request.preset or None
     callers: dict[str, object] = {**request.caller_settings, **dict(body.settings.items())}
     return request, parent, context.coordinator.around(callers, preset)
 
 
-def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
+def make_child_request(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
     """Return the request as a child of the run that asks, whatever it claims, and no more urgent than that
     run.
 
@@ -82,9 +82,9 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     counts as a person's yes.
     """
     if request.land:
-        refuse(context.core, parent, "landing a change")
+        refuse_act(context.core, parent, "landing a change")
     if workspace_in(request.workspace) is not None:
-        refuse(context.core, parent, "working in a user's workspace")
+        refuse_act(context.core, parent, "working in a user's workspace")
     priority = min(request.priority, parent.priority)
     caller = Caller.of(parent)
     above = parent_of(context.core, parent.id)
@@ -107,8 +107,8 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
     if body.dry_run:
-        return rehearsed(context, around, request, parent)
-    return queued(dispatch(context.core, around, request, parent))
+        return report_dry_run(context, around, request, parent)
+    return describe_queued(dispatch_run(context.core, around, request, parent))
 
 
 @Verb(answers.SNAPSHOTS)
@@ -120,32 +120,34 @@ def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
 @Verb(answers.TAILS, query=("bytes",))
 def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
     """The last words of what runs."""
-    return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
+    return {
+        "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
+    }
 
 
 @Verb(answers.RUN, command="runs show")
 def _show(context: ApiContext, call: ApiCall) -> RunDetail:
     """All of a run."""
-    return show(context.core, call.path["run"])
+    return get_run_detail(context.core, call.path["run"])
 
 
 @Verb(answers.BRIEF)
 def _brief(context: ApiContext, call: ApiCall) -> RunShape:
     """A run in short."""
-    return brief(context.core, call.path["run"])
+    return get_run_shape(context.core, call.path["run"])
 
 
 @Verb(WHY, command="why")
 def _why(context: ApiContext, call: ApiCall) -> WhyShape:
     """Every decision about it."""
-    return why(context.core, call.path["run"])
+    return explain_run(context.core, call.path["run"])
 
 
 @Verb("GET /v1/runs/{run}/events")
 def _events(context: ApiContext, call: ApiCall) -> EventStream:
     """Follow it until it ends."""
-    brief(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
-    return sse(run_events(context, call))
+    get_run_shape(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
+    return make_event_stream(run_events(context, call))
 
 
 @Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "last", "stream", "attempt", "follow"))
@@ -154,7 +156,7 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
-        return sse(log_events(context, call))
+        return make_event_stream(log_events(context, call))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
     return Octets(piece.data, headers=headers)
@@ -167,7 +169,7 @@ def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return find(context.core, call.path["run"])
+    return get_run(context.core, call.path["run"])
 
 
 @Verb(answers.STOP, ReasonBody, "runs stop", pokes=True, right=DROPS)
@@ -175,10 +177,10 @@ def _stop(context: ApiContext, call: ApiCall) -> RunShape:
     """Stop it."""
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
-    run = stop(context.core, _meant(context, call).id, reason)
+    run = stop_run(context.core, _meant(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
         context.coordinator.code.call_off(run)  # the one that is being written just now
-    return brief(context.core, run.id)
+    return get_run_shape(context.core, run.id)
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
@@ -187,7 +189,7 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
     if run.land and run.landed is None:
         return True
     flow = None if getattr(call.body, "alone", True) else run.workflow
-    return flow is not None and lands(context.core, flow, around_workflow(context, flow))
+    return flow is not None and is_workflow_landing(context.core, flow, around_workflow(context, flow))
 
 
 def around_workflow(context: ApiContext, text: str) -> Surroundings:
@@ -209,10 +211,10 @@ def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """The same work as a new run."""
     body: RetryBody = call.body
     old, around = _meant(context, call), context.coordinator.around({})
-    return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
+    return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
 @Verb(answers.VERIFY, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Judge its receipt."""
-    return verify(context.core, call.path["run"], context.coordinator.streams)
+    return verify_run(context.core, call.path["run"], context.coordinator.streams)

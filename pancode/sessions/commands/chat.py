@@ -15,10 +15,10 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import BARE, Commands
-from pancode.interfaces.cli.output import Face, aside, folder_here, tell_error, who
+from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import safe
-from pancode.interfaces.client.caller import folder, terminal_is_gone
+from pancode.interfaces.cli.terminal import escape_line
+from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import ORCHESTRATOR
@@ -34,9 +34,9 @@ from pancode.sessions.commands.line_chat import (
     read_line,
     tell_command,
 )
-from pancode.sessions.commands.preflight import FoundLine, opened
+from pancode.sessions.commands.preflight import FoundLine, prepare_session
 from pancode.sessions.commands.screen.controller import ChatDesk
-from pancode.sessions.commands.slash import LEAVE, typed
+from pancode.sessions.commands.slash import LEAVE, parse_command
 
 if TYPE_CHECKING:
     from pancode.sessions.commands.screen.app import ChatScreen
@@ -73,7 +73,7 @@ _CALLER = ("by", "cwd", "settings")
     'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
     cls=options.WorkCommand,
 )
-@options.takes("chat", after="agent")
+@options.take_options("chat", after="agent")
 def chat(
     ctx: typer.Context,
     *,
@@ -115,7 +115,7 @@ def chat(
         return post_agreed(face, client, BEGIN_CHAT, asked, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:
-        return opened(client, body, face.note)
+        return prepare_session(client, body, face.note)
 
     if not once and not plain and _draws(face):
         shown = opening if agent is None else None
@@ -124,7 +124,7 @@ def chat(
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
         for line in opening(face, client):
-            face.note(safe(str(line)))
+            face.note(escape_line(str(line)))
     first = _first(face, words, once=once)
     if first is None:
         return ExitCode.DONE
@@ -136,9 +136,9 @@ def chat(
 
 def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
     for warning in begun["warnings"]:
-        face.note(f"warning: {safe(warning)}")
-    chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
-    face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
+        face.note(f"warning: {escape_line(warning)}")
+    chosen = f", {escape_line(begun['chosen'])}" if begun["chosen"] else ""
+    face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
 
 
 def _body(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,11 +146,11 @@ def _body(given: Mapping[str, Any]) -> dict[str, Any]:
     asked = dict(given)
     if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
         asked["agent"] = ORCHESTRATOR
-        if folder() is None:
+        if find_folder() is None:
             asked["workspace"] = given["workspace"] or "none"
     about = {name: value for name, value in of_caller(asked).items() if name in _CALLER}
     alone = {"until_verified": True} if given["until_verified"] else {}
-    return {**options.said(asked), **about, **alone, "yes": given["yes"]}
+    return {**options.collect_given(asked), **about, **alone, "yes": given["yes"]}
 
 
 def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
@@ -187,7 +187,7 @@ def page_of(desk: ChatDesk, first: str = "") -> ChatScreen:
     """The page of a chat, which says the first words at once."""
     from pancode.sessions.commands.screen.app import ChatScreen
 
-    return ChatScreen(desk, SystemClock(), who(), folder_here(), first)
+    return ChatScreen(desk, SystemClock(), find_user(), folder_here(), first)
 
 
 def _on_screen(desk: ChatDesk, first: str | None) -> int:
@@ -198,9 +198,9 @@ def _on_screen(desk: ChatDesk, first: str | None) -> int:
     try:
         return on_screen(page, desk.theme)
     finally:
-        page.tell_unsent(aside)
+        page.tell_unsent(write_stderr)
         if desk.run:
-            aside(f"{come_back(page.shape.get('session', desk.run), page.shape.get('state', ''))}\n")
+            write_stderr(f"{come_back(page.shape.get('session', desk.run), page.shape.get('state', ''))}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -233,9 +233,9 @@ def _first(face: Face, words: str | None, *, once: bool) -> str | None:
 
 def _is_command(text: str) -> bool:
     """Whether the text is a command, which is then done. UsageError for an unknown or failed one."""
-    command = None if text in LEAVE else typed(text)
+    command = None if text in LEAVE else parse_command(text)
     if command is not None and not tell_command(command):
-        raise UsageError(f"{safe(command.text)} failed", fix="/help", code="command_failed")
+        raise UsageError(f"{escape_line(command.text)} failed", fix="/help", code="command_failed")
     return text in LEAVE or command is not None
 
 
@@ -256,7 +256,7 @@ def _piped() -> str | None:
 def _typed() -> str | None:
     """Return the first typed line with words; None at the end of the input."""
     while True:
-        aside("> ")
+        write_stderr("> ")
         line = read_line()
         text = (line or "").strip()
         if line is None or text in LEAVE:
@@ -301,7 +301,7 @@ def attach(
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:
         return ExitCode.DONE
-    command = None if words is None else typed(words.strip())
+    command = None if words is None else parse_command(words.strip())
     if command is not None:
         well = talk.commanded(command)
         return talk.go() if well and not once else ExitCode.DONE if well else ExitCode.ERROR

@@ -11,15 +11,15 @@ from pancode.kernel.errors import UsageError
 from pancode.runs.answers import RUN
 from pancode.sessions import transcript
 from pancode.sessions.answers import SESSION
-from pancode.sessions.transcript import TalkRecord, TalkShape, markdown
+from pancode.sessions.transcript import TalkRecord, TalkShape, format_markdown
 
-__all__ = ["conversation", "markdown", "write_new"]
+__all__ = ["fetch_conversation", "format_markdown", "write_new"]
 
 
-def conversation(client: Client, session: str) -> TalkShape:
+def fetch_conversation(client: Client, session: str) -> TalkShape:
     """The session, and its messages in order: who said what when, and what the agent did for it."""
     shape = client.get(SESSION.at(session))
-    return transcript.conversation(shape, _ApiTalk(client), shape["sittings"])
+    return transcript.build_conversation(shape, _ApiTalk(client), shape["sittings"])
 
 
 class _ApiTalk:

@@ -14,8 +14,8 @@ from shutil import get_terminal_size
 from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.interfaces.cli.output import Face, aside, exit_of, tell_error, who
-from pancode.interfaces.cli.terminal import Sink, count, safe, safe_block, usd
+from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
+from pancode.interfaces.cli.terminal import Sink, escape_line, format_count, format_usd, safe_block
 from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import (
@@ -28,10 +28,17 @@ from pancode.interfaces.client.session import (
     in_turn,
 )
 from pancode.kernel.errors import ExitCode, PancodeError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.runs.answers import RUN
 from pancode.sessions.answers import AskedShape, SessionShape
-from pancode.sessions.commands.slash import COMMANDS, LEAVE, TypedCommand, carried_out, overview, typed
+from pancode.sessions.commands.slash import (
+    COMMANDS,
+    LEAVE,
+    TypedCommand,
+    carried_out,
+    format_overview,
+    parse_command,
+)
 from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
@@ -76,23 +83,23 @@ def leaves_with_terminal() -> None:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
-def spent(cost_usd: str | None, source: str, tokens: int) -> str:
+def format_cost(cost_usd: str | None, source: str, tokens: int) -> str:
     """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
-    dollars = usd(cost_usd)
+    dollars = format_usd(cost_usd)
     if source == ASSUMED:
-        return f"{count(tokens)} tokens, about {dollars}"
-    return f"{count(tokens)} tokens, {dollars}{' by its own count' if source == OWN_COUNT else ''}"
+        return f"{format_count(tokens)} tokens, about {dollars}"
+    return f"{format_count(tokens)} tokens, {dollars}{' by its own count' if source == OWN_COUNT else ''}"
 
 
 def spent_in_all(shape: SessionShape) -> str:
     """What a session has used, what its runs have cost beside that, and what is left of its ceiling."""
     usage, money = shape["usage"], shape["money"]
     tokens = usage["input_tokens"] + usage["output_tokens"]
-    text = spent(usage["cost_usd"], usage["cost_source"], tokens)
+    text = format_cost(usage["cost_usd"], usage["cost_source"], tokens)
     if money.get("runs_usd") is not None:
-        text += f", its runs {usd(money['runs_usd'])}"
+        text += f", its runs {format_usd(money['runs_usd'])}"
     if money["ceiling_usd"] is not None:
-        text += f", {usd(money['left_usd'])} of {usd(money['ceiling_usd'])} left"
+        text += f", {format_usd(money['left_usd'])} of {format_usd(money['ceiling_usd'])} left"
     return text
 
 
@@ -103,22 +110,22 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
     """
     match command.command.name:
         case "/help":
-            aside(HELP + overview())
+            write_stderr(HELP + format_overview())
         case "/copy":
-            aside("the screen copies; here your terminal does\n")
+            write_stderr("the screen copies; here your terminal does\n")
         case _ if command.command.says:
-            aside(f"{command.command.says}\n")
+            write_stderr(f"{command.command.says}\n")
         case _:
             argv = command.command.argv(command.words, run)
             end = carried_out(argv, command.command.patience_s, get_terminal_size().columns)
-            aside(f"{end.text}\n")
+            write_stderr(f"{end.text}\n")
             return end.status == 0
     return True
 
 
 def _always(asks: AskedShape) -> str:
     """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
-    return f"in this run {safe(asks['whole'])}" if asks.get("whole") else "always in this run"
+    return f"in this run {escape_line(asks['whole'])}" if asks.get("whole") else "always in this run"
 
 
 def come_back(session: str, state: str) -> str:
@@ -133,7 +140,7 @@ class ChatLoop:
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
-        self._acts = SessionActs(client, ids, who(), run)
+        self._acts = SessionActs(client, ids, find_user(), run)
         self._looks = Client(client.place, starts=False)
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._story = LineStory(self._show)
@@ -221,7 +228,7 @@ class ChatLoop:
         else:
             status = exit_of(run["outcome"])
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
-            self._face.note(f"{run['run']}: {safe(why or stop)}   why: pancode why {run['run']}")
+            self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
         self._face.note(f"{spent_in_all(self._shape)}   go on: pancode attach {self._shape['session']}")
         return self._face.end(status, told, lambda: safe_block(answer))
 
@@ -246,7 +253,7 @@ class ChatLoop:
             return self._left(ExitCode.DETACHED)
         finally:
             if self._later:
-                self._face.note(f"not said: {counted(len(self._later), 'line')} of the pipe")
+                self._face.note(f"not said: {count_noun(len(self._later), 'line')} of the pipe")
 
     def _listen(self) -> None:
         while (line := read_line()) is not None:
@@ -263,7 +270,7 @@ class ChatLoop:
         if self._tty:
             if not self._sent and self._state and self._queue.empty() and not self._prompted:
                 self._prompted = True
-                aside("> ")
+                write_stderr("> ")
             return self._eof
         if self._state == "asks":
             return True
@@ -298,7 +305,7 @@ class ChatLoop:
         turn = shape["turn"]
         newest = shape["run"], turn["number"] if turn else 0
         if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
-            cost = spent(turn["cost_usd"], turn["cost_source"], turn["tokens"])
+            cost = format_cost(turn["cost_usd"], turn["cost_source"], turn["tokens"])
             words = f"turn {turn['number']}: {cost}; session: {spent_in_all(shape)}"
             self._note(f"[{words}]")
             self._prompted = False
@@ -317,7 +324,7 @@ class ChatLoop:
         if asks:
             self._ask(asks)
         elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
-            why = f": {safe(shape['reason'])}" if shape["reason"] else ""
+            why = f": {escape_line(shape['reason'])}" if shape["reason"] else ""
             self._note(f"[{shape['session']} {self._state}{why}]")
             if self._state == "turn lost":
                 self._note(f"[{lost_turn(shape)}]")
@@ -338,11 +345,13 @@ class ChatLoop:
 
     def _ask(self, asks: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
-        choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
+        choices = "".join(
+            f"\n  {number}: {escape_line(one)}" for number, one in enumerate(asks["choices"], start=1)
+        )
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
         how = hows.get(asks["kind"], f"y, n WORDS, or a: {_always(asks)}")
-        how = how if self._tty and not self._once else safe(asks["command"])
-        self._note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
+        how = how if self._tty and not self._once else escape_line(asks["command"])
+        self._note(f"[it asks: {escape_line(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
 
     def _told_parts(self, parts: Iterable[Part]) -> None:
@@ -371,7 +380,7 @@ class ChatLoop:
             self._later.append(line)
             return False
         try:
-            command = typed(text)
+            command = parse_command(text)
             if command is not None:
                 self.commanded(command)
             elif text and not (
@@ -396,7 +405,7 @@ class ChatLoop:
                 self._acts.end()
             case name:
                 if name == "/cost" and self._shape:
-                    aside(f"this session: {spent_in_all(self._shape)}\n")
+                    write_stderr(f"this session: {spent_in_all(self._shape)}\n")
                 well = tell_command(command, self._acts.run)
                 self._went_wrong = self._went_wrong or not well
                 return well
@@ -406,7 +415,7 @@ class ChatLoop:
         """Send words to the session; return their run, and their number in it."""
         done = self._acts.say(text)
         for warning in done["warnings"]:
-            self._face.note(f"warning: {safe(warning)}")
+            self._face.note(f"warning: {escape_line(warning)}")
         message = (str(done["run"]), int(done["number"]))
         self._sent.append(message)
         if self._tty:
@@ -446,5 +455,5 @@ class ChatLoop:
 
     def _left(self, status: ExitCode) -> int:
         """Say how to come back, and return the status."""
-        aside(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
+        write_stderr(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

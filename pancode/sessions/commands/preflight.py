@@ -11,12 +11,12 @@ from typing import Any
 from pancode.agents.answers import MODELS, ModelShape
 from pancode.budget.answers import BUDGET, BudgetShape
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
-from pancode.interfaces.cli.output import caller, who
-from pancode.interfaces.cli.terminal import usd
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.output import describe_caller, find_user
+from pancode.interfaces.cli.terminal import format_usd
+from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
-from pancode.kernel.formatting import counted, first_few
+from pancode.kernel.formatting import count_noun, first_few
 from pancode.people.answers import INBOX
 from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT
@@ -63,7 +63,7 @@ def found_lines(found: Found) -> list[FoundLine]:
     lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
     lines += [_budget(found.budget)]
     if found.waits:
-        lines += [FoundLine("asks", f"{counted(found.waits, 'thing')} for you to look at: pancode inbox")]
+        lines += [FoundLine("asks", f"{count_noun(found.waits, 'thing')} for you to look at: pancode inbox")]
     lines += [*_project(found.plan), _talks(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
     meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
@@ -109,7 +109,7 @@ def _budget(budget: BudgetShape) -> FoundLine:
     day = next((one for one in budget["scopes"] if one["scope"].startswith("day:")), None)
     if day is None or day["ceiling_usd"] is None:
         return FoundLine("not begun", "budget    no ceiling for a day: pancode budget set 10")
-    left = f"budget    {usd(day['remaining_usd'])} of {usd(day['ceiling_usd'])} left today"
+    left = f"budget    {format_usd(day['remaining_usd'])} of {format_usd(day['ceiling_usd'])} left today"
     over = day["over"] or float(day["remaining_usd"] or 0) <= 0
     return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
 
@@ -142,7 +142,7 @@ def _talks(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
     return FoundLine("verified", f"{name} listens, with {means}")
 
 
-def opened(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLine]:
+def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLine]:
     """Bring a machine in where none is, look, and say what was found. ConfigError, and UsageError for what
     was asked for itself; all else that is missing is a line."""
     bring_in(client, note)
@@ -155,11 +155,11 @@ def opened(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLin
         if problem.code == "preset_not_found":
             raise
         plan = problem
-    waits = client.get(INBOX, by=who())
+    waits = client.get(INBOX, by=find_user())
     return found_lines(
         Found(
             client.get(FLEET),
-            client.get(MODELS, cwd=folder())["models"],
+            client.get(MODELS, cwd=find_folder())["models"],
             client.get(BUDGET),
             len(waits["items"]) + len(waits["also"]),
             plan,
@@ -176,7 +176,7 @@ def bring_in(client: Client, note: Note) -> None:
     if not client.get(FLEET)["nodes"]:
         note("no machine is in the fleet: this one becomes a node ...")
         try:
-            for event in client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}):
+            for event in client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}):
                 if event.kind == "result":
                     for one in event.data["results"]:
                         for problem in one["problems"] if not one["ok"] else ():

@@ -10,24 +10,24 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import rest
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.follow import suspend_session
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import (
     Columns,
     RowColumns,
-    count,
-    listing,
-    safe,
+    escape_line,
+    format_count,
+    format_rows,
+    format_usd,
     safe_block,
     short_time,
-    usd,
 )
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import clip, counted
-from pancode.runs.commands.runs import listed
+from pancode.kernel.formatting import clip_columns, count_noun
+from pancode.runs.commands.runs import format_runs
 from pancode.sessions.answers import (
     CHECKPOINT,
     CHECKPOINTS,
@@ -41,10 +41,10 @@ from pancode.sessions.answers import (
     SessionShape,
 )
 from pancode.sessions.commands.chat import attach
-from pancode.sessions.commands.export import conversation, markdown, write_new
+from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
 from pancode.sessions.commands.terms import set_terms, terms_told
-from pancode.sessions.commands.tmux import running
+from pancode.sessions.commands.tmux import list_terminals
 
 app = Commands()
 TITLE = 40
@@ -61,10 +61,10 @@ _COLUMNS: RowColumns[SessionShape] = {
     "AGENT": "agent",
     "NODE": lambda row: row["node"] or "-",
     "TURNS": lambda row: str(sum(one["turns"] for one in row["sittings"])),
-    "COST": lambda row: usd(row["usage"]["cost_usd"]),
-    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else usd(row["money"]["left_usd"]),
+    "COST": lambda row: format_usd(row["usage"]["cost_usd"]),
+    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_usd(row["money"]["left_usd"]),
     "SINCE": lambda row: short_time(row["changed_at"]),
-    "ABOUT": lambda row: clip(row["title"], TITLE),
+    "ABOUT": lambda row: clip_columns(row["title"], TITLE),
 }
 
 
@@ -77,9 +77,9 @@ def ls(
     """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
     answer = face.client().get(SESSIONS, limit=number)
     none = "no sessions; begin one: pancode chat"
-    terminals = [one.told() for one in running()]
+    terminals = [one.told() for one in list_terminals()]
     told = {**answer, "terminals": terminals}
-    face.show(told, lambda: listing(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
+    face.show(told, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
 
 
 def _terminals(found: list[dict[str, Any]]) -> str:
@@ -90,7 +90,7 @@ def _terminals(found: list[dict[str, Any]]) -> str:
         "": lambda one: "attached" if one["attached"] else "",
         "IN": "folder",
     }
-    return "\n" + listing(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
+    return "\n" + format_rows(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
 
 
 @_group.verb("show", "pancode sessions show last")
@@ -101,24 +101,28 @@ def show(run: Run, *, face: Json) -> None:
 
 
 def _shown(one: SessionShape) -> str:
-    cap = f"; a sitting costs {usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
-    lines = [f"{one['session']}  {one['state']}  {safe(one['reason'])}", f"  {safe(one['title'])}"]
-    model = f", {safe(one['model'])}" if one["model"] else ""
+    cap = f"; a sitting costs {format_usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
+    lines = [
+        f"{one['session']}  {one['state']}  {escape_line(one['reason'])}",
+        f"  {escape_line(one['title'])}",
+    ]
+    model = f", {escape_line(one['model'])}" if one["model"] else ""
     lines.append(
-        f"  {safe(one['agent'])} on {safe(one['node'] or 'no machine yet')}, {one['runtime']}{model}"
+        f"  {escape_line(one['agent'])} on {escape_line(one['node'] or 'no machine yet')}, "
+        f"{one['runtime']}{model}"
     )
-    lines.append(f"  {spent_in_all(one)}{cap}; begun by {safe(one['created_by'])}")
+    lines.append(f"  {spent_in_all(one)}{cap}; begun by {escape_line(one['created_by'])}")
     lines.append(f"  {terms_told(one)}")
     if one["waiting"]:
-        lines.append(f"  {counted(one['waiting'], 'message')} that no turn has got")
+        lines.append(f"  {count_noun(one['waiting'], 'message')} that no turn has got")
     for sitting in one["sittings"]:
         change = f", commit {sitting['commit'][:12]}" if sitting["commit"] else ""
         end = sitting["outcome"] or sitting["state"]
-        lines.append(f"  sitting {sitting['run']}  {counted(sitting['turns'], 'turn')}, {end}{change}")
+        lines.append(f"  sitting {sitting['run']}  {count_noun(sitting['turns'], 'turn')}, {end}{change}")
     if one["state"] == "turn lost":
         lines.append(f"  {lost_turn(one)}")
     if one["asks"]:
-        lines.append(f"  it asks: {safe(one['asks']['words'])}\n    {one['asks']['command']}")
+        lines.append(f"  it asks: {escape_line(one['asks']['words'])}\n    {one['asks']['command']}")
     lines.append(f"  come back: pancode attach {one['session']}   change: pancode runs diff {one['run']}")
     return "\n".join(lines) + "\n"
 
@@ -135,24 +139,24 @@ def window(run: Run, *, face: Json) -> None:
 
 
 def _window(one: ContextShape) -> str:
-    model = f", {safe(one['model'])}" if one["model"] else ""
+    model = f", {escape_line(one['model'])}" if one["model"] else ""
     rows = [(part["name"], part["tokens"]) for part in one["parts"]]
     rows += [("used", one["used"]), ("left", one["left"])]
     lines = [f"{one['run']}  {one['runtime']}{model}, window {_tokens(one['window'])}"]
     lines += [f"  {name:<14}{_tokens(tokens):>9}" for name, tokens in rows]
-    lines += [f"  shortened: {safe(one['compacted'])}"] if one["compacted"] else []
+    lines += [f"  shortened: {escape_line(one['compacted'])}"] if one["compacted"] else []
     return "\n".join(lines) + "\n"
 
 
 def _tokens(number: int | None) -> str:
-    return "unknown" if number is None else count(number)
+    return "unknown" if number is None else format_count(number)
 
 
 @_group.verb("tasks", "pancode sessions tasks last")
 def tasks(run: Run, *, face: Json) -> None:
     """What a session has dispatched, with the state of each, the newest first."""
     answer = face.client().get(TASKS.at(run))
-    face.show(answer, lambda: listed(answer["runs"], "this session has dispatched nothing"))
+    face.show(answer, lambda: format_runs(answer["runs"], "this session has dispatched nothing"))
 
 
 @_group.verb("export", "pancode sessions export last", "pancode sessions export last --to talk.json")
@@ -165,12 +169,12 @@ def export(
     face: Json,
 ) -> None:
     """The whole conversation of a session, as Markdown, or as JSON (--json): all words, all calls by name."""
-    told = conversation(face.client(), run)
+    told = fetch_conversation(face.client(), run)
     if to is None:
-        return face.show(told, lambda: safe_block(markdown(told)))
-    text = json.dumps(told, indent=2) + "\n" if to.suffix == ".json" else markdown(told)
+        return face.show(told, lambda: safe_block(format_markdown(told)))
+    text = json.dumps(told, indent=2) + "\n" if to.suffix == ".json" else format_markdown(told)
     write_new(to, text)
-    face.show({"file": str(to)}, lambda: f"{counted(len(told['messages']), 'message')} in {to}\n")
+    face.show({"file": str(to)}, lambda: f"{count_noun(len(told['messages']), 'message')} in {to}\n")
     return None
 
 
@@ -187,7 +191,7 @@ def checkpoint(
     """
     client = face.client()
     newest = _rested(face, client, run)
-    body = {"by": who(), **({} if name is None else {"name": name})}
+    body = {"by": find_user(), **({} if name is None else {"name": name})}
     done = client.post(CHECKPOINT.at(newest), body)
     face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
@@ -196,7 +200,7 @@ def _rested(face: Face, client: Client, run: str) -> str:
     """Let the session rest, and return its newest sitting."""
     shape = client.get(SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
-        rest(face, client, shape["run"])
+        suspend_session(face, client, shape["run"])
     return str(shape["run"])
 
 
@@ -215,7 +219,7 @@ def checkpoints(run: Run, *, face: Json) -> None:
     answer = face.client().get(CHECKPOINTS.at(run))
     none = f"no point has a name; pancode sessions checkpoint {run}"
     goes = f"your next words go on at {answer['next']}\n" if answer["next"] else ""
-    face.show(answer, lambda: listing(answer["checkpoints"], _POINTS, none) + goes)
+    face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
 
 
 @_group.verb("restore", "pancode sessions restore last before-it")
@@ -227,7 +231,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     """
     client = face.client()
     newest = _rested(face, client, run)
-    done = client.post(RESTORE.at(newest), {"by": who(), "name": name})
+    done = client.post(RESTORE.at(newest), {"by": find_user(), "name": name})
     face.show(done, lambda: f"{done['session']}  your next words go on at {name}; what came after it stays\n")
 
 
@@ -241,7 +245,7 @@ def let_rest(run: Run, *, face: Json) -> None:
     It goes on with your next words.
     """
     client = face.client()
-    done = rest(face, client, client.get(SESSION.at(run))["run"])
+    done = suspend_session(face, client, client.get(SESSION.at(run))["run"])
     face.show(
         done, lambda: f"{done['session']}  {done['state']}  change: pancode runs diff {done['session']}\n"
     )
@@ -301,5 +305,5 @@ def end(run: Run, *, face: Json) -> None:
 
     `pancode land` lands its change. Words still go on with it: pancode attach.
     """
-    done = face.client().post(END.at(run), {"by": who()})
+    done = face.client().post(END.at(run), {"by": find_user()})
     face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

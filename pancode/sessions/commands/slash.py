@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import counted, safe, unhidden
+from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.kernel.names import RUNNING
 
 RUN = "RUN"
@@ -274,7 +274,7 @@ class TypedCommand:
         return shlex.join((self.command.name, *self.words))
 
 
-def typed(text: str) -> TypedCommand | None:
+def parse_command(text: str) -> TypedCommand | None:
     """The command that this is; None: these are words, as a path is, or a text of several lines.
 
     UsageError for what looks like a command and is none, with the nearest one: it is not sent, and paid for.
@@ -288,7 +288,9 @@ def typed(text: str) -> TypedCommand | None:
     try:
         words = tuple(shlex.split(text[len(first) :]))
     except ValueError as exc:
-        raise UsageError(f"cannot parse {safe(text)}: {exc}", fix=f"{first} ...", code="quotes") from exc
+        raise UsageError(
+            f"cannot parse {escape_line(text)}: {exc}", fix=f"{first} ...", code="quotes"
+        ) from exc
     if words and not command.bare:
         raise UsageError(f"{first} takes no arguments", fix=command.says or first, code="takes_no_words")
     return TypedCommand(command, words)
@@ -296,15 +298,15 @@ def typed(text: str) -> TypedCommand | None:
 
 def _misspelt(name: str) -> UsageError:
     """Return the error, with the nearest command."""
-    from pancode.kernel.names import nearest
+    from pancode.kernel.names import find_nearest
 
-    near = nearest(name, _NAMED)
+    near = find_nearest(name, _NAMED)
     otherwise = "/help has them all; to say it, put a word before it"
     fix = f"did you mean {near}?" if near is not None else otherwise
-    return UsageError(f"command not found: {safe(name)}", fix=fix, code="no_such_command")
+    return UsageError(f"command not found: {escape_line(name)}", fix=fix, code="no_such_command")
 
 
-def beginning(text: str) -> list[tuple[str, str]]:
+def find_by_prefix(text: str) -> list[tuple[str, str]]:
     """The commands whose name, or else another name, begins so; each with what it is for."""
     found = [(one.name, one.about) for one in COMMANDS.values() if one.name.startswith(text)]
     named = {name for name, _ in found}
@@ -320,7 +322,7 @@ def is_name(text: str) -> bool:
     return text in _NAMED
 
 
-def overview() -> str:
+def format_overview() -> str:
     """All commands by heading, a line each."""
     lines = []
     for heading, commands in HEADINGS.items():
@@ -385,10 +387,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _shown(data: bytes, command: str, patience_s: float, status: int) -> str:
     """Return the lines of the output; where some are cut off, also the command that shows them all."""
-    lines = unhidden(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
+    lines = reveal_invisible(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
     shown = lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
-        shown.append(f"... {counted(len(lines) - MOST_LINES, 'more line')}: {command}")
+        shown.append(f"... {count_noun(len(lines) - MOST_LINES, 'more line')}: {command}")
     elif status == -signal.SIGKILL:
         shown.append(f"... it was ended after {patience_s:.0f} s: {command}")
     return "\n".join(shown) or "nothing"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pancode.interfaces.cli.output import who
-from pancode.interfaces.cli.terminal import safe
+from pancode.interfaces.cli.output import find_user
+from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.retry import post_confirmed
 from pancode.sessions.answers import TERMS, SessionShape
@@ -22,7 +22,7 @@ MOVES = (
 )
 
 
-def chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
+def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
     """The mode and level with which the session's next words begin."""
     of_next = shape.get("next") or shape
     return str(of_next.get("mode", "")), str(of_next.get("safety", ""))
@@ -40,7 +40,7 @@ def terms_told(shape: Mapping[str, Any]) -> str:
 def _listed(terms: Mapping[str, Any]) -> str:
     """Return mode and level in words, and the other terms where they are set."""
     named = {"model": "model", "reasoning": "effort", "program_mode": "its program's mode"}
-    more = (f", {word} {safe(str(terms[name]))}" for name, word in named.items() if terms.get(name))
+    more = (f", {word} {escape_line(str(terms[name]))}" for name, word in named.items() if terms.get(name))
     return f"mode {terms['mode']}, safety {terms['safety']}{''.join(more)}"
 
 
@@ -54,7 +54,7 @@ def next_level(safety: str) -> str:
     return LEVELS[(LEVELS.index(safety) + 1) % len(LEVELS)] if safety in LEVELS else LEVELS[0]
 
 
-def raises(before: str, after: str) -> bool:
+def is_raise(before: str, after: str) -> bool:
     """Whether a chosen level is above the one of before; one that is not known counts as the lowest."""
     return after in LEVELS and LEVELS.index(after) > (LEVELS.index(before) if before in LEVELS else 0)
 
@@ -67,4 +67,4 @@ def set_terms(
     `asked`: the fields of that route; None and False: left out.
     """
     named = {name: value for name, value in asked.items() if value is not None and value is not False}
-    return post_confirmed(client, TERMS.at(run), {"by": who(), **named}, agreed)
+    return post_confirmed(client, TERMS.at(run), {"by": find_user(), **named}, agreed)

@@ -17,11 +17,11 @@ from typer import Argument
 
 from pancode.config.variables import LIMITING, PER_DISPATCH
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import PROGRAM, aside, folder_here
+from pancode.interfaces.cli.output import PROGRAM, folder_here, write_stderr
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.client.client import place_of
 from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError, UsageError
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 from pancode.kernel.names import not_found
 
 HANDED_ON = (
@@ -71,7 +71,7 @@ class Tmux:
     def ask(self, *words: str) -> str:
         done = self._run(*words)
         if done.returncode:
-            why = safe(done.stderr.decode("utf-8", "replace").strip())
+            why = escape_line(done.stderr.decode("utf-8", "replace").strip())
             raise UnavailableError(f"tmux refused {words[0]}", why=why, fix=f"tmux -L {self.socket} ls")
         return done.stdout.decode("utf-8", "replace")
 
@@ -113,7 +113,7 @@ class Tmux:
             )
             return ExitCode.DONE
         if inside:
-            aside("this tmux opens inside of another one: press its prefix key twice\n")
+            write_stderr("this tmux opens inside of another one: press its prefix key twice\n")
         argv = [*self._base, "attach-session", "-t", f"={name}"]
         failed = subprocess.run(argv, env=self._env, check=False).returncode
         return ExitCode.ERROR if failed else ExitCode.DONE
@@ -142,7 +142,7 @@ def project_here(folder: str) -> str:
     return folder
 
 
-def running() -> list[Terminal]:
+def list_terminals() -> list[Terminal]:
     """The sessions of tmux that run; none where there is no tmux."""
     try:
         return Tmux(os.environ, "/").terminals()
@@ -165,7 +165,7 @@ def up(*, name: Name = None, face: Json) -> int:
     except UnavailableError:
         if face.as_json:
             raise
-        aside("tmux is not installed here: the chat begins in this terminal (up and down need tmux)\n")
+        write_stderr("tmux is not installed here: the chat begins in this terminal (up and down need tmux)\n")
         return subprocess.run([*PROGRAM], check=False).returncode
     meant = session_name(Path(top).name if name is None else name)
     quoted = shlex.quote(meant)
@@ -175,7 +175,10 @@ def up(*, name: Name = None, face: Json) -> int:
     if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         told = {"name": meant, "socket": tmux.socket}
         face.show(
-            told, lambda: f"{safe(meant)} is open; at a terminal: pancode up {shlex.quote(safe(meant))}\n"
+            told,
+            lambda: (
+                f"{escape_line(meant)} is open; at a terminal: pancode up {shlex.quote(escape_line(meant))}\n"
+            ),
         )
         return ExitCode.DONE
     return tmux.enter(meant, os.environ.get("TMUX", ""))
@@ -205,4 +208,4 @@ def down(*, name: Name = None, face: Json) -> None:
         raise not_found("terminal", meant, names, "pancode up")
     tmux.close(meant)
     goes_on = "what ran goes on: pancode sessions, pancode runs"
-    face.show({"name": meant}, lambda: f"{safe(meant)} is closed; {goes_on}\n")
+    face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {goes_on}\n")

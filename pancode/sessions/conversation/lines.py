@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pancode.kernel.formatting import safe
+from pancode.kernel.formatting import escape_line
 from pancode.sessions.conversation.model import (
     HeardWords,
     Output,
@@ -61,7 +61,7 @@ class LineStory:
     def _tell(self, text: str) -> None:
         """Show a line of a person or of PanCode, behind the mark."""
         self._lines(())
-        self._show(f"{OURS}{safe(text)}\n")
+        self._show(f"{OURS}{escape_line(text)}\n")
 
     def _lines(self, lines: Iterable[str]) -> None:
         """Show these lines, from the beginning of a line on."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pancode.kernel.formatting import usd as in_dollars
+from pancode.kernel.formatting import format_usd as in_dollars
 
 if TYPE_CHECKING:
     from node_agent.runtimes.base import Activity, Parser

@@ -19,17 +19,17 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here, in_words
 from pancode.interfaces.cli.parameters import Json, many, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, safe_block
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
-from pancode.kernel.formatting import clip, counted, unhidden
-from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, differences, grid, source_name
-from pancode.skills.definitions import definitions
-from pancode.skills.index import FILE, matching, read_index
+from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
+from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, count_copies, format_diff, source_name
+from pancode.skills.definitions import read_definitions
+from pancode.skills.index import FILE, find_matching, read_index
 from pancode.skills.library import KeptSkills, skills_below
-from pancode.skills.local_service import act_here, fetched, is_address, newest
+from pancode.skills.local_service import act_here, fetch_folder, find_newest_commit, is_address
 from pancode.skills.model import Skill
-from pancode.skills.sources import HOME, FoundSkill, SkillSource, named, skills_of, sources
+from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, list_sources, skills_of
 
 app = Commands()
 HERE = "this machine"
@@ -60,13 +60,13 @@ def skills() -> None:
 def _seen(*, with_project: bool) -> list[FoundSkill]:
     home, here = home_here(os.environ), folder_here()
     project = FileSurroundings(home, os.environ).project_of(here) if with_project else None
-    return skills_of(sources(home, Path(project) if project else None))
+    return skills_of(list_sources(home, Path(project) if project else None))
 
 
 def _definitions() -> list[FoundSkill]:
     """Slash commands and agent definitions of the home."""
     home = home_here(os.environ)
-    return [FoundSkill(one, SkillSource(HOME, home)) for one in definitions(home)]
+    return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
 
 
 @skills.verb("ls", "pancode skills", "pancode skills ls --json")
@@ -84,9 +84,9 @@ def ls(face: Json) -> None:
         "ORIGIN": "origin",
         "IN PLACE OF": lambda row: ", ".join(one["origin"] for one in row["shadows"]),
         "STATE": _sound,
-        "WHAT FOR": lambda row: clip(safe(row["description"]), 100),
+        "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100),
     }
-    face.show({"skills": rows}, lambda: listing(rows, columns, "no skill"))
+    face.show({"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
 
 
 def _sound(row: dict[str, Any]) -> str:
@@ -104,7 +104,7 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
     asked = kept.not_agreed(found)
     for one in asked:
         for power in one.powers:
-            face.note(f"{one.name}: {safe(power.what)}")
+            face.note(f"{one.name}: {escape_line(power.what)}")
     names = ", ".join(one.name for one in asked)
     if asked and not yes and not face.agreed(f"{what} {names} all the same?", "--yes"):
         fix = f"pancode skills show {asked[0].name}"
@@ -120,7 +120,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     """
     face.acts_here("skills")
     seen = [*_seen(with_project=True), *_definitions()]
-    found = [named(seen, name).skill for name in names]
+    found = [find_skill(seen, name).skill for name in names]
     _agree(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
     rows = [{"name": one.name, "digest": one.digest} for one in found]
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
@@ -148,16 +148,19 @@ def search(
     if not where:
         fix = "pancode skills search --index ADDRESS, or: pancode config set skills.index ADDRESS"
         raise UsageError("no skill index was given", fix=fix, code="no_index")
-    at = commit or newest(where)
-    with fetched(where, at, path) as file:
+    at = commit or find_newest_commit(where)
+    with fetch_folder(where, at, path) as file:
         if not file.is_file():
             fix = "say where the index lies: --path FILE"
             raise NotFoundError(f"file {path} not found in {where} at {at[:12]}", fix=fix, code="no_index")
         found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
     if wrong:
-        face.note(f"warning: {counted(wrong, 'part')} of the index left out: a skill is required there")
-    rows = [one.shape() for one in matching(found, " ".join(words))]
-    lines = [f"{row['name']}: {safe(row['description'])}\n  {safe(shlex.join(row['add']))}\n" for row in rows]
+        face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: a skill is required there")
+    rows = [one.shape() for one in find_matching(found, " ".join(words))]
+    lines = [
+        f"{row['name']}: {escape_line(row['description'])}\n  {escape_line(shlex.join(row['add']))}\n"
+        for row in rows
+    ]
     face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
 
 
@@ -165,18 +168,18 @@ def search(
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """The text of a skill, with its origin, its files and what is wrong with it."""
     face.acts_here("skills")
-    found = named([*_seen(with_project=True), *_definitions()], name)
+    found = find_skill([*_seen(with_project=True), *_definitions()], name)
     answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
-    head = [f"{found.skill.name}: {safe(found.skill.description)}", f"from: {found.folder}"]
+    head = [f"{found.skill.name}: {escape_line(found.skill.description)}", f"from: {found.folder}"]
     head += [f"in place of: {one.folder}" for one in found.shadows]
-    head += [f"scripts: {safe(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
+    head += [f"scripts: {escape_line(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
     head += _findings(found.skill)
     text = f"---\n{found.skill.front}---\n{found.skill.body}"
-    face.show(answer, lambda: "\n".join([*head, "", safe_block(unhidden(text))]))
+    face.show(answer, lambda: "\n".join([*head, "", safe_block(reveal_invisible(text))]))
 
 
 def _findings(skill: Skill) -> list[str]:
-    return [f"{'error' if f.error else 'warning'}: {safe(f.what)}" for f in skill.findings]
+    return [f"{'error' if f.error else 'warning'}: {escape_line(f.what)}" for f in skill.findings]
 
 
 @skills.verb("check", "pancode skills check", "pancode skills check .agents/skills/deploy")
@@ -189,14 +192,16 @@ def check(
     found = [skill for one in which for skill in _meant(one, seen)] if which else [one.skill for one in seen]
     rows = [{"name": s.name, "findings": [f.shape() for f in s.findings]} for s in found]
     bad = sum(not skill.is_sound for skill in found)
-    lines = [f"{safe(s.name)}: {line}\n" for s in found for line in _findings(s)]
-    lines.append(f"{counted(len(found), 'skill')} checked, {bad} with errors\n")
+    lines = [f"{escape_line(s.name)}: {line}\n" for s in found for line in _findings(s)]
+    lines.append(f"{count_noun(len(found), 'skill')} checked, {bad} with errors\n")
     face.show({"skills": rows}, lambda: "".join(lines))
     return ExitCode.CONFIG if bad else ExitCode.DONE
 
 
 def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
-    return skills_below(Path(word).absolute()) if "/" in word or word == "." else [named(seen, word).skill]
+    return (
+        skills_below(Path(word).absolute()) if "/" in word or word == "." else [find_skill(seen, word).skill]
+    )
 
 
 @skills.verb("add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
@@ -221,7 +226,7 @@ def add(
             raise UsageError(
                 f"--path {path} is not a directory in the commit", fix="give the path as git prints it"
             )
-        with fetched(where, commit, path.rstrip("/")) as folder:
+        with fetch_folder(where, commit, path.rstrip("/")) as folder:
             try:
                 found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
             except NotFoundError as exc:
@@ -245,7 +250,7 @@ def add(
 
 def _added(row: dict[str, Any]) -> str:
     words = "added" if row["added"] else "is there already"
-    scripts = f"; read its scripts before you use it: {safe(', '.join(row['scripts']))}"
+    scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
     return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
 
 
@@ -268,13 +273,13 @@ def sync(
     """
     found = _seen(with_project=False)
     for name in names:
-        named(found, name)
+        find_skill(found, name)
     for one in found:
         if not one.skill.is_sound:
             face.note(f"warning: {one.skill.name} has errors and is left out; look: pancode skills check")
     files = tuple(one.skill for one in _definitions())
     for unsound in (one for one in files if not one.is_sound):
-        face.note(f"warning: {unsound.name} is left out: {safe(unsound.findings[0].what)}")
+        face.note(f"warning: {unsound.name} is left out: {escape_line(unsound.findings[0].what)}")
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
     copied += [one for one in files if one.is_sound and not names]
     _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
@@ -291,10 +296,14 @@ def status(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, fa
     seen = tuple(_seen(with_project=False))
     asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
     machines = _acted(face, asked, nodes, fleet)
-    cells = [{"node": one["node"], **grid(one["rows"], tools)} for one in machines if "problem" not in one]
+    cells = [
+        {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
+    ]
     columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
-    words = listing(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
-    face.show({"nodes": [{**one, "tools": grid(one["rows"], tools)} for one in machines]}, lambda: words)
+    words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
+    face.show(
+        {"nodes": [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]}, lambda: words
+    )
     return _end(machines)
 
 
@@ -324,7 +333,7 @@ def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             drift.setdefault((row["node"], row["folder"], row["state"]), []).append(row["skill"])
     for (node, folder, state), names in drift.items():
         why = LEFT.get(state, "pancode skills sync")
-        yield safe(f"{node} {folder}: {state}: {', '.join(names)} ({why})") + "\n"
+        yield escape_line(f"{node} {folder}: {state}: {', '.join(names)} ({why})") + "\n"
 
 
 def _drifted(row: dict[str, Any]) -> str:
@@ -333,7 +342,7 @@ def _drifted(row: dict[str, Any]) -> str:
 
 
 def _line(row: dict[str, Any], words: str) -> str:
-    return safe(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
+    return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
 @skills.verb("diff", "pancode skills diff", "pancode skills diff code-review --tool claude")
@@ -346,7 +355,7 @@ def diff(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face
     rows = [
         {**{key: row[key] for key in ("node", "folder", "skill", "state")}, "diff": text}
         for row in _rows(machines)
-        if (text := differences(row, wanted.get(source_name(row)))) or row["state"] != "same"
+        if (text := format_diff(row, wanted.get(source_name(row)))) or row["state"] != "same"
     ]
     words = [_drifted(row) + safe_block(row["diff"]) for row in rows] + _problems(machines)
     face.show({"copies": rows}, lambda: "".join(words))
@@ -367,7 +376,7 @@ def restore(
     if which is None:
         machines = _acted(face, SkillsAsked("backups", tuple(tools), tuple(names)), nodes, fleet)
         columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-        words = listing(_rows(machines), columns, "no backup") + "".join(_problems(machines))
+        words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
         face.show({"nodes": machines}, lambda: words)
         return _end(machines)
     asked = SkillsAsked("restore", tuple(tools), tuple(names), which=which, time=_now())
@@ -394,7 +403,7 @@ def rm(
     if not copies:
         face.acts_here("skills")
         found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
-        there = [named(found, name) for name in names]
+        there = [find_skill(found, name) for name in names]
         for one in there:
             kept.must_have(one)
         for one in there:
@@ -439,7 +448,7 @@ def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) 
     told = [row for row in _rows(machines) if row["state"] != "same"]
     lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
     for one in machines:
-        lines += [f"{one['node']}: backups stay in {safe(place)}\n" for place in one.get("left", ())]
+        lines += [f"{one['node']}: backups stay in {escape_line(place)}\n" for place in one.get("left", ())]
     lines += _problems(machines)
     lines = lines or ["nothing was to be done\n"]
     face.show({"nodes": machines}, lambda: "".join(lines))

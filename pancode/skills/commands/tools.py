@@ -9,10 +9,17 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, short_time
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    format_rows,
+    safe_block,
+    short_time,
+)
+from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
@@ -45,12 +52,12 @@ def ls(
     """All tools: those that runs have now, and those that wait for a yes."""
     answer = face.client().get(TOOLS, project=project)
     none = "no agent has made a tool; see: pancode tools --help"
-    face.show(answer, lambda: listing(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
+    face.show(answer, lambda: format_rows(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
 
 
 _COLUMNS: Columns = {
     **{"TOOL": "name", "STATE": "state", "RUN": "run", "BY": lambda one: one["by"] or "-"},
-    **{"SINCE": lambda one: short_time(one["at"]), "ABOUT": lambda one: clip(one["about"], 60)},
+    **{"SINCE": lambda one: short_time(one["at"]), "ABOUT": lambda one: clip_columns(one["about"], 60)},
     **{"PROJECT": "project"},
 }
 
@@ -70,15 +77,15 @@ def _shown(one: ToolDetail) -> str:
         "digest": one["digest"],
     }
     facts |= {"state": one["state"], "trial": one["trial"] or "none", "problem": one["problem"]}
-    lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
-    files = [f"--- {safe(path)}\n{safe_block(text)}\n" for path, text in one["files"].items()]
-    return f"{safe(one['name'])}\n{''.join(lines)}{''.join(files)}"
+    lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
+    files = [f"--- {escape_line(path)}\n{safe_block(text)}\n" for path, text in one["files"].items()]
+    return f"{escape_line(one['name'])}\n{''.join(lines)}{''.join(files)}"
 
 
 @tools.verb("try", "pancode tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
-    return follow_new(face, TRY_TOOL.at(run, name), {"by": who()}, detach)
+    return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
 @tools.verb("keep", "pancode tools keep r-7f3k2x count-words")
@@ -98,10 +105,12 @@ def keep(
     one = client.get(TOOL.at(run, name))
     if not yes:
         face.note(_shown(one))
-        if not face.agreed(f"Keep {safe(name)} for all later runs of {safe(one['project'])}?", "--yes"):
+        if not face.agreed(
+            f"Keep {escape_line(name)} for all later runs of {escape_line(one['project'])}?", "--yes"
+        ):
             return
-    kept = client.post(KEEP_TOOL.at(run, name), {"by": who(), "digest": one["digest"]})
-    face.show(kept, lambda: f"{safe(kept['name'])}  kept  {kept['digest'][:12]}\n")
+    kept = client.post(KEEP_TOOL.at(run, name), {"by": find_user(), "digest": one["digest"]})
+    face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
 @tools.verb("rm", "pancode tools rm count-words", "pancode tools rm count-words --run r-7f3k2x")
@@ -116,7 +125,7 @@ def rm(
 
     With --run it is a proposal that is put aside: it leaves the inbox, and nothing that is kept changes.
     """
-    body = {"by": who(), "project": project, "cwd": None if project else folder(), "run": run}
+    body = {"by": find_user(), "project": project, "cwd": None if project else find_folder(), "run": run}
     done = face.client().post(path_of("tools", name, "remove"), body)
     what = "put aside; nobody is asked about it" if run else "removed; no later run has it"
-    face.show(done, lambda: f"{safe(done['removed'])}  {what}\n")
+    face.show(done, lambda: f"{escape_line(done['removed'])}  {what}\n")

@@ -14,7 +14,7 @@ from pancode.interfaces.cli.parameters import Json, many
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
 from pancode.workflows.commands import options as shared
-from pancode.workflows.commands.start import begin
+from pancode.workflows.commands.start import post_workflow
 
 app = Commands()
 
@@ -26,7 +26,7 @@ app = Commands()
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode batch - --dry-run",
     cls=options.WorkCommand,
 )
-@options.takes("batch", after="file")
+@options.take_options("batch", after="file")
 def batch(
     ctx: typer.Context,
     *,
@@ -50,8 +50,8 @@ def batch(
     file says counts more than these options, and these count more than the file's `defaults`. All tasks
     are admitted before the first one starts. Exit code 20 when some failed.
     """
-    begun = tasks_of(task, file, without_preset(options.said(ctx.params)))
-    return begin(face, begun, ctx.params)
+    begun = tasks_of(task, file, without_preset(options.collect_given(ctx.params)))
+    return post_workflow(face, begun, ctx.params)
 
 
 def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
 
 def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The request for these tasks, or for those of the file. UsageError, ConfigError."""
-    from pancode.workflows.commands.sources import checked, text_of
+    from pancode.workflows.commands.sources import check_source, text_of
     from pancode.workflows.files.search import WorkflowText
 
     if bool(tasks) == (file is not None):
@@ -69,7 +69,7 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
         raise UsageError(both, fix="pancode batch -t TASK -t TASK, or: pancode batch FILE")
     listed = ",\n".join(map(json.dumps, tasks))  # the line of a problem is the number of its -t
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
-    found = checked(source, flags)
+    found = check_source(source, flags)
     if found.kind != "batch":
         raise UsageError(
             f"{source.place} is a {found.kind}, not a batch", fix=f"pancode chain {file}", code="bad_workflow"

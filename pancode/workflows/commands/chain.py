@@ -15,7 +15,7 @@ from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import task_text
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.batch import without_preset
-from pancode.workflows.commands.start import begin
+from pancode.workflows.commands.start import post_workflow
 
 app = Commands()
 
@@ -27,7 +27,7 @@ app = Commands()
     "pancode chain review-loop -f task.md --land",
     cls=options.WorkCommand,
 )
-@options.takes("chain", after="file")
+@options.take_options("chain", after="file")
 def chain(
     ctx: typer.Context,
     *,
@@ -50,15 +50,15 @@ def chain(
     the file says counts more than these options. Exit code 20 when a step failed; go on from there with
     pancode workflow resume.
     """
-    return begin(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
+    return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
 
 
 def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request for this workflow with its input. UsageError, ConfigError."""
-    from pancode.workflows.commands.sources import checked, text_of
+    from pancode.workflows.commands.sources import check_source, text_of
 
     source = text_of(workflow)
-    found = checked(source, without_preset(options.said({**given, "land": False})))
+    found = check_source(source, without_preset(options.collect_given({**given, "land": False})))
     if found.kind == "batch":
         raise UsageError(
             f"{source.place} is a batch, not a chain", fix=f"pancode batch {workflow}", code="bad_workflow"

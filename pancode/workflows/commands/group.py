@@ -9,13 +9,20 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, many, option, page
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, safe_block, usd
+from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    format_rows,
+    format_usd,
+    safe_block,
+)
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
-from pancode.runs.commands.receipts import judged
+from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows.answers import (
     BOARD,
     RESUME_WORKFLOW,
@@ -29,8 +36,8 @@ from pancode.workflows.answers import (
     WorkflowShape,
 )
 from pancode.workflows.commands.options import Detach, Yes
-from pancode.workflows.commands.start import awaited
-from pancode.workflows.commands.tables import headline, listed, shown
+from pancode.workflows.commands.start import wait_for_workflow
+from pancode.workflows.commands.tables import format_headline, format_workflow, format_workflows
 
 app = Commands()
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
@@ -68,11 +75,11 @@ def list_newest(
 ) -> None:
     """Of one kind, or of all; `next` only where a page has every workflow up to there."""
     client, most = face.client(), number if kind is None else MOST
-    answer = page(client, WORKFLOWS, "workflows", most, cursor, whole=whole)
+    answer = fetch_page(client, WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
     next_ = answer["next"] if kind is None else None
-    face.show({"workflows": found, "next": next_}, lambda: listed(found))
+    face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
 
 
 @app.verb("batches", "pancode batches 5", hidden=True)
@@ -88,13 +95,13 @@ def files(face: Json) -> None:
 
 
 def _list_files(face: Face) -> None:
-    from pancode.workflows.commands.sources import places
+    from pancode.workflows.commands.sources import find_places
     from pancode.workflows.files.reader import check_workflow
 
     found = []
-    for text in places().all():
+    for text in find_places().all():
         one = check_workflow(text.text, text.place, text.name)
-        wrong = counted(len(one.problems), "problem") if one.problems else ""
+        wrong = count_noun(len(one.problems), "problem") if one.problems else ""
         about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
         found[-1]["replaces"] = text.replaces or None
@@ -102,7 +109,7 @@ def _list_files(face: Face) -> None:
         **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _from},
         "WHAT FOR": lambda one: one["wrong"] or one["description"],
     }
-    face.show({"files": found}, lambda: listing(found, columns))
+    face.show({"files": found}, lambda: format_rows(found, columns))
 
 
 def _from(found: dict[str, Any]) -> str:
@@ -131,8 +138,8 @@ def show(
         return ExitCode.DONE
     answer = face.client().get(WORKFLOW.at(w))
     if follow:
-        return awaited(face, answer, detach=False)
-    face.show(answer, lambda: shown(answer))
+        return wait_for_workflow(face, answer, detach=False)
+    face.show(answer, lambda: format_workflow(answer))
     return ExitCode.DONE
 
 
@@ -201,12 +208,12 @@ def board(
 
 _BOARD: Columns = {
     **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
-    "VALUE": lambda one: clip(safe(one["value"]), 60),
+    "VALUE": lambda one: clip_columns(escape_line(one["value"]), 60),
 }
 
 
 def _board(found: list[BoardRow]) -> str:
-    return listing(found, _BOARD, "nothing is on its board", cut="VALUE")
+    return format_rows(found, _BOARD, "nothing is on its board", cut="VALUE")
 
 
 @workflow.verb(
@@ -240,11 +247,11 @@ def _checked(answer: dict[str, Any]) -> str:
         lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     count = len(answer["problems"])
     end = (
-        counted(count, "problem")
+        count_noun(count, "problem")
         if count
-        else f"a {answer['kind']} of {counted(answer['steps'], 'step')}, all right"
+        else f"a {answer['kind']} of {count_noun(answer['steps'], 'step')}, all right"
     )
-    return "".join(f"{safe(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
+    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
 
 
 @workflow.verb("stop", "pancode workflow stop last --reason 'wrong input'")
@@ -252,8 +259,8 @@ def stop(
     w: Workflow, *, reason: Annotated[str, option("The reason, for its record.")] = "", face: Json
 ) -> None:
     """Stop the runs of a workflow; nothing more begins."""
-    answer = face.client().post(STOP_WORKFLOW.at(w), {"by": who(), "reason": reason})
-    face.show(answer, lambda: headline(answer))
+    answer = face.client().post(STOP_WORKFLOW.at(w), {"by": find_user(), "reason": reason})
+    face.show(answer, lambda: format_headline(answer))
 
 
 @workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
@@ -280,8 +287,8 @@ def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) 
 def _again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
     from pancode.runs.commands.dispatch import post_agreed
 
-    answer = post_agreed(face, face.client(works=True), route, {"by": who(), "yes": yes, **more})
-    return awaited(face, answer, detach=detach)
+    answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": yes, **more})
+    return wait_for_workflow(face, answer, detach=detach)
 
 
 @workflow.verb(
@@ -301,8 +308,15 @@ def _receipt(answer: WorkflowReceipt) -> str:
         **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
         "COMMIT": lambda run: (run["commit"] or "")[:12],
     }
-    unknown = f" and {counted(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
-    head = judged({"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]})
-    about = f"{said['kind']} {safe(said['name'])}: {said['state']}, begun by {safe(said['created_by'])}"
-    head += f"  {about}, {usd(said['cost_usd'])}{unknown}\n"
-    return head + listing(runs, columns)
+    unknown = (
+        f" and {count_noun(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
+    )
+    head = format_verdict(
+        {"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]}
+    )
+    about = (
+        f"{said['kind']} {escape_line(said['name'])}: {said['state']}, begun by "
+        f"{escape_line(said['created_by'])}"
+    )
+    head += f"  {about}, {format_usd(said['cost_usd'])}{unknown}\n"
+    return head + format_rows(runs, columns)

@@ -9,11 +9,11 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, duration, option
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.interfaces.client.caller import folder
-from pancode.kernel.formatting import counted
+from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.client.caller import find_folder
+from pancode.kernel.formatting import count_noun
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
 from pancode.workflows.answers import (
@@ -29,7 +29,7 @@ from pancode.workflows.answers import (
     LaneShape,
 )
 from pancode.workflows.commands import options as shared
-from pancode.workflows.commands.tables import OVER, spent
+from pancode.workflows.commands.tables import OVER, format_spent
 
 app = Commands()
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
@@ -55,7 +55,7 @@ def lane() -> None:
     "pancode lane create login --workspace login --goes-on",
     cls=options.WorkCommand,
 )
-@options.takes("dispatch", after="goes_on")
+@options.take_options("dispatch", after="goes_on")
 def create(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
@@ -66,8 +66,8 @@ def create(
     **_options: Any,
 ) -> None:
     """Create a lane for the repository where you stand. The options count for items that say no other."""
-    said = {key: value for key, value in options.said(ctx.params).items() if key != "preset"}
-    body = {"name": name, "by": who(), "cwd": folder(), "defaults": said, "goes_on": goes_on}
+    said = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
+    body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": said, "goes_on": goes_on}
     body |= {} if total is None else {"budget": total}
     _show(face, face.client(works=True).post(CREATE_LANE, body))
 
@@ -79,7 +79,7 @@ def create(
     "pancode lane add night --runtime shell -- make docs",
     cls=WithArgv,
 )
-@options.takes("dispatch", after="expires")
+@options.take_options("dispatch", after="expires")
 def add(
     ctx: typer.Context,
     lane: Lane,
@@ -99,7 +99,7 @@ def add(
     about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
     body: dict[str, Any] = {
         "task": task_text(task, file) or "",
-        **options.said(ctx.params),
+        **options.collect_given(ctx.params),
         **about,
         "yes": yes,
     }
@@ -115,8 +115,11 @@ lane.verb("push", 'pancode hook push night "add a --json flag"', cls=WithArgv, h
 
 def _added(answer: LaneAddedAnswer) -> str:
     word = "added" if answer["added"] else "is there already"
-    ahead = f"{counted(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
-    return f"{safe(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, lane {answer['state']}\n"
+    ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
+    return (
+        f"{escape_line(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, "
+        f"lane {answer['state']}\n"
+    )
 
 
 @lane.verb("ls", "pancode lane ls")
@@ -124,20 +127,20 @@ def ls(face: Json) -> None:
     """All lanes: what each is at, and what it waits for."""
     answer = face.client().get(LANES)
     none = "no lane yet; try: pancode lane create NAME"
-    face.show(answer, lambda: listing(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
+    face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
 
 def _at(one: dict[str, Any]) -> str:
     first = next((item for item in one["items"] if item["state"] not in OVER), None)
     return one["why"] or (
-        "" if first is None else f"{first['item']}: {clip(safe(first['task']), TASK_COLUMNS)}"
+        "" if first is None else f"{first['item']}: {clip_columns(escape_line(first['task']), TASK_COLUMNS)}"
     )
 
 
 _LANES: Columns = {
     **{"LANE": "lane", "STATE": "state"},
     "DONE": lambda one: sum(item["state"] == "done" for item in one["items"]),
-    **{"LEFT": "left", "COST": spent, "AT": _at},
+    **{"LEFT": "left", "COST": format_spent, "AT": _at},
 }
 
 
@@ -148,29 +151,34 @@ def show(lane: Lane, face: Json) -> None:
 
 
 def _show(face: Face, answer: LaneShape) -> None:
-    face.show(answer, lambda: shown(answer))
+    face.show(answer, lambda: format_lane(answer))
 
 
-def shown(one: LaneShape) -> str:
+def format_lane(one: LaneShape) -> str:
     """The lane and a row for each item; of those that have come to their end the last ones."""
-    head = f"{safe(one['lane'])}  {one['state']}  {counted(one['left'], 'item')} left, {spent(one)}\n"
-    head += f"  {safe(one['why'])}\n" if one["why"] else ""
+    head = (
+        f"{escape_line(one['lane'])}  {one['state']}  {count_noun(one['left'], 'item')} "
+        f"left, {format_spent(one)}\n"
+    )
+    head += f"  {escape_line(one['why'])}\n" if one["why"] else ""
     head += (
-        f"  fix: {safe(one['fix'])}\n" if one["fix"] and one["state"] in ("stopped", "paused", "asks") else ""
+        f"  fix: {escape_line(one['fix'])}\n"
+        if one["fix"] and one["state"] in ("stopped", "paused", "asks")
+        else ""
     )
     over = [item for item in one["items"] if item["state"] in OVER]
     left_out = {item["item"] for item in over[:-SHOWN]}
-    head += f"  {counted(len(left_out), 'earlier item')} not shown; all: --json\n" if left_out else ""
+    head += f"  {count_noun(len(left_out), 'earlier item')} not shown; all: --json\n" if left_out else ""
     rows = [item for item in one["items"] if item["item"] not in left_out]
-    none = f'nothing is in it yet; try: pancode lane add {safe(one["lane"])} "..."'
-    return head + listing(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
+    none = f'nothing is in it yet; try: pancode lane add {escape_line(one["lane"])} "..."'
+    return head + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
 
 
 _ITEMS: Columns = {
     **{"ITEM": "item", "STATE": "state", "KEY": "key", "RUN": "run", "AGENT": "agent", "NODE": "node"},
     "EXPIRES": lambda item: short_time(item["expires_at"]) if item["expires_at"] else None,
-    "TASK": lambda item: clip(safe(item["task"]), TASK_COLUMNS),
-    "WHY OR ANSWER": lambda item: item["reason"] or clip(safe(item["answer"]), TASK_COLUMNS),
+    "TASK": lambda item: clip_columns(escape_line(item["task"]), TASK_COLUMNS),
+    "WHY OR ANSWER": lambda item: item["reason"] or clip_columns(escape_line(item["answer"]), TASK_COLUMNS),
 }
 
 
@@ -179,20 +187,20 @@ def pause(
     lane: Lane, *, reason: Annotated[str, option("The reason, shown with the lane.")] = "", face: Json
 ) -> None:
     """Begin nothing more until it is resumed; the item that runs goes on to its end."""
-    _show(face, face.client().post(PAUSE_LANE.at(lane), {"by": who(), "reason": reason}))
+    _show(face, face.client().post(PAUSE_LANE.at(lane), {"by": find_user(), "reason": reason}))
 
 
 @lane.verb("resume", "pancode lane resume night", "pancode lane resume night --total 50")
 def resume(lane: Lane, *, total: shared.Total = None, face: Json) -> None:
     """Go on with a paused lane; --total gives it another ceiling."""
-    body = {"by": who(), **({} if total is None else {"budget": total})}
+    body = {"by": find_user(), **({} if total is None else {"budget": total})}
     _show(face, face.client(works=True).post(RESUME_LANE.at(lane), body))
 
 
 @lane.verb("skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
-    _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": who()}))
+    _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 
 @lane.verb("rm", "pancode lane rm night 7", "pancode lane rm night --force")
@@ -208,6 +216,6 @@ def rm(
     face: Json,
 ) -> None:
     """Take an item out, or end the lane. Its runs, their results and its cost stay."""
-    body = {"item": item, "force": force, "by": who()}
+    body = {"item": item, "force": force, "by": find_user()}
     answer = face.client().post(REMOVE_LANE.at(lane), body)
-    face.show(answer, lambda: shown(answer) if item else f"{safe(answer['lane'])}  ended\n")
+    face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

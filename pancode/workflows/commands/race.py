@@ -15,7 +15,7 @@ from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import task_text
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.batch import without_preset
-from pancode.workflows.commands.start import begin
+from pancode.workflows.commands.start import post_workflow
 
 app = Commands()
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
@@ -29,7 +29,7 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
     "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
     cls=options.WorkCommand,
 )
-@options.takes("race", after="score")
+@options.take_options("race", after="score")
 def race(
     ctx: typer.Context,
     *,
@@ -58,16 +58,16 @@ def race(
     and the best result wins. Exit code 20 when nobody wins.
     """
     text = task_text(task, file) or ""
-    flags = without_preset(options.said({**ctx.params, "land": False}))
+    flags = without_preset(options.collect_given({**ctx.params, "land": False}))
     steps = [
         {"name": name, "dispatch": {"task": text, **flags, **one}}
-        for name, one in runners(ctx.params).items()
+        for name, one in parse_runners(ctx.params).items()
     ]
     body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
-    return begin(face, body, ctx.params)
+    return post_workflow(face, body, ctx.params)
 
 
-def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By name of their step, what each of those who race has for itself. UsageError."""
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:

@@ -10,15 +10,15 @@ from typing import Any
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import home_here
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.workflows.files.reader import CheckedWorkflow, check_workflow
-from pancode.workflows.files.search import WorkflowPlaces, WorkflowText, decoded
+from pancode.workflows.files.search import WorkflowPlaces, WorkflowText, decode_text
 from pancode.workflows.files.source import MOST_BYTES
 
 STDIN = "standard input"
 
 
-def places() -> WorkflowPlaces:
+def find_places() -> WorkflowPlaces:
     """The folders where names of workflows are looked up."""
     return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
 
@@ -26,18 +26,20 @@ def places() -> WorkflowPlaces:
 def text_of(word: str) -> WorkflowText:
     """The file of that path or name; `-` is standard input."""
     if word != "-":
-        return places().find(word)
+        return find_places().find(word)
     raw = sys.stdin.buffer.read(MOST_BYTES + 1)
-    return WorkflowText("", STDIN, STDIN, decoded(raw, STDIN))
+    return WorkflowText("", STDIN, STDIN, decode_text(raw, STDIN))
 
 
-def checked(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
+def check_source(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
     """ConfigError about its first problem, with the command that shows all of them."""
     found = check_workflow(source.text, source.place, source.name, flags)
     if not found.problems:
         return found
     first, more = found.problems[0], len(found.problems) - 1
     word = "-" if source.place == STDIN else source.name if source.origin == "shipped" else source.place
-    others = f"{counted(more, 'more problem')} after this one: pancode workflow check {word}" if more else ""
+    others = (
+        f"{count_noun(more, 'more problem')} after this one: pancode workflow check {word}" if more else ""
+    )
     why = "; ".join(filter(None, (first.why, others)))
     raise ConfigError(str(first), why=why, fix=first.fix, code="bad_workflow") from first

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.interfaces.cli.follow import between
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, usd
-from pancode.kernel.formatting import counted, first_few
+from pancode.interfaces.cli.follow import format_interval
+from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, format_usd
+from pancode.kernel.formatting import count_noun, first_few
 from pancode.workflows.answers import LandedShape, LaneShape, WorkflowShape, WorkflowStepShape
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
@@ -17,13 +17,13 @@ TASK_COLUMNS = 60
 MOST_NAMED = 5
 
 
-def headline(shape: WorkflowShape) -> str:
+def format_headline(shape: WorkflowShape) -> str:
     """One line: which, how far, what it has cost."""
     parts = [shape["workflow"], shape["kind"]]
-    parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
-    parts += [state_of(shape), counts(shape), spent(shape)]
-    parts += [between(shape["created_at"], shape["finished_at"])] if shape["finished_at"] else []
-    reason = safe(shape["reason"])
+    parts += [escape_line(shape["name"])] if shape["name"] != shape["kind"] else []
+    parts += [state_of(shape), format_counts(shape), format_spent(shape)]
+    parts += [format_interval(shape["created_at"], shape["finished_at"])] if shape["finished_at"] else []
+    reason = escape_line(shape["reason"])
     return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
 
 
@@ -32,17 +32,18 @@ def state_of(shape: WorkflowShape) -> str:
     return "waits for a person" if shape.get("waits_for_person") else str(shape["state"])
 
 
-def questions(shape: WorkflowShape) -> str:
+def list_questions(shape: WorkflowShape) -> str:
     """What of it waits for a person, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
     items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
     return "".join(
-        f"  {safe(name)} waits for a person: {safe(' '.join(item['words'].split()))}\n    {item['command']}\n"
+        f"  {escape_line(name)} waits for a person: "
+        f"{escape_line(' '.join(item['words'].split()))}\n    {item['command']}\n"
         for name, item in items
     )
 
 
-def counts(shape: WorkflowShape) -> str:
+def format_counts(shape: WorkflowShape) -> str:
     """`3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
     states = [step["state"] for step in shape["steps"]]
     named = [
@@ -50,39 +51,44 @@ def counts(shape: WorkflowShape) -> str:
         for state in (*OVER[1:], "running", "pending", "waiting")
         if state in states
     ]
-    steps = ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+    steps = ", ".join([f"{states.count('done')} of {count_noun(len(states), 'step')} done", *named])
     if shape["kind"] == "race" and shape["state"] == "failed" and shape["winner"] is None:
         steps = f"{steps}, none has won"
-    landings = landed(shape["landed"])
+    landings = format_landed(shape["landed"])
     return f"{steps}; {landings}" if landings else steps
 
 
-def landed(landings: LandedShape) -> str:
+def format_landed(landings: LandedShape) -> str:
     """`10 of 20 landed, 8 waiting, 2 not landed`; empty where nothing was to be landed."""
     left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
     words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
     return ", ".join(words) if landings["asked"] else ""
 
 
-def spent(shape: WorkflowShape | LaneShape) -> str:
+def format_spent(shape: WorkflowShape | LaneShape) -> str:
     cost = shape["cost"]
-    unknown = f" and {counted(cost['unknown'], 'run')} of unknown cost" if cost["unknown"] else ""
-    most = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
-    return f"{usd(cost['usd'])}{most}{unknown}"
+    unknown = f" and {count_noun(cost['unknown'], 'run')} of unknown cost" if cost["unknown"] else ""
+    most = f" of {format_usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    return f"{format_usd(cost['usd'])}{most}{unknown}"
 
 
-def listed(found: list[WorkflowShape]) -> str:
+def format_workflows(found: list[WorkflowShape]) -> str:
     none = 'no workflow yet; try: pancode chain explore-then-build "..."'
-    return listing(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
+    return format_rows(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
 
 
 def _lasted(one: dict[str, Any]) -> str:
-    return between(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended"
+    return format_interval(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended"
 
 
 _COLUMNS: Columns = {
     **{"WORKFLOW": "workflow", "STATE": state_of, "KIND": "kind"},
-    **{"NAME": lambda one: clip(safe(one["name"]), 30), "STEPS": counts, "COST": spent, "TOOK": _lasted},
+    **{
+        "NAME": lambda one: clip_columns(escape_line(one["name"]), 30),
+        "STEPS": format_counts,
+        "COST": format_spent,
+        "TOOK": _lasted,
+    },
     "AT": "created_at",
 }
 
@@ -91,18 +97,20 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def about(agent: str | None, node: str | None, task: str) -> str:
+def format_worker(agent: str | None, node: str | None, task: str) -> str:
     """`builder on gpubox: review src/auth`: agent, machine and task, as far as they are known."""
-    place = " on ".join(safe(name) for name in (agent, node) if name)
-    return ": ".join(filter(None, (place, clip(safe(task), TASK_COLUMNS))))
+    place = " on ".join(escape_line(name) for name in (agent, node) if name)
+    return ": ".join(filter(None, (place, clip_columns(escape_line(task), TASK_COLUMNS))))
 
 
-def waits(shape: WorkflowShape) -> dict[str, list[str]]:
+def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
     """The steps that could begin now and wait, by reason."""
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
         if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
-            reasons.setdefault(safe(step["reason"]).removeprefix("waits: "), []).append(safe(step["name"]))
+            reasons.setdefault(escape_line(step["reason"]).removeprefix("waits: "), []).append(
+                escape_line(step["name"])
+            )
     return reasons
 
 
@@ -114,17 +122,23 @@ def why_waits(reasons: dict[str, list[str]]) -> str:
     )
 
 
-def shown(shape: WorkflowShape) -> str:
+def format_workflow(shape: WorkflowShape) -> str:
     """The workflow and a row for each of its steps."""
     columns: Columns = {
         **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
         **{"RUNS": lambda step: " ".join(step["runs"]), "AGENT": "agent", "NODE": "node"},
-        "TASK": lambda step: clip(step["task"], TASK_COLUMNS),
+        "TASK": lambda step: clip_columns(step["task"], TASK_COLUMNS),
         "WHY OR ANSWER": lambda step: (
-            "won" if step["name"] == shape["winner"] else step["reason"] or clip(step["answer"], TASK_COLUMNS)
+            "won"
+            if step["name"] == shape["winner"]
+            else step["reason"] or clip_columns(step["answer"], TASK_COLUMNS)
         ),
     }
-    return headline(shape) + listing(shape["steps"], columns, spare=("NEEDS", "ROUND")) + questions(shape)
+    return (
+        format_headline(shape)
+        + format_rows(shape["steps"], columns, spare=("NEEDS", "ROUND"))
+        + list_questions(shape)
+    )
 
 
 def _step_state(step: WorkflowStepShape) -> str:

@@ -8,28 +8,28 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from pancode.interfaces.cli.follow import lasted
-from pancode.interfaces.cli.output import Face, aside, say_no_more
+from pancode.interfaces.cli.follow import format_run_time
+from pancode.interfaces.cli.output import Face, say_no_more, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow
-from pancode.interfaces.cli.terminal import clip, safe, safe_block
+from pancode.interfaces.cli.terminal import clip_columns, escape_line, safe_block
 from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.formatting import cost_of, first_few
 from pancode.landing.commands import progress
-from pancode.reports.commands.events import changes
+from pancode.reports.commands.events import watch_feed
 from pancode.runs.answers import RUN, LandingShape
 from pancode.workflows.answers import WORKFLOW, WorkflowShape, WorkflowStepShape
 from pancode.workflows.commands.tables import (
     ENDED,
     OVER,
     TASK_COLUMNS,
-    about,
-    counts,
     first_line,
-    headline,
-    questions,
-    waits,
+    format_counts,
+    format_headline,
+    format_worker,
+    group_waits,
+    list_questions,
     why_waits,
 )
 
@@ -48,7 +48,7 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
     try:
         with ProgressRow(face, stays=False) as row:
             results, reasons, landing = Results(face, client, row), WaitReasons(face, row), False
-            for shape in looks(face, client, workflow):
+            for shape in watch_workflow(face, client, workflow):
                 results.tell(shape)
                 reasons.tell(shape)
                 ended = shape["state"] in ENDED or shape.get("waits_for_person")
@@ -56,12 +56,12 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
                     return shape
                 if ended and not landing:
                     landing = True
-                    face.note(f"  {workflow}  {counts(shape)}: landing, gates first")
+                    face.note(f"  {workflow}  {format_counts(shape)}: landing, gates first")
                 if row.draws:
                     row.show("workflow", under_way(shape))
     except KeyboardInterrupt:
         pass
-    aside(
+    write_stderr(
         f"\ndetached; {workflow} goes on.  look: pancode workflow show -f {workflow}"
         f"   stop: pancode workflow stop {workflow}\n"
     )
@@ -76,25 +76,25 @@ class WaitReasons:
         self._before, self._said = set[str](), set[str]()
 
     def tell(self, shape: WorkflowShape) -> None:
-        reasons = waits(shape)
+        reasons = group_waits(shape)
         fresh = {why: names for why, names in reasons.items() if why in self._before - self._said}
         if fresh and not self._row.draws:
-            self._face.note(f"  {shape['workflow']}  {counts(shape)}; {why_waits(fresh)}")
+            self._face.note(f"  {shape['workflow']}  {format_counts(shape)}; {why_waits(fresh)}")
         self._before, self._said = set(reasons), self._said | set(fresh)
 
 
 def under_way(shape: WorkflowShape) -> str:
     """One line: what runs now, and how much is over."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
-    names = [f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active]
-    now = filter(None, (first_few(names, _SHOWN), why_waits(waits(shape))))
-    return ":  ".join(filter(None, (f"  {shape['workflow']}  {counts(shape)}", "; ".join(now))))
+    names = [f"{escape_line(step['name'])} ({step['run'] or 'starting'})" for step in active]
+    now = filter(None, (first_few(names, _SHOWN), why_waits(group_waits(shape))))
+    return ":  ".join(filter(None, (f"  {shape['workflow']}  {format_counts(shape)}", "; ".join(now))))
 
 
-def looks(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
+def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
     """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
     tries, quiet = 0, Face(as_json=True)  # the looks themselves say it when the coordinator is away
-    for _ in changes(quiet, client, {"workflow": workflow}, PACE_S):
+    for _ in watch_feed(quiet, client, {"workflow": workflow}, PACE_S):
         try:
             yield client.get(WORKFLOW.at(workflow))
             tries = 0
@@ -138,16 +138,29 @@ class Results:
                     self._say(self._of_run(step, wide, run))
             if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
                 self._reported.add(step["name"])
-                self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
+                self._say(
+                    f"{escape_line(step['name'].ljust(wide))}  {step['state']:<13}  "
+                    f"{escape_line(step['reason'])}"
+                )
 
     def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
         shape = self._client.get(RUN.at(run))
         outcome = shape["outcome"] or shape["state"]
-        said = f"-> {clip(safe(first_line(shape['answer'])), TASK_COLUMNS)}" if shape["answer"] else ""
+        said = (
+            f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
+            if shape["answer"]
+            else ""
+        )
         if outcome != "done":
-            said = safe(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
-        place = about(shape["agent"], shape["node"], step["task"])
-        fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost_of(shape), lasted(shape))
+            said = escape_line(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
+        place = format_worker(shape["agent"], shape["node"], step["task"])
+        fields = (
+            escape_line(step["name"].ljust(wide)),
+            f"{outcome:<13}",
+            run,
+            cost_of(shape),
+            format_run_time(shape),
+        )
         return "  ".join(filter(None, (*fields, place, said)))
 
     def _say(self, line: str) -> None:
@@ -162,21 +175,21 @@ class Results:
             say_no_more()
 
 
-def finished(face: Face, shape: WorkflowShape) -> int:
+def report_end(face: Face, shape: WorkflowShape) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
-    if face.can_ask() and any(one["status"] == progress.HELD for _, one in landings(shape)):
+    if face.can_ask() and any(one["status"] == progress.HELD for _, one in list_landings(shape)):
         # Whoever sits there says yes to what a landing holds, or no.
-        for run, landing in landings(shape):
+        for run, landing in list_landings(shape):
             if landing["status"] == progress.HELD and landing.get("yes"):
                 with suppress(ApiError):  # what stands against it is in the workflow's own words below
-                    progress.land(face, client, run, {"gates": True})
+                    progress.land_and_wait(face, client, run, {"gates": True})
         shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_status(shape), shape, lambda: _words(shape, last))
 
 
-def landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
+def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
     """Return (run, its landing) of each step whose change was to be landed."""
     steps = shape["steps"]
     return [(step["run"], step["landing"]) for step in steps if step["run"] and step["landing"] is not None]
@@ -186,16 +199,16 @@ def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
     # Of a batch only the changes that are not landed are told, each with the command that helps.
     told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
-    for run, kept in landings(shape):
+    for run, kept in list_landings(shape):
         landing = {**empty, "run": run, **kept}
         if landing["status"] == "landed" and shape["kind"] != "batch":
-            told += progress.landing(landing)
+            told += progress.format_landing(landing)
         elif landing["status"] not in (*progress.FINE, NOT_DONE):
             told += progress.landing_line(landing)
-    text = f"{answer}{headline(shape)}{told}"
+    text = f"{answer}{format_headline(shape)}{told}"
     if shape.get("waits_for_person"):
         follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
-        return text + questions(shape) + follow
+        return text + list_questions(shape) + follow
     if last is not None and last["commit"] and not shape["landed"]["asked"]:
         return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
     if shape["state"] != "done":

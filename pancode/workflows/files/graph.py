@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from pancode.config.layers import problems
+from pancode.config.layers import find_problems
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
-from pancode.kernel.names import nearest
+from pancode.kernel.names import find_nearest
 from pancode.workflows.files.entries import StepEntry
-from pancode.workflows.step_work import TemplatePlace, is_kept, places
+from pancode.workflows.step_work import TemplatePlace, find_places, is_kept
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,7 +32,7 @@ class FileProblems:
 
     def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
         """Return the value, or None and a problem for each thing that does not fit."""
-        value, wrong = problems(kind, data, self.at)
+        value, wrong = find_problems(kind, data, self.at)
         self.found += wrong
         return value
 
@@ -48,20 +48,22 @@ FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files
 _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
 
 
-def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
+def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
     """Yield attempts at a step's output that name none. Other braces are text: a task may be about them."""
     for found in _BRACES.finditer(text):
         short = found[1] in steps and found[2] is not None
-        if (short or nearest(found[1], ["steps"])) and not any(place.step for place in places(found[0])):
+        if (short or find_nearest(found[1], ["steps"])) and not any(
+            place.step for place in find_places(found[0])
+        ):
             yield found[0]
 
 
-def outputs(text: str) -> Iterator[TemplatePlace]:
+def find_outputs(text: str) -> Iterator[TemplatePlace]:
     """Yield the places that an earlier step fills by name."""
-    return (place for place in places(text) if place.step)
+    return (place for place in find_places(text) if place.step)
 
 
-def written(place: TemplatePlace) -> str:
+def format_place(place: TemplatePlace) -> str:
     """Return the template as a person writes it."""
     if not place.step:
         return f"${place.what}"
@@ -71,14 +73,14 @@ def written(place: TemplatePlace) -> str:
 
 def takes_input(text: str) -> bool:
     """Whether the text needs what is said on the command line."""
-    return any(not place.step for place in places(text))
+    return any(not place.step for place in find_places(text))
 
 
 def stranger_words(text: str) -> Iterator[str]:
     """Yield the places that words of others would fill: an agent's, or the workflow's input."""
-    for place in places(text):
+    for place in find_places(text):
         if place.what != "commit":
-            yield written(place)
+            yield format_place(place)
 
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
@@ -122,12 +124,12 @@ class StepGraph:
         for step in self._steps.values():
             self._check_loop(step)
             key = f"{step.key}.task"
-            for word in misspelt(step.entry.task, self._steps):
+            for word in find_misspelt(step.entry.task, self._steps):
                 self._problems.add(
                     key, f"step {step.name}: {word} is not a valid reference", fix=f"write {FORMS}"
                 )
-            for place in outputs(step.entry.task):
-                what = f"step {step.name}: {written(place)} is not a valid reference"
+            for place in find_outputs(step.entry.task):
+                what = f"step {step.name}: {format_place(place)} is not a valid reference"
                 source = self._steps.get(place.step)
                 if source is None:
                     self._unknown(key, what, place.step)
@@ -135,7 +137,7 @@ class StepGraph:
                     why = f"{step.name} does not wait for {place.step}"
                     self._problems.add(key, what, why, f"needs: [{place.step}]")
                 elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
-                    near = nearest(place.path, source.entry.files)
+                    near = find_nearest(place.path, source.entry.files)
                     fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
                     self._problems.add(key, what, f"{place.step} has no such file", fix)
 
@@ -152,7 +154,7 @@ class StepGraph:
         return found
 
     def _unknown(self, key: str, what: str, name: str) -> None:
-        near = nearest(name, self._steps)
+        near = find_nearest(name, self._steps)
         fix = f"did you mean {near}?" if near else f"name one of its steps: {', '.join(self._steps)}"
         self._problems.add(key, what, "there is no such step", fix)
 
@@ -214,7 +216,7 @@ class StepGraph:
             why = "a verdict is a file that the step must write, checked against its schema"
             self._problems.add(key, f"step {step.name} has until but no verdict", why, fix)
         elif condition[0] not in verdict.fields:
-            near = nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
+            near = find_nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
             what = f"step {step.name}: the verdict has no field {condition[0]!r}"
             self._problems.add(key, what, fix=f"its schema has {near}")
         elif condition[1] not in verdict.fields[condition[0]]:

@@ -10,8 +10,8 @@ from itertools import product
 from math import prod
 from typing import Any, TypeVar
 
-from pancode.agents.runtimes import canonical
-from pancode.config.layers import problems
+from pancode.agents.runtimes import resolve_alias
+from pancode.config.layers import find_problems
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.workflows.files import graph
@@ -26,7 +26,7 @@ def size_of_matrix(matrix: MatrixEntry) -> int:
     return len(matrix.tasks) * prod(len(getattr(matrix, name)) or 1 for name in _ONE)
 
 
-def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
+def list_combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
     """Return the dispatch's fields for each combination, the last list changing fastest."""
     lists = {"task": matrix.tasks} | {
         field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
@@ -151,7 +151,7 @@ class _FileReading:
         return {
             field: value
             for field, value in given.items()
-            if problems(FileEntry, {key: {name: {field: value}}}, str)[0] is not None
+            if find_problems(FileEntry, {key: {name: {field: value}}}, str)[0] is not None
         }
 
     def _batch(self, head: FileEntry | None) -> list[Json]:
@@ -167,7 +167,7 @@ class _FileReading:
                 "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of its lists"
             )
         elif matrix is not None:
-            steps += [_step("", {**defaults, **one}) for one in combinations(matrix)]
+            steps += [_step("", {**defaults, **one}) for one in list_combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _defaults(self, head: FileEntry | None) -> Json:
@@ -195,7 +195,7 @@ class _FileReading:
 
     def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
         """Refuse a script into which words of others would be filled."""
-        if canonical(dispatch.get("runtime", "")) != SHELL:
+        if resolve_alias(dispatch.get("runtime", "")) != SHELL:
             return
         for word in graph.stranger_words(dispatch["task"]):
             self._problems.add(

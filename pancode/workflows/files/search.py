@@ -69,7 +69,7 @@ class WorkflowPlaces:
             if name == word:
                 return self._placed(_read(place, name, origin))
         if word in shipped_names():
-            return shipped(word)
+            return read_shipped(word)
         if path.is_file():
             return self._placed(_read(path, path.stem, "file"))
         names = [*(name for name, _, _ in self._files()), *shipped_names()]
@@ -82,7 +82,7 @@ class WorkflowPlaces:
             if name not in seen:
                 seen.add(name)
                 yield self._placed(_read(place, name, origin))
-        yield from (shipped(name) for name in shipped_names() if name not in seen)
+        yield from (read_shipped(name) for name in shipped_names() if name not in seen)
 
     def _placed(self, found: WorkflowText) -> WorkflowText:
         """Mark a file in a repository; one of your home is yours, even where that home lies in a
@@ -108,7 +108,7 @@ def shipped_names() -> list[str]:
     return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def shipped(name: str) -> WorkflowText:
+def read_shipped(name: str) -> WorkflowText:
     """Return a workflow that is part of PanCode, with its comments."""
     file = resources.files("pancode.workflows.files").joinpath(SHIPPED, f"{name}.yaml")
     return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
@@ -122,10 +122,10 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
         raise NotFoundError(f"file {path} not found", why=str(exc), fix=fix) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
-    return WorkflowText(name, str(path), origin, decoded(raw, str(path)))
+    return WorkflowText(name, str(path), origin, decode_text(raw, str(path)))
 
 
-def decoded(raw: bytes, place: str) -> str:
+def decode_text(raw: bytes, place: str) -> str:
     """Return the text; ConfigError for one that is too long or is not UTF-8."""
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{place}:1: too large", why=f"the limit is {MOST_BYTES} bytes")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
-from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
+from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, has_true
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.values import replace
@@ -79,7 +79,7 @@ class RemoveLaneBody(ActBody):
 @Verb(LANES, command="lane ls")
 def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
     """Work that begins one item after the other."""
-    return {"lanes": lanes.lanes(context.core)}
+    return {"lanes": lanes.list_lanes(context.core)}
 
 
 @Verb(CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
@@ -87,16 +87,16 @@ def _create(context: ApiContext, call: ApiCall) -> LaneShape:
     """Create one."""
     body: LaneBody = call.body
     given = _said(body.defaults)
-    lanes.create(
+    lanes.create_lane(
         context.core, lanes.AskedLane(body.name, body.by, body.cwd, given, body.budget, body.goes_on)
     )
-    return lanes.show(context.core, body.name)
+    return lanes.get_lane(context.core, body.name)
 
 
 @Verb(LANE, command="lane show")
 def _show(context: ApiContext, call: ApiCall) -> LaneShape:
     """One, with its items."""
-    return lanes.show(context.core, call.path["lane"])
+    return lanes.get_lane(context.core, call.path["lane"])
 
 
 def _said(body: WorkBody) -> dict[str, Any]:
@@ -106,12 +106,12 @@ def _said(body: WorkBody) -> dict[str, Any]:
 
 def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
     """Return the work of an item, with what its lane says for all items."""
-    found = lanes.defaults(context.core, call.path["lane"])
+    found = lanes.get_defaults(context.core, call.path["lane"])
     return WorkBody.model_validate({**found, **_said(call.body)})
 
 
 def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
-    return says(_whole(context, call), "land")
+    return has_true(_whole(context, call), "land")
 
 
 @Verb(ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
@@ -122,8 +122,8 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     settings: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(settings, body.preset)
     asked = lanes.AskedItem(request, {"settings": settings, "preset": body.preset}, body.key, body.expires_ms)
-    item, added = lanes.add(context.core, around, call.path["lane"], asked)
-    shape = lanes.show(context.core, call.path["lane"])
+    item, added = lanes.add_item(context.core, around, call.path["lane"], asked)
+    shape = lanes.get_lane(context.core, call.path["lane"])
     found = next(one for one in shape["items"] if one["item"] == item)
     return {
         "lane": shape["lane"],
@@ -137,21 +137,21 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
 @Verb(PAUSE_LANE, ReasonBody, "lane pause", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     """Begin nothing more."""
-    lanes.pause(context.core, call.path["lane"], call.body.by, call.body.reason)
+    lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
 @Verb(RESUME_LANE, ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on, also with another ceiling."""
-    lanes.resume(context.core, call.path["lane"], call.body.by, call.body.budget)
+    lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
 @Verb(SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
 def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on without an item."""
-    lanes.skip(context.core, call.path["lane"], call.body.item, call.body.by)
+    lanes.skip_item(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 
 
@@ -160,6 +160,6 @@ def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
     """Take an item out, or end the lane."""
     body: RemoveLaneBody = call.body
     if body.item is None:
-        return lanes.remove(context.core, call.path["lane"], body.by, body.force)
-    lanes.drop(context.core, call.path["lane"], body.item, body.by)
+        return lanes.remove_lane(context.core, call.path["lane"], body.by, body.force)
+    lanes.drop_item(context.core, call.path["lane"], body.item, body.by)
     return _show(context, call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
-from pancode.interfaces.http.access.run_rights import refuse
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
@@ -15,8 +15,8 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.answers import VerdictShape
 from pancode.runs.facets import Caller
-from pancode.runs.routes.runs import around_workflow, childs
-from pancode.workflows.actions import lands, resume, retry, stop
+from pancode.runs.routes.runs import around_workflow, make_child_request
+from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow
 from pancode.workflows.answers import (
     BEGIN,
     BOARD,
@@ -34,27 +34,29 @@ from pancode.workflows.answers import (
     WorkflowShape,
 )
 from pancode.workflows.model import WorkflowPlan
-from pancode.workflows.receipts import receipt, verify
+from pancode.workflows.receipts import get_workflow_receipt, verify_workflow
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
-from pancode.workflows.service import BegunWorkflow, begin, reports
-from pancode.workflows.views import board, show, workflows
+from pancode.workflows.service import BegunWorkflow, begin_workflow, report_steps
+from pancode.workflows.views import get_workflow, list_board, list_workflows
 
 
 @Verb(WORKFLOWS, command="workflow ls", query=PAGED)
 def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
     """The newest workflows."""
     cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
-    page = workflows(context.core, limit, cursors.after())
+    page = list_workflows(context.core, limit, cursors.after())
     return {"workflows": page.rows, "next": cursors.next(page.last)}
 
 
 def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
     """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
     if plan.caller["land"]:
-        refuse(context.core, parent, "landing a change")
+        refuse_act(context.core, parent, "landing a change")
     above = Caller.of(parent)
     preset = plan.caller["preset"] or above.preset or None
-    asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]
+    asked = [
+        replace(make_child_request(context, parent, step.request), parent=parent.id) for step in plan.steps
+    ]
     steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
     settings = {**above.caller_settings, **plan.caller["settings"]}
     return replace(
@@ -63,7 +65,7 @@ def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPla
 
 
 def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
-    return show(context.core, begun.workflow.id, begun.warnings)
+    return get_workflow(context.core, begun.workflow.id, begun.warnings)
 
 
 @Verb(BEGIN, WorkflowBody, "chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
@@ -73,44 +75,46 @@ def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun
     plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
     around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
     if body.dry_run:
-        return cast("WorkflowShape | WorkflowDryRun", reports(context.core, around, plan))
-    return _begun(context, begin(context.core, around, plan))
+        return cast("WorkflowShape | WorkflowDryRun", report_steps(context.core, around, plan))
+    return _begun(context, begin_workflow(context.core, around, plan))
 
 
 @Verb(WORKFLOW, command="workflow show")
 def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """One of them."""
-    return show(context.core, call.path["workflow"])
+    return get_workflow(context.core, call.path["workflow"])
 
 
 @Verb(WORKFLOW_RECEIPT, command="workflow receipt")
 def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
     """Its signed summary, judged."""
-    return receipt(context.core, call.path["workflow"])
+    return get_workflow_receipt(context.core, call.path["workflow"])
 
 
 @Verb(BOARD, command="workflow board")
 def _board(context: ApiContext, call: ApiCall) -> BoardAnswer:
     """The values that its workers share."""
-    return {"board": board(context.core, call.path["workflow"])}
+    return {"board": list_board(context.core, call.path["workflow"])}
 
 
 @Verb(WORKFLOW_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     """Judge its receipt and its runs'."""
-    return verify(context.core, call.path["workflow"], context.coordinator.streams)
+    return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
 @Verb(STOP_WORKFLOW, ReasonBody, "workflow stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Stop its runs, begin nothing more."""
     body: ReasonBody = call.body
-    return show(context.core, stop(context.core, call.path["workflow"], body.reason, body.by).id)
+    return get_workflow(
+        context.core, stop_workflow(context.core, call.path["workflow"], body.reason, body.by).id
+    )
 
 
 def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     text = call.path["workflow"]
-    return lands(context.core, text, around_workflow(context, text))
+    return is_workflow_landing(context.core, text, around_workflow(context, text))
 
 
 @Verb(
@@ -125,7 +129,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Go on with what is not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
-    return show(core, resume(core, around, text, body.by, body.yes, body.resolve).id)
+    return get_workflow(core, resume_workflow(core, around, text, body.by, body.yes, body.resolve).id)
 
 
 @Verb(
@@ -135,9 +139,11 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     pokes=True,
     status=201,
     right=DISPATCHES,
-    lands=lambda context, call: lands(context.core, call.path["workflow"]),
+    lands=lambda context, call: is_workflow_landing(context.core, call.path["workflow"]),
 )
 def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """All of it anew."""
     text, body = call.path["workflow"], call.body
-    return _begun(context, retry(context.core, around_workflow(context, text), text, body.by, body.yes))
+    return _begun(
+        context, retry_workflow(context.core, around_workflow(context, text), text, body.by, body.yes)
+    )

@@ -14,9 +14,9 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import Face, who
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -108,7 +108,7 @@ def add(
     At a terminal a new one without a PRD is offered a draft, which changes no file: `pancode project prd`.
     """
     said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
-    said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
+    said |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
     said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
     said |= {"labels": dict(label) or None}
@@ -117,15 +117,15 @@ def add(
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     client = face.client()
     if mapping is None:
-        done = [client.post(ADD_PROJECT, {**body, "by": who()})]
+        done = [client.post(ADD_PROJECT, {**body, "by": find_user()})]
     else:
-        done = client.post(MAP_PROJECTS, {"projects": mapped(mapping), "by": who()})["projects"]
+        done = client.post(MAP_PROJECTS, {"projects": read_mappings(mapping), "by": find_user()})["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
-        face.note(f"note: {safe(note)}")
+        face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
         return ExitCode.DONE
-    beside = f"; {safe(done[0]['prd'])} is no PRD" if done[0]["prd"] else ""
+    beside = f"; {escape_line(done[0]['prd'])} is no PRD" if done[0]["prd"] else ""
     if not face.agreed(f"There is no {PRD}{beside}. Have a planner draft one now? It only reads.", ""):
         return ExitCode.DONE
     return _draft(face, done[0]["name"], PLANNER)
@@ -135,12 +135,12 @@ def _lacks_prd(one: ProjectShape | PrdAnswer) -> bool:
     return not one["prd"] or is_readme(one["prd"])
 
 
-def whole(path: str) -> str:
+def make_absolute(path: str) -> str:
     """As the coordinator finds it, from where the person stands."""
     return str(Path(folder_here()) / Path(path).expanduser())
 
 
-def mapped(file: str) -> list[dict[str, Any]]:
+def read_mappings(file: str) -> list[dict[str, Any]]:
     """The projects of a file of mappings; UsageError for another file."""
     try:
         rows = [_of_row(row) for row in json.loads(Path(file).expanduser().read_text())]
@@ -166,7 +166,7 @@ def ls(face: Json) -> None:
     """All projects."""
     answer = face.client().get(PROJECTS, prd=1)
     none = "no project yet; try: pancode project add ."
-    face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
+    face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
 
 def _path(one: ProjectShape) -> str:
@@ -199,8 +199,8 @@ def _shown(one: ProjectShape) -> str:
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
     facts |= {"labels": "; ".join(f"{name} {_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
-    lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
-    return f"{safe(one['name'])}\n{''.join(lines)}"
+    lines = [f"  {key:<9} {escape_line(str(value))}\n" for key, value in facts.items() if value]
+    return f"{escape_line(one['name'])}\n{''.join(lines)}"
 
 
 @project.verb("prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
@@ -241,7 +241,7 @@ def prd(
         file.parent.mkdir()
     write_new(file, made["text"] or "")
     done = {"project": made["project"], "file": str(file)}
-    face.show(done, lambda: f"{safe(str(file))}  written; read it, then: git add {PRD}\n")
+    face.show(done, lambda: f"{escape_line(str(file))}  written; read it, then: git add {PRD}\n")
     return ExitCode.DONE
 
 
@@ -282,7 +282,7 @@ def webhook(
         given = (
             getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
         ).strip()
-    body = {"by": who(), "secret": given}
+    body = {"by": find_user(), "secret": given}
     face.show(made := face.client().post(TRACKER_HOOK.at(project), body), lambda: _hooked(made))
 
 
@@ -290,18 +290,19 @@ def _hooked(made: TrackerHookAnswer) -> str:
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
-    lines = [f"  address  {safe(made['url'] or closed)}\n"]
+    lines = [f"  address  {escape_line(made['url'] or closed)}\n"]
     if made["secret"]:
-        lines.append(f"  secret   {safe(made['secret'])}  (shown once)\n")
+        lines.append(f"  secret   {escape_line(made['secret'])}  (shown once)\n")
     elif made["tracker"] == "linear":
         lines.append(
-            f"  secret   Linear makes it; then: pancode project webhook {safe(made['project'])} --secret\n"
+            f"  secret   Linear makes it; then: pancode project webhook "
+            f"{escape_line(made['project'])} --secret\n"
         )
-    return f"{safe(made['project'])}  {safe(made['tracker'])}\n{''.join(lines)}"
+    return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
 
 
 @project.verb("rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Forget a project. Its repository and its runs stay as they are."""
-    done = face.client().post(REMOVE_PROJECT.at(project), {"by": who()})
-    face.show(done, lambda: f"{safe(done['target'].partition('.')[2])}  forgotten\n")
+    done = face.client().post(REMOVE_PROJECT.at(project), {"by": find_user()})
+    face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

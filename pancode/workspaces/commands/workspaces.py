@@ -11,14 +11,14 @@ from typer import Argument
 from pancode.fleet.answers import NODE
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.follow import summary, wait
-from pancode.interfaces.cli.output import Face, exit_of, who
+from pancode.interfaces.cli.follow import format_summary, wait_for_run
+from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import counted, first_few, size
+from pancode.kernel.formatting import count_noun, first_few, format_bytes
 from pancode.runs.answers import RUN
 from pancode.workspaces.answers import (
     CREATE_WORKSPACE,
@@ -30,7 +30,7 @@ from pancode.workspaces.answers import (
     WORKSPACES,
     WorkspaceAnswer,
 )
-from pancode.workspaces.commands.projects import whole
+from pancode.workspaces.commands.projects import make_absolute
 
 app = Commands()
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
@@ -66,7 +66,14 @@ def create(
     face: Json,
 ) -> None:
     """Create a workspace. Its first run begins with a snapshot of the repository, as any run does."""
-    body = {"name": name, "title": title, "node": node, "project": project, "cwd": folder(), "by": who()}
+    body = {
+        "name": name,
+        "title": title,
+        "node": node,
+        "project": project,
+        "cwd": find_folder(),
+        "by": find_user(),
+    }
     made = face.client().post(CREATE_WORKSPACE, body)
     face.show(made, lambda: _shown(made))
 
@@ -82,7 +89,7 @@ def ls(face: Json) -> None:
     """
     answer = face.client().get(WORKSPACES, measured=1)
     none = "no workspace yet; try: pancode workspace create NAME"
-    face.show(answer, lambda: listing(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
+    face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
 
 def _state(one: WorkspaceAnswer) -> str:
@@ -97,8 +104,8 @@ def _used(one: dict[str, Any]) -> str:
 
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
-    "DIRTY": lambda one: "?" if one["dirty"] is None else counted(one["dirty"], "file"),
-    "SIZE": lambda one: None if one["size"] is None else size(one["size"]),
+    "DIRTY": lambda one: "?" if one["dirty"] is None else count_noun(one["dirty"], "file"),
+    "SIZE": lambda one: None if one["size"] is None else format_bytes(one["size"]),
     **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _used},
 }
 
@@ -114,20 +121,22 @@ def _shown(one: WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
     facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
-    facts |= {} if one["size"] is None else {"size": size(one["size"])}
+    facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
         facts["commits"] = f"{one['ahead']} ahead{behind}"
-    lines = [f"  {key:<9} {safe(str(value))}" for key, value in facts.items()]
+    lines = [f"  {key:<9} {escape_line(str(value))}" for key, value in facts.items()]
     for run in one["runs"]:
         landed = "  (landed)" if run["landed"] else ""
-        lines.append(f"  {run['run']}  {run['outcome']:<12} {clip(safe(run['task']), 60)}{landed}")
+        lines.append(
+            f"  {run['run']}  {run['outcome']:<12} {clip_columns(escape_line(run['task']), 60)}{landed}"
+        )
     for problem in one["problems"]:
-        lines += [f"  problem: {safe(problem['what'])}", f"    fix: {safe(problem['fix'])}"]
-        lines += [f"    a repair: {safe(problem['does'])}"] if problem["does"] else []
+        lines += [f"  problem: {escape_line(problem['what'])}", f"    fix: {escape_line(problem['fix'])}"]
+        lines += [f"    a repair: {escape_line(problem['does'])}"] if problem["does"] else []
     if one["files"] and one["agent"] is None:
-        lines.append(f"  land it: pancode land {one['last']} --branch {safe(one['branch'])}")
-    return f"{safe(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+        lines.append(f"  land it: pancode land {one['last']} --branch {escape_line(one['branch'])}")
+    return f"{escape_line(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
@@ -148,7 +157,7 @@ def open_(
     shell (exit): what you have changed is that run's result, and the next run begins with it. To come back
     instead, detach (Ctrl-B d), then the same command. It ends by itself after 8 hours; nothing is lost then.
     """
-    from pancode.fleet.login import at_terminal, editors, enter
+    from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
     prints = prints or face.as_json
     if not prints:
@@ -160,14 +169,16 @@ def open_(
     target = face.client().get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
-        ways = {**editors(target, folder), "leave": f"pancode workspace leave {workspace}"}
+        ways = {**describe_remotes(target, folder), "leave": f"pancode workspace leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
-        lines = (f"  {key:<7} {safe(str(value))}\n" for key, value in facts.items() if value is not None)
-        face.show({"workspace": workspace, **facts}, lambda: f"{safe(workspace)}\n{''.join(lines)}")
+        lines = (
+            f"  {key:<7} {escape_line(str(value))}\n" for key, value in facts.items() if value is not None
+        )
+        face.show({"workspace": workspace, **facts}, lambda: f"{escape_line(workspace)}\n{''.join(lines)}")
         return ExitCode.DONE
-    if not enter(target, folder, f"pancode-{run}", os.environ):
+    if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace leave {workspace}"
-        face.note(f"{safe(workspace)} stays open; back: {back}; end it: {end}")
+        face.note(f"{escape_line(workspace)} stays open; back: {back}; end it: {end}")
         return ExitCode.DONE
     return _left(face, workspace, run)
 
@@ -175,14 +186,14 @@ def open_(
 def _left(face: Face, workspace: str, run: str | None) -> int:
     """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
     client = face.client()
-    client.post(LEAVE_WORKSPACE.at(workspace), {"by": who()})
+    client.post(LEAVE_WORKSPACE.at(workspace), {"by": find_user()})
     if run is None:
         return ExitCode.DONE
-    ended = wait(face, client, run)
+    ended = wait_for_run(face, client, run)
     if ended is None:
         return ExitCode.DETACHED
     whole = client.get(RUN.at(run))
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole))
+    return face.end(exit_of(ended["outcome"]), ended, lambda: format_summary(whole))
 
 
 @workspace.verb("leave", "pancode workspace leave min-123")
@@ -198,9 +209,9 @@ def leave(workspace: Workspace, face: Json) -> int:
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
     client = face.client(works=True)
-    one = client.post(OPEN_WORKSPACE.at(workspace), {"by": who(), "node": node})
+    one = client.post(OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
-    face.note(f"{run} brings the files of {safe(workspace)} to a machine")
+    face.note(f"{run} brings the files of {escape_line(workspace)} to a machine")
     for _ in range(_OPENS):
         there = one["opened"]
         if there is None or there["folder"] is not None:
@@ -208,7 +219,7 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
         time.sleep(_LOOK_S)
         one = client.get(WORKSPACE.at(workspace))
     if not one["opened"] or one["opened"]["folder"] is None:
-        what, fix = f"the files of {safe(workspace)} did not come", f"pancode why {run}"
+        what, fix = f"the files of {escape_line(workspace)} did not come", f"pancode why {run}"
         raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
     return dict(one["opened"])
 
@@ -242,13 +253,17 @@ def repair(
         face.note(_plan(does).rstrip())
         if not face.agreed("Repair it so?", ""):
             return face.note("nothing is changed")
-    body = {"repository": None if repository is None else whole(repository), "node": node, "by": who()}
+    body = {
+        "repository": None if repository is None else make_absolute(repository),
+        "node": node,
+        "by": find_user(),
+    }
     mended = client.post(REPAIR_WORKSPACE.at(workspace), body)
     face.show(mended, lambda: _shown(mended))
 
 
 def _plan(does: list[str]) -> str:
-    return "".join(f"  then: {safe(one)}\n" for one in does) or "  nothing to repair\n"
+    return "".join(f"  then: {escape_line(one)}\n" for one in does) or "  nothing to repair\n"
 
 
 @workspace.verb("rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
@@ -259,6 +274,6 @@ def rm(
     face: Json,
 ) -> None:
     """Forget a workspace. Its runs and their files stay: `runs diff` and `land` still find them."""
-    done = face.client().post(REMOVE_WORKSPACE.at(workspace), {"force": force, "by": who()})
+    done = face.client().post(REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
     kept = f"; its work is still there: pancode runs diff {done['kept']}" if done["kept"] else ""
-    face.show(done, lambda: f"{safe(done['removed'])}  forgotten{kept}\n")
+    face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

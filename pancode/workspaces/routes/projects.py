@@ -20,21 +20,21 @@ from pancode.config.schema import BY_NAME
 from pancode.config.settings_json import value_of
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
-from pancode.interfaces.http.access.tokens import failed
+from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.issues.model import TrackerKind, must_name_accounts, place_of, tracker_of
-from pancode.issues.prd import draft_task, drafted
+from pancode.issues.prd import draft_task, read_draft
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.runs.admission.dry_run import queued
+from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer
 from pancode.runs.project_rules import (
     NamedProject,
-    meant,
+    find_project,
     must_be_alone,
     must_be_the_same,
     name_for,
@@ -42,7 +42,7 @@ from pancode.runs.project_rules import (
 )
 from pancode.runs.user_environment import Surroundings
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape
-from pancode.skills.made_tools import keep, put_aside, remove, show, tools, try_it
+from pancode.skills.made_tools import get_tool, keep_tool, list_tools, put_aside, remove_tool, try_it
 from pancode.workspaces.answers import (
     ADD_PROJECT,
     DRAFT,
@@ -110,15 +110,15 @@ def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
 def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
     """One, by its name or an issue."""
     around = context.coordinator.around({})
-    return _shape(around, meant(around.projects(), call.path["project"]))
+    return _shape(around, find_project(around.projects(), call.path["project"]))
 
 
 @Verb(DRAFT, command="project prd", query=("run",))
 def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
     """Where its PRD is, how a draft is asked for, and what a run has drafted. Nothing is written."""
     around = context.coordinator.around({})
-    one, run = meant(around.projects(), call.path["project"]), call.query.get("run")
-    text = None if run is None else drafted(context.core, one, run)
+    one, run = find_project(around.projects(), call.path["project"]), call.query.get("run")
+    text = None if run is None else read_draft(context.core, one, run)
     found = around.prd(one.path, one.prd)
     place = {"project": one.name, "path": one.path, "remote": one.remote, "prd": found}
     return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
@@ -259,7 +259,7 @@ def _secret_of(project: str) -> str:
 def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
     body: TrackerHookBody = call.body
-    project = meant(context.coordinator.around({}).projects(), call.path["project"])
+    project = find_project(context.coordinator.around({}).projects(), call.path["project"])
     kind, secret = place_of(project).kind, body.secret
     if secret is not None or kind is not TrackerKind.LINEAR:
         secret = tracker_secret(context.core, project.name, body.by, secret)
@@ -286,7 +286,7 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     try:
         must_be_of(kind.value, signed.signed(), secret, context.core.wall_ms())
     except AccessError as error:
-        failed(context.core, error)
+        count_failure(context.core, error)
         raise
     context.coordinator.ask_trackers()
     return {"project": call.path["project"]}
@@ -295,7 +295,7 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
 @Verb(REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Forget it; its repository stays."""
-    name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
+    name = find_project(context.coordinator.around({}).projects(), call.path["project"]).name
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
@@ -320,7 +320,7 @@ class RemoveToolBody(ActBody):
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
     """Return the top of the project's repository; else that of the one around the folder. UsageError."""
     if project is not None:
-        return meant(context.coordinator.around({}).projects(), project).path
+        return find_project(context.coordinator.around({}).projects(), project).path
     return top_of(context, cwd)
 
 
@@ -328,27 +328,27 @@ def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
 def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
     """Tools that agents have made, kept and proposed."""
     project = call.query.get("project")
-    return {"tools": tools(context.core, None if project is None else _place(context, project, None))}
+    return {"tools": list_tools(context.core, None if project is None else _place(context, project, None))}
 
 
 @Verb(TOOL, command="tools show")
 def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
     """A proposed one, with its files and tests."""
-    return show(context.core, call.path["run"], call.path["tool"])
+    return get_tool(context.core, call.path["run"], call.path["tool"])
 
 
 @Verb(TRY_TOOL, ActBody, "tools try", pokes=True, right=DISPATCHES)
 def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Run its tests in a node's sandbox, as a run."""
     around = context.coordinator.around({})
-    return queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
+    return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
 
 
 @Verb(KEEP_TOOL, KeepToolBody, "tools keep", right=SETS_UP)
 def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
     """Give it to the later runs of its project."""
     body: KeepToolBody = call.body
-    return keep(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+    return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
 
 
 @Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
@@ -358,5 +358,5 @@ def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
     if body.run is not None:
         put_aside(context.core, body.run, call.path["tool"], body.by)
     else:
-        remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+        remove_tool(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
     return {"removed": call.path["tool"]}

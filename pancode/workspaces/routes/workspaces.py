@@ -12,7 +12,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import KeptWorkspace
-from pancode.runs.project_rules import meant, moved
+from pancode.runs.project_rules import find_project, moved_project_error
 from pancode.workspaces.answers import (
     CREATE_WORKSPACE,
     LEAVE_WORKSPACE,
@@ -25,7 +25,16 @@ from pancode.workspaces.answers import (
     WorkspaceAnswer,
     WorkspacesAnswer,
 )
-from pancode.workspaces.service import branch_for, create, leave, open_for, remove, repair, show, workspaces
+from pancode.workspaces.service import (
+    branch_for,
+    create_workspace,
+    end_open_run,
+    get_workspace,
+    list_workspaces,
+    open_for,
+    remove_workspace,
+    repair_workspace,
+)
 
 Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
 
@@ -73,7 +82,7 @@ _MEASURED = "measured"
 @Verb(WORKSPACES, command="workspace ls", query=(_MEASURED,))
 def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
     """Lines of work with a name."""
-    return {"workspaces": workspaces(context.core, _MEASURED in call.query)}
+    return {"workspaces": list_workspaces(context.core, _MEASURED in call.query)}
 
 
 @Verb(CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
@@ -83,28 +92,28 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     name, now = body.name.lower(), context.core.wall_ms()
     project = _project(context, body)
     asked = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
-    create(context.core, asked)
-    return show(context.core, context.coordinator.around({}), name)
+    create_workspace(context.core, asked)
+    return get_workspace(context.core, context.coordinator.around({}), name)
 
 
 @Verb(WORKSPACE, command="workspace show", query=(_MEASURED,))
 def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """One, with its runs and what is wrong."""
     around, measured = context.coordinator.around({}), _MEASURED in call.query
-    return show(context.core, around, call.path["workspace"], measured)
+    return get_workspace(context.core, around, call.path["workspace"], measured)
 
 
 def _project(context: ApiContext, body: WorkspaceBody) -> str:
     """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
     projects = context.coordinator.around({}).projects()
     try:
-        named = meant(projects, body.project or body.name)
+        named = find_project(projects, body.project or body.name)
     except NotFoundError:
         if body.project is not None:
             raise
         return top_of(context, body.cwd)
     if context.project_of(named.path) is None:
-        raise moved(named.name, named.path)
+        raise moved_project_error(named.name, named.path)
     return named.path
 
 
@@ -130,7 +139,7 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 @Verb(LEAVE_WORKSPACE, ActBody, "workspace leave", pokes=True, right=DISPATCHES)
 def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """End the run that keeps its files for a person; what the person has changed is its result."""
-    leave(context.core, call.path["workspace"], call.body.by)
+    end_open_run(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
@@ -140,7 +149,7 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     body: RepairBody = call.body
     top = None if body.repository is None else top_of(context, body.repository)
     around = context.coordinator.around({})
-    repair(context.core, around, call.path["workspace"], body.by, top, body.node)
+    repair_workspace(context.core, around, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)
 
 
@@ -148,5 +157,6 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
     """Forget it; its runs stay."""
     return cast(
-        "RemovedWorkspaceAnswer", remove(context.core, call.path["workspace"], call.body.by, call.body.force)
+        "RemovedWorkspaceAnswer",
+        remove_workspace(context.core, call.path["workspace"], call.body.by, call.body.force),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pancode.app.doctor import DIRECT, Check, opening
+from pancode.app.doctor import DIRECT, Check, check_listener
 
 
 def told(home: Path, listen: str | None) -> Check:
-    return opening(DIRECT, home, {} if listen is None else {"PANCODE_DIRECT_LISTEN": listen})
+    return check_listener(DIRECT, home, {} if listen is None else {"PANCODE_DIRECT_LISTEN": listen})
 
 
 def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:
@@ -39,7 +39,9 @@ def test_where_nodes_are_sent_instead_is_told_and_what_leads_nowhere_is_refused(
     """A router in front of it sends them on: from here nobody can try that way."""
 
     def said(**named: str) -> Check:
-        return opening(DIRECT, tmp_path, {f"PANCODE_DIRECT_{name}": value for name, value in named.items()})
+        return check_listener(
+            DIRECT, tmp_path, {f"PANCODE_DIRECT_{name}": value for name, value in named.items()}
+        )
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = f"127.0.0.1:{free.getsockname()[1]}"

@@ -12,7 +12,7 @@ import pytest
 
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.links import check
+from pancode.fleet.ssh.links import check_trial
 from pancode.fleet.ssh.remote import Completed
 from pancode.fleet.ssh.tunnel import Generation, Pass
 from tests.integration.direct.conftest import DAY_MS, House, Shifted, Visitor
@@ -54,7 +54,7 @@ class Trial:
 
     def told(self, by: Pass, place: str = "") -> ConnectError:
         with pytest.raises(ConnectError) as caught:
-            check(self.run(by), by)
+            check_trial(self.run(by), by)
         assert caught.value.fault is LinkFault.NOT_DIRECT
         assert (place or str(self.node.house.place)) in str(caught.value)
         return caught.value
@@ -67,7 +67,7 @@ def trial(anna: Visitor) -> Trial:
 
 def test_a_way_that_is_open(house: House, trial: Trial) -> None:
     house.open()
-    check(trial.run(by := trial.by()), by)
+    check_trial(trial.run(by := trial.by()), by)
     shown = trial.home / "key/direct.pem"
     assert shown.stat().st_mode & 0o777 == 0o600
 
@@ -86,7 +86,7 @@ def test_a_certificate_that_has_run_out_on_either_side(house: House, trial: Tria
     done = trial.run(by)
     years = json.loads(done.text) | {"wall_ms": Shifted(4000).wall_ms()}
     with pytest.raises(ConnectError) as caught:
-        check(replace(done, stdout=json.dumps(years).encode()), by)
+        check_trial(replace(done, stdout=json.dumps(years).encode()), by)
     assert "clock of anna" in caught.value.fix
 
 
@@ -113,7 +113,7 @@ def test_a_password_and_a_quarantine(house: House, trial: Trial) -> None:
 
 def test_a_program_that_does_not_know_the_question(house: House, trial: Trial) -> None:
     with pytest.raises(ConnectError) as caught:
-        check(Completed((), 2, b"", b"invalid choice: 'reach'"), trial.by())
+        check_trial(Completed((), 2, b"", b"invalid choice: 'reach'"), trial.by())
     assert "older version" in caught.value.why and caught.value.fix == "pancode fleet up anna"
 
 

@@ -58,7 +58,7 @@ from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
-from pancode.runs.round import act
+from pancode.runs.round import act_now
 from pancode.schedules.scheduler import Scheduler
 from pancode.store.ledger import SqlLedger
 from pancode.workflows.hooks import Advancing
@@ -344,7 +344,7 @@ class Populated:
         for action in self.desk.rows(Action):
             if action.kind is ActionKind.ADVANCE and action.at_ms <= self.desk.clock.wall_ms():
                 advancing.do(action.run, lambda: False)
-        act(core)
+        act_now(core)
 
     def _workflows(self) -> None:
         asked = {"task": "true", "runtime": "shell", "workspace": "none", "node": HERE}

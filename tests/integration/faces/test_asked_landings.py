@@ -53,7 +53,7 @@ class Waiting(Lander):
 
 
 def _landing(world: LandingWorld) -> dict[str, Any]:
-    return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
+    return dict(query.get_run_shape(world.coordinator.core, "last")["landing"] or {})
 
 
 @contextmanager

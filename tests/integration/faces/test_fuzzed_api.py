@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pancode.app.http_routes import VERBS, openapi
+from pancode.app.http_routes import VERBS, build_openapi
 from tests.unit.pancode.interfaces.http.world import World, app_of
 from tests.unit.pancode.people.routes.test_inbox import blocked
 
@@ -42,7 +42,7 @@ class FuzzedApi:
         app, context = app_of(world.coordinator)
         context.closing.set()  # no stream goes on
         context.facts["api"] = "http://127.0.0.1:7433"
-        self.schema = schemathesis.openapi.from_dict(openapi())
+        self.schema = schemathesis.openapi.from_dict(build_openapi())
         self.schema.app = app
         self.count, self.wrong = 0, dict[str, str]()
 

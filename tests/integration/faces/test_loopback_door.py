@@ -82,7 +82,7 @@ def test_it_is_open_as_long_as_a_browser_has_a_session_and_keeps_its_port(room: 
     assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200, "the tab goes on"
     after.stop()
     room.session()
-    for one in tokens.listed(room.context.core):
+    for one in tokens.list_tokens(room.context.core):
         tokens.revoke(room.context.core, one["name"], "ana")
     until(lambda: is_shut(port), "the port is closed")
     nobody = LoopbackDoor(room.context, room.kept)

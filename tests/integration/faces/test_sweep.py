@@ -25,13 +25,13 @@ import pytest
 from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pancode.app.http_routes import VERBS, openapi
+from pancode.app.http_routes import VERBS, build_openapi
 from pancode.interfaces.cli.main import cli, run
 from pancode.interfaces.cli.output import COMMAND_LOG
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.http.routing import Verb
 from pancode.interfaces.tui.page import PageMoment
-from pancode.interfaces.tui.pages.summary import summary
+from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
 from tests.answer_types import misfits
 from tests.integration.faces.populated import Populated
@@ -275,7 +275,7 @@ class Schemas:
     """The OpenAPI document's schema of each answer."""
 
     def __init__(self) -> None:
-        self.document = openapi()
+        self.document = build_openapi()
         self.known: dict[str, jsonschema_rs.Validator] = {}
 
     def problems(self, verb: Verb, data: Any) -> list[str]:
@@ -565,7 +565,7 @@ def test_a_page_of_top_shows_something(sweep: Sweep, view: str, about: str) -> N
     }
     page = VIEWS[view].page(answers, name, PageMoment.of(sweep.fleet.desk.clock.wall_ms()))
     assert page.rows or page.lines
-    assert summary(answers)
+    assert draw_summary(answers)
 
 
 def test_every_page_of_top_is_shown() -> None:

@@ -43,7 +43,7 @@ def tmux(tmp_path: Path, *words: str) -> str:
 
 
 def names() -> list[str]:
-    return sorted(one.name for one in up.running())
+    return sorted(one.name for one in up.list_terminals())
 
 
 def test_a_second_up_comes_back_and_what_was_closed_is_there_again(tmp_path: Path, place: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_second_up_comes_back_and_what_was_closed_is_there_again(tmp_path: Pat
     assert names() == ["the shop_v2"]
     windows = ("list-windows", "-a", "-F", "#{window_name}")
     assert tmux(tmp_path, *windows).split() == ["chat", "top", "shell"]
-    (one,) = up.running()
+    (one,) = up.list_terminals()
     assert (one.folder, one.attached) == (str(place / "src"), False)
     tmux(tmp_path, "kill-window", "-t", "=the shop_v2:top")
     assert entry.run(["up"]) == ExitCode.DONE

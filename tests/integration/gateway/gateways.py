@@ -141,8 +141,8 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        until(lambda: places.running(self.folder) is not None)
-        found = places.running(self.folder)
+        until(lambda: places.find_gateway(self.folder) is not None)
+        found = places.find_gateway(self.folder)
         assert found is not None
         return found[0]
 

@@ -27,7 +27,7 @@ SERVER = "http://127.0.0.1:9"
 def shim(agent: Agent) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has taken the folder of the work, as far as its record says."""
     child = subprocess.Popen(["sleep", "600"])
-    found = process.stat(child.pid)
+    found = process.read_stat(child.pid)
     assert found is not None
     record = {"boot": process.boot_id(), "pid": child.pid, "start": found.start}
     (agent.folder / "spawned").write_text(json.dumps(record))

@@ -13,7 +13,7 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway.opening import GatewaySettings
 from node_agent.gateway.tunnel import MOST_OPEN
-from node_agent.link.trusting import believing
+from node_agent.link.trusting import make_tls_context
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until
@@ -63,7 +63,7 @@ def test_what_passes_is_between_the_program_and_its_vendor(
     agent = opened(lab)
     line, said = knock(agent.door, f"{VENDOR}:443")
     assert said.startswith("HTTP/1.1 200 ")
-    inside = believing(str(ca))
+    inside = make_tls_context(str(ca))
     with inside.wrap_socket(line, server_hostname=VENDOR) as tls:
         body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
         tls.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
@@ -104,7 +104,7 @@ def test_behind_the_right_name_no_other_server_and_no_other_language(
     agent = opened(lab)
     line, first = knock(agent.door, f"{VENDOR}:443")
     assert first.startswith("HTTP/1.1 200 ")
-    inside = believing(str(vendor[2]))
+    inside = make_tls_context(str(vendor[2]))
     inside.check_hostname = False
     with line, contextlib.suppress(OSError):
         if said == "no TLS":

@@ -14,7 +14,7 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode.checkouts.commands import own_checkout
 from pancode.checkouts.commands.own_checkout import OwnCheckout, checkout_of
-from pancode.checkouts.copies import CheckoutCopies, served
+from pancode.checkouts.copies import CheckoutCopies, serve_git
 from pancode.git.runner import GitRefusal
 from pancode.kernel.errors import ApiError, ConflictError, UnavailableError, WorkspaceError
 from tests.integration.git.repos import Repo, cloned
@@ -33,7 +33,7 @@ class There:
 
     def open_git(self, copy: str, service: str) -> socket.socket:
         self.sent.append(service)
-        return served(self.home, copy, service)
+        return serve_git(self.home, copy, service)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         own = os.environ["HOME"]
@@ -289,6 +289,6 @@ def test_a_branch_that_was_made_there_comes_home_and_never_over_other_commits(la
 @pytest.mark.parametrize("copy", ["c-0/x", "../../x", "c-0123456789abcdef/../x", "c-0123456789abcdef/.git"])
 def test_a_name_that_is_no_copy_is_refused(tmp_path: Path, copy: str) -> None:
     with pytest.raises(GitRefusal):
-        served(tmp_path, copy, "upload-pack")
+        serve_git(tmp_path, copy, "upload-pack")
     with pytest.raises(GitRefusal):
         CheckoutCopies(tmp_path).state(copy, "sha1")

@@ -13,7 +13,7 @@ import pytest
 from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.wire.git import AT_ONCE
-from node_agent.workspace.depot import ask, read_line, send
+from node_agent.workspace.depot import read_line, send_data, send_request
 from pancode.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
 from pancode.git.log_store import MOST_LOGS, LogStreams
 from tests.fakes.node.clock import SeededIds
@@ -62,14 +62,14 @@ def test_a_log_that_changed_is_refused(world: Depots, tmp_path: Path) -> None:
 
 
 def _append(peer: socket.socket, offset: int, data: bytes) -> dict[str, object]:
-    send(
+    send_data(
         peer,
         json.dumps({"op": "append", "name": "out", "offset": offset, "length": len(data)}).encode() + b"\n",
     )
     answer = dict(read_line(peer))
     if not answer.get("go"):
         return answer
-    send(peer, data)
+    send_data(peer, data)
     return dict(read_line(peer))
 
 
@@ -91,9 +91,9 @@ def test_gap_overlap_and_difference(world: Depots) -> None:
 
 def test_a_torn_append_is_kept_and_continued(world: Depots, tmp_path: Path) -> None:
     peer = world.client._door.open("log", attempt())
-    send(peer, b'{"op":"append","name":"out","offset":0,"length":10}\n')
+    send_data(peer, b'{"op":"append","name":"out","offset":0,"length":10}\n')
     read_line(peer)
-    send(peer, b"abc")
+    send_data(peer, b"abc")
     peer.close()
     until(lambda: any("TornStream" in end.problem for end in world.ends))
     log = tmp_path / "out"
@@ -106,7 +106,7 @@ def test_a_torn_append_is_kept_and_continued(world: Depots, tmp_path: Path) -> N
 def test_a_name_that_is_no_plain_name_is_refused(name: str, world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     with pytest.raises(LinkDown):
-        ask(peer, op="size", name=name)
+        send_request(peer, op="size", name=name)
     peer.close()
     assert not (world.home / "logs").exists()
 
@@ -123,7 +123,7 @@ def test_a_name_that_is_no_plain_name_is_refused(name: str, world: Depots) -> No
 )
 def test_a_request_that_is_none_ends_the_stream(line: bytes, world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
-    send(peer, line)
+    send_data(peer, line)
     assert select.select([peer], [], [], 5.0)[0]
     with pytest.raises(LinkDown):
         read_line(peer)
@@ -143,7 +143,7 @@ def test_all_logs_of_an_attempt_share_its_bound(world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     assert _append(peer, 0, b"123456")["ok"] is True
     asked = {"op": "append", "name": "err", "offset": 0, "length": 5}
-    send(peer, json.dumps(asked).encode() + b"\n")
+    send_data(peer, json.dumps(asked).encode() + b"\n")
     assert read_line(peer)["ok"] is False
     assert _append(peer, 6, b"7890") == {"ok": True, "size": 10}
     peer.close()
@@ -272,10 +272,10 @@ def test_refused_bytes_that_came_at_once_are_no_requests(world: Depots) -> None:
     peer = world.client._door.open("log", attempt())
     forged = b'{"op":"append","name":"err","offset":0,"length":1,"now":true}\nx'
     asked = {"op": "append", "name": "out", "offset": 0, "length": len(forged), "now": True}
-    send(peer, json.dumps(asked).encode() + b"\n" + forged)
+    send_data(peer, json.dumps(asked).encode() + b"\n" + forged)
     assert read_line(peer)["ok"] is False
-    assert ask(peer, op="size", name="err")["size"] == 0
-    send(peer, json.dumps({**asked, "length": AT_ONCE + 1}).encode() + b"\n")
+    assert send_request(peer, op="size", name="err")["size"] == 0
+    send_data(peer, json.dumps({**asked, "length": AT_ONCE + 1}).encode() + b"\n")
     with pytest.raises(LinkDown):
         read_line(peer)
     peer.close()

@@ -15,7 +15,7 @@ from node_agent.attempt.ports import CommitStamp, LinkDown, StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import git_env
 from node_agent.wire.node import Verb
-from node_agent.workspace.depot import DepotAccess, DepotClient, ask, read_line
+from node_agent.workspace.depot import DepotAccess, DepotClient, read_line, send_request
 from node_agent.workspace.mirror import make_bare
 from node_agent.workspace.workspaces import Workspaces
 from tests.integration.git.depot_world import Depots, git_children, until
@@ -234,7 +234,7 @@ def test_a_server_that_stops_in_the_middle_means_later(world: Depots, tmp_path: 
     peer = world.client._door.open("log", attempt())
     world.server.stop()
     with pytest.raises(LinkDown):
-        ask(peer, op="size", name="out")
+        send_request(peer, op="size", name="out")
     peer.close()
     with pytest.raises(LinkDown):
         world.client.fetch(attempt(), tmp_path, "refs/pancode/snap/r-aaaa")

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.git import stamp_env
 from pancode.git.depot import Depot
 from pancode.git.runner import GitRefusal
-from pancode.landing.git.merge import commit_of, offer
+from pancode.landing.git.merge import commit_of, publish_snapshot
 from pancode.landing.git.tree.tree_landing import land
 from pancode.landing.model import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Trees, edit_a_line, edit_c, everything
@@ -224,7 +224,7 @@ def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Tree
     def gates(merged: Merged) -> LandingGates:
         base = coordinator.taken.base_commit
         made.append(commit_of(coordinator.depot, request.repo_id, merged.tree, base))
-        offer(coordinator.depot, request.repo_id, "r-gate", made[-1], base)
+        publish_snapshot(coordinator.depot, request.repo_id, "r-gate", made[-1], base)
         return LandingGates(False)
 
     coordinator.land(request, gates=gates)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pancode.landing.git.base_tree import conflict_state, unsettled
+from pancode.landing.git.base_tree import conflict_state, find_unsettled
 from pancode.landing.git.tree.branch_landing import land_on_branch
 from pancode.landing.model import ConflictState, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Trees, edit_c
@@ -30,13 +30,15 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Trees, branch: st
     git = coordinator.depot.git(request.repo_id)
     marked = git.must("cat-file", "blob", f"{state.commit}:c").text()
     assert "<<<<<<<" in marked and "mine" in marked and "\nk\n" in marked
-    left = unsettled(coordinator.depot, request.repo_id, state.commit, state.commit, state.files)
+    left = find_unsettled(coordinator.depot, request.repo_id, state.commit, state.commit, state.files)
     assert [(one.path, one.why) for one in left] == [("c", "is as it was when the conflict began")]
     half = _settled(coordinator, state, marked.replace("<<<<<<<", "<<<"))
-    left = unsettled(coordinator.depot, request.repo_id, state.commit, half, state.files)
+    left = find_unsettled(coordinator.depot, request.repo_id, state.commit, half, state.files)
     assert [(one.path, one.why) for one in left] == [("c", "still has the markers of the conflict")]
     settled = replace(request, snapshot_commit=state.ours, result_commit=_settled(coordinator, state))
-    assert not unsettled(coordinator.depot, request.repo_id, state.commit, settled.result_commit, state.files)
+    assert not find_unsettled(
+        coordinator.depot, request.repo_id, state.commit, settled.result_commit, state.files
+    )
     if branch:
         report = land_on_branch(
             user.path, coordinator.depot, settled, OnBranch(branch, "settled", NOW_MS, trailers=("A: b",))

@@ -39,7 +39,7 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees
                 result={**row.result, "commit": request.result_commit},
             )
         )
-    queue.ask(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
+    queue.queue_landing(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
     repositories = DepotRepositories(coordinator.depot)
 
     def dies(*meant: Any) -> dict[str, Any]:

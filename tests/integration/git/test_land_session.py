@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.git import shown
+from node_agent.wire.git import decode_path
 from pancode.landing.git.tree.branch_landing import IDLE_MS, LandingSession, land_on_branch
 from pancode.landing.model import LandReport, LandStatus, OnBranch
 from tests.integration.git.coordinator import Trees, edit_c
@@ -86,7 +86,7 @@ def test_each_landing_sees_what_was_done_meanwhile(coordinator: Trees, session: 
 
 def test_names_like_the_mark_of_an_end(coordinator: Trees, session: LandingSession) -> None:
     for name in ("end\n", "end\nx", "end"):
-        assert shown(name.encode()) in land(coordinator, session, name).files
+        assert decode_path(name.encode()) in land(coordinator, session, name).files
     assert coordinator.user.git("ls-tree", "-z", "--name-only", "agent/x").split("\0").count("end") == 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import WorkspaceError
-from pancode.landing.commands.landing import push
+from pancode.landing.commands.landing import push_branch
 from tests.integration.git.repos import Repo, simple
 
 FACE: Any = SimpleNamespace(note=lambda text: None)
@@ -34,7 +34,7 @@ def user(tmp_path: Path) -> Repo:
 
 def _refused(user: Repo) -> WorkspaceError:
     with pytest.raises(WorkspaceError) as caught:
-        push(FACE, "origin", "t", {"status": "landed", "tree": str(user.path)})
+        push_branch(FACE, "origin", "t", {"status": "landed", "tree": str(user.path)})
     assert caught.value.code == "not_pushed"
     return caught.value
 
@@ -116,5 +116,5 @@ def test_a_push_over_http_takes_the_token_that_the_owners_git_has(user: Repo, tm
         user.git("config", "credential.helper", helper.format("an-old-one"))
         assert "Authentication failed" in str(_refused(user).why)
         user.git("config", "credential.helper", helper.format(TOKEN))
-        push(FACE, "origin", "t", {"status": "landed", "tree": str(user.path)})
+        push_branch(FACE, "origin", "t", {"status": "landed", "tree": str(user.path)})
     assert user.git("--git-dir=../bare", "rev-parse", "t") == user.git("rev-parse", "t")

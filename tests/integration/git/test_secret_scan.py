@@ -28,7 +28,7 @@ def repo(tmp_path: Path) -> Repo:
 def _found(repo: Repo, tmp_path: Path) -> list[tuple[str, str]]:
     before = repo.head
     out = NodeGit(repo.path / ".git")
-    return result.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
+    return result.find_exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
 
 
 def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ def test_authors_and_messages_of_commits_are_searched_too(repo: Repo, tmp_path: 
         repo.git("commit", "--allow-empty", "-q", *words)
     last = repo.head
     made = repo.git("rev-list", f"{before}..{last}").split()
-    found = result.exposed(out, tmp_path, (before, last), HIDDEN, on_the_way=True)
+    found = result.find_exposed(out, tmp_path, (before, last), HIDDEN, on_the_way=True)
     assert found == [
         ("API_KEY", f"the author or message of commit {made[1][:12]}"),
         ("OLD_KEY", f"the author or message of commit {made[2][:12]}"),
     ]
-    assert result.exposed(out, tmp_path, (before, last), HIDDEN) == [], "a change of files keeps neither"
+    assert result.find_exposed(out, tmp_path, (before, last), HIDDEN) == [], "a change of files keeps neither"
 
 
 def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_a_secret_that_a_later_commit_took_out_is_told_of_the_way(repo: Repo, tm
     repo.commit()
     repo.write("config.py", "KEY = environ['KEY']\n")
     ends = (before, repo.commit())
-    assert result.exposed(out, tmp_path, ends, HIDDEN) == []
-    assert result.exposed(out, tmp_path, ends, HIDDEN, on_the_way=True) == [("API_KEY", "config.py")]
+    assert result.find_exposed(out, tmp_path, ends, HIDDEN) == []
+    assert result.find_exposed(out, tmp_path, ends, HIDDEN, on_the_way=True) == [("API_KEY", "config.py")]
 
 
 def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.runner import GitRefusal
-from pancode.git.snapshot import SnapshotOptions, preview, take_snapshot
+from pancode.git.snapshot import SnapshotOptions, preview_snapshot, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
 Files = dict[str, tuple[str, bytes]]
@@ -256,7 +256,7 @@ ODD = """-a b/it's "odd"\n:(top)…"""
 def test_a_folder_to_begin_in(repo: Repo, depot: Depot, folder: str) -> None:
     repo.write(f"{folder}/inner")
     options = SnapshotOptions(NOW_MS, environ={}, folder=folder)
-    preview(repo.path, options)
+    preview_snapshot(repo.path, options)
     assert take_snapshot(repo.path, depot, "r-abc123", options).snapshot_commit
 
 
@@ -272,7 +272,7 @@ def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, fol
     repo.write("ignored/f")
     options = SnapshotOptions(NOW_MS, environ={}, folder=folder)
     for look in (
-        lambda: preview(repo.path, options),
+        lambda: preview_snapshot(repo.path, options),
         lambda: take_snapshot(repo.path, depot, "r-abc123", options),
     ):
         with pytest.raises(GitRefusal) as told:
@@ -285,12 +285,12 @@ def test_preview_writes_nothing(repo: Repo, depot: Depot) -> None:
     repo.write("f1", "edit")
     repo.write("new")
     before = fingerprint(repo.path)
-    seen = preview(repo.path, SnapshotOptions(NOW_MS, environ={}))
+    seen = preview_snapshot(repo.path, SnapshotOptions(NOW_MS, environ={}))
     assert (seen.changed, seen.untracked) == (("f1",), ("new",))
     repo.write("staged")
     repo.git("add", "staged")
     before = fingerprint(repo.path)
-    seen = preview(repo.path, SnapshotOptions(NOW_MS, environ={}))
+    seen = preview_snapshot(repo.path, SnapshotOptions(NOW_MS, environ={}))
     assert (seen.changed, seen.untracked) == (("f1", "staged"), ("new",))
     assert fingerprint(repo.path) == before
     assert not depot.root.exists()

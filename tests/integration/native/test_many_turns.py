@@ -19,11 +19,11 @@ from node_agent.runtimes.base import Place, Runtime
 from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.shim.spool import Ended, Running
-from node_agent.wire.identity import WORDS_KEY, sealed, turn_control_file, words_in
+from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Isolation
 from node_agent.workspace.folders import write_below
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.bench.processes import peak_kib
 from tests.clis.launched import NATIVE
 from tests.fakemodel import FakeModel
@@ -80,8 +80,8 @@ def test_the_shim_and_our_program_below_it(
                 said += 1
                 name, data = (str(said), laid(said, f"words {said}"))
                 if said == turns:
-                    name, data = turn_control_file("rest", turns), sealed(SECRET, turns, "rest").encode()
-                lay(home, words_in(who), name, data)
+                    name, data = turn_control_file("rest", turns), seal_text(SECRET, turns, "rest").encode()
+                write_file(home, words_in(who), name, data)
             for name, pid in (
                 (("shim", seen.shim), ("program", seen.pid)) if isinstance(seen, Running) else ()
             ):

@@ -13,7 +13,7 @@ from node_agent.chat import client as module
 from node_agent.chat.client import Model, Server
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.messages import Answered, Asked, Call, Result, ToolResults, Turn
-from node_agent.native.tools.offer import forms
+from node_agent.native.tools.offer import list_forms
 from node_agent.wire.clock import SystemIds
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
@@ -35,7 +35,7 @@ def served(tmp_path: Path) -> Iterator[Callable[[dict], tuple[Ask, FakeModel]]]:
         one = Model("m", Server(f"{server.url}/v1", "the-key"), said.append, SystemIds())
 
         def ask(turns: tuple[Turn, ...] = (Asked("hello"),), until_s: float = 30.0, thinks: str = "") -> Any:
-            answer = one.ask(Question("the system", turns, forms(["read", "edit"]), 77, until_s, thinks))
+            answer = one.ask(Question("the system", turns, list_forms(["read", "edit"]), 77, until_s, thinks))
             assert "".join(said) == answer.text
             return answer
 

@@ -54,7 +54,7 @@ class GatewayWorld(NodeWorld):
 
     def gateway(self) -> int:
         """Its process."""
-        until(lambda: places.running(self.attempt) is not None)
-        found = places.running(self.attempt)
+        until(lambda: places.find_gateway(self.attempt) is not None)
+        found = places.find_gateway(self.attempt)
         assert found is not None
         return found[0]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from node_agent.attempt.records import JournalRecord
-from node_agent.cli.home import look
+from node_agent.cli.home import inspect_home
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
@@ -103,7 +103,7 @@ class ProcessWorld(NodeWorld):
 
     def entry(self, identity: AttemptId) -> JournalRecord | None:
         """As the files say."""
-        return next((one for one in look(self.home).entries if one.identity == identity), None)
+        return next((one for one in inspect_home(self.home).entries if one.identity == identity), None)
 
     def reached(self, identity: AttemptId, mark: str, seconds: float = 20.0) -> None:
         """Wait, closely, until the journal has that mark."""

@@ -79,7 +79,7 @@ def test_the_gateway_s_count_is_in_the_receipt_beside_the_claim(
     assert (claims.claimed.cost_usd, claims.claimed.cost_source) == (Decimal("0.5"), "reported")
     assert claims.claimed.input_tokens == 2400 and claims.calls.requests == 2
     assert not claims.findings
-    assert places.running(world.attempt) is None, "it ended with the attempt"
+    assert places.find_gateway(world.attempt) is None, "it ended with the attempt"
 
 
 class QuickWorld(GatewayWorld):
@@ -224,7 +224,7 @@ def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: Fa
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
     assert "model gateway of this run is gone" in claims.reason
     assert tokens(claims) == (1200, 500, 34), "what it had counted counts"
-    assert places.running(world.attempt) is None
+    assert places.find_gateway(world.attempt) is None
 
 
 def test_a_node_agent_that_comes_back_finds_it_at_work(world: GatewayWorld, model: FakeModel) -> None:

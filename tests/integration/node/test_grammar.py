@@ -76,7 +76,7 @@ def test_it_has_shut_itself_in(grammar: Grammar) -> None:
     """Nothing shows a process's Landlock; but before that, and only for it, a process gives up privileges."""
     grammar.take_apart(b"ls")
     lines = Path(f"/proc/{grammar.pid}/status").read_text().splitlines()
-    assert f"NoNewPrivs:\t{int(landlock.abi() >= landlock.LEAST_ABI)}" in lines
+    assert f"NoNewPrivs:\t{int(landlock.read_abi() >= landlock.LEAST_ABI)}" in lines
 
 
 def test_the_largest_scripts_are_read_by_it(grammar: Grammar) -> None:

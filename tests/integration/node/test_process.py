@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.cli.foreground import hold
+from node_agent.cli.foreground import hold_home
 from node_agent.machine.home import NodeHome
 from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
@@ -82,7 +82,7 @@ def test_looking_does_not_keep_it_from_starting(tmp_path: Path) -> None:
         with home.lock.open("a") as looking:
             fcntl.flock(looking, fcntl.LOCK_SH)
             threading.Timer(0.02 * (tries % 4), looking.close).start()
-            held = hold(home)
+            held = hold_home(home)
             os.close(held)
 
 

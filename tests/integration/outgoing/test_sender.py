@@ -13,7 +13,7 @@ import pytest
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
-from pancode.notices.delivery.child import with_extras, without
+from pancode.notices.delivery.child import mask_address, with_extras
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 
 NOTICE = {
@@ -115,5 +115,5 @@ def test_extras_and_hidden_parts() -> None:
     asks = {"link": "https://desk/answer#pct_1", "answers": True}
     assert with_extras("ntfy://h/t?x=1", asks).endswith("&actions=view%2C%20Answer%2C%20" + CLICKED)
     assert "actions" not in with_extras("ntfy://h/t", {**asks, "link": "https://desk/a;b#pct_1"})
-    assert without("json://h/x", "no https://desk/answer#pct_1a2b") == "no https://desk/answer#***"
-    assert without("json://user:topsecret@host/x", "no topsecret at host") == "no *** at ***"
+    assert mask_address("json://h/x", "no https://desk/answer#pct_1a2b") == "no https://desk/answer#***"
+    assert mask_address("json://user:topsecret@host/x", "no topsecret at host") == "no *** at ***"

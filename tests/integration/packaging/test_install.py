@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.commit import commit
+from pancode.commit import read_commit
 from tests.clis.install import ROOT
 from tests.e2e.leavings import left_in, no_network
 from tests.integration.packaging.ways import WAYS, Installed, install
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.slow
 BUNDLE = """
 import platform, sys, pathlib
 from pancode.fleet.bundle.download import requirements_file
-from pancode.fleet.bundle.installation import libraries
+from pancode.fleet.bundle.installation import collect_libraries
 from pancode.fleet.bundle.platform import NodePlatform
 from pancode.fleet.bundle.store import BundleStore
 listing = requirements_file()
 assert listing.is_relative_to(sys.prefix) and "--hash=sha256:" in listing.read_text(), listing
 glibc = tuple(int(part) for part in platform.libc_ver()[1].split(".")[:2])
 here = NodePlatform(sys.version_info[:3], platform.machine(), glibc)
-made = BundleStore(pathlib.Path(sys.argv[1]), (libraries,)).bundle_for([here])[1]
+made = BundleStore(pathlib.Path(sys.argv[1]), (collect_libraries,)).bundle_for([here])[1]
 print(made.path)
 """
 
@@ -74,7 +74,7 @@ def test_another_python_runs_it(wheel: Path, way: str, minor: str) -> None:
 
 def test_it_is_the_installed_one_and_names_its_commit(installed: Installed) -> None:
     said = installed.run("--version")
-    assert said.stdout.endswith(f"(commit {commit()})\n"), said
+    assert said.stdout.endswith(f"(commit {read_commit()})\n"), said
     where = installed.call([str(installed.python), "-c", "import pancode; print(pancode.__file__)"])
     assert where.returncode == 0 and not where.stdout.startswith(str(ROOT)), where
     assert "site-packages" in where.stdout

@@ -134,7 +134,7 @@ def test_our_commands_run_nothing_and_change_nothing(mined: tuple[Site, Path], t
 @pytest.mark.parametrize("words", [["worker"], ["requeue", "--all"], []])
 def test_a_command_that_does_more_than_look_is_refused(tmp_path: Path, words: list[str]) -> None:
     with pytest.raises(UsageError, check=lambda error: "pancode queue rq info" in error.fix):
-        administration.rq(words, tmp_path, {}, io.StringIO())
+        administration.run_rq(words, tmp_path, {}, io.StringIO())
 
 
 def test_another_redis_or_other_classes_are_refused(valkey_site: Site, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_weighing_is_not_done_while_there_is_room(site: Site) -> None:
     told = site.admin.info("commandstats")
     assert told["cmdstat_info"]["calls"] <= 6
     assert not {"cmdstat_scan", "cmdstat_memory|usage", "cmdstat_client|list"} & set(told)
-    quota.enforce(fleet.coordinator.core)
+    quota.enforce_quota(fleet.coordinator.core)
 
 
 def _words(*words: str) -> bytes:

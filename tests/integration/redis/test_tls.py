@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.doctor import examine
+from pancode.app.doctor import run_checks
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.queue.valkey import access as access_module
 from pancode.queue.valkey.access import Beside, TlsFiles, access_from_url, connect
 from pancode.queue.valkey.external import check_external
-from pancode.queue.valkey.faults import translated
+from pancode.queue.valkey.faults import translate_redis_errors
 from tests.contract.certificates import Authority, Pair
 from tests.contract.redis_servers import DebianRedis, TlsRedis
 
@@ -166,7 +166,10 @@ def test_a_password_in_a_file_is_read_for_each_connection(
     assert client.ping()
     client.close()
     secret.unlink()
-    with pytest.raises(UnavailableError, match="cannot read") as caught, translated(access, "PING"):
+    with (
+        pytest.raises(UnavailableError, match="cannot read") as caught,
+        translate_redis_errors(access, "PING"),
+    ):
         client.ping()
     assert f"ls -l {secret}" in caught.value.fix
     with pytest.raises(ConfigError, match="password_file"):
@@ -185,7 +188,7 @@ def test_a_renewed_certificate_counts_from_the_next_connection(authority: Author
         assert client.ping()
         made.stop()
         made.start(moved.issue("here", "127.0.0.1"))
-        with pytest.raises(UnavailableError, match="authority"), translated(access, "PING"):
+        with pytest.raises(UnavailableError, match="authority"), translate_redis_errors(access, "PING"):
             client.ping()
         believed.write_bytes(moved.ca.read_bytes())
         assert client.ping()
@@ -202,10 +205,10 @@ def test_doctor_tries_it_as_it_is_configured(server: TlsRedis, authority: Author
     text = f"redis:\n  url: {server.url(login='pancode@')}\n  ca_file: {authority.ca}\n"
     (home / "pancode.yaml").write_text(text)
     variables = {"PANCODE_REDIS_PASSWORD_FILE": str(secret)}
-    (check,) = [c for c in examine(home, {**os.environ, **variables}) if c["what"] == "Redis"]
+    (check,) = [c for c in run_checks(home, {**os.environ, **variables}) if c["what"] == "Redis"]
     assert check["ok"] and "over TLS" in check["detail"], check
     assert f"({home}/pancode.yaml:2)" in check["detail"]
     secret.write_text("wrong")
-    (check,) = [c for c in examine(home, {**os.environ, **variables}) if c["what"] == "Redis"]
+    (check,) = [c for c in run_checks(home, {**os.environ, **variables}) if c["what"] == "Redis"]
     assert not check["ok"] and "refuses our password" in check["detail"], check
     assert f"{home}/pancode.yaml:2" in check["fix"] and str(secret) in check["fix"]

@@ -38,7 +38,7 @@ def rq_info(site: Site) -> str:
         "import sys; from pancode.queue import inspection as i;"
         "from pancode.queue.valkey.access import access_from_url as of;"
         "from node_agent.wire.clock import SystemIds;\n"
-        "with i.reading(of(sys.argv[1], 'test'), SystemIds()) as access:\n"
+        "with i.open_read_access(of(sys.argv[1], 'test'), SystemIds()) as access:\n"
         "    i.rq_info(access, ['info'], sys.stdout)"
     )
     done = subprocess.run(

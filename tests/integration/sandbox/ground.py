@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.sandbox.detect import MACHINES, UID, write_etc
-from node_agent.sandbox.policy import FILTER, FILTER_FD, Network, Tools, View, prefix
+from node_agent.sandbox.policy import FILTER, FILTER_FD, Network, Tools, View, build_prefix
 from node_agent.sandbox.shown import Programs, this_system
 from tests.crowd import crowded
 
@@ -87,12 +87,15 @@ class Ground:
     def argv(self, view: View, *command: str, as_first: bool = False) -> list[str]:
         if self.as_root:
             tools = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", UID, PRLIMIT)
-            return [*prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first), *command]
+            return [
+                *build_prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first),
+                *command,
+            ]
         down = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
         tools = Tools("/usr/bin/bwrap", prlimit=PRLIMIT)
         return [
             *down,
-            *prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first),
+            *build_prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first),
             *command,
         ]
 

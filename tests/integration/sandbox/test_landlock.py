@@ -16,7 +16,7 @@ import pytest
 
 from node_agent.sandbox import landlock, wall
 from node_agent.sandbox.detect import MACHINES, WallTools, fence_holds, write_etc
-from node_agent.sandbox.policy import Network, View, fence
+from node_agent.sandbox.policy import Network, View, build_fence
 from node_agent.sandbox.shown import this_system
 from node_agent.sandbox.wall import Sandbox
 from node_agent.shim.spool import StepRecord
@@ -29,7 +29,7 @@ from tests.integration.node.node_world import NodeWorld, processes_of
 from tests.integration.sandbox.test_walled_step import RULES
 from tests.integration.shim_phases import Phases, phases_in
 
-pytestmark = pytest.mark.skipif(landlock.abi() < landlock.LEAST_ABI, reason="kernel lacks Landlock")
+pytestmark = pytest.mark.skipif(landlock.read_abi() < landlock.LEAST_ABI, reason="kernel lacks Landlock")
 SYSTEM = this_system()
 PROGRAMS = (os.path.realpath(sys.executable), os.path.realpath(sys.base_prefix), sys.prefix)
 TRIES = """
@@ -61,7 +61,7 @@ def view(place: Path, writable: bool = True, network: Network = Network.FULL) ->
 def run(place: Path, seen: View, *argv: str, port: int = 0) -> subprocess.CompletedProcess[str]:
     env = {"PATH": "/usr/bin:/bin", "HOME": seen.home}
     return subprocess.run(
-        [*fence(seen, port), *argv], cwd=seen.tree, env=env, capture_output=True, text=True, timeout=30,
+        [*build_fence(seen, port), *argv], cwd=seen.tree, env=env, capture_output=True, text=True, timeout=30,
         check=False,
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_what_holds_something_hidden_is_not_shown(place: Path) -> None:
 
 
 def test_tcp_goes_to_the_models_port_alone(place: Path) -> None:
-    if landlock.abi() < landlock.NET_ABI:
+    if landlock.read_abi() < landlock.NET_ABI:
         pytest.skip("kernel lacks Landlock's rules for TCP")
     connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
     with socket.create_server(("127.0.0.1", 0)) as model, socket.create_server(("127.0.0.1", 0)) as other:
@@ -122,7 +122,7 @@ def test_it_has_the_filter_of_system_calls_too(place: Path) -> None:
 def test_the_trial_says_whether_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(os.listdir(place / "etc"))
     assert fence_holds(place / "etc", SYSTEM) and sorted(os.listdir(place / "etc")) == before
-    monkeypatch.setattr(landlock, "abi", lambda: 2)
+    monkeypatch.setattr(landlock, "read_abi", lambda: 2)
     assert not fence_holds(place / "etc", SYSTEM)
     monkeypatch.undo()
     assert not fence_holds(place / "key", SYSTEM), "there is no room for a trial"
@@ -184,7 +184,7 @@ def test_for_root_there_is_none(phases: Fenced, monkeypatch: pytest.MonkeyPatch)
 def test_a_whole_run_behind_the_lesser_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set-up, agent and gates; the node commits, and the receipt calls it by its name."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(wall, "detect", lambda *asked: WallTools(None, no_sandbox("this test")))
+    monkeypatch.setattr(wall, "detect_sandbox", lambda *asked: WallTools(None, no_sandbox("this test")))
     world = NodeWorld(tmp_path)
     world.begin()
     try:

@@ -14,11 +14,11 @@ from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import Place
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.shown import guarded
+from node_agent.sandbox.shown import list_guarded
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Isolation, Safety, compile_policy
-from node_agent.workspace.folders import AttemptFolders, give, write_below
-from node_agent.workspace.homes import keep
+from node_agent.workspace.folders import AttemptFolders, change_owner, write_below
+from node_agent.workspace.homes import store_files
 from tests.clis.launched import EVERY
 from tests.integration.sandbox.ground import PROCESSES, PYTHON, STRANGER, Ground, ground
 from tests.unit.node_agent.runtimes.asked import ask
@@ -79,13 +79,13 @@ def test_the_agent_cannot_change_what_tells_its_program_to_ask(
     where = Place(os.environ["PATH"], sys.executable, False, Isolation.SANDBOX, env, PACKAGE, LIBRARIES)
     files = dict(RUNTIMES[name].launch(asked, where).files)
     places = AttemptFolders(place.home.parent)
-    keep(places, files)
+    store_files(places, files)
     for path, data in files.items():
         write_below(place.home, path, data)
-    give(place.home, place.home.stat().st_uid)
+    change_owner(place.home, place.home.stat().st_uid)
     laid = {path for path in files if not path.endswith(("/", "/.keep"))}
     view = place.view()
-    view = replace(view, shown=(*view.shown, *guarded(str(place.home))))
+    view = replace(view, shown=(*view.shown, *list_guarded(str(place.home))))
     done = place.run(view, "sh", "-c", TRIES, "sh", *sorted(laid))
     assert (place.home / "ok").read_text() == "done\n", done.stderr
     assert laid and {path: (place.home / path).read_bytes() for path in laid} == {p: files[p] for p in laid}

@@ -20,7 +20,7 @@ from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.spool import Grace, PhaseLimits, PhasePlan, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
-from node_agent.workspace.folders import give
+from node_agent.workspace.folders import change_owner
 from tests.integration.shim_phases import Phases, until
 
 RULES = Permissions(writable=True, network=Network.NONE)
@@ -80,7 +80,7 @@ class Walled(Phases):
     def _hand_over(self, plan: PhasePlan, *folders: Path) -> None:
         owner = self.sandbox.owner_of(plan.marker)
         for folder in folders if owner is not None else ():
-            give(folder, owner or 0)
+            change_owner(folder, owner or 0)
 
     def ended(self, folder: Path) -> StepRecord:
         return self.finish(folder).steps[0]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.identity import WORDS_KEY, sealed, turn_control_file, words_in
+from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
 from node_agent.wire.order import TurnTerms
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.crowd import crowded
 from tests.integration.node.node_world import until
 from tests.integration.sdk.test_program import Stage
@@ -78,11 +78,11 @@ class Sat(Stage):
         self.process = self.start(TALK + driver + WORK, sitting=terms)
 
     def says(self, number: int, text: str) -> None:
-        lay(self.home, words_in(""), str(number), laid(number, text))
+        write_file(self.home, words_in(""), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> None:
-        data = sealed(SECRET, turn, what).encode()
-        lay(self.home, words_in(""), turn_control_file(what, turn), data)
+        data = seal_text(SECRET, turn, what).encode()
+        write_file(self.home, words_in(""), turn_control_file(what, turn), data)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         whole = (self.home / "out").read_text().rpartition("\n")[0]

@@ -10,8 +10,8 @@ import pytest
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.skills.index import read_index
 from pancode.skills.library import KeptSkills, skills_below
-from pancode.skills.local_service import fetched, is_address, newest
-from pancode.skills.sources import named, read_skill, skills_of, sources
+from pancode.skills.local_service import fetch_folder, find_newest_commit, is_address
+from pancode.skills.sources import find_skill, list_sources, read_skill, skills_of
 
 TEXT = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"
 
@@ -53,11 +53,11 @@ def test_from_a_folder_and_again_and_anew(tmp_path: Path) -> None:
         kept.add(read_skill(folder), origin, force=False)
     assert kept.add(read_skill(folder), origin, force=True)
     assert kept.origins()["deploy"]["from"] == str(folder)
-    found = skills_of(sources(tmp_path / "home", None))
-    kept.remove(named(found, "deploy"))
+    found = skills_of(list_sources(tmp_path / "home", None))
+    kept.remove(find_skill(found, "deploy"))
     assert not (kept.folder / "deploy").exists() and kept.origins() == {}
     with pytest.raises(NotFoundError):
-        kept.remove(named(found, "release"))
+        kept.remove(find_skill(found, "release"))
 
 
 def test_one_with_errors_or_in_the_place_of_a_link_is_refused(tmp_path: Path) -> None:
@@ -76,16 +76,16 @@ def test_from_one_commit_and_from_no_branch(repo: Path, tmp_path: Path) -> None:
     address, commit = f"file://{repo}", git(repo, "rev-parse", "HEAD")
     written(repo / "skills/deploy", TEXT + "Tomorrow.\n")
     git(repo, "commit", "--quiet", "-am", "two")
-    with fetched(address, commit, "") as folder:
+    with fetch_folder(address, commit, "") as folder:
         (skill,) = skills_below(folder, "pack")
         assert skill.is_sound and skill.body == "Do it.\n" and skill.scripts == ["run.sh"]
     assert not folder.exists()
-    with fetched(address, commit, "skills/deploy") as below:
+    with fetch_folder(address, commit, "skills/deploy") as below:
         assert [one.name for one in skills_below(below, "deploy")] == ["deploy"]
     for wrong in (None, "main", commit[:12], f"--upload-pack={commit}"):
-        with pytest.raises(UsageError, match="needs the commit"), fetched(address, wrong, ""):
+        with pytest.raises(UsageError, match="needs the commit"), fetch_folder(address, wrong, ""):
             pass
-    with pytest.raises(NotFoundError), fetched(address, "0" * 40, ""):
+    with pytest.raises(NotFoundError), fetch_folder(address, "0" * 40, ""):
         pass
 
 
@@ -93,7 +93,7 @@ def test_a_commit_that_leads_out_does_not(repo: Path) -> None:
     (repo / "skills/deploy/out").symlink_to("/etc/passwd")
     git(repo, "add", "-A")
     git(repo, "commit", "--quiet", "-m", "link")
-    with fetched(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
+    with fetch_folder(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
         (skill,) = skills_below(folder)
         assert [finding.code for finding in skill.findings] == ["link"] and "out" not in skill.files
 
@@ -104,7 +104,7 @@ def test_a_folder_of_skills_that_is_a_link_is_not_looked_into(repo: Path, tmp_pa
     (repo / "skills").symlink_to(tmp_path / "private")
     git(repo, "add", "-A")
     git(repo, "commit", "--quiet", "-m", "link")
-    with fetched(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
+    with fetch_folder(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
         with pytest.raises(NotFoundError):
             skills_below(folder)
         assert not (folder / "skills").exists()
@@ -123,7 +123,7 @@ def test_an_add_that_was_killed_between_its_renames_loses_nothing(tmp_path: Path
 
 @pytest.mark.parametrize("address", ["ext::sh -c id% >&2", "http://127.0.0.1:1/x", "-u x@y:z"])
 def test_no_other_way_to_a_server_is_taken(address: str) -> None:
-    with pytest.raises(NotFoundError), fetched(address, "0" * 40, ""):
+    with pytest.raises(NotFoundError), fetch_folder(address, "0" * 40, ""):
         pass
 
 
@@ -139,11 +139,11 @@ def test_an_index_at_an_address_is_read_at_its_newest_commit(tmp_path: Path, rep
     git(repo, "add", "-A")
     git(repo, "commit", "--quiet", "-m", "an index")
     address = f"file://{repo}"
-    assert newest(address) == git(repo, "rev-parse", "HEAD")
-    with fetched(address, newest(address), "skills.yaml") as file:
+    assert find_newest_commit(address) == git(repo, "rev-parse", "HEAD")
+    with fetch_folder(address, find_newest_commit(address), "skills.yaml") as file:
         (one,), wrong = read_index(file.read_text(), address)
     assert (one.name, one.commit, wrong) == ("deploy", commit, 0)
-    with fetched(one.address, one.commit, one.path) as folder:
+    with fetch_folder(one.address, one.commit, one.path) as folder:
         assert [skill.name for skill in skills_below(folder)] == ["deploy"]
     with pytest.raises(NotFoundError, match="cannot read"):
-        newest(f"file://{tmp_path}/nowhere")
+        find_newest_commit(f"file://{tmp_path}/nowhere")

@@ -19,13 +19,13 @@ from pancode.fleet.bundle.archive import Bundle, sha256_of
 from pancode.fleet.bundle.contents import node_agent_folder
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import bringup, steps
-from pancode.fleet.ssh.bringup import BringUpPlan, authorized_line, bring_up, marker
+from pancode.fleet.ssh.bringup import BringUpPlan, authorized_line, bring_up, format_marker
 from pancode.fleet.ssh.errors import RemoteFailed
 from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
-from pancode.fleet.ssh.probe import NodeProbe, probe
-from pancode.fleet.ssh.readiness import platforms
+from pancode.fleet.ssh.probe import NodeProbe, probe_node
+from pancode.fleet.ssh.readiness import list_platforms
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.step_runner import perform
+from pancode.fleet.ssh.step_runner import run_step
 from pancode.fleet.ssh.steps import HomeFile, NodeLocation, StepName
 from pancode.kernel.errors import ConflictError, UnavailableError
 from tests.integration.ssh.world import KEYS, SshLab, remote, world
@@ -226,13 +226,13 @@ def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
 
 
 async def _unpacked(it: SshLab, node: Remote, store: BundleStore) -> tuple[Bundle, NodeLocation, str]:
-    found = await probe(node, FLEET)
+    found = await probe_node(node, FLEET)
     place = NodeLocation.of(FLEET, found)
-    fit = platforms(found)
+    fit = list_platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     python = next(p for p, wheels in fit if wheels == platform)
-    await perform(node, steps.home_step(place))
-    await perform(node, steps.bundle_step(place, found, bundle, python))
+    await run_step(node, steps.home_step(place))
+    await run_step(node, steps.bundle_step(place, found, bundle, python))
     return bundle, place, python.path
 
 
@@ -241,17 +241,17 @@ def test_a_damaged_bundle_never_becomes_one(tmp_path: Path, store: BundleStore) 
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             bundle, place, _ = await _unpacked(it, node, store)
-            found = await probe(node, FLEET)
+            found = await probe_node(node, FLEET)
             assert found.bundles == (bundle.name,) and found.current == f"bundles/{bundle.name}"
             other = replace(bundle, digest="0" * 64, sha256="0" * 64)
             with pytest.raises(RemoteFailed) as caught:
-                await perform(node, steps.bundle_step(place, found, other, found.pythons[0]))
+                await run_step(node, steps.bundle_step(place, found, other, found.pythons[0]))
             assert "not the one that was sent" in caught.value.why
             cut = tmp_path / "cut.tar.gz"
             cut.write_bytes(bundle.path.read_bytes()[:100_000])
             broken = replace(bundle, digest="1" * 64, path=cut, sha256=sha256_of(cut))
             with pytest.raises(RemoteFailed):
-                await perform(node, steps.bundle_step(place, found, broken, found.pythons[0]))
+                await run_step(node, steps.bundle_step(place, found, broken, found.pythons[0]))
             assert [p.name for p in (home(it) / "bundles").iterdir()] == [bundle.name]
             assert os.readlink(home(it) / "current") == f"bundles/{bundle.name}"
 
@@ -263,8 +263,8 @@ def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path,
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             fleet = BringUp(store)
-            place = NodeLocation.of(FLEET, await probe(node, FLEET))
-            await perform(node, steps.home_step(place))
+            place = NodeLocation.of(FLEET, await probe_node(node, FLEET))
+            await run_step(node, steps.home_step(place))
             (home(it) / "broken").write_text("")
             out = await fleet.up(node)
             assert fleet.reports[-1].step == StepName.START and not out.ok
@@ -342,16 +342,16 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
                 keys.write_text(before)
                 keys.chmod(0o640)
             line = authorized_line(KEY, FLEET)
-            step = steps.install_key_step(line, marker(FLEET))
-            assert (await perform(node, step)).changed and not (await perform(node, step)).changed
+            step = steps.install_key_step(line, format_marker(FLEET))
+            assert (await run_step(node, step)).changed and not (await run_step(node, step)).changed
             assert keys.read_text().splitlines() == [*(before or "").splitlines(), line]
-            rotated = steps.install_key_step(line.replace("IMtL8", "IMtL9"), marker(FLEET))
-            await perform(node, rotated)
-            assert keys.read_text().count(marker(FLEET)) == 1
-            found = NodeLocation.of(FLEET, await probe(node, FLEET))
-            proof = steps.prove_step(found, marker(FLEET))
-            assert (await perform(node, proof)).values("left") == (f"key {keys}",)
-            done = [await perform(node, s) for s in steps.remove_steps(found, marker(FLEET))]
+            rotated = steps.install_key_step(line.replace("IMtL8", "IMtL9"), format_marker(FLEET))
+            await run_step(node, rotated)
+            assert keys.read_text().count(format_marker(FLEET)) == 1
+            found = NodeLocation.of(FLEET, await probe_node(node, FLEET))
+            proof = steps.prove_step(found, format_marker(FLEET))
+            assert (await run_step(node, proof)).values("left") == (f"key {keys}",)
+            done = [await run_step(node, s) for s in steps.remove_steps(found, format_marker(FLEET))]
             assert done[-1].values("left") == () and done[-1].value("looked") == "yes"
             assert keys.read_text().splitlines() == (before or "").splitlines()
             if before is not None:
@@ -364,8 +364,8 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
 def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            place = NodeLocation.of(FLEET, await probe(node, FLEET))
-            await perform(node, steps.home_step(place))
+            place = NodeLocation.of(FLEET, await probe_node(node, FLEET))
+            await run_step(node, steps.home_step(place))
             deaf = "trap '' TERM INT; cd work; mkdir -m 500 locked; : > locked/x 2>/dev/null; sleep 302"
             await node.run(
                 [
@@ -388,7 +388,7 @@ def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
                 ],
                 10,
             )
-            proof = await perform(node, steps.prove_step(place, marker(FLEET)))
+            proof = await run_step(node, steps.prove_step(place, format_marker(FLEET)))
             kinds = sorted(left.split()[0] for left in proof.values("left"))
             assert kinds[0] == "file" and kinds.count("process") >= 3, proof
             assert (await BringUp(store).remove(node)).ok
@@ -400,7 +400,7 @@ def test_two_fleets_on_one_node_do_not_touch_each_other(tmp_path: Path, store: B
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             for name in ("f1", "f2"):
-                await perform(node, steps.home_step(NodeLocation.of(name, await probe(node, name))))
+                await run_step(node, steps.home_step(NodeLocation.of(name, await probe_node(node, name))))
             assert (await BringUp(store).remove(node)).ok
             assert [p.name for p in (it.home / ".pancode-node").iterdir()] == ["f2"]
 

@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 
 from pancode.fleet.ssh.connection import as_host_key, open_session
-from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, encrypted, offered
+from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, find_keys, is_encrypted
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.target import Target
@@ -44,9 +44,13 @@ def target(*identities: Path, only: bool = False, agent: str | None = None) -> T
 
 
 def test_which_keys_need_a_passphrase(folder: Path) -> None:
-    said = {n: encrypted((folder / n).read_text()) for n in ("plain", "locked", "locked_pem")}
+    said = {n: is_encrypted((folder / n).read_text()) for n in ("plain", "locked", "locked_pem")}
     assert said == {"plain": False, "locked": True, "locked_pem": True}
-    assert not encrypted(make_key()) and not encrypted("") and not encrypted("-----BEGIN OPENSSH PRIVATE KEY")
+    assert (
+        not is_encrypted(make_key())
+        and not is_encrypted("")
+        and not is_encrypted("-----BEGIN OPENSSH PRIVATE KEY")
+    )
 
 
 def public(path: Path) -> bytes:
@@ -60,21 +64,21 @@ def files(one: OfferedKeys) -> list[bytes]:
 def test_named_files_then_defaults(folder: Path) -> None:
     home = SshLogin(home=str(folder / "home"))
     plain, default = public(folder / "plain.pub"), public(folder / "home/.ssh/id_ed25519.pub")
-    assert files(offered(target(folder / "plain"), home)) == [plain]
-    assert files(offered(target(), home)) == [default]
-    assert files(offered(target(folder / "locked", folder / "plain"), home)) == [plain]
+    assert files(find_keys(target(folder / "plain"), home)) == [plain]
+    assert files(find_keys(target(), home)) == [default]
+    assert files(find_keys(target(folder / "locked", folder / "plain"), home)) == [plain]
 
 
 def test_the_agent_holds_what_is_locked(folder: Path) -> None:
-    chosen = offered(target(folder / "locked", agent="/a"), SshLogin())
+    chosen = find_keys(target(folder / "locked", agent="/a"), SshLogin())
     assert (chosen.pairs, chosen.agent_path, chosen.only_named, chosen.lack) == ((), "/a", False, None)
     for name in ("locked", "locked.pub"):
-        only = offered(target(folder / name, only=True, agent="/a"), SshLogin())
+        only = find_keys(target(folder / name, only=True, agent="/a"), SshLogin())
         assert (only.named, only.only_named) == ((public(folder / "locked.pub"),), True)
 
 
 def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
-    chosen = offered(target(folder / "plain", agent="/a"), SshLogin(keys=(make_key(),), own_only=True))
+    chosen = find_keys(target(folder / "plain", agent="/a"), SshLogin(keys=(make_key(),), own_only=True))
     assert len(chosen.pairs) == 1 and chosen.agent_path is None
 
 
@@ -89,13 +93,13 @@ def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
 def test_nothing_to_log_in_with_is_told_once_a_server_refuses(
     folder: Path, name: str, words: str, fix: str
 ) -> None:
-    lack = offered(target(folder / name), SshLogin()).lack
+    lack = find_keys(target(folder / name), SshLogin()).lack
     assert lack is not None and lack.fault is LinkFault.BAD_CREDENTIALS and lack.permanent
     assert words in str(lack) and fix in lack.fix
 
 
 def test_only_the_named_identity_is_offered(folder: Path) -> None:
-    chosen = offered(target(folder / "missing", only=True, agent="/a"), SshLogin())
+    chosen = find_keys(target(folder / "missing", only=True, agent="/a"), SshLogin())
     assert chosen.agent_path is None and chosen.lack is not None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.fleet.bundle.download import libraries
+from pancode.fleet.bundle.download import fetch_libraries
 from pancode.fleet.bundle.errors import NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
@@ -49,7 +49,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_wheels_of_the_node_and_not_of_ours(shelf: Path) -> None:
-    found = libraries(NODE, shelf / "cache", shelf / "locked.txt")
+    found = fetch_libraries(NODE, shelf / "cache", shelf / "locked.txt")
     assert sorted(found) == [
         "native-1.0.dist-info/METADATA",
         "native/__init__.py",
@@ -60,7 +60,7 @@ def test_wheels_of_the_node_and_not_of_ours(shelf: Path) -> None:
     assert isinstance(source, Path) and source.read_text() == TAGS[0]
     for path in (shelf / "wheels").iterdir():
         path.unlink()
-    assert libraries(NODE, shelf / "cache", shelf / "locked.txt") == found
+    assert fetch_libraries(NODE, shelf / "cache", shelf / "locked.txt") == found
 
 
 @pytest.mark.slow
@@ -68,11 +68,11 @@ def test_a_wheel_with_another_hash_is_refused_and_nothing_is_kept(shelf: Path) -
     listed = (shelf / "locked.txt").read_text()
     (shelf / "locked.txt").write_text(listed.rpartition("--hash")[0] + "--hash=sha256:" + "0" * 64 + "\n")
     with pytest.raises(NotHere, match="(?i)hash"):
-        libraries(NODE, shelf / "cache", shelf / "locked.txt")
+        fetch_libraries(NODE, shelf / "cache", shelf / "locked.txt")
     assert list((shelf / "cache").iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_platform_without_wheels_says_so(shelf: Path) -> None:
     with pytest.raises(NotHere, match="native"):
-        libraries(NodePlatform((3, 11, 2), "x86_64", (2, 28)), shelf / "cache", shelf / "locked.txt")
+        fetch_libraries(NodePlatform((3, 11, 2), "x86_64", (2, 28)), shelf / "cache", shelf / "locked.txt")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.app.doctor import examine
+from pancode.app.doctor import run_checks
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh.scripts.install import POINT
 from tests.integration.ssh.test_bundle import HERE
@@ -31,7 +31,7 @@ def test_of_many_versions_the_coordinator_keeps_the_newest_and_the_last(tmp_path
     # Going back packs and removes nothing.
     again = BundleStore(folder, sources=[lambda platform: {}], agent=tmp_path / "v2" / "node_agent", level=1)
     assert again.bundle_for([HERE])[1].path == made[2] and made[3].exists()
-    checks = examine(tmp_path, {"HOME": str(tmp_path)})
+    checks = run_checks(tmp_path, {"HOME": str(tmp_path)})
     told = next(check for check in checks if check["what"] == "node bundles")
     assert told["detail"].startswith("2 kept")
 

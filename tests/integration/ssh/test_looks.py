@@ -9,7 +9,7 @@ import pytest
 
 from pancode.fleet.ssh.scripts import checks
 from pancode.fleet.ssh.scripts import install as install_scripts
-from pancode.fleet.ssh.scripts.link import spoken
+from pancode.fleet.ssh.scripts.link import parse_report
 
 LINE, MARK = "ssh-ed25519 AAAA pancode fleet f1", "pancode fleet f1"
 
@@ -18,7 +18,7 @@ def said(text: str, home: Path, *args: str) -> str:
     argv = ["sh", "-s", "--", *args]
     env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(argv, input=text, env=env, capture_output=True, text=True, check=True)
-    return dict(spoken(done.stdout))["changed"]
+    return dict(parse_report(done.stdout))["changed"]
 
 
 def listing(home: Path) -> list[tuple[str, int, int]]:

@@ -14,7 +14,7 @@ from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
 from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.probe import probe
+from pancode.fleet.ssh.probe import probe_node
 from pancode.fleet.ssh.target import Target
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, TIMING, remote, world
@@ -112,14 +112,14 @@ def test_files_are_put_whole(tmp_path: Path) -> None:
 def test_the_probe_reads_this_machine(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            found = await probe(node, "f1")
+            found = await probe_node(node, "f1")
             assert (found.os, found.uid, found.home) == ("Linux", os.getuid(), str(it.home))
             assert found.node_home == f"{it.home}/.pancode-node/f1" and found.agent == "absent"
             assert found.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             assert found.tool("timeout") and found.disk_free and found.git
             assert any(p.minor >= (3, 11) for p in found.pythons)
             assert list(it.home.iterdir()) == []
-            assert (await probe(node, "f1", "/else where")).node_home == "/else where"
+            assert (await probe_node(node, "f1", "/else where")).node_home == "/else where"
 
     asyncio.run(go())
 

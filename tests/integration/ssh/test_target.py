@@ -10,7 +10,7 @@ import pytest
 
 from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.target import Target, algorithms, resolve
+from pancode.fleet.ssh.target import Target, resolve_target, select_algorithms
 from pancode.kernel.errors import ConfigError
 
 NONE = Overrides()
@@ -26,7 +26,7 @@ def places(folder: Path, config: str) -> SshPlaces:
 
 
 def found(folder: Path, config: str, alias: str = "gpubox", given: Overrides = NONE) -> Target:
-    return resolve(alias, given, places(folder, config))
+    return resolve_target(alias, given, places(folder, config))
 
 
 TABLE = [
@@ -111,7 +111,7 @@ def test_identity_agent(tmp_path: Path, config: str, expected: str | None) -> No
 def test_an_include_with_a_token_leads_where_ssh_goes(tmp_path: Path) -> None:
     asked = places(tmp_path, "Include {ssh}/inc_*\nInclude ${KEYS}/x ~/.ssh/%u.conf\nHost *\n Port 99")
     (tmp_path / ".ssh/inc_a").write_text("Host gpubox\n HostName from-a\n")
-    target = resolve("gpubox", NONE, asked)
+    target = resolve_target("gpubox", NONE, asked)
     assert (target.host, target.port) == ("from-a", 99)
 
 
@@ -237,11 +237,11 @@ def test_ipv6_endpoint(tmp_path: Path) -> None:
 def test_an_algorithm_that_is_not_known_here_is_left_out_with_a_warning() -> None:
     usual = {"ciphers": ("aes256-ctr,of-ssh@example.org",)}
     said = {"ciphers": "of-ssh@example.org,of-tomorrow@example.org,aes256-ctr"}
-    lists, (warning,) = algorithms("gpubox", said, usual)
+    lists, (warning,) = select_algorithms("gpubox", said, usual)
     assert lists == (("encryption_algs", "aes256-ctr"),)
     assert "of-tomorrow@example.org" in warning and "of-ssh" not in warning
     with pytest.raises(TargetError, match="ciphers"):
-        algorithms("gpubox", {"ciphers": "of-tomorrow@example.org"}, usual)
+        select_algorithms("gpubox", {"ciphers": "of-tomorrow@example.org"}, usual)
 
 
 def test_a_list_that_adds_to_ssh_s_own_reaches_asyncssh_whole(tmp_path: Path) -> None:

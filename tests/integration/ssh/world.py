@@ -14,7 +14,7 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.link import Backoff, Link, LinkState
 from pancode.fleet.ssh.loopback.server import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.tunnel import Folders, TunnelTargets, folders
+from pancode.fleet.ssh.tunnel import Folders, TunnelTargets, choose_folders
 
 QUICK = Backoff(first_s=0.02, last_s=0.1, steady_s=0.2, refused_s=0.1)
 TIMING = SshTiming(connect_s=3, login_s=3, keepalive_s=0.3, keepalive_count=2)
@@ -51,7 +51,7 @@ class SshLab:
 
     @property
     def where(self) -> Folders:
-        return folders(str(self.home / "n"), 0)
+        return choose_folders(str(self.home / "n"), 0)
 
     async def dial(self) -> Session:
         self.dials += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.doctor import examine
+from pancode.app.doctor import run_checks
 from pancode.kernel.records import Setting
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.ledger import SqlLedger
@@ -17,7 +17,7 @@ from tests.unit.pancode.runs.world import Desk
 
 
 def judged(home: Path) -> tuple[bool, str]:
-    (check,) = [c for c in examine(home, {}) if c["what"] == "ledger"]
+    (check,) = [c for c in run_checks(home, {}) if c["what"] == "ledger"]
     return check["ok"], check["detail"]
 
 

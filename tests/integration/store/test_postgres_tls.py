@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.app.doctor import examine
+from pancode.app.doctor import run_checks
 from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.records import Setting
 from pancode.queue.valkey.process import wait_until
@@ -137,9 +137,9 @@ def test_doctor_tries_it_as_it_is_configured(server: Postgres, authority: Author
         "PANCODE_DATABASE_PASSWORD_FILE": str(secret),
     }
     environ["PANCODE_DATABASE_URL"] = environ["PANCODE_DATABASE_URL"].replace("/secure?", "/seen?")
-    (check,) = [c for c in examine(tmp_path, environ) if c["what"] == "ledger"]
+    (check,) = [c for c in run_checks(tmp_path, environ) if c["what"] == "ledger"]
     assert check["ok"], check
     secret.write_text("wrong")
-    (check,) = [c for c in examine(tmp_path, environ) if c["what"] == "ledger"]
+    (check,) = [c for c in run_checks(tmp_path, environ) if c["what"] == "ledger"]
     assert not check["ok"] and "refuses our user or password" in check["detail"]
     assert str(secret) in check["fix"]

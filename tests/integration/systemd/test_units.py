@@ -14,7 +14,7 @@ import pytest
 from pancode.app.reboot import unit_of
 from pancode.fleet.ssh.unit import Unit
 from pancode.fleet.systemd.system_unit import SystemService
-from pancode.fleet.systemd.unit import SYSTEM_NODE, CoordinatorUnit, lines
+from pancode.fleet.systemd.unit import SYSTEM_NODE, CoordinatorUnit, format_lines
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import UnavailableError
 
@@ -24,7 +24,7 @@ NODE = "/home/ops/.pancode-node/f-1"
 COORDINATOR = CoordinatorUnit(HOME, ("/bin/true",))
 SYSTEM = CoordinatorUnit(HOME, ("/bin/true",), user="daemon")
 AGENT = Unit("f-1", NODE, ("/bin/true",))
-SYSTEM_AGENT = Unit("f-1", NODE, ("/bin/true",), "daemon", lines(SYSTEM_NODE))
+SYSTEM_AGENT = Unit("f-1", NODE, ("/bin/true",), "daemon", format_lines(SYSTEM_NODE))
 WORST = {"user": 7.9, "system": 3.6, "agent": 9.7, "system-agent": 8.5}
 """As docs/howto/services.md says; of ten, and less is better."""
 UNITS: dict[str, CoordinatorUnit | Unit] = {

@@ -16,7 +16,7 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.app.server import coordinator_thread
 from pancode.app.server.serve import API, ROUNDS, Serving
-from pancode.fleet.systemd.notify import watched
+from pancode.fleet.systemd.notify import read_watchdog
 from pancode.interfaces.client.client import Client
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
@@ -92,7 +92,7 @@ def test_a_coordinator_is_ready_when_it_answers_and_is_heard_while_it_works(
 @contextmanager
 def served(home: Path, ear: Hearing, coordinator: MemoryCoordinator) -> Iterator[None]:
     """A coordinator in this process, on memory."""
-    watch = watched(ear.environ(), SystemClock(), frozenset({ROUNDS, API}))
+    watch = read_watchdog(ear.environ(), SystemClock(), frozenset({ROUNDS, API}))
     serving = Serving(home, lambda: coordinator, SystemClock(), watch)
     thread = threading.Thread(target=serving.run, name="served")
     thread.start()
@@ -111,7 +111,7 @@ def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(
     home.mkdir(mode=0o700)
     coordinator = MemoryCoordinator(LiveDesk(), home)
     hung, stuck, on = threading.Event(), threading.Event(), threading.Event()
-    turn = rounds.turn
+    turn = rounds.run_round
 
     def hanging(core: Core, woken: bool = False) -> int:
         if hung.is_set():
@@ -119,7 +119,7 @@ def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(
             on.wait(60)
         return turn(core, woken)
 
-    monkeypatch.setattr(coordinator_thread, "turn", hanging)
+    monkeypatch.setattr(coordinator_thread, "run_round", hanging)
     with served(home, ear, coordinator):
         ear.until("READY=1")
         ear.until("WATCHDOG=1")

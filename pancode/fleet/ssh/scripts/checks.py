@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pancode.fleet.ssh.scripts.install import AGENT
-from pancode.fleet.ssh.scripts.link import script
+from pancode.fleet.ssh.scripts.link import wrap_script
 
-HOME = script(
+HOME = wrap_script(
     r"""
 c=no
 for e in "$1/.pancode-node" "$1/.gitignore"; do if [ ! -e "$e" ]; then c=yes; fi; done
@@ -16,13 +16,13 @@ say changed $c"""
 )
 """Says what MAKE_HOME would change. Same arguments."""
 
-POINT = script(
+POINT = wrap_script(
     r"""if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no; else say changed yes; fi"""
 )
 
-FOLDERS = script(r"""if [ -d "$1" ]; then say changed no; else say changed yes; fi""")
+FOLDERS = wrap_script(r"""if [ -d "$1" ]; then say changed no; else say changed yes; fi""")
 
-STARTED = script(
+STARTED = wrap_script(
     AGENT
     + r"""
 case $2 in
@@ -35,14 +35,14 @@ esac"""
 )
 """Says what START_UNIT and START_DETACHED with `keep` would change. Same arguments."""
 
-FLEET_KEY = script(
+FLEET_KEY = wrap_script(
     r"""
 c=yes
 if grep -qxF -- "$1" "$HOME/.ssh/authorized_keys" 2>/dev/null; then c=no; fi
 say changed $c"""
 )
 
-AT_WORK = script(
+AT_WORK = wrap_script(
     AGENT
     + r"""
 if held "$1"; then say changed yes; else say changed no; fi"""

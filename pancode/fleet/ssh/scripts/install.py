@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.fleet.ssh.scripts.link import script
+from pancode.fleet.ssh.scripts.link import wrap_script
 
 AGENT = r"""
 # Looked at together with whoever else looks: only an agent has it for itself.
@@ -36,7 +36,7 @@ up() { # waits until an agent works in this home; gives up at once when the one 
 }
 """
 
-MAKE_HOME = script(
+MAKE_HOME = wrap_script(
     r"""
 c=no
 if [ -L "$1" ]; then echo "$1 is a link" >&2; exit 72; fi
@@ -58,12 +58,12 @@ say changed $c"""
 )
 """Makes the node home. $1 node home, $2 fleet."""
 
-MAKE_FOLDERS = script(
+MAKE_FOLDERS = wrap_script(
     r"""if [ -d "$1" ]; then say changed no; else mkdir -p "$1" || exit 71; say changed yes; fi"""
 )
 """Makes a folder. $1 the folder."""
 
-UNPACK = script(
+UNPACK = wrap_script(
     r"""
 b="$1/bundles"; t="$b/.$2.part"
 rm -rf "$t"; mkdir "$t" || exit 71
@@ -96,7 +96,7 @@ say changed yes"""
 """Unpacks a bundle, and puts it in place once it is checked and tried. $1 node home, $2 bundle's name, $3
 Python, $4 the archive's sha256, $5 compile|compiled."""
 
-POINT = script(
+POINT = wrap_script(
     r"""
 if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no
 else
@@ -114,7 +114,7 @@ done"""
 )
 """Points `current` to a bundle. $1 node home, $2 bundle's name."""
 
-START_DETACHED = script(
+START_DETACHED = wrap_script(
     AGENT
     + r"""
 h=$1; again=$2; shift 2
@@ -131,7 +131,7 @@ say pid "$(agent "$h")"; say changed yes"""
 )
 """Starts the node agent without a service manager. $1 node home, $2 keep|restart, $3... its argument list."""
 
-START_UNIT = script(
+START_UNIT = wrap_script(
     AGENT
     + r"""
 c=no
@@ -153,7 +153,7 @@ say changed $c"""
 )
 """Starts the node agent as a user unit. $1 node home, $2 unit, $3 keep|restart."""
 
-ADD_FLEET_KEY = script(
+ADD_FLEET_KEY = wrap_script(
     r"""
 f="$HOME/.ssh/authorized_keys"; if [ -L "$f" ]; then f=$(readlink -f "$f"); fi
 if [ -f "$f" ] && grep -qxF -- "$1" "$f"; then say changed no; return 0; fi
@@ -166,7 +166,7 @@ say changed yes"""
 )
 """Adds a line to authorized_keys. $1 the line, $2 its marker (letters, digits, blanks, `-`, `_` only)."""
 
-WHICH_DIFFER = script(
+WHICH_DIFFER = wrap_script(
     r"""
 while [ $# -ge 4 ]; do
   if [ ! -f "$1" ]; then say need "$1"
@@ -179,7 +179,7 @@ done"""
 )
 """($1 path, $2 sha256, $3 mode in octal, $4 keep|write) and so on; says `need=PATH` for those to be put."""
 
-STOP_AGENT = script(
+STOP_AGENT = wrap_script(
     AGENT
     + r"""
 if ! held "$1"; then say changed no; return 0; fi

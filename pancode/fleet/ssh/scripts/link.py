@@ -28,14 +28,14 @@ _TAIL = '\nmain "$@" </dev/null\n'
 """The end of a script: it is read whole before anything runs, and nothing can consume the rest of it."""
 
 
-def script(body: str) -> str:
+def wrap_script(body: str) -> str:
     """A whole script around `body`, which may `return`, or `exit` with a status of its own."""
     begin, end = f"printf '\\n%s\\n' '{BEGIN}'", f"printf '%s\\n' '{END}'"
     inner = f"body() {{\n{body.strip()}\n}}\n"
     return f'export LC_ALL=C\numask 077\n{_ME}{inner}main() {{\n{begin}\nbody "$@"\n{end}\n}}{_TAIL}'
 
 
-PROBE = script(
+PROBE = wrap_script(
     r"""
 for d in @TOOLS@ /usr/local/bin /usr/bin /bin /usr/sbin /sbin /snap/bin; do
   if [ -d "$d" ]; then PATH="$PATH:$d"; fi
@@ -101,7 +101,7 @@ if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid"
 """$1 fleet id, $2 node home or empty. One command for everything that bring-up must know."""
 
 
-OPEN_LINK = script(
+OPEN_LINK = wrap_script(
     r"""
 for d in "$1" "$2"; do # never the node home itself: one that a link made would be nobody's
   [ -d "$d" ] || mkdir "$d" || exit 71
@@ -123,7 +123,7 @@ say folder "$g"; say session "$me" """
 """$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions, makes a folder."""
 
 
-PUBLISH_LINK = script(
+PUBLISH_LINK = wrap_script(
     r"""
 for f in "$2"/*.sock; do
   if [ -S "$f" ]; then chmod 600 "$f" || exit 71; fi
@@ -137,7 +137,7 @@ say published yes"""
 """$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Then older generations go."""
 
 
-CHECK_LINK = script(
+CHECK_LINK = wrap_script(
     r"""
 if [ "$(cat "$1" 2>/dev/null)" != "$2" ]; then say gone "$1"; fi
 shift 2
@@ -148,7 +148,7 @@ done"""
 """$1 the pointer's file, $2 the text that it should hold, $3... the sockets. Says what is `gone`."""
 
 
-def spoken(text: str) -> list[tuple[str, str]]:
+def parse_report(text: str) -> list[tuple[str, str]]:
     """The key=value lines between the last begin mark and the first end mark after it.
 
     ValueError when a mark is missing: the script did not run, or not to its end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.fleet.ssh.scripts.install import AGENT
-from pancode.fleet.ssh.scripts.link import script
+from pancode.fleet.ssh.scripts.link import wrap_script
 
 _OURS = r"""
 state_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1; }
@@ -39,7 +39,7 @@ mine() { # pids of this user whose command, folder or environment is of this hom
 }
 """
 
-STOP_ALL = script(
+STOP_ALL = wrap_script(
     AGENT
     + _OURS
     + r"""
@@ -72,7 +72,7 @@ say changed $c"""
 )
 """Ends all that runs of the fleet. $1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
 
-REMOVE_ALL = script(
+REMOVE_ALL = wrap_script(
     _OURS
     + r"""
 c=no
@@ -113,7 +113,7 @@ say changed $c"""
 )
 """$1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 fleet key's marker. Our mark goes last."""
 
-LEFTOVERS = script(
+LEFTOVERS = wrap_script(
     _OURS
     + r"""
 if [ -e "$1" ]; then say left "file $1"; fi

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.interfaces.http.access.answers import MadeTokenShape
-from pancode.interfaces.http.access.tokens import create, failed
+from pancode.interfaces.http.access.tokens import count_failure, create
 from pancode.kernel import visitors
 from pancode.kernel.records import ApiToken
 from pancode.runs.core import Core
@@ -20,7 +20,7 @@ def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: in
         del codes[key]
     text = core.ports.ids.token(CODE_BYTES)
     wanted = visitors.NewToken(visitors.WEB + core.ports.ids.short(6), scopes, lasts_ms)
-    codes[visitors.digest(text)] = visitors.WebCode(boot + visitors.CODE_MS, wanted, by)
+    codes[visitors.hash_secret(text)] = visitors.WebCode(boot + visitors.CODE_MS, wanted, by)
     with unit_of_work(core) as work:
         work.audit("trust", "info", "code for a browser made", by=by, token=wanted.name)
     return text
@@ -37,9 +37,9 @@ def has_browsers(core: Core) -> bool:
     return any(one.name.startswith(visitors.WEB) and not visitors.is_over(one, now) for one in known)
 
 
-def trade(core: Core, text: str) -> MadeTokenShape:
+def trade_code(core: Core, text: str) -> MadeTokenShape:
     """Return the token for a code. AccessError for a code that is unknown, used or too old."""
-    key = visitors.digest(text)
+    key = visitors.hash_secret(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
@@ -54,7 +54,7 @@ def trade(core: Core, text: str) -> MadeTokenShape:
 def _refused(core: Core, session: str | None) -> visitors.AccessError:
     """Return what to raise. `session`: the one that the code has opened before, so two had the same link."""
     error = visitors.invalid_code() if session is None else visitors.used_code(session)
-    failed(core, error)
+    count_failure(core, error)
     if session is not None:
         with unit_of_work(core) as work:
             work.audit("trust", "warning", "code for a browser used again", token=session)

@@ -8,9 +8,9 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import who
+from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, duration, many, option
-from pancode.interfaces.cli.terminal import Columns, listing, safe, short_time
+from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 
 app = Commands()
@@ -64,7 +64,7 @@ def create(
 ) -> None:
     """Make a token. Its secret is shown now and never again; send it as `Authorization: Bearer SECRET`."""
     lasts = lasting(expires) if isinstance(expires, str) else expires
-    body = {"by": who(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
+    body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
     made = face.client().post(CREATE_TOKEN, body)
@@ -74,7 +74,7 @@ def create(
 def _made(made: MadeTokenShape) -> str:
     until = short_time(made["expires_at"]) if made["expires_at"] else "it is revoked"
     what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
-    return f"{made['token']}\n{safe(made['name'])}: {what}; until {until}. It is not shown again.\n"
+    return f"{made['token']}\n{escape_line(made['name'])}: {what}; until {until}. It is not shown again.\n"
 
 
 @token.verb("ls", "pancode token ls")
@@ -82,7 +82,7 @@ def ls(face: Json) -> None:
     """Every token, with what it allows, its end and its last use. Secrets are kept nowhere."""
     answer = face.client().get(TOKENS)
     none = "no token; make one: pancode token create NAME --scope read"
-    face.show(answer, lambda: listing(answer["tokens"], _COLUMNS, none))
+    face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
 
 
 _COLUMNS: Columns = {
@@ -100,14 +100,14 @@ def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")
 
     Runs and workflows that it has begun go on, and are named.
     """
-    answer = face.client().post(REVOKE_TOKEN.at(name), {"by": who()})
+    answer = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
     face.show(answer, lambda: _revoked(name, answer["paused"], answer["left"]))
 
 
 def _revoked(name: str, paused: list[str], left: list[str]) -> str:
-    note = f"paused, as it made them: {', '.join(map(safe, paused))}\n" if paused else ""
+    note = f"paused, as it made them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
         note += (
             f"go on, as it has begun them: {', '.join(left)}; pancode runs stop RUN, workflow stop WORKFLOW\n"
         )
-    return f"{safe(name)} is revoked\n{note}"
+    return f"{escape_line(name)} is revoked\n{note}"

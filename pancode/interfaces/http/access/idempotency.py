@@ -48,7 +48,9 @@ def key_of(values: Iterable[str]) -> str:
     return keys[0]
 
 
-def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int) -> KeyedRequest | None:
+def find_answered(
+    row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
+) -> KeyedRequest | None:
     """Return the request whose answer is given again; None: the new one may begin. Else RefusedError."""
     if row is None or (now_ms - row.created_ms >= KEPT_MS and not at_work):
         return None
@@ -86,12 +88,12 @@ def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[K
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]
 
 
-def begin(core: Core, mark: RequestMark) -> KeyedRequest | None:
+def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
     """Begin the request and return None; return an earlier one that has its answer already. RefusedError."""
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
-            row = kept(rows.request(work, mark.place), mark, mark.place in at_work, now)
+            row = find_answered(rows.find_request(work, mark.place), mark, mark.place in at_work, now)
             if row is not None:
                 return row
             old = to_forget(rows.oldest_requests(work), rows.count_requests(work), now)
@@ -101,7 +103,7 @@ def begin(core: Core, mark: RequestMark) -> KeyedRequest | None:
     return None
 
 
-def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
+def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> None:
     """Keep the answer of the request."""
     made = KeyedRequest(mark.who, mark.key, mark.route, mark.digest, core.wall_ms(), status, answer)
     with core.lock:
@@ -112,7 +114,7 @@ def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
             core.live.visits.at_work.discard(mark.place)
 
 
-def failed(core: Core, mark: RequestMark, refused: bool) -> None:
+def end_failed(core: Core, mark: RequestMark, refused: bool) -> None:
     """End a failed request. `refused`: it began nothing, so its key is free again; else its effect is
     unknown.
     """

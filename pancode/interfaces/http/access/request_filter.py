@@ -96,7 +96,7 @@ class DoorRules:
         return tuple(_name_of(name) for name in self.names)
 
 
-def bearer(header: str) -> str | None:
+def parse_bearer(header: str) -> str | None:
     """Return the secret of the header Authorization; None for no header. AccessError for anything else."""
     if not header:
         return None

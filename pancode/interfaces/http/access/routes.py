@@ -18,9 +18,9 @@ from pancode.interfaces.http.access.answers import (
     TokenShape,
     WebCodeAnswer,
 )
-from pancode.interfaces.http.access.codes import make_code, trade
+from pancode.interfaces.http.access.codes import make_code, trade_code
 from pancode.interfaces.http.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.interfaces.http.access.tokens import create, left_of, listed, revoke, shape
+from pancode.interfaces.http.access.tokens import create, describe_token, left_of, list_tokens, revoke
 from pancode.interfaces.http.bodies import ActBody, Body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb
@@ -62,7 +62,7 @@ class WebSessionBody(Body):
 @Verb(TOKENS, command="token ls", right=SEES_ALL)
 def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
     """All tokens."""
-    return {"tokens": listed(context.core)}
+    return {"tokens": list_tokens(context.core)}
 
 
 @Verb(CREATE_TOKEN, TokenBody, "token create", status=201, right=SETS_UP)
@@ -110,13 +110,13 @@ def _loopback(context: ApiContext) -> str:
 def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Trade a code for a token."""
     body: WebSessionBody = call.body
-    return trade(context.core, body.code)
+    return trade_code(context.core, body.code)
 
 
 @Verb("GET /v1/web/session", for_item=True)
 def _own(context: ApiContext, call: ApiCall) -> TokenShape:
     """The token with which this is asked."""
-    return shape(_must_have(call))
+    return describe_token(_must_have(call))
 
 
 @Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)

@@ -31,14 +31,14 @@ def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
         return next((run for run in known if run is not None), None)
 
 
-def refuse(core: Core, run: Run, what: str) -> NoReturn:
+def refuse_act(core: Core, run: Run, what: str) -> NoReturn:
     """Put the refusal on record, and raise it, with whose act this would be."""
     with unit_of_work(core) as work:
         work.audit("trust", "warning", "refused from inside a run", run.id, asked=what)
-    raise refused(run, what)
+    raise refused_error(run, what)
 
 
-def refused(run: Run, what: str) -> InsideRunError:
+def refused_error(run: Run, what: str) -> InsideRunError:
     return InsideRunError(
         f"{what} is not allowed from inside run {run.id}",
         why="a run may only read, and start runs with no more rights than its own",

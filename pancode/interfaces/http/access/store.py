@@ -13,19 +13,19 @@ PRUNED = 50
 """How many of the oldest requests are checked when a new one comes."""
 
 
-def known(work: Work) -> list[ApiToken]:
+def read_tokens(work: Work) -> list[ApiToken]:
     """All tokens, by name."""
     return work.tx.find(ApiToken, order="name")
 
 
-def keep(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
+def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
     """Write a new token, and forget those that nobody can use any more."""
     for token in stale:
         work.tx.delete(ApiToken, token.name)
     work.tx.put(made)
 
 
-def forget(work: Work, name: str) -> None:
+def delete_token(work: Work, name: str) -> None:
     work.tx.delete(ApiToken, name)
 
 
@@ -35,7 +35,7 @@ def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
         work.tx.put(replace(token, used_ms=now_ms))
 
 
-def request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
+def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
     """The request of this caller with this key."""
     return work.tx.get(KeyedRequest, *place)
 

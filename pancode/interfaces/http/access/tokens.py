@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.interfaces.http.access import store as rows
 from pancode.interfaces.http.access.answers import MadeTokenShape, TokenShape
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import clip, safe
+from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.kernel.names import not_found
 from pancode.kernel.records import ApiToken, Run, RunState, Workflow, WorkflowState, WorkflowStep
 from pancode.kernel.visitors import (
@@ -15,17 +15,17 @@ from pancode.kernel.visitors import (
     AccessError,
     AccessScope,
     NewToken,
-    digest,
-    judge,
+    check_token,
+    find_stale,
+    hash_secret,
     must_be_free,
-    narrowed,
-    stale,
+    narrow_token,
     token_behind,
 )
-from pancode.people.service import items
+from pancode.people.service import list_inbox
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import at, find_run, iso
+from pancode.runs.views import find_run, format_iso, format_optional_iso
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
@@ -35,26 +35,26 @@ MOST_FAILURES, WITHIN_MS = 20, 60_000
 def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
     """Make a token; return it with its secret, told only now. AccessError, ConflictError, UsageError."""
     now = core.wall_ms()
-    wanted = narrowed(asker, wanted, now)
+    wanted = narrow_token(asker, wanted, now)
     item, run = _item(core, wanted.item)
     secret = PREFIX + core.ports.ids.token(SECRET_BYTES)
     expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
     scopes = tuple(scope.value for scope in AccessScope if scope in wanted.scopes)
-    made = ApiToken(wanted.name, digest(secret), scopes, now, by, expires, item, run)
+    made = ApiToken(wanted.name, hash_secret(secret), scopes, now, by, expires, item, run)
     with unit_of_work(core) as work:
-        known = rows.known(work)
+        known = rows.read_tokens(work)
         must_be_free(known, made.name, now)
-        rows.keep(work, made, stale(known, now))
-        detail = {"scopes": list(scopes), "expires": iso(expires), "item": item, "by": by}
+        rows.store_token(work, made, find_stale(known, now))
+        detail = {"scopes": list(scopes), "expires": format_optional_iso(expires), "item": item, "by": by}
         work.audit("trust", "info", "token made", run, token=made.name, **detail)
-    return {**shape(made), "token": secret}
+    return {**describe_token(made), "token": secret}
 
 
 def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
     """Return (item, run) of the inbox item that is named, or whose run is. UsageError where nothing waits."""
     if named is None:
         return None, None
-    for item in items(core):
+    for item in list_inbox(core):
         if named in (item["id"], item["run"]):
             return item["id"], item["run"]
     raise UsageError(
@@ -62,10 +62,10 @@ def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
     )
 
 
-def listed(core: Core) -> list[TokenShape]:
+def list_tokens(core: Core) -> list[TokenShape]:
     """Return all tokens by name, those of browsers, too."""
     with core.ports.ledger.transaction() as tx:
-        return [shape(token) for token in tx.find(ApiToken, order="name")]
+        return [describe_token(token) for token in tx.find(ApiToken, order="name")]
 
 
 def revoke(core: Core, name: str, by: str) -> list[str]:
@@ -74,10 +74,10 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
     NotFoundError.
     """
     with unit_of_work(core) as work:
-        known = {token.name for token in rows.known(work)}
+        known = {token.name for token in rows.read_tokens(work)}
         if name not in known:
             raise not_found("token", name, known, "pancode token ls")
-        rows.forget(work, name)
+        rows.delete_token(work, name)
         paused = [one for follow in core.features.revoked for one in follow(work, name)]
         detail: dict[str, object] = {"paused": paused} if paused else {}
         work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
@@ -98,15 +98,15 @@ def left_of(core: Core, token: str) -> list[str]:
     return found
 
 
-def check(core: Core, secret: str) -> ApiToken:
+def check_secret(core: Core, secret: str) -> ApiToken:
     """Return the token with this secret, if it is in force. AccessError; after too many failures at once."""
     now = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
-        found = tx.find(ApiToken, {"digest": digest(secret)}, limit=1)
+        found = tx.find(ApiToken, {"digest": hash_secret(secret)}, limit=1)
     try:
-        token = judge(secret, found[0] if found else None, now)
+        token = check_token(secret, found[0] if found else None, now)
     except AccessError as error:
-        failed(core, error)
+        count_failure(core, error)
         raise
     if token.used_ms is None or now - token.used_ms >= USED_MS:
         with unit_of_work(core) as work:
@@ -122,7 +122,7 @@ def still_in_force(core: Core, token: ApiToken) -> bool:
     return found is not None and found.digest == token.digest and in_time
 
 
-def failed(core: Core, error: AccessError) -> None:
+def count_failure(core: Core, error: AccessError) -> None:
     """Count a failure; the first of a minute goes into the audit. AccessError beyond the limit."""
     failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
     while failures and boot - failures[0] >= WITHIN_MS:
@@ -140,7 +140,7 @@ def failed(core: Core, error: AccessError) -> None:
         ) from error
 
 
-def asked(core: Core, name: str, verb: str, run: str | None) -> None:
+def audit_request(core: Core, name: str, verb: str, run: str | None) -> None:
     """Put a request over TCP that changes something on record, by the token's name. `run`: as the request
     names it; on record is that run's id, or the beginning of an unknown name.
     """
@@ -150,18 +150,18 @@ def asked(core: Core, name: str, verb: str, run: str | None) -> None:
             try:
                 found = find_run(work.tx, run).id
             except PancodeError:
-                detail = {"named": clip(safe(run), MOST_NAMED)}
+                detail = {"named": clip_columns(escape_line(run), MOST_NAMED)}
         work.audit("trust", "info", "asked over TCP", found, by=name, asked=verb, **detail)
 
 
-def shape(token: ApiToken) -> TokenShape:
+def describe_token(token: ApiToken) -> TokenShape:
     return {
         "name": token.name,
         "scopes": list(token.scopes),
-        "created_at": at(token.created_ms),
+        "created_at": format_iso(token.created_ms),
         "created_by": token.created_by,
-        "expires_at": iso(token.expires_ms),
-        "used_at": iso(token.used_ms),
+        "expires_at": format_optional_iso(token.expires_ms),
+        "used_at": format_optional_iso(token.used_ms),
         "item": token.item,
         "run": token.run,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.interfaces.tui.page import Json, Page, PageMoment, PagePlace, PageRow
 
 
-def issues(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_issues(answers: Json, about: str, moment: PageMoment) -> Page:
     """What is worked on, then the trackers; Enter on a tracker asks it for its open issues."""
     works = tuple(_work(one, moment) for one in answers["works"]["works"])
     tracked = [one for one in answers["projects"]["projects"] if one["tracker"]]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
-from pancode.interfaces.tui.pages.summary import troubles
-from pancode.kernel.formatting import disk_of, gpus_of, safe, size, slots_of, style_of, tokens
+from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, make_fact_line
+from pancode.interfaces.tui.pages.summary import list_troubles
+from pancode.kernel.formatting import (
+    disk_of,
+    escape_line,
+    format_bytes,
+    format_tokens,
+    gpus_of,
+    slots_of,
+    style_of,
+)
 
 SILENT = ("suspect", "unreachable", "lost")
 
 
-def machines(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
     """The machines with their slots, programs and models, as they were heard."""
     has_gpus = any(map(gpus_of, answers["fleet"]["nodes"]))
     rows = tuple(
         PageRow(
             node["name"], "node",
             (
-                node["name"], node["state"], heard(node, moment), slots_of(node), _runtimes(node),
+                node["name"], node["state"], format_heard(node, moment), slots_of(node), _runtimes(node),
                 _models(node), *([gpus_of(node)] if has_gpus else ()), node["isolation"] or "",
-                size(node["disk_free"]), _problem(node),
+                format_bytes(node["disk_free"]), _problem(node),
             ),
             node, PagePlace("machine", node["name"]),
         )
@@ -28,11 +36,11 @@ def machines(answers: Json, about: str, moment: PageMoment) -> Page:
     head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
     empty = "no machine in the fleet; add one: pancode node add NAME"
     return Page(
-        troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
+        list_troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
     )
 
 
-def heard(node: Json, moment: PageMoment) -> str:
+def format_heard(node: Json, moment: PageMoment) -> str:
     """Return `now`, `never`, or how long the machine was not heard."""
     if node["state"] in SILENT:
         return f"not heard for {moment.ago(node['since'])}"
@@ -53,31 +61,42 @@ def _problem(node: Json) -> str:
     return f"{found[0]['what']}{more}" if found else ""
 
 
-def machine(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_node(answers: Json, about: str, moment: PageMoment) -> Page:
     """One machine: its state, each problem with its fix, its programs and model servers."""
     node = answers["node"]
     state = node["state"]
-    lines: list[Line] = [((safe(node["name"]), "bold"), ("  ", ""), (state, style_of(state)))]
+    lines: list[Line] = [((escape_line(node["name"]), "bold"), ("  ", ""), (state, style_of(state)))]
     lines += [
-        fact("heard", f"{heard(node, moment)} (in this state since {moment.at(node['since'])})"),
-        fact("slots", f"{slots_of(node)} used"),
-        fact("version", node["version"] or "-"),
-        fact("wall", node["isolation"] or "-"),
-        fact("disk", f"free: {disk_of(node)}"),
-        *([fact("GPUs", gpus_of(node))] if gpus_of(node) else []),
-        fact("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
-        fact("reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"),
+        make_fact_line(
+            "heard", f"{format_heard(node, moment)} (in this state since {moment.at(node['since'])})"
+        ),
+        make_fact_line("slots", f"{slots_of(node)} used"),
+        make_fact_line("version", node["version"] or "-"),
+        make_fact_line("wall", node["isolation"] or "-"),
+        make_fact_line("disk", f"free: {disk_of(node)}"),
+        *([make_fact_line("GPUs", gpus_of(node))] if gpus_of(node) else []),
+        make_fact_line("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
+        make_fact_line(
+            "reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"
+        ),
     ]
     lines += [
-        fact(word, node[word], "yellow") for word in ("draining", "paused", "quarantined") if node[word]
+        make_fact_line(word, node[word], "yellow")
+        for word in ("draining", "paused", "quarantined")
+        if node[word]
     ]
     for problem in node["problems"]:
         fix = f"fix: {problem['fix']}" if problem.get("fix") else problem.get("says") or ""
-        lines += [fact("problem", problem["what"], "red"), fact("", fix)]
-    lines += [fact("runtime", _runtime(one)) for one in node["runtimes"] if one["state"] != "missing"]
+        lines += [make_fact_line("problem", problem["what"], "red"), make_fact_line("", fix)]
+    lines += [
+        make_fact_line("runtime", _runtime(one)) for one in node["runtimes"] if one["state"] != "missing"
+    ]
     for one in node["endpoints"]:
-        lines.append(fact("endpoint", f"{one['name']} {one['health']} at {one['at']}"))
-        lines += [fact("", f"{model['id']} {tokens(model['ctx_usable'])}") for model in one["models"]]
+        lines.append(make_fact_line("endpoint", f"{one['name']} {one['health']} at {one['at']}"))
+        lines += [
+            make_fact_line("", f"{model['id']} {format_tokens(model['ctx_usable'])}")
+            for model in one["models"]
+        ]
     return Page(lines=tuple(lines), shape=node)
 
 
@@ -86,13 +105,14 @@ def _runtime(fact: Json) -> str:
     return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"], old)))
 
 
-def models(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_models(answers: Json, about: str, moment: PageMoment) -> Page:
     """The models of the machines' own servers, with tier, context and test."""
     rows = tuple(
         PageRow(
             one["ref"], "model",
             (
-                one["id"], one["tier"] or "unknown", tokens(one["ctx_usable"]), one["node"], one["endpoint"],
+                one["id"], one["tier"] or "unknown", format_tokens(one["ctx_usable"]), one["node"],
+                one["endpoint"],
                 _passport(one["passport"]), one["tier_why"],
             ),
             one, PagePlace("machine", one["node"]),

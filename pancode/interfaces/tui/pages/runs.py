@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line
-from pancode.interfaces.tui.pages.summary import day_of, today
-from pancode.kernel.formatting import cost_of, count, counted, gate_state, safe, style_of, tokens, usd
+from pancode.interfaces.tui.page import (
+    Json,
+    Line,
+    Page,
+    PageMoment,
+    PagePlace,
+    PageRow,
+    make_fact_line,
+    make_line,
+)
+from pancode.interfaces.tui.pages.summary import day_of, format_today
+from pancode.kernel.formatting import (
+    cost_of,
+    count_noun,
+    escape_line,
+    format_count,
+    format_tokens,
+    format_usd,
+    gate_state,
+    style_of,
+)
 
 
-def stage(run: Json) -> str:
+def format_stage(run: Json) -> str:
     """Return the run's outcome, else `waits` or its stage."""
     if run["outcome"]:
         return str(run["outcome"])
     return "waits" if run["waits"] else str(run["stage"])
 
 
-def used(run: Json) -> str:
+def format_used(run: Json) -> str:
     """Return the run's tokens, in and out together; `-` for none."""
     total = run["usage"]["input_tokens"] + run["usage"]["output_tokens"]
-    return count(total) if total else "-"
+    return format_count(total) if total else "-"
 
 
 def _row(run: Json, *cells: str) -> PageRow:
     return PageRow(run["run"], "run", (run["run"], *cells), run, PagePlace("run", run["run"]))
 
 
-def runs(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_runs(answers: Json, about: str, moment: PageMoment) -> Page:
     """The newest runs, newest first."""
     rows = tuple(
         _row(
-            run, stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
+            run, format_stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
             moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
             run["task"],
         )
@@ -41,14 +59,15 @@ def runs(answers: Json, about: str, moment: PageMoment) -> Page:
     return Page((), head, rows, spare, "TASK", 'no run yet; try: pancode dispatch "..."')
 
 
-def now(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_dashboard(answers: Json, about: str, moment: PageMoment) -> Page:
     """The dashboard: agents, tiers, budget, inbox, and each run that has not ended with its context."""
     live = [run for run in answers["runs"]["runs"] if run["outcome"] is None]
     context = {(one["node"], one["id"]): one["ctx_usable"] for one in answers["models"]["models"]}
     rows = tuple(
         _row(
-            run, stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"], used(run),
-            tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
+            run, format_stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"],
+            format_used(run),
+            format_tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
             cost_of(run), _doing(run),
         )
         for run in live
@@ -72,7 +91,7 @@ def _agents(answers: Json) -> Line:
     names = ", ".join(
         f"{one['agent']} ({one['runtime']} on {one['node'] or 'no machine yet'})" for one in busy
     )
-    return fact("agents", f"{len(busy)} at work{f': {names}' if names else ''}")
+    return make_fact_line("agents", f"{len(busy)} at work{f': {names}' if names else ''}")
 
 
 def _tiers(answers: Json) -> Line:
@@ -80,39 +99,46 @@ def _tiers(answers: Json) -> Line:
     words = ", ".join(
         f"{tally[tier]} {tier}" for tier in ("frontier", "mid", "small", "unknown") if tally[tier]
     )
-    return fact("tiers", words or "no local model")
+    return make_fact_line("tiers", words or "no local model")
 
 
 def _budget(answers: Json) -> Line:
     budget = answers["budget"]
     day = day_of(budget)
-    held = f", {usd(day['held_usd'])} held" if day else ""
-    left = f", {usd(day['remaining_usd'])} left" if day and day["remaining_usd"] is not None else ""
-    return fact("budget", f"{today(budget)} today{held}{left}; {counted(budget['runs'], 'run')} admitted")
+    held = f", {format_usd(day['held_usd'])} held" if day else ""
+    left = f", {format_usd(day['remaining_usd'])} left" if day and day["remaining_usd"] is not None else ""
+    return make_fact_line(
+        "budget", f"{format_today(budget)} today{held}{left}; {count_noun(budget['runs'], 'run')} admitted"
+    )
 
 
 def _inbox(answers: Json, live: list[Json]) -> Line:
     count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
-    return fact(
+    return make_fact_line(
         "inbox",
         f"{count} {'waits' if count == 1 else 'wait'} for you: press i" if count else "nothing waits for you",
     )
 
 
-def run(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
     shape = answers["run"]
-    lines = [*headline(shape), *_facts(shape, moment), *results(shape)]
-    lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
+    lines = [*draw_headline(shape), *_facts(shape, moment), *draw_results(shape)]
+    lines += [(), make_line("STORY", "bold"), *draw_story(answers["why"], moment)]
     return Page(lines=tuple(lines), shape=shape)
 
 
-def headline(shape: Json) -> list[Line]:
+def draw_headline(shape: Json) -> list[Line]:
     """The name of a run, its state, and why it is so."""
-    state = stage(shape)
+    state = format_stage(shape)
     notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
-    first: Line = ((shape["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
-    reason = [line(f"  {shape['reason']}")] if shape["reason"] else []
+    first: Line = (
+        (shape["run"], "bold"),
+        ("  ", ""),
+        (escape_line(state), style_of(state)),
+        (escape_line(notes), ""),
+    )
+    reason = [make_line(f"  {shape['reason']}")] if shape["reason"] else []
     return [first, *reason, ()]
 
 
@@ -120,7 +146,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
     usage = shape["usage"]
     where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
     known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
-    known += f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    known += f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
     spent = f"{known}, {usage['input_tokens']} tokens in, "
     pairs = [
         ("task", shape["task"]),
@@ -129,7 +155,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("attempt", f"{shape['attempt']}, fence {shape['fence']}" if shape["fence"] else shape["attempt"]),
         ("asked", f"{moment.at(shape['created_at'])} by {shape['created_by']}"),
         ("took", moment.between(shape["started_at"], shape["finished_at"])),
-        ("cost", f"{spent}{usage['output_tokens']} out; estimate {usd(shape['estimate_usd'])}"),
+        ("cost", f"{spent}{usage['output_tokens']} out; estimate {format_usd(shape['estimate_usd'])}"),
         ("context", _context(shape)),
         ("safety", f"{shape['mode']}, {shape['safety']}, wall {shape['isolation'] or '-'}"),
         ("workflow", f"{shape['workflow']} step {shape['step']}" if shape["workflow"] else ""),
@@ -140,43 +166,48 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),
         ("receipt", f"{shape['receipt']}  (v verifies it)" if shape["receipt"] else ""),
     ]
-    return [fact(name, value) for name, value in pairs if value]
+    return [make_fact_line(name, value) for name, value in pairs if value]
 
 
 def _context(shape: Json) -> str:
     served = shape["served"] or {}
-    return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
+    return f"{format_tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
 
 
-def results(shape: Json) -> list[Line]:
+def draw_results(shape: Json) -> list[Line]:
     """What came of it: gates, findings, files, and its answer."""
     lines: list[Line] = [
-        fact("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
+        make_fact_line("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
         for one in shape["gates"]
     ]
-    lines += [fact("finding", one, "yellow") for one in shape["findings"]]
-    lines += [fact("file", name) for name in shape["files_changed"][:50]]
+    lines += [make_fact_line("finding", one, "yellow") for one in shape["findings"]]
+    lines += [make_fact_line("file", name) for name in shape["files_changed"][:50]]
     if shape["answer"]:
-        lines += [(), line("ANSWER", "bold"), *(line(one) for one in shape["answer"].splitlines()[:200])]
+        lines += [
+            (),
+            make_line("ANSWER", "bold"),
+            *(make_line(one) for one in shape["answer"].splitlines()[:200]),
+        ]
     return lines
 
 
-def story(why: Json, moment: PageMoment) -> list[Line]:
+def draw_story(why: Json, moment: PageMoment) -> list[Line]:
     """Each decision about a run, oldest first, and what it waits for now."""
     lines: list[Line] = [
         (
             (f"{moment.at(one['at'])}  ", "dim"),
-            (f"{safe(one['what'])} {safe(one['verdict'])}  ", style_of(one["verdict"])),
-            (safe(one["detail"]), ""),
+            (f"{escape_line(one['what'])} {escape_line(one['verdict'])}  ", style_of(one["verdict"])),
+            (escape_line(one["detail"]), ""),
         )
         for one in why["decisions"]
     ]
-    return [*lines, line(f"now: {why['now']}", "bold")]
+    return [*lines, make_line(f"now: {why['now']}", "bold")]
 
 
-def why(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_why(answers: Json, about: str, moment: PageMoment) -> Page:
     """Why a run is where it is."""
     shape = answers["why"]
     return Page(
-        lines=(line(f"why {shape['run']}", "bold"), (), *story(shape, moment)), shape={"run": shape["run"]}
+        lines=(make_line(f"why {shape['run']}", "bold"), (), *draw_story(shape, moment)),
+        shape={"run": shape["run"]},
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pancode.interfaces.tui.page import Json, Line
-from pancode.kernel.formatting import safe, usd
+from pancode.kernel.formatting import escape_line, format_usd
 
 HEARD = ("online", "draining", "drained")
 
 
-def summary(answers: Json) -> Line:
+def draw_summary(answers: Json) -> Line:
     """Return the summary line, of those answers that have come."""
     spans = [(" pancode", "bold")]
     if "fleet" in answers:
@@ -20,7 +20,7 @@ def summary(answers: Json) -> Line:
         count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
         spans.append((f"  inbox {count}", "yellow" if count else ""))
     if "budget" in answers:
-        spans.append((f"  {today(answers['budget'])}", _over(answers["budget"])))
+        spans.append((f"  {format_today(answers['budget'])}", _over(answers["budget"])))
     return tuple(spans)
 
 
@@ -39,13 +39,13 @@ def _fleet(fleet: Json) -> list[tuple[str, str]]:
     return spans
 
 
-def today(budget: Json) -> str:
+def format_today(budget: Json) -> str:
     """Return what was spent today, such as `$0.42 of $5.00`."""
     day = day_of(budget)
     if day is None:
         return "$0.00"
-    ceiling = f" of {usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
-    return f"{usd(day['spent_usd'])}{ceiling}"
+    ceiling = f" of {format_usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
+    return f"{format_usd(day['spent_usd'])}{ceiling}"
 
 
 def day_of(budget: Json) -> Json | None:
@@ -57,12 +57,12 @@ def _over(budget: Json) -> str:
     return "red" if any(one["over"] for one in budget["scopes"]) else ""
 
 
-def troubles(answers: Json) -> tuple[Line, ...]:
+def list_troubles(answers: Json) -> tuple[Line, ...]:
     """Return the coordinator's own problems, each with its fix."""
     status = answers["fleet"]["coordinator"] if "fleet" in answers else {}
     found = [*(status[name] for name in ("trouble", "clock") if status.get(name)), *status.get("closed", [])]
     lines: list[Line] = []
     for one in found:
-        lines.append(((f"{safe(one['what'])}: {safe(one['why'])}", "red"),))
-        lines.append(((f"  fix: {safe(one['fix'])}", "red"),))
+        lines.append(((f"{escape_line(one['what'])}: {escape_line(one['why'])}", "red"),))
+        lines.append(((f"  fix: {escape_line(one['fix'])}", "red"),))
     return tuple(lines)

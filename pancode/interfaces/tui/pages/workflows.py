@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line, span
-from pancode.kernel.formatting import cost_of, safe, style_of, usd, whole
+from pancode.interfaces.tui.page import (
+    Json,
+    Line,
+    Page,
+    PageMoment,
+    PagePlace,
+    PageRow,
+    format_span,
+    make_fact_line,
+    make_line,
+)
+from pancode.kernel.formatting import cost_of, escape_line, escape_text, format_usd, style_of
 
 
-def queue(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_queue(answers: Json, about: str, moment: PageMoment) -> Page:
     """What waits in each queue, in order, with the reason."""
     shape = answers["queues"]
-    above = [line(f"the whole fleet is paused: {shape['paused']}", "yellow")] if shape["paused"] else []
+    above = [make_line(f"the whole fleet is paused: {shape['paused']}", "yellow")] if shape["paused"] else []
     rows = []
     for one in shape["queues"]:
         if one["paused"]:
-            above.append(line(f"{one['name']} is paused: {one['paused']}", "yellow"))
+            above.append(make_line(f"{one['name']} is paused: {one['paused']}", "yellow"))
         rows += [_order(one, order) for order in one["orders"]]
     head = ("RUN", "QUEUE", "WAITS FOR", "AGENT", "PRIORITY", "REASON")
     return Page(tuple(above), head, tuple(rows), ("PRIORITY", "AGENT"), "REASON", "nothing waits")
 
 
 def _order(queue: Json, order: Json) -> PageRow:
-    cells = (order["run"], queue["name"], span(order["waiting_s"]), order["agent"], str(order["priority"]))
+    cells = (
+        order["run"],
+        queue["name"],
+        format_span(order["waiting_s"]),
+        order["agent"],
+        str(order["priority"]),
+    )
     return PageRow(order["run"], "run", (*cells, order["reason"]), order, PagePlace("run", order["run"]))
 
 
-def workflows(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_workflows(answers: Json, about: str, moment: PageMoment) -> Page:
     """The newest workflows, newest first."""
     rows = tuple(
         PageRow(
             one["workflow"], "workflow",
             (
-                one["workflow"], one["state"], one["kind"], one["name"], _done(one), usd(one["cost"]["usd"]),
+                one["workflow"], one["state"], one["kind"], one["name"], _done(one),
+                format_usd(one["cost"]["usd"]),
                 moment.between(one["created_at"], one["finished_at"]), one["reason"],
             ),
             one, PagePlace("workflow", one["workflow"]),
@@ -49,18 +66,21 @@ def _done(workflow: Json) -> str:
     return f"{states.count('done')}/{len(states)}" + (f", {failed} failed" if failed else "")
 
 
-def workflow(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_workflow(answers: Json, about: str, moment: PageMoment) -> Page:
     """One workflow with its steps; Enter on a step shows its run."""
     shape = answers["workflow"]
     cost = shape["cost"]
-    cap = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    cap = f" of {format_usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
     first: Line = ((shape["workflow"], "bold"), ("  ", ""), (shape["state"], style_of(shape["state"])))
     above = [
-        (*first, (f"  {shape['kind']} {safe(shape['name'])}  {safe(shape['reason'])}", "")),
-        fact("cost", f"{usd(cost['usd'])}{cap}, {usd(cost['held_usd'])} held, {cost['runs']} runs"),
+        (*first, (f"  {shape['kind']} {escape_line(shape['name'])}  {escape_line(shape['reason'])}", "")),
+        make_fact_line(
+            "cost",
+            f"{format_usd(cost['usd'])}{cap}, {format_usd(cost['held_usd'])} held, {cost['runs']} runs",
+        ),
     ]
     if shape["winner"]:
-        above.append(fact("winner", shape["winner"], "green"))
+        above.append(make_fact_line("winner", shape["winner"], "green"))
     rows = tuple(_step(step, moment) for step in shape["steps"])
     head = ("STEP", "STATE", "NEEDS", "ROUND", "RUN", "TOOK", "REASON")
     spare = ("ROUND", "TOOK", "NEEDS")
@@ -76,7 +96,7 @@ def _step(step: Json, moment: PageMoment) -> PageRow:
     return PageRow(step["name"], "step", (*cells, step["reason"]), shape, enters)
 
 
-def sessions(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_sessions(answers: Json, about: str, moment: PageMoment) -> Page:
     """The newest sessions, the one that was at work last first; Enter talks with one."""
     rows = tuple(
         PageRow(
@@ -99,7 +119,7 @@ def _cost(session: Json) -> str:
     return cost_of({"usage": session["usage"], "outcome": session["sittings"][-1]["outcome"]})
 
 
-def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
     """What waits for the person, oldest first."""
     rows = tuple(
         PageRow(
@@ -122,19 +142,19 @@ def _also(one: Json) -> PageRow:
     return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)
 
 
-def item(answers: Json, about: str, moment: PageMoment) -> Page:
+def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
     """One item of the inbox, with all of its words."""
     found = next((one for one in answers["inbox"]["items"] if one["id"] == about), None)
     if found is None:
-        return Page(lines=(line("it waits no longer: somebody has answered it"),))
+        return Page(lines=(make_line("it waits no longer: somebody has answered it"),))
     lines = [
-        fact("run", found["run"], "bold"),
-        fact("kind", found["kind"]),
-        fact("since", moment.at(found["since"])),
+        make_fact_line("run", found["run"], "bold"),
+        make_fact_line("kind", found["kind"]),
+        make_fact_line("since", moment.at(found["since"])),
         (),
-        *(line(one) for one in whole(found["words"]).split("\n")),
+        *(make_line(one) for one in escape_text(found["words"]).split("\n")),
         (),
-        *(fact(f"{number}", one) for number, one in enumerate(found["choices"], start=1)),
-        fact("command", found["command"]),
+        *(make_fact_line(f"{number}", one) for number, one in enumerate(found["choices"], start=1)),
+        make_fact_line("command", found["command"]),
     ]
     return Page(lines=tuple(lines), shape=found)

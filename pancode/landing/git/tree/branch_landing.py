@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.git import GitCall, shown, stamp_env, with_config
+from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
 from pancode.git.depot import Depot
 from pancode.git.filters import unless_filtered
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import GitFailure, GitRefusal, must_git, translated
+from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
 from pancode.kernel.states import How
 from pancode.landing import model as land_values
 from pancode.landing.git.merge import GitCommits, tree_of
@@ -156,14 +156,14 @@ NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
 TRIES = 5
 
 
-@translated("the landing")
+@translate_os_errors("the landing")
 def land_on_branch(
     project: Path,
     depot: Depot,
     request: land_values.LandRequest,
     target: land_values.OnBranch,
     gates: land_values.Gates | None = None,
-    called_off: land_values.CalledOff = land_values.never,
+    called_off: land_values.CalledOff = land_values.is_never_called_off,
     session: LandingSession | None = None,
 ) -> land_values.LandReport:
     """Merge the result into the tip of the branch, and commit it there; a new branch begins at HEAD.
@@ -214,7 +214,7 @@ def _land(
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
     merged, changes = tree_landing.merge_result(depot, request, ours, session)
     if isinstance(merged, land_values.LandReport):
-        return tree_landing.explained(git, request, tip, merged)
+        return tree_landing.explain_merge(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
     stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
@@ -243,7 +243,7 @@ def _land(
             return None
         seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
     session.tip = made.commit
-    files = tuple(shown(change.path) for change in changes)
+    files = tuple(decode_path(change.path) for change in changes)
     return land_values.LandReport(land_values.LandStatus.LANDED, files, gate=gate, commit=made.commit)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from node_agent.wire.git import Change, parents, shown
-from pancode.git.filters import LFS, filtered
+from node_agent.wire.git import Change, decode_path, list_parents
+from pancode.git.filters import LFS, find_filters
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
 from pancode.landing.model import Conflict
@@ -164,11 +164,11 @@ def _step(top: Path, change: Change) -> FileStep:
     )
 
 
-def forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
+def find_forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
     """Changes that a merge allows and a landing does not. `hidden`: files whose edits git does not report."""
     removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
     found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
-    return tuple(Conflict(shown(path), why) for path, why in found if why)
+    return tuple(Conflict(decode_path(path), why) for path, why in found if why)
 
 
 def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
@@ -187,15 +187,15 @@ def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | Non
         return "exists, ignored or untracked: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
         return "no longer exists"
-    for folder in parents(change.path):
+    for folder in list_parents(change.path):
         path = _join(top, folder)
         there = FileIdentity.of(path)
         if there is None or folder in removed:
             return None
         if not stat.S_ISDIR(there.mode):
-            return f"is below {shown(folder)}, which is not a directory"
+            return f"is below {decode_path(folder)}, which is not a directory"
         if os.path.lexists(os.path.join(path, ".git")):
-            return f"is in a separate repository: {shown(folder)}"
+            return f"is in a separate repository: {decode_path(folder)}"
     return None
 
 
@@ -212,7 +212,9 @@ def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
     """The folders that must be made, outermost first."""
     every = list(steps)
     replaced = {step.path for step in every if step.old is not None}
-    wanted = [os.fsdecode(folder) for step in every if step.new for folder in parents(os.fsencode(step.path))]
+    wanted = [
+        os.fsdecode(folder) for step in every if step.new for folder in list_parents(os.fsencode(step.path))
+    ]
     there = (
         name
         for name in dict.fromkeys(wanted)
@@ -228,7 +230,7 @@ def _join(top: Path, name: bytes) -> str:
 def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
     """Conflicts for filtered files whose content is on the disk and not in git: a landing would lose it."""
     names = [change.path for change in changes if change.old_mode.startswith("100")]
-    under = [name for name, value in filtered(project, index, names).items() if value != LFS]
+    under = [name for name, value in find_filters(project, index, names).items() if value != LFS]
     old = {change.path: change.old for change in changes}
     top = os.fsencode(project.top)
     why = "under a filter that takes your content away: copy it elsewhere, git checkout it, then land again"
@@ -236,5 +238,5 @@ def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) ->
     for name in under:
         path = os.fsdecode(os.path.join(top, name))
         if os.path.isfile(path) and index.text("hash-object", "--no-filters", "--", path) != old[name]:
-            found.append(Conflict(shown(name), why))
+            found.append(Conflict(decode_path(name), why))
     return tuple(found)

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.wire.git import Change, checked_object, shown, split_nul
+from node_agent.wire.git import Change, checked_object, decode_path, split_nul
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits, hidden_names
 from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitRefusal, translated
-from pancode.git.snapshot import capture, index_copy
+from pancode.git.runner import Git, GitRefusal, translate_os_errors
+from pancode.git.snapshot import capture_tree, index_copy
 from pancode.kernel.states import How
 from pancode.landing.git.merge import CommitStore, changes_between, merge_change, stage_files, tree_of
 from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
-from pancode.landing.git.tree.steps import forbidden, own_content, steps_of, unless_in_progress
+from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
 from pancode.landing.model import (
     CalledOff,
     Conflict,
@@ -31,7 +31,7 @@ from pancode.landing.model import (
     LandStatus,
     Merged,
     OnBranch,
-    never,
+    is_never_called_off,
 )
 from pancode.landing.pull_request import RUN, with_trailers
 
@@ -78,7 +78,8 @@ def _replayed(
         if merge.conflicts:
             why = f"commit {commit[:12]} of the run does not apply alone; try the whole change: --how squash"
             return LandReport(
-                LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in merge.conflicts)
+                LandStatus.CONFLICT,
+                conflicts=tuple(Conflict(decode_path(name), why) for name in merge.conflicts),
             )
         if merge.tree != tree:
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
@@ -107,7 +108,7 @@ def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str
     return write(tree, parents, with_trailers(words, target.trailers).encode())
 
 
-def explained(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
+def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
     """Explain a merge that conflicts or changes nothing: `nothing to land` where it had landed before.
 
     No other merge comes here: a change that was landed and reverted merges cleanly, and lands again.
@@ -186,14 +187,14 @@ _Way = tuple[LandingJournal, CalledOff]
 """The journal that writes a landing, and the question whether it was called off."""
 
 
-@translated("the landing")
+@translate_os_errors("the landing")
 def land(
     project: Path,
     depot: Depot,
     request: LandRequest,
     gates: Gates | None = None,
     checkpoint: Checkpoint = lambda name: None,
-    called_off: CalledOff = never,
+    called_off: CalledOff = is_never_called_off,
 ) -> LandReport:
     """Merge the result into the tree around `project` and write what differs, as unstaged edits.
 
@@ -203,7 +204,7 @@ def land(
     seen = open_project(project, request.environ, request.repo_id)
     recovered = None
     try:
-        with alone(seen.top, called_off):
+        with lock_tree(seen.top, called_off):
             journal = _journal(seen, checkpoint)
             recovered = journal.recover()
             report = _land(seen, depot, request, gates, (journal, called_off))
@@ -212,11 +213,11 @@ def land(
     return replace(report, recovered=recovered, tree=str(seen.top), branch=seen.branch)
 
 
-@translated("mending an earlier landing")
+@translate_os_errors("mending an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Mend what an interrupted landing left; says what was done, None when there was nothing to mend."""
     seen = open_project(project, environ)
-    with alone(seen.top, never):
+    with lock_tree(seen.top, is_never_called_off):
         return _journal(seen, lambda name: None).recover()
 
 
@@ -224,15 +225,15 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
     unless_in_progress(seen)
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
-        ours_tree, _ = capture(
+        ours_tree, _ = capture_tree(
             seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
         )
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
         merged, changes = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):
-            return explained(depot.git(seen.repo_id), request, seen.head, merged)
+            return explain_merge(depot.git(seen.repo_id), request, seen.head, merged)
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
-        if problems := (*forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
+        if problems := (*find_forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
             return _refused(problems)
         gate = gates(merged) if gates is not None else None
         unless_called_off(way[1])
@@ -243,8 +244,10 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             _write(seen, depot, ready, way)
         except TreeChanged as changed:
             path = os.fsencode(changed.path)
-            return replace(_refused((Conflict(shown(path), "changed during the landing"),)), gate=gate)
-        return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in ready.changes), gate=gate)
+            return replace(_refused((Conflict(decode_path(path), "changed during the landing"),)), gate=gate)
+        return LandReport(
+            LandStatus.LANDED, tuple(decode_path(change.path) for change in ready.changes), gate=gate
+        )
 
 
 def merge_result(
@@ -255,7 +258,7 @@ def merge_result(
     merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, store)
     if merge.conflicts:
         both = "changed here and by the run"
-        return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()
+        return _refused(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
     changes = changes_between(git, ours_tree, merge.tree)
     if not changes:
         return LandReport(LandStatus.NOTHING), ()
@@ -299,7 +302,7 @@ def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 
 @contextmanager
-def alone(top: Path, called_off: CalledOff) -> Iterator[None]:
+def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
     """Lock the tree's folder itself: that leaves no file, and holds for every coordinator on the machine."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -13,12 +13,12 @@ from pancode.runs.request import AdmissionView
 
 Gate = Callable[[Plan, AdmissionView], GateVerdict]
 ORDER: Mapping[str, Gate] = {
-    "mode": request.mode,
-    "mutation": request.mutation,
-    "drain": request.drain,
-    "recursion": request.recursion,
-    "task": request.task,
-    "paths": request.paths,
+    "mode": request.judge_mode,
+    "mutation": request.judge_mutation,
+    "drain": request.judge_drain,
+    "recursion": request.judge_recursion,
+    "task": request.judge_task,
+    "paths": request.judge_paths,
     safety.NAME: safety.judge,
     budget.NAME: budget.judge,
     agent.NAME: agent.judge,
@@ -61,7 +61,7 @@ def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateV
     return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 
 
-def refusal(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
+def refusal_error(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
     """Return the error with which a face shows this refusal. `takes_ask`: its command has `--ask`."""
     may_lift = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(

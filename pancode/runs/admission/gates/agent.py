@@ -6,10 +6,10 @@ from node_agent.wire.policy import is_on_the_machine
 from pancode.agents.agents import ABLE, SAMPLES, Autonomy, Tier, Walls, no_sampling
 from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
-from pancode.kernel.formatting import usd
+from pancode.kernel.formatting import format_usd
 from pancode.kernel.states import LandRule
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
+from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
 from pancode.runs.request import AdmissionView
 
 NAME = "agent"
@@ -30,7 +30,7 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
         or _weak(plan)
         or _without_fleet(plan)
     )
-    return refusal or passed(NAME, _words(plan))
+    return refusal or make_pass(NAME, _words(plan))
 
 
 def _words(plan: Plan) -> str:
@@ -45,7 +45,7 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
     if agent.enabled:
         return None
     words = f"Dispatch blocked: agent {agent.name} is disabled"
-    return refused(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
+    return make_refusal(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
 
 
 def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
@@ -54,7 +54,7 @@ def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
     if view.parent is not None:
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: agent {agent.name} asks a user before each dispatch, and run "
             f"{view.parent.run} is not a user",
@@ -64,10 +64,10 @@ def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     if plan.request.confirmed:
         return None
     model = f" with {plan.ref.text}" if plan.ref else ""
-    return refused(
+    return make_refusal(
         NAME,
         f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
-        f"estimate {usd(f'{plan.due.usd:f}')})",
+        f"estimate {format_usd(f'{plan.due.usd:f}')})",
         f"add --yes, or answer on a terminal{ASK if plan.request.takes_ask else ''}",
         NEEDS_YES,
         "dispatch",
@@ -77,10 +77,10 @@ def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
 def _lands_alone(plan: Plan) -> GateVerdict | None:
     agent = plan.agent
     if plan.request.land and plan.defaults.land is LandRule.NEVER:
-        return refused(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
+        return make_refusal(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
     if not plan.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
         return None
-    return refused(
+    return make_refusal(
         NAME,
         f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, so its change is not landed "
         "automatically",
@@ -94,7 +94,7 @@ def _sampled(plan: Plan) -> GateVerdict | None:
         return None
     what, why, fix = no_sampling(agent, runtime.name)
     where = f" [{agent.origin}]" if agent.origin else ""
-    return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
+    return make_refusal(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
 
 
 def _without_fleet(plan: Plan) -> GateVerdict | None:
@@ -103,7 +103,7 @@ def _without_fleet(plan: Plan) -> GateVerdict | None:
     if not (agent.leads and plan.request.turns) or name in ABLE:
         return None
     words = f"agent {agent.name} has no fleet tools on {name}: it can only read and plan"
-    return warned(NAME, words, f"use --runtime {', or '.join(sorted(ABLE))}")
+    return make_warning(NAME, words, f"use --runtime {', or '.join(sorted(ABLE))}")
 
 
 def _weak(plan: Plan) -> GateVerdict | None:
@@ -119,8 +119,8 @@ def _weak(plan: Plan) -> GateVerdict | None:
     words = f"agent {agent.name} needs a {agent.tier} model, but {ref.text} is {what}: {found.why}"
     fix = f"choose a more capable one with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
-        return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
-    return warned(NAME, f"{words}; {_words(plan)}", fix)
+        return make_refusal(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
+    return make_warning(NAME, f"{words}; {_words(plan)}", fix)
 
 
 def _outside(plan: Plan) -> GateVerdict | None:
@@ -143,4 +143,4 @@ def _outside(plan: Plan) -> GateVerdict | None:
     words = (
         f"Dispatch blocked: {why}; a command for the node itself (--workspace none) runs outside the sandbox"
     )
-    return refused(NAME, words, fix)
+    return make_refusal(NAME, words, fix)

@@ -8,9 +8,9 @@ from shlex import quote
 
 from pancode.budget import books
 from pancode.budget.books import is_period
-from pancode.kernel.formatting import counted
+from pancode.kernel.formatting import count_noun
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
+from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
 from pancode.runs.request import AdmissionView, ScopeView
 
 NAME = "budget"
@@ -29,22 +29,24 @@ def nothing_left(parent: str) -> str:
 def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
     due, parent = plan.due, view.parent
     if parent is not None and parent.usd_left == 0 and not plan.runtime.own:
-        return refused(NAME, nothing_left(parent.run), DO_IT_THERE)
+        return make_refusal(NAME, nothing_left(parent.run), DO_IT_THERE)
     session = () if view.session is None else (view.session,)
     for scope in session:
         if scope.left == 0 and not plan.free:
             return used_up(scope)
     for scope in (*view.scopes, *session):
-        if not books.fits(scope.balance, scope.ceilings, due):
-            words = books.refusal(scope.balance, scope.ceilings, due)
-            return refused(NAME, words, _room_for(scope, due), lifts="budget")
+        if not books.is_within_ceilings(scope.balance, scope.ceilings, due):
+            words = books.explain_refusal(scope.balance, scope.ceilings, due)
+            return make_refusal(NAME, words, _room_for(scope, due), lifts="budget")
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
     if view.unknown:
         more = len(view.unknown) - MOST_NAMED
-        names = ", ".join(view.unknown[:MOST_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
+        names = ", ".join(view.unknown[:MOST_NAMED]) + (
+            f" and {count_noun(more, 'other')}" if more > 0 else ""
+        )
         fix = f"pancode budget settle {view.unknown[0]} --usd X"
-        return warned(NAME, f"{words}; the cost of {names} is unknown", fix)
-    return passed(NAME, words)
+        return make_warning(NAME, f"{words}; the cost of {names} is unknown", fix)
+    return make_pass(NAME, words)
 
 
 def used_up(scope: ScopeView) -> GateVerdict:
@@ -54,7 +56,7 @@ def used_up(scope: ScopeView) -> GateVerdict:
         f"Dispatch blocked: the budget is used up for {balance.scope.replace(':', ' ')} "
         f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
-    return refused(NAME, words, _room_for(scope, books.Amount(MORE_USD)))
+    return make_refusal(NAME, words, _room_for(scope, books.Amount(MORE_USD)))
 
 
 def _room_for(scope: ScopeView, due: books.Amount) -> str:
@@ -70,9 +72,9 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
     kind, _, name = balance.scope.partition(":")
     scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
     where = "" if kind == "day" else f" --scope {scope_word}"
-    if not books.fits(balance, books.Ceilings(usd=ceilings.usd), due):
-        most = f"{ceil(books.plus(books.counted_usd(balance), due.usd))}"
-    elif not books.fits(balance, books.Ceilings(tokens=ceilings.tokens), due):
+    if not books.is_within_ceilings(balance, books.Ceilings(usd=ceilings.usd), due):
+        most = f"{ceil(books.add_amounts(books.counted_usd(balance), due.usd))}"
+    elif not books.is_within_ceilings(balance, books.Ceilings(tokens=ceilings.tokens), due):
         most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
     else:
         most = f"--minutes {ceil((balance.agent_ms + balance.held_ms + due.ms) / books.MINUTE_MS)}"
@@ -102,5 +104,5 @@ def _free(scope: ScopeView) -> dict[str, str]:
         free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"
     if ceilings.ms is not None:
         rest = ceilings.ms - balance.agent_ms - balance.held_ms
-        free["ms"] = f"{books.minutes(rest)} of {books.minutes(ceilings.ms)} agent-minutes"
+        free["ms"] = f"{books.format_minutes(rest)} of {books.format_minutes(ceilings.ms)} agent-minutes"
     return free

@@ -7,7 +7,7 @@ from node_agent.wire.order import Reasoning
 from pancode.agents.runtimes import foreign_provider
 from pancode.kernel.formatting import first_few
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
+from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView
 
@@ -23,20 +23,20 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
 def _model(plan: Plan) -> GateVerdict | None:
     runtime, ref = plan.runtime, plan.ref
     if plan.wanted is not None and wire_of(runtime.name) is None:
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",
             f"--runtime native, or another one of {', '.join(sorted(RUNTIME_WIRES))}",
         )
     provider = foreign_provider(ref, runtime) if plan.wanted is None else None
     if ref is not None and provider is not None:
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use model {ref.text} of {provider}",
             "choose another model with --model, or another runtime with --runtime",
         )
     if runtime.needs_model and ref is None:
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} has no default model",
             "add --model; or for all runs: pancode config set models.worker MODEL (pancode models)",
@@ -48,20 +48,22 @@ def _node(plan: Plan) -> GateVerdict:
     fitting = [c for c in plan.candidates if c.fits]
     if not fitting:
         if not plan.candidates:
-            return refused(NAME, "Dispatch blocked: the fleet has no nodes", NO_NODE)
+            return make_refusal(NAME, "Dispatch blocked: the fleet has no nodes", NO_NODE)
         shown = [c for c in plan.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
         fix = nearest[0].fix if nearest else "pancode fleet status"
-        return refused(NAME, f"Dispatch blocked: no node can run it: {_listed(shown)}", fix)
+        return make_refusal(NAME, f"Dispatch blocked: no node can run it: {_listed(shown)}", fix)
     ready = [c for c in fitting if c.ready]
     odd, fixes = _odd(plan, ready or fitting)
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
-        return warned(NAME, "; ".join((f"it would wait: {_listed(fitting)}", *odd)), "; ".join((fix, *fixes)))
+        return make_warning(
+            NAME, "; ".join((f"it would wait: {_listed(fitting)}", *odd)), "; ".join((fix, *fixes))
+        )
     model = f" with {plan.ref.text}" if plan.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
     words = f"runtime {plan.runtime.name}{model} on {names}"
-    return warned(NAME, "; ".join((words, *odd)), "; ".join(fixes)) if odd else passed(NAME, words)
+    return make_warning(NAME, "; ".join((words, *odd)), "; ".join(fixes)) if odd else make_pass(NAME, words)
 
 
 def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:

@@ -9,75 +9,77 @@ from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.kernel.formatting import first_few
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
+from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
 from pancode.runs.life.orders import may_exceed, size_of
 from pancode.runs.request import AdmissionView
 
 
-def mode(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether this mode dispatches at all, and whether a run stays within its parent's mode."""
     mode, parent = plan.mode, view.parent
     if plan.request.scouts and plan.agent.read_only:
-        return passed("mode", f"mode {mode}: a scout only looks, which every mode allows")
+        return make_pass("mode", f"mode {mode}: a scout only looks, which every mode allows")
     if parent is not None and parent.mode not in MODE_DISPATCHES:
         words = f"run {parent.run} has mode {parent.mode}, which cannot start runs"
-        return refused("mode", f"Dispatch blocked: {words}", f"leave it to the user who started {parent.run}")
+        return make_refusal(
+            "mode", f"Dispatch blocked: {words}", f"leave it to the user who started {parent.run}"
+        )
     if mode not in MODE_DISPATCHES and not plan.talks:
-        return refused(
+        return make_refusal(
             "mode", f"Dispatch blocked: mode {mode} cannot dispatch, it only analyzes", "add --mode build"
         )
     if parent is not None and mode not in MODE_HANDS_ON[parent.mode]:
-        return refused(
+        return make_refusal(
             "mode",
             f"Dispatch blocked: run {parent.run} has mode {parent.mode} and cannot start one with {mode}",
             f"use --mode {parent.mode}, or dispatch it yourself",
         )
     how = "dispatches" if mode in MODE_DISPATCHES else "reads, and dispatches nothing"
-    return passed("mode", f"mode {mode} {how}")
+    return make_pass("mode", f"mode {mode} {how}")
 
 
-def mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether an agent that changes files may run in this mode."""
     agent, mode = plan.agent, plan.mode
     if agent.read_only:
-        return passed("mutation", f"agent {agent.name} is read-only")
+        return make_pass("mutation", f"agent {agent.name} is read-only")
     if mode not in MODE_WRITES and plan.talks:
-        return passed("mutation", f"in mode {mode} agent {agent.name} only reads")
+        return make_pass("mutation", f"in mode {mode} agent {agent.name} only reads")
     if mode not in MODE_WRITES:
-        return refused(
+        return make_refusal(
             "mutation",
             f"Dispatch blocked: mode {mode} requires a read-only agent, but {agent.name} changes files",
             "add --mode build, or choose a read-only agent such as reviewer",
         )
     if view.parent is not None and view.parent.read_only:
-        return refused(
+        return make_refusal(
             "mutation",
             f"Dispatch blocked: run {view.parent.run} is read-only, but agent {agent.name} changes files",
             "dispatch it yourself",
         )
-    return passed("mutation", f"mode {mode} lets agent {agent.name} change files")
+    return make_pass("mutation", f"mode {mode} lets agent {agent.name} change files")
 
 
-def drain(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_drain(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether the fleet takes new work."""
     if view.draining is not None:
-        return refused(
+        return make_refusal(
             "drain", f"Dispatch blocked: the fleet takes no new work: {view.draining}", "pancode fleet resume"
         )
-    return passed("drain", "the fleet takes work")
+    return make_pass("drain", "the fleet takes work")
 
 
-def recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether runs may start runs this deep; a person's own dispatch is level 1."""
     level = plan.request.depth + 1
     if level > view.max_depth:
-        return refused(
+        return make_refusal(
             "recursion",
             f"Dispatch blocked: level {level} of runs that start runs, the limit is {view.max_depth}",
             "let the parent do it itself, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
             lifts="policy",
         )
-    return passed("recursion", f"level {level} of at most {view.max_depth}")
+    return make_pass("recursion", f"level {level} of at most {view.max_depth}")
 
 
 _LARGEST_WORKSPACE: dict[str, object] = {
@@ -89,7 +91,7 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 }
 
 
-def task(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_task(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Whether there is a task that can be carried to a node."""
     argv, task = plan.request.argv, plan.request.task
     verdict = _command(argv) if argv is not None else _task(task)
@@ -99,13 +101,15 @@ def task(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 def _task(task: str) -> GateVerdict:
     if not task.strip():
-        return refused("task", "Dispatch blocked: the task is empty", 'give a task: pancode dispatch "..."')
+        return make_refusal(
+            "task", "Dispatch blocked: the task is empty", 'give a task: pancode dispatch "..."'
+        )
     problem = _unfit(task)
     if problem:
-        return refused(
+        return make_refusal(
             "task", f"Dispatch blocked: the task {problem}", "put the material in a file and give its path"
         )
-    return passed("task", f"{len(task)} characters")
+    return make_pass("task", f"{len(task)} characters")
 
 
 def _command(argv: tuple[str, ...]) -> GateVerdict:
@@ -114,8 +118,8 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
     )
     if problem:
         words = f"Dispatch blocked: the argument list {problem}"
-        return refused("task", words, "pass the material as a file")
-    return passed("task", f"an argument list of {len(argv)} words")
+        return make_refusal("task", words, "pass the material as a file")
+    return make_pass("task", f"an argument list of {len(argv)} words")
 
 
 def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
@@ -125,7 +129,7 @@ def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
             words = (
                 f"Dispatch blocked: {len(commands)} commands in {what}, but a node runs at most {MOST_STEPS}"
             )
-            return refused("task", words, f"put several of them into one script, and use it in {what}")
+            return make_refusal("task", words, f"put several of them into one script, and use it in {what}")
     return verdict
 
 
@@ -137,7 +141,7 @@ def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     size = size_of(run)
     if size <= MAX_ENVELOPE_BYTES:
         return verdict
-    return refused(
+    return make_refusal(
         "task",
         f"Dispatch blocked: the job is too large: {size} bytes, the limit is {MAX_ENVELOPE_BYTES}",
         "put the material in files of the repository: the job contains the task, the agent's "
@@ -156,38 +160,38 @@ def _unfit(text: str) -> str:
 _SHOWN = 5
 
 
-def paths(plan: Plan, view: AdmissionView) -> GateVerdict:
+def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Warn where a path that the task names is outside of the project. It is no refusal: a task may mention a
     path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
     """
     if plan.project is None and plan.request.workspace is None:
-        return warned(
+        return make_warning(
             "paths",
             "no repository here: the run gets an empty directory",
             "change to the repository; for an empty directory: --workspace none",
         )
     if plan.project is None:
-        return passed("paths", "no project: the run gets an empty folder")
+        return make_pass("paths", "no project: the run gets an empty folder")
     if plan.runtime.own:
-        return passed("paths", "your own script: its words are not read as paths")
+        return make_pass("paths", "your own script: its words are not read as paths")
     if plan.request.is_of_issue:
-        return passed("paths", "an issue of a tracker: its words are not read as paths")
+        return make_pass("paths", "an issue of a tracker: its words are not read as paths")
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
         words = _listed([fact.word for fact in outside])
-        return warned(
+        return make_warning(
             "paths",
             f"{words} outside the project {plan.project}, so the run may not find it",
             "this is fine if the task only mentions it; otherwise use files inside the project",
         )
     missing = [fact.word for fact in view.paths if not fact.exists]
     if missing:
-        return warned(
+        return make_warning(
             "paths",
             f"{_listed(missing)} missing",
             "this is fine if the run creates it; otherwise check for a typo",
         )
-    return passed(
+    return make_pass(
         "paths", f"{len(view.paths)} paths named, all inside the project" if view.paths else "no path named"
     )
 

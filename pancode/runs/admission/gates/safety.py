@@ -8,18 +8,18 @@ from collections.abc import Iterator, Sequence
 from node_agent.policy.judging import judge_command
 from node_agent.wire.endpoint import OTHER_HELD
 from node_agent.wire.policy import ALLOWED, SAFETY_RANK, ActionClass, Enforcement, Isolation, Policy
-from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
+from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, find_rule
 from pancode.kernel.node import with_words
 from pancode.kernel.values import replace
 from pancode.runs.admission import request_rules
 from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, passed, refused, warned
-from pancode.runs.placement.breakers import LoopVerdict, loop
+from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.placement.breakers import LoopVerdict, judge_loop
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView, Parent
 
 
-def forbidden(plan: Plan) -> str | None:
+def find_forbidden_command(plan: Plan) -> str | None:
     """Return the first forbidden command and its rule; None: none. Paths are checked in the result."""
     rules = plan.rules.commands
     if not rules:
@@ -35,7 +35,7 @@ def _commands(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
     yield from (("setup", shlex.join(argv)) for argv in plan.setup)
     yield from (("verify", shlex.join(argv)) for argv in plan.gates)
-    score = request_rules.score(plan.request)
+    score = request_rules.choose_score(plan.request)
     if score:
         yield "score", shlex.join(score)
     if plan.runtime.name == "shell":
@@ -53,42 +53,44 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
     safety, parent = plan.safety, view.parent
     if parent is not None and SAFETY_RANK[safety] > SAFETY_RANK[parent.safety]:
         run = f"run {parent.run} has safety {parent.safety}"
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: {run} and cannot start one with {safety}",
             f"use --safety {parent.safety}, or dispatch it yourself",
         )
     if ActionClass.DISPATCH not in ALLOWED[safety] and not plan.talks:
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: safety {safety} only reads, and cannot start runs",
             "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
         )
-    broken = forbidden(plan)
+    broken = find_forbidden_command(plan)
     if broken is not None:
         fix = "change that command; pancode safety show lists the rules and their files"
-        return refused(NAME, f"Dispatch blocked: {broken}", fix)
+        return make_refusal(NAME, f"Dispatch blocked: {broken}", fix)
     looping = _looping(plan, view)
     if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
         fix = f"fix the cause; or add --yes, or: pancode breakers reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
-        return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
+        return replace(make_refusal(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
     verdict = _holder(plan, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
-        return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
+        return make_warning(
+            NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}"
+        )
     if not (plan.raised and verdict.passed):
         return verdict
-    return warned(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "set it with --safety")
+    return make_warning(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "set it with --safety")
 
 
 def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
     """Return the loop breaker's verdict; None for a user's own program: no agent there could loop."""
     if plan.runtime.own:
         return None
-    return loop(view.ended, plan.agent.name, plan.request.task)
+    return judge_loop(view.ended, plan.agent.name, plan.request.task)
 
 
-def accepted(plan: Plan, parent: Parent | None) -> bool:
+def is_accepted(plan: Plan, parent: Parent | None) -> bool:
     """Whether the run is recorded as one whose rules nothing has to enforce.
 
     Also true for a user's own program that a run starts: placement and node do not know that parent.
@@ -110,7 +112,7 @@ def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
     if not (enough if fitting else needs.enough(None)):
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
         why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
-        return refused(
+        return make_refusal(
             NAME,
             f"Dispatch blocked: nothing can enforce {needs.rule} on runtime {needs.kind.name}{why}",
             "use another runtime, a lower --safety, or add --allow-told-only",
@@ -121,12 +123,12 @@ def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
     if holders <= set(_BY):
         who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
         words = f"{rule}, enforced by {who}{elsewhere}{f'; {OTHER_HELD}' if needs.kind.chosen else ''}"
-        return _without_shell(needs, enough, words) or passed(NAME, words)
+        return _without_shell(needs, enough, words) or make_pass(NAME, words)
     if needs.outside:
-        return warned(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")
+        return make_warning(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")
     if needs.kind.own and rule == plan.safety.value:
-        return warned(NAME, f"{rule}: your own program, nothing holds it to that")
-    return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
+        return make_warning(NAME, f"{rule}: your own program, nothing holds it to that")
+    return make_warning(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
@@ -138,12 +140,12 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
     fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
     cannot = f"{where} has no sandbox, so {needs.kind.name} can edit files but cannot run commands or tests"
     more = f"{fix}; or add --safety full-auto --allow-told-only"
-    return warned(NAME, f"{words}; {cannot}", more)
+    return make_warning(NAME, f"{words}; {cannot}", more)
 
 
 def _needs(plan: Plan, may_allow: bool) -> EnforcedRule:
     asked = plan.request
-    return enforced(
+    return find_rule(
         plan.runtime,
         EnforcementRequest(
             plan.mode,

@@ -17,9 +17,9 @@ from pancode.interfaces.cli.terminal import safe_block
 from pancode.interfaces.client.session import OVER, SessionActs
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
 from pancode.interfaces.tui.bars import Bar, PromptLine
-from pancode.interfaces.tui.page import Line, spread
+from pancode.interfaces.tui.page import Line, spread_line
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import clip, counted, safe
+from pancode.kernel.formatting import clip_columns, count_noun, escape_line
 from pancode.runs.answers import QueuedAnswer
 from pancode.sessions.answers import SessionShape
 from pancode.sessions.commands.line_chat import spent_in_all
@@ -28,10 +28,10 @@ from pancode.sessions.commands.screen.blocks import AnswerText, TalkView
 from pancode.sessions.commands.screen.card import QUIET_MS, AskCard, CardAnswer
 from pancode.sessions.commands.screen.controller import ChatDesk, Consent, News
 from pancode.sessions.commands.screen.field import Field, Popup
-from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule
+from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, draw_glyph, draw_rule, format_clock
 from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
 from pancode.sessions.commands.screen.transcript import AnswerBlock, CallsBlock, TalkStory, plain_of
-from pancode.sessions.commands.slash import COMMANDS, TypedCommand, overview, typed
+from pancode.sessions.commands.slash import COMMANDS, TypedCommand, format_overview, parse_command
 from pancode.sessions.conversation.model import HeardWords, Part, SessionTalk
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class ChatScreen(SteadyPage):
 
     def compose(self) -> ComposeResult:
         self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
-        self.view = TalkView(self.talk.blocks, safe(self._by))
+        self.view = TalkView(self.talk.blocks, escape_line(self._by))
         self.card = AskCard(self._answered, self._type)
         self._find = PromptLine()
         self._find.placeholder = "find; Enter goes on, Esc closes"
@@ -186,7 +186,7 @@ class ChatScreen(SteadyPage):
                 for part in self._conversation.end():
                     self._take(part)
             case "note":
-                self._note = (safe(data), QUIET)
+                self._note = (escape_line(data), QUIET)
             case "away":
                 self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
             case "live":
@@ -286,19 +286,21 @@ class ChatScreen(SteadyPage):
             return
         columns, now = self.size.width, self._clock.mono_ms()
         shape = self.shape
-        title = safe(shape.get("title") or "New session")
-        place = " \u00b7 ".join(filter(None, (safe(shape.get("agent") or ""), safe(shape.get("node") or ""))))
+        title = escape_line(shape.get("title") or "New session")
+        place = " \u00b7 ".join(
+            filter(None, (escape_line(shape.get("agent") or ""), escape_line(shape.get("node") or "")))
+        )
         name = shape.get("session", self.desk.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
-        title = f" {clip(title, max(8, columns - len(right) - 8))} "
-        self._head.tell((rule(columns, ((title, "bold"),), ((right, QUIET),)),))
+        title = f" {clip_columns(title, max(8, columns - len(right) - 8))} "
+        self._head.tell((draw_rule(columns, ((title, "bold"),), ((right, QUIET),)),))
         self._pulse.tell((self._pulse_line(columns, now),))
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
-        self._edge.tell((self.terms.line(columns, safe(means)),))
-        live = f" {counted(self._live, 'other run')} at work" if self._live else ""
+        self._edge.tell((self.terms.line(columns, escape_line(means)),))
+        live = f" {count_noun(self._live, 'other run')} at work" if self._live else ""
         left = f"{live} {spent_in_all(self.shape)}" if self.shape.get("session") else live
         leave = " detach, work goes on" if columns >= 100 else " detach"
-        foot_line = spread(
+        foot_line = spread_line(
             columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
         )
         self._foot.tell((foot_line,))
@@ -306,26 +308,29 @@ class ChatScreen(SteadyPage):
             self.terms.send()
 
     def _pulse_line(self, columns: int, now: int) -> Line:
-        sign, words = STATES.get(self._state, ("unknown", safe(self._state)))
+        sign, words = STATES.get(self._state, ("unknown", escape_line(self._state)))
         if sign == "waiting" and self.shape.get("reason"):
-            words = clip(f"{words}: {safe(self.shape['reason'])}", max(8, columns - 4))
-        lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
+            words = clip_columns(f"{words}: {escape_line(self.shape['reason'])}", max(8, columns - 4))
+        lasts = (
+            f"  {format_clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
+        )
         if not self.shape.get("heard", True):
             sign, lasts = "unknown", ""
             words = (
-                f"{safe(self.shape['node'] or '')} is not heard; the turn goes on there, as far as is known"
+                f"{escape_line(self.shape['node'] or '')} is not heard; the turn goes on "
+                "there, as far as is known"
             )
         if self._away_ms is not None:
-            sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"
+            sign, lasts = "unknown", f"  {format_clock((now - self._away_ms) // 1000)}"
             words = "not heard; what you type is kept here"
         tone = GLYPHS[sign][1] if sign != "waiting" else ""
-        left: Line = ((" ", ""), glyph(sign), (f" {words}", tone), (lasts, QUIET))
+        left: Line = ((" ", ""), draw_glyph(sign), (f" {words}", tone), (lasts, QUIET))
         if self._note[0]:
             left = (*left, ("   ", ""), self._note)
         right = "" if self.view.follows else "\u25bc more below \u00b7 Ctrl-End"
         if not right and not self._note[0] and self._state in ("works", "asks"):
             right = "Esc stops this turn"
-        return spread(columns - 1, left, ((right, QUIET),))
+        return spread_line(columns - 1, left, ((right, QUIET),))
 
     def on_resize(self) -> None:
         self._frame()
@@ -415,7 +420,7 @@ class ChatScreen(SteadyPage):
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         found = self.view.find(event.value) if event.value else None
         if found is None:
-            self._note = (f"nothing has {safe(event.value)!r}", "")
+            self._note = (f"nothing has {escape_line(event.value)!r}", "")
         await self._paint()
         self.call_after_refresh(self.view.mark, found)
         self._frame()
@@ -464,7 +469,7 @@ class ChatScreen(SteadyPage):
     def _enter(self, text: str) -> None:
         """Do what the line says; a line that is wrong comes back into the field."""
         try:
-            command = typed(text)
+            command = parse_command(text)
             if command is not None:
                 self._command(command)
             elif self._replies is not None:
@@ -480,7 +485,7 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def _say(self, text: str) -> None:
-        self.talk.sent(text, safe(self._by))
+        self.talk.sent(text, escape_line(self._by))
         self.view.mark(None)
         self.view.anchor()
         if self.desk.run or self._state == "begins":
@@ -497,7 +502,7 @@ class ChatScreen(SteadyPage):
         if name == "/detach":
             self.dismiss(0)
         elif name == "/help":
-            self.talk.panel(name, f"{HELP}\n\n{overview()}".rstrip())
+            self.talk.panel(name, f"{HELP}\n\n{format_overview()}".rstrip())
         elif name == "/copy":
             self.action_copy()
         elif command.command.says:
@@ -506,13 +511,13 @@ class ChatScreen(SteadyPage):
             if name == "/cost":
                 turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
                 told = (
-                    f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}"
+                    f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}"
                     if self.shape.get("session")
                     else ""
                 )
                 if told:
                     self.talk.tell(told)
-            self._note = (f"{safe(command.text)} ...", QUIET)
+            self._note = (f"{escape_line(command.text)} ...", QUIET)
             self.desk.show(command, max(40, self.size.width - 4))
         elif not self.desk.run:
             self._note = ("the session has not started", "")
@@ -567,6 +572,6 @@ class ChatScreen(SteadyPage):
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
         """Show the link's address and copy it; nothing is opened, as its words may hide where it goes."""
-        self.app.copy_to_clipboard(safe(event.href))
-        self._note = (f"copied {safe(event.href)}", "")
+        self.app.copy_to_clipboard(escape_line(event.href))
+        self._note = (f"copied {escape_line(event.href)}", "")
         self._frame()

@@ -14,9 +14,9 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from pancode.interfaces.tui.page import PageMoment
-from pancode.kernel.formatting import diff_style, unhidden
+from pancode.kernel.formatting import diff_style, reveal_invisible
 from pancode.sessions.commands.screen import transcript
-from pancode.sessions.commands.screen.look import QUIET, glyph
+from pancode.sessions.commands.screen.look import QUIET, draw_glyph
 
 _CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
 MOST, STEP = 80, 40
@@ -51,7 +51,7 @@ def plain_markdown() -> MarkdownIt:
 def _make_plain(state: StateCore) -> None:
     for token in state.tokens:
         for child in token.children or ():
-            child.content = unhidden(child.content)
+            child.content = reveal_invisible(child.content)
 
 
 class PersonBar(Horizontal):
@@ -98,9 +98,11 @@ class CallsRow(Static):
     def draw(self) -> None:
         block = self.block
         text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
-        text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
+        text.append(*draw_glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
         for call in block.calls if block.is_open else ():
-            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {transcript.call_line(call)}")
+            text.append("\n    ").append(*draw_glyph(_CALLS[call.state])).append(
+                f" {transcript.call_line(call)}"
+            )
             for line in transcript.result_of(call):
                 text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"
@@ -115,14 +117,14 @@ class TellRow(Static):
     """Words of PanCode itself."""
 
     def __init__(self, block: transcript.TellBlock) -> None:
-        super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
+        super().__init__(Text.assemble(draw_glyph(block.state), (f" {block.text}", QUIET)), markup=False)
 
 
 class FoundRows(Static):
     """What was found at the start, a line for each."""
 
     def __init__(self, block: transcript.FoundBlock) -> None:
-        parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
+        parts = (part for state, line in block.rows for part in (draw_glyph(state), (f" {line}\n", QUIET)))
         super().__init__(Text.assemble(*parts), markup=False)
 
 

@@ -10,9 +10,9 @@ from rich.text import Text
 from textual import events
 from textual.widgets import Static
 
-from pancode.kernel.formatting import safe, whole
+from pancode.kernel.formatting import escape_line, escape_text
 from pancode.sessions.commands.screen.controller import Consent
-from pancode.sessions.commands.screen.look import QUIET, glyph
+from pancode.sessions.commands.screen.look import QUIET, draw_glyph
 
 CSS = """
 AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 1; border: round ansi_yellow;
@@ -53,11 +53,11 @@ class AskCard(Static, can_focus=True):
         if self.asks is None:
             return
         question, words, choices = _parts(self.asks)
-        text = Text.assemble(glyph("asks"), (f" {question}\n", "bold"), whole(words))
+        text = Text.assemble(draw_glyph("asks"), (f" {question}\n", "bold"), escape_text(words))
         for number, choice in enumerate(choices, start=1):
-            text.append(f"\n {number}", "bold").append(f" {safe(choice)}")
+            text.append(f"\n {number}", "bold").append(f" {escape_line(choice)}")
         if isinstance(self.asks, dict) and self.asks.get("whole"):
-            text.append(f"\n a: {safe(self.asks['whole'])}", QUIET)
+            text.append(f"\n a: {escape_line(self.asks['whole'])}", QUIET)
         if self.has_focus:
             text.append("\n")
             for key, what, _ in self._keys():

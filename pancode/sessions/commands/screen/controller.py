@@ -13,15 +13,15 @@ from typing import Any
 from node_agent.wire.clock import Ids
 from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
 from pancode.config.answers import PRESETS
-from pancode.interfaces.cli.output import Face, who
-from pancode.interfaces.client.caller import folder
+from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_out
-from pancode.sessions.commands.terms import raises, set_terms, terms_told
+from pancode.sessions.commands.terms import is_raise, set_terms, terms_told
 
 News = tuple[str, Any]
 """The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -112,7 +112,7 @@ class ChatDesk:
         self._face = ScreenFace(as_json=False, tell=tell)
         self._client = self._plain.client()
         self._client.note = self._face.note
-        self.acts = SessionActs(self._client, self._ids, who(), self.run)
+        self.acts = SessionActs(self._client, self._ids, find_user(), self.run)
         looks = self._plain.client(starts=False)
         self._follower = SessionFollower(
             self._face.note, looks, self._heard, self._since, lambda: not self._over.is_set()
@@ -141,7 +141,7 @@ class ChatDesk:
         """Tell the mode and level with which a session would begin; nothing where no coordinator answers."""
         looks = self._plain.client(starts=False)
         with suppress(PancodeError):
-            place = folder()
+            place = find_folder()
             modes = looks.get(MODES, cwd=place)["modes"]
             level = _default(looks.get(SAFETY, cwd=place)["safety"])
             if name := self._flags.get("preset"):
@@ -202,7 +202,7 @@ class ChatDesk:
             client = self._plain.client(works=True)
             client.note = self._face.note
             level = terms.get("safety", "")
-            if raises(self._flags.get("safety", ""), level) and not self._face.agreed(
+            if is_raise(self._flags.get("safety", ""), level) and not self._face.agreed(
                 f"Its agent would do more by itself, with safety {level}. Begin it?", ""
             ):
                 raise UsageError(
@@ -248,11 +248,11 @@ class ChatDesk:
 
     def theme(self) -> str:
         """The theme that counts now; it starts no coordinator and says nothing."""
-        from pancode.interfaces.tui.themes import chosen
+        from pancode.interfaces.tui.themes import read_theme
 
         client = self._plain.client(starts=False)
         client.note = lambda text: None
-        return chosen(client)
+        return read_theme(client)
 
     def show(self, command: TypedCommand, columns: int) -> None:
         """Run a command and show its output, without waiting for words on their way."""

@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
-from pancode.kernel.formatting import clip, safe
-from pancode.sessions.commands.slash import beginning, is_name
+from pancode.kernel.formatting import clip_columns, escape_line
+from pancode.sessions.commands.slash import find_by_prefix, is_name
 
 MOST_SHOWN = 8
 _AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
@@ -28,10 +28,10 @@ class Suggestion:
     words: Sequence[tuple[str, str]]
 
 
-def offer(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
+def suggest_completion(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
     """For a command at the begin of the text, or `@` and a part of a name."""
     if before.startswith("/") and not re.search(r"\s", before):
-        found = beginning(before)
+        found = find_by_prefix(before)
         return Suggestion(0, found) if found and not is_name(before) else None
     at = _AT.search(before)
     if at is None:
@@ -72,8 +72,8 @@ class Popup(OptionList, can_focus=False):
     def show(self, words: Sequence[tuple[str, str]]) -> None:
         self.clear_options()
         for name, about in words:
-            text = Text(f"{clip(safe(name), 40):<18}", "bold", no_wrap=True)
-            self.add_option(Option(text.append(f"  {clip(safe(about), 40)}", "not bold dim")))
+            text = Text(f"{clip_columns(escape_line(name), 40):<18}", "bold", no_wrap=True)
+            self.add_option(Option(text.append(f"  {clip_columns(escape_line(about), 40)}", "not bold dim")))
         self.highlighted = 0 if words else None
         self.display = bool(words)
 
@@ -134,7 +134,7 @@ class Field(TextArea):
 
     def suggest(self) -> None:
         """Suggest what fits the words before the cursor."""
-        self._suggests(offer(self.before, self.things or ()))
+        self._suggests(suggest_completion(self.before, self.things or ()))
 
     def recall(self) -> None:
         """Suggest earlier texts that contain what is written."""

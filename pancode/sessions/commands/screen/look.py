@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.tui.page import Line, Span, spread, text_of
-from pancode.kernel.formatting import width
+from pancode.interfaces.tui.page import Line, Span, spread_line, text_of
+from pancode.kernel.formatting import measure_width
 
 GLYPHS: dict[str, tuple[str, str]] = {
     "asks": ("?", "yellow"), "running": ("\u25d0", "cyan"), "waiting": ("\u25f7", "dim"),
@@ -31,18 +31,18 @@ STATES: dict[str, tuple[str, str]] = {
 """
 
 
-def glyph(state: str) -> Span:
+def draw_glyph(state: str) -> Span:
     sign, tone = GLYPHS[state]
     return sign, f"bold {tone}"
 
 
-def rule(columns: int, left: Line, right: Line = ()) -> Line:
+def draw_rule(columns: int, left: Line, right: Line = ()) -> Line:
     """A hairline with words in it."""
-    room = columns - width(text_of(left)) - width(text_of(right)) - 2
+    room = columns - measure_width(text_of(left)) - measure_width(text_of(right)) - 2
     if room < 1:
-        return spread(columns, left)
+        return spread_line(columns, left)
     return (("\u2500", QUIET), *left, ("\u2500" * room, QUIET), *right, ("\u2500", QUIET))
 
 
-def clock(seconds: int) -> str:
+def format_clock(seconds: int) -> str:
     return f"{seconds // 60}:{seconds % 60:02}"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pancode.interfaces.tui.page import Line
-from pancode.kernel.formatting import safe
-from pancode.sessions.commands.screen.look import MODES, QUIET, rule
-from pancode.sessions.commands.terms import ADMIN, chosen, next_level, next_mode
+from pancode.kernel.formatting import escape_line
+from pancode.sessions.commands.screen.look import MODES, QUIET, draw_rule
+from pancode.sessions.commands.terms import ADMIN, next_level, next_mode, read_chosen
 
 SETTLE_MS = 700
 """Milliseconds after the last key until a choice is sent: passing through others changes nothing."""
@@ -36,7 +36,7 @@ class ChosenTerms:
     def shaped(self, shape: Mapping[str, Any]) -> None:
         """Take in the session's new state."""
         self._shape = shape
-        if self._sent.items() <= dict(zip(("mode", "safety"), chosen(shape), strict=True)).items():
+        if self._sent.items() <= dict(zip(("mode", "safety"), read_chosen(shape), strict=True)).items():
             self._sent = {}
 
     def over(self) -> None:
@@ -46,7 +46,7 @@ class ChosenTerms:
     @property
     def now(self) -> tuple[str, str]:
         """The mode and level of the next words."""
-        mode, safety = chosen(self._shape)
+        mode, safety = read_chosen(self._shape)
         asked = {**self._sent, **self._wish}
         return asked.get("mode", mode), asked.get("safety", safety)
 
@@ -66,7 +66,7 @@ class ChosenTerms:
     def send(self) -> None:
         """Send what was chosen, unless it holds already."""
         wish, self._wish = self._wish, {}
-        held = dict(zip(("mode", "safety"), chosen(self._shape), strict=True))
+        held = dict(zip(("mode", "safety"), read_chosen(self._shape), strict=True))
         wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
         if wish:
             self._sent |= wish
@@ -79,7 +79,7 @@ class ChosenTerms:
 
     def line(self, columns: int, means: str) -> Line:
         """Return the line above the field, with the mode at its left and the level at its right."""
-        mode, safety = map(safe, self.now)
+        mode, safety = map(escape_line, self.now)
         later = bool(self._shape.get("session")) and self.now != (
             self._shape.get("mode"),
             self._shape.get("safety"),
@@ -88,4 +88,4 @@ class ChosenTerms:
         left = (*left, (f"{NEXT} " if later else "Shift-Tab ", QUIET)) if mode else left
         middle: Line = ((f" {means} ", QUIET),) if means and columns >= 80 else ()
         right: Line = ((f" {safety} ", "bold"), ("Ctrl-Y ", QUIET)) if safety else ()
-        return rule(columns, left, (*middle, *right))
+        return draw_rule(columns, left, (*middle, *right))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pancode.kernel.formatting import counted, safe, unhidden
+from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.conversation.model import HeardWords, Output, Part, Said, TalkCall, TalkNote, Turn
 
@@ -87,7 +87,7 @@ class CallsBlock(TalkBlock):
         more = f", {bad} did not go well" if bad else ""
         if len(self.calls) == 1:
             return call_line(self.calls[0])
-        return f"{counted(len(self.calls), 'call')}{more}  {call_line(self.calls[-1])}"
+        return f"{count_noun(len(self.calls), 'call')}{more}  {call_line(self.calls[-1])}"
 
 
 class TalkStory:
@@ -110,14 +110,14 @@ class TalkStory:
 
     def tell(self, text: str, state: str = "not begun") -> None:
         """Add a line of PanCode's own."""
-        self._add(TellBlock(safe(text), state))
+        self._add(TellBlock(escape_line(text), state))
 
     def found(self, lines: Sequence[FoundLine]) -> None:
-        rows = tuple((one.state, safe(one.text)) for one in lines)
+        rows = tuple((one.state, escape_line(one.text)) for one in lines)
         self._add(FoundBlock("\n".join(text for _, text in rows), rows))
 
     def panel(self, title: str, text: str) -> None:
-        self._add(PanelBlock(_plain(text), safe(title)))
+        self._add(PanelBlock(_plain(text), escape_line(title)))
 
     def take(self, part: Part) -> None:
         match part:
@@ -133,7 +133,7 @@ class TalkStory:
                         )
                         self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
             case HeardWords(is_fleets=True):
-                self._add(PanelBlock(_plain(part.text), safe(part.by), is_typed=False))
+                self._add(PanelBlock(_plain(part.text), escape_line(part.by), is_typed=False))
             case HeardWords():
                 self._person(part.by, _plain(part.text), part.at_ms)
             case TalkCall(number=number) if number:
@@ -178,7 +178,7 @@ class TalkStory:
             if isinstance(block, PersonBlock) and block.is_sent and block.text.strip() == text.strip():
                 self.blocks.remove(block)  # they stand where the agent got them
                 break
-        self._add(PersonBlock(text, safe(by), at_ms))
+        self._add(PersonBlock(text, escape_line(by), at_ms))
 
     def _call(self, call: TalkCall) -> None:
         if call.state != "running":
@@ -196,14 +196,14 @@ class TalkStory:
 
 
 def call_line(call: TalkCall) -> str:
-    why = f": not let through: {safe(call.why)}" if call.state == "denied" else ""
-    return safe(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
+    why = f": not let through: {escape_line(call.why)}" if call.state == "denied" else ""
+    return escape_line(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
 
 
 def result_of(call: TalkCall) -> list[str]:
     """The lines that it changed, or that its command printed, as far as they are told."""
     told = call.diff or (call.answer if call.command else "")
-    return [safe(line) for line in told.splitlines()[:MOST_DIFF]]
+    return [escape_line(line) for line in told.splitlines()[:MOST_DIFF]]
 
 
 def plain_of(block: TalkBlock) -> str:
@@ -215,4 +215,4 @@ def plain_of(block: TalkBlock) -> str:
 
 def _plain(text: str) -> str:
     """Return the text with each invisible character shown by its name."""
-    return unhidden(text.replace("\r\n", "\n"))
+    return reveal_invisible(text.replace("\r\n", "\n"))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.acp.asking import asked
+from node_agent.acp.asking import probe_program
 from node_agent.wire.clock import SystemClock
 
 PEER = Path(__file__).with_name("peer.py")
 
 
 def about(case: str, folder: Path, limit_s: int = 60) -> dict[str, object]:
-    return asked((sys.executable, "-I", str(PEER), case, str(folder / "x")), SystemClock(), limit_s)
+    return probe_program((sys.executable, "-I", str(PEER), case, str(folder / "x")), SystemClock(), limit_s)
 
 
 def test_one_that_speaks_it_tells_its_version(tmp_path: Path) -> None:
@@ -40,6 +40,6 @@ def test_one_that_is_silent_is_waited_for_so_long(tmp_path: Path) -> None:
 
 
 def test_one_that_is_not_there_is_missing() -> None:
-    told = asked(("/no/such/program",), SystemClock())
+    told = probe_program(("/no/such/program",), SystemClock())
     assert told["missing"] and "could not be started: No such file or directory" in str(told["why"])
-    assert "names no program" in str(asked((), SystemClock())["why"])
+    assert "names no program" in str(probe_program((), SystemClock())["why"])

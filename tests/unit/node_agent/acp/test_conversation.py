@@ -22,7 +22,7 @@ from node_agent.native.tools.offer import Deeds
 from node_agent.native.tools.shell import CHILDREN
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.starting import HEAD
-from node_agent.shim.process import stat
+from node_agent.shim.process import read_stat
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import TurnStop
 from tests.crowd import until
@@ -421,7 +421,7 @@ def test_no_command_of_a_cancelled_turn_works_on(talks: Talks, case: str) -> Non
     with pytest.raises(TurnOver):
         talk.run("go")
     command = int(talks.told("said")[0]["text"])
-    until(lambda: (found := stat(command)) is None or found.gone, "the command is over")
+    until(lambda: (found := read_stat(command)) is None or found.gone, "the command is over")
 
 
 def test_a_program_that_dies_between_turns_eats_no_words(talks: Talks) -> None:

@@ -18,8 +18,8 @@ from node_agent.acp.relay import SOCKET
 from node_agent.native.fleet import FleetDesk
 from node_agent.native.voice import PersonWords
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import sealed, words_in
-from node_agent.workspace.homes import lay
+from node_agent.wire.identity import seal_text, words_in
+from node_agent.workspace.homes import write_file
 from tests.crowd import until
 from tests.fakes.node.clock import MemoryClock
 from tests.unit.node_agent.native.test_loop import Script, Stage
@@ -85,8 +85,8 @@ class Served:
         until(asked, "a call of the program")
 
     def answers(self, number: int, text: str) -> None:
-        data = sealed(SECRET, -number, LaidFleetAnswer(ok=True, text=text).model_dump_json()).encode()
-        lay(self.home, words_in(WHO), fleet_answer_file(number), data)
+        data = seal_text(SECRET, -number, LaidFleetAnswer(ok=True, text=text).model_dump_json()).encode()
+        write_file(self.home, words_in(WHO), fleet_answer_file(number), data)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from node_agent.agent.snapshots import unbegun
+from node_agent.agent.snapshots import list_needed
 from node_agent.agent.worker import ThreadDrive
 from node_agent.wire.control import ControlBody, Drain, Revoke, StopControl, TakeBack, Tombstone
 from node_agent.wire.event import Marked, Refused, Revoked
@@ -126,7 +126,7 @@ def test_a_drain_and_a_removal_give_all_back(body: Drain | Revoke) -> None:
 
 def test_the_journal_says_whose_snapshots_are_still_needed() -> None:
     stage = holding()
-    assert [order.identity for order in unbegun(stage.journal)] == [TWO, THREE]
+    assert [order.identity for order in list_needed(stage.journal)] == [TWO, THREE]
 
 
 def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> None:

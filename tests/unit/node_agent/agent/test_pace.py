@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.agent.pace import Pace, PaceReading, Strain, paced, reading_of, strain_of
+from node_agent.agent.pace import Pace, PaceReading, Strain, reading_of, strain_of, update_pace
 from node_agent.attempt.gateways import ModelCount, ModelUse
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact
@@ -32,7 +32,7 @@ def reading(facts: NodeFacts | None = None, **models: Any) -> PaceReading:
 
 def looks(pace: Pace | None, machine: PaceReading, minutes: float, begin_ms: int = 0) -> Pace:
     for at in range(0, int(minutes * 60_000) + 1, LOOK_MS):
-        pace = paced(pace, 1, 4, machine, begin_ms + at, TEMPO)
+        pace = update_pace(pace, 1, 4, machine, begin_ms + at, TEMPO)
     assert pace is not None
     return pace
 
@@ -83,10 +83,10 @@ READINGS = st.builds(
 
 @given(st.lists(READINGS, min_size=2, max_size=200))
 def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[PaceReading]) -> None:
-    pace, before, changed_ms = paced(None, 2, 6, reading(), 0, TEMPO), 6, 0
+    pace, before, changed_ms = update_pace(None, 2, 6, reading(), 0, TEMPO), 6, 0
     for number, one in enumerate(looked, 1):
         now = number * LOOK_MS
-        pace = paced(pace, 2, 6, one, now, TEMPO)
+        pace = update_pace(pace, 2, 6, one, now, TEMPO)
         assert 2 <= pace.slots <= 6 and abs(pace.slots - before) <= 1
         if pace.slots != before:
             assert now - changed_ms >= TEMPO.tighten_ms, "never twice within a minute"
@@ -99,20 +99,22 @@ def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[PaceReading]) -
 
 
 def test_bounds_that_its_owner_changes_hold_at_once() -> None:
-    assert paced(looks(None, reading(), 1), 1, 2, reading(), 99_000, TEMPO).slots == 2
+    assert update_pace(looks(None, reading(), 1), 1, 2, reading(), 99_000, TEMPO).slots == 2
     assert (
-        paced(looks(None, reading(seen(load=9.0)), 9), 3, 4, reading(seen(load=9.0)), 900_000, TEMPO).slots
+        update_pace(
+            looks(None, reading(seen(load=9.0)), 9), 3, 4, reading(seen(load=9.0)), 900_000, TEMPO
+        ).slots
         == 3
     )
 
 
 def test_bounds_that_take_a_slot_are_a_change_like_any_other() -> None:
     strained = reading(seen(load=9.0))
-    before = paced(paced(None, 1, 4, strained, 0, TEMPO), 1, 4, strained, 50_000, TEMPO)
-    narrowed = paced(before, 1, 3, strained, 55_000, TEMPO)
+    before = update_pace(update_pace(None, 1, 4, strained, 0, TEMPO), 1, 4, strained, 50_000, TEMPO)
+    narrowed = update_pace(before, 1, 3, strained, 55_000, TEMPO)
     assert narrowed.slots == 3
-    assert paced(narrowed, 1, 3, strained, 70_000, TEMPO).slots == 3, "not twice within a minute"
-    assert paced(narrowed, 1, 3, strained, 115_000, TEMPO).slots == 2
+    assert update_pace(narrowed, 1, 3, strained, 70_000, TEMPO).slots == 3, "not twice within a minute"
+    assert update_pace(narrowed, 1, 3, strained, 115_000, TEMPO).slots == 2
 
 
 def use(endpoint: str | None = None, left: int | None = None, runtime: str = "claude") -> ModelUse:

@@ -14,8 +14,8 @@ from node_agent.attempt.accept import (
     Hold,
     Opened,
     Refuse,
-    begins,
-    judge,
+    judge_held,
+    judge_order,
     open_order,
 )
 from node_agent.attempt.ceiling import Ceiling
@@ -67,22 +67,26 @@ def entry(digest: str, mark: Mark = Mark.SPAWNED) -> JournalRecord:
 
 
 def test_accepts() -> None:
-    assert judge(opened(order()), VIEW) == Accept()
+    assert judge_order(opened(order()), VIEW) == Accept()
 
 
 def test_holds_what_goes_ahead_and_what_finds_no_slot() -> None:
-    assert judge(opened(order(ahead=True)), VIEW) == Hold()
-    assert judge(opened(order()), replace(VIEW, free_slots=0)) == Hold()
+    assert judge_order(opened(order(ahead=True)), VIEW) == Hold()
+    assert judge_order(opened(order()), replace(VIEW, free_slots=0)) == Hold()
 
 
 def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
     held = order(ahead=True, start_by=FleetTime(epoch=1, ms=1), epoch=1)
-    assert begins(held, replace(VIEW, now=None)) == Accept()
-    assert begins(held, replace(VIEW, free_slots=0)) == begins(held, replace(VIEW, disk_ok=False)) == Hold()
+    assert judge_held(held, replace(VIEW, now=None)) == Accept()
+    assert (
+        judge_held(held, replace(VIEW, free_slots=0))
+        == judge_held(held, replace(VIEW, disk_ok=False))
+        == Hold()
+    )
     for state in (replace(VIEW, draining=True), replace(VIEW, revoked=True)):
-        refused = begins(held, state)
+        refused = judge_held(held, state)
         assert isinstance(refused, Refuse) and refused.why is OrderRefusal.TAKEN_BACK
-    missing = begins(held, replace(VIEW, runtimes=frozenset()))
+    missing = judge_held(held, replace(VIEW, runtimes=frozenset()))
     assert isinstance(missing, Refuse) and missing.why is OrderRefusal.RUNTIME_MISSING
 
 
@@ -111,14 +115,14 @@ def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
     ],
 )
 def test_refuses(order_changes: dict[str, Any], view_changes: dict[str, Any], why: OrderRefusal) -> None:
-    verdict = judge(opened(order(**order_changes)), replace(VIEW, **view_changes))
+    verdict = judge_order(opened(order(**order_changes)), replace(VIEW, **view_changes))
     assert isinstance(verdict, Refuse)
     assert (verdict.why, verdict.identity) == (why, identity(fence=4))
     assert verdict.detail
 
 
 def test_at_an_endpoint_nobody_has_to_log_in() -> None:
-    assert judge(opened(order(runtime="opencode", endpoint="ollama")), VIEW) == Accept()
+    assert judge_order(opened(order(runtime="opencode", endpoint="ollama")), VIEW) == Accept()
 
 
 @pytest.mark.parametrize(
@@ -126,27 +130,29 @@ def test_at_an_endpoint_nobody_has_to_log_in() -> None:
     [({"fleet": "f-other"}, OrderRefusal.WRONG_FLEET), ({"node": "0" * 10}, OrderRefusal.WRONG_NODE)],
 )
 def test_not_for_us_is_answered_to_nobody(changes: dict[str, Any], why: OrderRefusal) -> None:
-    verdict = judge(opened(order(**changes)), VIEW)
+    verdict = judge_order(opened(order(**changes)), VIEW)
     assert isinstance(verdict, Refuse) and (verdict.why, verdict.identity) == (why, None)
 
 
 def test_the_same_bytes_again_are_known_whatever_else_holds() -> None:
     mine = opened(order())
     bad = replace(VIEW, known=entry(mine.digest), now=None, epoch_seen=9, revoked=True, free_slots=0)
-    assert judge(mine, bad) == AlreadyAccepted(Mark.SPAWNED)
+    assert judge_order(mine, bad) == AlreadyAccepted(Mark.SPAWNED)
 
 
 def test_other_bytes_for_a_fence_are_a_conflict() -> None:
-    verdict = judge(opened(order(task="something else")), replace(VIEW, known=entry(opened(order()).digest)))
+    verdict = judge_order(
+        opened(order(task="something else")), replace(VIEW, known=entry(opened(order()).digest))
+    )
     assert isinstance(verdict, Refuse) and verdict.why is OrderRefusal.FENCE_CONFLICT
 
 
 def test_a_tombstone_spares_later_fences() -> None:
-    assert judge(opened(order()), replace(VIEW, tombstone=replace(HELD, fence=3))) == Accept()
+    assert judge_order(opened(order()), replace(VIEW, tombstone=replace(HELD, fence=3))) == Accept()
 
 
 def test_the_very_moment_of_start_by_is_in_time() -> None:
-    assert judge(opened(order(start_by=NOW)), VIEW) == Accept()
+    assert judge_order(opened(order(start_by=NOW)), VIEW) == Accept()
 
 
 def test_forged_altered_and_broken_envelopes() -> None:

@@ -14,9 +14,9 @@ from node_agent.attempt.left_for_others import (
     MOST_TOGETHER,
     MOST_VALUE,
     MOST_WRITTEN,
-    asked,
     board_path,
     read_question,
+    take_question,
     written_values,
 )
 from node_agent.attempt.verdict import Fault
@@ -135,7 +135,7 @@ def test_a_question_is_read_with_its_choices_or_without() -> None:
 def test_what_is_no_question_still_needs_a_person_and_says_why(left: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_question(left)
-    fault, told = asked(None, left, plain)
+    fault, told = take_question(None, left, plain)
     assert fault is not None and fault.kind is FailureKind.NEEDS_PERSON and words in fault.reason
     assert told == {}
 
@@ -143,11 +143,11 @@ def test_what_is_no_question_still_needs_a_person_and_says_why(left: bytes, word
 @pytest.mark.parametrize("kind", [FailureKind.WALL_LIMIT, FailureKind.STOPPED, FailureKind.GATE_MISSING])
 def test_a_limit_or_a_stop_stands_whatever_is_asked(kind: FailureKind) -> None:
     fault = Fault(kind, "over")
-    assert asked(fault, ASKS, plain) == (fault, {})
+    assert take_question(fault, ASKS, plain) == (fault, {})
 
 
 def test_a_secret_in_a_question_is_taken_out() -> None:
-    fault, told = asked(None, ASKS, lambda text: text.replace("8080", "***"))
+    fault, told = take_question(None, ASKS, lambda text: text.replace("8080", "***"))
     assert told["question"]["choices"] == ["***", "9090"] and fault is not None
 
 

@@ -12,8 +12,8 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess, ModelCount, NoGateways
 from node_agent.attempt.plans import OUT
 from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, ReportedTurn
-from node_agent.attempt.records import JournalRecord, Note, folded, record_of
-from node_agent.attempt.turns import cut_by, is_waiting, near, used_since
+from node_agent.attempt.records import JournalRecord, Note, apply_record, record_of
+from node_agent.attempt.turns import cut_by, is_waiting, lower_limits, used_since
 from node_agent.attempt.turns import record_of as turn_of
 from node_agent.attempt.verdict import Fault
 from node_agent.policy.judging import NO_BOUNDS, Bounds
@@ -245,8 +245,8 @@ def test_a_journal_keeps_the_turns_it_was_told() -> None:
     assert (record.began_wall_ms, record.ended_wall_ms) == (None, None), "nobody knows when"
     entry = JournalRecord(identity(), "0" * 64, 1, Mark.SPAWNED, {}, 0)
     stored = json.loads(json.dumps(record_of(Note(turns=(record,)), [], 5)))
-    assert folded(entry, stored).turns == (record,)
-    assert folded(folded(entry, stored), record_of(Note(cleaned=True), [], 5)).turns == ()
+    assert apply_record(entry, stored).turns == (record,)
+    assert apply_record(apply_record(entry, stored), record_of(Note(cleaned=True), [], 5)).turns == ()
 
 
 def test_a_turn_without_an_end_is_lost_unless_a_limit_ended_it() -> None:
@@ -257,6 +257,6 @@ def test_a_turn_without_an_end_is_lost_unless_a_limit_ended_it() -> None:
 
 
 def test_a_limit_is_near_at_four_fifths() -> None:
-    limits = near(Limits(wall_ms=1, idle_ms=1, output_bytes=1, tokens=100, usd=Decimal(2)))
+    limits = lower_limits(Limits(wall_ms=1, idle_ms=1, output_bytes=1, tokens=100, usd=Decimal(2)))
     assert (limits.tokens, limits.usd) == (80, Decimal("1.6"))
-    assert near(Limits(wall_ms=1, idle_ms=1, output_bytes=1)).usd is None
+    assert lower_limits(Limits(wall_ms=1, idle_ms=1, output_bytes=1)).usd is None

@@ -20,13 +20,13 @@ from node_agent.attempt.verdict import (
     fault_to_json,
     gate_fault,
     gateway_fault,
+    judge_end,
     over_limit,
     rules_fault,
     setup_fault,
     stop_fault,
     too_many_turns,
     vanished_fault,
-    verdict,
     work_fault,
 )
 from node_agent.shim.spool import ExecError, ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished
@@ -201,8 +201,8 @@ def test_a_step_that_a_limit_of_ours_ended(by: StepEndedBy, kind: K, words: str,
 
 def test_every_failure_kind_has_its_outcome() -> None:
     for kind in FailureKind:
-        assert verdict(Fault(kind, "why"), "change").outcome is FAILURES[kind].outcome
-    assert verdict(None, "change").outcome is Outcome.DONE
+        assert judge_end(Fault(kind, "why"), "change").outcome is FAILURES[kind].outcome
+    assert judge_end(None, "change").outcome is Outcome.DONE
 
 
 def test_limits() -> None:

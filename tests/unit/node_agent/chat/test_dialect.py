@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.chat.dialect import Question, refusal, request_of
+from node_agent.chat.dialect import Question, make_trouble, request_of
 from node_agent.chat.messages import Answered, Call, from_json, to_json
 from node_agent.chat.stream import DONE, MOST_CALLS, Stream
 
@@ -29,7 +29,7 @@ from node_agent.chat.stream import DONE, MOST_CALLS, Stream
     ],
 )
 def test_a_refusal_in_the_servers_words(body: bytes, words: str, room: int | None) -> None:
-    trouble = refusal(400, body)
+    trouble = make_trouble(400, body)
     assert str(trouble).startswith(words) and (trouble.status, trouble.room) == (400, room)
     assert trouble.too_long is (room is not None) and not trouble.passing
 
@@ -38,7 +38,7 @@ def test_a_refusal_in_the_servers_words(body: bytes, words: str, room: int | Non
     ("status", "passing"), [(401, False), (404, False), (429, True), (500, True), (503, True)]
 )
 def test_what_may_be_asked_again(status: int, passing: bool) -> None:
-    assert refusal(status, b"").passing is passing
+    assert make_trouble(status, b"").passing is passing
 
 
 def chunk(**delta: object) -> str:

@@ -13,7 +13,7 @@ import pytest
 from node_agent.cli.installing import NoProgram, install, uninstall
 from node_agent.cli.main import main
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import RECORD, brought, installed
+from node_agent.machine.programs import RECORD, read_choices, read_installed
 
 NPM = r"""#!/bin/sh
 echo "$*" >>"$HOME/asked"
@@ -76,14 +76,14 @@ def test_a_program_comes_by_npm_in_the_version_that_was_asked_and_goes_again(
     there = Path(environ["HOME"], ".local/bin/gemini")
     assert (done.package, done.version) == ("@google/gemini-cli", "0.61.0")
     assert done.sha256 == hashlib.sha256(there.read_bytes()).hexdigest()
-    assert installed(home.root) == {"gemini": done} and done.chosen
+    assert read_installed(home.root) == {"gemini": done} and done.chosen
     where = f"--prefix {environ['HOME']}/.local"
     assert asked(environ) == [f"install -g --ignore-scripts {where} @google/gemini-cli@0.61.0"]
     install(home, "gemini", "", environ, {})
     assert asked(environ)[-1].endswith("@latest"), "without a version it is the newest"
-    assert not installed(home.root)["gemini"].chosen and brought(home.root) == {"gemini": "newest"}
+    assert not read_installed(home.root)["gemini"].chosen and read_choices(home.root) == {"gemini": "newest"}
     uninstall(home, "gemini", environ)
-    assert not there.exists() and installed(home.root) == {}
+    assert not there.exists() and read_installed(home.root) == {}
 
 
 def test_an_update_of_all_leaves_the_version_that_its_owner_chose(
@@ -122,7 +122,7 @@ def test_a_program_of_a_runtime_that_is_gone_is_taken_away_and_never_brought(
     assert "acp:qwen" in refused.value.fix
     uninstall(home, "gemini", environ)
     uninstall(home, "qwen", environ)
-    assert asked(environ)[-1].endswith(package) and installed(home.root) == {}
+    assert asked(environ)[-1].endswith(package) and read_installed(home.root) == {}
 
 
 def test_what_is_not_ours_stays_and_what_fails_is_said(home: NodeHome, environ: dict[str, str]) -> None:
@@ -132,7 +132,7 @@ def test_what_is_not_ours_stays_and_what_fails_is_said(home: NodeHome, environ: 
     Path(environ["HOME"], "fails").touch()
     with pytest.raises(NoProgram, match="network is down"):
         install(home, "gemini", "", environ, {})
-    assert installed(home.root) == {}
+    assert read_installed(home.root) == {}
     for runtime, version in (("gemini", "1; rm -rf ~"), ("shell", ""), ("gemni", "")):
         with pytest.raises(NoProgram):
             install(home, runtime, version, environ, {})

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.cli.logging_in import MISSING, NoLogin, log_in
 from node_agent.machine.home import NodeHome
-from node_agent.runtimes.logins import tokens
+from node_agent.runtimes.logins import list_token_paths
 from node_agent.vault.vault import LOOK_MS, Vault
 from tests.fakes.node import MemoryClock
 
@@ -48,7 +48,7 @@ def opened(home: NodeHome, said: str = TOKEN, **values: str) -> int:
 def test_what_it_printed_is_kept_where_runs_find_it(home: NodeHome) -> None:
     installed(home, 'printf "%s\\n" "$*" >"$CLAUDE_CONFIG_DIR/asked"; env >"$CLAUDE_CONFIG_DIR/env"')
     clock = MemoryClock()
-    vault = Vault(home.secrets, {}, clock, tokens(home.root))
+    vault = Vault(home.secrets, {}, clock, list_token_paths(home.root))
     assert NAME not in vault.values()
     assert opened(home) == 0
     clock.advance(LOOK_MS)
@@ -67,7 +67,7 @@ def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: NodeHome) -> None
     installed(home, 'test "$*" = "login --device-auth" && echo {} >"$CODEX_HOME/auth.json"', "codex")
     assert log_in(home, "codex", {}, {}, pytest.fail) == 0
     file = home.root / "logins" / "codex" / "auth.json"
-    assert tokens(home.root)["CODEX_LOGIN"] == file and oct(file.stat().st_mode & 0o777) == "0o600"
+    assert list_token_paths(home.root)["CODEX_LOGIN"] == file and oct(file.stat().st_mode & 0o777) == "0o600"
     file.unlink()
     installed(home, "true", "codex")
     assert log_in(home, "codex", {}, {}, pytest.fail) == 1, "it said that all was well, and left nothing"
@@ -77,7 +77,7 @@ def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: NodeHome) -> None
 def test_without_a_token_nothing_is_kept(home: NodeHome, said: str) -> None:
     installed(home, "true")
     assert opened(home, said) == 1
-    assert not tokens(home.root)[NAME].exists()
+    assert not list_token_paths(home.root)[NAME].exists()
 
 
 @pytest.mark.parametrize("gone", [KeyboardInterrupt, EOFError])
@@ -87,7 +87,7 @@ def test_who_goes_away_from_the_question_keeps_nothing(home: NodeHome, gone: typ
     def ask(_: str) -> str:
         raise gone
 
-    assert log_in(home, "claude", {}, {}, ask) == 1 and not tokens(home.root)[NAME].exists()
+    assert log_in(home, "claude", {}, {}, ask) == 1 and not list_token_paths(home.root)[NAME].exists()
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 3", 3), ("kill -TERM $$", 143)])
@@ -95,7 +95,7 @@ def test_a_login_that_failed_keeps_nothing_and_asks_for_nothing(
     home: NodeHome, script: str, status: int
 ) -> None:
     installed(home, script)
-    assert opened(home) == status and not tokens(home.root)[NAME].exists()
+    assert opened(home) == status and not list_token_paths(home.root)[NAME].exists()
 
 
 def test_the_owner_s_proxy_is_the_program_s_too(home: NodeHome) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.endpoints.dialects import LM1, Memory, ServerKind, identify, read
-from node_agent.endpoints.table import KnownServer, ProbeContext, look
+from node_agent.endpoints.dialects import LM1, Memory, ServerKind, identify_server, read_server
+from node_agent.endpoints.table import KnownServer, ProbeContext, update_server
 from node_agent.wire.endpoint import Dialect
 from node_agent.wire.model import MOST
 from tests.unit.node_agent.endpoints.answering import ToolResults
@@ -37,7 +37,7 @@ UNEXPECTED = (200, {"error": "Unexpected endpoint or method. (GET /api/version)"
 )
 @pytest.mark.parametrize("port", [1234, 8080, 11434])
 def test_by_shape_on_any_port(answers: dict[str, Any], dialect: Dialect, port: int) -> None:
-    assert identify(ToolResults(answers), port) == ServerKind(dialect)
+    assert identify_server(ToolResults(answers), port) == ServerKind(dialect)
 
 
 @pytest.mark.parametrize(
@@ -53,27 +53,27 @@ def test_by_shape_on_any_port(answers: dict[str, Any], dialect: Dialect, port: i
     ],
 )
 def test_what_is_no_model_server(answers: dict[str, Any]) -> None:
-    assert identify(ToolResults(answers), 8080) is None
+    assert identify_server(ToolResults(answers), 8080) is None
 
 
 def test_llama_cpp_by_its_header_whatever_it_answers() -> None:
     locked = ToolResults({}, "llama.cpp", (401, {"error": {"code": 401}}))
-    assert identify(locked, 8000) == ServerKind(Dialect.LLAMACPP, locked=True)
+    assert identify_server(locked, 8000) == ServerKind(Dialect.LLAMACPP, locked=True)
     assert locked.asked == ["/api/version"]
-    assert identify(ToolResults({}, "llama.cpp"), 8000) == ServerKind(Dialect.LLAMACPP)
+    assert identify_server(ToolResults({}, "llama.cpp"), 8000) == ServerKind(Dialect.LLAMACPP)
 
 
 def test_a_key_that_is_missing_is_a_finding() -> None:
-    assert identify(ToolResults({"/v1/models": (401, {"error": "Unauthorized"})}), 8000) == ServerKind(
+    assert identify_server(ToolResults({"/v1/models": (401, {"error": "Unauthorized"})}), 8000) == ServerKind(
         Dialect.OPENAI, locked=True
     )
     page = ToolResults({"/v1/models": (401, "<html>log in</html>")})
-    assert identify(page, 8000, known=True) == ServerKind(Dialect.OPENAI, locked=True)
+    assert identify_server(page, 8000, known=True) == ServerKind(Dialect.OPENAI, locked=True)
 
 
 def test_lm_studio_is_asked_its_own_question_first_where_it_usually_is() -> None:
     told = ToolResults({LM1: (200, {"models": [LM_MODEL]})}, other=UNEXPECTED)
-    identify(told, 1234)
+    identify_server(told, 1234)
     assert told.asked == [LM1]  # each other question is an [ERROR] in its owner's log
 
 
@@ -98,9 +98,9 @@ vllm:num_requests_running{engine="0"} 8.0
 )
 def test_the_queue_of_a_server_that_tells_it(dialect: Dialect, figures: Any, waiting: int | None) -> None:
     told, memory = ToolResults({"/v1/models": LISTED, "/metrics": figures}), Memory()
-    assert read(dialect, told, memory).waiting == waiting
+    assert read_server(dialect, told, memory).waiting == waiting
     told.asked.clear()
-    assert read(dialect, told, memory).waiting == waiting
+    assert read_server(dialect, told, memory).waiting == waiting
     assert ("/metrics" in told.asked) is (figures != (404, "none")), "one that has no figures is asked once"
 
 
@@ -122,10 +122,10 @@ def llama_cpp(**fields: Any) -> ToolResults:
 def test_the_queue_of_a_llama_cpp_is_asked_for_with_its_slots_shown_or_not(slots: Any) -> None:
     """A question for either keeps it from sleeping, and one for its slots wakes it."""
     told, asleep = llama_cpp(slots=slots), llama_cpp(slots=slots, is_sleeping=True)
-    assert read(Dialect.LLAMACPP, told, Memory()).waiting == 4
+    assert read_server(Dialect.LLAMACPP, told, Memory()).waiting == 4
     told.asked.clear()
-    assert read(Dialect.LLAMACPP, told, Memory(asks_slots=False)).waiting is None
-    assert read(Dialect.LLAMACPP, asleep, Memory()).waiting is None
+    assert read_server(Dialect.LLAMACPP, told, Memory(asks_slots=False)).waiting is None
+    assert read_server(Dialect.LLAMACPP, asleep, Memory()).waiting is None
     assert not {"/metrics", "/slots"} & {*told.asked, *asleep.asked}
 
 
@@ -133,10 +133,10 @@ def test_one_without_slots_to_see_is_left_to_fall_asleep_too() -> None:
     told = llama_cpp(slots=(501, {}), metrics=(200, "llamacpp:requests_deferred 0\n"))
     known = KnownServer()
     for at in range(80):
-        known = look(known, told, ProbeContext(at * 30_000, 8080))
+        known = update_server(known, told, ProbeContext(at * 30_000, 8080))
     assert told.asked.count("/metrics") == 3, "at 0, 10 and 30 minutes"
     for at in range(80, 83):
-        known = look(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
+        known = update_server(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
     assert told.asked.count("/metrics") == 6
 
 
@@ -149,21 +149,21 @@ def test_one_that_told_its_queue_and_is_silent_is_not_calm_for_a_while(
 ) -> None:
     """It may be overloaded: our own question waits there, at least."""
     told = llama_cpp(metrics=(200, f"llamacpp:requests_deferred {last}\n"))
-    known, answer = look(KnownServer(), told, ProbeContext(0, 8080, in_use=True)), told.answers[path]
+    known, answer = update_server(KnownServer(), told, ProbeContext(0, 8080, in_use=True)), told.answers[path]
     assert waiting_of(known) == last
     told.answers[path] = no_answer
     seen = []
     for at in range(1, 6):
-        known = look(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
+        known = update_server(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
         seen.append(waiting_of(known))
     assert seen == [*[kept] * 4, None]
     told.answers[path] = answer
-    assert waiting_of(look(known, told, ProbeContext(200_000, 8080, in_use=True))) == last
+    assert waiting_of(update_server(known, told, ProbeContext(200_000, 8080, in_use=True))) == last
 
 
 def test_one_that_never_told_its_queue_tells_none_by_silence() -> None:
     told = llama_cpp(metrics=None)
-    known = look(KnownServer(), told, ProbeContext(0, 8080, in_use=True))
+    known = update_server(KnownServer(), told, ProbeContext(0, 8080, in_use=True))
     assert waiting_of(known) is None
 
 

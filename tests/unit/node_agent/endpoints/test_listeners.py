@@ -10,7 +10,14 @@ import sys
 import pytest
 
 from node_agent.endpoints import listeners as listening
-from node_agent.endpoints.listeners import Listener, is_of_a_run, listeners, refusal, stranger, uids_of
+from node_agent.endpoints.listeners import (
+    Listener,
+    explain_refusal,
+    find_stranger,
+    is_of_a_run,
+    parse_listeners,
+    uids_of,
+)
 from node_agent.shim import shim
 from node_agent.shim.process import MARKER
 
@@ -32,8 +39,8 @@ LISTENS, CONNECTED = "0A", "01"
 )  # fmt: skip
 def test_who_would_get_a_connection_to_this_machine(address: str, state: str, found: bool) -> None:
     table = HEAD + ONE.format(address, state, 1001)
-    assert listeners(table, 0x2CAA) == ([Listener(1001, 77)] if found else [])
-    assert listeners(table, 80) == []
+    assert parse_listeners(table, 0x2CAA) == ([Listener(1001, 77)] if found else [])
+    assert parse_listeners(table, 80) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ def test_who_would_get_a_connection_to_this_machine(address: str, state: str, fo
     ],
 )  # fmt: skip
 def test_whose_server_is_used_unasked(uids: list[int], own: int, of_a_run: bool | None, why: str) -> None:
-    told = refusal([Listener(uid, 7) for uid in uids], own, [998], lambda inode: of_a_run)
+    told = explain_refusal([Listener(uid, 7) for uid in uids], own, [998], lambda inode: of_a_run)
     assert (why in told) if why else told == ""
 
 
@@ -63,8 +70,8 @@ def test_a_user_that_is_not_known_is_nobody() -> None:
 def test_a_real_socket_is_found_with_its_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port, inode = server.getsockname()[1], os.fstat(server.fileno()).st_ino
-        assert is_of_a_run(inode) is False and stranger(port, ()) == ""
-    assert "no process" in stranger(port, ())
+        assert is_of_a_run(inode) is False and find_stranger(port, ()) == ""
+    assert "no process" in find_stranger(port, ())
 
 
 LISTEN = """
@@ -82,7 +89,7 @@ def _told(*argv: str, env: dict[str, str] | None = None) -> str:
     with subprocess.Popen([sys.executable, "-c", LISTEN, *argv], stdout=subprocess.PIPE, env=env) as server:
         try:
             assert server.stdout is not None
-            return stranger(int(server.stdout.readline()), ())
+            return find_stranger(int(server.stdout.readline()), ())
         finally:
             server.kill()
 

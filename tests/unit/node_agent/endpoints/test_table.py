@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from node_agent.endpoints.dialects import ServerKind, ServerReading
 from node_agent.endpoints.places import EndpointAddress
-from node_agent.endpoints.table import MOST_MODELS, DecodeProgress, KnownServer, capped, fact, named, problems
+from node_agent.endpoints.table import (
+    MOST_MODELS,
+    DecodeProgress,
+    KnownServer,
+    limit_models,
+    list_problems,
+    make_endpoint_fact,
+    name_places,
+)
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
 
 HERE, OTHER = EndpointAddress("127.0.0.1", 8080), EndpointAddress("127.0.0.1", 9931)
@@ -19,14 +27,14 @@ def endpoint(name: str, models: int) -> EndpointFact:
 
 def test_names_are_the_dialects_and_stay() -> None:
     there = [(p, Dialect.LLAMACPP) for p in (HERE, OTHER)] + [(p, Dialect.LMSTUDIO) for p in (LAN, BOX, MINE)]
-    names = named(there, {})
+    names = name_places(there, {})
     assert list(names.values()) == ["llamacpp", "llamacpp-9931", "lmstudio-10.0.0.5", "gpu-lmstudio", "mine"]
-    assert named([(OTHER, Dialect.LLAMACPP)], {OTHER: "llamacpp-9931"}) == {OTHER: "llamacpp-9931"}
-    assert named([(HERE, None)], {}) == {}
+    assert name_places([(OTHER, Dialect.LLAMACPP)], {OTHER: "llamacpp-9931"}) == {OTHER: "llamacpp-9931"}
+    assert name_places([(HERE, None)], {}) == {}
 
 
 def test_a_heartbeat_has_a_bound_and_says_what_is_left_out() -> None:
-    told = capped([endpoint("big", 100), endpoint("small", 3)])
+    told = limit_models([endpoint("big", 100), endpoint("small", 3)])
     assert [(one.name, len(one.models), one.more) for one in told] == [
         ("big", MOST_MODELS - 3, 100 - MOST_MODELS + 3),
         ("small", 3, 0),
@@ -40,7 +48,7 @@ def test_loaded_models_are_told_first_and_those_of_vectors_last() -> None:
         ModelFact(id="warm", residence=Residence.LOADED),
     )
     known = KnownServer(ServerKind(Dialect.OLLAMA), reading=ServerReading(models=models), seen_ms=5)
-    told = fact("ollama", HERE, known, 12)
+    told = make_endpoint_fact("ollama", HERE, known, 12)
     assert told is not None
     assert ([one.id for one in told.models], told.age_ms) == (["warm", "cold", "vectors"], 7)
 
@@ -55,7 +63,7 @@ def test_what_is_wrong_comes_with_what_mends_it() -> None:
     )
     gone = KnownServer(trouble="cannot be reached: refused")
     told = [
-        (name, place, known, fact(name, place, known, 0))
+        (name, place, known, make_endpoint_fact(name, place, known, 0))
         for name, place, known in (
             ("lan", LAN, locked),
             ("mine", MINE, refused),
@@ -65,7 +73,7 @@ def test_what_is_wrong_comes_with_what_mends_it() -> None:
         )
     ]
     assert [one.health for *_, one in told if one] == [Health.NEEDS_KEY, Health.NEEDS_KEY, Health.WEDGED]
-    said = problems(told)
+    said = list_problems(told)
     assert [one.what.partition(": ")[0] for one in said] == [
         "endpoint lan (10.0.0.5:1234)",
         "endpoint mine (10.0.0.7:8000)",

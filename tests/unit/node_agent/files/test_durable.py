@@ -148,7 +148,7 @@ def test_what_is_blanked_is_zeros_and_stays_open_nowhere(tmp_path: Path) -> None
     path.write_bytes(b"kept and gone")
     with few_files(4):
         for _ in range(8):
-            durable.blank(path, 4)
+            durable.blank_file(path, 4)
     assert path.read_bytes() == b"kept" + bytes(9)
 
 

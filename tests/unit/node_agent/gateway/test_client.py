@@ -17,8 +17,8 @@ from node_agent.gateway.client import (
     OpenConnection,
     Room,
     check_values,
-    largest,
-    surplus,
+    find_body_limit,
+    select_surplus,
     users_by_ports,
 )
 from node_agent.gateway.http import Framing, TooLarge
@@ -43,19 +43,19 @@ def ports(gone: list[OpenConnection]) -> list[int]:
 
 
 def test_of_one_user_those_who_have_waited_longest_go() -> None:
-    assert ports(surplus(callers(7, 7, 7, 7), 2)) == [0, 1]
+    assert ports(select_surplus(callers(7, 7, 7, 7), 2)) == [0, 1]
 
 
 def test_the_one_of_another_user_stays_however_many_a_stranger_has() -> None:
-    assert ports(surplus(callers(1000, *[7] * 300), 50)) == list(range(1, 252))
+    assert ports(select_surplus(callers(1000, *[7] * 300), 50)) == list(range(1, 252))
 
 
 def test_users_with_as_many_give_way_alike() -> None:
-    assert sorted(ports(surplus(callers(7, 8, 7, 8, None), 3))) == [0, 1]
+    assert sorted(ports(select_surplus(callers(7, 8, 7, 8, None), 3))) == [0, 1]
 
 
 def test_nobody_goes_while_there_is_room() -> None:
-    assert surplus(callers(7, 7), 2) == []
+    assert select_surplus(callers(7, 7), 2) == []
 
 
 def test_the_kernel_tells_whose_a_connection_is() -> None:
@@ -106,7 +106,7 @@ def test_values_are_never_counted_too_low(value: object) -> None:
 
 def test_each_wire_has_its_bound_and_a_look_needs_no_body() -> None:
     def asks(method: str, path: str) -> int:
-        return largest(RequestTarget(method, path, "", route_of(method, path)))
+        return find_body_limit(RequestTarget(method, path, "", route_of(method, path)))
 
     assert asks("POST", "/v1/messages") == 32 << 20
     assert asks("POST", "/v1beta/models/gemini-3:generateContent") == 20 << 20

@@ -17,8 +17,8 @@ from node_agent.gateway.counting import (
     Expected,
     LimitReached,
     UsageBound,
-    believed,
-    estimate,
+    count_usage,
+    estimate_most,
 )
 from node_agent.gateway.meter import MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import price_of
@@ -41,18 +41,18 @@ from node_agent.gateway.prices import price_of
     ],
 )
 def test_what_a_request_may_use(wire: Wire, asked: dict[str, Any], output: int) -> None:
-    assert estimate(wire, 4_000, asked) == TokenCount(input=1_000, output=output)
+    assert estimate_most(wire, 4_000, asked) == TokenCount(input=1_000, output=output)
 
 
 def test_what_an_answer_has_used_that_did_not_tell_it() -> None:
     expected = TokenCount(input=1_000, output=500)
     whole = MeterReading(TokenCount(5, 6, 7, 8), True)
-    assert believed(whole, expected, 10_000) == whole.tokens, "what is told goes before what is assumed"
-    assert believed(MeterReading(), expected, 0) == expected
-    assert believed(MeterReading(), expected, 4_000) == TokenCount(1_000, output=1_000)
+    assert count_usage(whole, expected, 10_000) == whole.tokens, "what is told goes before what is assumed"
+    assert count_usage(MeterReading(), expected, 0) == expected
+    assert count_usage(MeterReading(), expected, 4_000) == TokenCount(1_000, output=1_000)
     begun = MeterReading(TokenCount(5, 6, 7, 1))
-    assert believed(begun, expected, 400) == TokenCount(5, 6, 7, 100), "an input that was told stands"
-    assert believed(MeterReading(TokenCount(5, output=300)), expected, 400).output == 300
+    assert count_usage(begun, expected, 400) == TokenCount(5, 6, 7, 100), "an input that was told stands"
+    assert count_usage(MeterReading(TokenCount(5, output=300)), expected, 400).output == 300
 
 
 class Calls:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.gateway.client import within
+from node_agent.gateway.client import read_within
 from node_agent.gateway.http import (
     LAST_CHUNK,
     BadMessage,
     Framing,
     Head,
-    chunk,
+    encode_chunk,
     framing_of,
     parse_head,
     read_head,
@@ -34,7 +34,7 @@ def read(data: bytes, framing: int | Framing, most: int = 32 << 20) -> bytes:
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=50), max_size=5))
 def test_chunks_are_put_together(pieces: list[bytes]) -> None:
-    data = b"".join(map(chunk, pieces)) + LAST_CHUNK
+    data = b"".join(map(encode_chunk, pieces)) + LAST_CHUNK
     assert read(data, Framing.CHUNKED) == b"".join(pieces)
     assert read(b"".join(pieces), Framing.TO_THE_END) == b"".join(pieces)
 
@@ -113,8 +113,8 @@ def test_heads_that_are_none(data: bytes) -> None:
 
 def test_what_does_not_come_in_time_is_given_up() -> None:
     with pytest.raises(BadMessage, match="did not come"):
-        asyncio.run(within(0.0, asyncio.sleep(60)))
-    assert asyncio.run(within(60.0, asyncio.sleep(0, "came"))) == "came"
+        asyncio.run(read_within(0.0, asyncio.sleep(60)))
+    assert asyncio.run(read_within(60.0, asyncio.sleep(0, "came"))) == "came"
 
 
 def test_who_closes() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.gateway.counting import estimate
+from node_agent.gateway.counting import estimate_most
 from node_agent.gateway.meter import Wire
 from node_agent.gateway.requests import (
     LAST_OUTPUT,
@@ -165,7 +165,7 @@ def test_it_is_bounded_has_our_words_last_and_calls_no_tool(wire: str) -> None:
     before = copy.deepcopy(asked)
     made = as_last(Wire(wire), asked, public=False)
     assert asked == before, "the request itself is not changed"
-    assert estimate(Wire(wire), 0, made).output == LAST_OUTPUT
+    assert estimate_most(Wire(wire), 0, made).output == LAST_OUTPUT
     assert json.dumps(made).count(LAST_WORDS) == 1 and "none" in json.dumps(made).lower()
     assert without_hosted(Wire(wire), made) is made and made["tools"] == asked["tools"]
 
@@ -233,4 +233,4 @@ def test_a_request_of_odd_shape_stays_one_that_is_bounded(wire: Wire) -> None:
         "generationConfig": "y",
         "thinking": 1,
     }
-    assert estimate(wire, 0, as_last(wire, odd, False)).output == LAST_OUTPUT
+    assert estimate_most(wire, 0, as_last(wire, odd, False)).output == LAST_OUTPUT

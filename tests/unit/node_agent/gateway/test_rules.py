@@ -31,7 +31,7 @@ from node_agent.gateway.requests import (
     asked_of,
     check_model,
     error_body,
-    presented,
+    read_key,
     route_of,
     split_target,
     target_of,
@@ -92,9 +92,9 @@ def test_a_key_in_the_query_is_taken_out_and_the_rest_stays() -> None:
 
 
 def test_how_an_agent_shows_what_it_was_given() -> None:
-    assert presented({"authorization": "Bearer t"}, "") == "t"
-    assert presented({"x-api-key": "t"}, "") == presented({"x-goog-api-key": "t"}, "") == "t"
-    assert presented({"authorization": "Basic t"}, "q") == "q"
+    assert read_key({"authorization": "Bearer t"}, "") == "t"
+    assert read_key({"x-api-key": "t"}, "") == read_key({"x-goog-api-key": "t"}, "") == "t"
+    assert read_key({"authorization": "Basic t"}, "q") == "q"
 
 
 def test_the_key_is_judged_before_all_else_that_a_head_tells() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.attempt.watch import signed_answer
 from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
-from node_agent.hooks.program import SPEAKING, WAIT_S, answer
+from node_agent.hooks.program import SPEAKING, WAIT_S, judge_event
 from node_agent.native.equipment import BY_RULE, GOES_ON, WAITS, judge_of
 from node_agent.native.judge import Denied, Judge
 from node_agent.native.tools.shell import MOST_S
@@ -140,11 +140,11 @@ def test_the_hook_asks_and_without_a_desk_it_denies(tmp_path: Path) -> None:
     policy = compile_policy(Safety.FULL_AUTO, False, rules=Rules(commands=(PUSH,)))
     rules = HookRules(runtime="claude", policy=policy, top="/w")
     event = {"tool_name": "Bash", "tool_input": {"command": "git push"}}
-    assert "rule ask: push" in answer(rules, event, "/h")
-    assert answer(rules, event, "/h", Asks(tmp_path, says(True)).asker) == ""
-    assert "no: wait" in answer(rules, event, "/h", Asks(tmp_path, says(False, words="wait")).asker)
+    assert "rule ask: push" in judge_event(rules, event, "/h")
+    assert judge_event(rules, event, "/h", Asks(tmp_path, says(True)).asker) == ""
+    assert "no: wait" in judge_event(rules, event, "/h", Asks(tmp_path, says(False, words="wait")).asker)
     quiet = Asks(tmp_path, says(True))
-    assert answer(rules, {**event, "tool_input": {"command": "ls"}}, "/h", quiet.asker) == ""
+    assert judge_event(rules, {**event, "tool_input": {"command": "ls"}}, "/h", quiet.asker) == ""
     assert not quiet.asked
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.hooks.program import DENIED, SPEAKING, WAIT_S, answer
+from node_agent.hooks.program import DENIED, SPEAKING, WAIT_S, judge_event
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.hooks import PROGRAM, REFUSED, TIMEOUT_S, HookRules, command
+from node_agent.runtimes.hooks import PROGRAM, REFUSED, TIMEOUT_S, HookRules, build_command
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire import policy as p
 from tests.unit.node_agent.runtimes.asked import ask, place
@@ -63,22 +63,22 @@ def test_every_program_with_a_hook_is_understood() -> None:
     ],
 )
 def test_a_command_at_auto_edit(runtime: str, command: str, words: str) -> None:
-    said = answer(rules(runtime), event(runtime, SHELLS[runtime], command=command), "/h")
+    said = judge_event(rules(runtime), event(runtime, SHELLS[runtime], command=command), "/h")
     assert words in said if words else said == ""
 
 
 def test_full_auto_may_delete_and_does_not_rewrite_history() -> None:
     free = rules("claude", p.Safety.FULL_AUTO)
-    assert answer(free, event("claude", "Bash", command="rm -rf build"), "/h") == ""
-    assert answer(free, event("claude", "Bash", command="python -c 'print(1)'"), "/h") == ""
-    assert "git_destructive" in answer(free, event("claude", "Bash", command="git rebase -i x"), "/h")
+    assert judge_event(free, event("claude", "Bash", command="rm -rf build"), "/h") == ""
+    assert judge_event(free, event("claude", "Bash", command="python -c 'print(1)'"), "/h") == ""
+    assert "git_destructive" in judge_event(free, event("claude", "Bash", command="git rebase -i x"), "/h")
 
 
 def test_a_patch_of_codex_is_held_against_the_rules_for_its_paths() -> None:
     patch = "*** Begin Patch\n*** Update File: secret.txt\n+x\n*** Add File: a.txt\n+y\n*** End Patch"
-    assert "rule none" in answer(rules("codex"), event("codex", "apply_patch", command=patch), "/h")
+    assert "rule none" in judge_event(rules("codex"), event("codex", "apply_patch", command=patch), "/h")
     assert (
-        answer(rules("codex"), event("codex", "apply_patch", command=patch.replace("secret", "b")), "/h")
+        judge_event(rules("codex"), event("codex", "apply_patch", command=patch.replace("secret", "b")), "/h")
         == ""
     )
 
@@ -101,7 +101,7 @@ def test_a_hook_that_is_stopped_with_its_run_is_a_no(tmp_path: Path, shell: str,
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho up\nexec sleep 60\n")
     python.chmod(0o755)
-    line = command(ask(), place(python=str(python)))
+    line = build_command(ask(), place(python=str(python)))
     with subprocess.Popen([shell, "-c", line], stdout=subprocess.PIPE, start_new_session=True) as hook:
         assert hook.stdout is not None and hook.stdout.readline() == b"up\n"
         os.killpg(hook.pid, number)

@@ -12,7 +12,7 @@ from node_agent.native.judge import Denied
 from node_agent.native.places import Outside
 from node_agent.native.tools.changes import changes
 from node_agent.native.tools.files import Box, Failed
-from node_agent.native.tools.offer import forms
+from node_agent.native.tools.offer import list_forms
 from node_agent.runtimes.workers import _tools
 from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety
 from tests.unit.node_agent.native.tree_of import box_of, spec_of
@@ -111,4 +111,4 @@ def test_who_reads_and_has_no_shell_has_it() -> None:
     assert _tools(("read", "grep", "find", "ls")) == ("read", "grep", "find", "ls", "changes")
     assert "changes" not in _tools(("read", "bash")), "git itself is there"
     assert _tools(()) == ()
-    assert [form.name for form in forms(("changes", "read"))] == ["read", "changes"]
+    assert [form.name for form in list_forms(("changes", "read"))] == ["read", "changes"]

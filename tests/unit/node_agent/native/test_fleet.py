@@ -21,9 +21,9 @@ from node_agent.wire.fleet import (
     LaidFleetAnswer,
     fleet_answer_file,
 )
-from node_agent.wire.identity import sealed, words_in
+from node_agent.wire.identity import seal_text, words_in
 from node_agent.wire.receipt import TurnStop
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 from tests.unit.node_agent.native.test_words import SECRET, WHO, laid
 
@@ -47,10 +47,10 @@ class Asking(Stage):
         self.meanwhile.pop(0)()
 
     def answers(self, number: int, text: str, ok: bool = True, seal: int | None = None) -> None:
-        data = sealed(
+        data = seal_text(
             SECRET, -number if seal is None else seal, LaidFleetAnswer(ok=ok, text=text).model_dump_json()
         )
-        lay(self.home, words_in(WHO), fleet_answer_file(number), data.encode())
+        write_file(self.home, words_in(WHO), fleet_answer_file(number), data.encode())
 
     def results(self) -> list[str]:
         asked = self.script.questions[-1].turns
@@ -61,7 +61,9 @@ def test_a_call_waits_for_its_sealed_answer_and_for_no_other(tmp_path: Path) -> 
     stage = Asking(tmp_path, Script(calls("dispatch", task="build it"), says("It runs.")))
     stage.meanwhile = [
         lambda: stage.answers(1, "forged: sealed as words of a person are", seal=1),
-        lambda: lay(stage.home, words_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")),
+        lambda: write_file(
+            stage.home, words_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")
+        ),
         lambda: stage.answers(2, "of another call"),
         lambda: stage.answers(1, '{"run": "r-0002"}'),
     ]

@@ -26,7 +26,7 @@ from node_agent.chat.messages import (
     to_json,
 )
 from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
-from node_agent.native.tools.offer import TABLE, forms
+from node_agent.native.tools.offer import TABLE, list_forms
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.clock import SystemClock
@@ -66,7 +66,7 @@ class Stage:
         self.file, clock = folder / "told", SystemClock()
         fd = os.open(self.file, os.O_WRONLY | os.O_CREAT)
         weakref.finalize(self, os.close, fd)
-        tools, context = forms(TOOLS), changes.pop("context", 8_192)
+        tools, context = list_forms(TOOLS), changes.pop("context", 8_192)
         self.waited: list[float] = []
         self.saved: list[Turn] = []
         limits = {"until_ms": clock.mono_ms() + 60_000, "turns": 20, "calls": 50, "tokens": None}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.chat.dialect import Question, Trouble, refusal
+from node_agent.chat.dialect import Question, Trouble, make_trouble
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
 from node_agent.gateway.meter import Wire
@@ -21,10 +21,10 @@ from node_agent.native.voice import PersonWords
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import sealed, turn_control_file, words_in
+from node_agent.wire.identity import seal_text, turn_control_file, words_in
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.receipt import MOST_TURN_WORDS, TurnStop
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 from tests.unit.node_agent.native.test_words import SECRET, WHO, laid
 from tests.unit.node_agent.native.tree_of import spec_of
@@ -51,11 +51,11 @@ class Talk(Stage):
             pause(seconds)
 
     def says(self, number: int, text: str) -> Callable[[], None]:
-        return lambda: lay(self.home, words_in(WHO), str(number), laid(number, text))
+        return lambda: write_file(self.home, words_in(WHO), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> Callable[[], None]:
-        data = sealed(SECRET, turn, what).encode()
-        return lambda: lay(self.home, words_in(WHO), turn_control_file(what, turn), data)
+        data = seal_text(SECRET, turn, what).encode()
+        return lambda: write_file(self.home, words_in(WHO), turn_control_file(what, turn), data)
 
     def turns(self) -> list[tuple[int, str, str]]:
         """(number, stop, why) of each turn; each was begun before."""
@@ -151,8 +151,10 @@ def test_a_cancel_of_another_turn_changes_nothing_and_one_to_come_is_cancelled(t
 def test_what_nobody_sealed_cancels_nothing(tmp_path: Path) -> None:
     script = Midway(says("one"))
     talk = Talk(tmp_path, script)
-    lay(talk.home, words_in(WHO), turn_control_file("cancel", 1), b"cancel")
-    lay(talk.home, words_in(WHO), turn_control_file("rest", 1), sealed(SECRET, 1, "cancel").encode())
+    write_file(talk.home, words_in(WHO), turn_control_file("cancel", 1), b"cancel")
+    write_file(
+        talk.home, words_in(WHO), turn_control_file("rest", 1), seal_text(SECRET, 1, "cancel").encode()
+    )
     script.at = {1: lambda: talk.beat()}
     talk.sitting.run("the task")
     assert talk.turns() == [(1, "end_turn", "")] and talk.told("rests")[0]["why"] == "idle"
@@ -212,7 +214,7 @@ def test_what_further_words_would_meet_again_ends_it(tmp_path: Path) -> None:
 
 def test_where_the_gateway_lets_no_more_through_the_turn_is_cut_and_it_rests(tmp_path: Path) -> None:
     body = error_body(Wire.CHAT, 403, "$2 is spent, the limit of this run is $2", "usd")
-    past = refusal(403, body)
+    past = make_trouble(403, body)
     talk = Talk(tmp_path, Script(says("one"), past))
     talk.between = [talk.says(1, "go on")]
     assert talk.sitting.run("the task") is None

@@ -9,10 +9,10 @@ import pytest
 from node_agent.native.equipment import system_of
 from node_agent.native.places import NotFound, Outside, Tree
 from node_agent.native.tools.files import Box, Failed
-from node_agent.native.tools.offer import forms
+from node_agent.native.tools.offer import list_forms
 from node_agent.native.tools.skills import skill
 from node_agent.runtimes.workers import _about
-from node_agent.wire.skill import OrderedSkill, digest_of, packed
+from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
 TEXT = "---\nname: release\ndescription: >-\n  How we release:\n  tags and notes.\n---\nTag it, then tell.\n"
@@ -51,8 +51,8 @@ def test_another_name_is_an_error_that_says_what_there_is(box: Box, name: str) -
 
 def test_the_prompt_names_them_and_nothing_where_there_are_none(tmp_path: Path) -> None:
     ordered = {"SKILL.md": (TEXT.encode(), False)}
-    one = OrderedSkill(name="release", digest=digest_of(ordered), packed=packed(ordered))
+    one = OrderedSkill(name="release", digest=digest_of(ordered), packed=pack_files(ordered))
     spec = spec_of(checkout(tmp_path), skills={"release": _about(one)})
-    (tool,) = forms(["skill"])
+    (tool,) = list_forms(["skill"])
     assert "- release: How we release: tags and notes." in system_of(spec, [tool.name])
     assert "skill" not in system_of(spec_of(checkout(tmp_path / "none")), ["read"])

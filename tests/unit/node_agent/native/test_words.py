@@ -11,8 +11,8 @@ from node_agent.chat.messages import Asked
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.shim.process import MARKER
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.identity import ATTEMPT, WORDS_KEY, LaidWords, sealed, unsealed, words_in
-from node_agent.workspace.homes import lay
+from node_agent.wire.identity import ATTEMPT, WORDS_KEY, LaidWords, seal_text, unseal_text, words_in
+from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 
 WHO, SECRET = "r-0001.1.1", "5ec2e7"
@@ -32,11 +32,11 @@ def stage(folder: Path, script: Script) -> tuple[Stage, Path]:
 
 def say(home: Path, number: int, text: str, secret: str = SECRET) -> None:
     """As the node agent does."""
-    lay(home, words_in(WHO), str(number), laid(number, text, secret))
+    write_file(home, words_in(WHO), str(number), laid(number, text, secret))
 
 
 def laid(number: int, text: str, secret: str = SECRET) -> bytes:
-    return sealed(secret, number, LaidWords(text=text, by="Ana").model_dump_json()).encode()
+    return seal_text(secret, number, LaidWords(text=text, by="Ana").model_dump_json()).encode()
 
 
 def test_words_come_in_order_after_the_results_of_its_calls(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_words_come_in_order_after_the_results_of_its_calls(tmp_path: Path) -> N
     found, home = stage(tmp_path, script)
     for number in (10, 9):
         say(home, number, f"word {number}")
-    lay(home, words_in("r-0001.1.2"), "1", laid(1, "for another attempt"))
-    lay(home, words_in(WHO), "notes.txt", b"not a number")
+    write_file(home, words_in("r-0001.1.2"), "1", laid(1, "for another attempt"))
+    write_file(home, words_in(WHO), "notes.txt", b"not a number")
     assert found.loop.run("the task") == "done"
     (added,) = [turn for turn in script.questions[1].turns if isinstance(turn, Asked)][1:]
     assert added.text == ("Ana adds, while you work: word 9\n\nAna adds, while you work: word 10")
@@ -72,11 +72,11 @@ def test_no_link_of_the_agents_is_followed(tmp_path: Path) -> None:
     elsewhere.mkdir()
     (home / words_in(WHO)).symlink_to(elsewhere)
     with pytest.raises(OSError):
-        lay(home, words_in(WHO), "1", b"x")
+        write_file(home, words_in(WHO), "1", b"x")
     (home / words_in(WHO)).unlink()
-    lay(home, words_in(WHO), "1", b"first")
+    write_file(home, words_in(WHO), "1", b"first")
     (home / words_in(WHO) / ".1").symlink_to(elsewhere / "stolen")
-    lay(home, words_in(WHO), "1", "größer\n'\"$(x)".encode())
+    write_file(home, words_in(WHO), "1", "größer\n'\"$(x)".encode())
     assert (home / words_in(WHO) / "1").read_text() == "größer\n'\"$(x)"
     assert list(elsewhere.iterdir()) == []
 
@@ -132,12 +132,12 @@ def test_the_secret_is_taken_away_before_anything_else_runs(
 
 def test_a_seal_is_good_for_its_number_and_words_alone() -> None:
     text = "größer\nand more"
-    data = sealed(SECRET, 3, text).encode()
-    assert unsealed(SECRET, 3, data) == text
+    data = seal_text(SECRET, 3, text).encode()
+    assert unseal_text(SECRET, 3, data) == text
     for secret, number, given in (
         (SECRET, 4, data),
         ("other", 3, data),
         (SECRET, 3, data + b"x"),
         (SECRET, 3, b""),
     ):
-        assert unsealed(secret, number, given) is None
+        assert unseal_text(secret, number, given) is None

@@ -131,7 +131,7 @@ def test_a_server_that_goes_away_in_the_middle() -> None:
 
 def test_two_needles_are_never_the_same() -> None:
     """A prompt that was seen before would be taken from a cache, and not be read."""
-    from node_agent.passport.questions import needle
+    from node_agent.passport.questions import ask_needle
 
-    first, second = (needle("m", secret)["messages"][0]["content"] for secret in ("123", "456"))
+    first, second = (ask_needle("m", secret)["messages"][0]["content"] for secret in ("123", "456"))
     assert first != second

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from node_agent.chat.dialect import refusal
+from node_agent.chat.dialect import make_trouble
 from node_agent.chat.messages import Call
 from node_agent.passport import questions
 from node_agent.passport.questions import LEAST_CONTEXT, Reply, Timed
@@ -44,7 +44,7 @@ def edit(**changes: object) -> Reply:
     ],
 )
 def test_answers(reply: Reply, grade: Grade, words: str) -> None:
-    said = questions.answers(endpoint(), reply, 15)
+    said = questions.check_answer(endpoint(), reply, 15)
     assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
 
 
@@ -263,5 +263,5 @@ def test_too_few_tokens_say_nothing_of_a_speed() -> None:
 
 def test_a_refusal_is_a_reply() -> None:
     body = b'{"error": {"message": "exceeds the context size", "n_ctx": 4096}}'
-    reply = Timed().reply(trouble=refusal(400, body))
+    reply = Timed().reply(trouble=make_trouble(400, body))
     assert (reply.status, reply.ctx, reply.well) == (400, 4096, False) and reply.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.policy.judging import SHOWN, FileChange, Touch, breaches
+from node_agent.policy.judging import SHOWN, FileChange, Touch, list_breaches
 from node_agent.wire.policy import PathAccess, PathRule
 
 RULES = (
@@ -34,7 +34,7 @@ T = Touch
     ],
 )
 def test_what_breaks_a_rule(path: str, how: Touch, broken: bool) -> None:
-    assert bool(breaches([FileChange(path, how)], RULES)) is broken
+    assert bool(list_breaches([FileChange(path, how)], RULES)) is broken
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_what_breaks_a_rule(path: str, how: Touch, broken: bool) -> None:
     ],
 )
 def test_planted_links(path: str, leads_to: str, words: str | None) -> None:
-    told = breaches([FileChange(path, T.ADDED, leads_to)], RULES)
+    told = list_breaches([FileChange(path, T.ADDED, leads_to)], RULES)
     assert (words in told[0]) if words else not told
 
 
 def test_the_words_name_path_rule_origin_and_reason() -> None:
-    (said,) = breaches([FileChange("a/.env", T.DELETED)], RULES)
+    (said,) = list_breaches([FileChange("a/.env", T.DELETED)], RULES)
     assert said == "a/.env was deleted: rule none: .env (your pansafety.yaml:3): keys"
-    (on_the_way,) = breaches([FileChange("a/.env", T.ADDED, passing=True)], RULES)
+    (on_the_way,) = list_breaches([FileChange("a/.env", T.ADDED, passing=True)], RULES)
     assert "added in a commit on the way" in on_the_way
 
 
 def test_a_flood_is_counted() -> None:
-    told = breaches([FileChange(f"{n}/.env", T.ADDED) for n in range(SHOWN + 5)], RULES)
+    told = list_breaches([FileChange(f"{n}/.env", T.ADDED) for n in range(SHOWN + 5)], RULES)
     assert len(told) == SHOWN + 1 and told[-1] == "and 5 more paths that rules cover"
-    assert breaches([FileChange(".env", T.ADDED)], ()) == ()
+    assert list_breaches([FileChange(".env", T.ADDED)], ()) == ()

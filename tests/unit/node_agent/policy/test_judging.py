@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.policy.commands.programs import Use
-from node_agent.policy.judging import Where, judge_action, judge_command, judge_path, refused, to_ask
+from node_agent.policy.judging import Where, judge_action, judge_command, judge_path, list_refusals, to_ask
 from node_agent.policy.rulefile import read_rules
 from node_agent.wire.policy import (
     ActionClass,
@@ -89,7 +89,7 @@ def test_a_person_is_asked_only_where_a_yes_would_help(
     policy = compile_policy(level, False, rules=more)
     said = judge_command(policy, command, HERE)
     assert [rule.pattern for rule in to_ask(policy, said)] == asks
-    assert bool(refused(policy, said)) is denies
+    assert bool(list_refusals(policy, said)) is denies
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_classes_of_commands_wait_for_a_person(
     classes = read_rules({"ask": ["destructive", "push"]}, lambda path: path)
     said = judge_command(policy := compile_policy(level, False, rules=classes), command, HERE)
     assert [rule.pattern for rule in to_ask(policy, said)] == asks
-    assert bool(refused(policy, said)) is denies
+    assert bool(list_refusals(policy, said)) is denies
 
 
 def test_a_persons_own_gate_that_cannot_be_read_is_no_push() -> None:

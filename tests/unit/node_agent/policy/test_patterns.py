@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.policy.patterns import could_hold, covers, fits, is_plain, pattern_fault, strictest
+from node_agent.policy.patterns import (
+    could_hold,
+    find_strictest,
+    is_covering,
+    is_matching,
+    is_plain,
+    pattern_fault,
+)
 from node_agent.wire.policy import PathAccess, PathRule
 
 
@@ -31,14 +38,14 @@ from node_agent.wire.policy import PathAccess, PathRule
 )
 def test_what_a_pattern_covers(pattern: str, inside: tuple[str, ...], outside: tuple[str, ...]) -> None:
     assert pattern_fault(pattern) is None
-    assert [path for path in inside if not covers(pattern, path)] == []
-    assert [path for path in outside if covers(pattern, path)] == []
+    assert [path for path in inside if not is_covering(pattern, path)] == []
+    assert [path for path in outside if is_covering(pattern, path)] == []
 
 
 def test_the_home_is_the_same_place_under_both_of_its_names() -> None:
-    assert covers("~/.ssh", "/home/u/.ssh/id", "/home/u")
-    assert covers("/home/u/.ssh", "~/.ssh/id", "/home/u")
-    assert not covers("~/.ssh", "/home/v/.ssh/id", "/home/u")
+    assert is_covering("~/.ssh", "/home/u/.ssh/id", "/home/u")
+    assert is_covering("/home/u/.ssh", "~/.ssh/id", "/home/u")
+    assert not is_covering("~/.ssh", "/home/v/.ssh/id", "/home/u")
 
 
 @pytest.mark.parametrize(
@@ -67,23 +74,23 @@ def test_the_strictest_rule_counts() -> None:
         PathRule(pattern=pattern, access=access)
         for pattern, access in (("a", PathAccess.NO_DELETE), ("a/b", PathAccess.NONE), ("*", PathAccess.READ))
     ]
-    assert strictest(rules, "a/b/c") == rules[1]
-    assert strictest(rules, "a/c") == rules[2]
-    assert strictest(rules[:2], "c") is None
+    assert find_strictest(rules, "a/b/c") == rules[1]
+    assert find_strictest(rules, "a/c") == rules[2]
+    assert find_strictest(rules[:2], "c") is None
 
 
 @given(st.text("ab*?", max_size=12), st.text("ab", max_size=12))
 def test_one_step_fits_as_a_shell_would_say(pattern: str, name: str) -> None:
     said = re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name)
-    assert fits(pattern, name) is (said is not None)
+    assert is_matching(pattern, name) is (said is not None)
 
 
 def test_a_hostile_pattern_is_answered_at_once() -> None:
-    assert not fits("*a" * 100 + "b", "a" * 20_000)
-    assert not covers("**/a/" * 60 + "b", "a/" * 2_000 + "c")
+    assert not is_matching("*a" * 100 + "b", "a" * 20_000)
+    assert not is_covering("**/a/" * 60 + "b", "a/" * 2_000 + "c")
 
 
 @given(st.text("ab*/.~", min_size=1, max_size=12), st.text("ab/.~", max_size=12))
 def test_every_pattern_has_an_answer(pattern: str, path: str) -> None:
-    if pattern_fault(pattern) is None and covers(pattern, path):
-        assert covers(pattern, f"{path}/below") or path in ("", ".", "/")
+    if pattern_fault(pattern) is None and is_covering(pattern, path):
+        assert is_covering(pattern, f"{path}/below") or path in ("", ".", "/")

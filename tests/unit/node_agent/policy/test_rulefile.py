@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.policy.patterns import found, regex_fault
-from node_agent.policy.rulefile import RuleError, read_rules, together
+from node_agent.policy.patterns import has_match, regex_fault
+from node_agent.policy.rulefile import RuleError, merge_rules, read_rules
 from node_agent.wire.policy import MOST_RULES, CommandRule, NetworkAccess, PathAccess, PathRule, Rules
 
 RULE = {"pattern": ".env", "type": "path", "action": "no-access", "reason": "keys"}
@@ -89,24 +89,24 @@ def test_a_list_is_no_file_of_rules() -> None:
 
 def test_files_add_up_and_have_a_bound_together() -> None:
     one, two = rules(readOnlyPaths=["a"]), rules(readOnlyPaths=["a"], zeroAccessPaths=["a"])
-    both = together(one, two)
+    both = merge_rules(one, two)
     assert {rule.access for rule in both.paths} == {PathAccess.READ, PathAccess.NONE}
     many = rules(readOnlyPaths=[f"p{n}" for n in range(MOST_RULES)])
     with pytest.raises(RuleError, match="too many"):
-        together(many, rules(readOnlyPaths=["one more"]))
+        merge_rules(many, rules(readOnlyPaths=["one more"]))
 
 
 def test_no_expression_is_slow_or_large() -> None:
-    assert not found("^(a|a)*(a|a)*(a|a)*$", "a" * 100_000 + "b")
+    assert not has_match("^(a|a)*(a|a)*(a|a)*$", "a" * 100_000 + "b")
     assert regex_fault("((a{1000}){1000}){1000}")
     assert regex_fault("\ud800")
-    assert found("(?i)RM", "sudo rm \ud800")
+    assert has_match("(?i)RM", "sudo rm \ud800")
 
 
 def test_the_network_is_the_narrowest_that_a_file_says() -> None:
     assert rules().network is None
-    said = together(rules(network="gateway"), rules(network="machine"), rules())
+    said = merge_rules(rules(network="gateway"), rules(network="machine"), rules())
     assert said.network is NetworkAccess.GATEWAY
-    assert together(rules(), rules()).network is None
+    assert merge_rules(rules(), rules()).network is None
     with pytest.raises(RuleError, match="gatway"):
         rules(network="gatway")

@@ -53,7 +53,7 @@ from node_agent.wire.policy import (
     with_rules,
 )
 from node_agent.wire.receipt import Served
-from node_agent.wire.skill import TOOLS, OrderedSkill, SkillPlace, digest_of, packed
+from node_agent.wire.skill import TOOLS, OrderedSkill, SkillPlace, digest_of, pack_files
 from pancode.agents.runtimes import RUNTIMES as RUNTIME_KINDS
 from tests.unit.node_agent.stage import order_of
 
@@ -557,7 +557,7 @@ SKILL = {"SKILL.md": (b"Do it.", False), "go.sh": (b"#!/bin/sh\n", True)}
 
 
 def skill(place: SkillPlace = "") -> OrderedSkill:
-    return OrderedSkill(name="deploy", digest=digest_of(SKILL), place=place, packed=packed(SKILL))
+    return OrderedSkill(name="deploy", digest=digest_of(SKILL), place=place, packed=pack_files(SKILL))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ import itertools
 
 import pytest
 
-from node_agent.runtimes.base import EndedBy, ExitInfo, base_env, clip, ended_for_us, how_it_ended, may_write
+from node_agent.runtimes.base import (
+    EndedBy,
+    ExitInfo,
+    base_env,
+    ended_for_us,
+    how_it_ended,
+    keep_end,
+    may_write,
+)
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.policy import Mode, Safety
 from tests.unit.node_agent.runtimes.asked import REQUEST, place
@@ -67,5 +75,5 @@ def test_ends_in_words() -> None:
 
 
 def test_clipping_keeps_the_end() -> None:
-    assert clip("abc", 3) == "abc"
-    assert clip("abcd", 3) == "…cd"
+    assert keep_end("abc", 3) == "abc"
+    assert keep_end("abcd", 3) == "…cd"

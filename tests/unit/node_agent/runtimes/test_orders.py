@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from node_agent.runtimes.base import TOOLS, Denial, RuntimeVerdict
-from node_agent.runtimes.orders import enforced, findings, fitted_guide, request_of, with_guide
+from node_agent.runtimes.orders import fitted_guide, list_enforced, list_findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
@@ -76,7 +76,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
     ],
 )
 def test_the_rule_and_who_holds_it(changes: dict, rule: str, how: Enforcement) -> None:
-    (one,) = enforced(ORDER.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
+    (one,) = list_enforced(ORDER.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
     assert (one.rule, one.how) == (rule, how)
 
 
@@ -94,17 +94,17 @@ def test_fewer_tools_than_the_level_gives_are_held_or_told(
     runtime: str, tools: tuple[str, ...], read_only: bool, how: Enforcement | None
 ) -> None:
     agent = AgentSpec(name="a", prompt="", tools=tools, read_only=read_only)
-    found = enforced(ORDER.model_copy(update={"agent": agent}), RUNTIMES[runtime], Isolation.NONE)
+    found = list_enforced(ORDER.model_copy(update={"agent": agent}), RUNTIMES[runtime], Isolation.NONE)
     told = [(one.rule, one.how) for one in found[1:]]
     assert told == ([] if how is None else [(f"tools {', '.join(tools)}", how)])
 
 
 def test_denials_are_mentioned_but_not_without_end() -> None:
     denials = tuple(Denial(f"T{i}", ActionClass.SHELL, "no", "rm -r a") for i in range(12))
-    told = findings(RuntimeVerdict(None, "", "", Usage(), denials=denials))
+    told = list_findings(RuntimeVerdict(None, "", "", Usage(), denials=denials))
     assert told[0] == "denied: T0 (shell) rm -r a: no"
     assert (len(told), told[-1]) == (11, "and 2 more denied calls")
-    assert findings(RuntimeVerdict(None, "", "", Usage())) == ()
+    assert list_findings(RuntimeVerdict(None, "", "", Usage())) == ()
 
 
 def test_the_words_of_a_repository_fit_the_window_of_its_model() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.runtimes.vendors import VENDORS, how_logged_in, through, tunnel_of, way_of
+from node_agent.runtimes.vendors import VENDORS, how_logged_in, proxy_variables, tunnel_of, way_of
 from node_agent.wire.node import LoggedIn
 
 
@@ -48,7 +48,7 @@ def test_a_login_is_led_to_its_vendor_unless_there_is_a_key_too() -> None:
     google = {"GOOGLE_CLOUD_ACCESS_TOKEN": "t"}
     assert tunnel_of("gemini", google, ()) == ("cloudcode-pa.googleapis.com",)
     assert tunnel_of("gemini", {**google, "GEMINI_API_KEY": "k"}, ()) == ()
-    proxy = through("http://127.0.0.1:7", "t")
+    proxy = proxy_variables("http://127.0.0.1:7", "t")
     assert proxy["HTTPS_PROXY"] == proxy["https_proxy"] == "http://pancode:t@127.0.0.1:7"
     way = way_of("claude", {**login, "ANTHROPIC_AUTH_TOKEN": "k"}, ())
     assert way is not None and (way.header, way.placeholder) == ("authorization", "ANTHROPIC_AUTH_TOKEN")

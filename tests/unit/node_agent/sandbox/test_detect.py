@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.sandbox.detect import ALLOW, KILL, detect, explained, filter_program
+from node_agent.sandbox.detect import ALLOW, KILL, detect_sandbox, explain_failure, filter_program
 from node_agent.sandbox.policy import System
 
 
@@ -34,14 +34,14 @@ from node_agent.sandbox.policy import System
     ],
 )
 def test_its_words_become_a_fix(said: str, why: str, fix: str) -> None:
-    found = explained(said)
+    found = explain_failure(said)
     assert found.tools is None and found.problem is not None
     assert found.problem.what.startswith("no sandbox: ") and why in found.problem.what
     assert fix in found.problem.fix
 
 
 def test_a_machine_without_it_says_which_package(tmp_path: Path) -> None:
-    found = detect(str(tmp_path), tmp_path / "wall", System(), is_root=False)
+    found = detect_sandbox(str(tmp_path), tmp_path / "wall", System(), is_root=False)
     assert found.tools is None and found.problem is not None
     assert "not installed" in found.problem.what and "apt-get install bubblewrap" in found.problem.fix
 
@@ -49,7 +49,7 @@ def test_a_machine_without_it_says_which_package(tmp_path: Path) -> None:
 def test_root_needs_the_means_to_step_down(tmp_path: Path) -> None:
     (tmp_path / "bwrap").write_text("#!/bin/sh\n")
     (tmp_path / "bwrap").chmod(0o755)
-    found = detect(str(tmp_path), tmp_path / "wall", System(), is_root=True)
+    found = detect_sandbox(str(tmp_path), tmp_path / "wall", System(), is_root=True)
     assert found.problem is not None and "setpriv" in found.problem.what
 
 

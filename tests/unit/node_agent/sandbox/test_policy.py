@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from node_agent.sandbox.policy import BLANK, STATUS_FD, Covers, Network, System, Tools, View, fence, prefix
+from node_agent.sandbox.policy import (
+    BLANK,
+    STATUS_FD,
+    Covers,
+    Network,
+    System,
+    Tools,
+    View,
+    build_fence,
+    build_prefix,
+)
 
 TOOLS = Tools("/usr/bin/bwrap")
 ROOT = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", 60_800)
@@ -33,20 +43,20 @@ def mounts(words: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def test_only_tree_and_home_are_written() -> None:
-    words = prefix(VIEW, TOOLS)
+    words = build_prefix(VIEW, TOOLS)
     assert [where for flag, where in mounts(words) if flag == "--bind"] == [VIEW.home, VIEW.tree]
-    read_only = prefix(replace(VIEW, writable=False), TOOLS)
+    read_only = build_prefix(replace(VIEW, writable=False), TOOLS)
     assert [where for flag, where in mounts(read_only) if flag == "--bind"] == [VIEW.home]
 
 
 def test_the_repository_is_mounted_over_the_tree_read_only() -> None:
-    order = mounts(prefix(VIEW, TOOLS))
+    order = mounts(build_prefix(VIEW, TOOLS))
     assert order.index(("--bind", VIEW.tree)) < order.index(("--ro-bind", f"{VIEW.tree}/.git"))
     assert ("--ro-bind", GIT) in order and ("--ro-bind", "/proc/sys") in order
 
 
 def test_nothing_else_of_the_machine_is_there() -> None:
-    shown = {where for flag, where in mounts(prefix(VIEW, TOOLS)) if flag in ("--bind", "--ro-bind")}
+    shown = {where for flag, where in mounts(build_prefix(VIEW, TOOLS)) if flag in ("--bind", "--ro-bind")}
     assert shown == {
         *("/usr", "/proc/sys", "/etc/passwd", "/etc/group", "/etc/hosts", "/opt/tool"),
         *(GIT, f"{VIEW.tree}/.git", VIEW.tree, VIEW.home),
@@ -55,17 +65,19 @@ def test_nothing_else_of_the_machine_is_there() -> None:
 
 def test_what_the_machines_programs_need_of_etc_is_there_to_read() -> None:
     system = replace(SYSTEM, etc=("/etc/java-17-openjdk",))
-    assert ("--ro-bind-try", "/etc/java-17-openjdk") in mounts(prefix(replace(VIEW, system=system), TOOLS))
+    assert ("--ro-bind-try", "/etc/java-17-openjdk") in mounts(
+        build_prefix(replace(VIEW, system=system), TOOLS)
+    )
 
 
 def test_a_device_file_is_there_only_where_it_is_named() -> None:
     gpu = ("/x/nvidia0", "/dev/nvidia0")
-    words = prefix(replace(VIEW, devices=(gpu,)), TOOLS)
+    words = build_prefix(replace(VIEW, devices=(gpu,)), TOOLS)
     at = words.index("--dev-bind-try")
     assert words[at + 1 : at + 3] == gpu and words[at - 2 : at] == ("--dev", "/dev")
-    assert "--dev-bind-try" not in prefix(VIEW, TOOLS)
-    fenced = fence(replace(VIEW, devices=(gpu,)))
-    assert ("--write", "/x/nvidia0") in pairwise(fenced) and "/x/nvidia0" not in fence(VIEW)
+    assert "--dev-bind-try" not in build_prefix(VIEW, TOOLS)
+    fenced = build_fence(replace(VIEW, devices=(gpu,)))
+    assert ("--write", "/x/nvidia0") in pairwise(fenced) and "/x/nvidia0" not in build_fence(VIEW)
 
 
 @pytest.mark.parametrize(
@@ -73,36 +85,36 @@ def test_a_device_file_is_there_only_where_it_is_named() -> None:
     [(Network.NONE, True, True), (Network.MODEL, True, True), (Network.FULL, False, False)],
 )
 def test_the_network_is_shared_only_where_it_is_full(network: Network, apart: bool, hosts: bool) -> None:
-    words = prefix(replace(VIEW, network=network, gate="/n/gate"), TOOLS)
+    words = build_prefix(replace(VIEW, network=network, gate="/n/gate"), TOOLS)
     assert ("--unshare-net" in words) is apart
     assert (("--ro-bind", "/etc/hosts") in mounts(words)) is hosts
     assert (("--ro-bind-try", "/etc/resolv.conf") in mounts(words)) is not apart
 
 
 def test_what_is_hidden_is_covered_where_something_shown_holds_it() -> None:
-    assert ("--tmpfs", "/n") not in mounts(prefix(VIEW, TOOLS))
-    order = mounts(prefix(replace(VIEW, hidden=("/n/x",), shown=(*VIEW.shown, "/n")), TOOLS))
+    assert ("--tmpfs", "/n") not in mounts(build_prefix(VIEW, TOOLS))
+    order = mounts(build_prefix(replace(VIEW, hidden=("/n/x",), shown=(*VIEW.shown, "/n")), TOOLS))
     assert order.index(("--ro-bind", "/n")) < order.index(("--tmpfs", "/n/x"))
-    words = prefix(replace(VIEW, shown=(*VIEW.shown, "/n")), TOOLS)
+    words = build_prefix(replace(VIEW, shown=(*VIEW.shown, "/n")), TOOLS)
     assert ("--tmpfs", "/n") in mounts(words) and ("--ro-bind", "/n") not in mounts(words)
     assert words[words.index("--remount-ro") + 1] == "/n"
 
 
 def test_the_wall_is_whole_whatever_the_view() -> None:
     for network in Network:
-        words = prefix(replace(VIEW, network=network, gate="/g"), TOOLS)
+        words = build_prefix(replace(VIEW, network=network, gate="/g"), TOOLS)
         every = {"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--disable-userns"}
         assert every | {"--die-with-parent", "--new-session"} <= set(words)
         assert words[words.index("--cap-drop") + 1] == "ALL"
         assert words[words.index("--json-status-fd") + 1] == str(STATUS_FD)
         assert words[-1] == "--" and words[words.index("--chdir") + 1] == VIEW.tree
-        below = prefix(replace(VIEW, below="-web/app"), TOOLS)
+        below = build_prefix(replace(VIEW, below="-web/app"), TOOLS)
         assert below[below.index("--chdir") + 1] == f"{VIEW.tree}/-web/app"
         assert "--setenv" not in words, "anybody can read an argument list"
 
 
 def test_root_puts_its_folders_where_another_may_enter_and_steps_down() -> None:
-    words = prefix(VIEW, ROOT)
+    words = build_prefix(VIEW, ROOT)
     outer, rest = words[: words.index("--")], words[words.index("--") + 1 :]
     down, inner = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
     assert outer[:2] == ("/usr/bin/bwrap", "--die-with-parent") and "--unshare-user" not in outer
@@ -113,7 +125,7 @@ def test_root_puts_its_folders_where_another_may_enter_and_steps_down() -> None:
     for path in (VIEW.tree, VIEW.home, GIT, f"{VIEW.tree}/.git"):
         assert staged[binds[path]] == path
     assert binds["/usr"] == "/usr"
-    plain = prefix(VIEW, TOOLS)
+    plain = build_prefix(VIEW, TOOLS)
     assert [where for _, where in mounts(inner)] == [where for _, where in mounts(plain)]
 
 
@@ -133,7 +145,7 @@ def test_a_view_that_would_open_too_much_is_refused(changes: dict[str, Any]) -> 
 def test_what_rules_name_is_covered_after_all_else(tools: Tools) -> None:
     tree = VIEW.tree
     covers = Covers((f"{tree}/vault",), (f"{tree}/.env", f"{tree}/conf/k"), (f"{tree}/conf",))
-    words = prefix(replace(VIEW, covers=covers), tools)
+    words = build_prefix(replace(VIEW, covers=covers), tools)
     order = mounts(words)
     last = order.index(("--ro-bind", f"{tree}/.git"))
     for one in (("--tmpfs", f"{tree}/vault"), ("--ro-bind", f"{tree}/.env"), ("--ro-bind", f"{tree}/conf")):
@@ -158,21 +170,21 @@ def test_a_cover_has_a_clean_path_too() -> None:
 
 def test_processes_are_held_where_the_machine_can() -> None:
     for tools in (TOOLS, ROOT):
-        assert prefix(VIEW, tools, processes=50) == prefix(VIEW, tools)
+        assert build_prefix(VIEW, tools, processes=50) == build_prefix(VIEW, tools)
         counting = replace(tools, prlimit="/usr/bin/prlimit")
-        assert prefix(VIEW, counting) == prefix(VIEW, tools)
-        words = prefix(VIEW, counting, processes=50)
+        assert build_prefix(VIEW, counting) == build_prefix(VIEW, tools)
+        words = build_prefix(VIEW, counting, processes=50)
         at = words.index("/usr/bin/prlimit")
         assert words[at : at + 4] == ("/usr/bin/prlimit", "--nproc=50:50", "--", TOOLS.bwrap)
-        assert words[at + 3 :] == prefix(VIEW, tools)[-len(words[at + 3 :]) :]
+        assert words[at + 3 :] == build_prefix(VIEW, tools)[-len(words[at + 3 :]) :]
         assert ("--unshare-user" in words[:at]) is (tools is TOOLS), "root's steps down to a user of its own"
 
 
 @pytest.mark.parametrize("tools", [TOOLS, ROOT], ids=["user", "root"])
 def test_where_the_first_process_is_ours_bubblewrap_keeps_none_of_its_own(tools: Tools) -> None:
-    words = prefix(VIEW, tools, as_first=True)
+    words = build_prefix(VIEW, tools, as_first=True)
     inner = words[len(words) - words[::-1].index("/usr/bin/bwrap") :]
     assert words.count("--as-pid-1") == inner.count("--as-pid-1") == 1, (
         "of the wall, and not of what is around it"
     )
-    assert "--unshare-pid" in inner and "--as-pid-1" not in prefix(VIEW, tools)
+    assert "--unshare-pid" in inner and "--as-pid-1" not in build_prefix(VIEW, tools)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox.policy import Network, System
-from node_agent.sandbox.shown import Programs, guarded, is_begun_by_us, this_system
+from node_agent.sandbox.shown import Programs, is_begun_by_us, list_guarded, this_system
 from node_agent.shim.spool import StepKind
 from node_agent.workspace.folders import AttemptFolders, write_below
-from node_agent.workspace.homes import keep
+from node_agent.workspace.homes import store_files
 from tests.unit.node_agent.shim.test_spool import PLAN, STEP
 
 SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
@@ -156,9 +156,9 @@ def test_skills_are_shown_read_only_as_whole_folders(tmp_path: Path) -> None:
     home = tmp_path / "a" / "home"
     for name in names:
         write_below(home, name, b"x")
-    keep(AttemptFolders(tmp_path / "a"), dict.fromkeys(names, b"x"))
-    assert set(guarded(str(home))) == {f"{home}/.agents/skills", f"{home}/codex/AGENTS.md"}
-    assert set(guarded(str(home), of_agent=False)) == set()
+    store_files(AttemptFolders(tmp_path / "a"), dict.fromkeys(names, b"x"))
+    assert set(list_guarded(str(home))) == {f"{home}/.agents/skills", f"{home}/codex/AGENTS.md"}
+    assert set(list_guarded(str(home), of_agent=False)) == set()
 
 
 def test_a_script_may_be_run_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node_agent.vault.redact import Redactor, is_secret_name, redacted, secret_values
+from node_agent.vault.redact import Redactor, is_secret_name, redact_text, secret_values
 
 SECRETS = {
     "A": "abcabcababd",
@@ -121,11 +121,11 @@ def test_as_json_urls_and_hex_write_it(spelled: object) -> None:
     value = 'quote" back\\slash é/\nnew line'
     assert callable(spelled)
     text = f"<{spelled(value)}>"
-    assert redacted(text, {"S": value}).strip('<">') == "[secret S]"
+    assert redact_text(text, {"S": value}).strip('<">') == "[secret S]"
 
 
 def test_each_line_of_a_key_of_many_lines() -> None:
-    assert redacted("> line two of it, longer <", SECRETS) == "> [secret D] <"
+    assert redact_text("> line two of it, longer <", SECRETS) == "> [secret D] <"
 
 
 def test_memory_is_bounded_and_nothing_waits_that_need_not() -> None:
@@ -146,7 +146,7 @@ def test_without_secrets_all_is_as_it_was() -> None:
 
 
 def test_half_a_surrogate_pair_in_a_text_is_left_alone() -> None:
-    assert redacted("\udc80 secret-value", {"S": "secret-value"}) == "\udc80 [secret S]"
+    assert redact_text("\udc80 secret-value", {"S": "secret-value"}) == "\udc80 [secret S]"
 
 
 def test_names_that_speak_for_themselves() -> None:

@@ -85,7 +85,7 @@ from node_agent.wire.receipt import (
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
-from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_of, packed
+from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_of, pack_files
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
@@ -161,7 +161,7 @@ def order() -> Order:
         turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began", mode="plan"),
         skills=(
             OrderedSkill(
-                name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=packed(SKILL)
+                name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=pack_files(SKILL)
             ),
         ),
         gpus=(GPU,),
@@ -243,7 +243,7 @@ def receipt() -> Signed:
         turns=(_turn(),),
         rests=RestReason.CAP,
         skills=(SkillMark(name="deploy", digest="5" * 64),),
-        proposed=(ProposedTool(name="count", digest=digest_of(SKILL), packed=packed(SKILL)),),
+        proposed=(ProposedTool(name="count", digest=digest_of(SKILL), packed=pack_files(SKILL)),),
         findings=("odd",),
         exposed=(Exposed(secret="API_KEY", file="a.txt"),),
         blobs=(Blob(name="out", size=1, sha256="2" * 64),),

@@ -6,11 +6,11 @@ import shlex
 
 import pytest
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, widen
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, advise_widen
 
 
 def said(dialect: Dialect, model: ModelFact, wanted: int = 32_768, slots: int | None = None) -> str:
-    return widen(
+    return advise_widen(
         EndpointFact(name="x", dialect=dialect, at="127.0.0.1:1", slots=slots), model, 16_384, wanted
     )
 

@@ -16,16 +16,16 @@ from node_agent.wire.git import (
     checked_repo,
     checked_run,
     checked_stream,
+    decode_path,
     filter_names,
     git_env,
     join_nul,
+    list_parents,
     neutral_drivers,
-    parents,
     parse_raw_diff,
     repository_config,
     result_prefix,
     salvage_ref,
-    shown,
     snap_ref,
     split_nul,
     stamp_env,
@@ -184,7 +184,7 @@ def test_a_raw_diff_survives(changes: list[tuple[bytes, str]]) -> None:
 
 
 def test_names_are_shown_and_split() -> None:
-    assert shown("ü/🙂".encode()) == "ü/🙂"
-    assert shown(b"a\xff") == "a\\xff"
-    assert parents(b"a/b/c") == [b"a", b"a/b"]
-    assert parents(b"a") == []
+    assert decode_path("ü/🙂".encode()) == "ü/🙂"
+    assert decode_path(b"a\xff") == "a\\xff"
+    assert list_parents(b"a/b/c") == [b"a", b"a/b"]
+    assert list_parents(b"a") == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.keep import KeepBound
-from node_agent.workspace.beyond import KeptFolder, beyond, measured, used_ms
+from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
 
 KEPT = [
     KeptFolder("newest", 90, 30),
@@ -34,7 +34,7 @@ KEPT = [
 def test_what_is_old_goes_then_what_was_used_longest_ago(
     age_ms: int, size: int | None, gone: set[str]
 ) -> None:
-    found = beyond(KEPT, KeepBound(age_ms=age_ms, size=size), 100)
+    found = select_evicted(KEPT, KeepBound(age_ms=age_ms, size=size), 100)
     assert set(found) == gone
     assert all(found[one.name] == one.used_ms for one in KEPT if one.name in found)
 
@@ -43,6 +43,6 @@ def test_a_folder_is_measured_only_where_a_bound_asks(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/file").write_bytes(b"x" * 100_000)
     (tmp_path / "link").symlink_to("/")
-    assert 100_000 <= measured(tmp_path, KeepBound(age_ms=1, size=1)) < 200_000
-    assert measured(tmp_path, KeepBound(age_ms=1)) == 0
+    assert 100_000 <= measure_folder(tmp_path, KeepBound(age_ms=1, size=1)) < 200_000
+    assert measure_folder(tmp_path, KeepBound(age_ms=1)) == 0
     assert used_ms(tmp_path) > 0 and used_ms(tmp_path / "gone") == 0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.files.walk import WalkedName, walk
+from node_agent.files.walk import WalkedName, walk_tree
 from node_agent.workspace import folders
 from node_agent.workspace.cache import contents_of
-from node_agent.workspace.folders import erase, give, make_readable, open_to_readers
+from node_agent.workspace.folders import change_owner, erase, make_readable, open_to_readers
 
 DEEP = 3000
 """More than Python recurses, than a path may be long, than a process may have files open."""
@@ -42,7 +42,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
 
 def _bottom_mode(top: Path) -> int:
     return next(
-        os.lstat(one.name, dir_fd=one.at).st_mode & 0o777 for one in walk(top) if one.name == "bottom"
+        os.lstat(one.name, dir_fd=one.at).st_mode & 0o777 for one in walk_tree(top) if one.name == "bottom"
     )
 
 
@@ -52,7 +52,7 @@ def test_a_deep_folder_is_erased(deep: Path) -> None:
 
 
 def test_a_deep_folder_is_given(deep: Path) -> None:
-    give(deep, os.getuid())
+    change_owner(deep, os.getuid())
     assert _bottom_mode(deep) == 0
 
 
@@ -73,7 +73,7 @@ def test_a_folder_comes_after_what_is_in_it_and_no_link_is_followed(tmp_path: Pa
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "a" / "b" / "f").touch()
     (tmp_path / "a" / "l").symlink_to(tmp_path)
-    seen = {"/".join((*one.way, one.name)): one.is_folder for one in walk(tmp_path)}
+    seen = {"/".join((*one.way, one.name)): one.is_folder for one in walk_tree(tmp_path)}
     assert seen == {"a": True, "a/b": True, "a/b/c": True, "a/b/f": False, "a/d": True, "a/l": False}
     order = list(seen)
     assert order[-1] == "a" and order.index("a/b") > max(order.index("a/b/c"), order.index("a/b/f"))
@@ -83,7 +83,7 @@ def test_a_link_as_the_top_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "f").touch()
     (tmp_path / "link").symlink_to("there")
-    assert list(walk(tmp_path / "link")) == []
+    assert list(walk_tree(tmp_path / "link")) == []
     erase(tmp_path / "link")
     assert os.listdir(tmp_path) == ["there"] and (tmp_path / "there" / "f").exists()
 
@@ -97,16 +97,16 @@ def test_a_folder_that_is_moved_away_meanwhile_ends_the_walk(tmp_path: Path) -> 
             (tmp_path / "top" / "a").rename(tmp_path / "a")
 
     with pytest.raises(OSError, match="moved away"):
-        for one in walk(tmp_path / "top"):
+        for one in walk_tree(tmp_path / "top"):
             _step(one)
 
 
 def test_a_walk_leaves_no_file_open(deep: Path) -> None:
     before = os.listdir("/proc/self/fd")
-    for one in walk(deep):
+    for one in walk_tree(deep):
         assert one.at >= 0
         break
-    list(walk(deep))
+    list(walk_tree(deep))
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -126,7 +126,7 @@ def _as_somebody(top: Path) -> int:
     if os.getuid() != 0:
         erase(top / "a")
         return 0
-    give(top, 54321)
+    change_owner(top, 54321)
     here = os.open(top, os.O_RDONLY)
     pid = os.fork()
     if pid == 0:

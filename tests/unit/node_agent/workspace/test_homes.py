@@ -32,21 +32,21 @@ def places(tmp_path: Path) -> AttemptFolders:
 
 def test_it_comes_after_set_up_and_goes_with_what_lies_around_it(places: AttemptFolders) -> None:
     login = places.home / "codex" / "auth.json"
-    homes.lend(places, FILES, later=False)
+    homes.lend_login(places, FILES, later=False)
     assert login.read_bytes() == b"login"
-    homes.lend(places, FILES, later=True)
+    homes.lend_login(places, FILES, later=True)
     assert not login.exists(), "this try has a set-up, other than the one before"
-    homes.renew(places)
+    homes.restore_files(places)
     assert login.read_bytes() == b"login" and login.stat().st_mode & 0o077 == 0
     (places.home / "codex" / "copy").write_bytes(b"login")
     for _ in range(2):
         homes.take_back(places)
-    homes.renew(places)
+    homes.restore_files(places)
     assert not (places.home / "codex").exists() and not (places.folder / homes.LENT).exists()
 
 
 def test_a_link_in_its_place_is_taken_away_and_not_followed(places: AttemptFolders, tmp_path: Path) -> None:
-    homes.lend(places, FILES, later=False)
+    homes.lend_login(places, FILES, later=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "auth.json").write_text("mine")
     (places.home / "codex").rename(places.home / "aside")

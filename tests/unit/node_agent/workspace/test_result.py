@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.git import parents
+from node_agent.wire.git import list_parents
 from node_agent.workspace.git import WorkspaceFailure
 from node_agent.workspace.result import (
     Baseline,
@@ -25,7 +25,7 @@ ONE, TWO, THREE = (("100644", digit * 40) for digit in "123")
 
 def is_tree(files: Tree) -> bool:
     """No path is both a file and a folder."""
-    return not any(files.keys() & set(parents(path)) for path in files)
+    return not any(files.keys() & set(list_parents(path)) for path in files)
 
 
 TREES = st.dictionaries(

@@ -12,7 +12,7 @@ from node_agent.wire.git import snap_ref
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Gate, Order, Workspace
 from node_agent.workspace.git import NodeGit
-from node_agent.workspace.workspaces import Workspaces, absent
+from node_agent.workspace.workspaces import Workspaces, find_absent_programs
 from tests.unit.node_agent.stage import identity, order_of
 
 
@@ -34,7 +34,7 @@ def test_each_kind_of_name(tmp_path: Path, program: str, is_absent: bool) -> Non
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch(0o755)
     order = order_of(gates=(Gate(name="g", argv=(program, "-q")),), setup=(("true",),), cache=(".venv",))
-    found = absent(order, tmp_path / "tree", str(tmp_path / "bin"))
+    found = find_absent_programs(order, tmp_path / "tree", str(tmp_path / "bin"))
     assert found == ((program,) if is_absent else ())
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import Mode, Safety
-from pancode.agents.agents import Agent, Role, Speed, find_agent, flaws
+from pancode.agents.agents import Agent, Role, Speed, find_agent, find_flaws
 from pancode.agents.models import model_ref
-from pancode.agents.runtimes import RUNTIMES, canonical, foreign_provider, rule_of, runtime_for
+from pancode.agents.runtimes import RUNTIMES, foreign_provider, resolve_alias, rule_of, runtime_for
 from pancode.kernel.errors import NotFoundError
 from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT
 
@@ -42,19 +42,19 @@ def test_an_unknown_agent_names_the_nearest() -> None:
     ],
 )
 def test_a_definition_that_makes_no_sense(agent: Agent, field: str, words: str) -> None:
-    found = list(flaws(agent))
+    found = list(find_flaws(agent))
     assert [flaw.field for flaw in found] == [field]
     assert words in found[0].what and found[0].fix
 
 
 def test_all_that_is_wrong_is_told() -> None:
-    assert len(list(flaws(replace(SCOUT, tools=("x", "bash"), runtime="claud")))) == 3
+    assert len(list(find_flaws(replace(SCOUT, tools=("x", "bash"), runtime="claud")))) == 3
 
 
 def test_definitions_that_make_sense() -> None:
     native = replace(BUILDER, runtime="native", sampling=WARM)
     for agent in (BUILDER, SCOUT, native, replace(BUILDER, sampling=WARM), replace(BUILDER, runtime="codex")):
-        assert not list(flaws(agent))
+        assert not list(find_flaws(agent))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_a_role_is_said_or_follows_from_what_the_agent_does(agent: Agent, role: 
 
 
 def test_names_of_runtimes() -> None:
-    assert canonical("cli:claude-code") == "claude"
-    assert canonical("pi") == "native"
-    assert canonical("shell") == "shell"
+    assert resolve_alias("cli:claude-code") == "claude"
+    assert resolve_alias("pi") == "native"
+    assert resolve_alias("shell") == "shell"
 
 
 @pytest.mark.parametrize(

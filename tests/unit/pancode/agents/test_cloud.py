@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from pancode.agents.models import CLOUD
-from pancode.agents.tiers import CloudModel, offered, providers_of
+from pancode.agents.tiers import CloudModel, list_capable, providers_of
 from pancode.kernel.errors import NotFoundError, UsageError
 
 
@@ -44,8 +44,8 @@ def test_a_model_without_a_price_is_none_that_is_sold() -> None:
 
 def test_only_a_runtimes_own_vendors_in_their_order() -> None:
     every = [model("openai/gpt-5"), model("groq/x"), model("anthropic/claude-b"), model("anthropic/claude-a")]
-    assert [m.id for m in offered(every, providers_of("cli:claude-code"))] == ["claude-a", "claude-b"]
-    assert [m.id for m in offered(every, ("groq", "openai"))] == ["x", "gpt-5"]
+    assert [m.id for m in list_capable(every, providers_of("cli:claude-code"))] == ["claude-a", "claude-b"]
+    assert [m.id for m in list_capable(every, ("groq", "openai"))] == ["x", "gpt-5"]
     assert providers_of("native") == tuple(CLOUD)
 
 

@@ -26,7 +26,7 @@ from pancode.kernel.errors import ExitCode, NotFoundError
 from pancode.kernel.node import NodeView
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.resolution import Unresolved, resolve
-from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
+from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, explain_misfit
 from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, request, resolved
 
 OPENCODE = {"opencode": "not_logged_in", "gemini": "ok", "codex": "ok"}
@@ -204,7 +204,7 @@ def test_the_order_says_which_endpoint() -> None:
 
 def placed(*nodes: NodeView) -> Placed | Unplaced:
     run = asked(*nodes, untested=True).run("r-1", 1, "t", {"kind": "none"})
-    (found,) = decisions([run], Standing(nodes, {view.node.name: 4 for view in nodes}))
+    (found,) = decide_placements([run], Standing(nodes, {view.node.name: 4 for view in nodes}))
     return found
 
 
@@ -248,7 +248,7 @@ def test_what_an_endpoint_tells_only_after_the_admission_is_judged_there(
     free = endpoint("ollama", passed())
     alone = asked(box("a", free), box("b")).run("r-1", 1, "t", {"kind": "none"})
     assert alone.estimate_usd == 0 and alone.terms.items() >= {"free": True, "trusted": ["a"]}.items()
-    (found,) = decisions([alone], Standing((box("b", told),), {"b": 4}))
+    (found,) = decide_placements([alone], Standing((box("b", told),), {"b": 4}))
     assert isinstance(found, Unplaced) and found.why.startswith(why)
 
 
@@ -256,18 +256,18 @@ def test_a_model_that_nobody_told_of_at_the_admission_is_tested_before_it_works(
     run = asked(box("b", mute=True)).run("r-1", 1, "t", {"kind": "none"})
     assert run.terms["trusted"] == [] and "free" not in run.terms and run.estimate_usd > 0
     untested = box("b", endpoint("ollama", "qwen3:8b"))
-    (found,) = decisions([run], Standing((untested,), {"b": 4}))
+    (found,) = decide_placements([run], Standing((untested,), {"b": 4}))
     assert isinstance(found, Unplaced)
     assert found.why == "b has not tested qwen3:8b yet (pancode models test b/ollama/qwen3:8b)"
-    (after,) = decisions([run], Standing((box("b", endpoint("ollama", passed())),), {"b": 4}))
+    (after,) = decide_placements([run], Standing((box("b", endpoint("ollama", passed())),), {"b": 4}))
     assert isinstance(after, Placed)
-    (anyway,) = decisions([replace(run, untested=True)], Standing((untested,), {"b": 4}))
+    (anyway,) = decide_placements([replace(run, untested=True)], Standing((untested,), {"b": 4}))
     assert isinstance(anyway, Placed)
 
 
 def test_a_passport_that_is_lost_after_the_admission_holds_nobody_up() -> None:
     run = asked(box("a", endpoint("ollama", passed()))).run("r-1", 1, "t", {"kind": "none"})
-    (found,) = decisions([run], Standing((box("a", endpoint("ollama", "qwen3:8b")),), {"a": 4}))
+    (found,) = decide_placements([run], Standing((box("a", endpoint("ollama", "qwen3:8b")),), {"a": 4}))
     assert isinstance(found, Placed)
 
 
@@ -275,15 +275,15 @@ def test_money_is_held_where_an_endpoint_takes_it_and_then_it_may_go_there() -> 
     paid = box("a", endpoint("ollama", passed(), free=False))
     run = asked(paid).run("r-1", 1, "t", {"kind": "none"})
     assert run.estimate_usd == Decimal("0.75") and "free" not in run.terms
-    (found,) = decisions([run], Standing((paid,), {"a": 4}))
+    (found,) = decide_placements([run], Standing((paid,), {"a": 4}))
     assert isinstance(found, Placed)
 
 
 def test_it_waits_while_its_endpoint_is_gone() -> None:
     there = box("a", endpoint("ollama", "qwen3:8b"))
     run = asked(there, untested=True).run("r-1", 1, "t", {"kind": "none"})
-    assert misfit(run, there) == ""
-    (found,) = decisions([run], Standing((box("a"),), {"a": 4}))
+    assert explain_misfit(run, there) == ""
+    (found,) = decide_placements([run], Standing((box("a"),), {"a": 4}))
     assert isinstance(found, Unplaced)
     assert found.why == "a has no endpoint ollama now (start it on a, then: pancode endpoints)"
-    assert misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not speak None")
+    assert explain_misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not speak None")

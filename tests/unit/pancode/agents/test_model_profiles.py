@@ -10,14 +10,14 @@ from pancode.agents.model_profiles import (
     ModelPlace,
     Needs,
     Trust,
-    judged,
+    judge_passport,
     places_of,
-    untested,
+    untested_error,
 )
 from pancode.kernel.errors import ExitCode, NotFoundError
 from pancode.kernel.node import NodeView
-from pancode.runs.placement.candidates import Candidate, sifted, unknowns
-from pancode.runs.placement.placement import Placed, Standing, Unplaced, decisions, misfit
+from pancode.runs.placement.candidates import Candidate, filter_candidates, list_unknowns
+from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, explain_misfit
 from tests.unit.pancode.kernel.fleets import endpoint, node
 from tests.unit.pancode.runs.placement.test_placement import run
 
@@ -65,7 +65,7 @@ def there(
     ],
 )
 def test_what_a_passport_says(fact: PassportFact | None, read_only: bool, trust: Trust, words: str) -> None:
-    said = judged(fact, read_only)
+    said = judge_passport(fact, read_only)
     assert (said.trust, said.words, bool(said.fix)) == (trust, words, trust is Trust.FAILED)
 
 
@@ -73,7 +73,7 @@ def sift(*views: NodeView, ready: tuple[str, ...] = ()) -> tuple[dict[str, Candi
     found = [
         Candidate(v.node.name, True, v.node.name in (ready or ("a", "b", "c")), "can take it") for v in views
     ]
-    shown, places = sifted(found, views, NEEDS)
+    shown, places = filter_candidates(found, views, NEEDS)
     return {one.name: one for one in shown}, [place.text for place in places]
 
 
@@ -108,11 +108,11 @@ def test_a_node_that_does_not_tell_of_the_model_is_for_others_to_judge() -> None
 def test_what_no_test_could_find_out_is_told_of_those_that_could_take_it() -> None:
     views = (there("a", passport(context=Grade.UNKNOWN)), there("b", BAD))
     found = [Candidate(v.node.name, v.node.name == "a", True, "") for v in views]
-    assert unknowns(found, views, NEEDS) == ("qwen3 on a: context: context words",)
+    assert list_unknowns(found, views, NEEDS) == ("qwen3 on a: context: context words",)
 
 
 def test_the_refusal_names_the_place_for_programs_and_the_command_for_people() -> None:
-    error = untested(ModelPlace("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
+    error = untested_error(ModelPlace("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
     assert error.code == MODEL_UNTESTED and error.exit_code is ExitCode.REFUSED
     assert error.problem().details == {"node": "gpubox", "endpoint": "ollama", "model": "hf.co/qwen/x:Q4"}
     assert "pancode models test gpubox/ollama/hf.co/qwen/x:Q4" in error.fix
@@ -157,17 +157,18 @@ def on_local(**changes: object) -> dict[str, object]:
 def test_a_queued_run_does_not_go_where_its_model_failed() -> None:
     bad, clumsy = there("a", BAD), there("a", CLUMSY)
     assert (
-        misfit(run("r-1", **on_local()), bad) == "model qwen3 did not pass its test: context: context words"
+        explain_misfit(run("r-1", **on_local()), bad)
+        == "model qwen3 did not pass its test: context: context words"
     )
-    assert misfit(run("r-1", **on_local(untested=True)), bad) == ""
-    assert misfit(run("r-1", **on_local(read_only=True, told_only=True)), clumsy) == ""
-    assert misfit(run("r-1", runtime="opencode"), bad) == ""
+    assert explain_misfit(run("r-1", **on_local(untested=True)), bad) == ""
+    assert explain_misfit(run("r-1", **on_local(read_only=True, told_only=True)), clumsy) == ""
+    assert explain_misfit(run("r-1", runtime="opencode"), bad) == ""
 
 
 def test_a_queued_run_waits_for_the_node_that_passed_and_goes_on_where_a_passport_was_lost() -> None:
     def placed(*views: NodeView) -> str | None:
         standing = Standing(views, {"a": 1, "b": 0, "c": 2})
-        (one,) = decisions([run("r-1", **on_local())], standing)
+        (one,) = decide_placements([run("r-1", **on_local())], standing)
         assert isinstance(one, Placed | Unplaced)
         return one.node.node.name if isinstance(one, Placed) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.agents.models import CLOUD, LOCAL, ModelRef, known, model_ref
+from pancode.agents.models import CLOUD, LOCAL, ModelRef, model_ref, resolve_provider
 from pancode.kernel.errors import UsageError
 
 
@@ -63,21 +63,21 @@ def test_a_reference_is_written_as_it_is_read() -> None:
 )
 def test_a_provider_that_is_nearly_one(text: str, near: str) -> None:
     with pytest.raises(UsageError, match="model provider") as caught:
-        known(model_ref(text), providers=("attic",))
+        resolve_provider(model_ref(text), providers=("attic",))
     assert f"{near}?" in caught.value.why
     assert all(name in caught.value.why for name in (*CLOUD, *LOCAL, "attic"))
 
 
 def test_a_node_with_an_unknown_provider() -> None:
     with pytest.raises(UsageError, check=lambda error: error.code == "provider_not_found") as caught:
-        known(model_ref("gpubox/olama/x", nodes=("gpubox",)), nodes=("gpubox",))
+        resolve_provider(model_ref("gpubox/olama/x", nodes=("gpubox",)), nodes=("gpubox",))
     assert "ollama?" in caught.value.why
 
 
 def test_what_is_near_no_provider_is_part_of_the_models_own_name() -> None:
-    assert known(model_ref("Qwen/Qwen3-8B")) == ModelRef(None, None, "Qwen/Qwen3-8B")
-    assert known(model_ref("ollama/Qwen/Qwen3-8B")) == ModelRef(None, "ollama", "Qwen/Qwen3-8B")
-    assert known(model_ref("opus")) == ModelRef(None, None, "opus")
+    assert resolve_provider(model_ref("Qwen/Qwen3-8B")) == ModelRef(None, None, "Qwen/Qwen3-8B")
+    assert resolve_provider(model_ref("ollama/Qwen/Qwen3-8B")) == ModelRef(None, "ollama", "Qwen/Qwen3-8B")
+    assert resolve_provider(model_ref("opus")) == ModelRef(None, None, "opus")
 
 
 def test_every_cloud_provider_names_its_key_and_its_address() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from node_agent.wire.policy import Isolation
-from pancode.agents.safety_evidence import ACTS, SafetyMatrix, TryResult, matrix_here, parsed
+from pancode.agents.safety_evidence import ACTS, SafetyMatrix, TryResult, matrix_here, parse_matrix
 from pancode.kernel.errors import NotFoundError
 
 BY_NAME = {act.name: act for act in ACTS}
@@ -20,7 +20,9 @@ def cell(wall: Isolation, rule: str, **results: tuple[str, ...]) -> dict:
 
 
 def found(*cells: dict) -> SafetyMatrix:
-    return parsed(json.dumps({"measured": "2026-01-02", "versions": {"agent": "1.0.0"}, "cells": cells}))
+    return parse_matrix(
+        json.dumps({"measured": "2026-01-02", "versions": {"agent": "1.0.0"}, "cells": cells})
+    )
 
 
 def test_what_changes_something_decides_and_a_look_does_not() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.agents.models import ModelRef, model_ref
-from pancode.agents.tiers import ModelTier, billions, tier_of
+from pancode.agents.tiers import ModelTier, parse_billions, tier_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from pancode.agents.tiers import ModelTier, billions, tier_of
     ],
 )
 def test_the_size_in_a_name(name: str, size: float | None) -> None:
-    assert billions(name) == size
+    assert parse_billions(name) == size
 
 
 @pytest.mark.parametrize(

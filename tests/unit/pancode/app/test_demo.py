@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.demo import HONEST, LIAR, LONG, DemoReport, forge, what_tested
-from pancode.app.demo_stage import Stage, others
+from pancode.app.demo import HONEST, LIAR, LONG, DemoReport, forge_outcome, what_tested
+from pancode.app.demo_stage import Stage, list_unused
 from pancode.kernel.processes import ProcessId
 from tests.fakes.node.clock import MemoryClock
 
@@ -29,7 +29,7 @@ def test_a_forgery_changes_the_content_and_keeps_the_signatures() -> None:
     content = json.dumps({"outcome": "verify_failed"}).encode()
     payload = base64.b64encode(content).decode()
     envelope = {"payload": payload, "signatures": [{"sig": "x"}]}
-    forged = forge({"format": "f", "receipt": envelope, "keys": []})
+    forged = forge_outcome({"format": "f", "receipt": envelope, "keys": []})
     assert json.loads(base64.b64decode(forged["receipt"]["payload"])) == {"outcome": "done"}
     assert forged["receipt"]["signatures"] == envelope["signatures"] and forged["format"] == "f"
     assert base64.b64decode(payload) == content
@@ -64,7 +64,7 @@ def test_only_what_nobody_plays_is_taken_away(temp: Path) -> None:
     (temp / "pancode-demo-link").symlink_to(gone)
 
     def found(kept: bool) -> list[Path]:
-        return [s.root for s in others({}, MemoryClock(), kept=kept) if s.root.parent == temp]
+        return [s.root for s in list_unused({}, MemoryClock(), kept=kept) if s.root.parent == temp]
 
     assert found(False) == [gone]
     assert found(True) == [gone, kept]

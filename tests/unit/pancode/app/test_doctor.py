@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pancode.app.doctor import disks, notices
+from pancode.app.doctor import check_disks, check_notices
 from pancode.interfaces.client.client import answer_in
 from pancode.kernel.errors import ConfigError
 
@@ -15,16 +15,16 @@ def test_a_problem_is_no_answer_to_what_was_asked() -> None:
     problem = json.dumps({"code": wrong.code, "message": wrong.message}).encode()
     assert answer_in(422, problem) is None and answer_in(200, b"[]") is None
     assert answer_in(200, b'{"pid": 7}') == {"pid": 7}
-    told = notices(True, answer_in(422, problem))
+    told = check_notices(True, answer_in(422, problem))
     assert told["ok"] and told["detail"] == "not known: the coordinator does not say"
-    assert notices(False, None)["detail"] == "not known: no coordinator runs"
-    assert notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, nothing failed"
-    assert not notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
+    assert check_notices(False, None)["detail"] == "not known: no coordinator runs"
+    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, nothing failed"
+    assert not check_notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
 
 
 def test_a_short_disk_of_a_node_is_named_with_what_fills_it() -> None:
     roomy = {"name": "desk", "disk_free": 80 << 30, "disk_most": None}
     short = {"name": "gpubox", "disk_free": 900 << 20, "disk_most": {"what": "mirrors", "bytes": 40 << 30}}
-    assert disks(None)["ok"] and disks({"nodes": [roomy]})["ok"]
-    told = disks({"nodes": [roomy, short]})
+    assert check_disks(None)["ok"] and check_disks({"nodes": [roomy]})["ok"]
+    told = check_disks({"nodes": [roomy, short]})
     assert (told["ok"], told["detail"]) == (False, "gpubox: free 900 M, mirrors 40 G")

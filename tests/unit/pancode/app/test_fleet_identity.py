@@ -30,7 +30,7 @@ def ledger(home: Home) -> Iterator[SqlLedger]:
     fleet = fleet_id(opened, home, 1, SystemIds())
     assert own_key(opened, home, None, MINE, 1) == OwnKey(MINE)
     with opened.transaction() as tx:
-        keyring.begin(tx, keyring.COORDINATOR, fleet, MINE.public, 1)
+        keyring.start_key(tx, keyring.COORDINATOR, fleet, MINE.public, 1)
         tx.put(Node("gpubox", 1, {}, {}, 1, tag="0" * 10, public_key=OTHER.public.text()))
     yield opened
     opened.close()

@@ -20,7 +20,7 @@ from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
 from pancode.app import fleet_tools
-from pancode.app.fleet_tools import FleetCalls, offered
+from pancode.app.fleet_tools import FleetCalls, list_tools
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.interfaces.mcp.tools import BY_NAME
 from pancode.kernel.records import Action, ActionKind, Audit, Run
@@ -112,21 +112,21 @@ def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: Doo
 def test_a_long_answer_is_cut_and_says_so(world: DoorWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     long = {"isError": False, "content": [{"type": "text", "text": "x" * 300_000}]}
     panos = Panos(world)
-    monkeypatch.setattr(fleet_tools, "call", lambda *_: long)
+    monkeypatch.setattr(fleet_tools, "call_tool", lambda *_: long)
     answer = panos.answer("fleet_status")
     assert len(answer.text) < MOST_FLEET_ANSWER and "300000 characters in all" in answer.text
 
 
 def test_what_it_is_offered_leaves_room_in_a_small_window() -> None:
     """The node's careful guess is 8,192 tokens, of which a quarter is kept for an answer."""
-    tools = offered()
+    tools = list_tools()
     said = sum(len(tools[name].description) + len(tools[name].parameters) for name in FLEET_TOOLS[Mode.BUILD])
     assert said < 9_800, said
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_table_names_tools_that_there_are_and_without_changes_it_looks_and_scouts(mode: Mode) -> None:
-    assert set(FLEET_TOOLS[mode]) <= set(BY_NAME) == set(offered())
+    assert set(FLEET_TOOLS[mode]) <= set(BY_NAME) == set(list_tools())
     if mode in (Mode.PLAN, Mode.ADMIN):
         asks = (CHANGE,) if mode is Mode.ADMIN else ()
         assert FLEET_TOOLS[mode] == (*LOOKS, SCOUTS, *asks)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pancode.app.doctor import examine
+from pancode.app.doctor import run_checks
 from pancode.app.init import write_files
 from pancode.app.server.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.config.load import ConfigPlaces, load
@@ -19,7 +19,7 @@ from pancode.kernel.processes import ProcessId
 
 
 def _checks(home: Path) -> dict[str, dict[str, Any]]:
-    return {check["what"]: check for check in examine(home, {"HOME": str(home.parent)})}
+    return {check["what"]: check for check in run_checks(home, {"HOME": str(home.parent)})}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.cli.terminal import advice
+from pancode.interfaces.cli.terminal import format_advice
 from tests.unit.pancode.interfaces.http.world import Http, World, app_of
 from tests.unit.pancode.runs.world import facts
 
@@ -104,5 +104,5 @@ def test_no_refusal_has_it_as_our_fix(world: World, body: dict[str, str]) -> Non
 def test_a_screen_says_whose_words_they_are(world: World) -> None:
     node = world.http.get("/v1/nodes/n1").json()
     assert {"what": "no sandbox: none", "fix": "", "says": QUOTED, "code": "no_sandbox"} in node["problems"]
-    assert advice(node["problems"][0]) == QUOTED
-    assert advice({"fix": "pancode fleet up n1"}) == "fix: pancode fleet up n1"
+    assert format_advice(node["problems"][0]) == QUOTED
+    assert format_advice({"fix": "pancode fleet up n1"}) == "fix: pancode fleet up n1"

@@ -15,7 +15,7 @@ from pancode import __version__
 from pancode.app import doctor, repair
 from pancode.app.commands.setup import _mended
 from pancode.app.init import write_files
-from pancode.app.repair import Mend, mends
+from pancode.app.repair import Mend, list_repairs
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 
@@ -27,7 +27,7 @@ def user(tmp_path: Path) -> Path:
 
 
 def found(user: Path) -> list[Mend]:
-    return list(mends(user / ".pancode", {"HOME": str(user)}))
+    return list(list_repairs(user / ".pancode", {"HOME": str(user)}))
 
 
 def test_a_home_in_order_needs_nothing(user: Path) -> None:
@@ -94,7 +94,7 @@ def test_homes_that_the_owner_chose_for_this_machines_agents_are_looked_at(
         return {"target": {"local": local, "installed_home": None if installed is None else str(installed)}}
 
     monkeypatch.setattr(doctor, "holder_of", lambda home: 1)
-    monkeypatch.setattr(doctor, "ask", ask)
+    monkeypatch.setattr(doctor, "try_get", ask)
     assert [one.act for one in found(user)] == [f"chmod 700 {usual}", f"chmod 700 {chosen}"]
 
 
@@ -165,7 +165,7 @@ def test_a_running_fleet_is_offered_its_old_node_agents_and_what_old_runs_left(
 
     commands = list[tuple[str, ...]]()
     monkeypatch.setattr(repair, "holder_of", lambda home: 1)
-    monkeypatch.setattr(repair, "ask", lambda *_: {"nodes": nodes})
+    monkeypatch.setattr(repair, "try_get", lambda *_: {"nodes": nodes})
     monkeypatch.setattr(Client, "post", plan)
     monkeypatch.setattr(repair, "_run", lambda *words: commands.append(words))
     for one in found(user):

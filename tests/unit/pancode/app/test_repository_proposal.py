@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.repository_proposal import LOOKED_AT, propose
+from pancode.app.repository_proposal import LOOKED_AT, propose_settings
 from pancode.config.load import ConfigPlaces, load
 from pancode.interfaces.cli import main as entry
 
@@ -69,7 +69,7 @@ TABLE: list[tuple[Files, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [
 def test_by_the_files_at_its_top(
     files: Files, setup: tuple[str, ...], cache: tuple[str, ...], verify: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = propose(files)
+    found = propose_settings(files)
     assert (found.setup, found.cache, found.verify) == (setup, cache, verify)
     assert bool(found) is bool(setup or cache or verify)
     (tmp_path / "pancode.yaml").write_text(found.text())

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.budget.burn_rate import HURRY, LATER_MS, SOON_MS, STEP_MS, BudgetSpeed, looked
+from pancode.budget.burn_rate import HURRY, LATER_MS, SOON_MS, STEP_MS, BudgetSpeed, update_speed
 
 DAY, MINUTE = "day:2026-11-20", 60_000
 
@@ -17,7 +17,9 @@ def after(minutes: int, a_minute: str, left: str | None, before: BudgetSpeed | N
     spent = before.seen[-1][1] if before is not None else Decimal(0)
     for minute in range(1, minutes + 1):
         spent += Decimal(a_minute)
-        speed = looked(speed, begin + minute * MINUTE, DAY, spent, None if left is None else Decimal(left))
+        speed = update_speed(
+            speed, begin + minute * MINUTE, DAY, spent, None if left is None else Decimal(left)
+        )
     return speed
 
 
@@ -32,7 +34,7 @@ def test_a_hurry_ends_when_the_rest_lasts_half_an_hour_or_another_day_begins() -
     hurried = after(10, "0.50", "4")
     assert after(1, "0.50", "9", hurried).why, "eighteen minutes: between the two nothing changes"
     assert after(1, "0.50", "20", hurried).why == ""
-    assert looked(hurried, 11 * MINUTE, "day:2026-11-21", Decimal(0), Decimal(10)).why == ""
+    assert update_speed(hurried, 11 * MINUTE, "day:2026-11-21", Decimal(0), Decimal(10)).why == ""
     assert after(11, "0", "4", hurried).why == "", "nothing was spent in the last ten minutes"
 
 
@@ -41,7 +43,7 @@ def test_it_begins_and_ends_at_two_different_places(seen: list[tuple[Decimal, De
     speed, spent = BudgetSpeed(), Decimal(0)
     for number, (more, left) in enumerate(seen, 1):
         spent, before = spent + more, speed
-        speed = looked(before, number * STEP_MS, DAY, spent, left)
+        speed = update_speed(before, number * STEP_MS, DAY, spent, left)
         then_ms, then = speed.seen[0]
         if spent > then:
             lasts = left / (spent - then) * (number * STEP_MS - then_ms)

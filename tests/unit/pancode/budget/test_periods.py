@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.budget.books import PERIODS, day_scope, days_of, scope_of, together
+from pancode.budget.books import PERIODS, day_scope, days_of, scope_of, sum_balances
 from pancode.kernel.records import Balance
 
 
@@ -42,4 +42,4 @@ def _noon(day: date) -> int:
 
 def test_the_balance_of_a_week_is_the_sum_of_its_days() -> None:
     days = [Balance("day:a", Decimal("0.1"), Decimal(1), 1, 2, 3, 4, 5, 6), Balance("day:b", Decimal("0.2"))]
-    assert together("week:w", days) == Balance("week:w", Decimal("0.3"), Decimal(1), 1, 2, 3, 4, 5, 6)
+    assert sum_balances("week:w", days) == Balance("week:w", Decimal("0.3"), Decimal(1), 1, 2, 3, 4, 5, 6)

@@ -19,8 +19,8 @@ from pancode.budget.track_record_rules import (
     EXPLORE,
     TrackRecord,
     WorkKey,
-    choose,
-    figure,
+    choose_name,
+    describe_worker,
     key_of,
     kind_of,
     of_agents,
@@ -28,7 +28,7 @@ from pancode.budget.track_record_rules import (
     poor_nodes,
     record_of,
     size_of,
-    summed,
+    sum_records,
 )
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
@@ -113,7 +113,7 @@ def test_sums_are_by_who_did_which_kind_of_work_where() -> None:
         ended(Outcome.ERROR, FailureKind.AGENT_FAILED, task="add it"),
         ended(Outcome.DONE, task="review it"),
     ]
-    found = summed((key_of(row), record) for row in runs if (record := record_of(row)) is not None)
+    found = sum_records((key_of(row), record) for row in runs if (record := record_of(row)) is not None)
     assert {key.kind: (r.runs, r.good, r.landed, r.usd) for key, r in found.items()} == {
         "change": (2, 1, 1, Decimal("1.0")),
         "review": (1, 1, 0, Decimal("0.5")),
@@ -125,7 +125,7 @@ def play(rates: dict[str, float], seed: int, rounds: int, newcomer: str) -> tupl
     random, records = Random(seed), dict[str, TrackRecord]()
     for number in range(rounds):
         there = [name for name in rates if name != newcomer or number >= rounds // 2]
-        name, _ = choose(there, records, random.random())
+        name, _ = choose_name(there, records, random.random())
         good = random.random() < rates[name]
         records[name] = records.get(name, TrackRecord()) + TrackRecord(1, int(good))
     return sum(r.good for r in records.values()), {name: r.runs for name, r in records.items()}
@@ -143,9 +143,9 @@ def test_choosing_by_records_beats_a_fixed_choice_and_starves_no_newcomer(seed: 
 
 
 def test_the_words_have_the_numbers() -> None:
-    name, why = choose(["a", "b"], {"a": TrackRecord(10, 9), "b": TrackRecord(10, 5)}, draw=0.5)
+    name, why = choose_name(["a", "b"], {"a": TrackRecord(10, 9), "b": TrackRecord(10, 5)}, draw=0.5)
     assert (name, why) == ("a", "best record: 9 of 10 went well, rate 0.83 (0.60 to 0.98)")
-    assert choose(["a", "b", "c"], {"a": TrackRecord(10, 9)}, draw=0.05)[0] == "b"
+    assert choose_name(["a", "b", "c"], {"a": TrackRecord(10, 9)}, draw=0.05)[0] == "b"
 
 
 class TaggedAgents:
@@ -195,7 +195,7 @@ def test_sums_that_are_kept_up_are_those_that_are_read_anew(told: list[tuple[int
         newest[one.run] = one
         if len(newest) > 6:
             del newest[next(iter(newest))]
-    assert kept.sums == summed((key_of(r), found) for r in newest.values() if (found := record_of(r)))
+    assert kept.sums == sum_records((key_of(r), found) for r in newest.values() if (found := record_of(r)))
 
 
 NODES = {"slow": 0.35, "fine": 0.85, "new": 0.8}
@@ -237,8 +237,8 @@ def test_evidence_of_the_repository_counts_where_there_is_enough() -> None:
     records = {key("ann", "/p"): TrackRecord(10, 2), key("ann", "/q"): TrackRecord(30, 30)}
     records[key("bob", "/q")] = TrackRecord(10, 7)
     here, elsewhere = of_agents(records, "fix it", "/p"), of_agents(records, "fix it", "/new")
-    assert choose(["ann", "bob"], here, 0.9)[0] == "bob"
-    assert choose(["ann", "bob"], elsewhere, 0.9)[0] == "ann"
+    assert choose_name(["ann", "bob"], here, 0.9)[0] == "bob"
+    assert choose_name(["ann", "bob"], elsewhere, 0.9)[0] == "ann"
 
 
 @pytest.mark.parametrize("status", ["denied", "dropped", "nothing to land"])
@@ -257,11 +257,11 @@ def test_evidence_of_the_size_counts_first_and_too_little_is_unknown() -> None:
     records |= {key("opus", "small"): TrackRecord(10, 7), key("opus", "large"): TrackRecord(2, 2)}
     small, large = "fix it", "fix it " + "x" * 2_000
     names = {"qwen": "qwen", "opus": "opus"}
-    assert choose(["qwen", "opus"], of_models(records, "builder", small, names), 0.9)[0] == "qwen"
-    assert choose(["qwen", "opus"], of_models(records, "builder", large, names), 0.9)[0] == "opus"
-    assert "and size large: 1 of 10 went well" in figure(records, "builder", "native", "qwen", large)
-    assert "kind change: 9 of 12 went well" in figure(records, "builder", "native", "opus", large)
-    unknown = figure(records, "builder", "native", "haiku", small)
+    assert choose_name(["qwen", "opus"], of_models(records, "builder", small, names), 0.9)[0] == "qwen"
+    assert choose_name(["qwen", "opus"], of_models(records, "builder", large, names), 0.9)[0] == "opus"
+    assert "and size large: 1 of 10 went well" in describe_worker(records, "builder", "native", "qwen", large)
+    assert "kind change: 9 of 12 went well" in describe_worker(records, "builder", "native", "opus", large)
+    unknown = describe_worker(records, "builder", "native", "haiku", small)
     assert unknown.endswith("unknown, 0 runs known and 3 are needed") and "rate" not in unknown
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pancode.config.commands import show
-from pancode.config.load import ConfigPlaces, Loaded, duration, load, size
+from pancode.config.load import ConfigPlaces, Loaded, format_duration, format_size, load
 from pancode.interfaces.cli.output import Face
 
 OTHER = """
@@ -70,5 +70,15 @@ def test_values_look_as_people_write_them(tmp_path: Path) -> None:
 
 
 def test_units_are_exact() -> None:
-    assert [duration(ms) for ms in (1, 3_600_000, 90_061_001, 0)] == ["1ms", "1h", "1d1h1m1s1ms", "0ms"]
-    assert [size(count) for count in (64 << 20, 1000, 1023, 2**41)] == ["64MiB", "1KB", "1023B", "2048GiB"]
+    assert [format_duration(ms) for ms in (1, 3_600_000, 90_061_001, 0)] == [
+        "1ms",
+        "1h",
+        "1d1h1m1s1ms",
+        "0ms",
+    ]
+    assert [format_size(count) for count in (64 << 20, 1000, 1023, 2**41)] == [
+        "64MiB",
+        "1KB",
+        "1023B",
+        "2048GiB",
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pancode.fleet.login import ENTER, editors
+from pancode.fleet.login import ENTER, describe_remotes
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 
@@ -25,7 +25,7 @@ ODD = "/home/a b/$(id)/tree"
     ],
 )
 def test_another_machine_is_named_as_its_owner_names_it(target: Target, said: str) -> None:
-    ways = editors(reach_to(target).data(), ODD)
+    ways = describe_remotes(reach_to(target).data(), ODD)
     assert ways["host"] == said
     assert shlex.split(ways["code"]) == ["code", "--remote", f"ssh-remote+{said}", ODD], "one word of a shell"
     assert shlex.split(ways["zed"]) == ["zed", f"ssh://{said}/home/a%20b/%24%28id%29/tree"]
@@ -34,7 +34,7 @@ def test_another_machine_is_named_as_its_owner_names_it(target: Target, said: st
 
 def test_this_machine_needs_no_ssh() -> None:
     here: dict[str, Any] = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=True).data()
-    assert editors(here, "/a b") == {"host": None, "ssh": "cd '/a b'", "code": "code '/a b'"}
+    assert describe_remotes(here, "/a b") == {"host": None, "ssh": "cd '/a b'", "code": "code '/a b'"}
 
 
 @pytest.mark.parametrize("tmux", [False, True])

@@ -50,7 +50,7 @@ def waiting(coordinator: Desk, node: Puppet) -> list[bytes]:
 def problems(coordinator: Desk, node: Puppet) -> list[str]:
     """Of those in `fleet status`, but for a puppet's silence and version."""
     core = coordinator.core
-    found = query_fleet.node(core, node.name)["problems"]
+    found = query_fleet.get_node(core, node.name)["problems"]
     return [one["what"] for one in found if "too much" in one["what"]]
 
 

@@ -12,7 +12,7 @@ from node_agent.wire.node import GpuFact, GpuLoad
 from pancode.fleet.commands.fleet import _whole
 from pancode.fleet.commands.nodes import node_page
 from pancode.interfaces.tui.page import PageMoment
-from pancode.interfaces.tui.pages.nodes import machine, machines
+from pancode.interfaces.tui.pages.nodes import draw_node, draw_nodes
 from pancode.kernel.formatting import gpus_of
 from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.http.world import World
@@ -60,7 +60,7 @@ def test_a_fleet_without_any_has_no_column(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert "GPUS" not in _whole(world.http.get("/v1/fleet").json())
     answers = {"fleet": world.http.get("/v1/fleet").json()}
-    assert "GPUS" not in machines(answers, "", PageMoment.of(1)).head
+    assert "GPUS" not in draw_nodes(answers, "", PageMoment.of(1)).head
 
 
 def test_a_machines_page_has_a_line_for_each(world: World) -> None:
@@ -74,9 +74,9 @@ def test_a_machines_page_has_a_line_for_each(world: World) -> None:
 def test_top_has_the_column_and_the_page_of_the_machine_the_line(world: World) -> None:
     answers = {"fleet": world.http.get("/v1/fleet").json(), "node": world.http.get("/v1/nodes/n1").json()}
     now = PageMoment.of(1_790_000_000_000)
-    page = machines(answers, "", now)
+    page = draw_nodes(answers, "", now)
     assert page.rows[0].cells[page.head.index("GPUS")] == "2x H100 80G, 78G free, 1 held, 1 UNKNOWN"
-    assert "2x H100 80G" in str(machine(answers, "n1", now).lines)
+    assert "2x H100 80G" in str(draw_node(answers, "n1", now).lines)
 
 
 def test_a_model_is_told_of_them(world: World) -> None:

@@ -17,7 +17,7 @@ from pancode.issues.model import IssueState
 from pancode.kernel.records import Run
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facets import Lineage
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import DispatchRequest
@@ -87,11 +87,11 @@ def test_a_kill_behind_its_record_loses_no_issue(world: World, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(working, "dispatch", killed)
+        patched.setattr(working, "dispatch_run", killed)
         watch(world).look()
     watch(world).look()
     assert not runs(world), "it may still be on its way in the same coordinator"
-    rounds.start(world.context.core)
+    rounds.start_epoch(world.context.core)
     for _ in range(2):
         watch(world).look()
     (run,) = runs(world)
@@ -107,7 +107,7 @@ def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(
         with suppress(Killed):
             watch(world).look()
         world.context.ledger.before_commit = None
-        rounds.start(world.context.core)
+        rounds.start_epoch(world.context.core)
         for _ in range(2):
             watch(world).look()
         (run,) = runs(world)
@@ -124,7 +124,7 @@ def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.coordinator.trackers.there = {"SHOP-7": replace(READY, ref="SHOP-7", id="7"), READY.ref: READY}
-    real = dispatch
+    real = dispatch_run
 
     def fails(core: Core, around: Surroundings, request: DispatchRequest, *more: Any) -> Dispatched:
         if "SHOP-7" in request.task:
@@ -132,7 +132,7 @@ def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
         return real(core, around, request, *more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(working, "dispatch", fails)
+        patched.setattr(working, "dispatch_run", fails)
         watch(world).look()
     assert [Lineage.of(run).in_workspace for run in runs(world)] == ["shop-12"]
     watch(world).look()
@@ -145,7 +145,7 @@ def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
     """A person begins it while the watch begins another one, or while its own snapshot is taken."""
     every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in (7, 8)}
     world.coordinator.trackers.there = every
-    real, left = dispatch, ["SHOP-8", "SHOP-7"]
+    real, left = dispatch_run, ["SHOP-8", "SHOP-7"]
 
     def slow(*asked: Any) -> Dispatched:
         while left:
@@ -153,7 +153,7 @@ def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
             assert answer.status_code == 200, answer.text
         return real(*asked)
 
-    monkeypatch.setattr(working, "dispatch", slow)
+    monkeypatch.setattr(working, "dispatch_run", slow)
     watch(world).look()
     assert {run.created_by for run in runs(world)} == {"ana"}
     works = world.http.get("/v1/work").json()["works"]

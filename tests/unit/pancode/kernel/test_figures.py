@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.reports.figures import Figure, Sample, exposition
+from pancode.reports.figures import Figure, Sample, format_exposition
 
 CATALOGUE = {
     "a_total": Figure("counter", "of a \\ and\na line", ("node",)),
@@ -17,7 +17,7 @@ def test_text_follows_the_catalogue_and_leaves_out_what_is_not_known() -> None:
         Sample("a_total", 3.0, {"node": 'say "hi"\\\n'}),
         Sample("a_total", 10.0**20, {"node": "n2"}),
     ]
-    assert exposition(CATALOGUE, samples) == (
+    assert format_exposition(CATALOGUE, samples) == (
         "# HELP a_total of a \\\\ and\\na line\n"
         "# TYPE a_total counter\n"
         'a_total{node="say \\"hi\\"\\\\\\n"} 3\n'
@@ -29,4 +29,4 @@ def test_text_follows_the_catalogue_and_leaves_out_what_is_not_known() -> None:
 
 
 def test_nothing_is_nothing() -> None:
-    assert exposition(CATALOGUE, []) == ""
+    assert format_exposition(CATALOGUE, []) == ""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pancode.kernel.errors import ExitCode, NotFoundError, UsageError
-from pancode.kernel.names import nearest, not_found, pick_run
+from pancode.kernel.names import find_nearest, not_found, pick_run
 
 RUNS = ("r-7f3k2q", "r-7f9zzz", "r-abcd", "r-abcdef")
 
@@ -25,7 +25,7 @@ RUNS = ("r-7f3k2q", "r-7f9zzz", "r-abcd", "r-abcdef")
     ],
 )
 def test_the_nearest_name(word: str, name: str | None) -> None:
-    assert nearest(word, ["gpubox", "desk"]) == name
+    assert find_nearest(word, ["gpubox", "desk"]) == name
 
 
 def test_not_found_says_the_nearest_name_and_how_to_look() -> None:

@@ -8,9 +8,9 @@ import hmac
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.kernel.signature_check import WITHIN_MS, HookCall, proven, secret_of, signature
+from pancode.kernel.signature_check import WITHIN_MS, HookCall, compute_signature, secret_of, verify_call
 from pancode.kernel.visitors import AccessError
-from pancode.schedules.model import OnWebhook, plain, trigger_of, words_of
+from pancode.schedules.model import OnWebhook, dump_trigger, trigger_of, words_of
 from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.work import PlannedWork
 from tests.unit.pancode.schedules.world import signed_headers
@@ -33,7 +33,7 @@ def forge(secret: str = SECRET, body: bytes = BODY, **more: str) -> HookCall:
 
 def code_of(call: HookCall, secret: str | None = SECRET, now_ms: int = NOW) -> str:
     with pytest.raises(AccessError) as found:
-        proven(call, secret, now_ms)
+        verify_call(call, secret, now_ms)
     assert found.value.fix and found.value.why
     return found.value.code
 
@@ -44,30 +44,30 @@ def changed(call: HookCall, **headers: str) -> HookCall:
 
 
 def test_both_ways_of_signing_are_proved_and_the_same_call_has_one_key() -> None:
-    first, again = proven(standard(), SECRET, NOW), proven(standard(), SECRET, NOW + WITHIN_MS)
+    first, again = verify_call(standard(), SECRET, NOW), verify_call(standard(), SECRET, NOW + WITHIN_MS)
     assert first == again and first.id == "msg_1" and first.key.startswith("webhook:")
-    assert proven(standard(message="msg_2"), SECRET, NOW).key != first.key
-    pushed = proven(forge(), SECRET, NOW)
+    assert verify_call(standard(message="msg_2"), SECRET, NOW).key != first.key
+    pushed = verify_call(forge(), SECRET, NOW)
     assert (pushed.id, pushed.is_ping) == ("72d3-1", False)
-    renamed = proven(forge(x_github_delivery="another; id\r\n<b>"), SECRET, NOW)
+    renamed = verify_call(forge(x_github_delivery="another; id\r\n<b>"), SECRET, NOW)
     assert renamed.key == pushed.key, "the id of a delivery is not signed, so it makes no new call"
     assert renamed.id == "anotheridb"
-    assert proven(forge(body=b"{}"), SECRET, NOW).key != pushed.key
-    assert proven(forge(x_github_event="ping"), SECRET, NOW).is_ping
+    assert verify_call(forge(body=b"{}"), SECRET, NOW).key != pushed.key
+    assert verify_call(forge(x_github_event="ping"), SECRET, NOW).is_ping
 
 
 def test_the_signature_is_that_of_the_standard() -> None:
     """The example of the specification of Standard Webhooks."""
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     body = b'{"test": 2432232314}'
-    signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    signed = compute_signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_one_good_signature_of_several_is_enough() -> None:
     call = standard()
     two = f"v1,bm9uZQ== v1a,bm9uZQ== {call.headers['webhook-signature']}"
-    assert proven(changed(call, webhook_signature=two), SECRET, NOW).id == "msg_1"
+    assert verify_call(changed(call, webhook_signature=two), SECRET, NOW).id == "msg_1"
     many = " ".join(["v1,bm9uZQ=="] * 10 + [call.headers["webhook-signature"]])
     assert code_of(changed(call, webhook_signature=many)) == "wrong_signature"
 
@@ -76,7 +76,7 @@ def test_one_good_signature_of_several_is_enough() -> None:
 def test_a_wrong_name_and_a_wrong_signature_are_told_apart_by_nobody(secret: str | None) -> None:
     for call in (standard(OTHER), forge(OTHER), standard(NOBODY), forge(NOBODY), standard(OTHER, at_ms=0)):
         with pytest.raises(AccessError) as found:
-            proven(call, secret, NOW)
+            verify_call(call, secret, NOW)
         told = found.value.problem()
         assert (told.code, told.message) == (
             "wrong_signature",
@@ -112,14 +112,17 @@ def test_a_call_of_another_time_and_one_without_a_signature() -> None:
     for at_ms in (NOW - WITHIN_MS - 1000, NOW + WITHIN_MS + 1000):
         assert code_of(standard(at_ms=at_ms)) == "stale_webhook"
     for at_ms in (NOW - WITHIN_MS, NOW + WITHIN_MS):
-        assert proven(standard(at_ms=at_ms), SECRET, NOW).id == "msg_1"
+        assert verify_call(standard(at_ms=at_ms), SECRET, NOW).id == "msg_1"
     assert code_of(HookCall({"webhook-id": "a"}, BODY)) == "unsigned"
 
 
 def test_a_schedule_on_a_webhook_is_asked_for_with_its_word() -> None:
     asked = AskedSchedule("ci", "ana", PlannedWork(), on="webhook")
     trigger = wanted_trigger(asked, NOW)
-    assert trigger == OnWebhook() == trigger_of(plain(trigger)) and words_of(trigger) == "on a signed webhook"
+    assert (
+        trigger == OnWebhook() == trigger_of(dump_trigger(trigger))
+        and words_of(trigger) == "on a signed webhook"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.records import ALL, Record
-from pancode.kernel.values import made, replace
+from pancode.kernel.values import make_value, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def test_a_copy_is_that_of_the_standard_library(kind: type[Record]) -> None:
         assert changed == dataclasses.replace(record, **{field.name: "new"})
         assert type(changed) is kind and changed is not record
     assert replace(record) == record
-    assert made(kind, list(range(len(fields(kind))))) == record  # type: ignore[arg-type]
+    assert make_value(kind, list(range(len(fields(kind))))) == record  # type: ignore[arg-type]
 
 
 def test_what_it_was_made_of_stays_as_it_was() -> None:
@@ -50,7 +50,7 @@ def test_a_field_that_is_not_there_is_refused() -> None:
 
 def test_too_few_values_are_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        made(_One, [])
+        make_value(_One, [])
 
 
 def test_a_class_that_checks_itself_is_refused() -> None:

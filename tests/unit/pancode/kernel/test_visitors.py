@@ -10,38 +10,38 @@ from pancode.kernel.visitors import (
     AccessError,
     AccessScope,
     NewToken,
-    allows,
-    digest,
-    judge,
+    check_token,
+    has_scope,
+    hash_secret,
     must_allow,
     must_be_its_item,
-    narrowed,
+    narrow_token,
 )
 
 NOW = 1_000_000
-TOKEN = ApiToken("ci", digest("pct_a"), ("dispatch",), NOW, "ana", NOW + 1_000)
+TOKEN = ApiToken("ci", hash_secret("pct_a"), ("dispatch",), NOW, "ana", NOW + 1_000)
 
 
 def test_only_its_own_secret_is_a_token_and_only_before_its_end() -> None:
-    assert judge("pct_a", TOKEN, NOW) == TOKEN
+    assert check_token("pct_a", TOKEN, NOW) == TOKEN
     for found, now, code in (
         (None, NOW, "unknown_token"),
-        (replace(TOKEN, digest=digest("pct_b")), NOW, "unknown_token"),
+        (replace(TOKEN, digest=hash_secret("pct_b")), NOW, "unknown_token"),
         (TOKEN, NOW + 1_000, "expired_token"),
     ):
         with pytest.raises(AccessError) as told:
-            judge("pct_a", found, now)
+            check_token("pct_a", found, now)
         assert told.value.code == code and "pancode token create" in told.value.fix
-    assert judge("pct_a", replace(TOKEN, expires_ms=None), 10**15).name == "ci"
+    assert check_token("pct_a", replace(TOKEN, expires_ms=None), 10**15).name == "ci"
 
 
 @pytest.mark.parametrize("scope", AccessScope)
 def test_each_scope_reads_and_only_admin_allows_all(scope: AccessScope) -> None:
-    assert allows([scope.value], AccessScope.READ)
-    assert allows(["admin"], scope)
+    assert has_scope([scope.value], AccessScope.READ)
+    assert has_scope(["admin"], scope)
     others = set(AccessScope) - {scope, AccessScope.READ, AccessScope.ADMIN}
-    assert scope is AccessScope.ADMIN or not any(allows([scope.value], other) for other in others)
-    assert not allows([], scope)
+    assert scope is AccessScope.ADMIN or not any(has_scope([scope.value], other) for other in others)
+    assert not has_scope([], scope)
 
 
 def test_a_refusal_names_the_scope_that_is_missing() -> None:
@@ -63,9 +63,9 @@ def test_a_token_of_one_item_answers_about_no_other_run() -> None:
 
 def test_a_token_makes_none_that_may_do_more_or_lasts_longer() -> None:
     wanted = NewToken("child", (AccessScope.DISPATCH,), None)
-    assert narrowed(None, wanted, NOW) == wanted
-    assert narrowed(TOKEN, wanted, NOW).lasts_ms == 1_000
-    assert narrowed(TOKEN, NewToken("c", (AccessScope.READ,), 500), NOW).lasts_ms == 500
-    assert narrowed(replace(TOKEN, expires_ms=None), wanted, NOW).lasts_ms is None
+    assert narrow_token(None, wanted, NOW) == wanted
+    assert narrow_token(TOKEN, wanted, NOW).lasts_ms == 1_000
+    assert narrow_token(TOKEN, NewToken("c", (AccessScope.READ,), 500), NOW).lasts_ms == 500
+    assert narrow_token(replace(TOKEN, expires_ms=None), wanted, NOW).lasts_ms is None
     with pytest.raises(AccessError, match="scope admin"):
-        narrowed(TOKEN, NewToken("c", (AccessScope.ADMIN,), 500), NOW)
+        narrow_token(TOKEN, NewToken("c", (AccessScope.ADMIN,), 500), NOW)

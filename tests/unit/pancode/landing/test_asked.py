@@ -15,13 +15,13 @@ from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue as asked
 from pancode.landing.model import LandWay
-from pancode.landing.queue import LandingQueue, drop
+from pancode.landing.queue import LandingQueue, drop_change
 from pancode.landing.rules import LANDED_MS, Reverted
-from pancode.people.service import deny
+from pancode.people.service import deny_run
 from pancode.runs import views as query
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import REVERTED, is_open
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.runs.test_lost_told import silence
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
@@ -68,12 +68,12 @@ class LandingWorld:
         self.node.carry_out(self.order, **{**done, **changes})
 
     def waiting(self) -> list[Action]:
-        return asked.waiting(self.coordinator.core)
+        return asked.list_waiting(self.coordinator.core)
 
     def land(self, lander: asked.Land, stopping: bool = False) -> dict[str, Any]:
         for action in self.waiting():
             asked.carry_out(self.coordinator.core, action, lander, lambda: stopping)
-        return dict(query.brief(self.coordinator.core, "last")["landing"] or {})
+        return dict(query.get_run_shape(self.coordinator.core, "last")["landing"] or {})
 
     def kept(self) -> bool:
         return bool(self.waiting())
@@ -83,7 +83,7 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
     world, lander = LandingWorld(), Lander()
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
-    assert query.brief(world.coordinator.core, "last")["notes"] == ["no gates", "landing"]
+    assert query.get_run_shape(world.coordinator.core, "last")["notes"] == ["no gates", "landing"]
     (action,) = world.waiting()
     told = world.land(lander)
     assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])
@@ -118,12 +118,12 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
 
 
 def _landing(world: LandingWorld) -> dict[str, Any]:
-    return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
+    return dict(query.get_run_shape(world.coordinator.core, "last")["landing"] or {})
 
 
 def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
     world, lander = LandingWorld(), Lander()
-    stop(world.coordinator.core, "r-0001", "wrong branch")
+    stop_run(world.coordinator.core, "r-0001", "wrong branch")
     world.end()
     told = world.land(lander)
     assert (told["status"], told["why"]) == ("called off", "wrong branch")
@@ -134,13 +134,13 @@ def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing()
 def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
     world, lander = LandingWorld(), Lander()
     world.end()
-    stopped = stop(world.coordinator.core, "r-0001", "wrong branch")
+    stopped = stop_run(world.coordinator.core, "r-0001", "wrong branch")
     assert stopped.landing["status"] == "called off" and not world.kept()
     told = world.land(lander)
     assert (told["status"], told["why"], lander.landed) == ("called off", "wrong branch", [])
     world.coordinator.restart()
     assert world.waiting() == []
-    assert stop(world.coordinator.core, "r-0001", "again").landing == stopped.landing
+    assert stop_run(world.coordinator.core, "r-0001", "again").landing == stopped.landing
 
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
@@ -150,7 +150,7 @@ def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world.node.breathe()
     silence(world.coordinator)
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST
-    stop(world.coordinator.core, "r-0001", "given up")
+    stop_run(world.coordinator.core, "r-0001", "given up")
     world.node.breathe()
     world.end()
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
@@ -167,7 +167,7 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         def stopped(
             meant: Run, way: LandWay, wanted: object, world: LandingWorld = world, answer: str = answer
         ) -> dict[str, Any]:
-            stop(world.coordinator.core, meant.id, "now")
+            stop_run(world.coordinator.core, meant.id, "now")
             return Lander(answer)(meant)
 
         asked.carry_out(world.coordinator.core, run, stopped, lambda: False)
@@ -187,7 +187,7 @@ def test_what_was_taken_back_and_landed_again_is_not_reverted_any_more() -> None
         work.signal(row, Reverted("d" * 40))
     assert coordinator.row(EndedRun, "r-0001").reverted
     coordinator.turn(10_000)
-    asked.ask(core, "r-0001", LandWay("ana"))
+    asked.queue_landing(core, "r-0001", LandWay("ana"))
     world.land(Lander())
     again = coordinator.row(Run, "r-0001")
     assert REVERTED not in again.result and not coordinator.row(EndedRun, "r-0001").reverted
@@ -202,11 +202,11 @@ def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
         details = {"yes": "--with-commands"}
         world.land(Lander(WorkspaceError("held", why="Makefile", code="held", details=details)))
         core = world.coordinator.core
-        action = asked.ask(core, "r-0001", LandWay("ana", with_commands=True, approves=True))
+        action = asked.queue_landing(core, "r-0001", LandWay("ana", with_commands=True, approves=True))
 
         def cut(meant: Run, way: LandWay, wanted: object, core: Core = core, said: str = said) -> Any:
             asked.call_off(core, meant.id, "called off before it was landed")
-            verb = drop if said == "dropped" else deny
+            verb = drop_change if said == "dropped" else deny_run
             verb(core, meant.id, "bob")
             return Lander("called off")(meant)
 
@@ -246,14 +246,14 @@ def test_a_landing_whose_record_failed_is_recorded_by_the_next_try(
     """The files are written by then, so that the next try finds no change any more."""
     world, way = LandingWorld(land=False), LandWay("ana", with_commands=True)
     world.end()
-    asked.ask(world.coordinator.core, "r-0001", way)
+    asked.queue_landing(world.coordinator.core, "r-0001", way)
     fails_at(monkeypatch, 2)
     with pytest.raises(UnavailableError):
         world.land(Lander())
     assert world.kept() and world.coordinator.row(Run, "r-0001").landed is None
     world.coordinator.restart()
     if again:
-        asked.ask(world.coordinator.core, "r-0001", replace(way, with_secret=True))
+        asked.queue_landing(world.coordinator.core, "r-0001", replace(way, with_secret=True))
     told = world.land(Lander("nothing to land"))
     assert (told["status"], told["why"], told["files"]) == ("landed", "", ["a.txt"])
     assert world.coordinator.row(Run, "r-0001").landed == COMMIT and not world.kept()
@@ -310,7 +310,7 @@ def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
     core = world.coordinator.core
     row = world.coordinator.row(Run, "r-0001")
     with unit_of_work(core) as work:
-        work.signal(row, asked.landed({"commit": COMMIT, "files": ("a.txt",)}, LandWay("ana")))
+        work.signal(row, asked.make_landed({"commit": COMMIT, "files": ("a.txt",)}, LandWay("ana")))
     world.coordinator.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == []
 
@@ -320,7 +320,7 @@ def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
     world.end()
     told = world.land(Lander(WorkspaceError("not landed", why="a.txt", fix="look", code="conflict")))
     assert (told["status"], told["fix"]) == ("conflict", "look") and "a.txt" in told["why"]
-    assert "not landed: conflict" in query.brief(world.coordinator.core, "last")["notes"]
+    assert "not landed: conflict" in query.get_run_shape(world.coordinator.core, "last")["notes"]
     assert any(a.level == "warning" and "conflict" in a.what for a in world.coordinator.rows(Audit))
     world.coordinator.restart()
     assert world.waiting() == [], "it is not tried again by itself"
@@ -349,8 +349,10 @@ def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
     world, ways = LandingWorld(land=False), list[LandWay]()
     world.end()
     way = LandWay("ana", gates=False, branch="agent/x", how=How.REBASE)
-    first = asked.ask(world.coordinator.core, "r-0001", way)
-    assert asked.ask(world.coordinator.core, "r-0001", way).id == first.id, "asked twice, once in the queue"
+    first = asked.queue_landing(world.coordinator.core, "r-0001", way)
+    assert asked.queue_landing(world.coordinator.core, "r-0001", way).id == first.id, (
+        "asked twice, once in the queue"
+    )
     assert _landing(world)["status"] == "waiting" and asked.repo_of(first) == "repo-1"
     world.coordinator.restart()
 
@@ -366,7 +368,7 @@ def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
     world = LandingWorld()
     world.end()
     core, (old,) = world.coordinator.core, world.waiting()
-    new = asked.ask(core, "r-0001", LandWay("ana", with_commands=True))
+    new = asked.queue_landing(core, "r-0001", LandWay("ana", with_commands=True))
     assert [one.id for one in world.waiting()] == [new.id] and not asked.still_asked(core, old)
     asked.give_up(core, old, ZeroDivisionError("under way meanwhile"))
     assert [one.id for one in world.waiting()] == [new.id], "its end takes nothing else away"
@@ -375,13 +377,13 @@ def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
 def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
     world = LandingWorld(land=False)
     with pytest.raises(WorkspaceError, match="has not ended"):
-        asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
+        asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))
 
 
 def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
     world = LandingWorld(land=False)
     world.end()
-    asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
+    asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))
     told = world.land(
         Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
     )
@@ -394,11 +396,11 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     world.end()
     core, way = world.coordinator.core, LandWay("ana", approves=True)
     with pytest.raises(UsageError, check=lambda error: error.code == "nothing_asked"):
-        asked.ask(core, "r-0001", way)
+        asked.queue_landing(core, "r-0001", way)
     world.land(
         Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
     )
-    action = asked.ask(core, "r-0001", way)
+    action = asked.queue_landing(core, "r-0001", way)
     assert asked.still_asked(core, action)
-    deny(world.coordinator.core, "r-0001", "bob")
+    deny_run(world.coordinator.core, "r-0001", "bob")
     assert not asked.still_asked(core, action), "denied while it waits for its turn"

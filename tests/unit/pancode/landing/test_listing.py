@@ -13,7 +13,7 @@ from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue
 from pancode.landing.model import LandWay
-from pancode.reports.brief import brief
+from pancode.reports.brief import make_brief
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, LandingWorld
 from tests.unit.pancode.runs.world import failed
 
@@ -32,7 +32,7 @@ def _ended(world: LandingWorld, project: str = "/p", gates: tuple[Any, ...] = (G
 
 
 def _green(world: LandingWorld) -> list[str]:
-    return [row["run"] for row in queue.green(world.coordinator.core, "/p")]
+    return [row["run"] for row in queue.list_landable(world.coordinator.core, "/p")]
 
 
 def test_green_is_done_verified_changed_and_not_landed() -> None:
@@ -46,7 +46,7 @@ def test_green_is_done_verified_changed_and_not_landed() -> None:
     also = _ended(world)
     assert _green(world) == [good, also]
     core = world.coordinator.core
-    queue.ask(core, good, LandWay("ana"))
+    queue.queue_landing(core, good, LandWay("ana"))
     assert _green(world) == [also], "it waits in the queue already"
     world.land(Lander())
     assert _green(world) == [also] and world.coordinator.row(Run, good).landed == COMMIT
@@ -77,11 +77,11 @@ def test_those_before_ones_own_are_of_the_same_repository() -> None:
     runs = [_ended(world), _ended(world, project="/other"), _ended(world)]
     core = world.coordinator.core
     for run in runs[:2]:
-        queue.ask(core, run, LandWay("ana", branch="agent/x", how=How.MERGE))
+        queue.queue_landing(core, run, LandWay("ana", branch="agent/x", how=How.MERGE))
     last = world.coordinator.row(Run, runs[2])
-    (row,) = queue.before(core, last, ())
+    (row,) = queue.list_before(core, last, ())
     assert (row["run"], row["branch"], row["how"]) == (runs[0], "agent/x", "merge")
-    assert queue.before(core, world.coordinator.row(Run, runs[0]), ()) == []
+    assert queue.list_before(core, world.coordinator.row(Run, runs[0]), ()) == []
 
 
 def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked_at_it() -> None:
@@ -98,6 +98,8 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
             assert row is not None
             tx.put(replace(row, workflow="w-1", step=run))
     assert _green(world) == [second] == [row["run"] for row in queue.to_review(core, "/p")]
-    assert [row["run"] for row in brief(core, [], "ana", "2000-01-01")["waits"] if row["run"]] == [second]
+    assert [row["run"] for row in make_brief(core, [], "ana", "2000-01-01")["waits"] if row["run"]] == [
+        second
+    ]
     elsewhere = _ended(world, project="/other")
     assert [row["run"] for row in queue.to_review(core, None)] == [second, elsewhere], "of every repository"

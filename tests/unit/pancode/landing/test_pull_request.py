@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.landing.pull_request import PullAsked, pull_request, quoted
+from pancode.landing.pull_request import PullAsked, format_code_block, pull_request
 from tests.unit.pancode.runs.world import a_run
 
 RESULT: dict[str, Any] = {
@@ -105,4 +105,4 @@ def test_agents_text_stays_text_and_bounded(hostile: str) -> None:
 
 
 def test_a_fence_is_longer_than_any_within() -> None:
-    assert quoted("a ````` b").startswith("``````text\n")
+    assert format_code_block("a ````` b").startswith("``````text\n")

@@ -280,7 +280,7 @@ def test_a_person_withdraws_one_gate_by_its_text_and_the_landing_says_so() -> No
     assert chain.requires(tested=False) == ["pytest -q", "pytset -q"], "that verdict was without this gate"
     both = LandWay("ana", without_gates=("pytset -q", "pytest -q"))
     assert chain.judged(both).detail == "no gates; left out, as ana wanted: pytest -q, pytset -q"
-    noted = queue.landed({"commit": "c" * 40, "files": ["a"], "gate": asdict(said)}, way)
+    noted = queue.make_landed({"commit": "c" * 40, "files": ["a"], "gate": asdict(said)}, way)
     assert noted.yes == ("without_gate pytset  '-q'",) and "left out" in noted.gates
 
 
@@ -290,12 +290,12 @@ def test_a_gate_that_nobody_asked_for_is_not_withdrawn() -> None:
     run = chain.ran([Act("a")], gates=["pytest -q"])
     for text in ("pytest", "it's"):
         with pytest.raises(UsageError) as refused:
-            queue.ask(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q", text)))
+            queue.queue_landing(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q", text)))
         assert refused.value.code == "unknown_gate" and text in str(refused.value)
         assert "pytset" in refused.value.why
         assert f"pancode land {run.id} --without-gate 'pytset -q'" in refused.value.fix
-    queue.ask(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q",)))
-    (asked,) = queue.waiting(chain.desk.core)
+    queue.queue_landing(chain.desk.core, run.id, LandWay("ana", without_gates=("pytset -q",)))
+    (asked,) = queue.list_waiting(chain.desk.core)
     assert queue.way_of(run, asked).without_gates == ("pytset -q",)
 
 
@@ -308,7 +308,7 @@ def test_a_token_withdraws_a_gate_only_with_the_scope_to_answer() -> None:
             asked_by(replace(TOKEN, scopes=scopes)),
             pytest.raises(AccessError) if refused else nullcontext(),
         ):
-            queue.ask(chain.desk.core, run.id, LandWay("ci", without_gates=("test",)))
+            queue.queue_landing(chain.desk.core, run.id, LandWay("ci", without_gates=("test",)))
 
 
 def test_a_failed_gate_of_an_older_run_is_named_with_the_command_that_leaves_it_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.kernel.records import RunNote
-from pancode.memory.model import MOST_PART, PARTS, material, parts_of, source_of
+from pancode.memory.model import MOST_PART, PARTS, format_note, parts_of, source_of
 
 NOTE = RunNote(
     run="r-a1b2c3",
@@ -71,4 +71,4 @@ def test_source_and_age() -> None:
         "Run r-a1b2c3 of builder, 2 d ago, commit 0123456789, not landed: Build the limit."
     )
     assert ", not landed" not in source_of(NOTE, True, two_days)
-    assert material(NOTE, True, two_days).splitlines()[1:] == ["RESULT: it works", "OPEN: the docs"]
+    assert format_note(NOTE, True, two_days).splitlines()[1:] == ["RESULT: it works", "OPEN: the docs"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.kernel.records import RunNote
-from pancode.memory.model import in_use, ranked
+from pancode.memory.model import in_use, rank_notes
 
 
 def note(run: str, at_ms: int, text: str) -> RunNote:
@@ -19,7 +19,7 @@ NOTES = [
 
 
 def found(query: str) -> list[str]:
-    return [one.run for one in ranked(NOTES, query)]
+    return [one.run for one in rank_notes(NOTES, query)]
 
 
 def test_rare_words_first_then_the_newer_one() -> None:

@@ -10,7 +10,7 @@ from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.config.schema import Notify
 from pancode.kernel.records import Delivery, EventKind, FeedEvent
 from pancode.notices.pace import Sending, again_ms, to_send
-from pancode.notices.texts import digest, notice_of, plain
+from pancode.notices.texts import combine_notices, notice_of, strip_unprintable
 from pancode.runs.life.changes import occasion_of
 from tests.unit.pancode.schedules.test_times import ms
 
@@ -60,7 +60,7 @@ def test_a_notice_says_what_why_the_command_and_a_link() -> None:
     assert "asks" not in notice_of(held, "run.asks", FACTS, None).row()
     long = notice_of(an_event(reason="x" * 5_000), "run.failed", FACTS, None)
     assert len(long.body) <= 300 and long.body.endswith("pancode runs show r-1")
-    assert plain("a\tb‮c", 10) == "a b c"
+    assert strip_unprintable("a\tb‮c", 10) == "a b c"
 
 
 def test_rules_choose_channels_by_kind_agent_node_and_repository() -> None:
@@ -106,7 +106,7 @@ def test_more_than_five_in_a_minute_are_one_digest() -> None:
     assert to_send(waiting(1), [1, 2, 3, 4, 5], 1_000) == Sending((), 60_001)
     assert to_send(six, [1, 2, 3, 4, 5], 61_000) == Sending((tuple(six),))
     assert to_send(waiting(2, due=9_000), [], 1_000) == Sending((), 9_000)
-    told = digest([{"title": f"t{n}"} for n in range(20)])
+    told = combine_notices([{"title": f"t{n}"} for n in range(20)])
     assert told.title == "PanCode: 20 notices" and "and 12 more" in told.body
 
 

@@ -136,7 +136,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
         raise UnavailableError("the disk is full")
 
     world.fail()
-    monkeypatch.setattr("pancode.notices.store.ended", full)
+    monkeypatch.setattr("pancode.notices.store.record_attempt", full)
     for _ in range(3):
         world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "the channel is left alone for a while"

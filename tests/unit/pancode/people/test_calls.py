@@ -15,7 +15,7 @@ from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Closed, Decision, Fence, Run
 from pancode.kernel.values import replace
-from pancode.people.service import answer, decide_call, items
+from pancode.people.service import answer_run, decide_call, list_inbox
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.inbox import calls_of
 from pancode.runs.life.waits import LOST
@@ -62,7 +62,7 @@ class Asked:
 
     @property
     def waits(self) -> list[tuple[str, int | None, str]]:
-        return [(one["kind"], one["call"], one["words"]) for one in items(self.desk.core)]
+        return [(one["kind"], one["call"], one["words"]) for one in list_inbox(self.desk.core)]
 
     @property
     def answers(self) -> list[tuple[str, bool, bool, str]]:
@@ -78,14 +78,14 @@ class Asked:
 
 
 def test_a_yes_for_the_rest_of_the_run_is_shown_as_its_rule() -> None:
-    (item,) = items(Asked(call(1)).desk.core)
+    (item,) = list_inbox(Asked(call(1)).desk.core)
     assert item["whole"] == "every command of rule ask: push" and "git push 1" in item["words"]
 
 
 def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     world = Asked(call(1), call(1))
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
-    assert items(world.desk.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
+    assert list_inbox(world.desk.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
     assert world.run.reason.startswith("waits for a person's yes: git push 1")
     world.decide(True, number=1)
     assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
@@ -99,9 +99,9 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
 
 def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
     world = Asked(call(1), call(2, "publish"))
-    first = items(world.desk.core)[0]["id"]
+    first = list_inbox(world.desk.core)[0]["id"]
     world.decide(True, number=1)
-    assert [one[1] for one in world.waits] == [2] and items(world.desk.core)[0]["id"] != first
+    assert [one[1] for one in world.waits] == [2] and list_inbox(world.desk.core)[0]["id"] != first
     with pytest.raises(PancodeError) as caught:
         world.decide(True, number=1)
     assert caught.value.code == "changed" and len(world.answers) == 1
@@ -160,7 +160,7 @@ def test_a_program_that_cannot_wait_has_no_say_and_words_are_no_answer() -> None
     assert world.waits == []
     other = Asked(call(1))
     with pytest.raises(PancodeError) as caught:
-        answer(other.desk.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
+        answer_run(other.desk.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
     assert caught.value.code == "other_kind" and "approve --call 1" in str(caught.value.fix)
 
 

@@ -8,15 +8,15 @@ from node_agent.wire.order import Order
 from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.records import Audit, Decision, Run, Word
 from pancode.kernel.values import replace
-from pancode.people.service import tell
-from pancode.runs.life.messages import kept
+from pancode.people.service import leave_message
+from pancode.runs.life.messages import select_undelivered
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
 
 def test_with_its_task_until_its_order_is_signed() -> None:
     desk = Desk()
     desk.dispatch("r-0001", runtime="native", model="m", task="do it")
-    run = tell(desk.core, "r-0001", "use spec/", "ana")
+    run = leave_message(desk.core, "r-0001", "use spec/", "ana")
     assert run.task == "do it\n\nA person adds: use spec/"
     assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
         "delivered with its task"
@@ -38,7 +38,7 @@ def test_an_order_that_is_signed_is_not_changed() -> None:
     assert run is not None
     with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
         tx.put(replace(run, runtime="native"))
-    told = tell(desk.core, "r-0001", "use spec/", "ana")
+    told = leave_message(desk.core, "r-0001", "use spec/", "ana")
     assert told.task == "do it" and told.terms["told"] == 1
     assert rows(desk) == [Word("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
 
@@ -69,12 +69,12 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     node.facts = facts()
     node.breathe()
     order = working(desk, node)
-    tell(desk.core, "r-0001", "before it works", "ana")
+    leave_message(desk.core, "r-0001", "before it works", "ana")
     desk.turn()
     assert said(node) == [], "nobody would read them yet"
     node.start(order)
     desk.turn()
-    tell(desk.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
+    leave_message(desk.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
     desk.turn()
     sent = said(node)
     assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
@@ -88,7 +88,7 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     desk.turn()
     story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
     assert story.count("delivered") == 1 and story[-1] == "not delivered"
-    assert [word.text for word in kept(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
+    assert [word.text for word in select_undelivered(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
 
 
 def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
@@ -99,9 +99,9 @@ def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
     order = working(desk, node)
     node.start(order)
     desk.turn()
-    tell(desk.core, "r-0001", "nothing was seen of you", HEALTH_WATCH)
+    leave_message(desk.core, "r-0001", "nothing was seen of you", HEALTH_WATCH)
     desk.turn()
     assert [one.text for one in said(node)] == ["nothing was seen of you"]
     node.deliver(order)
     desk.turn()
-    assert kept(rows(desk)) == [], "the next run would hear it as a person's"
+    assert select_undelivered(rows(desk)) == [], "the next run would hear it as a person's"

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
-from pancode.budget.books import Ceilings, is_day, plus
+from pancode.budget.books import Ceilings, add_amounts, is_day
 from pancode.budget.costs import BY
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.records import Audit, Balance, EventKind
-from pancode.reports.brief import brief
-from pancode.reports.cost_report import cost
+from pancode.reports.brief import make_brief
+from pancode.reports.cost_report import report_cost
 from pancode.reports.track_records import track_records
-from pancode.reports.workers import workers
+from pancode.reports.workers import list_workers
 from pancode.runs import views as query
 from pancode.runs.ceilings import set_ceilings, settle_by_hand
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 ENDS = ("done", "failed", "unknown", "stopped", "settled", "retried")
@@ -62,7 +62,7 @@ def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, /, *
     """One run from its dispatch to that end."""
     coordinator.dispatch(run, usd="0.05", **more)
     if end == "stopped":
-        stop(coordinator.core, run, "ana said so")
+        stop_run(coordinator.core, run, "ana said so")
         coordinator.turn()
         return
     order = claimed(coordinator, node)
@@ -92,12 +92,12 @@ def test_by_every_property_the_sums_are_those_of_the_books(runs: list[tuple[Any,
         coordinator.turn(61_000)  # several failures within a minute would pause the fleet
     coordinator.check_books()
     days = [b for b in coordinator.rows(Balance) if is_day(b.scope)]
-    spent, unknown = plus(*(b.spent_usd for b in days)), sum(b.unknown_runs for b in days)
+    spent, unknown = add_amounts(*(b.spent_usd for b in days)), sum(b.unknown_runs for b in days)
     ran = sum(end != "stopped" for end, *_ in runs)
     for by in BY:
-        answer = cost(coordinator.core, by, 0, 100)
+        answer = report_cost(coordinator.core, by, 0, 100)
         rows, whole = answer["rows"], answer["total"]
-        assert Decimal(whole["usd"]) == spent == plus(*(Decimal(row["usd"]) for row in rows)), by
+        assert Decimal(whole["usd"]) == spent == add_amounts(*(Decimal(row["usd"]) for row in rows)), by
         assert whole["unknown_runs"] == unknown == sum(row["unknown_runs"] for row in rows), by
         assert whole["runs"] == ran == sum(row["runs"] for row in rows), by
         assert whole["tokens"] == sum(b.tokens for b in days) == sum(row["tokens"] for row in rows), by
@@ -110,13 +110,13 @@ def test_rows_beyond_the_limit_are_counted_and_since_leaves_out_what_was_before(
     coordinator.turn(60_000)
     since = coordinator.clock.wall_ms()
     play(coordinator, node, "r-0002", "done", Decimal("0.3"))
-    answer = cost(coordinator.core, "run", 0, 1)
+    answer = report_cost(coordinator.core, "run", 0, 1)
     assert [row["key"] for row in answer["rows"]] == ["r-0002"] and answer["left_out"] == 1
     assert answer["rows"][0]["about"] == "done  builder: true"
-    late = cost(coordinator.core, "agent", since, 10)
+    late = report_cost(coordinator.core, "agent", since, 10)
     assert [(row["key"], row["usd"], row["runs"]) for row in late["rows"]] == [("builder", "0.3", 1)]
     with pytest.raises(NotFoundError) as wrong:
-        cost(coordinator.core, "modle", 0, 1)
+        report_cost(coordinator.core, "modle", 0, 1)
     assert "model" in wrong.value.fix
 
 
@@ -167,7 +167,7 @@ def test_a_worker_is_an_agent_on_a_runtime_and_node(coordinator: Desk) -> None:
     play(coordinator, node, "r-0002", "unknown", Decimal(0))
     coordinator.dispatch("r-0003", agent="reviewer")
     claimed(coordinator, node)
-    found = workers(coordinator.core)
+    found = list_workers(coordinator.core)
     assert [(w["agent"], w["node"], [n["run"] for n in w["now"]]) for w in found] == [
         ("reviewer", "n1", ["r-0003"]),
         ("builder", "n1", []),
@@ -181,13 +181,13 @@ def test_all_attempts_count_wherever_the_cost_of_a_run_is_told(coordinator: Desk
     node.breathe()
     play(coordinator, node, "r-0001", "retried", Decimal("0.2"))
     core = coordinator.core
-    assert cost(core, "run", 0, 1)["total"]["usd"] == "0.4"
-    (worker,) = workers(core)
+    assert report_cost(core, "run", 0, 1)["total"]["usd"] == "0.4"
+    (worker,) = list_workers(core)
     (record,) = track_records(core, None, True, 10)
-    assert worker["usd"] == "0.4" == query.brief(core, "r-0001")["usage"]["cost_usd"]
-    assert query.brief(core, "r-0001")["usage"]["input_tokens"] == 14
+    assert worker["usd"] == "0.4" == query.get_run_shape(core, "r-0001")["usage"]["cost_usd"]
+    assert query.get_run_shape(core, "r-0001")["usage"]["input_tokens"] == 14
     assert record["unknown_runs"] == 0
-    assert "$0.40" in brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
+    assert "$0.40" in make_brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
 
 
 def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
@@ -195,10 +195,10 @@ def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) 
     node.breathe()
     play(coordinator, node, "r-0001", "settled", Decimal("0.3"))
     core = coordinator.core
-    (worker,) = workers(core)
+    (worker,) = list_workers(core)
     (record,) = track_records(core, None, True, 10)
     assert (worker["usd"], worker["unknown_runs"], record["unknown_runs"]) == ("0.3", 0, 0)
-    assert "$0.30" in brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
+    assert "$0.30" in make_brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
 
 
 def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
@@ -211,10 +211,11 @@ def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
     settle_by_hand(coordinator.core, "r-0001", Decimal("0.5"), "ana")
     for by, key in (("run", "r-0001"), ("model", "opus")):
         found = {
-            row["key"]: (row["usd"], row["runs"]) for row in cost(coordinator.core, by, since, 9)["rows"]
+            row["key"]: (row["usd"], row["runs"])
+            for row in report_cost(coordinator.core, by, since, 9)["rows"]
         }
         assert found[key] == (("0.5", 1) if by == "run" else ("0.8", 2))
-    few = cost(coordinator.core, "run", 0, 1)
+    few = report_cost(coordinator.core, "run", 0, 1)
     assert (few["left_out"], few["total"]["usd"], few["total"]["runs"]) == (1, "0.8", 2)
 
 
@@ -228,15 +229,15 @@ def test_the_cost_of_one_agent_node_or_repository(coordinator: Desk) -> None:
         play(coordinator, node, f"r-{number:04}", end, Decimal("0.01") * (number + 1), **more)
     core = coordinator.core
     for by in ("agent", "node", "repository"):
-        for row in cost(core, by, 0, 50)["rows"]:
+        for row in report_cost(core, by, 0, 50)["rows"]:
             if row["key"] is None:
                 continue
             only = {by: row["key"]}
             for other in ("run", "model", by):
-                whole = cost(core, other, 0, 50, only)["total"]
+                whole = report_cost(core, other, 0, 50, only)["total"]
                 figures = (whole["usd"], whole["tokens"], whole["unknown_runs"])
                 assert figures == (row["usd"], row["tokens"], row["unknown_runs"]), (by, row["key"], other)
-    both = cost(core, "run", 0, 50, {"agent": "reviewer", "node": "n2"})["rows"]
+    both = report_cost(core, "run", 0, 50, {"agent": "reviewer", "node": "n2"})["rows"]
     assert {row["key"] for row in both} == {"r-0003", "r-0009"}
     with pytest.raises(UsageError):
-        cost(core, "day", 0, 50, {"node": "n1"})
+        report_cost(core, "day", 0, 50, {"node": "n1"})

@@ -19,7 +19,7 @@ from pancode.kernel.records import Attempt, Balance, Decision, Fence, Run
 from pancode.runs import views as query
 from pancode.runs.ceilings import set_ceilings
 from pancode.runs.records_picker import RecordsPicker
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000, "usd": "1.00"}
@@ -145,10 +145,10 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     node.say(order.identity, Refused(why=OrderRefusal.FENCE_CONFLICT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
-    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
+    assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
     coordinator.dispatch("r-0002", node="elsewhere")
-    stop(coordinator.core, "r-0002", "by test")
-    usage = query.brief(coordinator.core, "r-0002")["usage"]
+    stop_run(coordinator.core, "r-0002", "by test")
+    usage = query.get_run_shape(coordinator.core, "r-0002")["usage"]
     assert (usage["cost_usd"], usage["cost_source"]) == ("0", "not started")
 
 
@@ -160,10 +160,10 @@ def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: De
     order = node.take()
     for _ in range(100):
         coordinator.turn(10_000)
-    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
+    assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
     node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="x"))
     coordinator.turn()
-    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
+    assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
     assert coordinator.row(Fence, "r-0001", order.identity.fence).receipt is None
     coordinator.check_books()
 

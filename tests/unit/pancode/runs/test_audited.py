@@ -10,7 +10,7 @@ from node_agent.wire.receipt import PersonQuestion
 from pancode.kernel.records import Audit, EventKind, FeedEvent
 from pancode.reports import story
 from pancode.reports.story import AuditFilter
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, failed, offered
 
 
@@ -84,7 +84,7 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     )
     assert (ended.level, ended.detail["failure"]) == ("error", "rule_broken")
     assert len(ended.detail["findings"]) <= 300
-    errors = story.audit(coordinator.core, AuditFilter("error"), 10, None).rows
+    errors = story.list_audit(coordinator.core, AuditFilter("error"), 10, None).rows
     assert [one["run"] for one in errors] == [run]
 
 
@@ -92,7 +92,7 @@ def test_a_refusal_by_the_node_and_a_stop(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.say(order.identity, Refused(why=OrderRefusal.CEILING, detail="its owner allows no writing"))
     coordinator.turn()
-    stop(coordinator.core, order.identity.run, "stopped by ann")
+    stop_run(coordinator.core, order.identity.run, "stopped by ann")
     refused, asked, ended = coordinator.rows(Audit, run=order.identity.run)[1:]
     assert (refused.level, refused.what, refused.detail["node"]) == ("warning", "refused by its node", "n1")
     assert "allows no writing" in refused.detail["why"]

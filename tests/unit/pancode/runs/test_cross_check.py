@@ -13,15 +13,15 @@ from pancode.fleet import inventory
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
 from pancode.kernel.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.kernel.values import replace
-from pancode.landing.cross_check import Verifications, ask
+from pancode.landing.cross_check import Verifications, request_check
 from pancode.landing.judgement import Repositories
 from pancode.landing.model import LandWay
-from pancode.landing.queue import LandingWish, green
+from pancode.landing.queue import LandingWish, list_landable
 from pancode.landing.service import Lander
 from pancode.runs import views as query
 from pancode.runs.receipts import service as receipts
-from pancode.runs.receipts.trust import ResultTrust, landing_of, trusted_on, verified
-from pancode.runs.stop import stop
+from pancode.runs.receipts.trust import ResultTrust, landing_of, read_verified, trusted_on
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.interfaces.http.world import MemoryStreams
 from tests.unit.pancode.runs.test_lost_told import silence
 from tests.unit.pancode.runs.world import Desk, Puppet, no_prd
@@ -92,7 +92,7 @@ class Pair:
         return found
 
     def seen(self) -> tuple[ResultTrust, bool]:
-        told = verified(self.run)
+        told = read_verified(self.run)
         assert told is not None
         return told.state, told.waits
 
@@ -105,7 +105,7 @@ def test_another_node_agrees() -> None:
     assert (order.workspace.snapshot, order.runtime) == (COMMIT, "shell")
     pair.answer(name, order, gates=gate())
     pair.follow()
-    told = query.brief(pair.desk.core, "r-0001")
+    told = query.get_run_shape(pair.desk.core, "r-0001")
     assert told["verification"] is not None and told["notes"] == ["gates passed on two machines"]
     assert told["verification"]["why"] == f"its gates passed on {pair.own} and on {name}"
     assert told["verification"]["receipt"] is not None and not pair.desk.rows(Action)
@@ -128,7 +128,10 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
     pair.follow()
     assert pair.seen() == (ResultTrust.DISPUTED, False)
     assert pair.run.landing["status"] == "disputed" and not pair.desk.rows(Action)
-    assert query.brief(pair.desk.core, "r-0001")["notes"] == ["gates disputed", "not landed: disputed"]
+    assert query.get_run_shape(pair.desk.core, "r-0001")["notes"] == [
+        "gates disputed",
+        "not landed: disputed",
+    ]
 
 
 def test_what_is_verified_is_landed_next() -> None:
@@ -141,7 +144,7 @@ def test_what_is_verified_is_landed_next() -> None:
 
 def test_a_stop_meanwhile_calls_the_landing_off() -> None:
     pair = Pair(land=True)
-    stop(pair.desk.core, "r-0001", "not wanted")
+    stop_run(pair.desk.core, "r-0001", "not wanted")
     name, order = pair.claimed()
     pair.answer(name, order, gates=gate())
     pair.follow()
@@ -153,7 +156,7 @@ def test_a_node_that_cannot_judge_leaves_it_as_it_was() -> None:
     name, order = pair.claimed()
     pair.answer(name, order, outcome=Outcome.ERROR, failure=FailureKind.SETUP_FAILED, reason="no make")
     pair.follow()
-    told = verified(pair.run)
+    told = read_verified(pair.run)
     assert told is not None and told.state is ResultTrust.PARTLY and "could not verify it" in told.why
 
 
@@ -162,9 +165,9 @@ def test_without_another_node_the_words_are_definite() -> None:
     assert pair.seen() == (ResultTrust.PARTLY, False)
     other = next(name for name in pair.nodes if name != pair.own)
     inventory.change(pair.desk.core, other, lambda node: replace(node, labels={}))
-    ask(pair.desk.core, pair.run, "other", "me")
+    request_check(pair.desk.core, pair.run, "other", "me")
     pair.follow()
-    told = verified(pair.run)
+    told = read_verified(pair.run)
     assert told is not None and not told.waits
     assert told.why.endswith(f"no other node can run them: {other} has no label os=linux")
 
@@ -173,13 +176,13 @@ def test_a_person_asks_for_it_later_and_by_name() -> None:
     pair = Pair(on=None)
     other = next(name for name in pair.nodes if name != pair.own)
     with pytest.raises(NotFoundError):
-        ask(pair.desk.core, pair.run, "n9", "me")
+        request_check(pair.desk.core, pair.run, "n9", "me")
     with pytest.raises(UsageError, match="no other node"):
-        ask(pair.desk.core, pair.run, pair.own, "me")
-    ask(pair.desk.core, pair.run, other, "me")
+        request_check(pair.desk.core, pair.run, pair.own, "me")
+    request_check(pair.desk.core, pair.run, other, "me")
     pair.follow()
     with pytest.raises(RefusedError, check=lambda error: error.code == "not_verifiable"):
-        ask(pair.desk.core, pair.run, other, "me")
+        request_check(pair.desk.core, pair.run, other, "me")
     name, order = pair.claimed()
     assert name == other
     pair.answer(name, order, gates=gate())
@@ -195,7 +198,7 @@ def test_the_other_node_runs_the_gates_of_every_run_of_the_change() -> None:
     with pair.desk.ledger.transaction() as tx:
         tx.put(replace(run, id="r-0000", gates=(lint,), result={}))
         tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
-    ask(pair.desk.core, pair.run, "other", "me")
+    request_check(pair.desk.core, pair.run, "other", "me")
     pair.follow()
     name, order = pair.claimed()
     assert [one.name for one in order.gates] == ["make test", "lint"]
@@ -203,7 +206,7 @@ def test_the_other_node_runs_the_gates_of_every_run_of_the_change() -> None:
     end = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "reason": "lint failed"}
     pair.answer(name, order, gates=(*gate(), failed), exit_code=0, **end)
     pair.follow()
-    told = verified(pair.run)
+    told = read_verified(pair.run)
     assert told is not None and pair.seen() == (ResultTrust.PARTLY, False)
     assert "lint failed" in told.why and not told.in_doubt
 
@@ -227,12 +230,12 @@ def disputed(**run: Any) -> Pair:
 def test_what_another_node_disputes_or_is_asked_about_is_not_green_and_its_gates_run_anew() -> None:
     pair = Pair()
     core = pair.desk.core
-    assert green(core, "/p") == [], "another node is being asked"
+    assert list_landable(core, "/p") == [], "another node is being asked"
     pair.judge(False)
-    assert green(core, "/p") == [] and trusted_on(pair.run) == "", "disputed"
+    assert list_landable(core, "/p") == [] and trusted_on(pair.run) == "", "disputed"
     agreed = Pair()
     agreed.judge(True)
-    assert [row["run"] for row in green(agreed.desk.core, "/p")] == ["r-0001"]
+    assert [row["run"] for row in list_landable(agreed.desk.core, "/p")] == ["r-0001"]
     assert trusted_on(agreed.run) == agreed.own
 
 
@@ -248,7 +251,7 @@ def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
         tx.put(replace(other, max_attempts=1))
     silence(pair.desk)
     pair.follow()
-    told = verified(pair.run)
+    told = read_verified(pair.run)
     assert told is not None and (told.state, told.waits) == (ResultTrust.PARTLY, False)
     pair.breathe()
     node.deliver(order, gates=gate())
@@ -261,35 +264,35 @@ def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() ->
     pair = Pair(names=("n1", "n2", "n3"))
     core, first = pair.desk.core, pair.judge(False)
     with pytest.raises(RefusedError, match="is disputed") as refused:
-        ask(core, pair.run, "other", "me")
+        request_check(core, pair.run, "other", "me")
     assert "pancode runs verify r-0001 --again" in refused.value.fix
     with pytest.raises(UsageError, check=lambda error: error.code == "judged_already"):
-        ask(core, pair.run, first, "me", again=True)
-    ask(core, pair.run, "other", "me", again=True)
+        request_check(core, pair.run, first, "me", again=True)
+    request_check(core, pair.run, "other", "me", again=True)
     pair.follow()
     assert trusted_on(pair.run) == "", "in doubt as long as nobody has agreed"
     second = pair.judge(True)
     assert second not in (first, pair.own) and pair.seen() == (ResultTrust.VERIFIED, False)
-    told = query.brief(core, "r-0001")
+    told = query.get_run_shape(core, "r-0001")
     assert (
         told["notes"] == ["gates passed on two machines", "disputed before"]
         and told["verification"] is not None
     )
     (earlier,) = told["verification"]["earlier"]
     assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None
-    checks = receipts.verify(pair.desk.core, "r-0001", MemoryStreams())["checks"]
+    checks = receipts.verify_run(pair.desk.core, "r-0001", MemoryStreams())["checks"]
     words = [check["what"] for check in checks]
     assert f"{first} disputes the result" in words and f"{second} agrees with the result" in words
 
 
 def test_where_nobody_else_can_judge_a_dispute_it_stays_one() -> None:
     pair = disputed(land=True)
-    ask(pair.desk.core, pair.run, "other", "me", again=True)
+    request_check(pair.desk.core, pair.run, "other", "me", again=True)
     pair.follow()
-    told = verified(pair.run)
+    told = read_verified(pair.run)
     assert told is not None and (told.state, told.waits) == (ResultTrust.DISPUTED, False)
     assert "make test failed; asked again: " in told.why and "no other node can run them" in told.why
-    assert not pair.desk.rows(Action) and green(pair.desk.core, "/p") == []
+    assert not pair.desk.rows(Action) and list_landable(pair.desk.core, "/p") == []
 
 
 def test_where_the_settings_land_what_two_nodes_have_verified_nothing_lands_before() -> None:

@@ -14,7 +14,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.agents.default_worker import EASY
-from pancode.interfaces.mcp.tool import refusal
+from pancode.interfaces.mcp.tool import make_error_result
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Action, ActionKind, Firing, Run
 from pancode.schedules.scheduler import Scheduler
@@ -142,7 +142,7 @@ def test_the_refusal_gives_each_reason_once_and_names_first_what_is_ready(tmp_pa
 
 def test_an_agent_that_may_not_test_a_model_is_told_the_command_that_does() -> None:
     error = RefusedError("not tested", fix="pancode models test n1/ollama/new; or x", code="model_untested")
-    assert "pancode models test n1/ollama/new" in refusal(error, untrusted=False)["fix"]
+    assert "pancode models test n1/ollama/new" in make_error_result(error, untrusted=False)["fix"]
 
 
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/runs"])

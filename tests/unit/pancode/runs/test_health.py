@@ -12,14 +12,14 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact, Signs
 from node_agent.wire.order import Order
 from pancode.config.fleet_settings import pause_queue
-from pancode.fleet.health import shown
+from pancode.fleet.health import get_health
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.reports.brief import also_waits
-from pancode.reports.story import why
+from pancode.reports.story import explain_run
 from pancode.runs.life.changes import RUN_WAITS, occasion_of
 from pancode.runs.life.health import HEALTH
 from pancode.runs.placement.breakers import EndedTry
-from pancode.runs.views import iso
+from pancode.runs.views import format_optional_iso
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 MIN = 60_000
@@ -101,14 +101,14 @@ def test_what_is_stuck_is_reported_within_a_minute_of_its_limit(desk: Desk) -> N
 def test_it_is_in_the_story_and_the_table_and_goes_with_its_end(desk: Desk) -> None:
     node, order = at_work(desk)
     quiet_for(desk, node, order.identity, 31)
-    assert "stuck: no output for 31 min; no CPU use seen" in why(desk.core, "r-0001")["now"]
-    found = shown(desk.core)
+    assert "stuck: no output for 31 min; no CPU use seen" in explain_run(desk.core, "r-0001")["now"]
+    found = get_health(desk.core)
     (agent,), (machine,) = found["agents"], found["machines"]
     assert (found["well"], agent["state"], agent["gravity"]) == (False, "stuck", "person")
     assert (machine["node"], machine["state"], machine["gravity"]) == ("n1", "working", "well")
     node.deliver(order)
     desk.turn()
-    assert shown(desk.core)["well"] and shown(desk.core)["agents"] == []
+    assert get_health(desk.core)["well"] and get_health(desk.core)["agents"] == []
     assert not [one for one in also_waits(desk.core, [], "ana") if "stuck" in one["what"]]
 
 
@@ -135,9 +135,9 @@ def test_a_run_that_its_provider_limits_shows_until_when_and_one_that_only_waits
     desk.turn()
     desk.dispatch("r-0002", runtime="native")
     desk.turn()
-    (row,) = shown(desk.core)["agents"]
+    (row,) = get_health(desk.core)["agents"]
     assert (row["run"], row["state"], row["gravity"]) == ("r-0001", "rate limit", "well")
-    assert row["until"] == iso(desk.row(Run, "r-0001").retry_at_ms)
+    assert row["until"] == format_optional_iso(desk.row(Run, "r-0001").retry_at_ms)
 
 
 def test_a_machine_that_is_not_heard_is_no_stuck_agent(desk: Desk) -> None:
@@ -146,7 +146,7 @@ def test_a_machine_that_is_not_heard_is_no_stuck_agent(desk: Desk) -> None:
     for _ in range(100):
         desk.turn(5_000)
     assert told(desk) == []
-    found = shown(desk.core)
+    found = get_health(desk.core)
     assert (found["agents"][0]["state"], found["machines"][0]["gravity"]) == ("not heard", "person")
 
 

@@ -56,15 +56,15 @@ def fleet(tmp_path: Path) -> Rotation:
 def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Rotation) -> None:
     old = fleet.context.key.public
     fleet.run("r-0001")
-    keyring.rotate(fleet.context.core, FRESH, "ana")
+    keyring.rotate_key(fleet.context.core, FRESH, "ana")
     fleet.run("r-0002")
     assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
     assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
-    assert keyring.retire(fleet.context.core) == ()
+    assert keyring.retire_keys(fleet.context.core) == ()
     fleet.bring_up(FRESH.public, old)
     fleet.run("r-0003")
     assert fleet.signer("r-0003") == FRESH.public.keyid
-    assert keyring.retire(fleet.context.core) == (old.keyid,)
+    assert keyring.retire_keys(fleet.context.core) == (old.keyid,)
     fleet.bring_up(FRESH.public)
     fleet.run("r-0004")
     assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
@@ -75,7 +75,7 @@ def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Rotation) -> None
 
 def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Rotation) -> None:
     old, fleet.context.key = fleet.context.key, FRESH
-    keyring.rotate(fleet.context.core, FRESH, "ana")
+    keyring.rotate_key(fleet.context.core, FRESH, "ana")
     fleet.context.former.append(old)
     fleet.context.restart()
     fleet.run("r-0001")
@@ -86,7 +86,7 @@ def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
     old = fleet.context.key.public
     fleet.run("r-0001")
-    keyring.rotate(fleet.context.core, FRESH, "ana")
+    keyring.rotate_key(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
     (stored,) = fleet.context.rows(StoredReceipt)
@@ -105,7 +105,7 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
     fleet.run("r-0001")
     inventory.drain(fleet.context.core, "n1", "a look", "ana")
     fleet.context.turn()
-    keyring.rotate(fleet.context.core, FRESH, "ana")
+    keyring.rotate_key(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
     fleet.context.turn(20_000)
@@ -147,16 +147,16 @@ def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Ro
     core, old = fleet.context.core, fleet.context.key.public
     fleet.context.dispatch("r-0001")
     fleet.context.turn()
-    keyring.rotate(fleet.context.core, FRESH, "ana")
+    keyring.rotate_key(fleet.context.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
-    assert keyring.retire(fleet.context.core) == ()
+    assert keyring.retire_keys(fleet.context.core) == ()
     believed = keyring.believed_by(core, fleet.context.row(Node, "n1"))
     assert believed == [FRESH.public, old], "the next fleet up leaves it there"
     order = fleet.node.take()
     assert fleet.signer("r-0001") == old.keyid
     fleet.node.start(order)
     fleet.context.turn()
-    assert keyring.retire(fleet.context.core) == (old.keyid,)
+    assert keyring.retire_keys(fleet.context.core) == (old.keyid,)
     assert keyring.believed_by(core, fleet.context.row(Node, "n1")) == [FRESH.public]
 
 

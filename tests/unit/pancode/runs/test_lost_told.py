@@ -8,7 +8,7 @@ from node_agent.wire.event import Revoked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Order
 from pancode.runs import views as query
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 
@@ -27,7 +27,7 @@ def lost(coordinator: Desk, node: Puppet, run: str = "r-0001") -> Order:
     node.open = [order.identity]
     node.breathe()
     silence(coordinator)
-    assert query.brief(coordinator.core, run)["outcome"] == Outcome.LOST
+    assert query.get_run_shape(coordinator.core, run)["outcome"] == Outcome.LOST
     return order
 
 
@@ -37,7 +37,7 @@ def silence(coordinator: Desk) -> None:
 
 
 def notes(coordinator: Desk) -> list[str]:
-    return query.brief(coordinator.core, "r-0001")["notes"]
+    return query.get_run_shape(coordinator.core, "r-0001")["notes"]
 
 
 def test_the_last_word_before_the_silence_says_nothing_of_now(coordinator: Desk) -> None:
@@ -63,15 +63,15 @@ def test_what_has_ended_meanwhile_is_not_said_to_run(coordinator: Desk) -> None:
     assert notes(coordinator) == []
     node.deliver(order)
     coordinator.turn()
-    assert query.brief(coordinator.core, "r-0001")["outcome"] == Outcome.DONE
+    assert query.get_run_shape(coordinator.core, "r-0001")["outcome"] == Outcome.DONE
 
 
 def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     order = lost(coordinator, node)
-    stop(coordinator.core, "r-0001", "enough")
+    stop_run(coordinator.core, "r-0001", "enough")
     assert notes(coordinator) == ["stop asked, not confirmed by n1"]
-    (fence,) = query.show(coordinator.core, "r-0001")["fences"]
+    (fence,) = query.get_run_detail(coordinator.core, "r-0001")["fences"]
     assert fence["stop"] == "asked"
     node.breathe()
     assert notes(coordinator) == ["lost, still running on n1", "stop asked, not confirmed by n1"]
@@ -79,7 +79,7 @@ def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Des
     node.say(order.identity, Revoked(reason="enough"))
     node.breathe()
     assert notes(coordinator) == []
-    assert query.brief(coordinator.core, "r-0001")["outcome"] == Outcome.LOST
+    assert query.get_run_shape(coordinator.core, "r-0001")["outcome"] == Outcome.LOST
 
 
 def test_of_a_run_that_goes_on_the_lost_attempt_is_told_too(coordinator: Desk) -> None:

@@ -14,7 +14,7 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Run
 from pancode.runs.core import Core, Lists, Unread
-from pancode.runs.dispatch import dispatch, dry_run
+from pancode.runs.dispatch import dispatch_run, dry_run
 from pancode.runs.request import DispatchRequest
 from tests.unit.pancode.runs.world import Desk, Puppet
 
@@ -84,7 +84,7 @@ def test_each_list_is_read_once_and_without_the_lock(
     core = coordinator.core
     for _ in range(2):
         with pytest.raises(NotFoundError) as wrong:
-            dispatch(core, around, asked("mistral-9"))
+            dispatch_run(core, around, asked("mistral-9"))
         assert wrong.value.code == "model_not_found"
     assert kept.free[:2] == [("anthropic", True), ("openai", True)] and all(free for _, free in kept.free)
     assert len({vendor for vendor, _ in kept.free}) == len(kept.free), "each list is read once"
@@ -98,7 +98,7 @@ def test_a_dry_run_reads_them_too(coordinator: Desk, kept: Watched, around: File
 
 
 def test_what_needs_none_reads_none(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
-    done = dispatch(coordinator.core, around, asked(runtime="shell"))
+    done = dispatch_run(coordinator.core, around, asked(runtime="shell"))
     assert [run.id for run in coordinator.rows(Run)] == [done.run.id]
     assert kept.free == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.receipt import GateResult
-from pancode.interfaces.cli.follow import summary
+from pancode.interfaces.cli.follow import format_summary
 from pancode.runs import views as query
 from tests.unit.pancode.runs.world import Desk, Puppet
 
@@ -42,6 +42,6 @@ def test_done_without_change_and_gate_says_both(
     commit = "c" * 40 if change == "change" else None
     coordinator.depot.commits.add("c" * 40)
     node.carry_out(order, change=change, gates=passed, commit=commit)
-    shape = query.brief(coordinator.core, "last")
+    shape = query.get_run_shape(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
-    assert f"done ({', '.join(notes)})" in summary(query.show(coordinator.core, "last"))
+    assert f"done ({', '.join(notes)})" in format_summary(query.get_run_detail(coordinator.core, "last"))

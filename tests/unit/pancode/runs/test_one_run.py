@@ -15,7 +15,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Balance, Fence, Run, RunState
-from pancode.runs.round import act, turn
+from pancode.runs.round import act_now, run_round
 from tests.unit.pancode.runs.world import Desk, Puppet, failed, offered
 
 
@@ -146,11 +146,11 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     node.open = [order.identity]
     node.heartbeat()
     node.deliver(order)
-    turn(coordinator.core, woken=True)
+    run_round(coordinator.core, woken=True)
     coordinator.clock.ms += coordinator.rules.look_ms
-    turn(coordinator.core, woken=True)
+    run_round(coordinator.core, woken=True)
     coordinator.dispatch("r-0002")
-    act(coordinator.core)
+    act_now(coordinator.core)
     assert node.claim() is not None
 
 
@@ -263,7 +263,7 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     inventory.drain(coordinator.core, node.name, "new disk", "ana")
 
     def state() -> str:
-        return query_fleet.machines(coordinator.core)[0]["state"]
+        return query_fleet.list_nodes(coordinator.core)[0]["state"]
 
     assert state() == "draining"
     node.deliver(order)

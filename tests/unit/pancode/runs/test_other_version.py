@@ -30,6 +30,6 @@ def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> No
 
 
 def problems(coordinator: Desk) -> list[tuple[str, str]]:
-    shown = query_fleet.node(coordinator.core, "n1")
+    shown = query_fleet.get_node(coordinator.core, "n1")
     told = [(one["what"], one["fix"]) for one in shown["problems"]]
     return [one for one in told if "clock" not in one[0]]

@@ -7,7 +7,7 @@ from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 def told(coordinator: Desk, run: str) -> list[str]:
-    lines = story.why(coordinator.core, run)["decisions"]
+    lines = story.explain_run(coordinator.core, run)["decisions"]
     return [f"{d['what']} {d['verdict']}" for d in lines if d["kind"] == "node"]
 
 

@@ -13,7 +13,7 @@ from pancode.fleet import inventory
 from pancode.fleet.answers import ProblemShape
 from pancode.kernel.node import Gap, NodeState, Reaching, awake_since
 from pancode.kernel.records import Node, Run
-from pancode.runs.nodes.liveness import judge
+from pancode.runs.nodes.liveness import judge_nodes
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 
@@ -40,7 +40,7 @@ def wait(coordinator: Desk, minutes: int) -> None:
 
 
 def state(coordinator: Desk, name: str = "n1") -> NodeState:
-    return inventory.view(coordinator.core, name).state
+    return inventory.get_view(coordinator.core, name).state
 
 
 def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
@@ -50,7 +50,7 @@ def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
 
 def shown(coordinator: Desk) -> tuple[str, list[ProblemShape]]:
     """State and problems of the one node, but for its clock, which stands still here."""
-    (node,) = query_fleet.machines(coordinator.core)
+    (node,) = query_fleet.list_nodes(coordinator.core)
     return node["state"], [p for p in node["problems"] if "clock" not in p["what"]]
 
 
@@ -110,7 +110,7 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(run="r-0002", node="n1")
     coordinator.turn()
-    assert state(coordinator) is NodeState.HALTED and not inventory.view(coordinator.core, "n1").asks, (
+    assert state(coordinator) is NodeState.HALTED and not inventory.get_view(coordinator.core, "n1").asks, (
         "also while it is still heard"
     )
     wait(coordinator, 60)
@@ -156,5 +156,5 @@ def test_a_coordinator_that_was_frozen_since_its_last_look_gives_nothing_up(coor
     """A laptop's lid closes between the look at Redis and the decision."""
     working(coordinator)
     coordinator.clock.ms += 3_600_000
-    judge(coordinator.core)
+    judge_nodes(coordinator.core)
     assert outcome(coordinator) is None and state(coordinator) is not NodeState.LOST

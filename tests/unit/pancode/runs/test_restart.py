@@ -104,7 +104,7 @@ def test_what_an_ended_run_still_holds_is_released_once_at_the_next_start(
         node.deliver(order)
     coordinator.turn()
     core, account = coordinator.core, books.Account("r-0001", 1, 1)
-    forgotten = books.hold(["node:n9"], account, books.Amount(ms=600_000), core.stamp())
+    forgotten = books.reserve_amount(["node:n9"], account, books.Amount(ms=600_000), core.stamp())
     with unit_of_work(core) as work:
         work.tx.delete(Setting, HOLDS_REPAIRED)
         work.book(forgotten)

@@ -15,7 +15,7 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.resolution import resolve
 from pancode.runs.life.orders import order_for
 from pancode.runs.request import DispatchRequest, request_from
-from pancode.runs.retry import request_of, resuming
+from pancode.runs.retry import add_session, request_of
 from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, resolved
 
 
@@ -67,7 +67,7 @@ def ended(runtime: str, **result: object) -> Run:
 
 def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> None:
     old = ended("claude", session="s-1", node="desk")
-    asked = resuming(old, request_of(old, "ana"))
+    asked = add_session(old, request_of(old, "ana"))
     assert asked.node == "desk"
     found = resolve(asked, catalogue(node("desk"), node("other")))
     assert isinstance(found, Plan)
@@ -91,5 +91,5 @@ def test_what_has_no_session_is_refused_with_the_retry_without(
 ) -> None:
     old = ended(runtime, **result)
     with pytest.raises(UsageError, check=lambda error: error.code == "no_session") as caught:
-        resuming(old, request_of(old, "ana"))
+        add_session(old, request_of(old, "ana"))
     assert words in caught.value.why and "pancode runs retry r-0001" in caught.value.fix

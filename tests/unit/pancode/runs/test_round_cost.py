@@ -15,7 +15,7 @@ from pancode.fleet import inventory
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Ledger, Transaction
 from pancode.kernel.records import Fence, Node, Run, RunState
-from pancode.runs.round import act, turn
+from pancode.runs.round import act_now, run_round
 from pancode.runs.row_cache import KeptRows
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
@@ -93,7 +93,7 @@ def fleet(count: int) -> tuple[CountedDesk, list[Puppet]]:
 
 def test_an_idle_round_reads_no_node_from_the_ledger() -> None:
     desk, puppets = fleet(20)
-    assert len(inventory.names(desk.core)) == 20
+    assert len(inventory.list_names(desk.core)) == 20
     desk.turn()
     desk.counted.rows.clear()
     for _ in range(10):
@@ -129,12 +129,12 @@ def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
     desk, (puppet, *_) = fleet(3)
     desk.bus.calls.clear()
     desk.clock.ms += desk.rules.look_ms // 2
-    turn(desk.core, woken=True)
+    run_round(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 0 and desk.bus.calls["read_up"] == 1
     desk.clock.ms += desk.rules.look_ms // 2
-    turn(desk.core, woken=True)
+    run_round(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 1
-    turn(desk.core)
+    run_round(desk.core)
     assert desk.bus.calls["heartbeats"] == 2
 
 
@@ -222,7 +222,7 @@ def test_a_long_queue_is_not_read_in_each_round() -> None:
     assert desk.counted.rows["Run"] <= 5  # the first of those that ask for the same
     desk.dispatch("r-9999", usd="0")
     desk.counted.rows.clear()
-    act(desk.core)
+    act_now(desk.core)
     assert desk.counted.rows["Run"] <= 5
 
 
@@ -234,6 +234,6 @@ def test_of_a_long_queue_only_those_are_read_that_are_placed() -> None:
     desk.turn()
     pause_queue(desk.core, None, None, "me")
     desk.counted.rows.clear()
-    act(desk.core)
+    act_now(desk.core)
     assert sorted(fence.run for fence in desk.rows(Fence)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
     assert desk.counted.rows["Run"] <= 40

@@ -36,9 +36,9 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
     core, asked = coordinator.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
     if fails:
         with pytest.raises(WorkspaceError):
-            dispatch.take(core, asked, "r-0001")
+            dispatch.add_snapshot(core, asked, "r-0001")
     else:
-        assert dispatch.take(core, asked, "r-0001").snapshot is not None
+        assert dispatch.add_snapshot(core, asked, "r-0001").snapshot is not None
     told = {"run": "r-0001", "project": "/home/ana/p"}
     assert depot.seen == [[{**told, "done": 0, "of": 0}], [{**told, "done": 40_000, "of": 100_000}]]
     assert dispatch.under_way(core) == []
@@ -46,4 +46,4 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
 
 def test_without_a_project_there_is_none() -> None:
     plan = resolved(node("desk"), workspace="none")
-    assert dispatch.take(Desk().core, plan, "r-0001") is plan
+    assert dispatch.add_snapshot(Desk().core, plan, "r-0001") is plan

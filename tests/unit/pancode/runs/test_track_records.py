@@ -14,8 +14,8 @@ from pancode.kernel.records import Decision, Run
 from pancode.kernel.values import replace
 from pancode.landing.rules import Landed
 from pancode.reports.track_records import track_records
-from pancode.runs.dispatch import dispatch
-from pancode.runs.records_picker import RecordsPicker, lately
+from pancode.runs.dispatch import dispatch_run
+from pancode.runs.records_picker import RecordsPicker, read_records
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.reports.test_cost import play
@@ -78,12 +78,12 @@ def test_faults_of_a_machine_are_nobodys() -> None:
 def test_what_ends_counts_at_once_and_after_a_restart() -> None:
     coordinator = played()
     core = coordinator.core
-    assert sum(record.runs for record in lately(core).values()) == 4
+    assert sum(record.runs for record in read_records(core).values()) == 4
     node = Puppet(coordinator, "n2")
     node.breathe()
-    kept = lately(core)
+    kept = read_records(core)
     coordinator.restart()
-    assert lately(coordinator.core) == kept == lately(core)
+    assert read_records(coordinator.core) == kept == read_records(core)
 
 
 WITH_MODELS = "models: {choices: [opus, sonnet]}\nrecords: {explore: 0}\nverify: [make test]"
@@ -100,13 +100,15 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     (tmp_path / "pancode.yaml").write_text(WITH_MODELS)
     around = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None)
     request = DispatchRequest("fix the parser", "ana", workspace="none", runtime="claude")
-    run = dispatch(coordinator.core, around, request).run
+    run = dispatch_run(coordinator.core, around, request).run
     assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
     told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
     assert "3 of 3 went well" in told["model"][1]
     known = "builder with sonnet at tasks of kind change and size small: 3 of 3 went well, rate 0.80"
     assert told["records"][0] == "builder" and told["records"][1].startswith(known)
-    large = dispatch(coordinator.core, around, replace(request, task="fix " + "x" * 2_000, model="haiku")).run
+    large = dispatch_run(
+        coordinator.core, around, replace(request, task="fix " + "x" * 2_000, model="haiku")
+    ).run
     (record,) = [d.detail for d in coordinator.rows(Decision, run=large.id) if d.kind == "records"]
     assert record == "builder with haiku at tasks of kind change: unknown, 0 runs known and 3 are needed"
     assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("3 runs of builder")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pancode.kernel.records import Run, RunState, WaitReason
-from pancode.runs.placement.placement import Placed, Standing, decisions, in_order
+from pancode.runs.placement.placement import Placed, Standing, decide_placements, in_order
 from pancode.runs.waiting_runs import WaitingRuns, in_turn
 from tests.unit.pancode.kernel.fleets import node, resolved
 
@@ -46,12 +46,12 @@ def test_it_places_the_same_runs_on_the_same_nodes(asked: list[dict[str, Any]], 
     by_id, queue, in_vain = {one.id: one for one in runs}, queue_of(runs), set[object]()
     turn = (by_id[one.ticket.run] for one in in_turn(queue.groups(lambda one: True, NOBODY), in_vain))
     placed = []
-    for decision in decisions(turn, at, whole=True):
+    for decision in decide_placements(turn, at, whole=True):
         if isinstance(decision, Placed):
             placed.append((decision.run.id, decision.node.node.name, decision.why))
         else:
             in_vain.add(queue.all[decision.run.id].wish)
-    whole = [d for d in decisions(in_order(runs), at) if isinstance(d, Placed)]
+    whole = [d for d in decide_placements(in_order(runs), at) if isinstance(d, Placed)]
     assert placed == [(d.run.id, d.node.node.name, d.why) for d in whole]
 
 

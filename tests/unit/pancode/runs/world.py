@@ -24,8 +24,8 @@ from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotReq
 from pancode.kernel.records import Audit, Balance, BookEntry, Node, Record, Run
 from pancode.runs import keyring
 from pancode.runs.core import ControlSettings, Core, Ports
-from pancode.runs.dispatch import admit
-from pancode.runs.round import start, turn
+from pancode.runs.dispatch import admit_run
+from pancode.runs.round import run_round, start_epoch
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
@@ -38,7 +38,7 @@ FLEET = "f-test"
 def enqueue(core: Core, run: Run) -> Run:
     """Queue an admitted run."""
     with unit_of_work(core) as work:
-        return admit(work, run)
+        return admit_run(work, run)
 
 
 class HonestDepot:
@@ -134,11 +134,11 @@ class Desk:
         ports = Ports(self.ledger, bus, self.depot, self.archive, self.epochs, self.clock, self.ids)
         self.core = Core(ports, self.key, FLEET, self.rules, FEATURES)
         self.core.former.update({key.public.keyid: key for key in self.former})
-        start(self.core)
+        start_epoch(self.core)
 
     def turn(self, ms: int = 1_000) -> None:
         self.clock.ms += ms
-        turn(self.core)
+        run_round(self.core)
 
     def dispatch(self, run: str = "r-0001", usd: str = "0.75", **changes: Any) -> Run:
         return enqueue(self.core, a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
@@ -155,7 +155,7 @@ class Desk:
         """Sum of entries = balance, in every scope."""
         for balance in self.rows(Balance):
             entries = self.rows(BookEntry, scope=balance.scope)
-            assert books.total(balance.scope, entries) == balance
+            assert books.sum_entries(balance.scope, entries) == balance
 
 
 def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
@@ -218,7 +218,7 @@ class Puppet:
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text()),
         )
         with coordinator.ledger.transaction() as tx:
-            keyring.begin(tx, keyring.NODE, name, self.key.public, 0)
+            keyring.start_key(tx, keyring.NODE, name, self.key.public, 0)
 
     def beat(self) -> Beat | None:
         data = self.uplink.news("0").beat

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.schedules import commands as zones
-from pancode.schedules.commands import listed, shown
+from pancode.schedules.commands import format_schedule, format_schedules
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def a_schedule(**more: Any) -> Any:
 
 
 def test_a_refused_firing_stands_in_the_list_with_its_fix() -> None:
-    told = listed([a_schedule()])
+    told = format_schedules([a_schedule()])
     assert "last firing refused" in told and "pancode budget set 20" in told and "\x1b" not in told
 
 
 def test_where_a_webhook_is_sent_to_and_its_secret_once() -> None:
     hook = a_schedule(trigger={"kind": "webhook"}, words="on a signed webhook", next=[], firings=[])
     at = {"url": "http://127.0.0.1:7433/v1/hooks/nightly"}
-    made = shown(hook | {**at, "secret": "whsec_abc"})
+    made = format_schedule(hook | {**at, "secret": "whsec_abc"})
     assert "nightly  waiting  on a signed webhook" in made and f"webhook  POST {at['url']}\n" in made
-    assert made.count("whsec_abc") == 1 and "secret" not in shown(hook | at)
-    assert f"  POST {at['url']}\n" in listed([hook | at])
-    assert "set api.listen" in listed(
+    assert made.count("whsec_abc") == 1 and "secret" not in format_schedule(hook | at)
+    assert f"  POST {at['url']}\n" in format_schedules([hook | at])
+    assert "set api.listen" in format_schedules(
         [hook | {"warnings": ["no webhook reaches the schedule: set api.listen"]}]
     )
 
 
 def test_states_in_words() -> None:
-    assert "nightly  paused" in shown(a_schedule(paused="the freeze"))
-    assert "nightly  running" in shown(a_schedule(running="r-1"))
-    assert "nightly  over" in shown(a_schedule(next=[]))
-    assert "cannot look: gone" in shown(a_schedule(trouble="gone"))
-    assert "pancode schedule add" in listed([])
+    assert "nightly  paused" in format_schedule(a_schedule(paused="the freeze"))
+    assert "nightly  running" in format_schedule(a_schedule(running="r-1"))
+    assert "nightly  over" in format_schedule(a_schedule(next=[]))
+    assert "cannot look: gone" in format_schedule(a_schedule(trouble="gone"))
+    assert "pancode schedule add" in format_schedules([])

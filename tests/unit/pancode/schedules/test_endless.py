@@ -20,7 +20,7 @@ def _judged(times: Times, run: Run) -> Run:
     """Its landing's gates, queued as the lander does."""
     core = times.desk.core
     by, gates = f"{run.created_by} (dispatch --land)", judging.load_gates(core, run)
-    return judging.begin(core, run, judging.reserve(core), "c" * 40, by, gates)
+    return judging.begin_judging(core, run, judging.reserve_run_id(core), "c" * 40, by, gates)
 
 
 @pytest.mark.parametrize(("occasion", "ended"), [("run.done", {}), ("run.failed", FAILS)])

@@ -123,7 +123,7 @@ def test_what_cannot_be_done_now_is_done_later(times: Times, monkeypatch: pytest
         raise UnavailableError("no disk")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pancode.schedules.scheduler.dispatch", no_disk)
+        patched.setattr("pancode.schedules.scheduler.dispatch_run", no_disk)
         times.pass_(HOUR)
     assert times.states() == ["starting"]
     times.pass_(30_000)

@@ -8,9 +8,9 @@ import pytest
 
 from pancode.kernel.records import Firing, FiringState, Schedule
 from pancode.kernel.values import replace
-from pancode.schedules.model import AtTime, OnPush, plain
+from pancode.schedules.model import AtTime, OnPush, dump_trigger
 from pancode.schedules.rules import MOST_MISSED, ScheduleView, decide, too_deep
-from pancode.schedules.times import minute
+from pancode.schedules.times import format_minute
 
 HOUR, MINUTE = 3_600_000, 60_000
 START = 1_795_305_600_000  # a full hour
@@ -30,7 +30,7 @@ def seen(schedule: Schedule, now: int, **more: Any) -> list[tuple[str, FiringSta
 
 
 def key(hours: int) -> str:
-    return minute(START + hours * HOUR)
+    return format_minute(START + hours * HOUR)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_paused_schedule_fires_for_a_person_only() -> None:
 
 
 def test_once_at_a_time() -> None:
-    at = a_schedule(trigger=plain(AtTime(START + HOUR, "UTC")))
+    at = a_schedule(trigger=dump_trigger(AtTime(START + HOUR, "UTC")))
     assert decide(ScheduleView(at, START + 1)).schedule.next_ms == START + HOUR
     made = decide(ScheduleView(at, START + 9 * HOUR))
     assert [(one.state, one.late) for one in made.firings] == [(S, True)] and made.schedule.next_ms is None
@@ -98,7 +98,7 @@ def test_once_at_a_time() -> None:
 
 
 def test_the_newest_push_waits_for_the_run_before_it() -> None:
-    push = a_schedule(trigger=plain(OnPush("/srv/shop", "main")))
+    push = a_schedule(trigger=dump_trigger(OnPush("/srv/shop", "main")))
     one, two = (Firing("nightly", commit * 40, START, cause={"commit": commit * 40}) for commit in "ab")
     assert seen(push, START, called=(one,), running="r-1") == [("a" * 40, W)]
     assert seen(push, START, open=(one,), called=(two,), running="r-1") == [("a" * 40, X), ("b" * 40, W)]

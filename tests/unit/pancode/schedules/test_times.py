@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.schedules.times import CronTimes, minute, read_at, shown
+from pancode.schedules.times import CronTimes, format_minute, format_time, read_at
 
 BERLIN = "Europe/Berlin"
 
@@ -29,16 +29,16 @@ def ms(text: str, zone: str = BERLIN) -> int:
 )
 def test_next_times(words: str, after: str, next_: list[str]) -> None:
     times = CronTimes.read(words, BERLIN, ms(after))
-    assert [shown(one, BERLIN) for one in times.next(ms(after), 2)] == next_
+    assert [format_time(one, BERLIN) for one in times.next(ms(after), 2)] == next_
 
 
 def test_a_repeated_hour_has_each_half_hour_once() -> None:
     times = CronTimes.read("*/30 * * * *", BERLIN, ms("2026-10-25 00:00"))
     found = times.next(ms("2026-10-25 01:30"), 5)
-    assert [shown(one, BERLIN)[15:] for one in found] == [
+    assert [format_time(one, BERLIN)[15:] for one in found] == [
         *("02:00 +02:00", "02:30 +02:00", "02:00 +01:00", "02:30 +01:00", "03:00 +01:00")
     ]
-    assert len({minute(one) for one in found}) == 5
+    assert len({format_minute(one) for one in found}) == 5
 
 
 def test_times_between_two_moments_are_the_newest() -> None:
@@ -88,7 +88,7 @@ def test_what_cannot_fire_is_refused(words: str, code: str) -> None:
     ],
 )
 def test_a_time_of_day(said: str, is_: str) -> None:
-    assert shown(read_at(said, BERLIN, ms("2026-11-22 12:00")), BERLIN) == is_
+    assert format_time(read_at(said, BERLIN, ms("2026-11-22 12:00")), BERLIN) == is_
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.wire.receipt import Usage
 from pancode.kernel.records import Firing, Run
-from pancode.kernel.signature_check import STANDARD, signature
+from pancode.kernel.signature_check import STANDARD, compute_signature
 from pancode.schedules.git_pushes import PushWatch
 from pancode.schedules.scheduler import Scheduler
 from tests.unit.pancode.interfaces.http.world import World
@@ -18,7 +18,7 @@ HOUR = 3_600_000
 
 def signed_headers(secret: str, message_id: str, at_s: int, body: bytes) -> dict[str, str]:
     """The headers of a webhook, as a program signs it by Standard Webhooks."""
-    signed = (message_id, str(at_s), signature(secret, message_id, at_s, body))
+    signed = (message_id, str(at_s), compute_signature(secret, message_id, at_s, body))
     return {"Content-Type": "application/json", **dict(zip(STANDARD, signed, strict=True))}
 
 

@@ -309,7 +309,7 @@ def test_a_kill_before_or_after_it_is_laid_loses_nothing_and_tells_nothing_twice
     world.node.breathe()
     panos.ends_turn(0)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("pancode.runs.life.waits.say", _killed)
+        patched.setattr("pancode.runs.life.waits.deliver_messages", _killed)
         panos.look()
     assert not panos.words() and len(panos.pending()) == 1
     world.context.restart()

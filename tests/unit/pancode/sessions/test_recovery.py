@@ -16,7 +16,7 @@ from pancode.kernel.records import Decision, Fence, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.last_acts import last_acts
 from pancode.runs.retry import dispatch_again
-from pancode.sessions.recovery import planned, recover
+from pancode.sessions.recovery import plan_recovery, recover_run
 from tests.unit.pancode.interfaces.http.world import World
 
 GIT = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}
@@ -80,11 +80,11 @@ def test_work_is_done_once_more_by_one_run_alone(world: World, outcome: Outcome)
     """A named one, too, and whoever has read the plan before the other one began it."""
     run = over(world, "r-aaaaa2", outcome)
     core, around = world.context.core, world.coordinator.around({})
-    (plan,) = planned(core, None)
+    (plan,) = plan_recovery(core, None)
     (first,) = recovered(world, run)
     told = world.problem("POST", "/v1/recover", {"by": "bob", "run": run})
     assert told["code"] == "already_continued" and first["next"] in told["message"]
-    assert first["next"] in str(recover(core, around, plan, "bob")["error"])
+    assert first["next"] in str(recover_run(core, around, plan, "bob")["error"])
     if outcome is Outcome.INFRA:
         with pytest.raises(RefusedError, match="goes on already"):  # as one whose snapshot was slower
             dispatch_again(core, around, plan.run, "bob", recovers=True)

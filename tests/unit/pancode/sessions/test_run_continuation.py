@@ -10,10 +10,10 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Decision, Run
 from pancode.landing.rules import Landed
-from pancode.people.service import deny
-from pancode.runs.stop import stop
+from pancode.people.service import deny_run
+from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import before
+from pancode.runs.views import walk_previous
 from pancode.workflows.results import change_begins
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
@@ -46,7 +46,7 @@ def test_the_change_of_a_chain_is_counted_from_its_beginning_or_its_last_landing
     land(desk, runs[1])
     assert change_begins(core, runs[2]) == 40 * "c"
     with desk.ledger.transaction() as tx:
-        assert [old.id for old in before(tx, runs[2])] == ["r-0002", "r-0001"]
+        assert [old.id for old in walk_previous(tx, runs[2])] == ["r-0002", "r-0001"]
 
 
 def test_a_new_checkout_of_the_tree_begins_a_new_change() -> None:
@@ -78,7 +78,7 @@ def asking() -> Desk:
 
 def test_an_answer_that_was_denied_before_it_is_written_continues_nothing() -> None:
     desk = asking()
-    deny(desk.core, "r-0001", "bob")
+    deny_run(desk.core, "r-0001", "bob")
     with pytest.raises(PancodeError) as caught:
         desk.dispatch("r-0002", terms={"continues": "r-0001", "answers": "yes"})
     assert caught.value.code == "nothing_asked" and desk.row(Run, "r-0002") is None
@@ -102,7 +102,7 @@ def test_of_two_that_continue_one_question_at_once_one_makes_a_run() -> None:
         desk.dispatch("r-0003", terms={"continues": "r-0001"})
     assert caught.value.code == "already_continued" and "r-0002" in str(caught.value)
     assert desk.row(Run, "r-0003") is None and desk.row(Run, "r-0001").result["continued_by"] == ["r-0002"]
-    stop(desk.core, "r-0002", "wrong words")
+    stop_run(desk.core, "r-0002", "wrong words")
     desk.dispatch("r-0004", terms={"continues": "r-0001"})
     assert desk.row(Run, "r-0001").result["continued_by"] == ["r-0002", "r-0004"], "that one came to nothing"
     desk.check_books()

@@ -230,7 +230,7 @@ def test_a_no_that_comes_while_a_yes_is_carried_out_counts(world: World, path: s
     around: Any = Meanwhile(world.coordinator.around({}), no)
     core, old = world.context.core, world.context.row(Run, run)
     with pytest.raises(UsageError, check=lambda error: error.code == "nothing_asked"):
-        answering.permit(core, around, old, "ana", False)
+        answering.permit_run(core, around, old, "ana", False)
     shown = session(world, run)
     assert (shown["run"], shown["money"]["ceiling_usd"]) == (run, "3")
     assert world.http.get("/v1/inbox").json()["items"] == []

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import NotFoundError
-from pancode.skills.copies import LINK, NONE, STATE, act, decide
-from pancode.skills.copy_requests import SkillsAsked, differences, grid, source_name
-from pancode.skills.definitions import definitions
+from pancode.skills.copies import LINK, NONE, STATE, act, decide_copy
+from pancode.skills.copy_requests import SkillsAsked, count_copies, format_diff, source_name
+from pancode.skills.definitions import read_definitions
 from pancode.skills.model import SkillFile, made_of
 from pancode.skills.sources import FoundSkill, SkillSource
 
@@ -59,7 +59,7 @@ def states(answer: dict[str, Any]) -> dict[str, str]:
 def test_each_copy_is_decided_by_hashes(
     there: str, wanted: str | None, known: list[str] | None, force: bool, outcome: tuple[str, str]
 ) -> None:
-    assert decide(there, wanted, known, force) == outcome
+    assert decide_copy(there, wanted, known, force) == outcome
 
 
 def test_ours_is_written_updated_and_taken_away_without_a_trace(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_link_that_a_person_puts_into_a_copy_is_a_change_and_is_not_read(tmp_p
     os.mkfifo(tmp_path / ".agents/skills/deploy/pipe")
     rows = do(tmp_path, "diff")["rows"]
     assert [row["state"] for row in rows] == ["changed", "changed", "same"]
-    assert differences(rows[0], found()[0].skill) == "deploy/out differs\n"
+    assert format_diff(rows[0], found()[0].skill) == "deploy/out differs\n"
     do(tmp_path, "sync", force=True)
     assert (tmp_path / STATE / "backups/t1/claude/deploy/out").is_symlink()
     assert set(states(do(tmp_path, "status")).values()) == {"same"}
@@ -161,7 +161,7 @@ def test_a_diff_names_what_is_hidden(tmp_path: Path) -> None:
     (tmp_path / CLAUDE).write_text(TEXT.replace("it.\n", "it\u202e.\n"))
     (tmp_path / ".claude/skills/deploy/scripts/run.sh").unlink()
     row = do(tmp_path, "diff")["rows"][0]
-    text = differences(row, found()[0].skill)
+    text = format_diff(row, found()[0].skill)
     assert "+Do it<U+202E>.\n" in text and "-echo\n" in text
 
 
@@ -203,7 +203,7 @@ def test_copies_of_another_owner_stay(tmp_path: Path) -> None:
 
 def test_a_folder_counts_for_each_program_that_reads_it(tmp_path: Path) -> None:
     rows = do(tmp_path, "status", tools=("codex", "claude"))["rows"]
-    assert grid(rows, ["codex", "claude"]) == {"codex": {"missing": 1}, "claude": {"missing": 1}}
+    assert count_copies(rows, ["codex", "claude"]) == {"codex": {"missing": 1}, "claude": {"missing": 1}}
     with pytest.raises(NotFoundError):
         do(tmp_path, "status", tools=("vim",))
 
@@ -217,7 +217,7 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
     (kept / "commands" / "link.md").symlink_to("/etc/passwd")
 
     def act_on(what: str, **more: Any) -> dict[str, str]:
-        files = () if what == "remove" else tuple(definitions(kept))
+        files = () if what == "remove" else tuple(read_definitions(kept))
         return states(do(home, what, None, files=files, **more))
 
     assert act_on("sync") == dict.fromkeys(
@@ -234,10 +234,12 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
     assert (seen["claude-agents"], seen["qwen-agents"], mine.read_text()) == ("changed", "old", "mine")
     (row,) = (
         one
-        for one in do(home, "diff", None, files=tuple(definitions(kept)))["rows"]
+        for one in do(home, "diff", None, files=tuple(read_definitions(kept)))["rows"]
         if "files" in one and one["files"]
     )
-    assert "-Another." in differences(row, {one.name: one for one in definitions(kept)}[source_name(row)])
+    assert "-Another." in format_diff(
+        row, {one.name: one for one in read_definitions(kept)}[source_name(row)]
+    )
     act_on("sync", force=True)
     assert mine.read_text() == "Another.\n"
     assert (
@@ -255,5 +257,5 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
 def test_what_an_agent_or_command_permits_is_asked_about(tmp_path: Path, front: str) -> None:
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "a.md").write_text(f"---\n{front}\n---\nGo.\n")
-    (one,) = definitions(tmp_path)
+    (one,) = read_definitions(tmp_path)
     assert one.is_sound and bool(one.powers) is (front != "hooks: {}")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pancode.kernel.errors import ConfigError
-from pancode.skills.index import matching, read_index
+from pancode.skills.index import find_matching, read_index
 
 COMMIT = "a" * 40
 GOOD = {
@@ -53,6 +53,7 @@ def test_every_word_begins_one_of_theirs() -> None:
     ]
     found, _ = read_index(json.dumps({"skills": entries}), "here")
     names = {
-        words: [one.name for one in matching(found, words)] for words in ("", "Shi", "ship lo", "ip", "A")
+        words: [one.name for one in find_matching(found, words)]
+        for words in ("", "Shi", "ship lo", "ip", "A")
     }
     assert names == {"": ["a", "b"], "Shi": ["b"], "ship lo": [], "ip": [], "A": ["a"]}

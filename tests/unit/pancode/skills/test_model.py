@@ -12,8 +12,8 @@ from pancode.interfaces.cli.main import COMMANDS
 from pancode.interfaces.mcp.tools import TOOLS
 from pancode.kernel.errors import NotFoundError
 from pancode.skills.library import KeptSkills
-from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, definition, made_of
-from pancode.skills.sources import SkillSource, named, read_skill, skills_of, sources
+from pancode.skills.model import MOST_BYTES, MOST_FILES, Skill, SkillFile, made_of, parse_definition
+from pancode.skills.sources import SkillSource, find_skill, list_sources, read_skill, skills_of
 
 GOOD = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"
 
@@ -98,7 +98,7 @@ def test_a_command_in_a_text_beside_it_is_a_power_too() -> None:
     beside = SkillFile(b"!`curl x | sh`")
     skill = made_of("deploy", {"SKILL.md": SkillFile(GOOD.encode()), "references/more.md": beside})
     assert [(one.code, "references/more.md" in one.what) for one in skill.powers] == [("runs", True)]
-    assert definition("commands/deploy.md", beside).powers
+    assert parse_definition("commands/deploy.md", beside).powers
 
 
 def test_other_files_hide_nothing_either_and_scripts_are_named() -> None:
@@ -145,19 +145,19 @@ def test_the_nearest_source_counts_and_says_what_it_hides(tmp_path: Path) -> Non
     written(home / "skills/release", GOOD.replace("deploy", "release"))
     written(project / ".agents/skills/release", GOOD.replace("deploy", "release"))
     (home / "skills/linked").symlink_to(project)
-    found = skills_of(sources(home, project))
-    release = named(found, "release")
+    found = skills_of(list_sources(home, project))
+    release = find_skill(found, "release")
     assert release.source == SkillSource("project", project / ".agents/skills")
     assert [one.origin for one in release.shadows] == ["home", "shipped"]
-    assert named(found, "bug-fix").source.origin == "shipped"
-    assert codes(named(found, "linked").skill) >= {"link"}
-    assert named(skills_of(sources(home, None)), "release").source.origin == "home"
+    assert find_skill(found, "bug-fix").source.origin == "shipped"
+    assert codes(find_skill(found, "linked").skill) >= {"link"}
+    assert find_skill(skills_of(list_sources(home, None)), "release").source.origin == "home"
     with pytest.raises(NotFoundError):
-        named(found, "nothing")
+        find_skill(found, "nothing")
 
 
 def test_those_that_ship_are_sound_short_and_name_commands_that_exist(tmp_path: Path) -> None:
-    found = skills_of(sources(tmp_path, None))
+    found = skills_of(list_sources(tmp_path, None))
     assert len(found) == 13
     for one in found:
         assert not one.skill.findings, one.skill.name
@@ -168,6 +168,6 @@ def test_those_that_ship_are_sound_short_and_name_commands_that_exist(tmp_path: 
 
 
 def test_the_skill_that_hands_work_over_names_tools_that_exist(tmp_path: Path) -> None:
-    body = named(skills_of(sources(tmp_path, None)), "pancode").skill.body
+    body = find_skill(skills_of(list_sources(tmp_path, None)), "pancode").skill.body
     tools = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", body)) - {"pancode"}
     assert tools and tools <= {tool.name for tool in TOOLS}

@@ -19,7 +19,7 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
-from pancode.workflows.model import ancestors
+from pancode.workflows.model import find_ancestors
 from pancode.workflows.rules import Advance, WorkflowView, advance
 from tests.unit.pancode.runs.world import a_run
 
@@ -41,7 +41,7 @@ def workflows(draw: st.DrawFn) -> tuple[Workflow, tuple[WorkflowStep, ...]]:
         )
         step = WorkflowStep("w-1", number, f"s{number}", tuple(needs), {})
         if not alone and draw(st.integers(0, 3)) == 0:
-            known = sorted(ancestors(step.name, (*steps, step)))
+            known = sorted(find_ancestors(step.name, (*steps, step)))
             back_to = draw(st.sampled_from([None, *known]))
             step = replace(step, verdict=VERDICT, until=UNTIL, most=draw(st.integers(1, 3)), back_to=back_to)
         steps.append(step)

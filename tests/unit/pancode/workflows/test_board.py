@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.order import BoardEntry
 from pancode.kernel.records import Run, Workflow, WorkflowKind
 from pancode.kernel.values import replace
-from pancode.workflows.board import MOST_VALUES, WORDS, add_board, entries, values, with_values
+from pancode.workflows.board import MOST_VALUES, WORDS, add_board, list_entries, list_values, with_values
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.life.test_inbox import ended
 
@@ -24,11 +24,11 @@ def run_of(step: str) -> Run:
 def test_the_last_writer_wins_and_is_named() -> None:
     first, _ = with_values(EMPTY, run_of("plan"), [one("plan/port", "1"), one("plan/host", "a")], 5)
     both, full = with_values(first, run_of("build"), [one("plan/port", "2")], 6)
-    assert full == [] and entries(both) == [
+    assert full == [] and list_entries(both) == [
         {"namespace": "plan", "key": "host", "value": "a"},
         {"namespace": "plan", "key": "port", "value": "2"},
     ]
-    port = next(row for row in values(both) if row["key"] == "plan/port")
+    port = next(row for row in list_values(both) if row["key"] == "plan/port")
     assert (port["step"], port["at_ms"], port["writes"]) == ("build", 6, 2)
 
 
@@ -46,5 +46,5 @@ def test_an_agent_is_told_of_it_and_a_script_is_not() -> None:
     with MemoryLedger().transaction() as tx:
         tx.insert(workflow)
         told = add_board(tx, replace(run_of("b"), runtime="claude", prompt="p"))
-        assert told.prompt == f"p{WORDS}" and told.terms["board"] == entries(workflow)
+        assert told.prompt == f"p{WORDS}" and told.terms["board"] == list_entries(workflow)
         assert add_board(tx, replace(run_of("b"), runtime="shell", prompt="")).prompt == ""

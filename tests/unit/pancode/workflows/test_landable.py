@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.kernel.values import replace
 from pancode.landing.hooks import needs_approval
-from pancode.runs.life.successors import beginning
+from pancode.runs.life.successors import find_beginning
 from pancode.runs.receipts.trust import is_open
 from pancode.workflows.results import results_of
 from tests.unit.pancode.runs.world import a_run
@@ -101,7 +101,7 @@ def test_a_race_has_the_result_of_its_winner_alone() -> None:
 
 def continued(old: Run, **more: Any) -> Run:
     """A run that goes on from the old one and changes nothing itself."""
-    begins = beginning(old)
+    begins = find_beginning(old)
     assert begins is not None
     terms: dict[str, Any] = {"continues": old.id, "begins": begins.run, **more.pop("terms", {})}
     return ended("r-next", terms=terms | ({"carries": True} if begins.carries else {}), **more)

@@ -30,7 +30,7 @@ HELD = WorkspaceError(
 def queued(flows: Flows) -> list[str]:
     """The steps whose change waits in the queue of landings."""
     core = flows.coordinator.core
-    return [str(flows.coordinator.row(Run, action.run).step) for action in asked.waiting(core)]
+    return [str(flows.coordinator.row(Run, action.run).step) for action in asked.list_waiting(core)]
 
 
 def land(flows: Flows, step: str, refused: WorkspaceError | None = None) -> None:

@@ -36,7 +36,9 @@ def done(number: int, **result: Any) -> Run:
 
 def look(*steps: WorkflowStep, run: Run | None = None, **about: Any) -> Advance:
     runs = {} if run is None else {run.id: run}
-    return advance(WorkflowView(replace(LANE, **about), tuple(sorted(steps, key=lane_rules.order)), runs, 10))
+    return advance(
+        WorkflowView(replace(LANE, **about), tuple(sorted(steps, key=lane_rules.make_sort_key)), runs, 10)
+    )
 
 
 def states(made: Advance) -> dict[str, str]:
@@ -86,13 +88,13 @@ def test_whatever_is_added_each_item_has_one_place(priorities: list[int], begun:
     """What has begun keeps its place, and who is more urgent is never added behind who is less."""
     steps = [item(number, DONE) for number in range(1, begun + 1)]
     for priority in priorities:
-        place, later = lane_rules.placed(steps, priority)
+        place, later = lane_rules.insert_item(steps, priority)
         fresh = max((one.number for one in steps), default=0) + 1
         changed = (*later, item(fresh, item={"place": place, "priority": priority}))
         by_name = {one.name: one for one in (*steps, *changed)}
         assert len(by_name) == len(steps) + 1
-        steps = sorted(by_name.values(), key=lane_rules.order)
-        assert len({lane_rules.order(one)[0] for one in steps}) == len(steps)
+        steps = sorted(by_name.values(), key=lane_rules.make_sort_key)
+        assert len({lane_rules.make_sort_key(one)[0] for one in steps}) == len(steps)
         assert all(one.state.is_over for one in steps[:begun])
     waiting = [int(str(one.item["priority"])) for one in steps[begun:]]
     assert waiting == sorted(waiting, reverse=True)

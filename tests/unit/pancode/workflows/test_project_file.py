@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.http.bodies import parse
+from pancode.interfaces.http.bodies import parse_body
 from pancode.interfaces.http.routing import ApiCall
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Audit, Run
@@ -125,7 +125,7 @@ def test_what_a_run_begins_of_such_a_file_keeps_its_wall(flows: Flows, trees: Tr
     assert "walled" not in lead.terms, "it has none itself"
     (verb,) = [one for one in VERBS if one.name == "POST /v1/workflows"]
     told = {"kind": "chain", "name": "mine", "cwd": str(tmp_path / "shop"), "file": FILE}
-    body = parse(verb.body, {**told, "steps": [git("a"), git("b", "a")]})
+    body = parse_body(verb.body, {**told, "steps": [git("a"), git("b", "a")]})
     _, desk = app_of(flows.world.coordinator)
     with pytest.raises(RefusedError) as refused:
         verb.answered(desk, ApiCall({}, {}, body, inside=lead, key="k"))

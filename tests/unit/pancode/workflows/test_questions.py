@@ -14,8 +14,8 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import PersonQuestion
 from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
 from pancode.kernel.values import replace
-from pancode.landing.queue import drop
-from pancode.people.service import deny
+from pancode.landing.queue import drop_change
+from pancode.people.service import deny_run
 from pancode.runs.commands.runs import _shown
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import item_of
@@ -162,7 +162,7 @@ def test_continued_by_hand_it_is_the_same(flows: Flows) -> None:
     assert flows.coordinator.row(Run, outside).workflow is None, "the step has had its next run"
 
 
-@pytest.mark.parametrize("no", [deny, drop])
+@pytest.mark.parametrize("no", [deny_run, drop_change])
 def test_a_no_ends_the_step_as_failed(flows: Flows, no: Callable[[Core, str, str], object]) -> None:
     first = asking(flows, agent("b", "a"))
     no(flows.coordinator.core, first, "ana")
@@ -270,7 +270,7 @@ def test_after_a_no_to_the_second_question_the_first_is_not_asked_again(flows: F
     second = answer(flows, first)
     flows.claim()
     flows.end("a", **ASKS)
-    deny(flows.coordinator.core, second, "ana")
+    deny_run(flows.coordinator.core, second, "ana")
     flows.advance()
     assert flows.states() == {"a": "failed"}
     assert flows.world.http.post(RESUME, {"yes": True}).status_code == 200

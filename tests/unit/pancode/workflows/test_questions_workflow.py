@@ -22,9 +22,9 @@ from pancode.runs.life.successors import NEXT
 from pancode.workflows.questions import (
     asks_again,
     goes_on_in,
+    mark_waiting,
     only_people,
-    unanswered,
-    waiting,
+    reopen_question,
     with_next_run,
 )
 from pancode.workflows.rules import Advance, WorkflowView, advance
@@ -142,18 +142,18 @@ def test_the_question_is_open_again_where_its_answer_came_to_nothing(outcome: Ou
     ended = replace(works(0, "a"), state=WorkflowStepState.STOPPED, run="r-a2")
     old = replace(blocked(), workflow="w-1", step="a", result={NEXT: ["r-a2"], "commit": "c"})
     next_ = run("a2", state=RunState.ENDED, outcome=outcome, terms={"answers": "y" * 300})
-    found = unanswered(ended, next_, old)
+    found = reopen_question(ended, next_, old)
     if outcome in (Outcome.DONE, Outcome.BLOCKED):
         assert found is None
         return
     assert found is not None and found.result == {"commit": "c", "answered": "y" * 300}
-    assert f"(the answer before was: {'y' * 200} ...; pancode" in waiting(ended, found).reason
-    assert unanswered(ended, replace(next_, state=RunState.RUNNING), old) is None
-    assert unanswered(ended, next_, None) is None
+    assert f"(the answer before was: {'y' * 200} ...; pancode" in mark_waiting(ended, found).reason
+    assert reopen_question(ended, replace(next_, state=RunState.RUNNING), old) is None
+    assert reopen_question(ended, next_, None) is None
     for other in ({"step": "b"}, {"workflow": None}, {"outcome": Outcome.DONE}):
-        assert unanswered(ended, next_, replace(old, **other)) is None
+        assert reopen_question(ended, next_, replace(old, **other)) is None
     both = replace(old, result={NEXT: ["r-a2", "r-9"]})
-    assert unanswered(ended, next_, both) is None, "somebody goes on from it elsewhere"
+    assert reopen_question(ended, next_, both) is None, "somebody goes on from it elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from pancode.fleet import inventory
 from pancode.kernel.records import Action, ActionKind, Balance, BookEntry, Run
-from pancode.runs.round import act
+from pancode.runs.round import act_now
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.interfaces.http.world import World
@@ -55,7 +55,7 @@ class Flows:
         """What its thread does in one round, and the binder after it."""
         while due := self._due():
             self.advancing().do(due[0].run, lambda: False)
-        act(self.coordinator.core)
+        act_now(self.coordinator.core)
 
     def _due(self) -> list[Action]:
         now, rows = self.coordinator.clock.wall_ms(), self.coordinator.rows(Action)

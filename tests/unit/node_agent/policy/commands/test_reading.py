@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.commands.reading import GRAVITY, read_command
-from node_agent.policy.commands.tree import MOST_BYTES, MOST_OF_ONE, parse
+from node_agent.policy.commands.tree import MOST_BYTES, MOST_OF_ONE, parse_script
 from node_agent.wire.policy import ALLOWED, Safety
 from node_agent.wire.policy import ActionClass as A
 
@@ -258,12 +258,12 @@ def test_any_text_has_an_answer(text: str) -> None:
 
 
 def test_a_script_is_whole_or_said_not_to_be() -> None:
-    assert parse("a; b").whole and not parse("a; (b").whole
-    assert not parse("x" * (MOST_BYTES + 1)).whole
+    assert parse_script("a; b").whole and not parse_script("a; (b").whole
+    assert not parse_script("x" * (MOST_BYTES + 1)).whole
 
 
 @pytest.mark.parametrize("steep", ["|", "(", ")", "[", ">", "<", "&"])
 def test_what_the_parser_would_be_slow_at_is_not_given_to_it(steep: str) -> None:
     """A command of 49 KB of `$[` kept every other thread of the node agent waiting for seconds."""
-    assert parse("echo" + f" '{steep}'" * MOST_OF_ONE).whole
-    assert not parse("echo" + f" '{steep}'" * (MOST_OF_ONE + 1)).whole
+    assert parse_script("echo" + f" '{steep}'" * MOST_OF_ONE).whole
+    assert not parse_script("echo" + f" '{steep}'" * (MOST_OF_ONE + 1)).whole

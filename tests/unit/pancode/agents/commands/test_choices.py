@@ -6,7 +6,7 @@ from typing import Any
 
 from node_agent.wire.policy import Isolation
 from pancode.agents.commands.choices import evidence_of, runtime_rows
-from pancode.kernel.node import HOLDS, holds
+from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
 
 FIX = "npm install -g agent"
@@ -79,7 +79,7 @@ def test_what_holds_a_program_of_the_owners_choice_is_one_line() -> None:
 
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
     walls: Any = [
-        {"node": name, "isolation": kind, "holds": holds(kind)}
+        {"node": name, "isolation": kind, "holds": describe_isolation(kind)}
         for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
     ]
     told = runtime_rows([runtimes("shell", fact("n1"))], walls).splitlines()[3:-2]

@@ -8,7 +8,7 @@ import pytest
 
 from pancode.agents import agents, model_profiles
 from pancode.agents.commands.models import _exit_of_tests, _test_result, _tested
-from pancode.interfaces.cli.follow import admitted
+from pancode.interfaces.cli.follow import post_with_progress
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCutError
 from pancode.interfaces.client.retry import MODEL_UNTESTED, WHICH_AGENT
@@ -65,12 +65,12 @@ class Dispatching(FakeApi):
 
 def test_what_needs_no_test_is_asked_once() -> None:
     client = Dispatching(DONE)
-    assert admitted(FACE, client, DISPATCH, WORK) == DONE and client.tested == []
+    assert post_with_progress(FACE, client, DISPATCH, WORK) == DONE and client.tested == []
 
 
 def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str]) -> None:
     client = Dispatching(untested("a"), DONE)
-    assert admitted(FACE, client, DISPATCH, WORK) == DONE
+    assert post_with_progress(FACE, client, DISPATCH, WORK) == DONE
     assert client.tested == [("a/ollama/hf.co/qwen", "a")]
     assert capsys.readouterr().err == "  testing m on a, up to 60 s\n"
 
@@ -78,14 +78,14 @@ def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str
 def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> None:
     client = Dispatching(untested("a"), untested("b"), untested("a"))
     with pytest.raises(ApiError) as no:
-        admitted(FACE, client, DISPATCH, WORK)
+        post_with_progress(FACE, client, DISPATCH, WORK)
     assert no.value.code == MODEL_UNTESTED and [node for _, node in client.tested] == ["a", "b"]
 
 
 def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
     given_up = result(state="given up", passed=None, checks=[], words="no slot was free", fix="later")
     with pytest.raises(UnavailableError, check=lambda error: error.code == "not_tested") as no:
-        admitted(FACE, Dispatching(untested("a"), test=given_up), DISPATCH, WORK)
+        post_with_progress(FACE, Dispatching(untested("a"), test=given_up), DISPATCH, WORK)
     assert no.value.fix == "later"
 
 
@@ -93,7 +93,7 @@ def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
 def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
     client = Dispatching(error)
     with pytest.raises(ApiError):
-        admitted(FACE, client, DISPATCH, WORK)
+        post_with_progress(FACE, client, DISPATCH, WORK)
     assert client.tested == []
 
 
@@ -135,9 +135,9 @@ def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
     words = RepeatedPost(lambda: ids.token(4))
     client = Dispatching(StreamCutError("it went away"), untested("a"), DONE, DONE)
     with pytest.raises(StreamCutError):
-        admitted(FACE, client, CHAT, WORK, words=words)
+        post_with_progress(FACE, client, CHAT, WORK, words=words)
     for _ in range(2):
-        assert admitted(FACE, client, CHAT, WORK, words=words) == DONE
+        assert post_with_progress(FACE, client, CHAT, WORK, words=words) == DONE
     lost, again, tested, later = client.keys
     assert lost == again and len({again, tested, later}) == 3, "a refusal has begun nothing"
 
@@ -146,7 +146,7 @@ def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-1")
     client = Dispatching(untested("a"))
     with pytest.raises(ApiError):
-        admitted(FACE, client, DISPATCH, WORK)
+        post_with_progress(FACE, client, DISPATCH, WORK)
     assert client.tested == []
 
 

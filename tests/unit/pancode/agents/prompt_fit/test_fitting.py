@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.policy import Mode, PathAccess, PathRule, Rules, Safety
 from pancode.agents.endpoints import context_of
-from pancode.agents.prompt_fit import SHORTENED, fits, fitted
+from pancode.agents.prompt_fit import SHORTENED, fit_prompt, is_within_context
 from pancode.agents.prompts import Category, Situation
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
@@ -34,7 +34,7 @@ WINDOWS = {"8k": 8_192, "frontier": 200_000}
 @pytest.mark.parametrize("name", WINDOWS)
 def test_from_one_task_a_prompt_for_a_small_and_for_a_large_window(name: str) -> None:
     """To change one: look at the difference, then write the new text into the file."""
-    told = fitted(SHIPPED["builder"], SITUATION, TASK, WINDOWS[name])
+    told = fit_prompt(SHIPPED["builder"], SITUATION, TASK, WINDOWS[name])
     left_out = "".join(f"left out: {words}\n" for words in told.left_out)
     whole = f"{left_out}{told.prompt.text}\n\n=== the task\n{TASK}\n"
     path = GOLDEN / f"{name}.txt"
@@ -48,7 +48,7 @@ def test_what_is_left_out_has_its_order() -> None:
     """From a large window to one in which nothing fits: ever more is left out, and nothing comes back."""
     steps: list[tuple[str, ...]] = []
     for window in range(12_000, 200, -10):
-        left_out = fitted(SHIPPED["builder"], SITUATION, TASK[:6_000], window).left_out
+        left_out = fit_prompt(SHIPPED["builder"], SITUATION, TASK[:6_000], window).left_out
         if not steps or steps[-1] != left_out:
             steps.append(left_out)
     notes = [(), *((f"{n} note{'s' if n > 1 else ''} of earlier runs",) for n in (1, 2, 3))]
@@ -57,16 +57,16 @@ def test_what_is_left_out_has_its_order() -> None:
 
 
 def test_the_first_notes_are_the_last_to_go() -> None:
-    whole = fitted(SHIPPED["builder"], SITUATION, TASK, None).prompt.text
+    whole = fit_prompt(SHIPPED["builder"], SITUATION, TASK, None).prompt.text
     just_too_small = 2 * context_of("native", whole, TASK) - 2
-    told = fitted(SHIPPED["builder"], SITUATION, TASK, just_too_small)
+    told = fit_prompt(SHIPPED["builder"], SITUATION, TASK, just_too_small)
     assert told.left_out == ("1 note of earlier runs",)
     assert NOTES[1] in told.prompt.text and NOTES[2] not in told.prompt.text
 
 
 def test_who_may_do_what_is_told_in_the_smallest_window() -> None:
     builder = SHIPPED["builder"]
-    least, most = fitted(builder, SITUATION, TASK, 1), fitted(builder, SITUATION, TASK, None)
+    least, most = fit_prompt(builder, SITUATION, TASK, 1), fit_prompt(builder, SITUATION, TASK, None)
     shown = {piece.category: piece.text for piece in least.prompt.pieces}
     whole = {piece.category: piece.text for piece in most.prompt.pieces}
     same = set(Category) - {Category.IDENTITY, Category.CONTEXT, Category.REPORT}
@@ -74,9 +74,9 @@ def test_who_may_do_what_is_told_in_the_smallest_window() -> None:
     assert shown[Category.IDENTITY].startswith("You are builder. ")
     assert "SCOPE, FILES CHANGED, RESULT, DECIDED, OPEN" in shown[Category.REPORT]
     assert Category.CONTEXT not in shown and most.left_out == ()
-    assert not fits(least.prompt, TASK, "native", 1)
+    assert not is_within_context(least.prompt, TASK, "native", 1)
 
 
 def test_an_agent_without_a_prompt_of_its_own_has_none_to_lose() -> None:
     bare = replace(SHIPPED["builder"], prompt="")
-    assert fitted(bare, replace(SITUATION, notes=()), TASK, 1).left_out == (SHORTENED[Category.REPORT],)
+    assert fit_prompt(bare, replace(SITUATION, notes=()), TASK, 1).left_out == (SHORTENED[Category.REPORT],)

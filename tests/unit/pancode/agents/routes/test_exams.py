@@ -98,7 +98,7 @@ class Follow:
 
     def __init__(self, world: Local, *steps: Callable[[str], None]) -> None:
         self.world, self.steps, self.lines = world, list(steps), list[ProgressLine]()
-        self.asked = model_tests.ask(world.context.core, PLACE, False)
+        self.asked = model_tests.request_test(world.context.core, PLACE, False)
 
     def pause(self, seconds: float) -> bool:
         if not self.steps:
@@ -108,7 +108,7 @@ class Follow:
         return False
 
     def go(self) -> Any:
-        return model_tests.follow(self.world.context.core, self.asked, self.lines.append, self.pause)
+        return model_tests.wait_for_test(self.world.context.core, self.asked, self.lines.append, self.pause)
 
 
 def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
@@ -172,16 +172,16 @@ def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> N
 
 
 def test_a_coordinator_that_ends_leaves_the_test_to_the_node(world: Local) -> None:
-    asked = model_tests.ask(world.context.core, PLACE, False)
+    asked = model_tests.request_test(world.context.core, PLACE, False)
     with pytest.raises(UnavailableError, match="the test continues"):
-        model_tests.follow(world.context.core, asked, lambda line: None, lambda seconds: True)
+        model_tests.wait_for_test(world.context.core, asked, lambda line: None, lambda seconds: True)
 
 
 def test_a_node_that_is_away_is_not_asked(world: Local) -> None:
     for _ in range(200):
         world.context.turn(1_000)
     with pytest.raises(NotTested, match="n1 is unreachable"):
-        model_tests.ask(world.context.core, PLACE, False)
+        model_tests.request_test(world.context.core, PLACE, False)
     assert world.asked() == []
     kinds = events_of(world.http.post("/v1/models/test", {"model": "qwen3"}))
     (test,) = kinds[-1][1]["tests"]
@@ -238,10 +238,10 @@ def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, 
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
     assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "outside any budget" in model_tests.begun(world.context.core, PLACE)
+    assert "outside any budget" in model_tests.describe_wait(world.context.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "outside any budget" not in model_tests.begun(world.context.core, PLACE)
+    assert "outside any budget" not in model_tests.describe_wait(world.context.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:
@@ -286,7 +286,7 @@ def test_what_could_not_be_found_out_is_a_warning(world: Local) -> None:
 
 def test_where_a_model_is_nowhere(world: Local) -> None:
     with pytest.raises(NotFoundError):
-        model_tests.where(world.context.core, "llama", None)
+        model_tests.find_endpoints(world.context.core, "llama", None)
 
 
 def test_a_tier_that_is_none_names_the_nearest(world: Local) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
-from pancode.agents.models import known, model_ref
+from pancode.agents.models import model_ref, resolve_provider
 from pancode.agents.presets import Preset
 from pancode.config.agents.presets import APPLIED, FILE, load_presets
 from pancode.config.load import ConfigPlaces, Loaded, load
@@ -45,7 +45,7 @@ def test_the_shipped_ones(tmp_path: Path) -> None:
     assert loaded.origin("local").startswith("built-in panpresets.yaml:")
     for preset in loaded.presets.values():
         refs = [model_ref(m) for m in (preset.model, preset.worker_model, preset.scout_model) if m]
-        assert len(refs) == 3 and all(known(ref).provider for ref in refs) and preset.description
+        assert len(refs) == 3 and all(resolve_provider(ref).provider for ref in refs) and preset.description
 
 
 def test_the_example_of_the_documents_is_read_as_it_stands(tmp_path: Path) -> None:

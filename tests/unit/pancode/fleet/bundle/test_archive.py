@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.fleet.bundle.archive import Contents, digest, manifest, pack
+from pancode.fleet.bundle.archive import Contents, format_manifest, hash_manifest, pack_bundle
 
 FILES: dict[str, Path | bytes] = {"lib/b.py": b"two", "lib/a.py": b"one", "start.py": b""}
 
 
 def packed(contents: Contents, target: Path) -> bytes:
-    pack(contents, manifest(contents), target)
+    pack_bundle(contents, format_manifest(contents), target)
     return target.read_bytes()
 
 
@@ -23,7 +23,7 @@ def test_order_and_sources_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"two")
     (tmp_path / "x").chmod(0o777)
     other: dict[str, Path | bytes] = {"start.py": b"", "lib/a.py": b"one", "lib/b.py": tmp_path / "x"}
-    assert manifest(FILES) == manifest(other)
+    assert format_manifest(FILES) == format_manifest(other)
     assert packed(FILES, tmp_path / "1.tgz") == packed(other, tmp_path / "2.tgz")
 
 
@@ -42,10 +42,10 @@ def test_what_is_inside(tmp_path: Path) -> None:
 def test_the_digest_is_the_content(name: str, data: bytes) -> None:
     changed = {**FILES, name: data}
     same = data == FILES[name]
-    assert (digest(manifest(changed)) == digest(manifest(FILES))) is same
+    assert (hash_manifest(format_manifest(changed)) == hash_manifest(format_manifest(FILES))) is same
 
 
 def test_a_missing_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        pack({"a": tmp_path / "missing"}, "", tmp_path / "b.tar.gz")
+        pack_bundle({"a": tmp_path / "missing"}, "", tmp_path / "b.tar.gz")
     assert list(tmp_path.iterdir()) == []

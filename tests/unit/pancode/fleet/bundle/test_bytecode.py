@@ -38,8 +38,8 @@ def compiled(files: Contents, folder: Path) -> dict[str, bytes]:
 
 
 def test_for_our_own_minor_version_alone() -> None:
-    assert bytecode.fits(HERE) and bytecode.fits(replace(HERE, machine="aarch64"))
-    assert not bytecode.fits(replace(HERE, python=(3, HERE.minor + 1, 0)))
+    assert bytecode.can_run_on(HERE) and bytecode.can_run_on(replace(HERE, machine="aarch64"))
+    assert not bytecode.can_run_on(replace(HERE, python=(3, HERE.minor + 1, 0)))
 
 
 def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

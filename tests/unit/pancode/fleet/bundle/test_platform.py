@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.fleet.bundle.platform import NodePlatform, needed
+from pancode.fleet.bundle.platform import NodePlatform, is_required
 
 NODE = NodePlatform((3, 12, 4), "x86_64", (2, 31))
 
@@ -51,7 +51,7 @@ def test_tags(tag: str, answer: bool) -> None:
     ],
 )
 def test_markers(marker: str, answer: bool) -> None:
-    assert needed(marker, NODE.python) is answer
+    assert is_required(marker, NODE.python) is answer
 
 
 def test_pip_is_asked_for_the_node_and_not_for_us() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from pancode.fleet.bundle import download, installation
 from pancode.fleet.bundle.archive import Contents
-from pancode.fleet.bundle.contents import wanted
+from pancode.fleet.bundle.contents import is_needed
 from pancode.fleet.bundle.errors import BundleError, NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 from pancode.fleet.bundle.store import BundleStore
@@ -104,9 +104,9 @@ def test_no_source_says_every_reason_and_the_fix(tmp_path: Path) -> None:
 
 def test_installed_wheels_that_do_not_run_there_are_not_taken() -> None:
     with pytest.raises(NotHere, match="cp313-aarch64"):
-        installation.libraries(NodePlatform((3, 13, 0), "aarch64", (2, 36)), ("pydantic",))
+        installation.collect_libraries(NodePlatform((3, 13, 0), "aarch64", (2, 36)), ("pydantic",))
     with pytest.raises(NotHere, match="not installed"):
-        installation.libraries(NODE, ("no-such-library-of-ours",))
+        installation.collect_libraries(NODE, ("no-such-library-of-ours",))
 
 
 def test_what_an_early_311_needs_is_judged_by_the_nodes_python() -> None:
@@ -130,7 +130,7 @@ def test_what_an_early_311_needs_is_judged_by_the_nodes_python() -> None:
     ],
 )
 def test_which_files_travel(path: str, answer: bool) -> None:
-    assert wanted(path) is answer
+    assert is_needed(path) is answer
 
 
 def test_pip_takes_only_listed_wheels(tmp_path: Path) -> None:
@@ -156,6 +156,6 @@ def test_a_wheel_is_unpacked_to_what_is_imported(tmp_path: Path) -> None:
             "../evil.py",
         ):
             wheel.writestr(name, name)
-    download.unpack(tmp_path / "w.whl", tmp_path / "lib")
+    download.unpack_wheel(tmp_path / "w.whl", tmp_path / "lib")
     found = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert found == ["lib/a/x.py", "lib/b.so", "lib/w-1.dist-info/METADATA", "w.whl"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.fleet.commands.fleet import handed_over
-from pancode.kernel.formatting import ordinal
+from pancode.kernel.formatting import format_ordinal
 from pancode.runs.answers import HandedRun, LaterSteps, StayingRun
 
 
@@ -28,6 +28,6 @@ def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
 
 
 def test_ordinals() -> None:
-    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)] == (
+    assert [format_ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)] == (
         "1st 2nd 3rd 4th 11th 12th 13th 21st 102nd 111th".split()
     )

@@ -7,7 +7,7 @@ import socket
 import asyncssh
 import pytest
 
-from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, classify, translated
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, classify_error, translate_ssh_errors
 
 TABLE = [
     (asyncssh.PermissionDenied("no"), LinkFault.LOGIN_REFUSED, True),
@@ -28,18 +28,18 @@ TABLE = [
 
 @pytest.mark.parametrize(("error", "fault", "permanent"), TABLE, ids=lambda v: type(v).__name__)
 def test_classify(error: Exception, fault: LinkFault, permanent: bool) -> None:
-    ours = classify(error)
+    ours = classify_error(error)
     assert (ours.fault, ours.permanent, ours.code) == (fault, permanent, fault.value)
     assert str(ours)
 
 
 def test_ours_stay_as_they_are() -> None:
     lost = LinkLost("x")
-    assert classify(lost) is lost
+    assert classify_error(lost) is lost
 
 
 def test_translated_keeps_the_cause() -> None:
-    with pytest.raises(ConnectError) as caught, translated():
+    with pytest.raises(ConnectError) as caught, translate_ssh_errors():
         raise TimeoutError
     assert isinstance(caught.value.__cause__, TimeoutError)
 
@@ -55,4 +55,4 @@ NETWORK = (
 
 @pytest.mark.parametrize("error", NETWORK, ids=lambda v: type(v).__name__)
 def test_what_a_person_can_mend_says_how(error: OSError) -> None:
-    assert classify(error).fix
+    assert classify_error(error).fix

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pancode.fleet.ssh.remote import framed, own
+from pancode.fleet.ssh.remote import strip_before_mark, wrap_command
 
 NOISE = "printf 'Welcome, no line end'; echo 3 updates >&2; "
 
@@ -14,9 +14,15 @@ NOISE = "printf 'Welcome, no line end'; echo 3 updates >&2; "
 @pytest.mark.parametrize("noise", ["", NOISE])
 def test_output_status_input_and_words_are_the_commands_own(noise: str) -> None:
     argv = ("sh", "-c", 'cat; printf "%s|" "$@"; echo err >&2; exit 3', "x", "a b", "$HOME", "it's")
-    done = subprocess.run(["sh", "-c", noise + framed(argv)], input=b"in|", capture_output=True, check=False)
-    assert (done.returncode, own(done.stdout), own(done.stderr)) == (3, b"in|a b|$HOME|it's|", b"err\n")
+    done = subprocess.run(
+        ["sh", "-c", noise + wrap_command(argv)], input=b"in|", capture_output=True, check=False
+    )
+    assert (done.returncode, strip_before_mark(done.stdout), strip_before_mark(done.stderr)) == (
+        3,
+        b"in|a b|$HOME|it's|",
+        b"err\n",
+    )
 
 
 def test_where_the_shell_did_not_come_to_the_command_its_words_are_shown() -> None:
-    assert own(b"This account is not available.\n") == b"This account is not available.\n"
+    assert strip_before_mark(b"This account is not available.\n") == b"This account is not available.\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.fleet.ssh.hostkey import Changed, HostKey, Same, UnknownKey, compare
+from pancode.fleet.ssh.hostkey import Changed, HostKey, Same, UnknownKey, compare_keys
 
 ONE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
 TWO = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -22,9 +22,9 @@ def test_fingerprint_form() -> None:
 
 def test_three_answers() -> None:
     one, two = HostKey.parse(ONE), HostKey.parse(TWO)
-    assert compare(None, one) == UnknownKey(one)
-    assert compare(one, HostKey.parse(ONE + " x")) == Same(one)
-    assert compare(one, two) == Changed(one, two)
+    assert compare_keys(None, one) == UnknownKey(one)
+    assert compare_keys(one, HostKey.parse(ONE + " x")) == Same(one)
+    assert compare_keys(one, two) == Changed(one, two)
 
 
 @pytest.mark.parametrize("line", ["", "ssh-ed25519", "ssh-ed25519 !!!", "ssh-rsa " + ONE.split()[1]])

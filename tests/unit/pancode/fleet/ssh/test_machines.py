@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.fleet import inventory
-from pancode.fleet.acts import Caller, NodeResult, Progress, ProgressLine, unwatched
+from pancode.fleet.acts import Caller, NodeResult, Progress, ProgressLine, ignore_line
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind, LinkState
@@ -84,7 +84,7 @@ def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
 
 @pytest.mark.parametrize("verb", ["up", "down"])
 def test_an_unforeseen_error_of_one_node_is_its_result(fleet: Machines, verb: str) -> None:
-    results = getattr(fleet, verb)(["a", "bad", "c"], ANA, unwatched)
+    results = getattr(fleet, verb)(["a", "bad", "c"], ANA, ignore_line)
     assert [(r.node, r.ok) for r in results] == [("a", True), ("bad", False), ("c", True)]
     (problem,) = results[1].problems
     assert problem["what"] == "KeyError: 'no such thing'" and "coordinator.log" in problem["fix"]
@@ -118,14 +118,14 @@ def test_two_first_bring_ups_at_once_add_this_machine_once(
         add(core, node)
 
     monkeypatch.setattr(inventory, "add", late)
-    results = fleet.up([], ANA, unwatched)
+    results = fleet.up([], ANA, ignore_line)
     assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
 
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
-    result = fleet.remove("bad", ANA, unwatched)
+    result = fleet.remove("bad", ANA, ignore_line)
     assert not result.ok and result.problems
-    assert inventory.view(coordinator.core, "bad").state is NodeState.NOT_CLEANED
+    assert inventory.get_view(coordinator.core, "bad").state is NodeState.NOT_CLEANED
 
 
 def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(
@@ -158,7 +158,7 @@ def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
         return await once(node, progress, agent_path)
 
     hands.remove = met
-    assert fleet.remove("c", ANA, unwatched).ok
+    assert fleet.remove("c", ANA, ignore_line).ok
     loop.call(_all_else())
     assert hands.did == [("remove", "c")]
 
@@ -196,8 +196,10 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
 
 
 def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
-    fleet.down([], ANA, unwatched)
-    assert {inventory.view(coordinator.core, name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    fleet.down([], ANA, ignore_line)
+    assert {inventory.get_view(coordinator.core, name).state for name in ("a", "bad", "c")} == {
+        NodeState.HALTED
+    }
     assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
 
 

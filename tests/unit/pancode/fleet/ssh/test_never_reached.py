@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.fleet import inventory
-from pancode.fleet.acts import Caller, NodeResult, NodeSpec, unwatched
+from pancode.fleet.acts import Caller, NodeResult, NodeSpec, ignore_line
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.bringup import BringUp
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
@@ -62,7 +62,7 @@ def bring_up(coordinator: Desk, links: Any) -> BringUp:
 
 def removed(coordinator: Desk, made: BringUp) -> NodeResult:
     inventory.revoke(coordinator.core, "ghost")
-    return asyncio.run(made.remove(coordinator.row(Node, "ghost"), unwatched, None))
+    return asyncio.run(made.remove(coordinator.row(Node, "ghost"), ignore_line, None))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_one_whose_copied_home_was_deleted_is_cleaned_like_any_other(
 def test_a_bring_up_that_gets_in_is_noted(coordinator: Desk, ghost: Node) -> None:
     links = NoWay()
     links.refuses = False
-    asyncio.run(bring_up(coordinator, links).up(ghost, unwatched, None))
+    asyncio.run(bring_up(coordinator, links).up(ghost, ignore_line, None))
     assert coordinator.row(Node, "ghost").facts["reached"] is True
 
 

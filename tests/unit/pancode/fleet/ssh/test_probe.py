@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pancode.fleet.ssh.probe import HomeState, Libc, LibcKind, parse_libc, parse_probe
-from pancode.fleet.ssh.scripts.link import BEGIN, END, spoken
+from pancode.fleet.ssh.scripts.link import BEGIN, END, parse_report
 
 SAID = """os=Linux
 arch=amd64
@@ -123,7 +123,7 @@ def test_a_shell_that_echoes_our_mark_first() -> None:
 
 @given(st.text(), st.text())
 def test_noise_never_changes_the_answer(before: str, after: str) -> None:
-    assert spoken(wrapped("a=1\nb=x=y\n", before, after)) == [("a", "1"), ("b", "x=y")]
+    assert parse_report(wrapped("a=1\nb=x=y\n", before, after)) == [("a", "1"), ("b", "x=y")]
 
 
 @given(st.text())

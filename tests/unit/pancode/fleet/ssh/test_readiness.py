@@ -12,10 +12,10 @@ from pancode.fleet.ssh.readiness import (
     NEEDED_TOOLS,
     WORKING_DISK,
     Weight,
-    platforms,
-    problems,
-    pythons,
-    stops,
+    find_unready,
+    list_platforms,
+    list_pythons,
+    select_blocking,
 )
 from pancode.fleet.ssh.scripts.link import PROBE
 
@@ -49,7 +49,7 @@ GOOD = NodeProbe(
 
 
 def test_a_good_node_has_no_problem() -> None:
-    assert problems(GOOD, 1_000_500) == ()
+    assert find_unready(GOOD, 1_000_500) == ()
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_a_good_node_has_no_problem() -> None:
     ],
 )
 def test_what_stops_it(change: dict[str, object], code: str, words: str) -> None:
-    found = problems(replace(GOOD, **change), 1_000_000)  # type: ignore[arg-type]
-    assert [p.code for p in stops(found)] == [code]
-    assert words in stops(found)[0].what and stops(found)[0].fix
+    found = find_unready(replace(GOOD, **change), 1_000_000)  # type: ignore[arg-type]
+    assert [p.code for p in select_blocking(found)] == [code]
+    assert words in select_blocking(found)[0].what and select_blocking(found)[0].fix
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_what_stops_it(change: dict[str, object], code: str, words: str) -> None
     ],
 )
 def test_what_is_only_noted(change: dict[str, object], code: str) -> None:
-    found = problems(replace(GOOD, **change), 1_000_000)  # type: ignore[arg-type]
-    assert [(p.code, p.weight) for p in found] == [(code, Weight.NOTE)] and stops(found) == ()
+    found = find_unready(replace(GOOD, **change), 1_000_000)  # type: ignore[arg-type]
+    assert [(p.code, p.weight) for p in found] == [(code, Weight.NOTE)] and select_blocking(found) == ()
 
 
 def test_all_is_said_at_once_the_worst_first() -> None:
     bad = replace(GOOD, git=None, pythons=(), linger=False, home_state=HomeState.FULL)
-    assert [p.code for p in problems(bad)] == ["python", "git", "disk", "linger"]
+    assert [p.code for p in find_unready(bad)] == ["python", "git", "disk", "linger"]
 
 
 def test_the_disk_that_work_needs_is_the_reserve_of_a_node() -> None:
@@ -107,7 +107,7 @@ def test_the_disk_that_work_needs_is_the_reserve_of_a_node() -> None:
 
 
 def test_an_unknown_clock_or_disk_is_no_problem() -> None:
-    assert problems(replace(GOOD, wall_ms=None, disk_free=None), 1) == ()
+    assert find_unready(replace(GOOD, wall_ms=None, disk_free=None), 1) == ()
 
 
 def test_which_python_and_whose_wheels() -> None:
@@ -118,13 +118,13 @@ def test_which_python_and_whose_wheels() -> None:
         Python("/d", (3, 9, 1)),
     )
     probe = replace(GOOD, pythons=many)
-    assert [p.path for p in pythons(probe)] == ["/c", "/b", "/a"]
-    assert [w.key for _, w in platforms(probe)] == [
+    assert [p.path for p in list_pythons(probe)] == ["/c", "/b", "/a"]
+    assert [w.key for _, w in list_platforms(probe)] == [
         "cp313-x86_64-glibc2.36",
         "cp313-x86_64-glibc2.36",
         "cp311-x86_64-glibc2.36",
     ]
-    assert platforms(replace(probe, libc=Libc(LibcKind.MUSL, (1, 2)))) == ()
+    assert list_platforms(replace(probe, libc=Libc(LibcKind.MUSL, (1, 2)))) == ()
 
 
 def test_the_probe_looks_for_each_tool_that_is_needed() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.bringup import authorized_line, marker
+from pancode.fleet.ssh.bringup import authorized_line, format_marker
 from pancode.fleet.ssh.probe import Python
 from pancode.fleet.ssh.steps import HomeFile, NodeLocation, Put, RemoteScript
-from pancode.fleet.ssh.unit import quoted
+from pancode.fleet.ssh.unit import quote_argument
 from tests.unit.pancode.fleet.ssh.test_readiness import GOOD
 
 PLACE = NodeLocation.of("f1", GOOD)
@@ -82,7 +82,7 @@ def test_every_change_lies_where_removal_looks() -> None:
     unit = PLACE.unit("/p").path(PLACE.home)
     for path in (p for step in made for p in step.changes):
         assert path == PLACE.node_home or path.startswith(PLACE.node_home + "/") or path == unit
-    removal = steps.remove_steps(PLACE, marker("f1"))
+    removal = steps.remove_steps(PLACE, format_marker("f1"))
     assert all(isinstance(a, RemoteScript) and unit.endswith(a.args[2]) for s in removal for a in s.acts)
 
 
@@ -100,7 +100,7 @@ def test_the_unit_leaves_attempts_alone() -> None:
     [("a b", '"a b"'), ("100%", '"100%%"'), ("$HOME", '"$$HOME"'), ('"', '"\\""'), ("\\", '"\\\\"')],
 )
 def test_unit_words_are_not_expanded(word: str, text: str) -> None:
-    assert quoted(word) == text
+    assert quote_argument(word) == text
 
 
 def test_the_fleet_key_may_only_forward_and_run() -> None:
@@ -112,7 +112,7 @@ def test_the_fleet_key_may_only_forward_and_run() -> None:
 @pytest.mark.parametrize("fleet", ["", "a b", "x$", "a\nb", ".*"])
 def test_no_fleet_id_becomes_a_pattern(fleet: str) -> None:
     with pytest.raises(ValueError, match="fleet"):
-        marker(fleet)
+        format_marker(fleet)
 
 
 def test_no_key_no_line() -> None:

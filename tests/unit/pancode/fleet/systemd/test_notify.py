@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pancode.fleet.systemd.notify import Watched, watched
+from pancode.fleet.systemd.notify import Watched, read_watchdog
 
 
 class Hand:
@@ -55,7 +55,7 @@ def test_one_part_that_stands_still_is_enough_for_silence() -> None:
     ],
 )
 def test_what_was_not_asked_for_is_not_told_and_no_child_hears_of_it(environ: dict[str, str]) -> None:
-    watch = watched(environ, Hand(), frozenset())
+    watch = read_watchdog(environ, Hand(), frozenset())
     watch.ready()
     watch.beat("a")
     watch.stopping()

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from pancode.interfaces.acp.updates import MOST_TITLE, UpdateReader, ending, permission, words_of
+from pancode.interfaces.acp.updates import (
+    MOST_TITLE,
+    UpdateReader,
+    format_ending,
+    make_permission_request,
+    words_of,
+)
 from pancode.sessions.conversation.model import Turn
 
 Json = dict[str, Any]
@@ -143,12 +149,12 @@ def test_a_prompt_with_anything_else_is_refused(block: object) -> None:
 
 def test_always_is_offered_for_a_command_alone_and_the_whole_command_is_shown() -> None:
     asks = {"run": "r-1", "kind": "call", "words": "wants to run:\n  curl x | sh", "call": 1}
-    card = permission(asks, {"toolCallId": "r-1-3"})
+    card = make_permission_request(asks, {"toolCallId": "r-1-3"})
     assert [one["kind"] for one in card["options"]] == ["allow_once", "allow_always", "reject_once"]
     assert card["toolCall"]["toolCallId"] == "r-1-3" and "curl x | sh" in json.dumps(card["toolCall"])
-    always = permission({**asks, "whole": "every command of rule ask: curl"}, None)["options"][1]
+    always = make_permission_request({**asks, "whole": "every command of rule ask: curl"}, None)["options"][1]
     assert always["name"] == "Yes, in this run: every command of rule ask: curl"
-    before = permission({**asks, "kind": "budget"}, None)
+    before = make_permission_request({**asks, "kind": "budget"}, None)
     assert [one["kind"] for one in before["options"]] == ["allow_once", "reject_once"]
 
 
@@ -156,7 +162,7 @@ def test_always_is_offered_for_a_command_alone_and_the_whole_command_is_shown() 
 def test_the_whole_of_what_needs_a_yes_is_shown_as_it_is(words: str) -> None:
     whole = f"{words}   (a rule) " + "x" * MOST_TITLE
     asks = {"run": "r-1", "kind": "call", "words": whole, "call": 1}
-    card = permission(asks, None)["toolCall"]
+    card = make_permission_request(asks, None)["toolCall"]
     opens, *body, closes = card["content"][0]["content"]["text"].split("\n")
     assert opens == closes and {*opens} == {"`"} and opens not in whole
     assert len(opens) >= 3 and "\n".join(body) == whole
@@ -177,8 +183,8 @@ def test_a_call_is_told_with_text_that_every_parser_takes() -> None:
 
 
 def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:
-    assert ending(Turn("r-1", 1), {"node": "n"}) == ""
-    assert "pancode land r-1" in ending(Turn("r-1", 1, files={"a"}), {"node": "n"})
+    assert format_ending(Turn("r-1", 1), {"node": "n"}) == ""
+    assert "pancode land r-1" in format_ending(Turn("r-1", 1, files={"a"}), {"node": "n"})
 
 
 def test_words_of_the_fleet_are_told_as_its_own() -> None:

@@ -18,7 +18,7 @@ from pancode.interfaces.cli.commands import Group
 from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
 from pancode.interfaces.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.terminal import Columns, listing
+from pancode.interfaces.cli.terminal import Columns, format_rows
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
 from pancode.notices import commands as notify
@@ -241,11 +241,11 @@ def command(name: str) -> click.Command:
 def test_a_list_writes_times_and_money_by_the_names_of_its_fields() -> None:
     row = {"ended_at": "2026-11-20T08:20:24.123Z", "usd": "1.5", "held_usd": None, "names": ["a", "b"]}
     columns: Columns = {"AT": "ended_at", "COST": "usd", "HELD": "held_usd", "NAMES": "names", "N": len}
-    assert listing([row], columns).splitlines() == [
+    assert format_rows([row], columns).splitlines() == [
         "AT               COST   HELD  NAMES  N",
         "11-20 08:20:24Z  $1.50  -     a, b   4",
     ]
-    assert listing([], columns, "nothing") == "nothing\n" and listing([], columns).startswith("AT")
+    assert format_rows([], columns, "nothing") == "nothing\n" and format_rows([], columns).startswith("AT")
 
 
 def test_a_gate_has_one_word_for_each_end() -> None:
@@ -259,8 +259,8 @@ def test_a_gate_has_one_word_for_each_end() -> None:
 def test_a_worker_has_a_rate_without_the_runs_that_people_stopped() -> None:
     worker: Any = {"agent": "builder", "runtime": "claude", "node": "n1", "now": [], "runs": 5, "done": 3}
     worker |= {"stopped": 1, "unknown_runs": 0, "usd": "0.4", "minutes": 10}
-    assert "0.75" in listing(list[Any]([worker]), _WORKERS).splitlines()[1].split()
-    assert "idle" in listing(list[Any]([worker | {"runs": 0, "stopped": 0}]), _WORKERS)
+    assert "0.75" in format_rows(list[Any]([worker]), _WORKERS).splitlines()[1].split()
+    assert "idle" in format_rows(list[Any]([worker | {"runs": 0, "stopped": 0}]), _WORKERS)
 
 
 def test_a_brief_since_a_time_has_the_costs_of_repositories_and_days() -> None:

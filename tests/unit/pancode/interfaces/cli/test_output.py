@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pancode.config.folder_settings import settings_here
-from pancode.interfaces.cli.output import unheeded
+from pancode.interfaces.cli.output import find_ignored_variables
 from pancode.kernel.errors import ConfigError
 from tests.fakes.api import FakeApi
 
@@ -20,7 +20,7 @@ def running(home: Path, **environ: str) -> FakeApi:
 
 
 def told(api: FakeApi, home: Path, **environ: str) -> list[str]:
-    return unheeded(api, str(home), {"PANCODE_HOME": str(home), **environ})
+    return find_ignored_variables(api, str(home), {"PANCODE_HOME": str(home), **environ})
 
 
 def test_what_it_was_started_without_is_said_with_the_way_out(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.interfaces.cli.parameters import page
+from pancode.interfaces.cli.parameters import fetch_page
 from pancode.kernel.route import Route
 from tests.fakes.api import FakeApi
 
@@ -21,7 +21,7 @@ def rows() -> FakeApi:
 
 
 def asked(api: FakeApi, limit: int, cursor: str | None, *, whole: bool) -> Any:
-    return page(api, Route[Any]("GET /v1/rows"), "rows", limit, cursor, whole=whole, node="n")
+    return fetch_page(api, Route[Any]("GET /v1/rows"), "rows", limit, cursor, whole=whole, node="n")
 
 
 def test_one_page_says_where_the_next_one_begins() -> None:

@@ -14,7 +14,7 @@ from pancode.fleet.commands.fleet import _status
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow, Steps
-from pancode.interfaces.cli.terminal import draws, patch, table, width
+from pancode.interfaces.cli.terminal import can_draw, color_diff, format_table, measure_width
 from tests.fakes.answers import fleet, machine
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
@@ -59,8 +59,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
 
 def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
     screen()
-    told = STYLE.sub("", table(HEAD, ROWS))
-    assert all(width(line) <= columns for line in told.splitlines())
+    told = STYLE.sub("", format_table(HEAD, ROWS))
+    assert all(measure_width(line) <= columns for line in told.splitlines())
     assert told.count("mend") == 20 and "r-7f3k2x" in told
     for piece in ("[red]a[/red]", ":smile:", "\\x1b[2J", "日本語"):
         assert piece in told if columns > 80 else set(piece) <= set(told)
@@ -69,13 +69,13 @@ def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
 
 def test_two_columns_may_have_one_name(columns: int, screen: Screen) -> None:
     screen()
-    told = STYLE.sub("", table(("RULE", "HAPPENED", "HAPPENED"), [("read", "1 of 9", "2 of 9")]))
+    told = STYLE.sub("", format_table(("RULE", "HAPPENED", "HAPPENED"), [("read", "1 of 9", "2 of 9")]))
     assert "1 of 9" in told and "2 of 9" in told and told.count("HAPPENED") == 2
 
 
 def test_what_is_below_a_row_stays_there_however_many_lines_it_takes(columns: int, screen: Screen) -> None:
     screen()
-    told = STYLE.sub("", table(HEAD, ROWS, below=[["  fix: one"], ["  fix: two"]]))
+    told = STYLE.sub("", format_table(HEAD, ROWS, below=[["  fix: one"], ["  fix: two"]]))
     assert told.index("r-7f3k2x") < told.index("fix: one") < told.index("r-2") < told.index("fix: two")
 
 
@@ -83,10 +83,10 @@ def test_what_there_is_no_room_for_is_named(screen: Screen, monkeypatch: pytest.
     screen()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "44")
-    told = table(HEAD, ROWS, spare=["MODEL"])
+    told = format_table(HEAD, ROWS, spare=["MODEL"])
     assert "no room for MODEL" in told and "qwen3" not in told
     monkeypatch.setenv("COLUMNS", "120")
-    assert "no room" not in table(HEAD, ROWS, spare=["MODEL"])
+    assert "no room" not in format_table(HEAD, ROWS, spare=["MODEL"])
 
 
 @pytest.mark.parametrize("variable", [("NO_COLOR", "1"), ("TERM", "dumb")])
@@ -95,10 +95,10 @@ def test_who_wants_no_colour_gets_the_lines_of_a_pipe(
 ) -> None:
     screen()
     monkeypatch.setenv(*variable)
-    plain = table(HEAD, ROWS)
-    assert not draws(sys.stdout) and "\x1b" not in plain
+    plain = format_table(HEAD, ROWS)
+    assert not can_draw(sys.stdout) and "\x1b" not in plain
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert table(HEAD, ROWS) == plain
+    assert format_table(HEAD, ROWS) == plain
 
 
 def test_a_diff_is_coloured_and_not_obeyed(columns: int, screen: Screen) -> None:
@@ -106,7 +106,7 @@ def test_a_diff_is_coloured_and_not_obeyed(columns: int, screen: Screen) -> None
     change = (
         b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-[red]\told\x1b[2J\n+" + b"new " * 60 + b"\n"
     )
-    told = patch(change, sys.stdout)
+    told = color_diff(change, sys.stdout)
     assert "\x1b[32m+new" in told and "\x1b[31m-[red]\told<1b>[2J" in told
     assert STYLE.sub("", told) == change.decode().replace("\x1b", "<1b>")
 
@@ -132,7 +132,7 @@ def test_progress_stays_on_its_line_and_an_agents_words_stand_above(columns: int
         line.above(HOSTILE)
     words = MOVE.sub("", told_on.getvalue())
     assert "[red]a[/red] :smile: [link=http://x]b[/] \\x1b[2J" in words.replace("\n", "")
-    assert all(width(part) <= columns for part in re.split(r"[\r\n]", words.split("[red]")[0]))
+    assert all(measure_width(part) <= columns for part in re.split(r"[\r\n]", words.split("[red]")[0]))
 
 
 def test_in_a_pipe_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,9 +173,9 @@ def test_a_column_that_may_be_cut_leaves_each_row_on_one_line(columns: int, scre
     screen()
     head = (*HEAD[:-1], "AT", "TASK")
     rows = [(*row[:-1], "11-20 08:20:24", row[-1]) for row in ROWS]
-    told = STYLE.sub("", table(head, rows, spare=("MODEL",), cut="TASK"))
+    told = STYLE.sub("", format_table(head, rows, spare=("MODEL",), cut="TASK"))
     lines = told.splitlines()
-    assert all(width(line) <= columns for line in lines)
+    assert all(measure_width(line) <= columns for line in lines)
     if columns >= 60:
         assert len(lines) == 3 + (columns in (60, 80))
         assert "11-20 08:20:24" in lines[1] and "mend it" in lines[2]

@@ -13,25 +13,25 @@ import click
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.fleet.commands.fleet import steps
+from pancode.fleet.commands.fleet import show_steps
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.commands import ELSEWHERE
 from pancode.interfaces.cli.completions import agents as known_agents
-from pancode.interfaces.cli.follow import summary
+from pancode.interfaces.cli.follow import format_summary
 from pancode.interfaces.cli.output import MEANINGS, OUTCOMES, Face, exit_of, in_words
 from pancode.interfaces.cli.parameters import duration, label, money
 from pancode.interfaces.cli.terminal import (
     Sink,
-    clip,
-    count,
-    harmless,
-    safe,
+    clip_columns,
+    escape_line,
+    escape_output,
+    format_bytes,
+    format_count,
+    format_seconds,
+    format_table,
+    format_usd,
+    measure_width,
     short_time,
-    size,
-    table,
-    took,
-    usd,
-    width,
 )
 from pancode.interfaces.client.client import ServerEvent
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
@@ -72,13 +72,13 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "mode": "build",
         "stage": "ended",
     }
-    assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
+    assert "  finding    huge: larger than 100 MB, not in the result\n" in format_summary(shape)
     failed: Any = shape | {"outcome": "error"}
-    assert "look: pancode runs logs" in summary(failed)
-    missing = summary(failed | {"attempts": [{"failure": "gate_missing"}]})
+    assert "look: pancode runs logs" in format_summary(failed)
+    missing = format_summary(failed | {"attempts": [{"failure": "gate_missing"}]})
     assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
-    assert "pancode endpoints" in summary(failed | {"attempts": [{"failure": "model_failed"}]})
-    unable = summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
+    assert "pancode endpoints" in format_summary(failed | {"attempts": [{"failure": "model_failed"}]})
+    unable = format_summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
     assert "see: pancode runs logs --stream gates.log r-1" in unable, (
         "the words are the gate's, not the agent's"
     )
@@ -102,7 +102,7 @@ def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.Cap
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        steps(Face(as_json=False), cut())
+        show_steps(Face(as_json=False), cut())
     assert "the coordinator goes on with it" in capsys.readouterr().err
 
 
@@ -131,26 +131,35 @@ def test_money_and_pairs() -> None:
 
 
 def test_a_strangers_text_cannot_steer_the_terminal() -> None:
-    assert safe("a\x1b[31mred\x1b[0m\nb\u202egnp") == "a\\x1b[31mred\\x1b[0m b\\x202egnp"
-    assert safe("naïve 日本 🙂") == "naïve 日本 🙂"
+    assert escape_line("a\x1b[31mred\x1b[0m\nb\u202egnp") == "a\\x1b[31mred\\x1b[0m b\\x202egnp"
+    assert escape_line("naïve 日本 🙂") == "naïve 日本 🙂"
 
 
 def test_tables_line_up_whatever_is_in_them() -> None:
-    text = table(("A", "B"), [("日本", "x"), ("abcdef", None), ("é", "y")])
-    assert [width(line.split("  ")[0]) for line in text.splitlines()[1:2]] == [4]
+    text = format_table(("A", "B"), [("日本", "x"), ("abcdef", None), ("é", "y")])
+    assert [measure_width(line.split("  ")[0]) for line in text.splitlines()[1:2]] == [4]
     columns = [line.rindex(line.split()[-1]) for line in text.splitlines() if "日" not in line]
     assert len(set(columns)) == 1 and "-" in text
-    assert clip("abcdefghij", 8) == "abcde..." and clip("日本語日本語", 8) == "日本..."
+    assert clip_columns("abcdefghij", 8) == "abcde..." and clip_columns("日本語日本語", 8) == "日本..."
 
 
 def test_numbers_as_a_person_reads_them() -> None:
-    assert (count(3_100), count(12), count(2.5e6)) == ("3.1 k", "12", "2.5 M")
-    assert (size(88_000_000_000), size(512), size(None)) == ("82 G", "512 B", "-")
-    assert [took(one) for one in (0, 0.4, 5, 12.3, 119, 3_723, 90_000, 200_000)] == [
+    assert (format_count(3_100), format_count(12), format_count(2.5e6)) == ("3.1 k", "12", "2.5 M")
+    assert (format_bytes(88_000_000_000), format_bytes(512), format_bytes(None)) == ("82 G", "512 B", "-")
+    assert [format_seconds(one) for one in (0, 0.4, 5, 12.3, 119, 3_723, 90_000, 200_000)] == [
         *("0 s", "0.4 s", "5 s", "12 s", "119 s", "62 min", "25 h", "2 d")
     ]
-    assert (usd("9.5"), usd("0.05395275"), usd("10"), usd(None)) == ("$9.50", "$0.054", "$10.00", "unknown")
-    assert (usd("52.684929"), usd("-0.00125"), usd("0.00001")) == ("$52.68", "-$0.0013", "<$0.0001")
+    assert (format_usd("9.5"), format_usd("0.05395275"), format_usd("10"), format_usd(None)) == (
+        "$9.50",
+        "$0.054",
+        "$10.00",
+        "unknown",
+    )
+    assert (format_usd("52.684929"), format_usd("-0.00125"), format_usd("0.00001")) == (
+        "$52.68",
+        "-$0.0013",
+        "<$0.0001",
+    )
     assert short_time("2026-11-20T08:20:24.123Z") == "11-20 08:20:24Z"
 
 
@@ -390,11 +399,11 @@ class Terminal(io.StringIO):
 
 def test_output_of_a_run_cannot_steer_the_terminal() -> None:
     data = "a\x1b]0;owned\x07\x1b[2J\x9b2J\r50%\r\nnaïve 日本\tdone\x00\x7f\n".encode()
-    told = harmless(data, Terminal()).decode()
+    told = escape_output(data, Terminal()).decode()
     assert not any(c in told for c in "\x1b\x07\x9b\x00\x7f\r")
     assert told.endswith("50%\nnaïve 日本\tdone<00><7f>\n") and "<1b>]0;owned<07>" in told
-    assert harmless(b"\x9b2J", Terminal()) == b"<9b>2J"
-    assert harmless(data, io.StringIO()) == data
+    assert escape_output(b"\x9b2J", Terminal()) == b"<9b>2J"
+    assert escape_output(data, io.StringIO()) == data
 
 
 class WideTerminal(io.TextIOWrapper):

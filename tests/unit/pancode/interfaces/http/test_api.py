@@ -16,7 +16,7 @@ from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs.core import Core
-from pancode.runs.views import at
+from pancode.runs.views import format_iso
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World, events_of
 from tests.unit.pancode.runs.world import failed
 
@@ -88,7 +88,7 @@ def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(context, "act", act)
+        patch.setattr(context, "act_now", act)
         run = world.dispatch()["run"]
     (fence,) = world.context.rows(Fence, run=run)
     assert fence.state is FenceState.OFFERED and world.node.claim() is None
@@ -159,7 +159,7 @@ def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> Non
 def test_a_run_is_unknown_at_the_earliest_since_it_was_sent(world: World) -> None:
     world.context.clock.ms += 4_000
     run = world.dispatch()["run"]
-    bound = at(world.context.clock.wall_ms())
+    bound = format_iso(world.context.clock.wall_ms())
     world.node.start(world.claim())
     world.context.turn(200)
     world.context.clock.ms += 60_000

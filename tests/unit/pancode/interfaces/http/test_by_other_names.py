@@ -39,7 +39,7 @@ class QueuedCode(ToldCode):
         self._core = world.coordinator.core
 
     def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
-        queue.ask(self._core, run.id, asked)
+        queue.queue_landing(self._core, run.id, asked)
         return super().land(run, asked, wait)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http import routing
-from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_KEPT, RequestMark, begin
+from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_KEPT, RequestMark, begin_request
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.records import KeyedRequest, Run
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.routes import runs as run_routes
 from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
 from tests.unit.pancode.interfaces.http.world import World
@@ -79,14 +79,14 @@ def test_of_two_at_once_one_begins(world: World, monkeypatch: pytest.MonkeyPatch
     """The second comes while the first is at work in another thread, and then gets its answer."""
     entered, go_on = threading.Event(), threading.Event()
     answers = list[httpx2.Response]()
-    real = dispatch
+    real = dispatch_run
 
     def slow(*asked: Any) -> Any:
         entered.set()
         assert go_on.wait(30)
         return real(*asked)
 
-    monkeypatch.setattr(run_routes, "dispatch", slow)
+    monkeypatch.setattr(run_routes, "dispatch_run", slow)
     first = threading.Thread(target=lambda: answers.append(send(world)))
     first.start()
     assert entered.wait(30)
@@ -122,7 +122,7 @@ def test_after_a_crash_it_is_not_begun_again_and_this_is_said(
     world: World, monkeypatch: pytest.MonkeyPatch, restarts: bool
 ) -> None:
     """The run was queued, and the process ended before it wrote the answer down."""
-    monkeypatch.setattr(routing, "answered", broken)
+    monkeypatch.setattr(routing, "store_answer", broken)
     assert send(world).status_code == 201, "it has begun, and this is told"
     if restarts:
         world.context.restart()
@@ -139,7 +139,7 @@ def broken(*asked: object) -> None:
 
 
 def test_what_failed_half_way_is_not_begun_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_routes, "queued", fails)
+    monkeypatch.setattr(run_routes, "describe_queued", fails)
     assert send(world).status_code == 500
     assert told(send(world), 409)["code"] == "key_outcome_unknown"
     assert len(runs(world)) == 1
@@ -208,11 +208,11 @@ def test_the_oldest_go_when_there_are_too_many(world: World) -> None:
 
 def test_one_at_work_is_not_forgotten_for_its_age(world: World) -> None:
     core, mark = world.context.core, RequestMark("socket", "long", "POST /v1/runs", "d")
-    assert begin(core, mark) is None
+    assert begin_request(core, mark) is None
     world.context.clock.ms += KEPT_MS + 1
     send(world)
     with pytest.raises(PancodeError) as raised:
-        begin(core, mark)
+        begin_request(core, mark)
     assert raised.value.problem().code == "key_at_work"
 
 

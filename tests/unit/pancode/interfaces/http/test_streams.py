@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.streams import steps
+from pancode.interfaces.http.streams import stream_steps
 from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.runs.world import Desk as MemoryDesk
 
@@ -24,7 +24,7 @@ def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
 
     async def go() -> list[str]:
         said = []
-        async for text in steps(context, work, quiet_s=0.01):
+        async for text in stream_steps(context, work, quiet_s=0.01):
             said.append(text)
             if text.startswith(":"):
                 going_on.set()

@@ -287,7 +287,7 @@ class MemoryCoordinator:
         return self.shut
 
     def rotate_key(self, by: str) -> None:
-        keyring.rotate(self.context.core, SigningKey(b"r" * 32), by)
+        keyring.rotate_key(self.context.core, SigningKey(b"r" * 32), by)
 
     def after_reboot(self) -> str:
         return "restarted by the test"

@@ -71,7 +71,7 @@ WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: IDS.token(4)
 
 def called(client: FakeApi, name: str, *, fails: bool = False, **given: Any) -> Any:
     progress = CallProgress(lambda sent: None)
-    told = tools.call(lambda works: client, WORDS, name, given, "me (test)", progress)
+    told = tools.call_tool(lambda works: client, WORDS, name, given, "me (test)", progress)
     assert told["isError"] is fails, told
     return told["structuredContent"]
 

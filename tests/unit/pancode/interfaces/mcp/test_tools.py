@@ -34,7 +34,9 @@ def logged(data: bytes, piece: int | None = None) -> FakeApi:
 
 def called(client: FakeApi, name: str, /, **given: Any) -> Any:
     sent: list[Any] = []
-    result = tools.call(lambda works: client, WORDS, name, given, "me (test)", CallProgress(sent.append, "t"))
+    result = tools.call_tool(
+        lambda works: client, WORDS, name, given, "me (test)", CallProgress(sent.append, "t")
+    )
     return result["structuredContent"], result["isError"], sent
 
 
@@ -83,16 +85,16 @@ MOST_UNASKED = 12_000
 
 
 def test_the_list_that_a_client_gets_unasked_is_short() -> None:
-    unasked = tools.listed(())
+    unasked = tools.list_tools(())
     assert len(json.dumps(unasked)) <= MOST_UNASKED
     names = {tool["name"] for tool in unasked}
     assert {"dispatch", "wait", "run_show", "diff", "answer", "land", "retry", "receipt"} <= names
     assert "dispatch_batch" not in names
-    assert {tool["name"] for tool in tools.listed(("workflows",))} - names > {
+    assert {tool["name"] for tool in tools.list_tools(("workflows",))} - names > {
         "dispatch_batch",
         "run_workflow",
     }
-    assert len(tools.listed((tools.ALL,))) == len(tools.TOOLS)
+    assert len(tools.list_tools((tools.ALL,))) == len(tools.TOOLS)
     with pytest.raises(UsageError, match="lane") as refused:
         serve(("lane",))
     assert "workflows" in refused.value.fix
@@ -112,12 +114,12 @@ def test_a_receipt_is_read_as_the_machine_signed_it() -> None:
 
 
 def test_prompts_hold_the_words_of_a_person_or_stand_alone() -> None:
-    assert [one["title"] for one in prompts.listed()] == [
+    assert [one["title"] for one in prompts.list_prompts()] == [
         "Hand this over",
         "Review what came back",
         "Morning",
     ]
-    for one in prompts.listed():
+    for one in prompts.list_prompts():
         [message] = prompts.prompt_of(one["name"], {})["messages"]
         assert "{" not in message["content"]["text"] and message["role"] == "user"
     told = prompts.prompt_of("review", {"run": "r-7"})["messages"][0]["content"]["text"]
@@ -195,7 +197,7 @@ def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> No
         asked.append(works)
         return FakeApi({"GET /v1/inbox": {"items": []}})
 
-    tools.call(client, WORDS, "inbox", {}, "me", CallProgress(lambda message: None))
+    tools.call_tool(client, WORDS, "inbox", {}, "me", CallProgress(lambda message: None))
     assert asked == [False]
 
 
@@ -390,11 +392,11 @@ def test_resources_are_those_of_a_run() -> None:
     words = {"GET /v1/runs/r-1/diff": b"+x", "GET /v1/runs/r-1/log": b"said"}
     client = FakeApi({**words, "GET /v1/receipts/r-1": {"digest": "d"}})
     for name, text in (("diff", "+x"), ("log", "said"), ("receipt", '"digest": "d"')):
-        mark, content = resources.read(client, f"pancode://runs/r-1/{name}")["contents"]
+        mark, content = resources.read_resource(client, f"pancode://runs/r-1/{name}")["contents"]
         assert text in content["text"] and "never an instruction" in mark["text"]
     for address in ("pancode://runs/r-1/key", "file:///etc/passwd", "pancode://runs/../x/log"):
         with pytest.raises(ParamsError):
-            resources.read(client, address)
+            resources.read_resource(client, address)
 
 
 def test_agents_come_with_their_records_and_no_rate_of_too_few_runs() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pancode.interfaces.tui.acts import ACTS, Act, choices, held, named, subject
+from pancode.interfaces.tui.acts import ACTS, Act, add_flags, find_subject, format_choices, identify_place
 from pancode.interfaces.tui.page import Page, PagePlace
 from tests.unit.pancode.interfaces.tui.scene import Scene
 
@@ -102,13 +102,15 @@ def test_a_command_is_asked_about_in_its_own_lines_and_whole() -> None:
 
 def test_an_approval_says_yes_to_exactly_what_is_held() -> None:
     assert act("approve", "item", ITEM).body == {"with_commands": True}
-    asked = held(act("land", "run", RUN), "it changes .github/x", "--with-commands --with-secret")
+    asked = add_flags(act("land", "run", RUN), "it changes .github/x", "--with-commands --with-secret")
     assert asked.body == {"with_commands": True, "with_secret": True} and ".github/x" in asked.question
     assert asked.path == "/v1/runs/r-1/land"
 
 
 def test_choices_stand_with_their_numbers() -> None:
-    assert choices({"words": "Which?", "choices": ["left", "right"]}) == "Which?\n  1: left\n  2: right"
+    assert (
+        format_choices({"words": "Which?", "choices": ["left", "right"]}) == "Which?\n  1: left\n  2: right"
+    )
 
 
 def test_the_api_takes_each_request(scene: Scene) -> None:
@@ -158,10 +160,10 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
     ],
 )
 def test_keys_act_on_what_a_page_will_show_before_its_answers_are_there(place: PagePlace, kind: str) -> None:
-    about = subject(Page(shape=named(place)), None, place)
+    about = find_subject(Page(shape=identify_place(place)), None, place)
     assert (about.kind_for(frozenset({kind})), about.name(kind)) == (kind, place.about)
 
 
 @pytest.mark.parametrize("place", [PagePlace("runs"), PagePlace("item", "i")])
 def test_keys_wait_for_the_answers_where_they_say_what_is_asked(place: PagePlace) -> None:
-    assert not subject(Page(shape=named(place)), None, place).kinds
+    assert not find_subject(Page(shape=identify_place(place)), None, place).kinds

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from pancode.interfaces.tui.app import path_line, title_line, top_line, trouble_lines
-from pancode.interfaces.tui.keys import KEYS, footer, help_lines
+from pancode.interfaces.tui.keys import KEYS, help_lines, list_footer_keys
 from pancode.interfaces.tui.page import (
     Page,
     PageMoment,
     PagePlace,
     PageRow,
-    fact,
-    filtered,
+    filter_rows,
+    format_span,
     laid_out,
-    line,
-    ordered,
-    span,
+    make_fact_line,
+    make_line,
+    sort_rows,
     text_of,
-    wrapped,
+    wrap_lines,
 )
-from pancode.interfaces.tui.views import resource
+from pancode.interfaces.tui.views import find_resource
 from pancode.kernel.errors import UnavailableError
 
 ROWS = (
@@ -54,11 +54,11 @@ def test_a_table_fits(columns: int, head: str, first: str) -> None:
 
 
 def test_a_filter_takes_any_case_and_any_cell() -> None:
-    assert [row.key for row in filtered(TABLE, "LONG-AGENT").rows] == ["b"]
-    assert filtered(TABLE, "zzz").empty == "nothing has 'zzz'"
-    assert filtered(TABLE, "") is TABLE
-    lines = Page(lines=(line("one"), line("two")))
-    assert [text_of(one) for one in filtered(lines, "TW").lines] == ["two"]
+    assert [row.key for row in filter_rows(TABLE, "LONG-AGENT").rows] == ["b"]
+    assert filter_rows(TABLE, "zzz").empty == "nothing has 'zzz'"
+    assert filter_rows(TABLE, "") is TABLE
+    lines = Page(lines=(make_line("one"), make_line("two")))
+    assert [text_of(one) for one in filter_rows(lines, "TW").lines] == ["two"]
 
 
 @pytest.mark.parametrize(
@@ -74,30 +74,30 @@ def test_rows_are_ordered_by_what_a_column_says(cells: tuple[str, ...], up: str)
     page = Page(
         head=("N", "IT"), rows=tuple(PageRow(c, "run", ("x", c)) for c in cells), cut="IT", spare=("IT",)
     )
-    found = ordered(page, "IT", down=False)
+    found = sort_rows(page, "IT", down=False)
     assert ", ".join(row.cells[1] for row in found.rows) == up
     assert found.head == ("N", "IT ▲") and (found.cut, found.spare) == ("IT ▲", ("IT ▲",))
-    told = [row.cells[1] for row in ordered(page, "IT", down=True).rows if row.cells[1] not in ("", "-")]
+    told = [row.cells[1] for row in sort_rows(page, "IT", down=True).rows if row.cells[1] not in ("", "-")]
     assert told[::-1] == [cell for cell in up.split(", ") if cell not in ("", "-")]
-    assert ordered(page, "GONE", down=False) == page
+    assert sort_rows(page, "GONE", down=False) == page
 
 
 @pytest.mark.parametrize(
     ("told", "columns", "parts"),
     [
-        (line("short"), 40, ["short"]),
-        (line("one two three four five six"), 20, ["one two three four ", "  five six"]),
-        (line("x" * 30), 20, ["x" * 20, "  " + "x" * 10]),
-        (fact("task", "one two three"), 20, ["task       one two ", "           three"]),
-        (line("\u4e2d" * 15), 20, ["\u4e2d" * 10, "  " + "\u4e2d" * 5]),
+        (make_line("short"), 40, ["short"]),
+        (make_line("one two three four five six"), 20, ["one two three four ", "  five six"]),
+        (make_line("x" * 30), 20, ["x" * 20, "  " + "x" * 10]),
+        (make_fact_line("task", "one two three"), 20, ["task       one two ", "           three"]),
+        (make_line("\u4e2d" * 15), 20, ["\u4e2d" * 10, "  " + "\u4e2d" * 5]),
     ],
 )
 def test_long_lines_are_wrapped(told: tuple[tuple[str, str], ...], columns: int, parts: list[str]) -> None:
-    assert [text_of(one) for one in wrapped([told], columns)] == parts
+    assert [text_of(one) for one in wrap_lines([told], columns)] == parts
 
 
 def test_a_wrapped_line_keeps_its_colours() -> None:
-    parts = wrapped([(("one two three ", "red"), ("four five six", "green"))], 20)
+    parts = wrap_lines([(("one two three ", "red"), ("four five six", "green"))], 20)
     assert parts == [(("one two three ", "red"), ("four ", "green")), (("  ", ""), ("five six", "green"))]
 
 
@@ -105,7 +105,7 @@ def test_a_wrapped_line_keeps_its_colours() -> None:
     ("seconds", "told"), [(0, "0 s"), (65, "65 s"), (150, "2 min"), (8_000, "2 h"), (300_000, "3 d")]
 )
 def test_spans(seconds: float, told: str) -> None:
-    assert span(seconds) == told
+    assert format_span(seconds) == told
 
 
 def test_times_are_short_today_and_dated_else() -> None:
@@ -125,7 +125,7 @@ def test_times_are_short_today_and_dated_else() -> None:
     ],
 )
 def test_resources_by_name_and_beginning(typed: str, found: str | None) -> None:
-    assert resource(typed) == found
+    assert find_resource(typed) == found
 
 
 def test_a_page_says_of_when_it_is() -> None:
@@ -147,11 +147,11 @@ def test_an_unreachable_coordinator_is_no_idle_fleet() -> None:
 
 
 def test_the_footer_shows_the_keys_that_fit() -> None:
-    run = [key.press for key, _ in footer(frozenset({"run"}))]
+    run = [key.press for key, _ in list_footer_keys(frozenset({"run"}))]
     assert "s" in run and "D" not in run
-    node = [key.press for key, _ in footer(frozenset({"node"}))]
+    node = [key.press for key, _ in list_footer_keys(frozenset({"node"}))]
     assert "D" in node and "s" not in node
-    width = sum(len(f" {key.label} {words} ") for key, words in footer(frozenset({"run"})))
+    width = sum(len(f" {key.label} {words} ") for key, words in list_footer_keys(frozenset({"run"})))
     assert width <= 82, "only the last word may be cut on 80 columns"
 
 

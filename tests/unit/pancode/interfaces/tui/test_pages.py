@@ -10,7 +10,7 @@ import pytest
 from pancode.interfaces.tui.page import Page, PageMoment, PagePlace, laid_out, text_of
 from pancode.interfaces.tui.pages import nodes, runs, texts
 from pancode.interfaces.tui.pages import workflows as work
-from pancode.interfaces.tui.pages.summary import summary, troubles
+from pancode.interfaces.tui.pages.summary import draw_summary, list_troubles
 from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk
 from tests.unit.pancode.interfaces.tui.scene import Scene
 
@@ -85,7 +85,7 @@ def test_a_silent_machine_never_looks_idle(still: Scene) -> None:
     assert cells(made, "n1")["HEARD"] == "now"
     silent = cells(made, "gpubox")
     assert silent["STATE"] == "suspect" and silent["HEARD"] == "not heard for 65 s"
-    assert "1/2 machines" in text_of(summary(answers(still, "machines")))
+    assert "1/2 machines" in text_of(draw_summary(answers(still, "machines")))
     told = [text_of(one) for one in page(still, "machine", "gpubox").lines]
     assert any("pancode fleet up gpubox" in one for one in told) and any("qwen3 32k" in one for one in told)
 
@@ -94,7 +94,7 @@ def test_the_queue_says_why(still: Scene) -> None:
     made = page(still, "queue")
     assert cells(made, still.waits)["REASON"] == "the fleet is paused: a new disk"
     assert "the whole fleet is paused: a new disk" in text_of(made.above[0])
-    assert "PAUSED" in text_of(summary(answers(still, "queue")))
+    assert "PAUSED" in text_of(draw_summary(answers(still, "queue")))
 
 
 def test_a_run_is_told_whole(still: Scene) -> None:
@@ -156,7 +156,7 @@ def test_the_inbox_has_what_waits_and_is_no_question() -> None:
         "command": "pancode budget settle",
     }
     told = {"inbox": {"items": [], "also": [change, costs]}}
-    first, second = work.inbox(told, "", PageMoment.of(0)).rows
+    first, second = work.draw_inbox(told, "", PageMoment.of(0)).rows
     assert first.cells[:2] == ("r-1", "look") and first.cells[-1].endswith(": pancode land r-1")
     assert first.enters is not None and (first.enters.view, second.enters) == ("run", None)
 
@@ -189,12 +189,12 @@ def test_agents_and_models(still: Scene) -> None:
     ],
 )
 def test_lines_of_agents(text: str, told: str) -> None:
-    assert texts.shown(text) == told
+    assert texts.strip_escapes(text) == told
 
 
 def test_a_diff_is_coloured_by_its_lines() -> None:
     data = b"diff --git a/x b/x\n@@ -1 +1 @@\n-old\n+new \x1b[2J\n same"
-    made = texts.diff({"diff": data}, "r-1", PageMoment.of(0))
+    made = texts.draw_diff({"diff": data}, "r-1", PageMoment.of(0))
     assert [(text_of(one), one[0][1]) for one in made.lines] == [
         ("diff --git a/x b/x", "bold"),
         ("@@ -1 +1 @@", "cyan"),
@@ -202,19 +202,22 @@ def test_a_diff_is_coloured_by_its_lines() -> None:
         ("+new ", "green"),
         (" same", ""),
     ]
-    assert text_of(texts.diff({"diff": b"\n"}, "r-1", PageMoment.of(0)).lines[0]) == "it changed nothing"
-    assert "more lines" in text_of(texts.diff({"diff": b"x\n" * 60_000}, "r-1", PageMoment.of(0)).lines[-1])
+    assert text_of(texts.draw_diff({"diff": b"\n"}, "r-1", PageMoment.of(0)).lines[0]) == "it changed nothing"
+    assert "more lines" in text_of(
+        texts.draw_diff({"diff": b"x\n" * 60_000}, "r-1", PageMoment.of(0)).lines[-1]
+    )
 
 
 def test_the_coordinators_own_trouble_stands_above() -> None:
     trouble = {"what": "the disk is full", "why": "0 bytes", "fix": "make room"}
     told = {"fleet": {"coordinator": {"trouble": trouble, "closed": []}, "nodes": []}}
-    assert [text_of(one) for one in troubles(told)] == ["the disk is full: 0 bytes", "  fix: make room"]
-    assert nodes.machines(told, "", PageMoment.of(0)).empty.startswith("no machine")
+    assert [text_of(one) for one in list_troubles(told)] == ["the disk is full: 0 bytes", "  fix: make room"]
+    assert nodes.draw_nodes(told, "", PageMoment.of(0)).empty.startswith("no machine")
 
 
 def test_an_empty_fleet_says_what_to_try() -> None:
-    assert "pancode dispatch" in runs.runs({"runs": {"runs": []}}, "", PageMoment.of(0)).empty
+    assert "pancode dispatch" in runs.draw_runs({"runs": {"runs": []}}, "", PageMoment.of(0)).empty
     assert (
-        work.queue({"queues": {"paused": None, "queues": []}}, "", PageMoment.of(0)).empty == "nothing waits"
+        work.draw_queue({"queues": {"paused": None, "queues": []}}, "", PageMoment.of(0)).empty
+        == "nothing waits"
     )

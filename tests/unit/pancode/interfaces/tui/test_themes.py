@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from pancode.interfaces.client.client import NotRunningError
 from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp
-from pancode.interfaces.tui.themes import OWN, THEMES, chosen
+from pancode.interfaces.tui.themes import OWN, THEMES, read_theme
 from tests.unit.pancode.interfaces.tui.scene import Scene, WorldClient, comes, played, screen, shows
 
 GOLDEN = Path(__file__).parent / "themes"
@@ -52,18 +52,18 @@ def still_app(page: Console) -> SteadyApp:
 
 def test_the_setting_is_asked_of_the_coordinator_and_none_answers_is_the_terminals_own(scene: Scene) -> None:
     client = WorldClient(scene.world)
-    assert chosen(client) == OWN
+    assert read_theme(client) == OWN
     said = scene.world.http.post("/v1/config/set", {"by": "ada", "key": "theme", "value": "dark"})
     assert said.status_code == 200, said.text
-    assert chosen(client) == "dark"
+    assert read_theme(client) == "dark"
     rows = scene.world.http.get("/v1/config").json()["settings"]
     assert next(one["origin"] for one in rows if one["key"] == "theme").endswith("settings.json:2")
     wrong = scene.world.http.post("/v1/config/set", {"by": "ada", "key": "theme", "value": "neon"})
-    assert wrong.json()["code"] == "bad_value" and chosen(client) == "dark"
+    assert wrong.json()["code"] == "bad_value" and read_theme(client) == "dark"
     client.is_away = True
     with pytest.raises(NotRunningError):
         client.get("/v1/config")
-    assert chosen(client) == OWN
+    assert read_theme(client) == OWN
 
 
 @pytest.mark.parametrize(("set_to", "plain"), [("light", False), ("light", True), ("nosuch", False)])

@@ -12,7 +12,7 @@ import pytest
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.web import commands as doorpage
 from pancode.interfaces.web import commands as web
-from pancode.interfaces.web.commands import FOLDER, forget, laid
+from pancode.interfaces.web.commands import FOLDER, remove_later, write_page
 
 LINK = "http://127.0.0.1:7433/#code=abc"
 
@@ -20,7 +20,7 @@ LINK = "http://127.0.0.1:7433/#code=abc"
 @pytest.fixture(autouse=True)
 def stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process waits a minute behind a test."""
-    monkeypatch.setattr(doorpage, "forget", lambda page: None)
+    monkeypatch.setattr(doorpage, "remove_later", lambda page: None)
 
 
 class Opener:
@@ -69,13 +69,13 @@ def test_a_machine_without_a_browser_says_so(
 
 
 def test_pages_of_before_go_and_one_that_may_be_opened_still_stays(tmp_path: Path) -> None:
-    old, new = laid(tmp_path, LINK), laid(tmp_path, LINK)
+    old, new = write_page(tmp_path, LINK), write_page(tmp_path, LINK)
     at = new.stat().st_mtime - 70
     os.utime(old, (at, at))
-    last = laid(tmp_path, LINK)
+    last = write_page(tmp_path, LINK)
     assert set((tmp_path / FOLDER).iterdir()) == {new, last}
 
 
 def test_a_page_goes_by_itself(tmp_path: Path) -> None:
-    page = laid(tmp_path, LINK)
-    assert forget(page, 0).wait(60) == 0 and not page.exists()
+    page = write_page(tmp_path, LINK)
+    assert remove_later(page, 0).wait(60) == 0 and not page.exists()

@@ -12,12 +12,12 @@ import pytest
 from starlette.applications import Starlette
 
 from pancode.interfaces.web import files
-from pancode.interfaces.web.files import STATIC, WebFile, names, policy_of, routes
+from pancode.interfaces.web.files import STATIC, WebFile, list_paths, policy_of, routes
 
 MOST_BYTES = 115_000
 """Of all files, compressed: a slow line (1 Mbit/s) has them within a second, once."""
 VENDOR = STATIC / "vendor"
-OURS = [name for name in names() if not name.startswith("vendor/")]
+OURS = [name for name in list_paths() if not name.startswith("vendor/")]
 
 
 def get(path: str, **headers: str) -> httpx2.Response:
@@ -39,7 +39,7 @@ def test_what_comes_from_others_is_what_was_taken_with_its_licence() -> None:
 
 
 def test_all_of_it_is_small() -> None:
-    sizes = {name: len(WebFile.of(STATIC / name).packed) for name in names()}
+    sizes = {name: len(WebFile.of(STATIC / name).packed) for name in list_paths()}
     of_a_notice = sizes.pop("answer.html") + sizes.pop("answer.js")  # a page of its own, without the console
     assert sum(sizes.values()) <= MOST_BYTES, sizes
     assert of_a_notice <= 2_500

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from pancode.interfaces.web.files import STATIC, names
+from pancode.interfaces.web.files import STATIC, list_paths
 
 SHEET = re.sub(r"/\*.*?\*/", "", (STATIC / "style.css").read_text(), flags=re.DOTALL)
-SOURCES = {name: (STATIC / name).read_text() for name in names() if name.endswith((".js", ".html"))}
+SOURCES = {name: (STATIC / name).read_text() for name in list_paths() if name.endswith((".js", ".html"))}
 TONES = ("ok", "accent", "warn", "bad", "ghost")
 GROUNDS = ("back", "panel", "sunk")
 TINT = 0.11

@@ -26,7 +26,7 @@ def test_the_console_names_what_the_terminal_names() -> None:
     assert tuple(categories) == formatting.HIDING
     assert blank == formatting.BLANK
     for char in "\u061c\u00ad\U000e0041\u202e\u2066\u200b":
-        assert formatting.unhidden(char) == f"<U+{ord(char):04X}>"
+        assert formatting.reveal_invisible(char) == f"<U+{ord(char):04X}>"
 
 
 def test_lines_of_a_log_take_away_no_sign_that_turns_the_reading() -> None:

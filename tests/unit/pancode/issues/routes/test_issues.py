@@ -15,7 +15,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.fleet_settings import pause_queue
 from pancode.issues.model import IssueState
-from pancode.issues.service import closing, note_pull
+from pancode.issues.service import add_closing_issue, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import IssueWork, KeptWorkspace, Run, SessionRow, Word
@@ -115,7 +115,7 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     assert state is IssueState.REVIEW and "1 file waits for review" in comment and "Receipt " in comment
     shop.lands(run, "feature/shop-12-add-login")
     landed = shop.world.context.row(Run, run.id)
-    pull = closing(shop.world.context.core, landed, PullAsked("ana", "origin", "feature/x"))
+    pull = add_closing_issue(shop.world.context.core, landed, PullAsked("ana", "origin", "feature/x"))
     assert pull_request(landed, pull, "$1").text.startswith("Closes #12\n")
     note_pull(shop.world.context.core, landed, "https://git.example.org/pr/7")
     state, (comment,) = shop.told()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.git.file_list import ANY, is_private, withheld
+from pancode.git.file_list import ANY, find_withheld, is_private
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_name_of_any_bytes() -> None:
 
 def test_what_a_person_allows() -> None:
     names = (b".env", b"test/.env", b"id_rsa", b"a.py")
-    assert withheld(names, ()) == (b".env", b"test/.env", b"id_rsa")
-    assert withheld(names, ("test/.env", "id_rsa")) == (b".env",)
-    assert withheld(names, (".env",)) == (b"id_rsa",)
-    assert withheld(names, (ANY,)) == ()
+    assert find_withheld(names, ()) == (b".env", b"test/.env", b"id_rsa")
+    assert find_withheld(names, ("test/.env", "id_rsa")) == (b".env",)
+    assert find_withheld(names, (".env",)) == (b"id_rsa",)
+    assert find_withheld(names, (ANY,)) == ()

@@ -8,8 +8,8 @@ from redis import exceptions as raised
 from pancode.kernel.errors import UnavailableError
 from pancode.queue.node_rights import node_rules
 from pancode.queue.valkey.access import RedisAccess, access_from_url
-from pancode.queue.valkey.faults import translated, unavailable
-from pancode.queue.valkey.layout import quoted
+from pancode.queue.valkey.faults import translate_redis_errors, unavailable_error
+from pancode.queue.valkey.layout import quote_word
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_command_to_try_has_no_password() -> None:
 )
 def test_errors_say_what_why_and_what_to_do(raised_by_redis: Exception, message: str) -> None:
     access = RedisAccess("PANCODE_REDIS_URL", host="h", password="hunter2")
-    error = unavailable(access, "push_order", raised_by_redis)
+    error = unavailable_error(access, "push_order", raised_by_redis)
     assert str(error) == message
     assert error.why.startswith("push_order at h:6379/0: ") and error.fix
     assert "hunter2" not in f"{error} {error.why} {error.fix}"
@@ -68,16 +68,16 @@ def test_errors_say_what_why_and_what_to_do(raised_by_redis: Exception, message:
 
 def test_an_error_keeps_its_cause_and_others_pass() -> None:
     cause = raised.TimeoutError("slow")
-    with pytest.raises(UnavailableError) as caught, translated(RedisAccess("S"), "x"):
+    with pytest.raises(UnavailableError) as caught, translate_redis_errors(RedisAccess("S"), "x"):
         raise cause
     assert caught.value.__cause__ is cause
-    with pytest.raises(KeyError), translated(RedisAccess("S"), "x"):
+    with pytest.raises(KeyError), translate_redis_errors(RedisAccess("S"), "x"):
         raise KeyError
 
 
 def test_a_path_is_one_word_of_the_configuration() -> None:
-    assert quoted("/a b/c") == '"/a b/c"'
-    assert quoted('"\\\n\x01') == '"\\"\\\\\\x0a\\x01"'
+    assert quote_word("/a b/c") == '"/a b/c"'
+    assert quote_word('"\\\n\x01') == '"\\"\\\\\\x0a\\x01"'
 
 
 def test_the_rules_of_a_node_hold_no_password_and_no_pattern_for_all() -> None:

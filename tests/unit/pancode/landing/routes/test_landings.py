@@ -17,8 +17,8 @@ from pancode.kernel.values import replace
 from pancode.landing import queue
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.model import Conflict, ConflictState, LandWay
-from pancode.landing.service import Lander, resolve
-from pancode.runs.life.continuations import continued
+from pancode.landing.service import Lander, resolve_conflict
+from pancode.runs.life.continuations import continue_request
 from pancode.runs.retry import dispatch_again, request_of
 from pancode.sessions.run_continuation import continue_run
 from tests.unit.pancode.interfaces.http.world import World
@@ -66,7 +66,7 @@ def old(world: World, tmp_path: Path) -> Run:
 def _resolve(world: World, old: Run, folder: Path, *files: str, **way: Any) -> Run:
     around = world.coordinator.around({})
     lander = Conflicting(world, folder, *files)
-    return resolve(world.context.core, lander, around, old, LandWay("ana", **way)).run
+    return resolve_conflict(world.context.core, lander, around, old, LandWay("ana", **way)).run
 
 
 def test_its_run_begins_at_both_and_lands_for_both(
@@ -79,7 +79,7 @@ def test_its_run_begins_at_both_and_lands_for_both(
     world.context.turn()
     world.node.carry_out(commit=COMMIT, change="change", files_changed=("a.txt",))
     core, ways = world.context.core, list[LandWay]()
-    (action,) = queue.waiting(core)
+    (action,) = queue.list_waiting(core)
 
     def land(run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
         ways.append(way)
@@ -101,7 +101,7 @@ def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run
     world.context.turn()
     world.node.carry_out(commit=COMMIT, change="change", files_changed=("Makefile",))
     core, around = world.context.core, world.coordinator.around({})
-    (action,) = queue.waiting(core)
+    (action,) = queue.list_waiting(core)
     ended: Run = world.context.row(Run, new.id)
     next_one = continue_run(core, around, ended, "edit .github too", "ben").run
     for run in (ended, next_one):
@@ -144,7 +144,7 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     world.context.turn()
     core = world.context.core
     lander = Lander(core, Unsettled(tmp_path, *left), no_prd)
-    (action,) = queue.waiting(core)
+    (action,) = queue.list_waiting(core)
     queue.carry_out(core, action, lander.land, lambda: False)
     told = world.context.row(Run, new.id)
     assert told.landed is None and told.landing["status"] == "not settled"
@@ -169,5 +169,5 @@ def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(
     assert next_one.workspace["snapshot"] == COMMIT
     keep(world, replace(ended, landed=COMMIT))
     landed: Run = world.context.row(Run, new.id)
-    asked_for = continued(landed, request_of(landed, "ana"), "more", False)
+    asked_for = continue_request(landed, request_of(landed, "ana"), "more", False)
     assert not asked_for.resolves, "what has landed is not counted again"

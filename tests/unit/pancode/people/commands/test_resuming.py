@@ -42,7 +42,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(path_in(path))
         return ExitCode.VERIFY_FAILED
 
-    monkeypatch.setattr(inbox, "wait", lambda *_: ENDED)
+    monkeypatch.setattr(inbox, "wait_for_run", lambda *_: ENDED)
     monkeypatch.setattr(inbox, "follow_new", follow)
     return asked
 
@@ -96,6 +96,6 @@ def test_where_it_would_surprise_it_is_refused_with_the_command_that_goes_on(
 def test_who_detaches_is_told_that_nothing_continues(
     monkeypatch: pytest.MonkeyPatch, begun: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(inbox, "wait", lambda *_: None)
+    monkeypatch.setattr(inbox, "wait_for_run", lambda *_: None)
     assert told(monkeypatch, after(), resume=True) == ExitCode.DETACHED
     assert begun == [] and "pancode runs continue r-1" in capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_it_never_times_out(world: World) -> None:
         world.context.turn(7 * 24 * 3_600_000)
     assert len(items(world)) == 1
     world.context.restart()
-    assert len(answering.items(world.context.core)) == 1
+    assert len(answering.list_inbox(world.context.core)) == 1
 
 
 HELD = {"status": "held", "why": "Makefile: runs next", "fix": "", "yes": ["--with-commands"], "held": 1}

@@ -39,7 +39,7 @@ def test_who_follows_goes_on_after_the_last_one_it_has(monkeypatch: pytest.Monke
     api = FakeApi({"GET /v1/events": cut})
     heard: list[ServerEvent] = []
     with pytest.raises(KeyboardInterrupt):
-        for event in events.followed(Face(True), api, {"tail": 3}):
+        for event in events.follow_events(Face(True), api, {"tail": 3}):
             heard.append(event)
     assert [event.data.get("number", event.kind) for event in heard] == [1, 2, "reset", 10]
     since = [(asked.get("since"), asked["tail"]) for _, asked in api.asked]

@@ -12,7 +12,7 @@ from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.kernel.errors import UnavailableError
 from pancode.reports.figures import FIGURES
 from pancode.reports.routes import figures_app
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.interfaces.http.world import FACTS, Http, MemoryCoordinator, client_of
 from tests.unit.pancode.runs.world import Desk, Puppet
 
@@ -64,8 +64,8 @@ def test_a_run_that_is_stopped_before_anybody_had_it_has_ended_nowhere(
     context: Desk, coordinator: MemoryCoordinator
 ) -> None:
     run = context.dispatch()
-    stop(context.core, run.id, "not needed")
-    stop(context.core, run.id, "not needed")
+    stop_run(context.core, run.id, "not needed")
+    stop_run(context.core, run.id, "not needed")
     assert values(coordinator)["pancode_runs_ended_total interrupted claude"] == 1
 
 

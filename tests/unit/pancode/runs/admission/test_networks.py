@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Rules
-from pancode.runs.admission.dry_run import networks
+from pancode.runs.admission.dry_run import list_networks
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.orders import rules_of
 from pancode.runs.request import Defaults
@@ -16,11 +16,11 @@ CLOSED = Rules(network=NetworkAccess.GATEWAY)
 
 
 def test_a_dry_run_tells_the_truth_of_this_run() -> None:
-    told = networks(resolved(WALLED))
+    told = list_networks(resolved(WALLED))
     assert told["the agent"].startswith("its model alone where the gateway holds its key")
-    assert networks(resolved(BARE))["the agent"] == "what the machine reaches: there is no sandbox on b"
-    assert networks(resolved(WALLED, runtime="shell"))["the agent"] == "what the machine reaches"
-    closed = networks(resolved(WALLED, network=NetworkAccess.GATEWAY))
+    assert list_networks(resolved(BARE))["the agent"] == "what the machine reaches: there is no sandbox on b"
+    assert list_networks(resolved(WALLED, runtime="shell"))["the agent"] == "what the machine reaches"
+    closed = list_networks(resolved(WALLED, network=NetworkAccess.GATEWAY))
     assert closed["the agent"] == "its model alone, through the gateway"
 
 
@@ -39,7 +39,7 @@ def test_a_mode_has_a_network_of_its_own() -> None:
     }
     review = resolved(WALLED, BARE, settings=settings, mode=Mode.REVIEW)
     assert review.walled and review.rules.network is NetworkAccess.GATEWAY
-    assert networks(review)["the agent"] == "its model alone, through the gateway"
+    assert list_networks(review)["the agent"] == "its model alone, through the gateway"
     assert not resolved(WALLED, settings=settings).walled, "no more than the rest"
     by_setting = {"defaults": replace(settings["defaults"], mode=Mode.REVIEW)}
     assert resolved(WALLED, settings=by_setting).rules.network is NetworkAccess.GATEWAY

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.runs.admission.request_rules import is_inside, located, mentioned
+from pancode.runs.admission.request_rules import find_paths, is_inside, resolve_path
 
 PROJECT = "/home/ana/shop"
 
@@ -29,7 +29,7 @@ PROJECT = "/home/ana/shop"
     ],
 )
 def test_words_that_read_as_paths(task: str, paths: tuple[str, ...]) -> None:
-    assert mentioned(task) == paths
+    assert find_paths(task) == paths
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,17 @@ def test_words_that_read_as_paths(task: str, paths: tuple[str, ...]) -> None:
     ],
 )
 def test_where_a_word_points(word: str, path: str, inside: bool) -> None:
-    assert located(word, f"{PROJECT}/web", "/home/ana") == path
+    assert resolve_path(word, f"{PROJECT}/web", "/home/ana") == path
     assert is_inside(path, PROJECT) is inside
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b.py", "shop"]), max_size=8))
 def test_inside_is_what_no_dots_lead_out_of(parts: list[str]) -> None:
-    path = located("/".join(["x", *parts]), PROJECT, "/home/ana")
+    path = resolve_path("/".join(["x", *parts]), PROJECT, "/home/ana")
     assert is_inside(path, PROJECT) == (path + "/").startswith(PROJECT + "/")
     assert ".." not in path.split("/")
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read(task: str) -> None:
-    assert all(word in task for word in mentioned(task))
+    assert all(word in task for word in find_paths(task))

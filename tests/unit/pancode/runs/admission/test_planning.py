@@ -18,7 +18,7 @@ from pancode.runs.admission import gates
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.verdict import GateVerdict
 from pancode.runs.core import CEILING
-from pancode.runs.dispatch import dispatch
+from pancode.runs.dispatch import dispatch_run
 from pancode.runs.request import AdmissionView, DispatchRequest
 from tests.unit.pancode.runs.world import Desk, HonestDepot, Puppet, facts
 
@@ -45,7 +45,7 @@ def begun(tmp_path: Path, happens: Callable[[Desk], None]) -> tuple[Desk, Callab
     (tmp_path / "pancode.yaml").write_text("verify: [make test]")
     around = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None)
     request = DispatchRequest("fix it", "ana", project=str(tmp_path), runtime="claude")
-    return desk, lambda: dispatch(desk.core, around, request).run
+    return desk, lambda: dispatch_run(desk.core, around, request).run
 
 
 def drain(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.wire.skill import OrderedSkill, digest_of, packed
+from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
 from pancode.agents.agents import AgentLimits, Role, Speed, Walls
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
@@ -449,7 +449,7 @@ def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
 def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
     asked: list[tuple[str, ...]] = []
     files = {"SKILL.md": (b"Do it.", False)}
-    one = OrderedSkill(name="deploy", digest=digest_of(files), packed=packed(files))
+    one = OrderedSkill(name="deploy", digest=digest_of(files), packed=pack_files(files))
 
     def parts(skills: tuple[str, ...]) -> PromptParts:
         asked.append(skills)

@@ -12,7 +12,7 @@ import pytest
 from pancode.interfaces.cli.follow import report_lines
 from pancode.interfaces.client.client import LogPart
 from pancode.kernel.errors import UsageError
-from pancode.runs.commands.artifacts import junit, write_artifacts
+from pancode.runs.commands.artifacts import make_junit, write_artifacts
 from tests.fakes.api import FakeApi
 
 RUN: Any = {
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_junit_has_the_agent_and_each_gate(other: dict[str, Any], failed: list[str]) -> None:
-    suite = Xml.fromstring(junit(RUN | other))[0]
+    suite = Xml.fromstring(make_junit(RUN | other))[0]
     assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
     assert suite.get("failures") == str(len(failed)) and suite.get("tests") == str(len(suite))
 

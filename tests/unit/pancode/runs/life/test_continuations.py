@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.order import MAX_ANSWER
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunState
-from pancode.runs.life.continuations import GO_ON, continued
+from pancode.runs.life.continuations import GO_ON, continue_request
 from pancode.runs.life.successors import NEXT, must_be_free, must_have_ended
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import request_of
@@ -33,7 +33,7 @@ def ended(runtime: str = "claude", workspace: dict[str, object] | None = None, *
 
 
 def asked(old: Run, words: str = "now the tests", reachable: bool = True) -> DispatchRequest:
-    return continued(old, request_of(old, "ana"), words, reachable)
+    return continue_request(old, request_of(old, "ana"), words, reachable)
 
 
 def test_it_begins_at_the_result_in_the_same_session_on_the_same_node() -> None:
@@ -87,13 +87,13 @@ def test_a_command_takes_no_words() -> None:
 
 def test_a_command_runs_again_with_the_answer_to_its_question() -> None:
     old = ended("shell")
-    request = continued(old, request_of(old, "ana"), "You asked ...", True, answers="9090")
+    request = continue_request(old, request_of(old, "ana"), "You asked ...", True, answers="9090")
     assert (request.task, request.answers) == ("find the bug", "9090")
     run = resolved(node("desk"), runtime="shell", answers="9090").run("r-0002", 0, "t", GIT)
     assert request_of(run, "ana").answers == "9090", "its retry is not to ask again"
     for unfit in ("x" * (MAX_ANSWER + 1), "a\0b"):
         with pytest.raises(PancodeError) as caught:
-            continued(old, request_of(old, "ana"), "...", True, answers=unfit)
+            continue_request(old, request_of(old, "ana"), "...", True, answers=unfit)
         assert caught.value.code == "bad_words"
 
 

@@ -11,7 +11,15 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.hooks import needs_approval
-from pancode.runs.life.inbox import ItemKind, answer_of, answered, item_of, kind_of, must_be_shown, must_wait
+from pancode.runs.life.inbox import (
+    ItemKind,
+    answer_of,
+    format_answer,
+    item_of,
+    kind_of,
+    must_be_shown,
+    must_wait,
+)
 from tests.unit.pancode.kernel.fleets import node, resolved
 
 ITEM = Action("a-1", ActionKind.PERSON, "r-0001", 5, "ana")
@@ -116,7 +124,7 @@ def test_an_answer_that_is_none_says_what_fits(said: str, code: str) -> None:
 
 
 def test_the_agent_is_told_question_and_answer() -> None:
-    told = answered(ended(**ASKS), "8080")
+    told = format_answer(ended(**ASKS), "8080")
     assert "Which port?" in told and "The answer is: 8080" in told
 
 

@@ -8,8 +8,14 @@ import pytest
 
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Word
-from pancode.runs.life.continuations import LeftOver, continued
-from pancode.runs.life.messages import MOST_CHARS, heard, kept, must_hear, unheard
+from pancode.runs.life.continuations import LeftOver, continue_request
+from pancode.runs.life.messages import (
+    MOST_CHARS,
+    mark_delivered,
+    must_hear,
+    select_undelivered,
+    select_unread,
+)
 from pancode.runs.retry import request_of
 from tests.unit.pancode.runs.life.test_continuations import ended
 
@@ -20,19 +26,19 @@ def word(number: int, text: str, laid: str = "") -> Word:
 
 def test_they_are_kept_and_given_once_to_the_next() -> None:
     run, said = ended(session="s-1"), word(1, "use spec/")
-    request = continued(run, request_of(run, "ana"), "go", True, left=LeftOver([said]))
+    request = continue_request(run, request_of(run, "ana"), "go", True, left=LeftOver([said]))
     assert request.task.startswith("go\n\nA person adds: use spec/")
     over = LeftOver([replace(said, laid="r-0002")])
-    assert "use spec/" not in continued(run, request_of(run, "ana"), "go", True, left=over).task
+    assert "use spec/" not in continue_request(run, request_of(run, "ana"), "go", True, left=over).task
 
 
 def test_a_later_attempt_is_told_again() -> None:
     words = [word(1, "with the task", "with its task"), word(2, "later")]
-    assert [one.number for one in unheard(words, 1)] == [2]
-    (got,) = heard(words, (1, 2), attempt=1)
+    assert [one.number for one in select_unread(words, 1)] == [2]
+    (got,) = mark_delivered(words, (1, 2), attempt=1)
     words = [words[0], got]
-    assert unheard(words, 1) == [] and kept(words) == []
-    assert [one.number for one in unheard(words, 2)] == [2]
+    assert select_unread(words, 1) == [] and select_undelivered(words) == []
+    assert [one.number for one in select_unread(words, 2)] == [2]
 
 
 def test_what_takes_no_words_says_so() -> None:

@@ -45,7 +45,7 @@ def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk
     with coordinator.ledger.transaction() as tx:
         assert [a.detail["why"] for a in tx.find(Audit) if a.what == "node quarantined"] == [TWINS]
 
-    assert quota.release(coordinator.core, "n1", "me")
+    assert quota.release_node(coordinator.core, "n1", "me")
     quota.let_in(coordinator.core, node.tag, "password")
     for _ in range(4):
         node.breathe()

@@ -98,7 +98,7 @@ def test_who_is_let_in_again_begins_anew(fleet: Fleet) -> None:
         orphan(fleet, due, number)
     fleet.coordinator.turn()
     fleet.coordinator.turn()
-    assert quota.release(fleet.coordinator.core, "bad", "me")
+    assert quota.release_node(fleet.coordinator.core, "bad", "me")
     quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     orphan(fleet, due, 99)
     fleet.coordinator.turn()

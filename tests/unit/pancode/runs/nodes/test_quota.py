@@ -46,11 +46,11 @@ def flood(fleet: Fleet) -> None:
 
 
 def shown(fleet: Fleet) -> NodeDetail:
-    return query_fleet.node(fleet.coordinator.core, "bad")
+    return query_fleet.get_node(fleet.coordinator.core, "bad")
 
 
 def let_in(fleet: Fleet) -> None:
-    assert quota.release(fleet.coordinator.core, "bad", "me")
+    assert quota.release_node(fleet.coordinator.core, "bad", "me")
     quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
 
 
@@ -102,10 +102,10 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     flood(fleet)
     for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
         fleet.coordinator.turn(10_000)
-    run = query.brief(fleet.coordinator.core, "r-0001")
+    run = query.get_run_shape(fleet.coordinator.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
-    told = story.why(fleet.coordinator.core, "r-0001")["decisions"]
+    told = story.explain_run(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     let_in(fleet)
     fleet.bad.breathe()
@@ -156,13 +156,13 @@ def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
     fleet.coordinator.restart()
     fleet.coordinator.turn()
     assert fleet.bad.tag not in fleet.coordinator.redis.admitted
-    assert inventory.view(fleet.coordinator.core, "bad").state is NodeState.QUARANTINED
+    assert inventory.get_view(fleet.coordinator.core, "bad").state is NodeState.QUARANTINED
 
 
 def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
     flood(fleet)
     let_in(fleet)
-    assert quota.release(fleet.coordinator.core, "bad", "me") is False
+    assert quota.release_node(fleet.coordinator.core, "bad", "me") is False
     flood(fleet)
     assert fleet.quarantined() is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
 

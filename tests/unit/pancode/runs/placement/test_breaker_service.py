@@ -8,7 +8,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.fleet_settings import reset_breaker
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Audit, Run
-from pancode.runs.placement.breaker_service import listed
+from pancode.runs.placement.breaker_service import list_breakers
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 BROKEN = failed(FailureKind.SANDBOX, Outcome.INFRA)
@@ -31,7 +31,7 @@ def desk() -> Desk:
 
 
 def _state(desk: Desk, name: str) -> str:
-    return next(one["state"] for one in listed(desk.core) if one["name"] == name)
+    return next(one["state"] for one in list_breakers(desk.core) if one["name"] == name)
 
 
 def _later(desk: Desk, node: Puppet, ms: int) -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import FailureKind
-from pancode.runs.placement.breakers import LOOP, BreakerState, EndedTries, EndedTry, breaker, loop
+from pancode.runs.placement.breakers import (
+    LOOP,
+    BreakerState,
+    EndedTries,
+    EndedTry,
+    build_breaker,
+    judge_loop,
+)
 
 K = FailureKind
 CLOSED, OPEN, HALF = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -67,67 +74,72 @@ def _seen(now_s: int, *tries: EndedTry, **resets: int) -> EndedTries:
 def test_what_opens_and_closes_a_breaker(
     name: str, failures: list[tuple[int, FailureKind | None]], now_s: int, state: BreakerState
 ) -> None:
-    made = breaker(name, _seen(now_s, *(_one(at, failure) for at, failure in failures)))
+    made = build_breaker(name, _seen(now_s, *(_one(at, failure) for at, failure in failures)))
     assert made.state is state, made
 
 
 def test_what_began_before_the_probe_says_nothing_new() -> None:
     late = _one(50, K.SANDBOX, began_ms=1_000)
     three = [_one(n, K.SANDBOX) for n in (1, 2, 3)]
-    assert breaker("node:n1", _seen(64, *three, late)).until_ms == 63_000
+    assert build_breaker("node:n1", _seen(64, *three, late)).until_ms == 63_000
 
 
 def test_a_failed_probe_doubles_the_pause_and_a_provider_says_its_own() -> None:
     three = [_one(n, K.SANDBOX) for n in (1, 2, 3)]
-    assert breaker("node:n1", _seen(70, *three, _one(70, K.SANDBOX))).until_ms == 190_000
-    assert breaker("provider:anthropic", _seen(2, _one(1, K.MODEL_BUSY, retry_ms=90_000))).until_ms == 91_000
+    assert build_breaker("node:n1", _seen(70, *three, _one(70, K.SANDBOX))).until_ms == 190_000
+    assert (
+        build_breaker("provider:anthropic", _seen(2, _one(1, K.MODEL_BUSY, retry_ms=90_000))).until_ms
+        == 91_000
+    )
 
 
 def test_a_reboot_under_several_runs_is_one_failure_of_the_machine() -> None:
     together = [_one(50 + n, K.PROCESS_VANISHED, began_ms=n * 1_000) for n in range(5)]
-    assert breaker("node:n1", _seen(60, *together)).failures == 1
+    assert build_breaker("node:n1", _seen(60, *together)).failures == 1
     later = [_one(n, K.PROCESS_VANISHED) for n in (70, 80)]
-    assert breaker("node:n1", _seen(90, *together, *later)).state is OPEN
+    assert build_breaker("node:n1", _seen(90, *together, *later)).state is OPEN
 
 
 def test_rounds_of_one_session_that_fail_are_one_failure_of_its_agent() -> None:
     """The session is left alone until its gates pass, and what it does is not all that the agent can do."""
     rounds = [_one(n, K.GATE_FAILED, session="r-0001") for n in range(1, 9)]
     seen = _seen(9, *rounds)
-    assert breaker("agent:builder", seen).failures == 1
-    assert loop(seen, "builder", "do it") is None and loop(seen, "builder", "another task") is None
+    assert build_breaker("agent:builder", seen).failures == 1
+    assert (
+        judge_loop(seen, "builder", "do it") is None and judge_loop(seen, "builder", "another task") is None
+    )
     others = [_one(n, K.GATE_FAILED, session=f"r-{n:04d}") for n in (10, 11, 12, 13)]
-    assert breaker("agent:builder", _seen(14, *rounds, *others)).state is OPEN
+    assert build_breaker("agent:builder", _seen(14, *rounds, *others)).state is OPEN
 
 
 def test_a_reset_forgets_the_failures() -> None:
     three = [_one(n, K.SANDBOX) for n in (1, 2, 3)]
-    assert breaker("node:n1", _seen(4, *three, node_n1=3)).state is CLOSED
+    assert build_breaker("node:n1", _seen(4, *three, node_n1=3)).state is CLOSED
 
 
 def test_the_same_task_again_and_again_is_warned_of_and_then_refused() -> None:
     tries = [_one(n, K.AGENT_FAILED) for n in range(1, 6)]
-    assert loop(_seen(9, *tries[:2]), "builder", "do it") is None
+    assert judge_loop(_seen(9, *tries[:2]), "builder", "do it") is None
     warned, refused = (
-        loop(_seen(9, *tries[:3]), "builder", "do it"),
-        loop(_seen(9, *tries), "builder", "do it"),
+        judge_loop(_seen(9, *tries[:3]), "builder", "do it"),
+        judge_loop(_seen(9, *tries), "builder", "do it"),
     )
     assert warned is not None and not warned.refuses
     assert refused is not None and (refused.refuses, refused.name) == (True, LOOP)
     assert "failed at this very task 5 times" in refused.words
-    other = loop(_seen(9, *tries), "builder", "another task")
+    other = judge_loop(_seen(9, *tries), "builder", "another task")
     assert other is not None and other.name == "agent:builder" and other.refuses
-    assert loop(_seen(9, *tries, loop=8, agent_builder=8), "builder", "do it") is None
-    assert loop(_seen(700, *tries), "builder", "do it") is None
+    assert judge_loop(_seen(9, *tries, loop=8, agent_builder=8), "builder", "do it") is None
+    assert judge_loop(_seen(700, *tries), "builder", "do it") is None
 
 
 def test_three_agents_that_fail_within_a_minute_stop_every_dispatch() -> None:
     tries = [_one(n, K.AGENT_FAILED, agent=f"a{n}") for n in (1, 2, 3)]
-    said = loop(_seen(30, *tries), "builder", "anything")
+    said = judge_loop(_seen(30, *tries), "builder", "anything")
     assert said is not None and said.refuses and "3 agents have failed" in said.words
-    assert loop(_seen(70, *tries), "builder", "anything") is None
+    assert judge_loop(_seen(70, *tries), "builder", "anything") is None
     own = [_one(n, K.AGENT_FAILED, agent=f"a{n}", own=True) for n in (1, 2, 3)]
-    assert loop(_seen(30, *own), "builder", "anything") is None
+    assert judge_loop(_seen(30, *own), "builder", "anything") is None
 
 
 @given(st.lists(st.sampled_from([None, *FailureKind]), max_size=60), st.integers(0, 5_000))
@@ -135,12 +147,12 @@ def test_every_breaker_lets_a_run_through_at_last(failures: list[FailureKind | N
     """Whatever happened: no breaker is open for longer than its longest pause after its last failure."""
     tries = [_one(n, failure) for n, failure in enumerate(failures, 1)]
     for name in ("provider:anthropic", "node:n1", "agent:builder"):
-        made = breaker(name, _seen(len(tries) + 601 + later_s, *tries))
+        made = build_breaker(name, _seen(len(tries) + 601 + later_s, *tries))
         assert made.state is not OPEN
 
 
 def test_an_end_of_tomorrow_holds_up_nothing_today() -> None:
     """The wall clock was set back by a day after these failures: they count again when it has come there."""
     ends = [_one(86_400 + at, K.PROCESS_VANISHED) for at in range(3)]
-    assert breaker("node:n1", _seen(10, *ends)).state is CLOSED
-    assert breaker("node:n1", _seen(86_403, *ends)).state is OPEN
+    assert build_breaker("node:n1", _seen(10, *ends)).state is CLOSED
+    assert build_breaker("node:n1", _seen(86_403, *ends)).state is OPEN

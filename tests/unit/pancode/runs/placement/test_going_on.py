@@ -13,7 +13,7 @@ from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
 from pancode.kernel.records import Decision, Run
 from pancode.runs.life.orders import snapshot_of
 from pancode.runs.placement import breaker_service
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 PLACE = {"kind": "git", "repo": "p-demo", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
@@ -150,7 +150,7 @@ def test_what_was_left_is_the_result_however_the_run_ends(coordinator: Desk) -> 
     left = {**HAS_LEFT, "findings": ("the result could not be looked through for secrets",)}
     node.deliver(order, **LIMITED, **left, base=None, snapshot="a" * 40)
     coordinator.turn()
-    stop(coordinator.core, "r-0001", "enough")
+    stop_run(coordinator.core, "r-0001", "enough")
     ended: Run = coordinator.row(Run, "r-0001")
     result: dict[str, Any] = ended.result
     assert (ended.outcome, result["commit"], result["change"]) == (Outcome.INTERRUPTED, LEFT, "change")
@@ -200,7 +200,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     order = claimed(node)
     node.deliver(order, **LIMITED, base=None, snapshot="a" * 40)
     coordinator.turn()
-    names = [one.name for one in breaker_service.now(coordinator.core) if one.state != "closed"]
+    names = [one.name for one in breaker_service.read_breakers(coordinator.core) if one.state != "closed"]
     assert names == ["provider:anthropic@n1"]
     coordinator.dispatch("r-0002")
     coordinator.dispatch("r-0003", node="n1")
@@ -213,7 +213,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
     node.facts = facts(runtimes=(RuntimeFact(name="claude", state="ok", login=LoggedIn.KEY),))
     for _ in range(2):
-        names = [one.name for one in breaker_service.now(coordinator.core) if one.state != "closed"]
+        names = [one.name for one in breaker_service.read_breakers(coordinator.core) if one.state != "closed"]
         assert names == ["provider:anthropic@n1"], (
             "of the login that it was, after a restart, and another login"
         )

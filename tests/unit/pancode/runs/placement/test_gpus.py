@@ -23,7 +23,7 @@ from pancode.runs.placement.placement import (
     Placed,
     Standing,
     Unplaced,
-    decisions,
+    decide_placements,
     lacks_slot_at,
     takes_now,
 )
@@ -111,19 +111,19 @@ def at(*gpus: GpuSeen, free: int = 4) -> Standing:
 
 def test_two_runs_of_one_round_do_not_get_the_same_gpu_and_the_third_says_what_it_waits_for() -> None:
     standing = at(seen("a"), seen("b", holder="r-old"))
-    first, second = decisions([run("r-1", gpus="1"), run("r-2", gpus="1")], standing)
+    first, second = decide_placements([run("r-1", gpus="1"), run("r-2", gpus="1")], standing)
     assert isinstance(first, Placed) and first.gpus == ("a",) and first.why.endswith("; holds a")
     assert isinstance(second, Unplaced) and second.kind is WaitReason.NO_GPU
     assert second.why == "waits for a GPU: gpubox has 2, held by r-1, r-old"
 
 
 def test_one_that_asks_for_none_is_not_held_up_by_those_that_wait() -> None:
-    one, plain = decisions([run("r-1", gpus="all"), run("r-2")], at(seen("a", holder="r-old")))
+    one, plain = decide_placements([run("r-1", gpus="all"), run("r-2")], at(seen("a", holder="r-old")))
     assert isinstance(one, Unplaced) and isinstance(plain, Placed) and plain.gpus == ()
 
 
 def test_one_that_asks_for_fewer_is_not_held_up_by_one_that_asks_for_more() -> None:
-    every, one = decisions(
+    every, one = decide_placements(
         [run("r-1", gpus="all"), run("r-2", gpus="1")], at(seen("a", holder="r-old"), seen("b"))
     )
     assert isinstance(every, Unplaced) and isinstance(one, Placed) and one.gpus == ("b",)
@@ -132,12 +132,12 @@ def test_one_that_asks_for_fewer_is_not_held_up_by_one_that_asks_for_more() -> N
 def test_of_two_machines_the_one_with_a_free_gpu_takes_it() -> None:
     views = (node("a", gpus=TWO), node("b", gpus=TWO))
     gpus = {"a": (seen("a0", holder="r-old"),), "b": (seen("b0"),)}
-    (one,) = decisions([run("r-1", gpus="1")], Standing(views, {"a": 4, "b": 1}, gpus=gpus))
+    (one,) = decide_placements([run("r-1", gpus="1")], Standing(views, {"a": 4, "b": 1}, gpus=gpus))
     assert isinstance(one, Placed) and (one.node.node.name, one.gpus) == ("b", ("b0",))
 
 
 def test_a_silent_driver_is_what_a_run_waits_for() -> None:
-    (one,) = decisions([run("r-1", gpus="1")], at(seen("a", silent=True)))
+    (one,) = decide_placements([run("r-1", gpus="1")], at(seen("a", silent=True)))
     assert isinstance(one, Unplaced)
     assert one.why == "waits for a GPU: gpubox has 1, 1 with a driver that does not answer"
 

@@ -10,10 +10,10 @@ from node_agent.wire.receipt import Usage
 from pancode.budget.books import day_scope
 from pancode.budget.burn_rate import HURRY, BudgetSpeed
 from pancode.fleet import inventory
-from pancode.fleet.fleet import machines
+from pancode.fleet.fleet import list_nodes
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
-from pancode.runs.placement.binding import bind
+from pancode.runs.placement.binding import bind_runs
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 
@@ -28,12 +28,12 @@ def test_a_hurry_holds_machines_at_the_fewest(least: int | None, placed: int) ->
     core.live.binding.speed = BudgetSpeed(day_scope(core.wall_ms(), core.tz), (moment,), HURRY)
     for number in range(3):
         desk.dispatch(f"r-000{number}", "0.10")
-    bind(core)
+    bind_runs(core)
     runs = desk.rows(Run)
     assert sum(run.node is not None or run.fence > 0 for run in runs) == placed
     waiting = [run for run in runs if not run.fence]
     assert all(f"it opens no more than {least} now, {HURRY}" in run.reason for run in waiting)
-    (told,) = (one for one in machines(core) if one["name"] == node.name)
+    (told,) = (one for one in list_nodes(core) if one["name"] == node.name)
     assert (told["slots"]["now"], told["slots"]["why"]) == ((placed, HURRY) if least else (4, ""))
 
 

@@ -22,7 +22,7 @@ from pancode.runs.ceilings import set_ceilings
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.changes import PassOver
 from pancode.runs.placement import node_cooldown
-from pancode.runs.round import act
+from pancode.runs.round import act_now
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")
@@ -173,7 +173,7 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
     assert strict.claim() is None
     order = other.take()
     assert order.identity.attempt == 1, "no attempt was used up"
-    shown, _ = query_fleet.machines(coordinator.core)
+    shown, _ = query_fleet.list_nodes(coordinator.core)
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
 
@@ -184,7 +184,7 @@ def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator:
     pause_queue(coordinator.core, None, "lunch", "me")
     for number in range(1, 4):
         coordinator.dispatch(f"r-000{number}")
-    node_cooldown.note(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
+    node_cooldown.record_refusal(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
     pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
     assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
@@ -301,7 +301,7 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     coordinator.turn()
     node.carry_out(**failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     core = coordinator.core
-    assert "n1" in node_cooldown.shunned(core)["r-0001"], "another machine may have the program"
+    assert "n1" in node_cooldown.list_shunned(core)["r-0001"], "another machine may have the program"
     assert node_cooldown.of_node(core, "n1") == []
 
 
@@ -328,7 +328,7 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     writes: list[str] = []
     coordinator.redis.fault = lambda operation, _tag: writes.append(operation)
     inventory.drain(coordinator.core, "n1", None, "ana")
-    act(coordinator.core)
+    act_now(coordinator.core)
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None
     assert node_cooldown.of_node(coordinator.core, "n1") == []

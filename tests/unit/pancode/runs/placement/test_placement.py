@@ -18,7 +18,7 @@ from pancode.runs.placement.placement import (
     Placed,
     Standing,
     Unplaced,
-    decisions,
+    decide_placements,
     in_order,
     is_unheld,
     pool_of,
@@ -36,7 +36,7 @@ def standing(*nodes: NodeView, free: int = 1, **options: Any) -> Standing:
 
 
 def said(run: Run, at: Standing) -> str:
-    decision = next(decisions([run], at))
+    decision = next(decide_placements([run], at))
     assert isinstance(decision, Unplaced)
     return decision.why
 
@@ -54,7 +54,7 @@ def test_priority_then_age_then_id() -> None:
 
 def test_the_node_with_most_free_slots_then_by_name() -> None:
     at = Standing((node("b"), node("c"), node("a")), {"a": 1, "b": 2, "c": 2})
-    placed = list(decisions([run(f"r-{n}") for n in range(6)], at))
+    placed = list(decide_placements([run(f"r-{n}") for n in range(6)], at))
     assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == [
         "b",
         "c",
@@ -68,28 +68,28 @@ def test_the_node_with_most_free_slots_then_by_name() -> None:
 def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
     has, far = node("b", repositories=("p-1",)), node("a")
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
-    near = next(decisions([one], Standing((has, far), {"a": 2, "b": 2})))
+    near = next(decide_placements([one], Standing((has, far), {"a": 2, "b": 2})))
     assert isinstance(near, Placed) and near.node is has and "has the repository already" in near.why
-    spread = next(decisions([one], Standing((has, far), {"a": 4, "b": 2})))
+    spread = next(decide_placements([one], Standing((has, far), {"a": 4, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far
 
 
 def test_the_node_that_keeps_its_session_comes_before_one_with_more_room() -> None:
     one = run("r-1", terms={"own_session": {"node": "b", "session": "s"}})
-    placed = next(decisions([one], Standing((node("a"), node("b")), {"a": 3, "b": 1})))
+    placed = next(decide_placements([one], Standing((node("a"), node("b")), {"a": 3, "b": 1})))
     assert isinstance(placed, Placed) and placed.node.node.name == "b" and "has its session" in placed.why
 
 
 def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> None:
     has, far = node("b", repositories=("p-1",), set_ups=("p-1",)), node("a", repositories=("p-1",))
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
-    near = next(decisions([one], Standing((has, far), {"a": 2, "b": 2})))
+    near = next(decide_placements([one], Standing((has, far), {"a": 2, "b": 2})))
     assert isinstance(near, Placed) and near.node is has
     assert "most free slots (2)" in near.why and "it keeps what set-up made, worth a slot" in near.why
-    even = next(decisions([one], Standing((has, far), {"a": 3, "b": 2})))
+    even = next(decide_placements([one], Standing((has, far), {"a": 3, "b": 2})))
     assert isinstance(even, Placed) and even.node is far, "as good: then by name"
     other = replace(one, workspace={"kind": "git", "repo": "p-2"})
-    spread = next(decisions([other], Standing((has, far), {"a": 2, "b": 2})))
+    spread = next(decide_placements([other], Standing((has, far), {"a": 2, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far and "set-up" not in spread.why
 
 
@@ -102,9 +102,9 @@ def test_of_machines_that_are_as_free_the_one_whose_model_answers_faster_is_take
 
     one = replace(run("r-1"), runtime="native", endpoint="own", model="m")
     views = (served("a", 11.0), served("b", 40.4), served("c", None))
-    best = next(decisions([one], standing(*views)))
+    best = next(decide_placements([one], standing(*views)))
     assert isinstance(best, Placed) and best.node.node.name == "b" and "40 tokens a second" in best.why
-    free = next(decisions([one], Standing(views, {"a": 1, "b": 1, "c": 2})))
+    free = next(decide_placements([one], Standing(views, {"a": 1, "b": 1, "c": 2})))
     assert isinstance(free, Placed) and free.node.node.name == "c" and "tokens a second" not in free.why
 
 
@@ -121,7 +121,7 @@ def replace_node(view: NodeView, **changes: Any) -> NodeView:
 
 def test_who_pinned_a_run_is_told() -> None:
     def why(**options: Any) -> str:
-        (placed,) = decisions([run("r-1", node="b", **options)], standing(node("a"), node("b")))
+        (placed,) = decide_placements([run("r-1", node="b", **options)], standing(node("a"), node("b")))
         assert isinstance(placed, Placed)
         return placed.why
 
@@ -169,7 +169,7 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
 def test_every_wait_has_its_reason(
     options: dict[str, Any], view: NodeView, free: int, why: str, kind: WaitReason
 ) -> None:
-    decision = next(decisions([run("r-1", **options)], standing(view, free=free)))
+    decision = next(decide_placements([run("r-1", **options)], standing(view, free=free)))
     assert isinstance(decision, Unplaced) and (decision.why, decision.kind) == (why, kind)
 
 
@@ -181,9 +181,11 @@ def test_a_chat_waits_for_the_adapter_of_its_program_and_other_runs_do_not() -> 
     fact = facts.runtimes[0].model_copy(update={"no_turns": lacks})
     beat = view.last.heartbeat.model_copy(update={"facts": facts.model_copy(update={"runtimes": (fact,)})})
     view = replace(view, last=replace(view.last, heartbeat=beat))
-    (waits,) = decisions([run("r-1", runtime="claude", terms={"turns": {"idle_ms": 1}})], standing(view))
+    (waits,) = decide_placements(
+        [run("r-1", runtime="claude", terms={"turns": {"idle_ms": 1}})], standing(view)
+    )
     assert isinstance(waits, Unplaced) and waits.why == f"a has no chats with claude: {lacks}"
-    (goes,) = decisions([run("r-1", runtime="claude")], standing(view))
+    (goes,) = decide_placements([run("r-1", runtime="claude")], standing(view))
     assert isinstance(goes, Placed)
 
 
@@ -192,7 +194,9 @@ def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
     strict = node("a", allows=Allowed(safety=Safety.AUTO_EDIT))
     bold = [run(f"r-{n}", safety=Safety.FULL_AUTO, told_only=True) for n in range(2)]
     decided = list(
-        decisions([*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3))
+        decide_placements(
+            [*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3)
+        )
     )
     assert [type(d) for d in decided] == [Unplaced, Unplaced, Placed]
 
@@ -201,7 +205,7 @@ def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
     bare = node("a", {"claude": "ok"})
     asked = [replace(run(f"r-{n}"), runtime="claude", safety=Safety.FULL_AUTO) for n in range(2)]
     told = replace(asked[1], told_only=True, id="r-told")
-    held, free = decisions([asked[0], told], standing(bare, free=2))
+    held, free = decide_placements([asked[0], told], standing(bare, free=2))
     assert isinstance(held, Unplaced) and "no sandbox" in held.why
     assert isinstance(free, Placed)
 
@@ -214,7 +218,7 @@ def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
         "runs only in one (isolation: container)"
     )
     both = standing(bare, node("inside", isolation=Isolation.SANDBOX))
-    placed = list(decisions([walled, free], both))
+    placed = list(decide_placements([walled, free], both))
     assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == ["inside", "bare"]
     fenced = standing(node("fenced", isolation=Isolation.LANDLOCK))
     assert "has no sandbox" in said(walled, fenced), "the lesser wall is none"
@@ -248,9 +252,9 @@ def test_slots_are_never_exceeded_and_no_free_slot_is_left_for_one_who_fits(
 ) -> None:
     runs = [run(f"r-{n}", priority=p, created_ms=c, node=pin) for n, (p, c, pin) in enumerate(asked)]
     at = Standing(tuple(node(name) for name in free), free)
-    said = list(decisions(in_order(runs), at))
+    said = list(decide_placements(in_order(runs), at))
     assert [d.run.id for d in said] == [r.id for r in in_order(runs)]
-    quick = list(decisions(in_order(runs), at, whole=False))
+    quick = list(decide_placements(in_order(runs), at, whole=False))
     assert quick == said[: len(quick)] and not any(isinstance(d, Placed) for d in said[len(quick) :])
     left = dict(free)
     for decision in said:
@@ -270,12 +274,12 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     wild = run("r-1", safety=Safety.FULL_AUTO, workspace={"kind": "git"})
     walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
     lesser = node("c", isolation=Isolation.LANDLOCK)
-    placed = next(decisions([wild], standing(bare, lesser, walled)))
+    placed = next(decide_placements([wild], standing(bare, lesser, walled)))
     assert isinstance(placed, Placed) and placed.node.node.name == "a"
     assert "c has no sandbox" in said(wild, standing(lesser))
     assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
     told = replace(wild, told_only=True)
-    assert isinstance(next(decisions([told], standing(bare))), Placed)
+    assert isinstance(next(decide_placements([told], standing(bare))), Placed)
 
 
 def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
@@ -283,12 +287,12 @@ def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
     bare, walled = node("a"), node("b", isolation=Isolation.SANDBOX)
     mine = run("r-1", safety=Safety.AUTO_EDIT, workspace={"kind": "git"})
     child = replace(mine, id="r-2", parent="r-0", depth=1)
-    assert isinstance(next(decisions([mine], standing(bare))), Placed)
+    assert isinstance(next(decide_placements([mine], standing(bare))), Placed)
     assert "nothing else there holds shell to auto-edit" in said(child, standing(bare))
-    assert isinstance(next(decisions([child], standing(walled))), Placed)
-    assert isinstance(next(decisions([replace(child, told_only=True)], standing(bare))), Placed)
+    assert isinstance(next(decide_placements([child], standing(walled))), Placed)
+    assert isinstance(next(decide_placements([replace(child, told_only=True)], standing(bare))), Placed)
     claimed = replace(mine, id="r-3", depth=1)
-    decided = list(decisions([child, claimed], standing(bare)))
+    decided = list(decide_placements([child, claimed], standing(bare)))
     assert [type(d) for d in decided] == [Unplaced, Placed], "the reason of the one is not that of the other"
 
 

@@ -36,7 +36,7 @@ from pancode.runs import stop as runs_stop
 from pancode.runs.core import CEILING
 from pancode.runs.life.case import MAX_BINDINGS, RunStage, holds_slot
 from pancode.runs.placement.prefetch_service import hand_over
-from pancode.runs.views import brief
+from pancode.runs.views import get_run_shape
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of
 
 
@@ -116,7 +116,7 @@ def test_twenty_tasks_on_two_nodes_with_two_slots_each() -> None:
     fences = night.desk.rows(Fence)
     assert len(fences) == 20 and sum(map(holds_slot, fences)) == 4
     assert sorted(night.where().values()) == ["n1"] * 10 + ["n2"] * 10, "spread over the lines"
-    words = [brief(night.desk.core, f"r-{number:04}") for number in (4, 5, 6, 8)]
+    words = [get_run_shape(night.desk.core, f"r-{number:04}") for number in (4, 5, 6, 8)]
     assert [one["reason"] for one in words] == [
         "handed to n1, 1st there",
         "handed to n2, 1st there",
@@ -144,7 +144,7 @@ def test_a_held_one_begins_and_ends_as_any_other_and_is_settled_once() -> None:
         kinds = [entry.kind for entry in mine if entry.scope == scope]
         assert kinds.count(EntryKind.SPEND) == 1, kinds
     stamp = books.Stamp(0, lambda: "x")
-    again = books.settle(mine, books.Account("r-0002", 1, 1), books.Spent(Decimal(1)), stamp)
+    again = books.settle_attempt(mine, books.Account("r-0002", 1, 1), books.Spent(Decimal(1)), stamp)
     assert again == [] and all(balance.held_usd == 0 for balance in night.desk.rows(Balance))
 
 
@@ -226,7 +226,7 @@ def test_it_comes_back_as_often_as_it_must() -> None:
         night.look()
     assert night.run("r-0002").state is RunState.PENDING and night.where()["r-0002"] == "n1"
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert books.total(mine[0].scope, mine).held_usd == 2, "raised once"
+    assert books.sum_entries(mine[0].scope, mine).held_usd == 2, "raised once"
     night.desk.check_books()
 
 
@@ -247,7 +247,10 @@ def test_what_came_back_holds_its_estimate_again(how: str) -> None:
 
     def held() -> dict[str, Decimal]:
         mine = night.desk.rows(BookEntry, run="r-0002")
-        return {scope: books.total(scope, [e for e in mine if e.scope == scope]).held_usd for scope in scopes}
+        return {
+            scope: books.sum_entries(scope, [e for e in mine if e.scope == scope]).held_usd
+            for scope in scopes
+        }
 
     scopes = {entry.scope for entry in night.desk.rows(BookEntry, run="r-0002")}
     assert held() == {one: 0 if one == "node:n1" else Decimal("0.75") for one in scopes}
@@ -259,7 +262,7 @@ def test_what_came_back_holds_its_estimate_again(how: str) -> None:
     assert not night.orders["r-0002"][1].ahead and set(held().values()) == {Decimal("0.75")}
     day = next(scope for scope in scopes if scope.startswith("day:"))
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope == day]
-    assert books.total(day, mine).runs == 1, "admitted once"
+    assert books.sum_entries(day, mine).runs == 1, "admitted once"
     night.end("r-0002")
     assert set(held().values()) == {0}
     night.desk.check_books()
@@ -287,8 +290,8 @@ def test_a_higher_priority_does_not_stand_behind() -> None:
     for run in ("r-0002", "r-0003"):
         night.give_back(run)
     night.look()
-    assert brief(night.desk.core, "r-0009")["reason"] == "handed to n1, 1st there"
-    assert brief(night.desk.core, "r-0002")["reason"] == "handed to n1, 2nd there"
+    assert get_run_shape(night.desk.core, "r-0009")["reason"] == "handed to n1, 1st there"
+    assert get_run_shape(night.desk.core, "r-0002")["reason"] == "handed to n1, 2nd there"
 
 
 @pytest.mark.parametrize("what", ["fleet", "queue", "node", "drain", "down", "setting"])
@@ -319,7 +322,7 @@ def test_a_pause_and_a_drain_take_back(what: str) -> None:
 def test_a_stop_reaches_it_and_it_costs_nothing() -> None:
     night = Night(1)
     night.dispatch("r-0001", "r-0002")
-    runs_stop.stop(night.desk.core, "r-0002", "not today")
+    runs_stop.stop_run(night.desk.core, "r-0002", "not today")
     night.look()
     node, order = night.orders["r-0002"]
     assert any(isinstance(control.body, StopControl) for control in node.controls())
@@ -328,7 +331,7 @@ def test_a_stop_reaches_it_and_it_costs_nothing() -> None:
     run = night.run("r-0002")
     assert run.outcome is Outcome.INTERRUPTED
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert books.total(mine[0].scope, mine).held_usd == 0
+    assert books.sum_entries(mine[0].scope, mine).held_usd == 0
     night.desk.check_books()
 
 

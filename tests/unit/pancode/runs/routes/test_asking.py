@@ -186,7 +186,7 @@ def test_nothing_starts_while_the_fleet_drains(world: World) -> None:
 def test_it_asks_after_a_restart_still(world: World) -> None:
     run = asked(world)
     world.context.restart()
-    assert [one["run"] for one in answering.items(world.context.core)] == [run]
+    assert [one["run"] for one in answering.list_inbox(world.context.core)] == [run]
 
 
 def test_a_dry_run_says_that_it_would_wait(world: World) -> None:

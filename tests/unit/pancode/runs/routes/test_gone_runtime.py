@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.agents.agents import find_agent, flaws
+from pancode.agents.agents import find_agent, find_flaws
 from pancode.agents.runtimes import RUNTIMES, known_runtime, no_runtime
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -89,7 +89,7 @@ def test_whoever_names_it_is_told_what_to_use(world: World) -> None:
     assert GONE not in RUNTIMES and GONE not in list(RUNTIMES) and INSTEAD in RUNTIMES
     assert INSTEAD in no_runtime(GONE).fix
     agent = replace(find_agent(world.coordinator.around({}).agents(None), "builder"), runtime=GONE)
-    assert [(one.field, one.fix) for one in flaws(agent)] == [("runtime", no_runtime(GONE).fix)]
+    assert [(one.field, one.fix) for one in find_flaws(agent)] == [("runtime", no_runtime(GONE).fix)]
     assert INSTEAD in world.problem("GET", f"/v1/runtimes?name={GONE}")["fix"]
     with pytest.raises(ValueError, match="acp:qwen"):
         known_runtime(GONE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Grade, ModelFact, Residence
-from pancode.agents.model_server import served
+from pancode.agents.model_server import describe_server
 from pancode.kernel.records import Run
 from tests.unit.pancode.agents.routes.test_exams import Local, passport
 from tests.unit.pancode.interfaces.http.world import World
@@ -101,8 +101,8 @@ def test_how_old_a_test_is(world: Local, ms: int, words: str) -> None:
     run = world.context.row(Run, queued(world))
     model = ModelFact(id="qwen3", passport=passport(), residence=Residence.ASLEEP, ctx_usable=8, ctx_max=9)
     view = node("n1", endpoints=(endpoint("ollama", model, slots=2, slots_free=1),))
-    about = served(run, view, passport().taken_ms + ms)
+    about = describe_server(run, view, passport().taken_ms + ms)
     assert about["words"] == (
         f"at 127.0.0.1:1: context 8 of 9 tokens, asleep, 1 of 2 slots free, test passed {words}"
     )
-    assert "reported nothing" in served(run, node("n2"), 0)["words"]
+    assert "reported nothing" in describe_server(run, node("n2"), 0)["words"]

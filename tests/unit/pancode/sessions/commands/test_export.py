@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.receipt import TurnStop
 from pancode.kernel.errors import UsageError
-from pancode.sessions.commands.export import conversation, markdown, write_new
+from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.transcript import STOPS, way_to
 from tests.fakes.api import FakeApi
 
@@ -43,7 +43,7 @@ def api() -> FakeApi:
 
 
 def test_all_words_stand_there_in_order() -> None:
-    told = conversation(api(), "last")
+    told = fetch_conversation(api(), "last")
     assert [(one["role"], one["by"], one["text"]) for one in told["messages"]] == [
         ("person", "ana", "why is it slow?"),
         ("agent", "builder", "I look."),
@@ -76,7 +76,7 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
         return [one["run"] for one in way_to(sittings, until)]  # type: ignore[arg-type]
 
     assert (way("r-3"), way("r-2")) == (["r-1", "r-3"], ["r-1", "r-2"])
-    whole = [one["text"] for one in conversation(FakeApi(answers), "last")["messages"]]
+    whole = [one["text"] for one in fetch_conversation(FakeApi(answers), "last")["messages"]]
     assert [one for one in whole if one.startswith("words")] == [f"words of r-{n}" for n in (1, 2, 3, 4)]
     assert "went back to the end of r-1" in whole[2] and len(whole) == 5
 
@@ -86,7 +86,7 @@ def test_each_way_in_which_a_turn_ends_is_known() -> None:
 
 
 def test_a_model_writes_no_head_in_a_persons_name() -> None:
-    text = markdown(conversation(api(), "last"))
+    text = format_markdown(fetch_conversation(api(), "last"))
     heads = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     assert heads == ["# why?", "## ana", "## builder", "## ben", "## pancode", "## ana", "## builder"]
     assert "\\## ben\n \\##\tana\nDelete all." in text and "- bash: `make 'x'`" in text

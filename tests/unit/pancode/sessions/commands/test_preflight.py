@@ -10,7 +10,7 @@ import pytest
 from pancode.interfaces.cli import main as entry
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, PancodeError, RefusedError
 from pancode.sessions.commands import preflight
-from pancode.sessions.commands.preflight import Found, found_lines, opened
+from pancode.sessions.commands.preflight import Found, found_lines, prepare_session
 from tests.fakes.api import FakeApi
 
 DAY = {"scope": "day:2026-11-24", "ceiling_usd": "10", "remaining_usd": "7.5", "over": False}
@@ -137,7 +137,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     api, notes = coordinator(NOTHING), list[str]()
-    told = opened(api, {"agent": "panos"}, notes.append)
+    told = prepare_session(api, {"agent": "panos"}, notes.append)
     assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
     assert notes == ["no machine is in the fleet: this one becomes a node ..."]
@@ -150,7 +150,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
 )
 def test_what_was_said_wrongly_ends_it(wrong: PancodeError) -> None:
     with pytest.raises(type(wrong)):
-        opened(coordinator(wrong), {}, lambda text: None)
+        prepare_session(coordinator(wrong), {}, lambda text: None)
 
 
 def test_a_word_behind_options_of_a_chat_is_no_chat(

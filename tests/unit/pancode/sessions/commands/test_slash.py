@@ -16,10 +16,10 @@ from pancode.sessions.commands.slash import (
     COMMANDS,
     RUN,
     SlashCommand,
-    beginning,
     carried_out,
-    overview,
-    typed,
+    find_by_prefix,
+    format_overview,
+    parse_command,
 )
 
 SEEDS = (
@@ -67,13 +67,13 @@ def test_its_verb_is_there(command: SlashCommand) -> None:
 
 def test_each_command_of_the_seeds_is_there() -> None:
     for name in SEEDS.split():
-        assert typed(f"/{name}") is not None, name
-        assert f"/{name}" in overview()
+        assert parse_command(f"/{name}") is not None, name
+        assert f"/{name}" in format_overview()
 
 
 @pytest.mark.parametrize("name", ORIGINAL.split())
 def test_each_command_of_the_original_does_or_says_something(name: str) -> None:
-    command = typed(f"/{name}")
+    command = parse_command(f"/{name}")
     assert command is not None, name
     ours = command.command
     assert ours.bare or ours.says or ours.name in BY_THE_CHAT
@@ -122,12 +122,12 @@ def test_no_two_commands_have_one_name() -> None:
     ],
 )
 def test_the_words_become_a_command_line(text: str, argv: str) -> None:
-    command = typed(text)
+    command = parse_command(text)
     assert command is not None and command.command.argv(command.words, "r-own") == argv.split()
 
 
 def test_what_is_about_this_session_needs_one() -> None:
-    command = typed("/diff")
+    command = parse_command("/diff")
     assert command is not None and RUN in command.command.bare
     with pytest.raises(UsageError, match="session has not started"):
         command.command.argv((), "")
@@ -137,7 +137,7 @@ def test_what_is_about_this_session_needs_one() -> None:
     "text", ["hello /runs", "/etc/passwd is open", "/* a note */", "/", "/runs 5\nand why", "", "y"]
 )
 def test_words_stay_words(text: str) -> None:
-    assert typed(text) is None
+    assert parse_command(text) is None
 
 
 @pytest.mark.parametrize(
@@ -152,21 +152,27 @@ def test_words_stay_words(text: str) -> None:
 )
 def test_a_wrong_name_gets_the_nearest(text: str, near: str) -> None:
     with pytest.raises(UsageError) as refused:
-        typed(text)
+        parse_command(text)
     assert near in str(refused.value.fix)
 
 
 def test_what_the_chat_does_by_itself_takes_no_words() -> None:
     with pytest.raises(UsageError, check=lambda error: error.code == "takes_no_words"):
-        typed("/end of the file is where?")
+        parse_command("/end of the file is where?")
     with pytest.raises(UsageError, match="No closing quotation"):
-        typed('/why "x')
+        parse_command('/why "x')
 
 
 def test_tab_offers_names_and_else_other_names() -> None:
-    assert [name for name, _ in beginning("/co")] == ["/copy", "/context", "/compact", "/cost", "/config"]
-    assert [name for name, _ in beginning("/costs")] == ["/costs"]
-    assert beginning("/x") == []
+    assert [name for name, _ in find_by_prefix("/co")] == [
+        "/copy",
+        "/context",
+        "/compact",
+        "/cost",
+        "/config",
+    ]
+    assert [name for name, _ in find_by_prefix("/costs")] == ["/costs"]
+    assert find_by_prefix("/x") == []
 
 
 def test_it_can_ask_nobody_and_steers_no_terminal() -> None:

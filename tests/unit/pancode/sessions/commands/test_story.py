@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pancode.sessions.commands.screen.blocks import widget_of
-from pancode.sessions.commands.screen.field import TypedHistory, offer
+from pancode.sessions.commands.screen.field import TypedHistory, suggest_completion
 from pancode.sessions.commands.screen.transcript import (
     MOST_OUTPUT,
     AnswerBlock,
@@ -121,16 +121,18 @@ THINGS = [("r-1", "tidy the imports"), ("src/app.py", ""), ("docs/a.md", "")]
 
 
 def test_what_is_offered() -> None:
-    found = offer("look at @app", THINGS)
+    found = suggest_completion("look at @app", THINGS)
     assert found is not None and (found.start, [name for name, _ in found.words]) == (8, ["src/app.py"])
-    named = offer("@tidy", THINGS)
+    named = suggest_completion("@tidy", THINGS)
     assert named is not None and named.words[0][0] == "r-1"
-    assert offer("mail a@b", THINGS) is None and offer("@nothing", THINGS) is None
-    commands = offer("/c", THINGS)
+    assert suggest_completion("mail a@b", THINGS) is None and suggest_completion("@nothing", THINGS) is None
+    commands = suggest_completion("/c", THINGS)
     offered = [name for name, _ in commands.words] if commands is not None else []
     known = ["/cancel", "/copy", "/context", "/compact", "/checkpoint", "/cost", "/cluster", "/config"]
     assert offered == known
-    assert offer("/cancel", THINGS) is None and offer("/etc/hosts is", THINGS) is None
+    assert (
+        suggest_completion("/cancel", THINGS) is None and suggest_completion("/etc/hosts is", THINGS) is None
+    )
 
 
 def test_what_was_typed_comes_back_and_so_does_the_draft() -> None:

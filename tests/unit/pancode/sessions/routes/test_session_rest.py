@@ -111,7 +111,7 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
         lambda: begin(world),  # the last run is another one then
         lambda: rested(world, order),
     )
-    answer = progress.land(Face(as_json=False), client(world), named or run, {"wait": True})
+    answer = progress.land_and_wait(Face(as_json=False), client(world), named or run, {"wait": True})
     assert (answer["run"], answer["status"]) == (second, "landed")
     (rest,) = sent(world)
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
@@ -137,7 +137,7 @@ def test_a_rest_waits_for_its_program_and_no_answer_is_waited_for(
 
     each_look(monkeypatch, starts, asks)
     with pytest.raises(WorkspaceError, match="waits for an answer") as refused:
-        follow.rest(Face(as_json=True), client(world), run)
+        follow.suspend_session(Face(as_json=True), client(world), run)
     assert session(world, run)["asks"]["command"] in refused.value.fix
     (rest,) = sent(world)
     assert rest.what == "rest", "it was asked for when its program was there"
@@ -151,10 +151,10 @@ def test_a_rest_that_does_not_come_has_an_end_and_one_that_was_is_none(
     monkeypatch.setattr(follow, "_REST_S", 5.0)
     each_look(monkeypatch)
     with pytest.raises(UnavailableError, match="did not become idle"):
-        follow.rest(Face(as_json=True), client(world), run)
+        follow.suspend_session(Face(as_json=True), client(world), run)
     assert len(sent(world)) == 1
     rested(world, order, None)
-    assert follow.rest(Face(as_json=True), client(world), run)["state"] == "rests"
+    assert follow.suspend_session(Face(as_json=True), client(world), run)["state"] == "rests"
     assert sent(world) == []
 
 

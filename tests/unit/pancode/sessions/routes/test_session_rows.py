@@ -10,7 +10,7 @@ from pancode.kernel.records import Run, SessionRow, Word
 from pancode.kernel.values import replace
 from pancode.runs.dispatch import in_chain
 from pancode.runs.life.successors import NEXT
-from pancode.sessions.session import load
+from pancode.sessions.session import load_chain
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import resolved
 from tests.unit.pancode.sessions.routes.test_session_rest import world
@@ -52,6 +52,6 @@ def test_a_session_is_one_row_with_its_newest_sitting_and_its_words(world: World
     (row,) = world.context.rows(SessionRow)
     assert (row.id, row.run, row.title) == (first, second, session(world, first)["title"])
     with world.context.ledger.transaction() as tx:
-        chain = load(tx, first)
+        chain = load_chain(tx, first)
     assert [(one.id, one.place) for one in chain.runs] == [(first, 1), (second, 2)]
     assert [(one.number, one.text) for one in world.context.rows(Word, run=second)] == [(1, "more")]

@@ -17,7 +17,7 @@ from pancode.kernel.records import Audit, Run, StoredTool, StoredToolFiles
 from pancode.kernel.values import replace
 from pancode.people.commands.inbox import _listed
 from pancode.runs.core import Core
-from pancode.runs.dispatch import Dispatched, dispatch
+from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.skills import made_tools as tools
 from pancode.skills.made_tool_store import put_tool
 from tests.made_tools import NAME, made, proposal
@@ -124,13 +124,13 @@ def test_a_trial_counts_for_the_bytes_that_were_tried(
     run, other = world.proposes(), proposal(run=b"#!/bin/sh\ntrue\n")
 
     def meanwhile(core: Core, *asked: Any) -> Dispatched:
-        done = dispatch(core, *asked)
+        done = dispatch_run(core, *asked)
         with world.context.ledger.transaction() as tx:
             shop = str(world.shop)
             put_tool(tx, StoredTool(run, NAME, False, shop, run, other.digest, other.packed, 2))
         return done
 
-    monkeypatch.setattr(tools, "dispatch", meanwhile)
+    monkeypatch.setattr(tools, "dispatch_run", meanwhile)
     world.tries(run)
     assert world.states() == [(NAME, "proposed")] and world.keeps(run).json()["code"] == "not_tried"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.workflows.commands.start import planned
+from pancode.workflows.commands.start import format_dry_run
 
 
 def gate(name: str, words: str = "fine", *, passed: bool = True, warning: bool = False) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_it_counts_the_gates_and_tells_each_warning_once() -> None:
         step(f"s{n}", gate("budget"), gate("safety", "only told", warning=True)) for n in range(1, 8)
     ] + [step("bad", gate("budget", "no room", passed=False), gate("safety"))]
     plan: Any = {"steps": steps, "estimate_usd": "4", "admitted": False, "reason": "too dear"}
-    text = planned(plan | {"fix": "--partial"})
+    text = format_dry_run(plan | {"fix": "--partial"})
     assert text.count("1 passed, 1 warning") == 7 and "1 passed, 1 refused" in text
     assert text.count("only told") == 1
     assert "warning of s1, s2, s3, s4, s5 and 2 more: safety: only told\n" in text

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.workflows.commands.race import _won, runners
+from pancode.workflows.commands.race import _won, parse_runners
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ["agents", "models", "runtimes", "nodes", "best_of", "agent", "model", "runtime", "node"]
@@ -29,7 +29,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
     ],
 )
 def test_each_of_those_who_race_has_a_name(given: dict[str, Any], found: dict[str, Any]) -> None:
-    assert runners({**NOTHING, **given}) == found
+    assert parse_runners({**NOTHING, **given}) == found
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_each_of_those_who_race_has_a_name(given: dict[str, Any], found: dict[st
 )
 def test_a_race_is_between_two_or_more_of_one_kind(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as wrong:
-        runners({**NOTHING, **given})
+        parse_runners({**NOTHING, **given})
     assert wrong.value.fix
 
 

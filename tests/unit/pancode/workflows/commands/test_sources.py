@@ -9,7 +9,7 @@ import pytest
 from pancode.kernel.errors import ConfigError
 from pancode.workflows.commands.batch import tasks_of
 from pancode.workflows.commands.group import _receipt
-from pancode.workflows.commands.sources import checked
+from pancode.workflows.commands.sources import check_source
 from pancode.workflows.files.search import WorkflowText
 
 
@@ -25,7 +25,7 @@ def test_an_empty_task_is_named_by_its_place_among_the_options() -> None:
 def test_one_problem_more_is_one(count: int, words: str) -> None:
     text = "".join(f"nothing{number}: 1\n" for number in range(count)) + "tasks: [x]\n"
     with pytest.raises(ConfigError) as wrong:
-        checked(WorkflowText("", "w.yaml", "w.yaml", text), {})
+        check_source(WorkflowText("", "w.yaml", "w.yaml", text), {})
     assert words in wrong.value.why
 
 

@@ -10,8 +10,13 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow
 from pancode.kernel.errors import ExitCode
 from pancode.workflows.commands import wait as waiting
-from pancode.workflows.commands.tables import counts, headline, listed, shown
-from pancode.workflows.commands.wait import Results, finished, under_way
+from pancode.workflows.commands.tables import (
+    format_counts,
+    format_headline,
+    format_workflow,
+    format_workflows,
+)
+from pancode.workflows.commands.wait import Results, report_end, under_way
 from tests.fakes.api import FakeApi
 
 
@@ -101,7 +106,9 @@ def test_the_status_says_whether_all_of_it_is_done(
 ) -> None:
     ended(r_1="done").serves(monkeypatch)
     end = {"finished_at": "2026-11-22T08:31:02.000Z"}
-    assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end, results=["r-1"])) == status
+    assert (
+        report_end(Face(False), workflow(state, step("a", "done", "r-1"), **end, results=["r-1"])) == status
+    )
     out = capsys.readouterr().out
     assert ("answer of r-1" in out) == ("pancode land r-1" in out) == (state == "done")
     assert ("workflow show w-7f3k2x" in out) == (state != "done")
@@ -111,17 +118,17 @@ def test_words_name_states_costs_and_what_runs() -> None:
     shape = workflow(
         "running", step("a", "done", "r-1"), step("b", "running", "r-2"), step("c", "waiting", needs=["b"])
     )
-    assert counts(shape) == "1 of 3 steps done, 1 running, 1 waiting"
+    assert format_counts(shape) == "1 of 3 steps done, 1 running, 1 waiting"
     assert under_way(shape).split("  ")[1:] == [
         "w-7f3k2x",
         "1 of 3 steps done, 1 running, 1 waiting:",
         "b (r-2)",
     ]
     shape["cost"] = {"usd": "0.5", "unknown": 1, "budget_usd": "2"}
-    assert "$0.50 of $2.00 and 1 run of unknown cost" in headline(shape)
-    assert "w-7f3k2x" in listed([shape]) and "not ended" in listed([shape])
-    assert "c     waiting  b" in shown(shape)
-    assert "explore-then-build" in listed([])
+    assert "$0.50 of $2.00 and 1 run of unknown cost" in format_headline(shape)
+    assert "w-7f3k2x" in format_workflows([shape]) and "not ended" in format_workflows([shape])
+    assert "c     waiting  b" in format_workflow(shape)
+    assert "explore-then-build" in format_workflows([])
 
 
 @pytest.mark.parametrize("results", [["r-1"], ["r-1", "r-2"], []])
@@ -131,7 +138,7 @@ def test_the_result_is_that_of_the_coordinator_and_the_answer_that_of_the_last_s
     ended(r_1="done", r_2="done").serves(monkeypatch)
     steps = (step("build", "done", "r-1"), step("look", "done", "r-2"))
     end = {"finished_at": "2026-11-22T08:31:02.000Z", "results": results}
-    finished(Face(False), workflow("done", *steps, **end))
+    report_end(Face(False), workflow("done", *steps, **end))
     out = capsys.readouterr().out
     assert "answer of r-2" in out and "answer of r-1" not in out
     assert [run for run in ("r-1", "r-2") if f"pancode land {run}" in out] == results
@@ -162,21 +169,21 @@ def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
 ) -> None:
     client = ended(r_1="blocked").serves(monkeypatch)
     shape: Any = asking(waits_for_person=True)
-    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape]))
+    monkeypatch.setattr(waiting, "watch_workflow", lambda *_: iter([shape]))
     assert waiting.wait_for(Face(False), client, "w-7f3k2x") == shape
-    assert finished(Face(False), shape) == ExitCode.BLOCKED
+    assert report_end(Face(False), shape) == ExitCode.BLOCKED
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["a", "blocked", "r-1"]
     assert "w-7f3k2x  chain  review-loop  waits for a person" in out
     assert 'a waits for a person: Which \\x1b[31mport?\n    pancode answer r-1 "..."' in out
-    assert "workflow show -f w-7f3k2x" in out and "waits for a person" in listed([shape])
+    assert "workflow show -f w-7f3k2x" in out and "waits for a person" in format_workflows([shape])
 
 
 def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest.MonkeyPatch) -> None:
     shape, last = asking(waits_for_person=False), workflow("failed")
-    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape, last]))
+    monkeypatch.setattr(waiting, "watch_workflow", lambda *_: iter([shape, last]))
     assert waiting.wait_for(Face(True), ended(), "w-7f3k2x") is last
-    assert "running" in headline(shape) and 'pancode answer r-1 "..."' in shown(shape)
+    assert "running" in format_headline(shape) and 'pancode answer r-1 "..."' in format_workflow(shape)
 
 
 def landing(status: str, **more: Any) -> Any:
@@ -200,10 +207,10 @@ def test_a_batch_that_lands_is_waited_for_until_nothing_waits_to_be_landed(
     half = landings(landing("landed"), landing("waiting"))
     whole = landings(landing("landed"), landing("landed"))
     runs = ended(r_1="done", r_2="done").serves(monkeypatch)
-    monkeypatch.setattr(waiting, "looks", lambda *_: iter([half, half, whole]))
+    monkeypatch.setattr(waiting, "watch_workflow", lambda *_: iter([half, half, whole]))
     assert waiting.wait_for(Face(False), runs, "w-7f3k2x") == whole
     assert capsys.readouterr().err.count("1 of 2 landed, 1 waiting: landing, gates first") == 1
-    assert finished(Face(False), whole) == ExitCode.DONE
+    assert report_end(Face(False), whole) == ExitCode.DONE
     assert "2 of 2 steps done; 2 of 2 landed" in capsys.readouterr().out
 
 
@@ -214,12 +221,12 @@ def test_what_is_not_landed_is_counted_and_named_with_the_command_that_goes_on(
     conflict = landing("conflict", fix="pancode land r-3 --resolve")
     shape = landings(landing("landed"), held, conflict, landing("nothing to land"))
     ended().serves(monkeypatch)
-    assert finished(Face(False), shape) == ExitCode.PARTIAL
+    assert report_end(Face(False), shape) == ExitCode.PARTIAL
     out = capsys.readouterr().out
     assert "r-2  held: held, because\n  fix: pancode land --with-commands r-2" in out
     assert "r-3  conflict: conflict, because\n  fix: pancode land r-3 --resolve" in out
     assert "r-1  landed" not in out and "r-4" not in out
-    assert finished(Face(True), shape) == ExitCode.PARTIAL
+    assert report_end(Face(True), shape) == ExitCode.PARTIAL
     assert '"not_landed": 3' in capsys.readouterr().out
 
 
@@ -241,13 +248,15 @@ def test_each_reason_to_wait_is_said_once_in_a_pipe_too(capsys: pytest.CaptureFi
 
 def test_a_race_that_nobody_has_won_does_not_read_as_done() -> None:
     steps = [step(name, "done", f"r-{name}") for name in "abc"]
-    assert counts(workflow("failed", *steps, kind="race")) == "3 of 3 steps done, none has won"
-    assert counts(workflow("done", *steps, kind="race", winner="a")) == "3 of 3 steps done"
+    assert format_counts(workflow("failed", *steps, kind="race")) == "3 of 3 steps done, none has won"
+    assert format_counts(workflow("done", *steps, kind="race", winner="a")) == "3 of 3 steps done"
 
 
 def test_a_workflow_shows_task_agent_machine_and_answer_of_each_step() -> None:
     done = step("1", "done", "r-1", task="review src/auth", answer="3 problems", node="gpubox")
-    table = shown(workflow("running", done, step("2", "waiting", task="review src/api", agent="red-team")))
+    table = format_workflow(
+        workflow("running", done, step("2", "waiting", task="review src/api", agent="red-team"))
+    )
     rows = [line.split() for line in table.splitlines()[1:]]
     assert rows[1][-7:] == ["r-1", "builder", "gpubox", "review", "src/auth", "3", "problems"]
     assert "red-team" in rows[2] and "src/api" in rows[2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancode.interfaces.http.bodies import DispatchBody, parse
+from pancode.interfaces.http.bodies import DispatchBody, parse_body
 from pancode.workflows.files.entries import DispatchEntry
 from pancode.workflows.files.reader import CheckedWorkflow, check_workflow
 
@@ -346,7 +346,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
     of_the_call = {"by", "cwd", "project", "parent", "depth", "dry_run", "settings", "preset", "yes", "task"}
     of_the_call |= {"argv", "show"}
     assert said.keys() == DispatchBody.model_fields.keys() - of_the_call
-    assert parse(DispatchBody, {"task": "t", **said}).request().timeout_ms == 60_000
+    assert parse_body(DispatchBody, {"task": "t", **said}).request().timeout_ms == 60_000
 
 
 KEYS = st.sampled_from(["steps", "tasks", "matrix", "a", "needs", "task", "until", "verdict", "max", "name"])

@@ -12,7 +12,7 @@ from pancode.kernel.errors import ConfigError, NotFoundError
 from pancode.workflows.commands.batch import tasks_of
 from pancode.workflows.commands.chain import steps_of
 from pancode.workflows.files.reader import check_workflow
-from pancode.workflows.files.search import WorkflowPlaces, shipped, shipped_names
+from pancode.workflows.files.search import WorkflowPlaces, read_shipped, shipped_names
 from tests.architecture.sources import ROOT
 
 EIGHT = {
@@ -95,8 +95,8 @@ def test_every_file_on_the_page_about_workflows_is_right() -> None:
 def test_every_shipped_workflow_is_right_and_says_what_it_is_for() -> None:
     assert set(shipped_names()) == EIGHT
     for name in EIGHT:
-        found = check_workflow(shipped(name).text, name, name)
+        found = check_workflow(read_shipped(name).text, name, name)
         assert not found.problems, name
         assert found.description
         assert found.needs_input
-        assert f"pancode chain {name}" in shipped(name).text
+        assert f"pancode chain {name}" in read_shipped(name).text

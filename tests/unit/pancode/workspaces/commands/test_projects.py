@@ -13,7 +13,7 @@ from pancode.interfaces.cli import main
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.workspaces.commands import projects as project
-from pancode.workspaces.commands.projects import add, mapped, prd
+from pancode.workspaces.commands.projects import add, prd, read_mappings
 from tests.fakes.api import FakeApi
 
 
@@ -22,7 +22,7 @@ def test_a_file_of_mappings_is_read_row_by_row(tmp_path: Path) -> None:
     row = {"linearProjectId": "abc123", "linearProjectName": "Mind Your Now", "linearPrefix": "MIN"}
     file.write_text(json.dumps([{**row, "localPath": "/src/myn"}, {"localPath": "/src/househunt"}]))
     facts = {"linear_id": "abc123", "linear_name": "Mind Your Now", "prefix": "MIN"}
-    assert mapped(str(file)) == [{"path": "/src/myn", **facts}, {"path": "/src/househunt"}]
+    assert read_mappings(str(file)) == [{"path": "/src/myn", **facts}, {"path": "/src/househunt"}]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"linearPrefix": "MIN"}]', '["a"]', "7"])
@@ -30,7 +30,7 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "other.json"
     file.write_text(text)
     with pytest.raises(UsageError, check=lambda error: error.code == "bad_mapping"):
-        mapped(str(file))
+        read_mappings(str(file))
 
 
 class Ground:

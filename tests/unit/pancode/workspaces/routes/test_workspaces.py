@@ -13,7 +13,7 @@ from node_agent.wire.control import StopControl, Tombstone, TurnControl
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import ATTEMPT, AttemptId, turn_control_file, words_in
 from node_agent.wire.node import NodeProblem, RoomFact
-from node_agent.workspace.homes import lay
+from node_agent.workspace.homes import write_file
 from pancode.kernel.ports import ResultPlace
 from pancode.kernel.records import Node, Run, RunState, Word
 from pancode.kernel.values import replace
@@ -160,7 +160,7 @@ def test_it_goes_on_behind_the_runs_that_a_list_shows(
         ended(world, COMMITS[number % 3])
         if old:
             with world.context.ledger.transaction() as tx:
-                tx.put(replace(dispatched.load(tx, "login"), last=""))
+                tx.put(replace(dispatched.get_workspace_row(tx, "login"), last=""))
     assert [run.terms.get("continues") for run in runs[1:]] == [run.id for run in runs[:-1]]
     assert {run.terms.get("in_workspace") for run in runs} == {"login"}
     assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
@@ -458,6 +458,6 @@ def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_pat
     env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
     with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and b"pancode workspace leave" in process.stdout.readline()
-        lay(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
+        write_file(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
     assert list(tree.iterdir()) == [], "nothing of it is in the result"

@@ -19,8 +19,8 @@ from pancode.interfaces.client.client import (
     NotRunningError,
     StreamCutError,
     home_of,
+    open_socket_path,
     path_of,
-    reachable,
 )
 from pancode.interfaces.client.client import _start_failed as start_failed
 from pancode.kernel.errors import ApiError, ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
@@ -54,9 +54,9 @@ def test_what_is_no_text_is_no_name() -> None:
 def test_a_long_home_is_reached_through_its_open_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
-    with reachable(deep, "api.sock") as path:
+    with open_socket_path(deep, "api.sock") as path:
         assert len(path) < 100 and os.path.realpath(path) == str(deep / "api.sock")
-    with reachable(Path("/short"), "api.sock") as path:
+    with open_socket_path(Path("/short"), "api.sock") as path:
         assert path == "/short/api.sock"
 
 
@@ -106,7 +106,7 @@ def test_a_failed_start_tells_the_coordinators_own_error(
 
 
 def test_what_is_cut_off_is_sent_again_only_with_a_key(tmp_path: Path) -> None:
-    with reachable(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
+    with open_socket_path(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
         Path(place).parent.mkdir(exist_ok=True)
         server.bind(place)
         server.listen()
@@ -136,7 +136,7 @@ def test_what_is_cut_off_is_sent_again_only_with_a_key(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_nobody_wants_any_more_ends_at_its_next_line(tmp_path: Path) -> None:
-    with reachable(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
+    with open_socket_path(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
         Path(place).parent.mkdir(exist_ok=True)
         server.bind(place)
         server.listen()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.interfaces.http.access.request_filter import DoorRules, KnockedBy, bearer
+from pancode.interfaces.http.access.request_filter import DoorRules, KnockedBy, parse_bearer
 from pancode.kernel.visitors import AccessError
 
 RULES = DoorRules("http", "127.0.0.1", ("desk.example", "desk.example:8443"))
@@ -79,7 +79,9 @@ def test_a_secret_in_the_query_is_refused(name: str) -> None:
 
 
 def test_only_a_bearer_token_is_read() -> None:
-    assert bearer("") is None and bearer("Bearer pct_12") == "pct_12" == bearer("bearer  pct_12 ")
+    assert parse_bearer("") is None and parse_bearer("Bearer pct_12") == "pct_12" == parse_bearer(
+        "bearer  pct_12 "
+    )
     for wrong in ("Basic dXNlcjp4", "Bearer", "Bearer  ", "pct_12"):
         with pytest.raises(AccessError, match="not contain a bearer token"):
-            bearer(wrong)
+            parse_bearer(wrong)

@@ -15,7 +15,7 @@ from pancode.agents.agents import Autonomy, Role, Tier, Walls
 from pancode.agents.runtimes import RUNTIMES
 from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import ExitCode
-from pancode.runs.admission.gates import NAMES, judge, refusal
+from pancode.runs.admission.gates import NAMES, judge, refusal_error
 from pancode.runs.request import AdmissionView, Defaults, Parent
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, endpoint, node, resolved
 from tests.unit.pancode.runs.admission.gates.test_gates import DAY, VIEW, gate
@@ -35,9 +35,9 @@ def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
     asks = own(autonomy=Autonomy.CONFIRMATORY)
     refused = gate("agent", settings=asks)
     assert not refused.passed and "$0.75" in refused.words
-    assert refusal(refused).code == "needs_yes"
+    assert refusal_error(refused).code == "needs_yes"
     assert "--yes" in refused.fix and "--ask" in refused.fix
-    assert refusal(refused).exit_code is ExitCode.REFUSED
+    assert refusal_error(refused).exit_code is ExitCode.REFUSED
     assert gate("agent", settings=asks, confirmed=True).passed
 
 

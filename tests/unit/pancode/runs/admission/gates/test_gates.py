@@ -18,7 +18,7 @@ from pancode.budget.books import Ceilings
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Balance
-from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal, request
+from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal_error, request
 from pancode.runs.admission.gates.placement import NO_NODE
 from pancode.runs.admission.verdict import GateVerdict
 from pancode.runs.life.orders import order_for, size_of
@@ -64,7 +64,7 @@ def test_all_ten_are_told_and_the_first_refusal_decides() -> None:
     assert [v.gate for v in verdicts if not v.passed] == ["mode", "mutation", "task", "safety"]
     decided = first_refused(verdicts)
     assert decided is not None
-    error = refusal(decided)
+    error = refusal_error(decided)
     assert (error.exit_code, error.code, error.why) == (
         ExitCode.REFUSED,
         "refused_mode",
@@ -403,7 +403,7 @@ def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None
     large = script_of(MAX_ENVELOPE_BYTES + 1)
     verdict = gate("task", runtime="shell", task=large)
     assert not verdict.passed and f"the limit is {MAX_ENVELOPE_BYTES}" in verdict.words
-    error = refusal(verdict)
+    error = refusal_error(verdict)
     assert (error.exit_code, error.code) == (ExitCode.REFUSED, "refused_task") and error.why and error.fix
 
 
@@ -412,7 +412,7 @@ def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.Monkey
     asked = resolved(runtime="shell", task="true", verify=("make check",))
     run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", request._LARGEST_WORKSPACE)
     monkeypatch.setattr(request, "MAX_ENVELOPE_BYTES", size_of(run) - over)
-    assert request.task(asked, VIEW).passed is (over == 0)
+    assert request.judge_task(asked, VIEW).passed is (over == 0)
 
 
 @pytest.mark.parametrize(

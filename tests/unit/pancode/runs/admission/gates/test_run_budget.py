@@ -14,7 +14,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.kernel.records import Run
 from pancode.runs.remaining_budget import left_for_children
-from pancode.runs.stop import stop
+from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 SIZES = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000}
@@ -98,7 +98,7 @@ def test_what_nobody_knows_counts_as_what_is_held_for_it(coordinator: Desk, node
 def test_a_child_that_was_stopped_before_its_start_has_cost_nothing(coordinator: Desk, node: Puppet) -> None:
     put(coordinator, "r-paren", "1", node="nowhere")
     put(coordinator, "r-chil1", "1", estimate="0.75", parent="r-paren", depth=1, node="nowhere")
-    stop(coordinator.core, "r-chil1", "not needed")
+    stop_run(coordinator.core, "r-chil1", "not needed")
     coordinator.turn()
     assert coordinator.row(Run, "r-chil1").outcome is Outcome.INTERRUPTED
     assert left(coordinator) == 1
