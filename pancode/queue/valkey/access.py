@@ -46,9 +46,8 @@ class TlsFiles:
         try:
             TlsFiles(ca=self.ca).context()
         except (OSError, ssl.SSLError) as exc:
-            raise _unusable(
-                str(self.ca), "contains no certificate", exc, f"openssl x509 -in {self.ca}"
-            ) from exc
+            look = f"openssl x509 -in {self.ca}"
+            raise _unusable(str(self.ca), "contains no certificate", exc, look) from exc
         try:
             self.context()
         except (OSError, ssl.SSLError) as exc:

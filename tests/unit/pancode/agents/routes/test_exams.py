@@ -154,7 +154,7 @@ def test_what_could_not_be_tested_has_no_verdict(world: Local) -> None:
 def test_a_node_that_says_nothing_is_waited_for_no_longer(world: Local, begins: bool, least: int) -> None:
     began = world.context.clock.ms
     steps = [lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words"))] if begins else []
-    with pytest.raises(NotTested, match="n1 does not say how it goes") as no:
+    with pytest.raises(NotTested, match="n1 does not report progress") as no:
         Follow(world, *steps).go()
     assert least < world.context.clock.ms - began < least + 60_000 and "fleet status" in no.value.fix
 

@@ -79,7 +79,7 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
     assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
     assert "pancode endpoints" in format_summary(failed | {"attempts": [{"failure": "model_failed"}]})
     unable = format_summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
-    assert "see: pancode runs logs --stream gates.log r-1" in unable, (
+    assert "look: pancode runs logs --stream gates.log r-1" in unable, (
         "the words are the gate's, not the agent's"
     )
 

@@ -39,7 +39,7 @@ def world(tmp_path: Path) -> World:
         ("/v1/runs", {"task": "x", "runtime": ""}, "the name is empty", "omit it"),
         ("/v1/runs", {"task": "x", "agent": ""}, "the name is empty", "omit it"),
         ("/v1/runs", {"task": "x", "preset": ""}, "the name is empty", "omit it"),
-        ("/v1/nodes", {"name": "a b"}, "cannot be a name", "give another name"),
+        ("/v1/nodes", {"name": "a b"}, "is not a valid name", "give another name"),
         ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "fortnight"}, "fortnight", "day"),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "agent:bulider"}, "bulider", "builder"),

@@ -89,7 +89,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     assert not outside.passed and "for the node itself" in outside.words
     for asked, why in (
         ({"network": NetworkAccess.NONE}, "as --network"),
-        ({"walled": True}, "the run that dispatches"),
+        ({"walled": True}, "the parent run"),
     ):
         outside = gate("agent", runtime="shell", workspace="none", nodes=both, **asked)
         assert not outside.passed and why in outside.words
