@@ -92,7 +92,7 @@ assert check_workflow("tasks: [{task: x, planted: 3}]", "f", "f").steps()[0]["di
 try:
     check_options(replace(request, planted=10))
 except UsageError as error:
-    assert str(error) == "--planted may be 9 at most"
+    assert str(error) == "--planted must be at most 9"
 else:
     raise AssertionError("no bound")
 offered = [tool.name for tool in TOOLS if "planted" in tool.fields]

@@ -117,7 +117,7 @@ def test_a_program_of_a_runtime_that_is_gone_is_taken_away_and_never_brought(
     before = asked(environ)
     assert main(["install", "--home", str(home.root)]) == 0
     assert len(asked(environ)) == len(before) + 1 and package not in asked(environ)[-1], "an update"
-    with pytest.raises(NoProgram, match="no runtime 'qwen'") as refused:
+    with pytest.raises(NoProgram, match="runtime 'qwen' not found") as refused:
         install(home, "qwen", "", environ, {})
     assert "acp:qwen" in refused.value.fix
     uninstall(home, "gemini", environ)

@@ -332,7 +332,7 @@ def test_a_failed_gate_of_an_older_run_is_named_with_the_command_that_leaves_it_
         chain.desk.core, cast("Repositories", Trees(tested=True)), run, LandWay("ana"), ends, no_prd
     )
     said = judge(Merged("t" * 40, "t" * 40, (), tested=True))
-    assert "gate pytset -q: exit 127 (pytset -q is a gate of r-0001); look" in said.detail
+    assert "gate pytset -q: exit 127 (pytset -q is a gate of r-0001); see" in said.detail
     lander = Lander(chain.desk.core, cast("Repositories", Trees(tested=True, said=said)), no_prd)
     with pytest.raises(WorkspaceError) as refused:
         lander.land(run, LandWay("ana"), cast("LandingWish", Wish()))

@@ -335,6 +335,6 @@ def test_a_setting_turns_it_off(world: DoorWorld) -> None:
 def test_nobody_else_has_its_name(world: DoorWorld, name: str) -> None:
     panos = Told(world)
     told = world.problem("POST", f"/v1/sessions/{panos.session}/words", {"text": "land it", "by": name})
-    assert "cannot be a person's name" in told["message"] and not says(world)
+    assert "is reserved" in told["message"] and not says(world)
     words = {"task": "hello", "runtime": "native", "workspace": "none", "by": name}
-    assert "cannot be a person's name" in world.problem("POST", "/v1/sessions", words)["message"]
+    assert "is reserved" in world.problem("POST", "/v1/sessions", words)["message"]

@@ -201,7 +201,7 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
     also = night.world.http.get("/v1/inbox", by="ana").json()["also"]
     (waits,) = [one for one in also if "budget" not in one["command"]]
     assert (waits["run"], waits["command"]) == (run, "pancode lane show night"), "not twice, for its run, too"
-    assert waits["what"] == f"lane night stands at {shown['why']}"
+    assert waits["what"] == f"lane night is stopped at {shown['why']}"
     told = [one for one in night.coordinator.core.feed.newest(50) if one.kind is EventKind.INBOX_ITEM]
     (event,) = told
     assert occasion_of(event) == RUN_WAITS and (event.run, event.data["words"]) == (run, waits["what"])

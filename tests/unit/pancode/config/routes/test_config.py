@@ -113,7 +113,7 @@ def test_a_preset_that_counts_more_is_named(world: World) -> None:
 def test_slots_say_that_a_machine_keeps_its_own(world: World) -> None:
     notes = change(world, "set", key="nodes.slots", value="3")["notes"]
     assert any(
-        "added from now on; for one that is there: pancode node set NAME --slots N" in one for one in notes
+        "added from now on; for an existing node: pancode node set NAME --slots N" in one for one in notes
     )
 
 

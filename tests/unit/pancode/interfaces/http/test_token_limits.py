@@ -142,7 +142,7 @@ def test_a_schedule_of_a_token_that_has_expired_is_refused(world: DoorWorld, aga
     if again:  # another one of that name has not made it
         world.token("dispatch", name="ci")
     firing = _pass(world)[-1]
-    assert firing.state == "refused" and "in force no more" in firing.reason and firing.fix, firing
+    assert firing.state == "refused" and "no longer valid" in firing.reason and firing.fix, firing
     assert len(world.context.rows(Run)) == 1
 
 
