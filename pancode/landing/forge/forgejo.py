@@ -10,7 +10,11 @@ from pancode.landing.forge import github
 from pancode.landing.forge.http import ForgeClient
 
 LINK, NUMBER = github.LINK, github.NUMBER
-root, made, base_of = github.repository_path, github.create_pull_request, github.base_of
+repository_path, create_pull_request, base_of = (
+    github.repository_path,
+    github.create_pull_request,
+    github.base_of,
+)
 PAGES, ROWS = 20, 50
 
 
@@ -23,7 +27,7 @@ def find_pull_request(
 ) -> Mapping[str, Any] | None:
     """The open pull request of this repository's own branch; older versions cannot filter by branch."""
     for page in range(1, PAGES + 1):
-        rows = client.get(f"{root(repository)}/pulls", state="open", limit=ROWS, page=page)
+        rows = client.get(f"{repository_path(repository)}/pulls", state="open", limit=ROWS, page=page)
         for row in rows:
             own = row["head"].get("repo_id") == row["base"].get("repo_id")
             if row["head"]["ref"] == branch and own:

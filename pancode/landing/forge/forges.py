@@ -57,12 +57,12 @@ class HttpForges:
         speaks: Any = _DIALECTS[place.kind]
         token = self._token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
-        with open_client(place, token, speaks.headers(token), self._clock, fix) as client:
+        with open_client(place, token, speaks.make_headers(token), self._clock, fix) as client:
             repository = place.repository
-            there = speaks.found(client, repository, wanted.branch)
+            there = speaks.find_pull_request(client, repository, wanted.branch)
             if there is not None:
                 return _read(there, speaks, fresh=False)
-            base = str(client.get(speaks.root(repository))["default_branch"])
+            base = str(client.get(speaks.repository_path(repository))["default_branch"])
             if base == wanted.branch:
                 raise UsageError(
                     f"{base} is the base branch of pull requests in {repository.path}",
@@ -70,9 +70,13 @@ class HttpForges:
                     code="same_branch",
                 )
             try:
-                return _read(speaks.made(client, repository, wanted, base), speaks, fresh=True)
+                return _read(speaks.create_pull_request(client, repository, wanted, base), speaks, fresh=True)
             except RefusedError as refused:
-                there = speaks.found(client, repository, wanted.branch) if refused.code == REFUSED else None
+                there = (
+                    speaks.find_pull_request(client, repository, wanted.branch)
+                    if refused.code == REFUSED
+                    else None
+                )
                 if there is None:
                     raise
                 return _read(there, speaks, fresh=False)  # somebody was faster

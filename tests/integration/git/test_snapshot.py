@@ -278,7 +278,7 @@ def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, fol
         with pytest.raises(GitRefusal) as told:
             look()
         assert folder in str(told.value) and f"cd {repo.path}, then" in told.value.fix
-        assert ("put a file into it" in told.value.fix) is (folder != ".git")
+        assert ("add a file to it" in told.value.fix) is (folder != ".git")
 
 
 def test_preview_writes_nothing(repo: Repo, depot: Depot) -> None:

@@ -86,7 +86,7 @@ def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
     ("name", "words", "fix"),
     [
         ("locked", "passphrase", "ssh-add"),
-        ("missing", "no key", "IdentityFile"),
+        ("missing", "no SSH key", "IdentityFile"),
         ("locked.pub", "passphrase", "ssh-add"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_server_that_hangs_up_on_a_login_has_refused_it(folder: Path, full_age
 def test_a_server_that_wants_no_key_is_asked_before_one_is_missed(folder: Path, tmp_path: Path) -> None:
     nothing = target(folder / "missing", only=True)
     asyncio.run(log_in(Strict(None), nothing))
-    with pytest.raises(ConnectError, match="no key") as caught:
+    with pytest.raises(ConnectError, match="no SSH key") as caught:
         asyncio.run(log_in(Strict(b"somebody's"), nothing))
     assert caught.value.fault is LinkFault.BAD_CREDENTIALS
 

@@ -136,10 +136,10 @@ def test_no_jump(tmp_path: Path, config: str) -> None:
 REFUSED = [
     ("ProxyCommand nc %h %p 2>/dev/null", "needs a shell"),
     ("ProxyCommand tunnel --to $HOST", "needs a shell"),
-    ("ProxyCommand tunnel %k", "no token %k"),
+    ("ProxyCommand tunnel %k", "unsupported token %k"),
     ("ProxyCommand tunnel %r\nUser a;b", "cannot be used for %r"),
     ("Host gpubox\n HostKeyAlias y", "hostkeyalias"),
-    ("Host gpubox\n ProxyJump a\nHost a\n ProxyJump gpubox", "goes round"),
+    ("Host gpubox\n ProxyJump a\nHost a\n ProxyJump gpubox", "has a loop"),
     ("IdentityFile %q", "%q"),
     ("IdentityFile ${NOPE}/x", "NOPE"),
     ('User x\nHostName "x', "config line 2"),
