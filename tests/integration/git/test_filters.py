@@ -80,7 +80,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, depot: Depot) -> Filter
 def test_what_a_filter_takes_away_does_not_travel_and_the_fix_loses_nothing(desk: FilteredUser) -> None:
     desk.repo.write("a.nb", "one OUTPUT\n")
     before = fingerprint(desk.repo.path)
-    with pytest.raises(GitRefusal, match="under a filter") as refused:
+    with pytest.raises(GitRefusal, match="with a filter") as refused:
         desk.snap()
     assert "git add a.nb" in refused.value.fix
     assert fingerprint(desk.repo.path) == before

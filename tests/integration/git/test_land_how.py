@@ -256,7 +256,7 @@ def test_a_key_that_wants_a_passphrase_lands_nothing_and_says_how(
     request = replace(
         coordinator.result(edit_c), environ=_keys(tmp_path_factory.mktemp("k"), "ssh", "secret")
     )
-    with pytest.raises(GitRefusal, match="told to sign") as refused:
+    with pytest.raises(GitRefusal, match="could not sign") as refused:
         _land(coordinator, request, How.SQUASH)
     assert "ssh-add '~/key'" in refused.value.fix and "passphrase" in refused.value.why
     assert not coordinator.user.git("rev-parse", "-q", "--verify", "agent/x", check=False)

@@ -147,7 +147,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, t
         error = refusal("rediss://127.0.0.1:1", more)
         assert isinstance(error, ConfigError) and words in str(error), str(error)
     error = refusal("redis://127.0.0.1:1", beside(authority.ca))
-    assert "for TLS" in str(error) and "rediss://" in error.fix
+    assert "does not use TLS" in str(error) and "rediss://" in error.fix
 
 
 def test_a_password_in_a_file_is_read_for_each_connection(
@@ -167,7 +167,7 @@ def test_a_password_in_a_file_is_read_for_each_connection(
     client.close()
     secret.unlink()
     with (
-        pytest.raises(UnavailableError, match="cannot read") as caught,
+        pytest.raises(UnavailableError, match="cannot be read") as caught,
         translate_redis_errors(access, "PING"),
     ):
         client.ping()

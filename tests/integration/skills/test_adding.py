@@ -83,7 +83,7 @@ def test_from_one_commit_and_from_no_branch(repo: Path, tmp_path: Path) -> None:
     with fetch_folder(address, commit, "skills/deploy") as below:
         assert [one.name for one in skills_below(below, "deploy")] == ["deploy"]
     for wrong in (None, "main", commit[:12], f"--upload-pack={commit}"):
-        with pytest.raises(UsageError, match="needs the commit"), fetch_folder(address, wrong, ""):
+        with pytest.raises(UsageError, match="full id of the commit"), fetch_folder(address, wrong, ""):
             pass
     with pytest.raises(NotFoundError), fetch_folder(address, "0" * 40, ""):
         pass
