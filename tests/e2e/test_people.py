@@ -269,9 +269,9 @@ def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: L
         until(lambda: [one["call"] for one in waiting(fleet, run)] == [1], "call 1 waits", 90)
         assert "printf asked-%s 1" in fleet.run("inbox").ok().out
         fleet.run("approve", "--call", "1", run).ok()
-        until(lambda: [one["call"] for one in waiting(fleet, run)] == [2], "call 2 waits", 60)
+        until(lambda: [one["call"] for one in waiting(fleet, run)] == [2], "request 2 is pending", 60)
         late = fleet.run("approve", "--call", "1", run)
-        assert late.code != 0 and "call 2 waits" in late.err
+        assert late.code != 0 and "request 2 is pending" in late.err
         fleet.run("deny", "--call", "2", run, "one file is enough").ok()
         ended = fleet.ended(run, 90)
         asked = max((log.parent / "bodies").iterdir()).read_text()

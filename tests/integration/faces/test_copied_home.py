@@ -66,7 +66,7 @@ def test_a_copy_starts_nothing_beside_the_first_and_goes_on_after_it(first: Shel
     after = second("budget", "--json")
     assert after.status == 0 and after.data["scopes"][0]["ceiling_usd"] == "7"
     back = first("serve", "--background")
-    assert back.status == 6 and "has a coordinator already" in back.err
+    assert back.status == 6 and "already has a coordinator" in back.err
 
 
 def test_what_a_killed_coordinator_has_left_is_not_ended_by_a_copy(first: Shell, second: Shell) -> None:

@@ -50,7 +50,9 @@ def test_what_another_one_wrote_is_not_touched(old: NodeWorld, text: str, words:
     argv = [sys.executable, "-m", "node_agent", "run", "--home", str(old.home.root)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == cli.BAD_SETTINGS
-    assert words in done.stderr and "\n  fix: start this fleet with the last version of PanCode" in done.stderr
+    assert (
+        words in done.stderr and "\n  fix: start this fleet with the last version of PanCode" in done.stderr
+    )
     assert files(old.home.journal) == {
         name.removeprefix("journal/"): data for name, data in before.items() if name.startswith("journal/")
     }
