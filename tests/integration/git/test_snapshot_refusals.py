@@ -45,7 +45,7 @@ def test_huge_file_is_refused_by_name(repo: Repo, depot: Depot) -> None:
         take_snapshot(repo.path, depot, "r-aaaa", options)
     assert caught.value.paths == ("big",)
     options = SnapshotOptions(NOW_MS, ListingLimits(untracked=2000), {})
-    with pytest.raises(GitRefusal, match="together"):
+    with pytest.raises(GitRefusal, match="in total"):
         take_snapshot(repo.path, depot, "r-aaaa", options)
 
 
