@@ -74,7 +74,9 @@ def read_rules(data: object, origin: Origin) -> Rules:
             commands.append(rule)
     commands += [_class(item, path, origin) for path, item in _items(top.get(ASK), ASK)]
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
-        raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="remove some")
+        raise RuleError(
+            "", f"more than {MOST_RULES} rules for paths or for commands", fix="remove some rules"
+        )
     value = top.get(NETWORK)
     network = None if value is None else NetworkAccess(_one_of(value, NETWORK, tuple(NetworkAccess)))
     return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
@@ -86,7 +88,9 @@ def merge_rules(*several: Rules) -> Rules:
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
-        raise RuleError("", "too many rules in all files together", f"there may be {most}", "remove some")
+        raise RuleError(
+            "", "too many rules in all files together", f"there may be {most}", "remove some rules"
+        )
     networks = [rules.network for rules in several if rules.network is not None]
     return Rules(paths=paths, commands=commands, network=find_narrowest(*networks) if networks else None)
 

@@ -124,5 +124,5 @@ def set_up(levels: str, stream: TextIO) -> None:
         logging.getLogger(name).setLevel(level)
     for word in wrong:
         logging.getLogger("pancode").warning(
-            "%s: %r is not a level: write %s, or LOGGER=LEVEL", VARIABLE, word, ", ".join(LEVELS)
+            "%s: %r is not a log level; use %s, or LOGGER=LEVEL", VARIABLE, word, ", ".join(LEVELS)
         )

@@ -233,7 +233,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
         return NotFoundError(
             f"endpoint {endpoint!r} cannot be used",
             why=with_words(f"{node}: {problem.what}", problem.fix),
-            fix=f"fix it there; pancode node show {node}",
+            fix=f"fix this on {node}; see: pancode node show {node}",
             code="endpoint_not_found",
         )
     names = sorted({one.name for view in asked for one in _facts(view)})

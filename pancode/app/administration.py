@@ -41,7 +41,7 @@ def move_ledger(
     if place_of(begun) == place_of(target):
         raise UsageError(
             f"the source and the target of the ledger are the same: {place_of(target)}",
-            why="the settings give the target, --from gives the source",
+            why="the settings name the target; --from names the source",
             fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for a file)",
         )
     lock = HomeLock(home)

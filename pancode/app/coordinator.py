@@ -79,7 +79,7 @@ from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
 from pancode.runs.retention.run_files import KeptFiles
 from pancode.runs.retention.service import DailyRetention
 from pancode.skills.assignment import find_skills
-from pancode.skills.node_copies import CopyRemoval
+from pancode.skills.node_copies import remove_copies
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 
@@ -402,7 +402,7 @@ class Coordinator:
         )
         bundles = BundleStore(self.home.bundles)
         bringup = BringUp(
-            self.core, defaults, self.home, Links(settings), bundles, CopyRemoval(self.fleet_id)
+            self.core, defaults, self.home, Links(settings), bundles, partial(remove_copies, self.fleet_id)
         )
         return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
 

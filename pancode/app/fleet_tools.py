@@ -110,7 +110,7 @@ class FleetCalls(FeedThread):
     """
 
     def __init__(self, context: ApiContext) -> None:
-        super().__init__(context.core, "fleet calls", AGAIN_S, frozenset(), (ActionKind.FLEET,))
+        super().__init__(context.core, "fleet calls", AGAIN_S, kinds=frozenset(), actions=(ActionKind.FLEET,))
         self._context = context
         self._lock = threading.Lock()
         self._at_work: dict[str, tuple[str, CallProgress, threading.Thread]] = {}

@@ -132,7 +132,7 @@ class _Reader:
     def value(self, node: yaml.Node, path: str) -> object:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "remove some")
+            raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "remove some values")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):

@@ -218,7 +218,7 @@ class LandingQueue(FeedThread):
     def __init__(
         self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
     ) -> None:
-        super().__init__(core, "landings", again_s, frozenset(), (ActionKind.LAND,))
+        super().__init__(core, "landings", again_s, kinds=frozenset(), actions=(ActionKind.LAND,))
         self._land, self._cut_short = land, cut_short
         self._lock, self._over = threading.Lock(), threading.Condition()
         self._lanes: dict[str, threading.Thread] = {}

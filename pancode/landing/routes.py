@@ -155,8 +155,8 @@ def _project(context: ApiContext, call: ApiCall) -> str:
     folder = call.query.get("folder", "")
     project = context.coordinator.around({}).project_of(folder) if folder else None
     if project is None:
-        what = f"{folder} is not in a git repository" if folder else "the request has no directory"
-        raise WorkspaceError(what, fix="change to your repository")
+        what = f"{folder} is not in a git repository" if folder else "the request does not name a directory"
+        raise WorkspaceError(what, fix="run the command in your repository")
     return project
 
 

@@ -98,7 +98,7 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
         if draining is not None:
             raise RefusedError(
                 f"{run_id} was not started: the fleet takes no new work: {draining.value}",
-                why="it keeps waiting",
+                why="the run is still waiting",
                 fix="pancode fleet resume, then approve again",
                 code="refused_drain",
             )

@@ -220,9 +220,8 @@ def parent_of(core: Core, run_id: str) -> Parent:
             raise NotFoundError(f"parent run {run_id} not found", fix="pancode runs")
         left = left_for_children(tx, run)
         mode, safety = hands_now(tx, run)
-    reads = run.read_only and not is_orchestrator(
-        run
-    )  # an orchestrator only reads, but its children may write
+    # An orchestrator only reads, but its children may write.
+    reads = run.read_only and not is_orchestrator(run)
     return Parent(
         run.id,
         mode,

@@ -138,7 +138,7 @@ def _must_wait_for_words(session: SessionChain, name: str) -> None:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
             why="pending messages start its next run from its current state",
-            fix=f"when that run has started: pancode sessions restore {session.id} {name}",
+            fix=f"wait until that run has started, then: pancode sessions restore {session.id} {name}",
             code="goes_on",
         )
 

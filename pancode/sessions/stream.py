@@ -53,7 +53,7 @@ def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = 
     if found is None or found[1] not in {run.id for run in session.runs}:
         raise UsageError(
             f"since must be RUN:BYTE, with a run of the session, not {since[:80]!r}",
-            fix=f"omit it to read everything, or give {session.newest.id}:0 for the newest run",
+            fix=f"omit since to read everything, or give {session.newest.id}:0 for the newest run",
             code="bad_value",
         )
     return SessionPlace(found[1], query.get("attempt", "") if not last_event else "", int(found[2]))

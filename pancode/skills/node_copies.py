@@ -100,19 +100,16 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
     return await exchange_copies(ask)
 
 
-class CopyRemoval:
-    """Removes the fleet's copies of skills from a node that leaves the fleet."""
+async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ...]:
+    """Remove the fleet's copies of skills from a node that leaves the fleet; return those that stay, and why.
 
-    def __init__(self, fleet: str) -> None:
-        self._fleet = fleet
-
-    async def __call__(self, remote: Remote, node: Node) -> tuple[str, ...]:
-        """Return the copies that stay, and why: one that a person has changed belongs to that person."""
-        if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
-            return ()
-        asked = SkillsAsked("remove", owner=self._fleet)
-        try:
-            answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
-        except PancodeError as error:
-            return (f"copies of skills ({error.words})",)
-        return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")
+    A copy that a person has changed belongs to that person, and stays.
+    """
+    if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
+        return ()
+    asked = SkillsAsked("remove", owner=fleet)
+    try:
+        answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
+    except PancodeError as error:
+        return (f"copies of skills ({error.words})",)
+    return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")

@@ -328,7 +328,7 @@ class EditorSession:
     def _unless_broken(self) -> None:
         if self._over:
             raise PancodeError(
-                "the session was loaded again; its turn continues and is shown there", code="left"
+                "this session was loaded again; its turn continues and is shown in the newer one", code="left"
             )
         if self._broken is not None:
             broken, self._broken = self._broken, None

@@ -336,8 +336,8 @@ def _check_resolve(push_to: tuple[str, str] | None, *, resolve: bool, all_green:
 
 def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
     if not branch and (message or how):
-        flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
-        raise UsageError(f"{flag} is {words}, but no commit is made", fix="add --branch NAME")
+        flag = "-m" if message else "--how"
+        raise UsageError(f"{flag} requires --branch: without it, no commit is made", fix="add --branch NAME")
 
 
 def _all(

@@ -172,7 +172,7 @@ class ForgeClient:
             return NotFoundError(f"{path} not found on {host}", why=why, fix=fix, code="forge_not_found")
         if status < 500:
             what = f"{host} refuses this"
-            return RefusedError(what, why=why, fix=f"check {path} there", code=REFUSED)
+            return RefusedError(what, why=why, fix=f"check {path} on {host}", code=REFUSED)
         return UnavailableError(f"{host} failed", why=why, fix="later", code="forge_unreachable")
 
     def _clean(self, words: str) -> str:

@@ -154,12 +154,12 @@ class Plan:
     """What features have laid into the checkout, each upon the snapshot of the one before."""
 
     @property
-    def walled(self) -> bool:
+    def is_walled(self) -> bool:
         """Whether the run works only in a sandbox."""
         return is_walled_by(self.request, self.agent, self.rules, self.runtime)
 
     @property
-    def raised(self) -> str:
+    def preset_warning(self) -> str:
         """Says that a preset alone has raised the run's safety; empty: none has."""
         return "" if self.request.safety is not None else self.defaults.raised
 
@@ -335,7 +335,7 @@ class Plan:
         )
         yield NextAttempt(asked.resume)
         yield Provision(
-            walled=self.walled,
+            walled=self.is_walled,
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
             allowed_files=self.allowed_files,

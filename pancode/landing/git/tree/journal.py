@@ -172,7 +172,7 @@ class LandingJournal:
                 number += 1
             self.folder.rename(aside)
             raise GitRefusal(
-                "a landing was interrupted; its files were edited since, so they were not changed",
+                "a landing was interrupted, and its files were edited after that; they were not changed",
                 why=f"the versions before the landing are in {aside / 'old'}",
                 fix=f"compare the files, then remove {aside}",
                 paths=tuple(kept),

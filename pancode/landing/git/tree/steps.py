@@ -59,7 +59,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
                 raise GitRefusal(
                     f"branch {name} is checked out in {place}",
                     why="a new commit would leave its files out of date",
-                    fix="omit --branch to land in the files, or choose another branch",
+                    fix="omit --branch to land in the working tree, or choose another branch",
                 )
     if there and fields[3].strip():
         raise GitRefusal(

@@ -127,7 +127,7 @@ def _outside(plan: Plan) -> GateVerdict | None:
     """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
     asked, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
-    if not plan.walled or not is_on_the_machine(
+    if not plan.is_walled or not is_on_the_machine(
         plan.runtime.name, plan.workspace, plan.safety, writes, asked.depth
     ):
         return None
@@ -138,8 +138,8 @@ def _outside(plan: Plan) -> GateVerdict | None:
     if asked.walled:
         why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
     elif agent.walls is not Walls.CONTAINER:
-        network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
-        why, fix = network, "omit --network, or run it in a repository, where it has a sandbox"
+        network = "--network or your pansafety.yaml blocks the network, and only a sandbox can do that"
+        why, fix = network, "omit --network, or run the command in a repository, where it has a sandbox"
     words = (
         f"Dispatch blocked: {why}; a command for the node itself (--workspace none) runs outside the sandbox"
     )

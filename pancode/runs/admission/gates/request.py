@@ -143,7 +143,7 @@ def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
         return verdict
     return make_refusal(
         "task",
-        f"Dispatch blocked: the job is too large: {size} bytes, the limit is {MAX_ENVELOPE_BYTES}",
+        f"Dispatch blocked: the job is too large: {size} bytes; the limit is {MAX_ENVELOPE_BYTES}",
         "put the material in files of the repository: the job contains the task, the agent's "
         "prompt and the commands of --verify and setup",
     )
@@ -154,7 +154,7 @@ def _unfit(text: str) -> str:
         size = len(text.encode())
     except UnicodeEncodeError:
         return "is not valid text"
-    return f"has {size} bytes, the limit is {MAX_TASK_BYTES}" if size > MAX_TASK_BYTES else ""
+    return f"has {size} bytes; the limit is {MAX_TASK_BYTES}" if size > MAX_TASK_BYTES else ""
 
 
 _SHOWN = 5

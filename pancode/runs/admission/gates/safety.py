@@ -78,9 +78,11 @@ def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_warning(
             NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}"
         )
-    if not (plan.raised and verdict.passed):
+    if not (plan.preset_warning and verdict.passed):
         return verdict
-    return make_warning(NAME, f"{verdict.words}; {plan.raised}", verdict.fix or "set it with --safety")
+    return make_warning(
+        NAME, f"{verdict.words}; {plan.preset_warning}", verdict.fix or "set it with --safety"
+    )
 
 
 def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
