@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
@@ -11,7 +13,7 @@ from pancode.landing.cross_check import Verifications
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.facets import LandingTerms
-from pancode.runs.features import Features
+from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
@@ -57,4 +59,6 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     return (FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),)
 
 
-FEATURE = Features(changed=(follow_change,), needs=(find_need,), threads=(make_threads,))
+FEATURE = Features(
+    changed=(Hook(attrgetter("is_at_end"), follow_change),), needs=(find_need,), threads=(make_threads,)
+)

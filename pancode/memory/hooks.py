@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pancode.memory.prior_runs import give_notes
 from pancode.memory.service import store_note
-from pancode.runs.features import Features, Hook
+from pancode.runs.features import Features, Hook, always
 
 FEATURE = Features(
     # A session that is resumed has been told of earlier runs.
     prompt_parts=(Hook(lambda request: not request.resume, give_notes),),
-    accepted=(store_note,),
+    accepted=(Hook(always, store_note),),
 )

@@ -29,12 +29,17 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Hook(Generic[S, F]):
-    """A function of a feature. `concerns`: whether it is called for this request or run; it decides by the
-    value alone, so that nothing of an unused feature is entered.
+    """A function of a feature. `concerns`: whether it is called for this request, run or change; it is an
+    `attrgetter`, which decides by the value alone, so that no file of an unused feature is entered.
     """
 
     concerns: Callable[[S], bool]
     act: F
+
+
+def always(value: object) -> bool:
+    """Call the function for every value."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,11 @@ class Features:
     """Lay files into the checkout of the run with this id; None: there are none."""
     join: tuple[Hook[Joining, JoinRun], ...] = ()
     """Write the rows of a feature in the transaction that admits a run, and return the run."""
-    changed: tuple[AddChanges, ...] = ()
+    changed: tuple[Hook[Changes, AddChanges], ...] = ()
     """Add to the decided changes of a run, in the transaction that writes them."""
-    accepted: tuple[AcceptReceipt, ...] = ()
+    accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
     """Keep what an accepted receipt brings, in the transaction that accepts it."""
-    ordered: tuple[CompleteOrder, ...] = ()
+    ordered: tuple[Hook[Run, CompleteOrder], ...] = ()
     """Return the run with what its order carries for a feature."""
     needs: tuple[FindNeed, ...] = ()
     """Return why the files of an ended run stay, or None."""

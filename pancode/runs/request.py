@@ -214,6 +214,21 @@ class DispatchRequest(WorkOptions):
         return self.project if self.workspace in (None, "git") else None
 
     @property
+    def names_workspace(self) -> bool:
+        """Whether the request names a workspace."""
+        return workspace_in(self.workspace) is not None
+
+    @property
+    def continues_in_workspace(self) -> bool:
+        """Whether the run goes on from another one in a workspace."""
+        return bool(self.in_workspace and self.continues)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the run recovers another one by doing its work once more."""
+        return self.recovers and self.retry_of is not None
+
+    @property
     def takes_ask(self) -> bool:
         """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
         goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))

@@ -301,8 +301,8 @@ class Work:
 
     def apply(self, changes: Changes) -> records.Run:
         """Write what was decided, and what features add to it. Memory is told after the commit."""
-        for add in self.core.features.changed:
-            changes = add(self.tx, changes)
+        for hook in self.core.features.changed:
+            changes = hook.act(self.tx, changes) if hook.concerns(changes) else changes
         for row in changes.new:
             self.tx.insert(row)
         for row in changes.changed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from pancode.kernel.records import ActionKind
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
@@ -24,7 +26,7 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
 
 
 FEATURE = Features(
-    join=(Hook(lambda joining: joining.run.takes_turns, join_session),),
-    changed=(take_calls, add_update),
+    join=(Hook(attrgetter("run.takes_turns"), join_session),),
+    changed=(Hook(attrgetter("left"), take_calls), Hook(attrgetter("run.parent"), add_update)),
     threads=(make_threads,),
 )

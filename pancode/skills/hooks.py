@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pancode.runs.features import Features, Hook
+from operator import attrgetter
+
+from pancode.runs.features import Features, Hook, always
 from pancode.skills.made_tool_store import give_skills
 from pancode.skills.made_tools import keep_proposed, list_inbox_items
 
 FEATURE = Features(
-    prompt_parts=(Hook(lambda request: True, give_skills),),
-    accepted=(keep_proposed,),
+    prompt_parts=(Hook(always, give_skills),),
+    accepted=(Hook(attrgetter("proposed"), keep_proposed),),
     brief=(list_inbox_items,),
 )

@@ -49,8 +49,8 @@ def keep_proposed(work: Work, claims: Claims) -> None:
     """Keep the proposed tools of an accepted receipt, in the transaction that accepts it; only of a run in a
     project.
     """
-    run = find_run(work.tx, claims.identity.run) if claims.proposed else None
-    if run is None or run.project is None:
+    run = find_run(work.tx, claims.identity.run)
+    if run.project is None:
         return
     for one in claims.proposed:
         now = work.core.wall_ms()

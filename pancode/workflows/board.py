@@ -35,7 +35,7 @@ def add_board(tx: Transaction, run: Run) -> Run:
 
 def keep_values(work: Work, claims: Claims) -> None:
     """Keep the values that an accepted receipt of a workflow's run brings."""
-    run = work.tx.get(Run, claims.identity.run) if claims.board else None
+    run = work.tx.get(Run, claims.identity.run)
     workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
     if run is None or workflow is None:
         return

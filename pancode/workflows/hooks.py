@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from operator import attrgetter
 
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
@@ -225,10 +226,10 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
 
 
 FEATURE = Features(
-    complete=(Hook(lambda request: request.in_step, step_replacement.retake_step),),
-    join=(Hook(lambda joining: joining.follows_step, step_replacement.take_step),),
-    accepted=(board.keep_values,),
-    ordered=(board.add_board,),
+    complete=(Hook(attrgetter("in_step"), step_replacement.retake_step),),
+    join=(Hook(attrgetter("follows_step"), step_replacement.take_step),),
+    accepted=(Hook(attrgetter("board"), board.keep_values),),
+    ordered=(Hook(attrgetter("workflow"), board.add_board),),
     needs=(find_need,),
     threads=(make_threads,),
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage
 from pancode.runs.features import Features, Hook
-from pancode.runs.request import DispatchRequest, workspace_in
+from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.rules import join_workspace, must_go_on, runs_in
@@ -35,10 +37,10 @@ def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, lat
 
 FEATURE = Features(
     complete=(
-        Hook(lambda request: request.recovers and request.retry_of is not None, repeat_there),
-        Hook(lambda request: workspace_in(request.workspace) is not None, in_workspace),
-        Hook(lambda request: bool(request.in_workspace and request.continues), must_go_on),
+        Hook(attrgetter("repeats"), repeat_there),
+        Hook(attrgetter("names_workspace"), in_workspace),
+        Hook(attrgetter("continues_in_workspace"), must_go_on),
     ),
-    join=(Hook(lambda joining: joining.is_in_workspace, join_workspace),),
+    join=(Hook(attrgetter("is_in_workspace"), join_workspace),),
     needs=(find_need,),
 )

@@ -244,6 +244,11 @@ class Changes:
         """Whether the run ends in these changes, or gets another end."""
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the run ends in these changes, or had ended before."""
+        return self.ended or self.before.run.state is records.RunState.ENDED
+
 
 def _differs(row: records.Record, before: records.Record | None, known: bool) -> bool:
     return row is not before and (before is not None) is known

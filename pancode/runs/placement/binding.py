@@ -394,8 +394,8 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
-    for complete in core.features.ordered:
-        due = complete(tx, due)
+    for hook in core.features.ordered:
+        due = hook.act(tx, due) if hook.concerns(due) else due
     times = _issued(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
     return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)

@@ -179,8 +179,9 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
         answer=_acknowledge(core, letter, countersigned),
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
-    for accept in core.features.accepted:
-        accept(work, claims)
+    for hook in core.features.accepted:
+        if hook.concerns(claims):
+            hook.act(work, claims)
 
 
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:

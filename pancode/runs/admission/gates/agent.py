@@ -138,7 +138,7 @@ def _outside(plan: Plan) -> GateVerdict | None:
     if asked.walled:
         why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
     elif agent.walls is not Walls.CONTAINER:
-        network = "--network or your pansafety.yaml blocks the network, and only a sandbox can do that"
+        network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
         why, fix = network, "omit --network, or run the command in a repository, where it has a sandbox"
     words = (
         f"Dispatch blocked: {why}; a command for the node itself (--workspace none) runs outside the sandbox"

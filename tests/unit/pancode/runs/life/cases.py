@@ -53,8 +53,8 @@ def decide(case: RunCase, *signals: Signal) -> Changes:
     """What the engine decides, with what features add to it."""
     made = decide_alone(case, *signals)
     with MemoryLedger().transaction() as tx:
-        for add in FEATURES.changed:
-            made = add(tx, made)
+        for hook in FEATURES.changed:
+            made = hook.act(tx, made) if hook.concerns(made) else made
     return made
 
 
