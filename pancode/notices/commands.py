@@ -1,4 +1,4 @@
-"""`pancode notify`: notices to people."""
+"""`pancode notify`: notices to users."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Channel = Annotated[str, Argument(metavar="CHANNEL")]
 
 @app.group("notify", "pancode notify ls", "pancode notify test phone", default="ls")
 def notify() -> None:
-    """Notices to people by ntfy, mail, Slack and other services of Apprise; channels are in pancode.yaml."""
+    """Notices to users by ntfy, mail, Slack and other services of Apprise; channels are in pancode.yaml."""
 
 
 @notify.verb("ls", "pancode notify ls")

@@ -15,7 +15,7 @@ ENDLESS = 36_000_000
 
 @dataclass(frozen=True)
 class Kind:
-    """`acts`: how often each act is chosen, besides WORK. `tempo`: settings of the node that differ."""
+    """`acts`: how often each act is chosen, besides WORK. `intervals`: settings of the node that differ."""
 
     name: str
     doc: str
@@ -25,12 +25,12 @@ class Kind:
     nodes: tuple[int, ...] = (1, 2, 2, 3)
     durations: tuple[int, ...] = (0, 500, 3_000, 20_000, 90_000)
     most_runs: int = 12
-    tempo: Mapping[str, int] = field(default_factory=dict)
+    intervals: Mapping[str, int] = field(default_factory=dict)
     careless: tuple[str, ...] = ("ask", "ask", "retry")
     ceiling_usd: Decimal | None = None
 
 
-SITTINGS, STRAINED = "sittings", "strained"
+INTERACTIVE_RUNS, STRAINED = "interactive_runs", "strained"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -126,7 +126,7 @@ KINDS: dict[str, Kind] = {
                 "stop": 2,
             },
             nodes=(2,),
-            tempo={"inventory_ms": 2_000},
+            intervals={"inventory_ms": 2_000},
             durations=(500, 3_000, 20_000, 90_000),
             careless=("ask", "retry", "retry"),
         ),
@@ -262,10 +262,10 @@ KINDS: dict[str, Kind] = {
             {"strain": 10, "bounds": 6, "crash_node": 1, "restart_node": 1, "crash_coordinator": 1, "cut": 1},
             steps=60,
             paces=(1_000, 3_000, 5_000),
-            tempo={"facts_ms": 1_000, "tighten_ms": 8_000, "loosen_ms": 20_000},
+            intervals={"facts_ms": 1_000, "tighten_ms": 8_000, "loosen_ms": 20_000},
         ),
         Kind(
-            SITTINGS,
+            INTERACTIVE_RUNS,
             "sessions: words at any time, cancel, rest, end; every process -9, power cuts, cut links",
             {
                 "dispatch": 2,
@@ -293,6 +293,7 @@ NAMES = tuple(KINDS)
 
 
 def kind_of(seed: int) -> Kind:
-    """Every class in turn, but for the sittings and strained machines, which have schedules of their own."""
-    names = [name for name in NAMES if name not in (SITTINGS, STRAINED)]
+    """Every class in turn, but for the interactive runs and strained machines, which have schedules of their
+    own."""
+    names = [name for name in NAMES if name not in (INTERACTIVE_RUNS, STRAINED)]
     return KINDS[names[seed % len(names)]]

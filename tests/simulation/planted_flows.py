@@ -43,10 +43,10 @@ def _any_winner(patch: pytest.MonkeyPatch) -> None:
 
 
 def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
-    purses = Core.purses
+    budget_scopes = Core.budget_scopes
 
     def without(core: Any, tx: Any, run: Any) -> Any:
-        return [one for one in purses(core, tx, run) if not books.is_workflow(one.balance.scope)]
+        return [one for one in budget_scopes(core, tx, run) if not books.is_workflow(one.balance.scope)]
 
     patch.setattr(Core, "purses", without)
 

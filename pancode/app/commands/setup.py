@@ -69,7 +69,7 @@ def demo(
 ) -> int:
     """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
 
-    Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
+    Two nodes over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
     landed, the books balanced, everything taken away. Exit code 0 only if every check held.
     """
     from pancode.app import demo as offline
@@ -98,8 +98,8 @@ def _narrator(face: Face) -> Callable[[str], None]:
 @app.verb("doctor", "pancode doctor", "pancode doctor --fix")
 def doctor(
     *,
-    mend: Annotated[
-        bool, option("Mend what can be mended without harm; ask before each act.", "--fix")
+    repair: Annotated[
+        bool, option("Repair what can be repaired without harm; ask before each act.", "--fix")
     ] = False,
     yes: Annotated[bool, option("With --fix: do not ask.", "--yes")] = False,
     face: Json,
@@ -114,10 +114,10 @@ def doctor(
     from pancode.app.doctor import run_checks
 
     face.acts_here("pancode doctor")
-    if yes and not mend:
+    if yes and not repair:
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
-    if mend:
-        _mended(face, yes)
+    if repair:
+        _repair_all(face, yes)
     checks = run_checks(home_of(os.environ), os.environ)
     columns: Columns = {
         "": lambda one: "ok" if one["ok"] else one["level"],
@@ -130,8 +130,9 @@ def doctor(
     )
 
 
-def _mended(face: Face, yes: bool) -> None:
-    """Offer each mend in turn, and make those that are agreed to; one that fails does not stop the others."""
+def _repair_all(face: Face, yes: bool) -> None:
+    """Offer each repair in turn, and make those that are agreed to; one that fails does not
+    stop the others."""
     from pancode.app.repair import list_repairs
 
     nothing = True
@@ -147,7 +148,7 @@ def _mended(face: Face, yes: bool) -> None:
         else:
             face.note(f"  done: {escape_line(one.act)}")
     if nothing:
-        face.note("there is nothing that could be mended without you")
+        face.note("there is nothing that could be repaired without you")
 
 
 def _level(check: dict[str, Any]) -> str:

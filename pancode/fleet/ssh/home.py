@@ -149,7 +149,7 @@ class Home:
         (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
 
     def is_key_lost(self) -> bool:
-        """Whether a person has said (`pancode key rotate --lost`) that the fleet's key is lost for good."""
+        """Whether a user has said (`pancode key rotate --lost`) that the fleet's key is lost for good."""
         return (self.root / KEY_LOST).exists()
 
     def node_password(self, tag: str, ids: Ids) -> str:

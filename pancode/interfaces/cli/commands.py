@@ -77,7 +77,7 @@ ELSEWHERE = {
     "models decompose": "pancode models test MODEL",
     "webhook": "pancode events -f, or pancode notify secret NAME",
 }
-"""Removed commands, and those of other tools that people expect, each with what to use instead."""
+"""Removed commands, and those of other tools that users expect, each with what to use instead."""
 
 
 class Commands(typer.Typer):

@@ -87,11 +87,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Talk": {
         "chat": (
             "pancode.sessions.commands.chat",
-            "talk with an agent on any machine; it stays when you leave",
+            "talk with an agent on any node; it stays when you leave",
         ),
         "attach": (
             "pancode.sessions.commands.chat",
-            "come back to a session or a run: all it said, and your words",
+            "come back to a session or a run: all it said, and your message",
         ),
         "up": (
             "pancode.sessions.commands.tmux",
@@ -115,7 +115,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pancode.runs.commands.health",
             "each agent and machine: working, thinking, quiet, stuck, and why",
         ),
-        "why": ("pancode.reports.commands.story", "every decision about a run, in words"),
+        "why": ("pancode.reports.commands.timeline", "every decision about a run, in words"),
         "receipt": (
             "pancode.runs.commands.receipts",
             "the signed proof of what a run did: ls, show, verify, export",
@@ -136,7 +136,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "pancode.budget.commands.workers",
             "each agent: its work now and its record, by machine or kind of work",
         ),
-        "audit": ("pancode.reports.commands.story", "what happened in the fleet, newest first"),
+        "audit": ("pancode.reports.commands.timeline", "what happened in the fleet, newest first"),
         "events": (
             "pancode.reports.commands.events",
             "everything that happens in the fleet; -f: as it happens",
@@ -169,7 +169,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "words for a run's agent: with its task, or while it works",
         ),
         "mail": ("pancode.people.commands.inbox", "other names of inbox and tell: ls, send"),
-        "notify": ("pancode.notices.commands", "notices to people: the channels, what came of each, a test"),
+        "notify": ("pancode.notices.commands", "notices to users: the channels, what came of each, a test"),
     },
     "Money": {
         "cost": (
@@ -246,7 +246,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "api-stdio": (
             "pancode.app.commands.serve",
-            "for PANCODE_COORDINATOR on another machine: the coordinator's API",
+            "for PANCODE_COORDINATOR on another node: the coordinator's API",
         ),
     },
 }
@@ -370,7 +370,7 @@ def run(args: list[str]) -> int:
 
 
 def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
-    """The exit status of a command that ended with this; what a person must know of it is told."""
+    """The exit status of a command that ended with this; what a user must know of it is told."""
     match exc:
         case click.exceptions.Exit():
             return exc.exit_code
@@ -423,7 +423,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
-    """Log where a defect of PanCode's own arose, tell the person one error, and return its status."""
+    """Log where a defect of PanCode's own arose, tell the user one error, and return its status."""
     from pancode.interfaces.cli.output import internal_error
 
     return tell_error(internal_error(exc), as_json=as_json)

@@ -43,7 +43,8 @@ def find(
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
     face: Json,
 ) -> None:
-    """Search the notes of this repository for words; without words, the newest. Outside of one: all notes."""
+    """Search the notes of this repository for words; without a message, the newest. Outside of one: all
+    notes."""
     text = " ".join(words or ())
     answer = face.client().get(
         HISTORY, text=text or None, limit=number, all="1" if everywhere else None, cwd=find_folder()

@@ -1,4 +1,4 @@
-"""`pancode metrics`: the fleet's figures, six lines for people or Prometheus' text for programs."""
+"""`pancode metrics`: the fleet's figures, six lines for users or Prometheus' text for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = Commands()
 
 @app.verb("metrics", "pancode metrics", "pancode metrics | grep nodes", "pancode metrics --json")
 def metrics(
-    *, brief: Annotated[bool, option("Six lines for people in a pipe, too.", "--brief")] = False, face: Json
+    *, brief: Annotated[bool, option("Six lines for users in a pipe, too.", "--brief")] = False, face: Json
 ) -> None:
     """The fleet in figures now: six lines on a terminal, and Prometheus' text format in a pipe.
 

@@ -20,9 +20,9 @@ app = Commands()
 
 @app.group("health", "pancode health", "pancode health check", default="status")
 def health() -> None:
-    """How each agent that has work, and each machine, is: working, thinking, in a long command, quiet, stuck.
+    """How each agent that has work, and each node, is: working, thinking, in a long command, quiet, stuck.
 
-    The status is 12 if something needs a person.
+    The status is 12 if something needs a user.
     """
 
 
@@ -74,7 +74,7 @@ def recover(
 
     What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
     new run goes on from the files that are left, in its conversation where that is kept. What ended well,
-    was stopped, waits for a person or goes on already is left alone.
+    was stopped, waits for a user or goes on already is left alone.
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode recover --all --dry-run")

@@ -26,7 +26,7 @@ app = Commands()
     default="ls",
 )
 def queue() -> None:
-    """Pools of work that no machine has yet, and the orders of each machine."""
+    """Pools of work that no node has yet, and the orders of each node."""
 
 
 @queue.verb("ls", "pancode queue ls --json")
@@ -71,7 +71,7 @@ _ORDERS: RowColumns[QueuedOrder] = {
 def pause(
     *,
     name: Annotated[str | None, Argument()] = None,
-    reason: Annotated[str, option("The reason, shown to people whose runs wait.")] = "",
+    reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
     face: Json,
 ) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
@@ -90,7 +90,7 @@ def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> Non
 
 @queue.verb("rm", "pancode queue rm r-7f3k")
 def rm(
-    run: Run, *, reason: Annotated[str, option("The reason, for the run's story.")] = "", face: Json
+    run: Run, *, reason: Annotated[str, option("The reason, for the run's timeline.")] = "", face: Json
 ) -> None:
     """Take a waiting run out; one that runs must be stopped."""
     answer = face.client().post(TAKE_OUT.at(run), {"by": find_user(), "reason": reason})

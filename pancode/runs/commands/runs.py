@@ -212,7 +212,7 @@ def stop(
     agent: Annotated[
         str | None, option("Stop the only run of this agent.", "A", complete=completions.agents)
     ] = None,
-    reason: Annotated[str, option("The reason, for the run's story.")] = "",
+    reason: Annotated[str, option("The reason, for the run's timeline.")] = "",
     face: Json,
 ) -> None:
     """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
@@ -241,10 +241,10 @@ def verify(
     detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """Have another machine run the gates on a run's result, and sign what it sees.
+    """Have another node run the gates on a run's result, and sign what it sees.
 
-    Of a session the newest sitting is meant. It rests first, behind the turn at work,
-    and goes on with your next words.
+    Of a session the newest interactive run is meant. It rests first, behind the turn at work,
+    and goes on with your next message.
     A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
     """
     client = face.client(works=True)

@@ -29,7 +29,7 @@ MOST_BYTES, MOST_LINES = 200_000, 200
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A slash command. `bare`: the `pancode` command without more words; none: the chat does it, or shows
+    """A slash command. `bare`: the `pancode` command without more messages; none: the chat does it, or shows
     `says`.
 
     `more`: the command when words follow, if it is another. `under`: subcommands of the first word of `bare`;
@@ -67,7 +67,7 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         _C("/end", "end the session"),
         _C("/detach", "leave; nothing ends (Ctrl-D)", aliases=("/quit", "/exit")),
         _C("/copy", "copy the last answer, on the screen"),
-        _C("/session", "this session: its sittings, its cost", ("sessions", "show", RUN), ("/tree",)),
+        _C("/session", "this session: its interactive runs, its cost", ("sessions", "show", RUN), ("/tree",)),
         _C("/context", "the model's window, part by part", ("sessions", "context", RUN)),
         _C(
             "/compact",
@@ -124,7 +124,7 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         _C(
             "/name",
             "how a talk gets a name",
-            says="A session has its first words as its name; /checkpoint NAME names a point of it.",
+            says="A session has its first message as its name; /checkpoint NAME names a point of it.",
         ),
         _C(
             "/share",
@@ -251,7 +251,7 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
         _C(
             "/reload",
             "what counts from when on",
-            says="Nothing is to be loaded again: settings, agents and rules count from the next sitting on.",
+            says="Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
         ),
     ),
 }
@@ -353,7 +353,7 @@ def carried_out(
 
     It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
     """
-    # A folder of another machine may have been named for this command.
+    # A folder of another node may have been named for this command.
     there = remote_of(os.environ)
     process = subprocess.Popen(
         [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],

@@ -268,7 +268,7 @@ def sync(
     """Copy the skills of your home and those that PanCode ships to where agent programs look for them, and
     the slash commands and agents of your home (PANCODE_HOME/commands, PANCODE_HOME/agents) likewise.
 
-    What we wrote is updated. What a person changed, and what is not ours, stays and is named; no link is
+    What we wrote is updated. What a user changed, and what is not ours, stays and is named; no link is
     followed. A project's own skills stay in the project: the programs read them there.
     """
     found = _seen(with_project=False)
@@ -291,7 +291,7 @@ def sync(
 
 @skills.verb("status", "pancode skills status", "pancode skills status --json")
 def status(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
-    """How the copies of each machine and program differ from the skills; what is not as it should be."""
+    """How the copies of each node and program differ from the skills; what is not as it should be."""
     files = tuple(one.skill for one in _definitions())
     seen = tuple(_seen(with_project=False))
     asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
@@ -326,7 +326,7 @@ def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line for each machine, folder and state, with the skills in that state."""
+    """Yield a line for each node, folder and state, with the skills in that state."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["state"] != "same":
@@ -396,7 +396,7 @@ def rm(
 ) -> int:
     """Take skills out of your home, and their copies away; with --copies the skills themselves stay.
 
-    A copy that a person has changed stays, is named, and is not ours any more.
+    A copy that a user has changed stays, is named, and is not ours any more.
     """
     if not names and not copies:
         raise UsageError("a skill is required", fix="pancode skills rm SKILL, or all copies: --copies")
@@ -422,7 +422,7 @@ def _now() -> str:
 
 
 def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
-    """Return the answer of each machine, this one first; with `problem` where a machine cannot be reached."""
+    """Return the answer of each node, this one first; with `problem` where a machine cannot be reached."""
     if not nodes and not fleet:
         face.acts_here("skills")
     here = [] if nodes and not fleet else [{"node": HERE, **act_here(asked, Path.home())}]

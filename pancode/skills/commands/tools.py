@@ -1,4 +1,4 @@
-"""`pancode tools`: small tools that agents have made for a project, kept by a person's yes."""
+"""`pancode tools`: small tools that agents have made for a project, kept by a user's approval."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ls(
     ] = None,
     face: Json,
 ) -> None:
-    """All tools: those that runs have now, and those that wait for a yes."""
+    """All tools: those that runs have now, and those that wait for approval."""
     answer = face.client().get(TOOLS, project=project)
     none = "no agent has made a tool; see: pancode tools --help"
     face.show(answer, lambda: format_rows(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))

@@ -174,13 +174,13 @@ workspace leave, workspace open, workspace repair, workspace rm
 
 HOLDS = {
     "acp": "an editor talks with it; tests/e2e/test_acp.py",
-    "api-stdio": "a client on another machine talks with it; tests/integration/faces/test_remote.py",
-    "attach": "a person talks with it; tests/e2e/test_chat_screen.py",
-    "chat": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "api-stdio": "a client on another node talks with it; tests/integration/faces/test_remote.py",
+    "attach": "a user talks with it; tests/e2e/test_chat_screen.py",
+    "chat": "a user talks with it; tests/e2e/test_chat_screen.py",
     "mcp serve": "an agent talks with it; tests/e2e/test_mcp.py",
     "node steps": "a tool answers it; tests/e2e/test_ansible.py",
     "serve": "the coordinator itself",
-    "sessions attach": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "sessions attach": "a user talks with it; tests/e2e/test_chat_screen.py",
     "top": "a screen; its pages are below",
 }
 """Each command that goes on until somebody ends it, and where it is tested."""

@@ -287,14 +287,14 @@ def test_a_receipt_that_is_no_file_is_told_as_one(capsys: pytest.CaptureFixture[
 
 
 def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["dispatch", "--node", "n1", "-x is broken: mend it"]) == ExitCode.USAGE
+    assert entry.run(["dispatch", "--node", "n1", "-x is broken: repair it"]) == ExitCode.USAGE
     told = capsys.readouterr().err
-    assert "begins with a dash" in told and "-- '-x is broken: mend it'" in told
+    assert "begins with a dash" in told and "-- '-x is broken: repair it'" in told
 
 
 def test_a_task_without_quotes_is_shown_with_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["dispatch", "--runtime", "shell", "mend", "it's", "--node", "n1"]) == ExitCode.USAGE
-    assert """pancode dispatch ... 'mend it'"'"'s'""" in capsys.readouterr().err
+    assert """pancode dispatch ... 'repair it'"'"'s'""" in capsys.readouterr().err
 
 
 def test_what_comes_after_two_dashes_asks_for_no_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,7 +339,7 @@ def test_a_full_disk_is_told_and_no_traceback(
         (["help", "presets", "use"], "use: pancode presets apply NAME"),
         (["queue", "move", "x"], "use: pancode queue rm RUN"),
         (["dispatch", "status"], "status is a command, not a task; no run was started"),
-        (["run", "list"], "fix: pancode runs; if it is a task, describe it in more words"),
+        (["run", "list"], "fix: pancode runs; if it is a task, describe it in more messages"),
         (["run", "--headless", "view"], "fix: pancode runs show RUN"),
         (["doctor", "panos", "--model", "x"], "use: pancode models test MODEL"),
         (["webhook", "add", "ci", "https://x"], "use: pancode events -f, or pancode notify secret NAME"),
