@@ -230,6 +230,17 @@ def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
     return None if workspace.node is None else tx.get(Node, workspace.node)
 
 
+def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) -> str:
+    """Why no run can begin on the node that it is bound to; empty: one can, or it is bound to none."""
+    if workspace.node is None:
+        return ""
+    if node is None or node.removed is not None:
+        return f"its node {workspace.node} has left the fleet"
+    heartbeat = core.view_of(node).last
+    shut = None if heartbeat is None else heartbeat.heartbeat.facts.shut
+    return "" if shut is None else f"its node {workspace.node} takes no work: {shut.what}"
+
+
 def _problems(
     core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, loss: _Loss | None
 ) -> list[WorkspaceProblem]:
@@ -237,15 +248,9 @@ def _problems(
     if around.project_of(workspace.project) != workspace.project:
         what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
         found.append({"what": what, "fix": f"{command} --repository PATH", "does": ""})
-    if workspace.node is not None:
-        beat = None if node is None else core.view_of(node).last
-        shut = None if beat is None else beat.heartbeat.facts.shut
-        what = "" if shut is None else f"its machine {workspace.node} takes no work: {shut.what}"
-        if node is None or node.removed is not None:
-            what = f"its machine {workspace.node} has left the fleet"
-        if what:
-            does = "its next run begins on any free node"
-            found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
+    if what := _explain_lost_node(core, workspace, node):
+        does = "its next run begins on any free node"
+        found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
     if loss is not None:
         what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
         begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
@@ -379,7 +384,7 @@ def repair_workspace(
         workspace = get_workspace_row(work.tx, name)
         if loss is not None and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
             must_be_free(name, line_of(work.tx, workspace))
-        if node is not None or any("machine" in one["does"] for one in found):
+        if node is not None or _explain_lost_node(core, workspace, bound):
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
         if loss is not None:

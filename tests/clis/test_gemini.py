@@ -72,7 +72,7 @@ def hostile(work: Path) -> None:
     (work.parent / ".gemini" / ".env").write_text("THEIRS=3\n")
 
 
-@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "interactive"])
 def test_neither_the_repository_nor_the_folders_above_it_tell_it_anything(
     bench: OneBench, tmp_path: Path, terms: TurnTerms | None
 ) -> None:
@@ -124,7 +124,7 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
     assert not (b.work / ".git" / "hooks" / "post-commit").exists()
 
 
-@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "interactive"])
 def test_its_shell_does_not_see_the_key(bench: OneBench, terms: TurnTerms | None) -> None:
     b, _ = bench({"turns": [shell("echo key=$GEMINI_API_KEY > seen.txt"), DONE]})
     verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), interactive_run=terms))

@@ -266,7 +266,7 @@ def test_an_environment_that_is_missing_loses_no_words(make_bench: MakeBench, cl
     assert verdict.failure is F.RUNTIME_MISSING and '"turn"' not in (b.home / "out").read_text()
 
 
-@pytest.mark.parametrize("talks", [True, False], ids=["sitting", "headless"])
+@pytest.mark.parametrize("talks", [True, False], ids=["interactive", "headless"])
 def test_words_are_words_for_claude_whatever_they_begin_with(
     make_bench: MakeBench, talks: bool, sat: Make, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
     def without(core: Any, tx: Any, run: Any) -> Any:
         return [one for one in budget_scopes(core, tx, run) if not books.is_workflow(one.balance.scope)]
 
-    patch.setattr(Core, "purses", without)
+    patch.setattr(Core, "budget_scopes", without)
 
 
 def _without_answers(step: Any, said: Any, results: Any, front: Any, has_files: Any) -> StepWork:

@@ -28,8 +28,8 @@ def _tries_again(patch: pytest.MonkeyPatch) -> None:
     def patient(*said: Any, **more: Any) -> Any:
         return replace(as_interactive_run(*said, **more), attempts=3)
 
-    patch.setattr(words, "as_sitting", patient)
-    patch.setattr(run_continuation, "as_sitting", patient)
+    patch.setattr(words, "as_interactive_run", patient)
+    patch.setattr(run_continuation, "as_interactive_run", patient)
 
 
 _turn = InteractiveRun._turn

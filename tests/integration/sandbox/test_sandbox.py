@@ -66,7 +66,7 @@ echo done > ok
 """
 
 
-@pytest.mark.parametrize("turns", [None, INTERACTIVE_RUN], ids=["headless", "sitting"])
+@pytest.mark.parametrize("turns", [None, INTERACTIVE_RUN], ids=["headless", "interactive"])
 @pytest.mark.parametrize("name", sorted(set(RUNTIMES) - {"scripted"}))
 def test_the_agent_cannot_change_what_tells_its_program_to_ask(
     place: Ground, name: str, turns: TurnTerms | None

@@ -572,7 +572,7 @@ def skill(place: SkillPlace = "") -> OrderedSkill:
         ("opencode", "config/opencode/skills", ()),
     ],
 )
-@pytest.mark.parametrize("sitting", [False, True])
+@pytest.mark.parametrize("interactive_run", [False, True])
 def test_skills_lie_where_its_program_looks(
     runtime: str, folder: str, itself: tuple[str, ...], interactive_run: bool, tmp_path: Path
 ) -> None:

@@ -162,7 +162,7 @@ def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixtu
     told = helped([], capsys)
     heads = re.findall(r"^(\w+):$", told, re.MULTILINE)
     assert heads == ["Options", *GROUPS]
-    assert heads[1:] == ["Start", "Work", "Talk", "Look", *"Land Users Money Machines Models Admin".split()]
+    assert heads[1:] == ["Start", "Work", "Talk", "Look", *"Land People Money Machines Models Admin".split()]
     listed = re.findall(r"^  ([a-z][a-z-]*)  ", told.partition("Start:")[2], re.MULTILINE)
     assert sorted(listed) == sorted(COMMANDS) and not set(listed) & set(ALIASES)
 

@@ -61,7 +61,7 @@ def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
     screen()
     told = STYLE.sub("", format_table(HEAD, ROWS))
     assert all(measure_width(line) <= columns for line in told.splitlines())
-    assert told.count("mend") == 20 and "r-7f3k2x" in told
+    assert told.count("repair") == 20 and "r-7f3k2x" in told
     for piece in ("[red]a[/red]", ":smile:", "\\x1b[2J", "日本語"):
         assert piece in told if columns > 80 else set(piece) <= set(told)
     assert "\x1b" not in told and "\x07" not in told and "\u202e" not in told

@@ -293,7 +293,7 @@ def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureF
 
 
 def test_a_task_without_quotes_is_shown_with_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["dispatch", "--runtime", "shell", "mend", "it's", "--node", "n1"]) == ExitCode.USAGE
+    assert entry.run(["dispatch", "--runtime", "shell", "repair", "it's", "--node", "n1"]) == ExitCode.USAGE
     assert """pancode dispatch ... 'repair it'"'"'s'""" in capsys.readouterr().err
 
 

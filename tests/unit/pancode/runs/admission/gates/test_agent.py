@@ -78,7 +78,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     walled = own(isolations=AgentIsolation.CONTAINER)
     both = (node("bare"), node("walled", isolation=Isolation.SANDBOX))
     verdict = gate("routing", settings=walled, nodes=both)
-    assert verdict.words == "runtime claude on sandboxed"
+    assert verdict.words == "runtime claude on walled"
     lacks = no_sandbox("bwrap is missing", "apt install bubblewrap")
     bare = gate("routing", settings=walled, nodes=(node("bare", problems=(lacks,)),))
     assert (
