@@ -47,7 +47,7 @@ def test_what_cannot_be_continued_says_why(fleet: Owner) -> None:
     fleet.run("runs", "stop", run).ok()
     fleet.ended(run)
     words = fleet.run("runs", "continue", run, "and more")
-    assert words.code == 2 and "cannot be given words" in words.err
+    assert words.code == 2 and "cannot take messages" in words.err
 
 
 ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})

@@ -400,7 +400,7 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
     expect(both).to_be_visible()
     page.get_by_role("button", name="Send back").click()
     told = page.get_by_role("alert")  # a script takes no words: the coordinator says so, and nothing is lost
-    expect(told).to_contain_text("cannot be given words")
+    expect(told).to_contain_text("cannot take messages")
     page.get_by_role("button", name="Close").click()
     expect(page.locator(".comments")).to_contain_text("three, please")
     sent: list[Any] = []

@@ -86,7 +86,7 @@ def review_from_now_on(page: Page, phone: Page) -> None:
     expect(now).to_contain_text(re.compile("context window: .*identity *about [0-9]+"))
     choice(page, "mode").select_option("review")
     choice(page, "safety").select_option("full-auto")
-    page.get_by_role("button", name="Change from my next words on").click()
+    page.get_by_role("button", name="Change from my next message on").click()
     asks = page.get_by_role("dialog")
     expect(asks).to_contain_text("raises the safety level")
     asks.get_by_role("button", name="Allow it").click()
@@ -100,7 +100,7 @@ def review_from_now_on(page: Page, phone: Page) -> None:
 
 
 def say(page: Page, words: str) -> None:
-    page.get_by_label("Words for builder").fill(words)
+    page.get_by_label("Message for builder").fill(words)
     page.get_by_role("button", name="Send").click()
 
 
@@ -137,7 +137,7 @@ def unfolds(call: Locator) -> None:
 def typed_meanwhile(console: Console, page: Page, session: str) -> None:
     """The draft outlives a reload, what is typed while words are sent stays, and they go where one looks."""
     console.go(page, "#/chat/last")
-    log, field, held = page.get_by_role("log"), page.get_by_label("Words for builder"), list[Route]()
+    log, field, held = page.get_by_role("log"), page.get_by_label("Message for builder"), list[Route]()
     expect(log).to_contain_text("I made it.")
     field.fill("what does\nit say?")
     page.reload()
@@ -348,7 +348,7 @@ def test_a_planners_question_is_answered_from_the_page_of_its_workspace(
             console.go(page, "#/projects/workspace/count-the-words", "Workspace count-the-words")
             page.get_by_role("region", name="Runs").get_by_role("link", name="Talk").click()
             expect(page.get_by_role("log")).to_contain_text("Which words count?")
-            page.get_by_label("Words for planner").fill("all of them")
+            page.get_by_label("Message for planner").fill("all of them")
             page.get_by_role("button", name="Send").click()
             expect(page.get_by_role("log")).to_contain_text("# Words", timeout=60_000)
         fleet.run("sessions", "end", "last").ok()

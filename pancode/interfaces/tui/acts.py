@@ -250,7 +250,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("resolve", "run"): ActKind(_brief, _resolve),
     ("verify", "run"): ActKind(_brief, _verify),
     ("drop", "run"): ActKind(_brief, _drop),
-    ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
+    ("tell", "run"): ActKind(_brief, _tell, "Message for the agent of"),
     ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
     ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),

@@ -127,7 +127,7 @@ function Table({ rows }) {
 
 // -- audit ---------------------------------------------------------------------------------------------
 
-const DOMAINS = ["budget", "config", "dispatch", "fleet", "land", "users", "receipt", "schedule", "trust"];
+const DOMAINS = ["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"];
 
 export function Audit({ query }) {
   const live = useLive("audit", { limit: 2000, ...query }, (event) => /^(audit|run\.(queued|stage|ended))$/.test(event.kind));

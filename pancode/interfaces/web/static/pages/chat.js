@@ -105,16 +105,16 @@ function Talking({ id, list, me, can }) {
 }
 
 function Acts({ shape, can }) {
-  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next words go on with it.")} />`}
+  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next message goes on with it.")} />`}
     ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${at("sessions", shape.session, "end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
 }
 
 function About({ shape, children }) {
-  const { ceiling_usd: ceiling, left_usd: left, sitting_usd: interactive run } = shape.money, last = shape.turn;
+  const { ceiling_usd: ceiling, left_usd: left, sitting_usd: cap } = shape.money, last = shape.turn;
   return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", [shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / "))}${fact("machine", shape.node || "none yet")}
     ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.interactive_runs.reduce((sum, one) => sum + one.turns, 0))}
     ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
-    ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${interactive run && fact("an interactive run", `at most ${usd(sitting)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
+    ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${cap && fact("an interactive run", `at most ${usd(cap)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
     ${shape.interactive_runs.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.interactive_runs.length, "interactive run")}</summary><ul class="plain">${shape.interactive_runs.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}<${Window} shape=${shape} />${children}</div><//>`;
 }
 
@@ -140,10 +140,10 @@ function Terms({ shape, can }) {
   const put = (name) => (event) => keep({ ...form, [name]: event.target.value });
   const change = said(form, held);
   const other = shape.next && Object.entries(TERMS).filter(([name]) => (shape.next[name] || "") !== (shape[name] || "")).map(([name, words]) => `${words} ${shape.next[name] || "as set"}`).join(", ");
-  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next words: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
+  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next message: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
     ${can("dispatch") && html`<div class="choices"><${Choice} name="mode" list="modes#talk" form=${shown} put=${put} none="" /><${Choice} name="safety" list="safety#talk" form=${shown} put=${put} none="" /><${Model} form=${shown} put=${put} none="its own" /><${Choice} name="reasoning" words="effort" names=${EFFORTS} form=${shown} put=${put} />
       ${shape.runtime.startsWith("acp:") && html`<label class="field">its program's mode <input value=${shown.program_mode} onInput=${put("program_mode")} /></label>`}</div>
-      ${Object.keys(change).length ? html`<p><${Act} label="Change from my next words on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
+      ${Object.keys(change).length ? html`<p><${Act} label="Change from my next message on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
 }
 
 // -- one turn ----------------------------------------------------------------------------------------
