@@ -49,7 +49,7 @@ def test_who_takes_turns_and_who_has_the_fleets_tools_is_as_the_tables_have_it()
     asked = {kind.name for kind in RUNTIMES.values() if kind.asks_people}
     assert _named("docs/howto/inbox.md", "as its node reports again.", "wait like this") == asked
     hearing = {kind.name for kind in RUNTIMES.values() if kind.hears}
-    assert _named("docs/howto/health.md", "nothing was seen of it. Only", "take words") == hearing
+    assert _named("docs/howto/health.md", "nothing was seen of it. Only", "take messages") == hearing
     for page in ("README.md", "CHANGELOG.md"):
         assert _named(page, "has the fleet's tools on", ". On the other programs") == set(ABLE)
 
