@@ -43,8 +43,8 @@ PLACES = (
     ),
     (
         "PANCODE_COORDINATOR",
-        "`ssh://[user@]host[:port][/home]`: commands here drive the coordinator of that node through your "
-        "`ssh` ([how](../howto/laptop.md#the-desk-stays-at-home))",
+        "`ssh://[user@]host[:port][/home]`: commands here drive the coordinator of that machine through your "
+        "`ssh` ([how](../howto/laptop.md#the-coordinator-stays-at-home))",
     ),
     ("PANCODE_PRESET", "the preset of one dispatch, or, where the coordinator has it, of all that name none"),
     (
