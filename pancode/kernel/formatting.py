@@ -13,14 +13,15 @@ from zoneinfo import ZoneInfo
 
 from pancode.kernel.errors import UsageError
 
-_GOOD = {"done", "online", "PASS", "passed", "yes"}
+_GOOD = {"done", "landed", "online", "PASS", "passed", "yes"}
 _BAD = {
-    "error", "verify_failed", "infra", "lost", "timeout", "stalled", "policy_violation", "budget_exceeded",
-    "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
+    "error", "verify_failed", "gate failed", "infra", "lost", "timeout", "stalled",
+    "policy_violation", "budget_exceeded", "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND",
+    "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
-    "blocked", "interrupted", "suspect", "draining", "drained", "halted", "interrupting", "new", "warning",
-    "unknown",
+    "blocked", "asks you", "conflict", "unverified", "interrupted", "stopped",
+    "suspect", "draining", "drained", "halted", "interrupting", "new", "warning", "unknown",
 }  # fmt: skip
 
 BLANK = frozenset(
@@ -156,6 +157,11 @@ def format_seconds(seconds: float) -> str:
         if whole >= 2 * size:
             return f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def format_status(run: Mapping[str, Any]) -> str:
+    """Return the status of a run in words: `gate failed`, `asks you`."""
+    return str(run["status"]).replace("_", " ")
 
 
 def cost_of(run: Mapping[str, Any]) -> str:

@@ -86,10 +86,12 @@ class CallsShape(TypedDict):
 class RunShape(TypedDict):
     """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC.
 
-    `stage`: how far the run is. `waits`: what holds it up; null: nothing. `reason`: the same in words.
+    `status`: the one word for the run that every interface shows. `stage`: how far the run is. `waits`: what
+    holds it up; null: nothing. `reason`: the same in words.
     """
 
     run: str
+    status: str
     state: str
     stage: str
     waits: str | None

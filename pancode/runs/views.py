@@ -31,7 +31,7 @@ from pancode.runs.answers import (
 from pancode.runs.core import Core
 from pancode.runs.facets import Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.binding import handed_to
-from pancode.runs.life.case import stage_of
+from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.orders import identity_of
@@ -40,7 +40,7 @@ from pancode.runs.life.successors import is_blocked, list_next_runs
 from pancode.runs.life.turns import intersect_rights
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_verified
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, ResultTrust, landing_of, read_verified
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
@@ -372,14 +372,36 @@ def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
     return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
+_STATUS = {Outcome.VERIFY_FAILED: "gate_failed", Outcome.INTERRUPTED: "stopped"}
+
+
+def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
+    """The word for a run in every interface: its stage, `unknown` while its node is not heard, or its end."""
+    if run.state is not records.RunState.ENDED:
+        return "unknown" if is_unheard else stage.value
+    if run.landed:
+        return "landed"
+    landing, seen = landing_of(run), read_verified(run)
+    if landing is not None and landing["status"] == "conflict":
+        return "conflict"
+    if run.outcome is Outcome.DONE:
+        is_unverified = seen is not None and seen.state is ResultTrust.UNVERIFIED
+        return "unverified" if is_unverified and run.result.get("commit") else "done"
+    if run.outcome is Outcome.BLOCKED and not list_next_runs(run):
+        return "asks_you"
+    return "" if run.outcome is None else _STATUS.get(run.outcome, run.outcome.value)
+
+
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     fence = newest_fence(tx, run)
     result: dict[str, Any] = run.result
+    stage = stage_of(run, fence)
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
         "run": run.id,
+        "status": status_of(run, stage, is_unheard=bool(_unheard(core, tx, run, fence))),
         "state": run.state.value,
-        "stage": stage_of(run, fence).value,
+        "stage": stage.value,
         "waits": run.waits.value if run.waits is not None else None,
         "attempt": run.attempt,
         "fence": run.fence,
@@ -422,6 +444,10 @@ def _of_newest(core: Core, tx: Transaction, run: records.Run, fence: records.Fen
         change = run.result.get("change")
         notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
         return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
+    return _unheard(core, tx, run, fence)
+
+
+def _unheard(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
     if run.state in (records.RunState.ENDED, records.RunState.PENDING) or fence is None:
         return []
     return unknown_since(core, tx, fence)

@@ -19,6 +19,7 @@ MAYBE = (str, type(None))
 NUMBER = (int, float)
 RUN: dict[str, Any] = {
     "run": TEXT,
+    "status": TEXT,
     "stage": TEXT,
     "waits": MAYBE,
     "attempt": int,

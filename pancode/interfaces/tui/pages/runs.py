@@ -20,18 +20,12 @@ from pancode.kernel.formatting import (
     count_noun,
     escape_line,
     format_count,
+    format_status,
     format_tokens,
     format_usd,
     gate_state,
     style_of,
 )
-
-
-def format_stage(run: Json) -> str:
-    """Return the run's outcome, else `waits` or its stage."""
-    if run["outcome"]:
-        return str(run["outcome"])
-    return "waits" if run["waits"] else str(run["stage"])
 
 
 def format_used(run: Json) -> str:
@@ -48,7 +42,7 @@ def draw_runs(answers: Json, about: str, moment: PageMoment) -> Page:
     """The newest runs, newest first."""
     rows = tuple(
         _row(
-            run, format_stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
+            run, format_status(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
             moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
             run["task"],
         )
@@ -65,7 +59,7 @@ def draw_dashboard(answers: Json, about: str, moment: PageMoment) -> Page:
     context = {(one["node"], one["id"]): one["ctx_usable"] for one in answers["models"]["models"]}
     rows = tuple(
         _row(
-            run, format_stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"],
+            run, format_status(run), run["node"] or "", run["agent"], run["model"] or run["runtime"],
             format_used(run),
             format_tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
             cost_of(run), _doing(run),
@@ -130,7 +124,7 @@ def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
 
 def draw_headline(shape: Json) -> list[Line]:
     """The name of a run, its state, and why it is so."""
-    state = format_stage(shape)
+    state = format_status(shape)
     notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
     first: Line = (
         (shape["run"], "bold"),

@@ -67,20 +67,8 @@ export const urgent = (lines) => [...lines].sort((a, b) => (look(b.outcome || "r
 /** A name as words. */
 export const plain = (word) => String(word).replaceAll("_", " ");
 
-/** A run's state in one word; a machine that is not heard makes it unknown. */
-export function stateOf(run) {
-  if (run.state === "ended") return endOf(run);
-  if (run.notes.some((note) => note.startsWith("unknown since"))) return "unknown";
-  return run.stage;
-}
-
-function endOf(run) {
-  if (run.landed) return "landed";
-  if (run.landing?.status === "conflict") return "conflict";
-  if (run.outcome === "done") return run.commit && run.verification?.state === "unverified" ? "unverified" : "done";
-  if (run.outcome === "blocked" && !run.continued_by.length) return "asks_you";
-  return { verify_failed: "gate_failed", interrupted: "stopped" }[run.outcome] || run.outcome;
-}
+/** A run's status, which the coordinator gives. */
+export const stateOf = (run) => run.status;
 
 /** When a run's machine was last heard, where that is long ago; null: it is heard, or nobody knows. */
 export const unheard = (run) => Date.parse(/^unknown since (\S+): /.exec(run.notes.find((note) => note.startsWith("unknown since")) || "")?.[1]) || null;

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import MARKS, Mark
 from pancode.interfaces.cli.follow import _stage
 from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.runs.life.case import RunStage, stage_of
+from pancode.runs.life.successors import NEXT
+from pancode.runs.views import status_of
 from tests.unit.pancode.kernel.fleets import resolved
 
 RUN: Run = resolved(runtime="shell", task="make").run("r-1", 1, "t", {})
@@ -49,6 +52,29 @@ def test_the_stage_of_a_run() -> None:
 def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
     whole: Any = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
     assert _stage(whole) == (told or shape["reason"])
+
+
+@pytest.mark.parametrize(
+    ("about", "status"),
+    [
+        ({"outcome": Outcome.VERIFY_FAILED}, "gate_failed"),
+        ({"outcome": Outcome.INTERRUPTED}, "stopped"),
+        ({"outcome": Outcome.BLOCKED}, "asks_you"),
+        ({"outcome": Outcome.BLOCKED, "result": {NEXT: ["r-2"]}}, "blocked"),
+        ({"outcome": Outcome.DONE}, "done"),
+        ({"outcome": Outcome.DONE, "landed": "main"}, "landed"),
+        ({"outcome": Outcome.TIMEOUT}, "timeout"),
+    ],
+)
+def test_every_interface_has_one_word_for_the_end_of_a_run(about: dict[str, Any], status: str) -> None:
+    run = replace(RUN, state=RunState.ENDED, **about)
+    assert status_of(run, RunStage.ENDED, is_unheard=False) == status
+
+
+def test_a_run_at_work_has_its_stage_unless_its_node_is_not_heard() -> None:
+    run = replace(RUN, state=RunState.RUNNING)
+    assert status_of(run, RunStage.VERIFYING, is_unheard=False) == "verifying"
+    assert status_of(run, RunStage.VERIFYING, is_unheard=True) == "unknown"
 
 
 def test_a_closed_fence_of_an_older_attempt_says_nothing() -> None:
