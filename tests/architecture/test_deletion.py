@@ -15,7 +15,8 @@ from tests.architecture.sources import ROOT
 
 TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
-FEATURES = ("pancode.schedules", "pancode.memory")
+FEATURES = (("pancode.schedules",), ("pancode.memory",), ("pancode.workspaces", "pancode.issues"))
+"""What is deleted together: issues are worked on in workspaces."""
 IMPORT_ALL = """
 import importlib, pathlib
 for path in sorted(pathlib.Path("pancode").rglob("*.py")):
@@ -124,12 +125,13 @@ def run(place: Path, *command: str) -> str:
 
 
 def test_features_can_be_deleted(tmp_path: Path) -> None:
-    place = copy_without(tmp_path, FEATURES)
+    place = copy_without(tmp_path, [package for feature in FEATURES for package in feature])
     assert not missing_imports(place)
     assert not run(place, "-c", IMPORT_ALL)
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_what_is_left_passes_its_tests(tmp_path: Path, feature: str) -> None:
-    place = copy_without(tmp_path, (feature,))
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature[0])
+def test_what_is_left_passes_its_tests(tmp_path: Path, feature: Sequence[str]) -> None:
+    place = copy_without(tmp_path, feature)
+    assert not run(place, "-m", "mypy", "pancode", "node_agent")
     assert not run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/unit")

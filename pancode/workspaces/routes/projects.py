@@ -18,13 +18,15 @@ from pancode.config.projects import LabelSettings
 from pancode.config.routes import change_makers
 from pancode.config.schema import BY_NAME
 from pancode.config.settings_json import value_of
+from pancode.git.forge_rules import TrackerKind
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.issues.model import TrackerKind, must_name_accounts, place_of, tracker_of
+from pancode.issues.hooks import IssueTracking
+from pancode.issues.model import must_name_accounts, place_of, tracker_of
 from pancode.issues.prd import draft_task, read_draft
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
@@ -288,7 +290,7 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     except AccessError as error:
         count_failure(context.core, error)
         raise
-    context.coordinator.ask_trackers()
+    context.coordinator.part(IssueTracking).hurry()
     return {"project": call.path["project"]}
 
 
