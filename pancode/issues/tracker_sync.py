@@ -26,14 +26,14 @@ from pancode.issues.service import (
     work_in,
 )
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
+from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.successors import has_change, is_blocked
+from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings

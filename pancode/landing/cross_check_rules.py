@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Judging
+from pancode.kernel.facets import GateTerms, Judging
 from pancode.kernel.records import Action, ActionKind
 from pancode.kernel.values import replace
 from pancode.landing.rules import after_verification
-from pancode.runs.facets import GateTerms
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.receipts.trust import (
     KEPT,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pancode.agents.prompts import CHARS_PER_TOKEN
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, RunNote
 from pancode.memory.model import Nearness, format_note, in_use
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.user_environment import Surroundings
 

@@ -10,6 +10,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.facets import Lineage, Provision
 from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
@@ -27,7 +28,6 @@ from pancode.memory.model import (
 )
 from pancode.memory.prior_runs import WorkPlace, near_of, notes_at
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage, Provision
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.unit_of_work import Work, unit_of_work

@@ -25,9 +25,9 @@ from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive,
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
 from pancode.runs.features import Features
+from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.runs.life.turns import is_orchestrator, payer_of
 from pancode.runs.live import Beats, Feed, Live
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows

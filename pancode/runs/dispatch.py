@@ -8,18 +8,18 @@ from decimal import Decimal
 
 from typing_extensions import TypedDict
 
+from pancode.kernel.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
 from pancode.runs.core import Core, decide_locked
-from pancode.runs.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
+from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.life.successors import list_next_runs
 from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.remaining_budget import within_parent

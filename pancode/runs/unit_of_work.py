@@ -25,10 +25,18 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence
 from pancode.runs.core import Core
 from pancode.runs.life.case import Now, RunCase, may_follow
-from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, Signal, entries_of, events_of
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import (
+    AuditLine,
+    Changes,
+    Domain,
+    Happened,
+    Signal,
+    decide,
+    entries_of,
+    events_of,
+)
+from pancode.runs.life.conversation import has_change, list_next_runs
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
-from pancode.runs.life.successors import has_change, list_next_runs
 from pancode.runs.placement import node_cooldown
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified

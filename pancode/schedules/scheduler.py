@@ -8,12 +8,12 @@ from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.event_facts import facts_of, is_matching
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
-from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
 from pancode.runs.life.changes import occasion_of
 from pancode.runs.unit_of_work import unit_of_work

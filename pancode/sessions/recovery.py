@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
+from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Decision, Run, RunState
@@ -14,12 +15,11 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
-from pancode.runs.facets import Lineage
+from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.last_acts import MOST_BYTES, last_acts
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.successors import list_next_runs
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped

@@ -33,7 +33,7 @@ from pancode.runs.dispatch import (
     put_in_queue,
     run_of,
 )
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work, unit_of_work

@@ -13,7 +13,7 @@ from node_agent.native.sitting import Sitting
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
 from pancode.runs.admission import resolution
-from pancode.runs.life import turns
+from pancode.runs.life import conversation
 from pancode.sessions import run_continuation
 from pancode.sessions import service as words
 from pancode.sessions.session import load_chain
@@ -22,7 +22,7 @@ from tests.simulation.planted import Bug, Plant, _to
 
 
 def _tries_again(patch: pytest.MonkeyPatch) -> None:
-    as_sitting = turns.as_sitting
+    as_sitting = conversation.as_sitting
 
     def patient(*said: Any, **more: Any) -> Any:
         return replace(as_sitting(*said, **more), attempts=3)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
+from pancode.kernel.facets import Approvals, FleetLead
 from pancode.kernel.records import (
     Action,
     ActionKind,
@@ -25,7 +26,6 @@ from pancode.kernel.records import (
     Word,
 )
 from pancode.kernel.values import replace
-from pancode.runs.facets import Approvals, FleetLead
 
 MAX_BINDINGS = 12
 """How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""

@@ -1,4 +1,4 @@
-"""What a decision changes, as a value; the events of the feed and the audit's entries follow from it."""
+"""Decides what signals change in a run, as a value; events of the feed and audit entries follow from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.budget import books
 from pancode.kernel import records
+from pancode.kernel.facets import SessionTurn
 from pancode.kernel.formatting import first_few
 from pancode.kernel.values import replace
-from pancode.runs.facets import SessionTurn
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.health import HealthState
@@ -477,3 +477,14 @@ def _line(run: records.Run, level: str, what: str, **detail: object) -> AuditLin
 
 def _short(value: object) -> object:
     return str(value)[:MOST_CHARS] if isinstance(value, str) else value
+
+
+def decide(case: RunCase, *signals: Signal) -> Changes:
+    """Return all changes that these signals make, one after the other.
+
+    RefusedError when a ceiling has no room for an admission, and for a second answer.
+    """
+    made = Changes(case, case, signals=signals)
+    for signal in signals:
+        made = signal.apply(made)
+    return made

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from node_agent.wire.identity import Mark
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.facets import Caller, ModelChoice
 from pancode.kernel.records import Fence, FenceState, Run, Workflow, WorkflowKind
-from pancode.runs.facets import Caller, ModelChoice
 
 Line = tuple[int, int, str]
 

@@ -16,7 +16,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.life.retries import MOST_OUTPUT
 from pancode.runs.nodes import evidence
 from pancode.runs.placement import node_cooldown

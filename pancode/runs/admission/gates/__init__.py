@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from pancode.kernel.errors import RefusedError
 from pancode.runs.admission.gates import agent, budget, placement, request, safety
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.plan import GateVerdict, Plan
 from pancode.runs.request import AdmissionView
 
 Gate = Callable[[Plan, AdmissionView], GateVerdict]

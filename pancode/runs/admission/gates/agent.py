@@ -8,8 +8,7 @@ from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
 from pancode.kernel.formatting import format_usd
 from pancode.kernel.states import LandRule
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.request import AdmissionView
 
 NAME = "agent"

@@ -9,8 +9,7 @@ from shlex import quote
 from pancode.budget import books
 from pancode.budget.books import is_period
 from pancode.kernel.formatting import count_noun
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.request import AdmissionView, ScopeView
 
 NAME = "budget"

@@ -6,8 +6,7 @@ from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
 from node_agent.wire.order import Reasoning
 from pancode.agents.runtimes import foreign_provider
 from pancode.kernel.formatting import first_few
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView
 

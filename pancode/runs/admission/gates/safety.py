@@ -12,8 +12,7 @@ from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, find_rule
 from pancode.kernel.node import with_words
 from pancode.kernel.values import replace
 from pancode.runs.admission import request_rules
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.placement.breakers import LoopVerdict, judge_loop
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView, Parent

@@ -8,7 +8,7 @@ from typing import Any
 from node_agent.wire.order import Reasoning
 from pancode.kernel.node import NodeState, NodeView
 from pancode.runs.admission.gates.placement import judge
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.plan import GateVerdict
 from pancode.runs.request import AdmissionView, Defaults, Project
 from tests.unit.pancode.kernel.fleets import node, resolved
 
