@@ -9,7 +9,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.records import Node, Setting
 from pancode.runs.core import Core, hold_lock
 from pancode.runs.lists import PAUSED, pause_key, put_setting
-from pancode.runs.placement import breakers
+from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import unit_of_work
 
 
@@ -46,12 +46,12 @@ def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -
 @hold_lock
 def reset_breaker(core: Core, name: str, by: str) -> None:
     """Close a breaker: failures until now do not count any more. NotFoundError."""
-    known = breakers.list_resettable(core)
+    known = breaker_service.list_resettable(core)
     if name not in known:
         raise not_found("breaker", name, known, "pancode breakers")
     at = core.wall_ms()
     with unit_of_work(core) as work:
-        work.tx.put(Setting(f"{breakers.RESET}{name}", "reset", at, by))
+        work.tx.put(Setting(f"{breaker_service.RESET}{name}", "reset", at, by))
         work.audit("people", "info", "breaker reset", None, by=by, breaker=name)
         work.after(lambda: core.live.breaker_resets.__setitem__(name, at))
 

@@ -57,7 +57,7 @@ from pancode.kernel.records import GpuHold, Node, Run, Setting
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
 from pancode.runs.placement import node_cooldown
-from pancode.runs.placement.gpus import gpus_seen
+from pancode.runs.placement.candidates import gpus_seen
 from pancode.runs.views import format_iso
 
 SKEW_S = 30.0

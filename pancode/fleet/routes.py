@@ -35,7 +35,7 @@ from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.answers import HandoverShape
 from pancode.runs.nodes.quota import release_node
-from pancode.runs.placement.prefetch import hand_over
+from pancode.runs.placement.prefetch_service import hand_over
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.service import carry_out, plan_retention
 

@@ -14,7 +14,7 @@ from pancode.kernel.facets import Caller, ModelChoice, SessionTurn
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.admission.gates import refusal_error
-from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
+from pancode.runs.admission.gates.capacity import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns, is_orchestrator, payer_of
 from pancode.runs.life.orders import rules_of

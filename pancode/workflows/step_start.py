@@ -14,7 +14,7 @@ from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.admission.gates import UNTIL_MS
-from pancode.runs.admission.gates.safety import BREAKER_OPEN
+from pancode.runs.admission.gates.permission import BREAKER_OPEN
 from pancode.runs.admission.inputs import FOLDER, change_shown, lay_files, origin_of
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again

@@ -22,7 +22,7 @@ FACES = (
     ),
     *(f"pancode/runs/{one}.py" for one in ("depot_grant", "follow_on_actions", "health", "inbound", "lists")),
     *(f"pancode/runs/{one}.py" for one in ("log", "retry", "round", "stop", "receipts/service")),
-    *("pancode/runs/receipts/settlement.py", "pancode/runs/placement/prefetch.py"),
+    *("pancode/runs/receipts/settlement.py", "pancode/runs/placement/prefetch_service.py"),
     *(path.as_posix() for path in modules("pancode") if _CALLED & set(path.with_suffix("").parts)),
 )
 """Where a request is read, shown or repeated; what stands below them uses what it says."""

@@ -17,7 +17,7 @@ from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Balance, BookEntry, EndedRun, Setting
 from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal_error
-from pancode.runs.admission.gates.safety import is_accepted
+from pancode.runs.admission.gates.permission import is_accepted
 from pancode.runs.admission.plan import GateVerdict, Plan, asks_for, list_objections
 from pancode.runs.admission.request_rules import as_allowed, as_task
 from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other

@@ -40,10 +40,10 @@ from pancode.runs.placement.candidates import (
     Candidate,
     NodeRequirements,
     list_candidates,
+    need_of,
     tier_at,
     trusted_at,
 )
-from pancode.runs.placement.gpus import need_of
 from pancode.runs.request import NO_PARTS, Catalogue, DispatchRequest, GivenNote, PromptParts
 
 

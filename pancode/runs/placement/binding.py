@@ -34,8 +34,8 @@ from pancode.runs.life.ends import Unbindable
 from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, workspace_of
 from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
-from pancode.runs.placement import breakers, node_cooldown
-from pancode.runs.placement.gpus import closes_gpus, gpus_seen
+from pancode.runs.placement import breaker_service, node_cooldown
+from pancode.runs.placement.candidates import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
@@ -194,7 +194,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
     for decision in decide_placements(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
-            if not breakers.is_second_probe(core, decision.run, name, probes):
+            if not breaker_service.is_second_probe(core, decision.run, name, probes):
                 placed += _bound(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
             elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
@@ -215,7 +215,7 @@ class _Turn:
         core = work.core
         self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.list_shunned(core)}
         """Runs that are decided one by one, not with the others that ask for the same."""
-        if breakers.any_open(core) or has_rooms(work.tx):
+        if breaker_service.any_open(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
@@ -368,7 +368,7 @@ def _bound(work: Work, placed: Placed) -> bool:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
     signed = order.signed(core.key_for(view.node))
-    provider = breakers.provider_of(core, case.run, view.node.name)
+    provider = breaker_service.provider_of(core, case.run, view.node.name)
     fence = fence_of(order, signed, view.node.name, provider)
     about = describe_server(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))

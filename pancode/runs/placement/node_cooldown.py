@@ -11,7 +11,7 @@ from pancode.kernel.records import Attempt, Closed, Fence, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.changes import Changes, PassOver
-from pancode.runs.placement import breakers
+from pancode.runs.placement import breaker_service
 from pancode.runs.placement.placement import Shun
 
 _FIXES = {
@@ -32,7 +32,7 @@ def note_changes(core: Core, changes: Changes) -> None:
     ended = [
         one for n, one in case.attempts.items() if one.finished_ms and not (n in was and was[n].finished_ms)
     ]
-    breakers.record_ends(
+    breaker_service.record_ends(
         core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences)
     )
 
@@ -54,7 +54,7 @@ def restore_cooldowns(core: Core, tx: Transaction) -> None:
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """
-    breakers.rebuild_breakers(core, tx)
+    breaker_service.rebuild_breakers(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
             if old.failure is None or not FAILURES[old.failure].elsewhere:
@@ -79,7 +79,7 @@ def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
     """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
-    by_breaker, by_refusal = breakers.blocked_nodes(core, tx, waiting, views), list_shunned(core)
+    by_breaker, by_refusal = breaker_service.blocked_nodes(core, tx, waiting, views), list_shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 

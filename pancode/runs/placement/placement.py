@@ -19,8 +19,16 @@ from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, w
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.prefetch import why_it_stays
-from pancode.runs.placement.candidates import LOOKING, NOT_WALLED, is_looking
-from pancode.runs.placement.gpus import GpuSeen, choose_gpus, lack_of_gpus, need_of_run, why_gpus_wait
+from pancode.runs.placement.candidates import (
+    LOOKING,
+    NOT_WALLED,
+    GpuSeen,
+    choose_gpus,
+    is_looking,
+    lack_of_gpus,
+    need_of_run,
+    why_gpus_wait,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which runs may wait on a node, handed over ahead of a free slot: how much may, and what is asked back."""
+"""What waits on nodes, handed over ahead of a free slot: how much may, and what is asked back."""
 
 from __future__ import annotations
 
@@ -7,27 +7,15 @@ from decimal import Decimal
 from functools import partial
 
 from node_agent.wire.control import TakeBack
-from node_agent.wire.identity import Mark
 from pancode.budget import books
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import (
-    Fence,
-    Run,
-    RunState,
-    WaitReason,
-    Workflow,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
-from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
-from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.kernel.records import Fence, Run, WaitReason, Workflow
+from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunCase
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.prefetch import cap_of, place_in_line, waits_there, why_it_stays
-from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import (
     Standing,
     Unplaced,
@@ -37,9 +25,7 @@ from pancode.runs.placement.placement import (
     stays_here,
     takes_now,
 )
-from pancode.runs.round import act_now
 from pancode.runs.unit_of_work import Work
-from pancode.runs.views import in_line
 
 
 class Lines:
@@ -182,40 +168,3 @@ class TakingBack:
         if stays_here(one, self._standing):
             return in_order((run, one))[0] is one
         return one.priority > run.priority
-
-
-@hold_lock
-def hand_over(core: Core) -> HandoverShape:
-    """Hand over all runs that nodes can hold. Called again, it hands over newer runs, and says what nodes
-    have.
-    """
-    bind.bind_runs(core, everything=True)
-    act_now(core)
-    with core.ports.ledger.transaction() as tx:
-        fences = open_fences(tx)
-        held = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
-        found = [(fence, tx.get(Run, fence.run)) for fence in held]
-        handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
-        bound = {fence.run for fence in fences}
-        stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
-        later = list[LaterSteps]()
-        for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
-            steps = tx.find(WorkflowStep, {"workflow": one.id})
-            waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
-            if waiting:
-                later.append({"workflow": one.id, "name": one.name, "steps": waiting})
-    return {
-        "at_work": len({fence.run for fence in fences}) - len(handed),
-        "handed": handed,
-        "stays": [_staying(run) for run in in_order(stays)],
-        "later": later,
-    }
-
-
-def _handed(fence: Fence, why: str) -> HandedRun:
-    return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
-
-
-def _staying(run: Run) -> StayingRun:
-    task = " ".join((run.task or " ".join(run.argv or ())).split())
-    return {"run": run.id, "why": run.reason, "task": task}

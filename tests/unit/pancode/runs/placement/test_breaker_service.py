@@ -8,7 +8,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.config.fleet_settings import reset_breaker
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Audit, Run
-from pancode.runs.placement.breakers import list_breakers
+from pancode.runs.placement.breaker_service import list_breakers
 from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 BROKEN = failed(FailureKind.SANDBOX, Outcome.INFRA)

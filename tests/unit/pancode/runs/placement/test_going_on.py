@@ -12,7 +12,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
 from pancode.kernel.records import Decision, Run
 from pancode.runs.life.orders import snapshot_of
-from pancode.runs.placement import breakers
+from pancode.runs.placement import breaker_service
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
@@ -200,7 +200,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     order = claimed(node)
     node.deliver(order, **LIMITED, base=None, snapshot="a" * 40)
     coordinator.turn()
-    names = [one.name for one in breakers.read_breakers(coordinator.core) if one.state != "closed"]
+    names = [one.name for one in breaker_service.read_breakers(coordinator.core) if one.state != "closed"]
     assert names == ["provider:anthropic@n1"]
     coordinator.dispatch("r-0002")
     coordinator.dispatch("r-0003", node="n1")
@@ -213,7 +213,7 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
     node.facts = facts(runtimes=(RuntimeFact(name="claude", state="ok", login=LoggedIn.KEY),))
     for _ in range(2):
-        names = [one.name for one in breakers.read_breakers(coordinator.core) if one.state != "closed"]
+        names = [one.name for one in breaker_service.read_breakers(coordinator.core) if one.state != "closed"]
         assert names == ["provider:anthropic@n1"], (
             "of the login that it was, after a restart, and another login"
         )

@@ -12,7 +12,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import ModelCalls
 from pancode.kernel.facets import ModelChoice
 from pancode.kernel.records import Run
-from pancode.runs.placement import breakers
+from pancode.runs.placement import breaker_service
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
 
@@ -52,14 +52,14 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     fleet.turned_away()
     order = fleet.node.take()
     assert order.runtime == "codex" and order.identity.attempt == 2
-    shown = breakers.read_breakers(fleet.desk.core)
+    shown = breaker_service.read_breakers(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"]
     fleet.node.carry_out(order)
     ended: Run = fleet.desk.row(Run, run.id)
     assert (ended.outcome, ended.runtime) == (Outcome.DONE, "codex")
     fleet.desk.check_books()
     fleet.desk.restart()
-    shown = breakers.read_breakers(fleet.desk.core)
+    shown = breaker_service.read_breakers(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"], (
         "after a restart, too"
     )

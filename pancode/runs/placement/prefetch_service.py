@@ -1,0 +1,58 @@
+"""Hands over all that may wait on nodes, now, and lists what waits where, and what stays here and why."""
+
+from __future__ import annotations
+
+from node_agent.wire.identity import Mark
+from pancode.kernel.records import (
+    Fence,
+    Run,
+    RunState,
+    Workflow,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
+from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.runs.life.prefetch import place_in_line, waits_there
+from pancode.runs.placement import binding as bind
+from pancode.runs.placement.placement import in_order
+from pancode.runs.round import act_now
+from pancode.runs.views import in_line
+
+
+@hold_lock
+def hand_over(core: Core) -> HandoverShape:
+    """Hand over all runs that nodes can hold. Called again, it hands over newer runs, and says what nodes
+    have.
+    """
+    bind.bind_runs(core, everything=True)
+    act_now(core)
+    with core.ports.ledger.transaction() as tx:
+        fences = open_fences(tx)
+        held = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
+        found = [(fence, tx.get(Run, fence.run)) for fence in held]
+        handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
+        bound = {fence.run for fence in fences}
+        stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
+        later = list[LaterSteps]()
+        for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
+            steps = tx.find(WorkflowStep, {"workflow": one.id})
+            waiting = sum(step.state is WorkflowStepState.WAITING for step in steps)
+            if waiting:
+                later.append({"workflow": one.id, "name": one.name, "steps": waiting})
+    return {
+        "at_work": len({fence.run for fence in fences}) - len(handed),
+        "handed": handed,
+        "stays": [_staying(run) for run in in_order(stays)],
+        "later": later,
+    }
+
+
+def _handed(fence: Fence, why: str) -> HandedRun:
+    return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
+
+
+def _staying(run: Run) -> StayingRun:
+    task = " ".join((run.task or " ".join(run.argv or ())).split())
+    return {"run": run.id, "why": run.reason, "task": task}
