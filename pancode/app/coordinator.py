@@ -24,7 +24,6 @@ from pancode.app.telemetry import tracing_of
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
-from pancode.config.load import ConfigPlaces, load
 from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
@@ -107,22 +106,20 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
     return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
 
 
-def forge_settings(root: Path, environ: Mapping[str, str]) -> Mapping[str, ForgeAccess]:
-    """The forges' settings by host, read at each call from the user's files, never from a repository's."""
-    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
-    return {host.lower(): one.access() for host, one in settings.forge.items()}
+def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
+    """The forges' settings by host, from the user's files as they are now, never from a repository's."""
+    return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
 
 
-def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:
-    return HttpForges(partial(forge_settings, root, environ), secrets.read, SystemClock())
+def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
+    return HttpForges(partial(forge_settings, own), secrets.read, SystemClock())
 
 
 class OutgoingParts:
     """What sends messages to the outside. `sending`: the thread; `rules`: read from the files each time."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
-        self._root, self._environ = root, environ
-        self.secrets = KeptSecrets(Home(root).secrets)
+    def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
+        self._own, self.secrets = own, secrets
         self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
 
     def shown(self) -> list[TroubleShape]:
@@ -135,7 +132,7 @@ class OutgoingParts:
 
     def rules(self) -> NotifyRules:
         """The rules of notices as the files are now. ConfigError names file and key."""
-        settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
+        settings = self._own.loaded().settings
         return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
@@ -243,11 +240,12 @@ class Coordinator:
     def _threads(self) -> tuple[BackgroundThread, ...]:
         """Make the threads that act by themselves, some of which tell the world outside."""
         core, root = self.core, self.home.root
-        self._outgoing = OutgoingParts(root, self._environ, core)
+        own = FileSurroundings(root, self._environ, preset=NO_PRESET)
+        self._outgoing = OutgoingParts(own, KeptSecrets(self.home.secrets), core)
         self.notify_rules = self._outgoing.rules
         self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
-        self._forges = forges_of(root, self._environ, self._outgoing.secrets)
-        read = partial(forge_settings, root, self._environ)
+        self._forges = forges_of(own, self._outgoing.secrets)
+        read = partial(forge_settings, own)
         secret = self._outgoing.secrets.read
         self._parts = tuple(make(core, self.around, read, secret, self._environ) for make in PARTS)
         return (

@@ -35,9 +35,8 @@ from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
 from pancode.kernel.errors import UsageError
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import dispatch_run
+from pancode.runs.dispatch import describe_queued, dispatch_run
 from pancode.runs.project_rules import NamedProject, find_project
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import report_dry_run

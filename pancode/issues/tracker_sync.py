@@ -150,7 +150,7 @@ class TrackerNews(FeedThread):
     """
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
-        super().__init__(core, "trackers", AGAIN_S, NEWS)
+        super().__init__(core, "trackers", AGAIN_S, NEWS, only_with=(IssueWork, {"ended": False}))
         self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
         self._hurried = False

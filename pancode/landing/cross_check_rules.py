@@ -29,10 +29,10 @@ def begin_check(made: Changes) -> Changes:
 
 def judge_next(made: Changes) -> Changes:
     """Look at the run that this verifying run judges, as the verifying run has ended."""
-    run = made.run
-    if not Judging.of(run).verifies or run.judges is None:
+    run, judging = made.run, Judging.of(made.run)
+    if not judging.verifies or judging.judges is None:
         return made
-    return made.add(Action(made.now.new_id(), ActionKind.VERIFY, run.judges, made.now.ms, run.created_by))
+    return made.add(Action(made.now.new_id(), ActionKind.VERIFY, judging.judges, made.now.ms, run.created_by))
 
 
 @dataclass(frozen=True, slots=True)

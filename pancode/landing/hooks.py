@@ -32,7 +32,8 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
     if not made.ended:
         return made
-    made = cross_check_rules.judge_next(made)
+    if made.run.judges is not None:
+        made = cross_check_rules.judge_next(made)
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):

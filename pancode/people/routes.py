@@ -32,9 +32,8 @@ from pancode.people.service import (
     still_waits,
     waits_for_call,
 )
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import Dispatched
+from pancode.runs.dispatch import Dispatched, describe_queued
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import WITH_TASK

@@ -33,9 +33,9 @@ from pancode.landing.model import (
 )
 from pancode.landing.queue import LandingQueue, landing_rows, list_before, report_of
 from pancode.landing.service import Lander, commits_of, resolve_conflict
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import PreviewShape, QueuedAnswer
 from pancode.runs.core import Core
+from pancode.runs.dispatch import describe_queued
 from pancode.runs.user_environment import Surroundings
 
 

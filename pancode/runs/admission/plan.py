@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 
 from node_agent.wire.order import Reasoning
@@ -39,10 +39,30 @@ from pancode.kernel.records import Run
 from pancode.kernel.states import LandRule
 from pancode.kernel.visitors import token_behind
 from pancode.runs.admission import request_rules
-from pancode.runs.admission.limits import RunLimits
 from pancode.runs.life.inbox import ItemKind
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
 from pancode.runs.request import Defaults, DispatchRequest, Project
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """The limits of a run; None: no such limit."""
+
+    wall_ms: int
+    idle_ms: int
+    output_bytes: int
+    tokens: int | None = None
+    usd: Decimal | None = None
+    requests: int | None = None
+    wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
+    disk_bytes: int | None = None
+    turns: int | None = None
+
+    def plain(self) -> dict[str, object]:
+        """The limits as plain JSON for the ledger, with money as text."""
+        return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
 
 
 @dataclass(frozen=True, slots=True)

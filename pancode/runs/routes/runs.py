@@ -15,7 +15,7 @@ from pancode.kernel.values import replace
 from pancode.reports.answers import WHY, WhyShape
 from pancode.reports.story import explain_run
 from pancode.runs import answers
-from pancode.runs.admission.dry_run import describe_queued, report_plan
+from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.answers import (
     DryRunAnswer,
     QueuedAnswer,
@@ -27,7 +27,7 @@ from pancode.runs.answers import (
     TailsAnswer,
     VerdictShape,
 )
-from pancode.runs.dispatch import dispatch_run, dry_run, under_way
+from pancode.runs.dispatch import describe_queued, dispatch_run, dry_run, under_way
 from pancode.runs.lists import Filter, list_runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
 from pancode.runs.receipts.service import verify_run

@@ -32,8 +32,8 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer
+from pancode.runs.dispatch import describe_queued
 from pancode.runs.project_rules import (
     NamedProject,
     find_project,
