@@ -11,6 +11,7 @@ from pancode.issues.forge_trackers import HttpTrackers
 from pancode.issues.model import Trackers
 from pancode.issues.service import closed_issue, note_pull
 from pancode.issues.tracker_sync import TrackerNews
+from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Run
 from pancode.runs.core import Core
 from pancode.runs.user_environment import Around
@@ -37,7 +38,7 @@ class IssueTracking:
         note_pull(self._core, run, url)
 
     def describe_landing(self, run: Run) -> str:
-        return self._news.after_landing(run)
+        return self._news.after_landing(run) if Lineage.of(run).in_workspace else ""
 
 
 def track_issues(

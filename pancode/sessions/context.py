@@ -9,8 +9,7 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
-from pancode.agents.prompt_fit import window_of
-from pancode.agents.prompts import Category, estimate_tokens, sizes_of
+from pancode.agents.prompts import Category, estimate_tokens, sizes_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.facets import FleetLead

@@ -10,8 +10,8 @@ from typing import Any
 from node_agent.policy.deciding import FileTree
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
+from pancode.git.objects import TreeFiles
 from pancode.git.snapshot import SnapshotOptions, preview_snapshot
-from pancode.git.tree_files import TreeFiles
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import CalledOffRow, LandingRow

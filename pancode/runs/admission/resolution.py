@@ -13,8 +13,7 @@ from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.model_profiles import Needs
 from pancode.agents.models import ModelRef
-from pancode.agents.prompt_fit import fit_prompt, window_of
-from pancode.agents.prompts import Situation, tokens_of
+from pancode.agents.prompts import Situation, fit_prompt, tokens_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, model_for, resolve_alias
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount

@@ -18,7 +18,7 @@ from pancode.kernel.facets import Judging, ModelChoice, Provision
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.life.prefetch import why_it_stays
+from pancode.runs.life.case import why_it_stays
 from pancode.runs.placement.candidates import (
     LOOKING,
     NOT_WALLED,
