@@ -1,4 +1,4 @@
-"""Keeps what runs decided, did and left open, gives it to later runs, and forgets it when a person says so."""
+"""Keeps what runs decided, did and left open, gives it to later runs, and forgets it when asked to."""
 
 from __future__ import annotations
 
