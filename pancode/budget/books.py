@@ -441,11 +441,9 @@ def add_unknown(
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
-        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
-        rest = replace(spent, usd=None, tokens=tokens, agent_ms=ms)
+        rest = replace(_beyond(spent, mine)[1], usd=None)
         more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
-        if tokens or ms or more.held_tokens or more.held_ms:
+        if rest.tokens or rest.agent_ms or more.held_tokens or more.held_ms:
             made.append(more)
     return made
 
