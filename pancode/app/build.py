@@ -14,7 +14,7 @@ from pancode.config.listeners import direct_in, door_in, figures_in
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
 from pancode.fleet.ssh.home import Home
-from pancode.interfaces.http.access.rights import refused_error, run_of
+from pancode.interfaces.http.access.run_rights import refused_error, run_of
 from pancode.kernel.host import callers
 from pancode.kernel.node import Deadlines
 from pancode.kernel.quota import ForeignReceipts

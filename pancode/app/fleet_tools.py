@@ -19,7 +19,7 @@ from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
 from node_agent.wire.identity import AttemptId
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.client.client import Client
-from pancode.interfaces.http.access.rights import refuse_act
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import parse_body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import AsciiJson, response_of

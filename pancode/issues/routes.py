@@ -41,7 +41,6 @@ from pancode.runs.project_rules import NamedProject, find_project
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import report_dry_run
 from pancode.runs.views import get_run_shape
-from pancode.workspaces.routes.workspaces import top_of
 
 MOST = 200
 MOST_WORK = 20_000
@@ -160,7 +159,7 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     """The workspace and the task of a talk with a planner."""
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
-    top = partial(top_of, context, body.cwd)
+    top = partial(context.top_of, body.cwd)
     found = ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
     return cast("PlanAnswer", asdict(found))
 

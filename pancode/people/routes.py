@@ -9,7 +9,8 @@ from pydantic import Field
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
 from pancode.config.routes import change_makers
-from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP, refuse_act
+from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, TellBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb

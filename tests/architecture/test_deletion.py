@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from tests.architecture.sources import ROOT
 
 TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
+NAMING = (
+    "pancode/interfaces/cli/commands.py",
+    "pancode/interfaces/mcp/tools.py",
+    "tests/unit/pancode/app/test_faces_agree.py",
+    "tests/unit/pancode/interfaces/http/faces.py",
+    "tests/unit/pancode/interfaces/cli/test_words.py",
+)
+"""Tables of the interfaces that name routes and commands of features, and the tables of their tests."""
+ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
 FEATURES = (("pancode.schedules",), ("pancode.memory",), ("pancode.workspaces", "pancode.issues"))
 """What is deleted together: issues are worked on in workspaces."""
 IMPORT_ALL = """
@@ -27,10 +37,13 @@ for path in sorted(pathlib.Path("pancode").rglob("*.py")):
 
 
 class Removal(ast.NodeTransformer):
-    """Takes out of a table whatever names one of these packages."""
+    """Takes out of a table whatever names one of these packages, its routes, or its commands."""
 
-    def __init__(self, packages: Sequence[str]) -> None:
-        self.packages, self.bound = packages, set[str]()
+    def __init__(
+        self, packages: Sequence[str], routes: Collection[str] = (), commands: Collection[str] = ()
+    ) -> None:
+        self.packages, self.routes, self.commands = packages, routes, commands
+        self.bound, self.removed = set[str](), set[str]()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         module = node.module or ""
@@ -40,24 +53,38 @@ class Removal(ast.NodeTransformer):
         return node if node.names else None
 
     def visit_Tuple(self, node: ast.Tuple) -> ast.Tuple:
-        self.generic_visit(node)
-        if not self._is_named(ast.Tuple([one for one in node.elts if isinstance(one, ast.Constant)])):
-            node.elts = [one for one in node.elts if not self._is_named(one)]
+        node.elts = self._left(node.elts)
+        return node
+
+    def visit_List(self, node: ast.List) -> ast.List:
+        node.elts = self._left(node.elts)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        node.args = [one for one in node.args if not self._is_named(one)]
+        node.args = self._left(node.args)
         return node
+
+    def _left(self, several: list[ast.expr]) -> list[ast.expr]:
+        """Return what is left. A row that itself names what is gone stays whole: its table drops it."""
+        several = [self.visit(one) for one in several]
+        texts = [one for one in several if isinstance(one, ast.Constant)]
+        is_list = all(" /v1/" in str(one.value) for one in texts)
+        if not is_list and any(self._is_named(one) for one in texts):
+            return several
+        return [one for one in several if not self._is_named(one)]
 
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
         self.generic_visit(node)
-        pairs = zip(node.keys, node.values, strict=True)
-        left = [(key, value) for key, value in pairs if not self._is_named(value)]
+        pairs = list(zip(node.keys, node.values, strict=True))
+        gone = [one for one in pairs if self._is_named(one[1]) or (one[0] and self._is_named(one[0]))]
+        self.removed |= {str(key.value) for key, _ in gone if isinstance(key, ast.Constant)}
+        left = [one for one in pairs if one not in gone]
         node.keys, node.values = [key for key, _ in left], [value for _, value in left]
         return node
 
     def _is_of(self, name: str) -> bool:
+        if name in self.routes or name.partition(" ")[0] in self.commands:
+            return True
         return any(name == one or name.startswith(f"{one}.") for one in self.packages)
 
     def _is_named(self, node: ast.AST) -> bool:
@@ -89,12 +116,18 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, place / name)
-    for package in packages:
-        shutil.rmtree(place / package.replace(".", "/"))
-    for table in TABLES:
-        removal = Removal(packages)
+    folders = [place / package.replace(".", "/") for package in packages]
+    sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    routes = dict(found for source in sources for found in ROUTE.findall(source))
+    for folder in folders:
+        shutil.rmtree(folder)
+    commands = set[str]()
+    for table in (*TABLES, *NAMING):
+        removal = Removal(packages, routes, commands if table in NAMING else ())
         text = ast.unparse(removal.visit(ast.parse((place / table).read_text(encoding="utf-8"))))
         (place / table).write_text(text, encoding="utf-8")
+        commands |= removal.removed if table == TABLES[-1] else set()
+    drop_tests(place, set(routes.values()))
     gone, going = set(packages), True
     while going:
         going = False
@@ -104,6 +137,23 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
                 path.unlink()
                 going = True
     return place
+
+
+def drop_tests(place: Path, paths: Collection[str]) -> None:
+    """Remove the tests that ask one of these routes, from files that are about something else."""
+    asked = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + r"(\?.*)?") for path in paths]
+    for file in (place / "tests").rglob("test_*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        left = [node for node in tree.body if not _asks(node, asked)]
+        if len(left) != len(tree.body):
+            tree.body = left
+            file.write_text(ast.unparse(tree), encoding="utf-8")
+
+
+def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]]) -> bool:
+    texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    found = any(path.fullmatch(text) for text in texts if isinstance(text, str) for path in paths)
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and found
 
 
 def missing_imports(place: Path) -> list[str]:

@@ -19,7 +19,7 @@ from pancode.fleet.place import DoorPlace, ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
-from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
@@ -289,6 +289,15 @@ class ApiContext:
     def project_of(self, cwd: str | None) -> str | None:
         """Return the top of the repository around the caller's folder; None outside of one."""
         return None if cwd is None else self.coordinator.around({}).project_of(cwd)
+
+    def top_of(self, folder: str | None) -> str:
+        """Return the top of the repository around the folder. UsageError where there is none."""
+        top = self.project_of(folder)
+        if top is None:
+            fix = "go into the repository, or name a project: --project (see pancode project ls)"
+            what = f"{folder or 'this directory'} is not in a git repository"
+            raise UsageError(what, fix=fix, code="no_repository")
+        return top
 
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
         """Return the filters of a request. NotFoundError where one names what does not exist."""

@@ -26,15 +26,8 @@ from pancode.interfaces.http.access.idempotency import (
     key_of,
     store_answer,
 )
-from pancode.interfaces.http.access.rights import (
-    ANSWERS,
-    DISPATCHES,
-    READS,
-    REMOVES,
-    Right,
-    refuse_act,
-    run_of,
-)
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
+from pancode.interfaces.http.access.run_rights import refuse_act, run_of
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse_body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import AsciiJson, response_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, refuse_act
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
+from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
