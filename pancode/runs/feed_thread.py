@@ -68,17 +68,19 @@ class FeedThread(ABC):
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
 
-    def _has_work(self) -> bool:
+    @property
+    def is_idle(self) -> bool:
+        """Whether the ledger has no row for which this thread takes turns."""
         if self._only_with is None:
-            return True
+            return False
         with self._core.ports.ledger.transaction() as tx:
-            return bool(tx.find(*self._only_with, limit=1))
+            return not tx.find(*self._only_with, limit=1)
 
     def _go(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                wait_s = self._turn() if self._has_work() else self._again_s
+                wait_s = self._again_s if self.is_idle else self._turn()
             except MemoryError:
                 raise
             except Exception:

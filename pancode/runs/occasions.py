@@ -78,8 +78,7 @@ def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
 
 def is_matching(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
     """Whether the facts are the wanted ones. A repository is named by its path, or by its folder's name."""
-    return all(_same(key, value, facts.get(key, "")) for key, value in where.items())
-
-
-def _same(key: str, wanted: str, is_: str) -> bool:
-    return wanted == is_ or (key == "repo" and "/" not in wanted and is_.rpartition("/")[2] == wanted)
+    known = {**facts}
+    if "/" not in where.get("repo", "/"):
+        known["repo"] = facts.get("repo", "").rpartition("/")[2]
+    return all(known.get(key, "") == wanted for key, wanted in where.items())

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pancode.interfaces.http.access import store as rows
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.ports import Grouping
-from pancode.kernel.records import ApiToken, KeyedRequest
-from pancode.kernel.values import replace
+from pancode.kernel.records import KeyedRequest
 from pancode.runs.core import Core
-from pancode.runs.unit_of_work import Work, unit_of_work
+from pancode.runs.unit_of_work import unit_of_work
 
 MOST_CHARS = 200
 KEPT_MS = 24 * 3_600_000
@@ -94,12 +93,12 @@ def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
-            row = find_answered(find_request(work, mark.place), mark, mark.place in at_work, now)
+            row = find_answered(rows.find_request(work, mark.place), mark, mark.place in at_work, now)
             if row is not None:
                 return row
-            old = to_forget(oldest_requests(work), count_requests(work), now)
-            forget_requests(work, [one for one in old if (one.who, one.key) not in at_work])
-            keep_request(work, KeyedRequest(mark.who, mark.key, mark.route, mark.digest, now))
+            old = to_forget(rows.oldest_requests(work), rows.count_requests(work), now)
+            rows.forget_requests(work, [one for one in old if (one.who, one.key) not in at_work])
+            rows.keep_request(work, KeyedRequest(mark.who, mark.key, mark.route, mark.digest, now))
         at_work.add(mark.place)
     return None
 
@@ -110,7 +109,7 @@ def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> Non
     with core.lock:
         try:
             with unit_of_work(core) as work:
-                keep_request(work, made)
+                rows.keep_request(work, made)
         finally:
             core.live.visits.at_work.discard(mark.place)
 
@@ -123,54 +122,6 @@ def end_failed(core: Core, mark: RequestMark, refused: bool) -> None:
         try:
             if refused:
                 with unit_of_work(core) as work:
-                    forget_requests(work, [KeyedRequest(*mark.place, mark.route, mark.digest, 0)])
+                    rows.forget_requests(work, [KeyedRequest(*mark.place, mark.route, mark.digest, 0)])
         finally:
             core.live.visits.at_work.discard(mark.place)
-
-
-PRUNED = 50
-"""How many of the oldest requests are checked when a new one comes."""
-
-
-def read_tokens(work: Work) -> list[ApiToken]:
-    """All tokens, by name."""
-    return work.tx.find(ApiToken, order="name")
-
-
-def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
-    """Write a new token, and forget those that nobody can use any more."""
-    for token in stale:
-        work.tx.delete(ApiToken, token.name)
-    work.tx.put(made)
-
-
-def delete_token(work: Work, name: str) -> None:
-    work.tx.delete(ApiToken, name)
-
-
-def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
-    """Note when the token was used, unless it was revoked in the meantime."""
-    if work.tx.get(ApiToken, token.name) == token:
-        work.tx.put(replace(token, used_ms=now_ms))
-
-
-def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
-    """The request of this caller with this key."""
-    return work.tx.get(KeyedRequest, *place)
-
-
-def keep_request(work: Work, made: KeyedRequest) -> None:
-    work.tx.put(made)
-
-
-def oldest_requests(work: Work) -> list[KeyedRequest]:
-    return work.tx.find(KeyedRequest, order="created_ms", limit=PRUNED)
-
-
-def count_requests(work: Work) -> int:
-    return sum(group.count for group in work.tx.tally(KeyedRequest, Grouping(("who",))))
-
-
-def forget_requests(work: Work, gone: Iterable[KeyedRequest]) -> None:
-    for row in gone:
-        work.tx.delete(KeyedRequest, row.who, row.key)

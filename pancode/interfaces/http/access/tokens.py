@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.interfaces.http.access import idempotency as rows
+from pancode.interfaces.http.access import store as rows
 from pancode.interfaces.http.access.answers import MadeTokenShape, TokenShape
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip_columns, escape_line

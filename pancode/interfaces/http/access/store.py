@@ -1,0 +1,57 @@
+"""Reads and writes the rows of tokens, and of requests that carry a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pancode.kernel.ports import Grouping
+from pancode.kernel.records import ApiToken, KeyedRequest
+from pancode.kernel.values import replace
+from pancode.runs.unit_of_work import Work
+
+PRUNED = 50
+"""How many of the oldest requests are checked when a new one comes."""
+
+
+def read_tokens(work: Work) -> list[ApiToken]:
+    """All tokens, by name."""
+    return work.tx.find(ApiToken, order="name")
+
+
+def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
+    """Write a new token, and forget those that nobody can use any more."""
+    for token in stale:
+        work.tx.delete(ApiToken, token.name)
+    work.tx.put(made)
+
+
+def delete_token(work: Work, name: str) -> None:
+    work.tx.delete(ApiToken, name)
+
+
+def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
+    """Note when the token was used, unless it was revoked in the meantime."""
+    if work.tx.get(ApiToken, token.name) == token:
+        work.tx.put(replace(token, used_ms=now_ms))
+
+
+def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
+    """The request of this caller with this key."""
+    return work.tx.get(KeyedRequest, *place)
+
+
+def keep_request(work: Work, made: KeyedRequest) -> None:
+    work.tx.put(made)
+
+
+def oldest_requests(work: Work) -> list[KeyedRequest]:
+    return work.tx.find(KeyedRequest, order="created_ms", limit=PRUNED)
+
+
+def count_requests(work: Work) -> int:
+    return sum(group.count for group in work.tx.tally(KeyedRequest, Grouping(("who",))))
+
+
+def forget_requests(work: Work, gone: Iterable[KeyedRequest]) -> None:
+    for row in gone:
+        work.tx.delete(KeyedRequest, row.who, row.key)
