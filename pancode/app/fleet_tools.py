@@ -126,7 +126,7 @@ class FleetCalls(FeedThread):
             thread.join(JOIN_S)
         self._join()
 
-    def _turn(self) -> float | None:
+    def round(self) -> float | None:
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
         for action in found:

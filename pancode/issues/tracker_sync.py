@@ -178,9 +178,6 @@ class TrackerNews(FeedThread):
             self._stopping.wait(TOLD_LOOK_S)
         return f"{ref} is not updated yet; look: pancode work status"
 
-    def _turn(self) -> float | None:
-        return self.round()
-
     def round(self) -> float | None:
         """Tell what is new. Returns the seconds until the next look; None: only when something happens."""
         if self._hurried:

@@ -147,9 +147,6 @@ class Outgoing(FeedThread):
         self._tries.shutdown(wait=False, cancel_futures=True)
         self._join()
 
-    def _turn(self) -> float:
-        return self.round()
-
     def round(self, *, here: bool = False) -> float:
         """Do a round; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
         try:

@@ -169,9 +169,6 @@ class Scheduler(FeedThread):
         self.heads: dict[Watched, str] = {}
         """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
 
-    def _turn(self) -> float:
-        return self.round()
-
     def round(self) -> float:
         """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""
         with self._core.ports.ledger.transaction() as tx:

@@ -21,7 +21,7 @@ class Looking(FeedThread):
         )
         self.turn = threading.Event()
 
-    def _turn(self) -> None:
+    def round(self) -> None:
         self.turn.set()
 
 
