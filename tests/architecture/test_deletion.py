@@ -16,14 +16,23 @@ from tests.architecture.sources import ROOT
 
 TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
+TOOLS = "pancode/interfaces/mcp/tools.py"
 NAMING = (
+    TOOLS,
+    "pancode/agents/agents.py",
     "pancode/interfaces/cli/commands.py",
-    "pancode/interfaces/mcp/tools.py",
+    "tests/unit/pancode/agents/test_named_paths.py",
+    "tests/unit/pancode/app/test_inside.py",
+    "tests/unit/pancode/interfaces/mcp/test_tools.py",
     "tests/unit/pancode/app/test_faces_agree.py",
     "tests/unit/pancode/interfaces/http/faces.py",
     "tests/unit/pancode/interfaces/cli/test_words.py",
 )
-"""Tables of the interfaces that name routes and commands of features, and the tables of their tests."""
+"""Tables that name routes, commands and tools of features, and the tables of their tests."""
+FACES = ("app", "interfaces/cli", "interfaces/mcp")
+"""The folders of tests that ask commands and tools of all features."""
+PROSE = "--deselect=tests/unit/pancode/skills/test_model.py::test_those_that_ship_are_sound_short"
+"""A skill that ships names commands in its text, which is in no table."""
 ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
 FEATURES = (("pancode.schedules",), ("pancode.memory",), ("pancode.workspaces", "pancode.issues"))
 """What is deleted together: issues are worked on in workspaces."""
@@ -40,9 +49,10 @@ class Removal(ast.NodeTransformer):
     """Takes out of a table whatever names one of these packages, its routes, or its commands."""
 
     def __init__(
-        self, packages: Sequence[str], routes: Collection[str] = (), commands: Collection[str] = ()
+        self, packages: Sequence[str], names: Collection[str] = (), commands: Collection[str] = ()
     ) -> None:
-        self.packages, self.routes, self.commands = packages, routes, commands
+        """`names`: whole words, as routes and tools; `commands`: the first word of a text."""
+        self.packages, self.names, self.commands = packages, names, commands
         self.bound, self.removed = set[str](), set[str]()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
@@ -51,6 +61,12 @@ class Removal(ast.NodeTransformer):
         self.bound |= {one.asname or one.name for one in gone}
         node.names = [one for one in node.names if one not in gone]
         return node if node.names else None
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Constant) and node.value.value in self.names:
+            self.bound |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+        return node
 
     def visit_Tuple(self, node: ast.Tuple) -> ast.Tuple:
         node.elts = self._left(node.elts)
@@ -68,10 +84,13 @@ class Removal(ast.NodeTransformer):
         """Return what is left. A row that itself names what is gone stays whole: its table drops it."""
         several = [self.visit(one) for one in several]
         texts = [one for one in several if isinstance(one, ast.Constant)]
-        is_list = all(" /v1/" in str(one.value) for one in texts)
+        is_list = all("/" in str(one.value) for one in texts)
         if not is_list and any(self._is_named(one) for one in texts):
             return several
-        return [one for one in several if not self._is_named(one)]
+        gone = [one for one in several if self._is_named(one)]
+        rows = [one.args[0] for one in gone if isinstance(one, ast.Call) and one.args]
+        self.removed |= {str(one.value) for one in rows if isinstance(one, ast.Constant)}
+        return [one for one in several if one not in gone]
 
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
         self.generic_visit(node)
@@ -83,9 +102,10 @@ class Removal(ast.NodeTransformer):
         return node
 
     def _is_of(self, name: str) -> bool:
-        if name in self.routes or name.partition(" ")[0] in self.commands:
+        if name in self.names or name.partition(" ")[0] in self.commands:
             return True
-        return any(name == one or name.startswith(f"{one}.") for one in self.packages)
+        dotted = name.replace("/", ".")
+        return any(dotted == one or dotted.startswith(f"{one}.") for one in self.packages)
 
     def _is_named(self, node: ast.AST) -> bool:
         for one in ast.walk(node):
@@ -121,13 +141,14 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
     routes = dict(found for source in sources for found in ROUTE.findall(source))
     for folder in folders:
         shutil.rmtree(folder)
-    commands = set[str]()
+    names, commands = {*routes, *routes.values()}, set[str]()
     for table in (*TABLES, *NAMING):
-        removal = Removal(packages, routes, commands if table in NAMING else ())
+        removal = Removal(packages, names, commands if table in NAMING and "/cli/" in table else ())
         text = ast.unparse(removal.visit(ast.parse((place / table).read_text(encoding="utf-8"))))
         (place / table).write_text(text, encoding="utf-8")
         commands |= removal.removed if table == TABLES[-1] else set()
-    drop_tests(place, set(routes.values()))
+        names |= removal.removed if table == TOOLS else removal.bound if table in NAMING else set()
+    drop_tests(place, set(routes.values()), commands | names)
     gone, going = set(packages), True
     while going:
         going = False
@@ -139,20 +160,24 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
     return place
 
 
-def drop_tests(place: Path, paths: Collection[str]) -> None:
-    """Remove the tests that ask one of these routes, from files that are about something else."""
+def drop_tests(place: Path, paths: Collection[str], names: Collection[str]) -> None:
+    """Remove the tests that ask one of these routes, commands or tools from files of other subjects."""
     asked = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + r"(\?.*)?") for path in paths]
     for file in (place / "tests").rglob("test_*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        left = [node for node in tree.body if not _asks(node, asked)]
+        folder = file.parent.relative_to(place / "tests").as_posix()
+        words = names if folder.endswith(FACES) else ()
+        left = [node for node in tree.body if not _asks(node, asked, words)]
         if len(left) != len(tree.body):
             tree.body = left
             file.write_text(ast.unparse(tree), encoding="utf-8")
 
 
-def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]]) -> bool:
-    texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
-    found = any(path.fullmatch(text) for text in texts if isinstance(text, str) for path in paths)
+def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]], names: Collection[str]) -> bool:
+    inside = list(ast.walk(node))
+    texts = [str(one.value) for one in inside if isinstance(one, ast.Constant)]
+    texts += [one.id for one in inside if isinstance(one, ast.Name)]
+    found = any(text in names or any(path.fullmatch(text) for path in paths) for text in texts)
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and found
 
 
@@ -184,4 +209,4 @@ def test_features_can_be_deleted(tmp_path: Path) -> None:
 def test_what_is_left_passes_its_tests(tmp_path: Path, feature: Sequence[str]) -> None:
     place = copy_without(tmp_path, feature)
     assert not run(place, "-m", "mypy", "pancode", "node_agent")
-    assert not run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/unit")
+    assert not run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", PROSE, "tests/unit")
