@@ -22,6 +22,7 @@ NAMING = (
     "pancode/agents/agents.py",
     "pancode/interfaces/cli/commands.py",
     "tests/unit/pancode/agents/test_named_paths.py",
+    "tests/unit/pancode/app/test_fleet_tools.py",
     "tests/unit/pancode/app/test_inside.py",
     "tests/unit/pancode/interfaces/mcp/test_tools.py",
     "tests/unit/pancode/app/test_faces_agree.py",
