@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt import ports
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, limits_of, needs_sandbox, time_left

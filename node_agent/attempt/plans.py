@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.attempt.ceiling import NO_CEILING, Ceiling
+from node_agent.attempt.accept import NO_CEILING, Ceiling
 from node_agent.attempt.ports import Launch
 from node_agent.intervals import Intervals
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind

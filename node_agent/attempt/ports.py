@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
 from node_agent.runtimes.base import ExitInfo, FleetCalled, ProcessSpec, TurnEnded
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.logins import LimitReset
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId

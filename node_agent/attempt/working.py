@@ -30,7 +30,7 @@ from node_agent.attempt.watch import (
 from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
-from node_agent.runtimes.limits import pause_ms
+from node_agent.runtimes.logins import pause_ms
 from node_agent.shim import spool
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Finding, Interrupting, PersonAsked, PersonHeard, Progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.others import runtime_of

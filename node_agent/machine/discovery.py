@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.attempt.ceiling import Ceiling, limits_text
+from node_agent.attempt.accept import Ceiling, limits_text
 from node_agent.machine.gpus import Gpus
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import RECORD, file_of, read_choices, written_version

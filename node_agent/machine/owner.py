@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.ceiling import Ceiling, read_ceiling
+from node_agent.attempt.accept import Ceiling, read_ceiling
 from node_agent.policy.rulefile import FILES, RuleError, read_rules
 from node_agent.vault.vault import LOOK_MS, read_stamp
 from node_agent.wire.clock import Clock

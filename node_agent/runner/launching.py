@@ -24,7 +24,7 @@ from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offence
 from node_agent.runner.violations import Violations
 from node_agent.runtimes import base, orders
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.registry import RUNTIMES, find
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import Way, local_way, proxy_variables, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wrapper import Permissions, Sandbox
@@ -388,7 +388,7 @@ class NodeRuntimes:
         return made
 
     def _must_find(self, name: str) -> base.Runtime:
-        runtime = find(name) or self._around.others().get(name)
+        runtime = RUNTIMES.get(name) or self._around.others().get(name)
         if runtime is None:
             raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
         return runtime

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.logins import LimitReset
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms

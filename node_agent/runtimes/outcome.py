@@ -22,8 +22,8 @@ from node_agent.runtimes.base import (
     keep_end,
     limit_answer,
 )
-from node_agent.runtimes.limits import LimitReset, delay_in
 from node_agent.runtimes.lines import JsonLines, text_of
+from node_agent.runtimes.logins import LimitReset, delay_in
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage

@@ -19,8 +19,3 @@ from node_agent.runtimes.shell.runtime import RUNTIME as SHELL
 _ALL = (CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, NATIVE, OPENAI_AGENTS, OPENCODE, SCRIPTED, SHELL)
 
 RUNTIMES: Mapping[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
-
-
-def find(name: str) -> Runtime | None:
-    """The runtime of that name; None when there is none."""
-    return RUNTIMES.get(name)

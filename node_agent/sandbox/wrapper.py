@@ -13,7 +13,6 @@ from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import create_exclusive
-from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of, read_covered, write_covered
 from node_agent.sandbox.detect import MACHINES, UID, UIDS, SandboxTools, detect_sandbox, fence_holds
 from node_agent.sandbox.policy import (
     FILTER,
@@ -27,8 +26,12 @@ from node_agent.sandbox.policy import (
 )
 from node_agent.sandbox.shown import (
     GATE,
+    MOST_COVERED,
+    MOST_SEEN,
     RELAY,
+    Ground,
     Programs,
+    covers_of,
     first_words,
     is_begun_by_us,
     is_clean,
@@ -36,7 +39,9 @@ from node_agent.sandbox.shown import (
     named_programs,
     open_own,
     own_folders,
+    read_covered,
     this_system,
+    write_covered,
 )
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.wire.clock import Clock

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from node_agent.shim import filling, limits, process
+from node_agent.shim import limits, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class StepRun:
         self._log, self._copied = -1, 0
         self.taking = limits.Consumption(plan["limits"], keeper.members, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
-        self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
+        self.filling = limits.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
 
     def start(self) -> dict[str, Any]:
         """Start the process; return the record of its start. Raises CannotStart."""
@@ -223,24 +223,24 @@ class StepRun:
         except OSError as exc:
             raise CannotStart("below", below, exc) from exc
 
-    def watch(self, limits: limits.StepLimits) -> str:
+    def watch(self, step: limits.StepLimits) -> str:
         """Wait for the step's end, or end it; return why it ended: none, stop, or a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
-        limits.start(clock.mono_ms())
+        step.start(clock.mono_ms())
         self.taking.start(clock.mono_ms())
         self.filling.start()
         while True:
             keeper.reap()
             self._join()
             if self.pid in keeper.ended:
-                why = self.taking.refused() or limits.at_the_end(sum(self.written()))
-                return filling.DISK if why == "none" and self.filling.ended() else why
+                why = self.taking.refused() or step.at_the_end(sum(self.written()))
+                return limits.DISK if why == "none" and self.filling.ended() else why
             now = clock.mono_ms()
-            why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
+            why = "stop" if keeper.stop_asked() else step.broken(now, sum(self.written()))
             if why:
                 keeper.end(self.pid, self.plan["grace"], self.spec["walled"])
                 return why
-            why = self.taking.over(now) or (filling.DISK if self.filling.over() else "")
+            why = self.taking.over(now) or (limits.DISK if self.filling.over() else "")
             if why:
                 keeper.fell(self.pid)
                 return why

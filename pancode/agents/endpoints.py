@@ -1,11 +1,12 @@
-"""Decides which of the fleet's model servers can serve a run, and what the others lack. Pure."""
+"""The fleet's model servers: which can serve a run, what the others lack, and the one of a placed run."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from node_agent.wire.endpoint import (
     Dialect,
@@ -18,10 +19,12 @@ from node_agent.wire.endpoint import (
     wire_of,
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
+from pancode.agents.model_profiles import ModelPlace, Trust, fact_of, judge_passport
 from pancode.agents.models import LOCAL, ModelRef, model_ref
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeView, with_words
+from pancode.kernel.records import Run
 
 CHARS_OF_TOKEN = 4
 """How many characters a token usually has, in English and in code: an estimate, never a count."""
@@ -285,3 +288,68 @@ def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
 
 def _facts(view: NodeView) -> tuple[EndpointFact, ...]:
     return view.last.heartbeat.facts.endpoints if view.last is not None and view.node.removed is None else ()
+
+
+_VERDICTS = {Trust.GOOD: "passed", Trust.FAILED: "failed", Trust.UNTESTED: "not tested"}
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def describe_server(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
+    """Return plain JSON, kept with the run; empty where its model is on no endpoint, or not reported."""
+    if run.endpoint is None or run.model is None:
+        return {}
+    about = _served(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
+    return {**about, "words": _in_words(about)}
+
+
+def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
+    found = fact_of(place, (view,))
+    if found is None:
+        return {"node": place.node, "endpoint": place.endpoint, "model": place.model}
+    endpoint, model = found
+    judgement = judge_passport(model.passport, run.read_only)
+    verdict = _VERDICTS[judgement.trust]
+    age = None if model.passport is None else max(0, wall_ms - model.passport.taken_ms)
+    return {
+        "node": place.node,
+        "endpoint": endpoint.name,
+        "at": endpoint.at,
+        "model": model.id,
+        "ctx_usable": model.ctx_usable,
+        "ctx_max": model.ctx_max,
+        "residence": None if model.residence is None else model.residence.value,
+        "slots": endpoint.slots,
+        "slots_free": endpoint.slots_free,
+        "test": {"verdict": verdict, "asked": not run.untested, "words": judgement.words, "age_ms": age},
+    }
+
+
+def _in_words(about: Mapping[str, Any]) -> str:
+    """Say it on one line for users; what a node did not report is named as unknown."""
+    if "at" not in about:
+        return "its machine reported nothing about this model when the run was placed"
+    usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))
+    free, slots = ("?" if about[key] is None else about[key] for key in ("slots_free", "slots"))
+    parts = (
+        f"at {about['at']}: context {usable} of {most} tokens",
+        about["residence"] or "loaded or not is unknown",
+        f"{free} of {slots} slots free",
+        _test_words(about["test"]),
+    )
+    return ", ".join(parts)
+
+
+def _test_words(test: Mapping[str, Any]) -> str:
+    if test["age_ms"] is None:
+        return "not tested" if test["asked"] else "not tested, as --untested says"
+    words = f" ({test['words']})" if test["words"] else ""
+    over = "" if test["asked"] else ", which --untested passes over"
+    return f"test {test['verdict']}{words} {_ago(test['age_ms'])}{over}"
+
+
+def _ago(ms: int) -> str:
+    seconds = ms // 1000
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.keep import KEEP, NodeKeep
@@ -17,13 +18,12 @@ from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
-from pancode.app.features import FEATURES
+from pancode.app.features import FEATURES, PARTS
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.telemetry import tracing_of
 from pancode.checkouts.copies import CheckoutCopies
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
-from pancode.config.load import ConfigPlaces, load
 from pancode.config.notify import NotifyRules
 from pancode.config.settings_writer import KeptSettings
 from pancode.config.user_environment import FileSurroundings
@@ -49,10 +49,6 @@ from pancode.git.forge_rules import ForgeAccess, ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.git.remotes import head_of
 from pancode.interfaces.http.access import tokens
-from pancode.issues.auto_start import IssueWatch
-from pancode.issues.forge_trackers import HttpTrackers
-from pancode.issues.service import add_closing_issue, note_pull
-from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.host import callers
 from pancode.kernel.host.files import FileArchive, FileEpochs
@@ -61,6 +57,7 @@ from pancode.kernel.host.process_metrics import Itself
 from pancode.kernel.ports import Ledger
 from pancode.kernel.records import Node, Run
 from pancode.kernel.threads import BackgroundThread
+from pancode.kernel.values import replace
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.forge.forges import HttpForges
 from pancode.landing.git.change_store import DepotCode
@@ -84,6 +81,7 @@ from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 
 log = logging.getLogger("pancode.depot")
+P = TypeVar("P")
 
 
 def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
@@ -108,22 +106,20 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
     return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
 
 
-def forge_settings(root: Path, environ: Mapping[str, str]) -> Mapping[str, ForgeAccess]:
-    """The forges' settings by host, read at each call from the user's files, never from a repository's."""
-    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
-    return {host.lower(): one.access() for host, one in settings.forge.items()}
+def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
+    """The forges' settings by host, from the user's files as they are now, never from a repository's."""
+    return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
 
 
-def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:
-    return HttpForges(partial(forge_settings, root, environ), secrets.read, SystemClock())
+def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
+    return HttpForges(partial(forge_settings, own), secrets.read, SystemClock())
 
 
 class OutgoingParts:
     """What sends messages to the outside. `sending`: the thread; `rules`: read from the files each time."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
-        self._root, self._environ = root, environ
-        self.secrets = KeptSecrets(Home(root).secrets)
+    def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
+        self._own, self.secrets = own, secrets
         self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
 
     def shown(self) -> list[TroubleShape]:
@@ -136,7 +132,7 @@ class OutgoingParts:
 
     def rules(self) -> NotifyRules:
         """The rules of notices as the files are now. ConfigError names file and key."""
-        settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
+        settings = self._own.loaded().settings
         return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
@@ -244,20 +240,19 @@ class Coordinator:
     def _threads(self) -> tuple[BackgroundThread, ...]:
         """Make the threads that act by themselves, some of which tell the world outside."""
         core, root = self.core, self.home.root
-        self._outgoing = OutgoingParts(root, self._environ, core)
+        own = FileSurroundings(root, self._environ, preset=NO_PRESET)
+        self._outgoing = OutgoingParts(own, KeptSecrets(self.home.secrets), core)
         self.notify_rules = self._outgoing.rules
         self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
-        self._forges = forges_of(root, self._environ, self._outgoing.secrets)
-        read = partial(forge_settings, root, self._environ)
-        self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
-        self._watch = IssueWatch(core, partial(self.around, {}), self.trackers)
-        self._news = TrackerNews(core, partial(self.around, {}), self.trackers)
+        self._forges = forges_of(own, self._outgoing.secrets)
+        read = partial(forge_settings, own)
+        secret = self._outgoing.secrets.read
+        self._parts = tuple(make(core, self.around, read, secret, self._environ) for make in PARTS)
         return (
             self.code.queue,
             *(one for make in core.features.threads for one in make(core, self.around)),
             self._outgoing.sending,
-            self._watch,
-            self._news,
+            *(one for part in self._parts for one in part.threads),
             *tracing_of(root, self._environ, core),
             DailyRetention(core, self.kept_files),
         )
@@ -273,19 +268,20 @@ class Coordinator:
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
 
-    def ask_trackers(self) -> None:
-        self._watch.hurry()
-        self._news.hurry()
+    def part(self, kind: type[P]) -> P:
+        return next(one for one in self._parts if isinstance(one, kind))
 
-    def shown_by_tracker(self, run: Run) -> str:
-        return self._news.after_landing(run)
+    def describe_landing(self, run: Run) -> str:
+        return " ".join(filter(None, (part.describe_landing(run) for part in self._parts)))
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         must_be_possible(self._forges, run, remote, kind)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        opened = open_pull_request(self.core, self._forges, run, add_closing_issue(self.core, run, asked))
-        note_pull(self.core, run, opened["url"])
+        closes = " ".join(filter(None, (part.closed_by_pull(run) for part in self._parts)))
+        opened = open_pull_request(self.core, self._forges, run, replace(asked, closes=closes))
+        for part in self._parts:
+            part.note_pull(run, opened["url"])
         return opened
 
     def closed(self) -> Sequence[TroubleShape]:

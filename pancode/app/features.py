@@ -1,11 +1,20 @@
-"""The features beside the engine: the one table of what they add to runs, in the order of their calls."""
+"""The features beside the engine: what they add to runs, in the order of their calls, and what they keep."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from pancode.git.forge_rules import ForgeAccess
+from pancode.issues import hooks as issues
+from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
+from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
 from pancode.runs.admission import inputs
+from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook, join_features
+from pancode.runs.user_environment import Around
 from pancode.schedules import hooks as schedules
 from pancode.sessions import hooks as sessions
 from pancode.skills import hooks as skills
@@ -31,3 +40,18 @@ FEATURES = join_features(
     landing.FEATURE,
     schedules.FEATURE,
 )
+
+
+class Part(LandingFollower, Protocol):
+    """What a feature keeps in a coordinator; the routes of the feature get it by its class."""
+
+    @property
+    def threads(self) -> tuple[BackgroundThread, ...]:
+        """The threads that the coordinator starts and stops."""
+
+
+MakePart: TypeAlias = Callable[
+    [Core, Around, Callable[[], Mapping[str, ForgeAccess]], Callable[[str], str], Mapping[str, str]], Part
+]
+"""The arguments: the engine, the settings, those of forges by host, the kept secrets, the environment."""
+PARTS: tuple[MakePart, ...] = (issues.track_issues,)

@@ -28,13 +28,13 @@ from pancode.interfaces.mcp.protocol import CallProgress, CancelledCall, ParamsE
 from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call_tool
 from pancode.kernel.errors import UnavailableError, UsageError
+from pancode.kernel.facets import Caller, FleetLead
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.rules import LandingProposed
 from pancode.people.service import still_waits
-from pancode.runs.facets import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
+from pancode.runs.life.conversation import payer_of
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
-from pancode.runs.life.turns import payer_of
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import get_run
 from pancode.sessions.fleet_calls import FleetAnswered
@@ -126,7 +126,7 @@ class FleetCalls(FeedThread):
             thread.join(JOIN_S)
         self._join()
 
-    def _turn(self) -> float | None:
+    def round(self) -> float | None:
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
         for action in found:

@@ -30,6 +30,7 @@ from pancode.runs.routes import recovery as recover_routes
 from pancode.runs.routes import runs as run_routes
 from pancode.schedules import routes as schedule_routes
 from pancode.sessions import routes as session_routes
+from pancode.skills import routes as tool_routes
 from pancode.workflows.routes import lanes as lane_routes
 from pancode.workflows.routes import workflows as workflow_routes
 from pancode.workspaces.routes import projects as project_routes
@@ -46,7 +47,7 @@ _MODULES = (
     *(run_routes, recover_routes, land_routes, people_routes, session_routes, workflow_routes, lane_routes),
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes),
     *(receipt_routes, model_routes, choice_routes),
-    *(history_routes, account_routes, config_routes, workspace_routes, project_routes),
+    *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
     *(issue_routes, agent_routes, token_routes, checkout_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(

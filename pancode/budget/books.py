@@ -387,15 +387,19 @@ def settle_unknown(
         back, *zeros = _released(entries, account, scope, sums.get(scope, ZERO), stamp)
         made += [replace(back, source="unknown"), *zeros]
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        booked = add_amounts(*(e.usd for e in mine if e.kind in _SPENDS))
-        rest = replace(
-            spent,
-            tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
-            agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
-        )
-        kind = EntryKind.CORRECT if booked else EntryKind.SPEND
-        made.append(_entry(kind, scope, account, subtract_amount(spent.usd, booked), stamp, rest))
+        usd, rest = _beyond(spent, mine)
+        kind = EntryKind.SPEND if usd == spent.usd else EntryKind.CORRECT
+        made.append(_entry(kind, scope, account, usd, stamp, rest))
     return made
+
+
+def _beyond(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
+    """What was used beyond what these entries book: the USD, which may be negative, and the rest."""
+    usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in booked if e.kind in _SPENDS)))
+    tokens = max(0, spent.tokens - sum(e.tokens for e in booked))
+    return usd, replace(
+        spent, tokens=tokens, agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in booked))
+    )
 
 
 def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
@@ -437,11 +441,9 @@ def add_unknown(
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
-        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
-        rest = replace(spent, usd=None, tokens=tokens, agent_ms=ms)
+        rest = replace(_beyond(spent, mine)[1], usd=None)
         more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
-        if tokens or ms or more.held_tokens or more.held_ms:
+        if rest.tokens or rest.agent_ms or more.held_tokens or more.held_ms:
             made.append(more)
     return made
 
@@ -474,11 +476,9 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
             booked.setdefault(entry.scope, []).append(entry)
     made = []
     for scope, mine in booked.items():
-        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
-        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
-        usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in mine)))
-        rest = replace(spent, tokens=tokens, agent_ms=ms)
-        made += [_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest)] if tokens or ms or usd else []
+        usd, rest = _beyond(spent, mine)
+        if usd or rest.tokens or rest.agent_ms:
+            made.append(_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest))
     return made
 
 

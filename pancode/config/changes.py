@@ -14,7 +14,7 @@ from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ConfigChange
 from pancode.kernel.values import replace
-from pancode.runs.admission.gates.agent import NEEDS_YES
+from pancode.runs.admission.gates.permission import NEEDS_YES
 from pancode.runs.core import Core, hold_lock
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import ChosenSettings, SettingSaid

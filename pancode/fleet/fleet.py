@@ -56,8 +56,8 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import GpuHold, Node, Run, Setting
 from pancode.runs.core import Core, open_fences
 from pancode.runs.life.case import holds_slot
-from pancode.runs.placement import node_cooldown
-from pancode.runs.placement.gpus import gpus_seen
+from pancode.runs.placement import breaker_service
+from pancode.runs.placement.candidates import gpus_seen
 from pancode.runs.views import format_iso
 
 SKEW_S = 30.0
@@ -509,7 +509,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 
 def _passed_over(core: Core, name: str) -> list[ProblemShape]:
     """The node's recent refusals as problems, which its own report may not show yet."""
-    return [{"what": shun.why, "fix": shun.fix} for shun in node_cooldown.of_node(core, name)]
+    return [{"what": shun.why, "fix": shun.fix} for shun in breaker_service.of_node(core, name)]
 
 
 def _flood(core: Core, node: Node) -> list[ProblemShape]:

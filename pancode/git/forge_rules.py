@@ -22,6 +22,14 @@ class ForgeKind(StrEnum):
     FORGEJO = "forgejo"
 
 
+class TrackerKind(StrEnum):
+    """The tracker of a project."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    LINEAR = "linear"
+
+
 _KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
 _BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
 """Hosts under which forges take SSH on port 443, with the forge's own host."""
@@ -63,6 +71,18 @@ class ForgePlace:
     api: str
     token: str
     repository: RemoteRepository
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerPlace:
+    """Where a project's issues are. `repository`: of a forge; for Linear its `name` is the team's key."""
+
+    kind: TrackerKind
+    repository: RemoteRepository
+    api: str = ""
+    """The address of the tracker's API; empty: the usual one."""
+    token: str = ""
+    """The name of the tracker's token, for a user; never the token itself."""
 
 
 def repository_of(url: str) -> RemoteRepository:

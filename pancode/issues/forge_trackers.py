@@ -10,17 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
-from pancode.git.forge_rules import ForgeAccess, ForgeKind, api_of
-from pancode.issues.model import (
-    LABELS,
-    OVER,
-    Issue,
-    IssueState,
-    TrackerKind,
-    TrackerPlace,
-    asked_wait_s,
-    number_of,
-)
+from pancode.git.forge_rules import ForgeAccess, ForgeKind, TrackerKind, TrackerPlace, api_of
+from pancode.issues.model import LABELS, OVER, Issue, IssueState, asked_wait_s, number_of
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.values import replace
 from pancode.landing.forge import github, gitlab

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from pancode.agents.prompts import digest_of
-from pancode.git.forge_rules import RemoteRepository
+from pancode.git.forge_rules import RemoteRepository, TrackerKind, TrackerPlace
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.names import not_found, plan_file
@@ -20,14 +20,6 @@ MOST_TEXT, MOST_TITLE = 20_000, 200
 _PLACE = re.compile(r"(github|gitlab|linear):(.+)")
 ISSUE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,31}-([0-9]{1,12})")
 """The form of an issue's reference, such as MIN-123."""
-
-
-class TrackerKind(StrEnum):
-    """The tracker of a project."""
-
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    LINEAR = "linear"
 
 
 class IssueState(StrEnum):
@@ -44,18 +36,6 @@ class IssueState(StrEnum):
 OVER = (IssueState.DONE, IssueState.CLOSED)
 LABELS = (IssueState.PROGRESS, IssueState.REVIEW)
 """The states that are labels where a tracker knows only open and closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerPlace:
-    """Where a project's issues are. `repository`: of a forge; for Linear its `name` is the team's key."""
-
-    kind: TrackerKind
-    repository: RemoteRepository
-    api: str = ""
-    """The address of the tracker's API; empty: the usual one."""
-    token: str = ""
-    """The name of the tracker's token, for a user; never the token itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,19 +29,18 @@ from pancode.issues.answers import (
     IssueWorksAnswer,
     PlanAnswer,
 )
+from pancode.issues.hooks import IssueTracking
 from pancode.issues.kept_plans import record_plan
 from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
 from pancode.kernel.errors import UsageError
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import dispatch_run
+from pancode.runs.dispatch import describe_queued, dispatch_run
 from pancode.runs.project_rules import NamedProject, find_project
 from pancode.runs.request import request_from
 from pancode.runs.routes.runs import report_dry_run
 from pancode.runs.views import get_run_shape
-from pancode.workspaces.routes.workspaces import top_of
 
 MOST = 200
 MOST_WORK = 20_000
@@ -84,7 +83,7 @@ class KeepPlanBody(ActBody):
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
     """The open issues of a project, asked of its tracker."""
     project = _project(context, call)
-    found = context.coordinator.trackers.issues(place_of(project), project.prefix, MOST)
+    found = context.coordinator.part(IssueTracking).trackers.issues(place_of(project), project.prefix, MOST)
     return {"project": project.name, "issues": [_shape(one) for one in found]}
 
 
@@ -105,7 +104,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
-    project, issue = fetch_issue(around, context.coordinator.trackers, call.path["issue"])
+    project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, call.path["issue"])
     return {**_shape(issue), "project": project.name, "text": shorten_text(issue.text)}
 
 
@@ -141,7 +140,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     """
     body: WorkOnIssueBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
-    project, issue = fetch_issue(around, context.coordinator.trackers, body.issue)
+    project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, body.issue)
     names = ("agent", "model", "runtime", "node", "budget")
     said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
@@ -159,8 +158,8 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
 def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     """The workspace and the task of a talk with a planner."""
     body: PlanBody = call.body
-    around, trackers = context.coordinator.around({}), context.coordinator.trackers
-    top = partial(top_of, context, body.cwd)
+    around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
+    top = partial(context.top_of, body.cwd)
     found = ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
     return cast("PlanAnswer", asdict(found))
 

@@ -6,30 +6,20 @@ from dataclasses import fields
 from decimal import Decimal
 
 from pancode.agents.agents import DEFAULT_AGENT
+from pancode.git.forge_rules import TrackerKind
 from pancode.issues.answers import IssueWorkShape
 from pancode.issues.kept_plans import is_plan_kept
-from pancode.issues.model import (
-    MOST_TITLE,
-    OVER,
-    Issue,
-    TrackerKind,
-    Trackers,
-    number_of,
-    place_of,
-    task_of,
-    words_of,
-)
+from pancode.issues.model import MOST_TITLE, OVER, Issue, Trackers, number_of, place_of, task_of, words_of
 from pancode.kernel.errors import ConflictError, RefusedError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
-from pancode.landing.pull_request import PullAsked
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, new_id
-from pancode.runs.facets import Lineage
-from pancode.runs.life.successors import is_blocked
+from pancode.runs.life.conversation import is_blocked
 from pancode.runs.project_rules import NamedProject, find_project, moved_project_error
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
@@ -95,13 +85,12 @@ def end_work(core: Core, over: IssueWork) -> None:
             work.tx.put(replace(place, ended=True))
 
 
-def add_closing_issue(core: Core, run: Run, asked: PullAsked) -> PullAsked:
-    """Return the pull request with the issue that its merge closes, which forges read in its text."""
+def closed_issue(core: Core, run: Run) -> str:
+    """Return the issue on which the run works, in the form that closes it when its pull request is merged."""
     there = _of(core, run)
     if there is None:
-        return asked
-    in_linear = there.tracker == TrackerKind.LINEAR
-    return replace(asked, closes=there.ref if in_linear else f"#{number_of(there.ref)}")
+        return ""
+    return there.ref if there.tracker == TrackerKind.LINEAR else f"#{number_of(there.ref)}"
 
 
 def note_pull(core: Core, run: Run, url: str) -> None:

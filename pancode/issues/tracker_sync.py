@@ -26,14 +26,14 @@ from pancode.issues.service import (
     work_in,
 )
 from pancode.kernel.errors import PancodeError, UsageError, with_fix
+from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EventKind, IssueWork, KeptWorkspace, Run, RunState
 from pancode.kernel.threads import SOON_S
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.successors import has_change, is_blocked
+from pancode.runs.life.conversation import has_change, is_blocked
 from pancode.runs.life.waits import ToldByTracker
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -150,7 +150,7 @@ class TrackerNews(FeedThread):
     """
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
-        super().__init__(core, "trackers", AGAIN_S, NEWS)
+        super().__init__(core, "trackers", AGAIN_S, NEWS, only_with=(IssueWork, {"ended": False}))
         self._around, self._trackers = around, trackers
         self._rests: dict[str, int] = {}
         self._hurried = False
@@ -177,9 +177,6 @@ class TrackerNews(FeedThread):
                 return f"{ref} {shown}, with a comment: {one.url}"
             self._stopping.wait(TOLD_LOOK_S)
         return f"{ref} is not updated yet; look: pancode work status"
-
-    def _turn(self) -> float | None:
-        return self.round()
 
     def round(self) -> float | None:
         """Tell what is new. Returns the seconds until the next look; None: only when something happens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
-from pancode.kernel.facets import Judging
+from pancode.kernel.facets import GateTerms, Judging
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -15,7 +15,6 @@ from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id_in
-from pancode.runs.facets import GateTerms
 from pancode.runs.placement.placement import explain_misfit
 from pancode.runs.receipts.trust import (
     OTHER,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Judging
+from pancode.kernel.facets import GateTerms, Judging
 from pancode.kernel.records import Action, ActionKind
 from pancode.kernel.values import replace
 from pancode.landing.rules import after_verification
-from pancode.runs.facets import GateTerms
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.receipts.trust import (
     KEPT,
@@ -30,10 +29,10 @@ def begin_check(made: Changes) -> Changes:
 
 def judge_next(made: Changes) -> Changes:
     """Look at the run that this verifying run judges, as the verifying run has ended."""
-    run = made.run
-    if not Judging.of(run).verifies or run.judges is None:
+    run, judging = made.run, Judging.of(made.run)
+    if not judging.verifies or judging.judges is None:
         return made
-    return made.add(Action(made.now.new_id(), ActionKind.VERIFY, run.judges, made.now.ms, run.created_by))
+    return made.add(Action(made.now.new_id(), ActionKind.VERIFY, judging.judges, made.now.ms, run.created_by))
 
 
 @dataclass(frozen=True, slots=True)

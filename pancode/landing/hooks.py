@@ -6,6 +6,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 from node_agent.wire.failure import Outcome
+from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
@@ -13,13 +14,12 @@ from pancode.landing import cross_check_rules
 from pancode.landing.cross_check import Verifications
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
-from pancode.runs.facets import LandingTerms
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
+from pancode.runs.life.conversation import has_change
 from pancode.runs.life.ends import Stop
-from pancode.runs.life.successors import has_change
 from pancode.runs.receipts.trust import is_open, wants_verification
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around
@@ -33,7 +33,8 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
     if not made.ended:
         return made
-    made = cross_check_rules.judge_next(made)
+    if made.run.judges is not None:
+        made = cross_check_rules.judge_next(made)
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
-from pancode.kernel.facets import Judging, dump_facets
+from pancode.kernel.facets import Judging, Provision, dump_facets
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.states import How
@@ -35,7 +35,6 @@ from pancode.landing.rules import argv_of, require_gates, spoiled_by
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id
-from pancode.runs.facets import Provision
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop_run

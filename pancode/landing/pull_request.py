@@ -189,6 +189,19 @@ class Forges(Protocol):
         """
 
 
+class LandingFollower(Protocol):
+    """What else a landing concerns, such as the issue on which the run works."""
+
+    def closed_by_pull(self, run: Run) -> str:
+        """Return what merging the run's pull request closes, in its tracker's form; empty: nothing."""
+
+    def note_pull(self, run: Run, url: str) -> None:
+        """Note the open pull request of the run."""
+
+    def describe_landing(self, run: Run) -> str:
+        """Say what is shown elsewhere of a run that has landed; it may take seconds. Empty: nothing."""
+
+
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
     """Where a pull request of this run would be opened.
 

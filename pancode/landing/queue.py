@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
@@ -28,7 +29,6 @@ from pancode.landing.rules import (
 )
 from pancode.runs.answers import RunShape
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, is_green, is_open
@@ -259,7 +259,7 @@ class LandingQueue(FeedThread):
 
     # -- the threads -----------------------------------------------------------------------------
 
-    def _turn(self) -> float | None:
+    def round(self) -> float | None:
         for repo in {repo_of(action) for action in list_waiting(self._core)}:
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():

@@ -146,7 +146,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     how = context.coordinator.around({}).defaults(run.project).land_how
     told: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
     answer: LandAnswer = told
-    if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.shown_by_tracker(run)):
+    if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
     return answer
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.facets import LandingTerms, Lineage
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.model import LandWay, RequiredGate, RequiredGates
-from pancode.runs.facets import LandingTerms, Lineage
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.conversation import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
-from pancode.runs.life.successors import has_change
 from pancode.runs.receipts.trust import (
     LANDED,
     NOTHING,

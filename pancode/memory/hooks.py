@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.memory.prior_runs import give_notes
-from pancode.memory.service import store_note
+from pancode.memory.service import give_notes, store_note
 from pancode.runs.features import Features, Hook, always
 
 FEATURE = Features(

@@ -27,10 +27,17 @@ from pancode.memory.answers import (
     RememberedAnswer,
     ScoutShape,
 )
-from pancode.memory.prior_runs import WorkPlace, recall_notes
 from pancode.memory.scout_rules import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.memory.scout_service import Expedition, explore, get_scout
-from pancode.memory.service import Forgotten, delete_notes, find_place, get_note, search_notes
+from pancode.memory.service import (
+    Forgotten,
+    WorkPlace,
+    delete_notes,
+    find_place,
+    get_note,
+    recall_notes,
+    search_notes,
+)
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.routes.runs import asked_by
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from pancode.config.notify import NotifyRules
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
-from pancode.kernel.event_facts import facts_of
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
@@ -23,9 +22,10 @@ from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, KIND_OF, combine_notices, notice_of
 from pancode.notices.views import list_failures
 from pancode.people.service import list_inbox
+from pancode.runs import occasions
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.changes import occasion_of
+from pancode.runs.occasions import facts_of, occasion_of
 from pancode.runs.unit_of_work import unit_of_work
 
 LINK_MS = 3 * 86_400_000
@@ -130,7 +130,7 @@ class Outgoing(FeedThread):
     """
 
     def __init__(self, core: Core, port: OutgoingPort, tokens: TokensPort) -> None:
-        super().__init__(core, "outgoing", LOOK_S)
+        super().__init__(core, "outgoing", LOOK_S, occasions.KINDS | {EventKind.INBOX_ANSWERED})
         self._port, self._tokens = port, tokens
         self._follower = FeedFollower(core, tokens)
         self._busy: set[str] = set()
@@ -146,9 +146,6 @@ class Outgoing(FeedThread):
         self._end()
         self._tries.shutdown(wait=False, cancel_futures=True)
         self._join()
-
-    def _turn(self) -> float:
-        return self.round()
 
     def round(self, *, here: bool = False) -> float:
         """Do a round; return the seconds to the next. `here`: the tries are made by this thread (tests)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import FeedEvent
-from pancode.runs.life import changes
+from pancode.runs import occasions
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
@@ -17,15 +17,15 @@ _ANSWERABLE = ("question", "permission")
 MANY = 8
 """How many lines a digest has at most."""
 KIND_OF: Mapping[str, str] = {
-    changes.RUN_WAITS: "waits",
-    changes.RUN_FAILED: "ended_badly",
-    changes.WORKFLOW_FAILED: "ended_badly",
-    changes.SCHEDULE_FAILED: "ended_badly",
-    changes.RUN_DONE: "ended_well",
-    changes.WORKFLOW_DONE: "ended_well",
-    changes.BUDGET: "budget",
-    changes.NODE_LOST: "node_lost",
-    changes.TRUST_BROKEN: "trust_broken",
+    occasions.RUN_WAITS: "waits",
+    occasions.RUN_FAILED: "ended_badly",
+    occasions.WORKFLOW_FAILED: "ended_badly",
+    occasions.SCHEDULE_FAILED: "ended_badly",
+    occasions.RUN_DONE: "ended_well",
+    occasions.WORKFLOW_DONE: "ended_well",
+    occasions.BUDGET: "budget",
+    occasions.NODE_LOST: "node_lost",
+    occasions.TRUST_BROKEN: "trust_broken",
 }
 
 
@@ -50,7 +50,7 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
-    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == changes.RUN_WAITS else None
+    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
     return Notice(KIND_OF[occasion], strip_unprintable(what, TITLE), body[:BODY], link, asks)
 
 
@@ -73,25 +73,25 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
     """Return what happened, why, the command for it, and the page of the console."""
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:
-        case changes.RUN_WAITS:
+        case occasions.RUN_WAITS:
             if data.get("kind") == "change":
                 what = f"{data.get('by')} asks for a change of the configuration"
                 return what, str(data.get("words", "")), str(data.get("command", "")), "inbox"
             waits, page = ("the fleet", "now") if event.run is None else (run, f"runs/{run}")
             what = f"{waits} waits for you: {data.get('kind')}"
             return what, str(data.get("words", "")), str(data.get("command", "")), page
-        case changes.WORKFLOW_FAILED | changes.WORKFLOW_DONE:
+        case occasions.WORKFLOW_FAILED | occasions.WORKFLOW_DONE:
             flow = str(data.get("workflow"))
             what = f"{flow} {data.get('name')}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode workflow show {flow}", f"workflows/{flow}"
-        case changes.NODE_LOST:
+        case occasions.NODE_LOST:
             why = f"it was {data.get('was')}; its runs wait or are given up"
             command = f"pancode node show {event.node}"
             return f"{event.node} is {data.get('state')}", why, command, f"machines/{event.node}"
-        case changes.BUDGET:
+        case occasions.BUDGET:
             what = f"{data.get('percent')} % of the budget {data.get('scope')} is used"
             return what, f"{data.get('used')} of {data.get('ceiling')}", "pancode budget", "money"
-        case changes.TRUST_BROKEN:
+        case occasions.TRUST_BROKEN:
             where = f" ({event.node})" if event.node else ""
             return (
                 f"{data.get('what')}{where}",
@@ -99,7 +99,7 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
                 "pancode audit trust",
                 "audit",
             )
-        case changes.SCHEDULE_FAILED:
+        case occasions.SCHEDULE_FAILED:
             name = str(data.get("schedule"))
             what = f"schedule {name}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode schedule show {name}", "workflows"

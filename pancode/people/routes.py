@@ -15,6 +15,7 @@ from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, Te
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.facets import Caller, Words
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
@@ -32,14 +33,12 @@ from pancode.people.service import (
     still_waits,
     waits_for_call,
 )
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import Dispatched
-from pancode.runs.facets import Caller, Words
+from pancode.runs.dispatch import Dispatched, describe_queued
 from pancode.runs.life.approvals import CallDecided
 from pancode.runs.life.continuations import GO_ON
+from pancode.runs.life.conversation import WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
-from pancode.runs.life.messages import WITH_TASK
 from pancode.runs.routes.runs import lands_again
 from pancode.runs.views import get_run, get_run_shape
 from pancode.sessions.run_continuation import continue_run

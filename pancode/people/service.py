@@ -13,6 +13,7 @@ from pancode.runs.dispatch import Dispatched
 from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.approvals import Approved, CallDecided, Declined
 from pancode.runs.life.changes import Signal
+from pancode.runs.life.conversation import is_cut_by_cap, must_be_free
 from pancode.runs.life.inbox import (
     BEFORE_START,
     ItemKind,
@@ -25,8 +26,6 @@ from pancode.runs.life.inbox import (
     must_wait,
     open_item,
 )
-from pancode.runs.life.successors import must_be_free
-from pancode.runs.life.turns import is_cut_by_cap
 from pancode.runs.life.waits import ToldByPerson
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings

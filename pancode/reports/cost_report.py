@@ -16,7 +16,7 @@ from pancode.kernel.ports import Grouped, Grouping, Transaction
 from pancode.kernel.records import Balance, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.turns import payer_of
+from pancode.runs.life.conversation import payer_of
 from pancode.runs.views import format_iso, node_of
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)

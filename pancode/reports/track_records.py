@@ -6,8 +6,8 @@ from pancode.budget import books
 from pancode.budget.answers import TrackRecordRow
 from pancode.budget.track_record_rules import ENOUGH, TrackRecord, WorkKey, sum_records
 from pancode.kernel.values import replace
+from pancode.runs.admission.planning import read_records
 from pancode.runs.core import Core
-from pancode.runs.records_picker import read_records
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:

@@ -9,7 +9,7 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.records import Run, SessionRow, Setting
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Priced
 from pancode.runs.unit_of_work import Work, unit_of_work
 

@@ -18,17 +18,16 @@ from node_agent.wire.signing import SigningKey
 from pancode.agents.models import VendorList
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
-from pancode.budget.burn_rate import update_speed
 from pancode.kernel import records
 from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, build_view
 from pancode.kernel.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.kernel.quota import ForeignReceipts
 from pancode.kernel.values import replace
 from pancode.runs.features import Features
+from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.runs.life.turns import is_orchestrator, payer_of
-from pancode.runs.live import Beats, Feed, Live
+from pancode.runs.live import Beats, Feed, Live, update_speed
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
 

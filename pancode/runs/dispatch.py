@@ -8,18 +8,19 @@ from decimal import Decimal
 
 from typing_extensions import TypedDict
 
+from pancode.kernel.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again, must_pass, prepare_plan
 from pancode.runs.admission.request_rules import WAITS_TO_LAND
+from pancode.runs.answers import QueuedAnswer
 from pancode.runs.core import Core, decide_locked
-from pancode.runs.facets import Approvals, Lineage, SessionTurn, Words
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedFirst
 from pancode.runs.life.binding import Admitted
+from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.life.successors import list_next_runs
 from pancode.runs.life.waits import Continued
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.remaining_budget import within_parent
@@ -236,3 +237,17 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)
     past_cap = SessionTurn.of(run).past_cap
     work.signal(old, Continued(run.id, run.created_by, sole, said.program, past_cap))
+
+
+def describe_queued(done: Dispatched) -> QueuedAnswer:
+    """Return the answer about the queued run: its state, its workflow, and warnings."""
+    run = done.run
+    answer: QueuedAnswer = {
+        "run": run.id,
+        "state": run.state.value,
+        "reason": run.reason,
+        "agent": run.agent,
+        "chosen": done.chosen,
+        "warnings": list(done.warnings),
+    }
+    return answer if run.workflow is None else {**answer, "workflow": run.workflow}

@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from node_agent.wire.receipt import Claims
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.answers import BriefLine
-from pancode.runs.facets import Lineage
 from pancode.runs.life.changes import Changes
 from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed

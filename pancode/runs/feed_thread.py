@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+from pancode.kernel.records import Record
 from pancode.kernel.states import ActionKind, EventKind
 from pancode.kernel.threads import EssentialThread
 from pancode.runs.core import Core
@@ -25,11 +26,13 @@ class FeedThread(ABC):
         again_s: float,
         kinds: frozenset[EventKind] | None = None,
         actions: Collection[ActionKind] = (),
+        only_with: tuple[type[Record], Mapping[str, object]] | None = None,
     ) -> None:
         """`again_s`: seconds from a turn that failed until the next one. `kinds`: of the events that bring a
-        turn; None: all. `actions`: of the follow-on actions that bring one.
+        turn; None: all. `actions`: of the follow-on actions that bring one. `only_with`: a turn is taken only
+        while the ledger has such a row.
         """
-        self._core, self._again_s = core, again_s
+        self._core, self._again_s, self._only_with = core, again_s, only_with
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
         core.feed.listen(self._woken.set, kinds)
@@ -48,7 +51,7 @@ class FeedThread(ABC):
         self._woken.set()
 
     @abstractmethod
-    def _turn(self) -> float | None:
+    def round(self) -> float | None:
         """Act, and return the seconds until the next turn; None: only an event or an action brings it."""
 
     def _rest(self) -> float:
@@ -65,11 +68,19 @@ class FeedThread(ABC):
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the ledger has no row for which this thread takes turns."""
+        if self._only_with is None:
+            return False
+        with self._core.ports.ledger.transaction() as tx:
+            return not tx.find(*self._only_with, limit=1)
+
     def _go(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                wait_s = self._turn()
+                wait_s = self._again_s if self.is_idle else self.round()
             except MemoryError:
                 raise
             except Exception:

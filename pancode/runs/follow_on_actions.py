@@ -54,7 +54,7 @@ class FollowOn(FeedThread):
             doer.cut_short()
         self._join()
 
-    def _turn(self) -> float | None:
+    def round(self) -> float | None:
         return self._next_s if self._round() else self._rest()
 
     def _round(self) -> bool:

@@ -26,6 +26,7 @@ from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
 from pancode.runs.life.case import stage_of
 from pancode.runs.life.changes import Happened
+from pancode.runs.life.conversation import can_receive_messages, is_between_turns
 from pancode.runs.life.health import (
     HEALTH,
     WORDS,
@@ -37,9 +38,7 @@ from pancode.runs.life.health import (
     report_of,
 )
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.life.messages import can_receive_messages
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.turns import is_between_turns
 from pancode.runs.life.waits import ToldByPerson
 from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together

@@ -19,7 +19,7 @@ from pancode.kernel.quota import Flood, is_full
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState
 from pancode.runs import keyring
 from pancode.runs.core import Core, open_fences
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Lost
 from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownFence
 from pancode.runs.life.orders import identity_of, start_by_of

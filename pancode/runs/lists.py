@@ -17,7 +17,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_fences
-from pancode.runs.life.prefetch import waits_there
+from pancode.runs.life.case import waits_there
 from pancode.runs.placement.placement import in_order, pool_of
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import node_of, run_shape

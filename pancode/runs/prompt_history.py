@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pancode.agents.answers import RunPromptAnswer
 from pancode.agents.default_worker import find_workers
 from pancode.agents.endpoints import endpoint_of, fleets_model
-from pancode.agents.prompt_fit import window_of
-from pancode.agents.prompts import digest_of
+from pancode.agents.prompts import digest_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, resolve_alias, runtime_for
 from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import NotFoundError

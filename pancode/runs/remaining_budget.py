@@ -10,14 +10,14 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
+from pancode.kernel.facets import Caller, ModelChoice, SessionTurn
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Balance, BookEntry, Run, RunState
 from pancode.runs.admission.gates import refusal_error
-from pancode.runs.admission.gates.budget import DO_IT_THERE, nothing_left, used_up
+from pancode.runs.admission.gates.capacity import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
-from pancode.runs.facets import Caller, ModelChoice, SessionTurn
+from pancode.runs.life.conversation import is_between_turns, is_orchestrator, payer_of
 from pancode.runs.life.orders import rules_of
-from pancode.runs.life.turns import is_between_turns, is_orchestrator, payer_of
 from pancode.runs.placement.placement import is_unheld, needs_sandbox
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of

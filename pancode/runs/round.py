@@ -28,7 +28,7 @@ from pancode.runs.core import Core, open_fences
 from pancode.runs.nodes import heartbeats, liveness, quota
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
-from pancode.runs.placement import node_cooldown
+from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 HOLDS_REPAIRED = "holds_repaired"
@@ -203,7 +203,7 @@ def start_epoch(core: Core) -> None:
         core.enter(epoch)
         with unit_of_work(core) as work:
             work.audit("fleet", "info", "coordinator started", epoch=epoch)
-            node_cooldown.restore_cooldowns(core, work.tx)
+            breaker_service.restore_cooldowns(core, work.tx)
             for node in work.tx.find(Node):
                 heartbeats.say_settings(work, node)
 

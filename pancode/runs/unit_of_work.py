@@ -25,11 +25,19 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Closed, Fence
 from pancode.runs.core import Core
 from pancode.runs.life.case import Now, RunCase, may_follow
-from pancode.runs.life.changes import AuditLine, Changes, Domain, Happened, Signal, entries_of, events_of
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import (
+    AuditLine,
+    Changes,
+    Domain,
+    Happened,
+    Signal,
+    decide,
+    entries_of,
+    events_of,
+)
+from pancode.runs.life.conversation import has_change, list_next_runs
 from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
-from pancode.runs.life.successors import has_change, list_next_runs
-from pancode.runs.placement import node_cooldown
+from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
 from pancode.runs.views import session_of, words_of
@@ -473,7 +481,7 @@ class Work:
             fence = staged.fence
             ms = max(0, self.core.wall_ms() - fence.bound_ms)
             OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
-        node_cooldown.note_changes(self.core, changes)
+        breaker_service.note_changes(self.core, changes)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
+from pancode.kernel.facets import Lineage, ModelChoice, Provision, Words
 from pancode.kernel.formatting import format_ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
@@ -29,15 +30,12 @@ from pancode.runs.answers import (
     VerificationShape,
 )
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage, ModelChoice, Provision, Words
 from pancode.runs.life.binding import handed_to
-from pancode.runs.life.case import RunStage, stage_of
+from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_there
+from pancode.runs.life.conversation import intersect_rights, is_blocked, list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.prefetch import place_in_line, waits_there
-from pancode.runs.life.successors import is_blocked, list_next_runs
-from pancode.runs.life.turns import intersect_rights
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, ResultTrust, landing_of, read_verified

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest
-from pancode.runs.life.changes import OCCASIONS
+from pancode.runs.occasions import OCCASIONS
 from pancode.schedules.times import CronTimes, format_time
 
 WEBHOOK = "webhook"

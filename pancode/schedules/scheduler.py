@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.kernel.errors import PancodeError, UnavailableError
-from pancode.kernel.event_facts import facts_of, is_matching
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.kernel.values import replace
+from pancode.runs import occasions
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
-from pancode.runs.facets import Lineage
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.life.changes import occasion_of
+from pancode.runs.occasions import facts_of, is_matching, occasion_of
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.schedules import store as rows
@@ -164,13 +164,10 @@ class Scheduler(FeedThread):
     """The thread that looks at all schedules; `round` is all that it does."""
 
     def __init__(self, core: Core, around: Around) -> None:
-        super().__init__(core, "schedules", LOOK_S)
+        super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
         self._starter = FiringStarter(core, around)
         self.heads: dict[Watched, str] = {}
         """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
-
-    def _turn(self) -> float:
-        return self.round()
 
     def round(self) -> float:
         """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""

@@ -14,8 +14,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.successors import must_have_ended
-from pancode.runs.life.turns import opener_of
+from pancode.runs.life.conversation import must_have_ended, opener_of
 from pancode.runs.log import LogPlace, read_log
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.unit_of_work import unit_of_work

@@ -19,10 +19,15 @@ from pancode.kernel.states import SessionState, WorkflowKind, WorkflowState
 from pancode.kernel.values import replace
 from pancode.landing.review_rules import review_of
 from pancode.runs.core import Core
+from pancode.runs.life.conversation import (
+    is_orchestrator,
+    list_next_runs,
+    more_news,
+    opener_of,
+    select_undelivered,
+    stop_of,
+)
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
-from pancode.runs.life.messages import more_news, select_undelivered
-from pancode.runs.life.successors import list_next_runs
-from pancode.runs.life.turns import is_orchestrator, opener_of, stop_of
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
 from pancode.runs.receipts.rules import cost_of

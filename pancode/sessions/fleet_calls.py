@@ -8,10 +8,10 @@ from node_agent.wire.control import FleetAnswers
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.fleet import MOST_FLEET_CALLS, MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import Mark
+from pancode.kernel.facets import FleetLead
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import FleetLead
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
 

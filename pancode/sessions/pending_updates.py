@@ -8,8 +8,8 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes
+from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.inbox import ItemKind, kind_of
-from pancode.runs.life.turns import is_orchestrator, payer_of
 
 PAUSE_MS = 3_000
 """Runs that end within this time, in milliseconds, after the first untold one are told of together."""

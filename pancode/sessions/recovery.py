@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
+from pancode.kernel.facets import Lineage
 from pancode.kernel.formatting import first_few
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Decision, Run, RunState
@@ -14,16 +18,70 @@ from pancode.kernel.values import replace
 from pancode.runs.answers import RecoveredShape
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
-from pancode.runs.facets import Lineage
+from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
-from pancode.runs.life.last_acts import MOST_BYTES, last_acts
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.successors import list_next_runs
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.sessions.run_continuation import goes_on
+
+MOST_BYTES = 1 << 18
+"""Of the end of a log that is read."""
+_MOST_ACTS, _MOST_FILES, _MOST_CHARS, _DEEPEST = 8, 50, 160, 12
+_PATHS = ("file_path", "filePath", "path", "absolute_path")
+_WRITES = frozenset(
+    {"content", "contents", "old_string", "oldString", "old_str", "new_str", "new_string", "diff", "edits"}
+)
+_WRITING = frozenset({"write", "edit", "add", "update", "delete"})
+"""In the streams of the agent programs: the keys that say where a call writes, and by which keys, tools or
+kinds of change it does."""
+
+
+def last_acts(log: bytes) -> tuple[list[str], list[str]]:
+    """The commands that it ran last, and the files that it wrote last; the newest last, each once, in short.
+
+    `log`: the end of its program's output, JSON lines of any of the programs; what is no such line is passed
+    over. It is a stranger's text, and nothing of it is believed.
+    """
+    acts, files = dict[str, None](), dict[str, None]()
+    for line in log.splitlines():
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        for command, path in _calls(found, 0):
+            known, word = (acts, command) if command else (files, path)
+            known.pop(word, None)
+            known[word] = None
+    return list(acts)[-_MOST_ACTS:], list(files)[-_MOST_FILES:]
+
+
+def _calls(value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """Each command, and each path that is written, as far down as they stand."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, list):
+        for one in value:
+            yield from _calls(one, depth + 1)
+    if not isinstance(value, dict):
+        return
+    command = value.get("command")
+    words = " ".join(map(str, command)) if isinstance(command, list) else command
+    path = next((value[key] for key in _PATHS if isinstance(value.get(key), str)), "")
+    if path and (not _WRITES.isdisjoint(value) or {value.get("tool"), value.get("kind")} & _WRITING):
+        yield "", _short(path)
+    elif isinstance(words, str) and words.strip() and not path:
+        yield _short(words), ""
+    for one in value.values():
+        yield from _calls(one, depth + 1)
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _MOST_CHARS else f"{line[: _MOST_CHARS - 3]}..."
+
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)

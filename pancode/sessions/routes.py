@@ -21,9 +21,10 @@ from pancode.interfaces.http.streams import LOOK_S, QUIET_S, format_event, make_
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
-from pancode.runs.admission.dry_run import describe_queued, report_plan
+from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
+from pancode.runs.dispatch import describe_queued
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import answers as shapes

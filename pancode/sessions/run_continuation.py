@@ -9,9 +9,14 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.life.continuations import LeftOver, WayBack, continue_request
-from pancode.runs.life.messages import more_news
-from pancode.runs.life.successors import must_be_free, must_have_ended
-from pancode.runs.life.turns import as_interactive_run, is_orchestrator, is_turn_lost
+from pancode.runs.life.conversation import (
+    as_interactive_run,
+    is_orchestrator,
+    is_turn_lost,
+    more_news,
+    must_be_free,
+    must_have_ended,
+)
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import asked_again, is_reachable, unpin_request
 from pancode.runs.user_environment import Surroundings

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
+from pancode.kernel.facets import Words
 from pancode.kernel.names import OWN_NAMES
 from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, Word
 from pancode.kernel.states import SessionState
@@ -15,9 +16,12 @@ from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, dry_run
-from pancode.runs.facets import Words
-from pancode.runs.life.messages import can_receive_messages, more_news, select_undelivered
-from pancode.runs.life.turns import as_interactive_run
+from pancode.runs.life.conversation import (
+    as_interactive_run,
+    can_receive_messages,
+    more_news,
+    select_undelivered,
+)
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop_run

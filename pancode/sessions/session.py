@@ -10,22 +10,22 @@ from node_agent.wire.identity import Mark
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.facets import Caller, SessionTurn
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
 from pancode.people.proposals import proposed_by
 from pancode.runs.core import Core
-from pancode.runs.facets import Caller, SessionTurn
-from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, kind_of, open_item
-from pancode.runs.life.messages import select_undelivered
-from pancode.runs.life.turns import (
+from pancode.runs.life.conversation import (
     ended_turns,
     is_between_turns,
     is_orchestrator,
     is_turn_lost,
     payer_of,
+    select_undelivered,
     terms_of,
 )
+from pancode.runs.life.inbox import InboxItem, ItemKind, item_of, kind_of, open_item
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.remaining_budget import session_view
 from pancode.runs.retry import keeps_node

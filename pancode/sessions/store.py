@@ -5,13 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.budget import books
+from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.records import Run, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
-from pancode.runs.facets import Lineage, SessionTurn
 from pancode.runs.features import Joining
-from pancode.runs.life.successors import must_be_open
-from pancode.runs.life.turns import terms_of
+from pancode.runs.life.conversation import must_be_open, terms_of
 from pancode.runs.remaining_budget import asked_at_cap, session_view
 from pancode.runs.unit_of_work import Work
 from pancode.runs.views import chain_of, session_of

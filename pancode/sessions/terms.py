@@ -15,7 +15,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused, refusal_error
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dry_run
-from pancode.runs.life.turns import InteractiveTerms, as_interactive_run, read_terms, terms_of
+from pancode.runs.life.conversation import InteractiveTerms, as_interactive_run, read_terms, terms_of
 from pancode.runs.life.waits import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpin_request
 from pancode.runs.unit_of_work import unit_of_work

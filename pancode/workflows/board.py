@@ -8,10 +8,10 @@ from typing import Any
 from node_agent.wire.order import BoardEntry
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.facets import Provision
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow
 from pancode.kernel.values import replace
-from pancode.runs.facets import Provision
 from pancode.runs.unit_of_work import Work
 
 MOST_VALUES, MOST_CHARS = 200, 64_000

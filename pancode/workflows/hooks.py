@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from pancode.kernel import records
 from pancode.kernel.errors import PancodeError, UnavailableError
+from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
@@ -15,7 +16,6 @@ from pancode.landing.rules import LandingDue
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
-from pancode.runs.facets import LandingTerms
 from pancode.runs.features import Features, Hook
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life.changes import Happened

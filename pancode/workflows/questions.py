@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from node_agent.wire.failure import Outcome
 from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import Lineage, Words
 from pancode.kernel.values import replace
-from pancode.runs.facets import Lineage, Words
-from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs
+from pancode.runs.life.conversation import NEXT, is_blocked, list_next_runs
 
 ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that the question is asked again."""

@@ -64,11 +64,6 @@ def build_statement(
     }
 
 
-def encode_payload(document: Mapping[str, Any]) -> bytes:
-    """Return the one encoding of the document that is signed."""
-    return canonical_json(document)
-
-
 def _step(step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Any]:
     return {
         "name": step.name,
@@ -99,7 +94,7 @@ def sign_summary(work: Work, made: Advance) -> Advance:
     scope = books.workflow_scope(workflow.id)
     balance = work.tx.get(Balance, scope) or Balance(scope)
     summary = build_statement(core.fleet, workflow, made.steps, runs, balance)
-    envelope = core.key.sign(PAYLOAD_TYPE, encode_payload(summary))
+    envelope = core.key.sign(PAYLOAD_TYPE, canonical_json(summary))
     return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))
 
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from pancode.kernel.errors import WorkspaceError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.retention.rules import FilesNeed

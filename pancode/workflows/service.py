@@ -15,9 +15,8 @@ from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.states import LandRule
 from pancode.kernel.values import replace
 from pancode.runs.admission.dry_run import report_plan
-from pancode.runs.admission.gates.agent import NEVER_FIX, NEVER_LANDS
-from pancode.runs.admission.gates.budget import NAME as BUDGET
-from pancode.runs.admission.gates.safety import BREAKER_OPEN
+from pancode.runs.admission.gates.capacity import BUDGET
+from pancode.runs.admission.gates.permission import BREAKER_OPEN, NEVER_FIX, NEVER_LANDS
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.admission.planning import judge_again as recheck
@@ -33,7 +32,7 @@ from pancode.runs.dispatch import (
     put_in_queue,
     run_of,
 )
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.placement.binding import bind_in
 from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work, unit_of_work

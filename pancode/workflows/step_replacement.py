@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
     Run,
@@ -17,11 +18,10 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
 from pancode.runs.life.approvals import AskedAgain
+from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.ends import GivenUp
-from pancode.runs.life.successors import is_blocked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings

@@ -13,8 +13,8 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.runs.life.changes import Happened
+from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.inbox import open_item
-from pancode.runs.life.successors import is_blocked
 from pancode.runs.unit_of_work import Work
 from pancode.workflows import lane_rules
 

@@ -22,8 +22,8 @@ from pancode.kernel.records import (
 from pancode.runs.answers import LandingShape
 from pancode.runs.core import Core
 from pancode.runs.inbox_answers import inbox_shape
+from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.inbox import item_of
-from pancode.runs.life.successors import is_blocked
 from pancode.runs.receipts.trust import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
 from pancode.workflows import store as rows

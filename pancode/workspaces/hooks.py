@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from pancode.kernel.facets import Lineage
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.features import Features, Hook
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retention.rules import FilesNeed

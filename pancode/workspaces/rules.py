@@ -6,14 +6,14 @@ import re
 
 from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
 from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import KeptWorkspace, Run, RunState
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.facets import Lineage
 from pancode.runs.features import Joining
-from pancode.runs.life.successors import find_beginning, is_blocked, list_next_runs
+from pancode.runs.life.conversation import find_beginning, is_blocked, list_next_runs
 from pancode.runs.life.waits import LEAVES
 from pancode.runs.request import FILES, TAKEN, DispatchRequest, workspace_in
 from pancode.runs.unit_of_work import Work

@@ -18,10 +18,9 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dispatch_run
 from pancode.runs.life.case import RunStage, stage_of
+from pancode.runs.life.conversation import has_change, select_undelivered
 from pancode.runs.life.ends import Stop
-from pancode.runs.life.messages import select_undelivered
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.successors import has_change
 from pancode.runs.life.waits import LeftWorkspace
 from pancode.runs.receipts.trust import result_commit
 from pancode.runs.request import DispatchRequest

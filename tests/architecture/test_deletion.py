@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,27 @@ from tests.architecture.sources import ROOT
 
 TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
-FEATURES = ("pancode.schedules", "pancode.memory")
+TOOLS = "pancode/interfaces/mcp/tools.py"
+NAMING = (
+    TOOLS,
+    "pancode/agents/agents.py",
+    "pancode/interfaces/cli/commands.py",
+    "tests/unit/pancode/agents/test_named_paths.py",
+    "tests/unit/pancode/app/test_fleet_tools.py",
+    "tests/unit/pancode/app/test_inside.py",
+    "tests/unit/pancode/interfaces/mcp/test_tools.py",
+    "tests/unit/pancode/app/test_faces_agree.py",
+    "tests/unit/pancode/interfaces/http/faces.py",
+    "tests/unit/pancode/interfaces/cli/test_words.py",
+)
+"""Tables that name routes, commands and tools of features, and the tables of their tests."""
+FACES = ("app", "interfaces/cli", "interfaces/mcp")
+"""The folders of tests that ask commands and tools of all features."""
+PROSE = "--deselect=tests/unit/pancode/skills/test_model.py::test_those_that_ship_are_sound_short"
+"""A skill that ships names commands in its text, which is in no table."""
+ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
+FEATURES = (("pancode.schedules",), ("pancode.memory",), ("pancode.workspaces", "pancode.issues"))
+"""What is deleted together: issues are worked on in workspaces."""
 IMPORT_ALL = """
 import importlib, pathlib
 for path in sorted(pathlib.Path("pancode").rglob("*.py")):
@@ -26,10 +47,14 @@ for path in sorted(pathlib.Path("pancode").rglob("*.py")):
 
 
 class Removal(ast.NodeTransformer):
-    """Takes out of a table whatever names one of these packages."""
+    """Takes out of a table whatever names one of these packages, its routes, or its commands."""
 
-    def __init__(self, packages: Sequence[str]) -> None:
-        self.packages, self.bound = packages, set[str]()
+    def __init__(
+        self, packages: Sequence[str], names: Collection[str] = (), commands: Collection[str] = ()
+    ) -> None:
+        """`names`: whole words, as routes and tools; `commands`: the first word of a text."""
+        self.packages, self.names, self.commands = packages, names, commands
+        self.bound, self.removed = set[str](), set[str]()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         module = node.module or ""
@@ -38,26 +63,50 @@ class Removal(ast.NodeTransformer):
         node.names = [one for one in node.names if one not in gone]
         return node if node.names else None
 
-    def visit_Tuple(self, node: ast.Tuple) -> ast.Tuple:
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
         self.generic_visit(node)
-        if not self._is_named(ast.Tuple([one for one in node.elts if isinstance(one, ast.Constant)])):
-            node.elts = [one for one in node.elts if not self._is_named(one)]
+        if isinstance(node.value, ast.Constant) and node.value.value in self.names:
+            self.bound |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+        return node
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.Tuple:
+        node.elts = self._left(node.elts)
+        return node
+
+    def visit_List(self, node: ast.List) -> ast.List:
+        node.elts = self._left(node.elts)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        node.args = [one for one in node.args if not self._is_named(one)]
+        node.args = self._left(node.args)
         return node
+
+    def _left(self, several: list[ast.expr]) -> list[ast.expr]:
+        """Return what is left. A row that itself names what is gone stays whole: its table drops it."""
+        several = [self.visit(one) for one in several]
+        texts = [one for one in several if isinstance(one, ast.Constant)]
+        is_list = all("/" in str(one.value) for one in texts)
+        if not is_list and any(self._is_named(one) for one in texts):
+            return several
+        gone = [one for one in several if self._is_named(one)]
+        rows = [one.args[0] for one in gone if isinstance(one, ast.Call) and one.args]
+        self.removed |= {str(one.value) for one in rows if isinstance(one, ast.Constant)}
+        return [one for one in several if one not in gone]
 
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
         self.generic_visit(node)
-        pairs = zip(node.keys, node.values, strict=True)
-        left = [(key, value) for key, value in pairs if not self._is_named(value)]
+        pairs = list(zip(node.keys, node.values, strict=True))
+        gone = [one for one in pairs if self._is_named(one[1]) or (one[0] and self._is_named(one[0]))]
+        self.removed |= {str(key.value) for key, _ in gone if isinstance(key, ast.Constant)}
+        left = [one for one in pairs if one not in gone]
         node.keys, node.values = [key for key, _ in left], [value for _, value in left]
         return node
 
     def _is_of(self, name: str) -> bool:
-        return any(name == one or name.startswith(f"{one}.") for one in self.packages)
+        if name in self.names or name.partition(" ")[0] in self.commands:
+            return True
+        dotted = name.replace("/", ".")
+        return any(dotted == one or dotted.startswith(f"{one}.") for one in self.packages)
 
     def _is_named(self, node: ast.AST) -> bool:
         for one in ast.walk(node):
@@ -88,12 +137,19 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, place / name)
-    for package in packages:
-        shutil.rmtree(place / package.replace(".", "/"))
-    for table in TABLES:
-        removal = Removal(packages)
+    folders = [place / package.replace(".", "/") for package in packages]
+    sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    routes = dict(found for source in sources for found in ROUTE.findall(source))
+    for folder in folders:
+        shutil.rmtree(folder)
+    names, commands = {*routes, *routes.values()}, set[str]()
+    for table in (*TABLES, *NAMING):
+        removal = Removal(packages, names, commands if table in NAMING and "/cli/" in table else ())
         text = ast.unparse(removal.visit(ast.parse((place / table).read_text(encoding="utf-8"))))
         (place / table).write_text(text, encoding="utf-8")
+        commands |= removal.removed if table == TABLES[-1] else set()
+        names |= removal.removed if table == TOOLS else removal.bound if table in NAMING else set()
+    drop_tests(place, set(routes.values()), commands | names)
     gone, going = set(packages), True
     while going:
         going = False
@@ -103,6 +159,27 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
                 path.unlink()
                 going = True
     return place
+
+
+def drop_tests(place: Path, paths: Collection[str], names: Collection[str]) -> None:
+    """Remove the tests that ask one of these routes, commands or tools from files of other subjects."""
+    asked = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + r"(\?.*)?") for path in paths]
+    for file in (place / "tests").rglob("test_*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        folder = file.parent.relative_to(place / "tests").as_posix()
+        words = names if folder.endswith(FACES) else ()
+        left = [node for node in tree.body if not _asks(node, asked, words)]
+        if len(left) != len(tree.body):
+            tree.body = left
+            file.write_text(ast.unparse(tree), encoding="utf-8")
+
+
+def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]], names: Collection[str]) -> bool:
+    inside = list(ast.walk(node))
+    texts = [str(one.value) for one in inside if isinstance(one, ast.Constant)]
+    texts += [one.id for one in inside if isinstance(one, ast.Name)]
+    found = any(text in names or any(path.fullmatch(text) for path in paths) for text in texts)
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and found
 
 
 def missing_imports(place: Path) -> list[str]:
@@ -124,12 +201,13 @@ def run(place: Path, *command: str) -> str:
 
 
 def test_features_can_be_deleted(tmp_path: Path) -> None:
-    place = copy_without(tmp_path, FEATURES)
+    place = copy_without(tmp_path, [package for feature in FEATURES for package in feature])
     assert not missing_imports(place)
     assert not run(place, "-c", IMPORT_ALL)
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_what_is_left_passes_its_tests(tmp_path: Path, feature: str) -> None:
-    place = copy_without(tmp_path, (feature,))
-    assert not run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/unit")
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature[0])
+def test_what_is_left_passes_its_tests(tmp_path: Path, feature: Sequence[str]) -> None:
+    place = copy_without(tmp_path, feature)
+    assert not run(place, "-m", "mypy", "pancode", "node_agent")
+    assert not run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", PROSE, "tests/unit")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runtimes.limits import pause_ms
+from node_agent.runtimes.logins import pause_ms
 from node_agent.wire.failure import FailureKind
 from tests.clis.conftest import path_of
 from tests.clis.launched import CODEX, COPILOT, GEMINI, Bench, Cli

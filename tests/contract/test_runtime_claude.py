@@ -10,7 +10,7 @@ import pytest
 from node_agent.runtimes.base import Denial, ExitInfo, Resume, Retrying, SessionStarted, ToolCall
 from node_agent.runtimes.claude.command import launch
 from node_agent.runtimes.claude.parse import ClaudeParser
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.logins import LimitReset
 from node_agent.runtimes.starting import HEAD
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A

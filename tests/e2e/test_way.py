@@ -10,16 +10,13 @@ from tests.architecture.sources import ROOT
 from tests.architecture.way import PAGE, Way, measured
 
 MOST = {
-    "a dispatch": (180, 135),
-    "a landing": (91, 63),
-    "a turn of a chat": (226, 160),
-    "a chain of two steps": (254, 197),
-    "a page of the console": (81, 64),
+    "a dispatch": (163, 108),
+    "a landing": (90, 59),
+    "a turn of a chat": (198, 127),
+    "a chain of two steps": (240, 166),
+    "a page of the console": (81, 48),
 }
-"""Files, and changes of room: what was measured and five more, for what happens beside the act. A turn of a
-chat was 198 and 143, and beside two other suites 219 and 154, as more of the idle work falls into it. A chain
-was 235 and 177 before a step could work in a workspace and a landing noted what it is about to write. It is
-241 and 185 by itself, and 249 and 192 behind the two others, as idle work falls into it."""
+"""Files, and changes of room: what was measured and five more, for what happens beside the act."""
 OLD = 15
 """So many files of a dispatch may be missing on the page of the reference before somebody writes it anew."""
 

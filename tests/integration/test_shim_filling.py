@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.shim.filling import CALM_MS, DISK, LOOK_MS, Filling, measure_used
+from node_agent.shim.limits import CALM_MS, DISK, LOOK_MS, Filling, measure_used
 from node_agent.shim.spool import PhaseLimits, StepEndedBy
 from tests.integration.shim_phases import Phases, phases_in
 
@@ -84,7 +84,7 @@ def test_a_closed_folder_is_opened_when_it_must_be(open_folder: Path) -> None:
         os.chown(path, 61_302, 61_302)
     load = f"import sys; sys.path.insert(0, {os.getcwd()!r})\nfrom node_agent.files.walk import walk_tree\n"
     told = subprocess.run(
-        [sys.executable, "-c", f"{load}from node_agent.shim.filling import measure_used\n{script}"],
+        [sys.executable, "-c", f"{load}from node_agent.shim.limits import measure_used\n{script}"],
         capture_output=True, text=True, check=True, cwd=open_folder,
     ).stdout.split()  # fmt: skip
     assert int(told[0]) < MB <= int(told[1])

@@ -24,8 +24,7 @@ from pancode.kernel.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.runs.life.case import holds_slot
-from pancode.runs.life.prefetch import waits_there
+from pancode.runs.life.case import holds_slot, waits_there
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import SimWorld

@@ -9,7 +9,7 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import World
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.ports import AttemptResult, Claimed, CommitStamp, LinkDown, News, Sent

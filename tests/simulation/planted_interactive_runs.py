@@ -14,7 +14,7 @@ from node_agent.native.interactive_run import InteractiveRun
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
 from pancode.runs.admission import resolution
-from pancode.runs.life import turns
+from pancode.runs.life import conversation
 from pancode.sessions import run_continuation
 from pancode.sessions import service as words
 from pancode.sessions.session import load_chain
@@ -23,7 +23,7 @@ from tests.simulation.planted import Bug, Plant, _to
 
 
 def _tries_again(patch: pytest.MonkeyPatch) -> None:
-    as_interactive_run = turns.as_interactive_run
+    as_interactive_run = conversation.as_interactive_run
 
     def patient(*said: Any, **more: Any) -> Any:
         return replace(as_interactive_run(*said, **more), attempts=3)

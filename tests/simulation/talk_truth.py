@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import BookEntry, EntryKind, Run
 from pancode.runs.life.continuations import LeftOver, words_for
-from pancode.runs.life.messages import AT_A_TURN
+from pancode.runs.life.conversation import AT_A_TURN
 from pancode.runs.views import words_of
 from pancode.sessions.session import of_run
 from tests.simulation.invariants import must

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.budget.books import Ceilings

@@ -20,8 +20,8 @@ from node_agent.runtimes.base import (
     limit_answer,
 )
 from node_agent.runtimes.claude.tools import call_of, is_denied
-from node_agent.runtimes.limits import rejected_until
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
+from node_agent.runtimes.logins import rejected_until
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage

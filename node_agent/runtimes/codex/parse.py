@@ -11,8 +11,8 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.codex.tools import call_of
-from node_agent.runtimes.limits import clock_in
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
+from node_agent.runtimes.logins import clock_in
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage

@@ -17,8 +17,7 @@ from pancode.agents.answers import (
     PromptAnswer,
     RunPromptAnswer,
 )
-from pancode.agents.prompt_fit import fit_prompt
-from pancode.agents.prompts import Situation, tokens_of
+from pancode.agents.prompts import Situation, fit_prompt, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb

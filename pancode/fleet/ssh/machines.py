@@ -32,7 +32,7 @@ from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
 from pancode.runs.answers import Json
 from pancode.runs.core import open_fences
-from pancode.runs.life.prefetch import waits_there
+from pancode.runs.life.case import waits_there
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30

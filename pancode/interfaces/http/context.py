@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
 from pancode.checkouts.copies import CheckoutCopies
@@ -19,8 +19,7 @@ from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
-from pancode.issues.model import Trackers
-from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
+from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.records import Run
 from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
@@ -32,6 +31,7 @@ from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Surroun
 from pancode.workflows.store import resolve_filters
 
 log = logging.getLogger("pancode.api")
+P = TypeVar("P")
 
 LET_IN = "pancode.let_in"
 """The key in the scope of a request over TCP: what is called once its token is known to be valid."""
@@ -90,15 +90,11 @@ class CoordinatorApi(Protocol):
     def kept_secret(self, name: str) -> str:
         """Return the secret that is kept by this name. NotFoundError."""
 
-    @property
-    def trackers(self) -> Trackers:
-        """The trackers that are asked for issues. Each call may take some seconds."""
+    def part(self, kind: type[P]) -> P:
+        """Return what the feature with this class keeps in the coordinator."""
 
-    def ask_trackers(self) -> None:
-        """Have the issues of all projects looked at in a moment, not only at the next look."""
-
-    def shown_by_tracker(self, run: Run) -> str:
-        """Say what the tracker of a landed run's issue shows now; it may take seconds. Empty: no issue."""
+    def describe_landing(self, run: Run) -> str:
+        """Say what trackers show now of a landed run; it may take seconds. Empty: nothing."""
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         """Raise the errors of a pull request that are known before anything is landed."""
@@ -293,6 +289,15 @@ class ApiContext:
     def project_of(self, cwd: str | None) -> str | None:
         """Return the top of the repository around the caller's folder; None outside of one."""
         return None if cwd is None else self.coordinator.around({}).project_of(cwd)
+
+    def top_of(self, folder: str | None) -> str:
+        """Return the top of the repository around the folder. UsageError where there is none."""
+        top = self.project_of(folder)
+        if top is None:
+            fix = "go into the repository, or name a project: --project (see pancode project ls)"
+            what = f"{folder or 'this directory'} is not in a git repository"
+            raise UsageError(what, fix=fix, code="no_repository")
+        return top
 
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
         """Return the filters of a request. NotFoundError where one names what does not exist."""

@@ -13,9 +13,8 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from node_agent.wire.clock import Clock
 from pancode import __version__
-from pancode.git.forge_rules import ForgePlace
+from pancode.git.forge_rules import ForgePlace, TrackerPlace
 from pancode.git.remotes import http_setting
-from pancode.issues.model import TrackerPlace
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from pancode.kernel.formatting import escape_line
 

@@ -10,8 +10,8 @@ from typing import Any
 from node_agent.policy.deciding import FileTree
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
+from pancode.git.objects import TreeFiles
 from pancode.git.snapshot import SnapshotOptions, preview_snapshot
-from pancode.git.tree_files import TreeFiles
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.answers import CalledOffRow, LandingRow
@@ -33,9 +33,9 @@ from pancode.landing.model import (
 )
 from pancode.landing.queue import LandingQueue, landing_rows, list_before, report_of
 from pancode.landing.service import Lander, commits_of, resolve_conflict
-from pancode.runs.admission.dry_run import describe_queued
 from pancode.runs.answers import PreviewShape, QueuedAnswer
 from pancode.runs.core import Core
+from pancode.runs.dispatch import describe_queued
 from pancode.runs.user_environment import Surroundings
 
 

@@ -58,10 +58,7 @@ class Sender:
     """Sends notices: the `OutgoingPort` of pancode.notices.store."""
 
     def __init__(self, read: Callable[[], NotifyRules], secrets: KeptSecrets) -> None:
-        self._read, self._secrets = read, secrets
-
-    def rules(self) -> NotifyRules:
-        return self._read()
+        self.rules, self._secrets = read, secrets
 
     def secret(self, name: str) -> str:
         return self._secrets.read(name)

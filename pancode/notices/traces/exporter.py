@@ -34,10 +34,10 @@ class Tracing(FeedThread):
         self._export, self._with_task = export, with_task
         self._read: int | None = None
 
-    def _turn(self) -> float | None:
-        return None if self.round() else self._rest()
+    def round(self) -> float | None:
+        return None if self.send_spans() else self._rest()
 
-    def round(self) -> bool:
+    def send_spans(self) -> bool:
         """Send what has ended; return whether all of it was sent."""
         core = self._core
         with core.ports.ledger.transaction() as tx:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
 from pancode.runs.admission.plan import Plan
-from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, QueuedAnswer
-from pancode.runs.dispatch import Dispatched
+from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape
 
 _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
@@ -34,20 +33,6 @@ def _agent(plan: Plan, access: NetworkAccess) -> str:
         return f"{_MACHINE}: there is no sandbox on {', '.join(bare)}"
     open_ = f"; on {', '.join(bare)}, without a sandbox, {_MACHINE}" if bare else ""
     return f"its model alone where the gateway holds its key; by a login of its own {_MACHINE}{open_}"
-
-
-def describe_queued(done: Dispatched) -> QueuedAnswer:
-    """Return the answer about the queued run: its state, its workflow, and warnings."""
-    run = done.run
-    answer: QueuedAnswer = {
-        "run": run.id,
-        "state": run.state.value,
-        "reason": run.reason,
-        "agent": run.agent,
-        "chosen": done.chosen,
-        "warnings": list(done.warnings),
-    }
-    return answer if run.workflow is None else {**answer, "workflow": run.workflow}
 
 
 def report_plan(plan: Plan) -> DryRunReport:

@@ -1,9 +1,9 @@
-"""The plan of a dispatch, built step by step: resolved, judged, and with the snapshot taken."""
+"""The plan of a dispatch, built step by step: resolved, judged by gates, and with the snapshot taken."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 
 from node_agent.wire.order import Reasoning
@@ -18,28 +18,93 @@ from pancode.agents.tiers import Tiered
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import Exploration
 from pancode.kernel.errors import with_fix
-from pancode.kernel.facets import Facet, NextAttempt, TurnTaking, dump_facets
-from pancode.kernel.ports import SnapshotTaken
-from pancode.kernel.records import Run
-from pancode.kernel.states import LandRule
-from pancode.kernel.visitors import token_behind
-from pancode.runs.admission import request_rules
-from pancode.runs.admission.limits import RunLimits
-from pancode.runs.admission.verdict import GateVerdict
-from pancode.runs.facets import (
+from pancode.kernel.facets import (
     Approvals,
     Caller,
+    Facet,
     FleetLead,
     GateTerms,
     LandingTerms,
     Lineage,
     ModelChoice,
+    NextAttempt,
     Provision,
     SessionTurn,
+    TurnTaking,
     Words,
+    dump_facets,
 )
+from pancode.kernel.ports import SnapshotTaken
+from pancode.kernel.records import Run
+from pancode.kernel.states import LandRule
+from pancode.kernel.visitors import token_behind
+from pancode.runs.admission import request_rules
+from pancode.runs.life.inbox import ItemKind
 from pancode.runs.placement.candidates import Candidate, NodeRequirements
 from pancode.runs.request import Defaults, DispatchRequest, Project
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """The limits of a run; None: no such limit."""
+
+    wall_ms: int
+    idle_ms: int
+    output_bytes: int
+    tokens: int | None = None
+    usd: Decimal | None = None
+    requests: int | None = None
+    wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
+    disk_bytes: int | None = None
+    turns: int | None = None
+
+    def plain(self) -> dict[str, object]:
+        """The limits as plain JSON for the ledger, with money as text."""
+        return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """One gate's judgement. `warning`: the gate let the run pass, but its words name something to look at."""
+
+    gate: str
+    passed: bool
+    words: str
+    fix: str = ""
+    warning: bool = False
+    code: str = ""
+    """The refusal's own code where a face can act on that code; empty: the code of its gate counts."""
+    lifts: str = ""
+    """The kind of inbox item with which a user may lift this refusal (`ItemKind`); empty: nobody may."""
+    until_ms: int | None = None
+    """The time at which the refusal ends by itself; None: it does not."""
+
+
+def make_pass(gate: str, words: str) -> GateVerdict:
+    return GateVerdict(gate, True, words)
+
+
+def make_warning(gate: str, words: str, fix: str = "") -> GateVerdict:
+    return GateVerdict(gate, True, words, fix, warning=True)
+
+
+def make_refusal(gate: str, words: str, fix: str, code: str = "", lifts: str = "") -> GateVerdict:
+    return GateVerdict(gate, False, words, fix, code=code, lifts=lifts)
+
+
+def asks_for(verdicts: Sequence[GateVerdict]) -> str:
+    """Return the kind of inbox item to ask with: an exception of a budget or a rule, else a dispatch."""
+    lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
+    found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
+    return next(found, ItemKind.DISPATCH).value
+
+
+def list_objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
+    """The objections of the gates, in words."""
+    return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)
+
 
 LEFT_OUT = "left out"
 

@@ -1,8 +1,8 @@
-"""Makes the plan of a dispatch: resolves the request, asks the gates, and asks again what can change."""
+"""Makes the plan of a dispatch: picks by records, resolves the request, asks the gates, asks again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -10,21 +10,21 @@ from node_agent.policy.rulefile import RuleError, merge_rules
 from pancode.agents.default_worker import DefaultWorker, find_workers
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.model_profiles import Needs, untested_error
-from pancode.budget import books
+from pancode.budget import books, track_record_rules
+from pancode.budget.track_record_rules import EXPLORE, ExpectedWork, TrackRecord, WorkKey, choose_name
 from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Balance, BookEntry, Setting
+from pancode.kernel.records import Balance, BookEntry, EndedRun, Setting
 from pancode.runs.admission.gates import CHANGING, first_refused, judge, refusal_error
-from pancode.runs.admission.gates.safety import is_accepted
-from pancode.runs.admission.plan import Plan
+from pancode.runs.admission.gates.permission import is_accepted
+from pancode.runs.admission.plan import GateVerdict, Plan, asks_for, list_objections
 from pancode.runs.admission.request_rules import as_allowed, as_task
 from pancode.runs.admission.resolution import Unresolved, names_worker, resolve, with_other
-from pancode.runs.admission.verdict import GateVerdict, asks_for, list_objections
 from pancode.runs.core import Core
+from pancode.runs.live import LOOKED_AT, RecentRuns
 from pancode.runs.placement.candidates import filter_candidates, list_candidates, list_failures, list_unknowns
 from pancode.runs.project_rules import find_project, moved_project_error
-from pancode.runs.records_picker import RecordsPicker, read_recent
 from pancode.runs.remaining_budget import find_least, find_payer, parent_of, scope_view
 from pancode.runs.request import (
     NO_PARTS,
@@ -37,6 +37,46 @@ from pancode.runs.request import (
 )
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
+
+
+def read_records(core: Core) -> Mapping[WorkKey, TrackRecord]:
+    """Return the present track records; read once, then kept up to date by each commit."""
+    with core.lock:
+        return read_recent(core).sums
+
+
+def read_recent(core: Core) -> RecentRuns:
+    with core.lock:
+        known = core.live.recent
+        if known is None:
+            with core.ports.ledger.transaction() as tx:
+                rows = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
+            known = core.live.recent = RecentRuns(reversed(rows))
+        return known
+
+
+class RecordsPicker:
+    """Makes all choices of one dispatch: the records of one moment, and one random draw."""
+
+    def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
+        self._core, self._repository, self._explore = core, repository, explore
+        self.records = cache(lambda: read_records(core))
+        self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
+
+    def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
+        found = track_record_rules.of_agents(self.records(), task, self._repository)
+        return choose_name(names, found, self._draw(), self._explore)
+
+    def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
+        bare = {name: name.rpartition("/")[2] for name in models}
+        found = track_record_rules.of_models(self.records(), agent, task, bare)
+        return choose_name(models, found, self._draw(), self._explore)
+
+    def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
+        return track_record_rules.estimate_work(self.records(), agent, runtime, model, task)
+
+    def figure(self, agent: str, runtime: str, model: str | None, task: str) -> str:
+        return track_record_rules.describe_worker(self.records(), agent, runtime, model, task)
 
 
 def complete_request(

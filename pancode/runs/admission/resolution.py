@@ -13,14 +13,12 @@ from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.model_profiles import Needs
 from pancode.agents.models import ModelRef
-from pancode.agents.prompt_fit import fit_prompt, window_of
-from pancode.agents.prompts import Situation, tokens_of
+from pancode.agents.prompts import Situation, fit_prompt, tokens_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, model_for, resolve_alias
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
 from pancode.kernel.errors import PancodeError
 from pancode.runs.admission import request_rules
-from pancode.runs.admission.limits import RunLimits, run_limits
 from pancode.runs.admission.model_choice import (
     is_worker_named,
     model_from,
@@ -32,6 +30,7 @@ from pancode.runs.admission.model_choice import (
 from pancode.runs.admission.plan import (
     LEFT_OUT,
     Plan,
+    RunLimits,
     TimelineEntry,
     ToldPrompt,
     requires_sandbox,
@@ -40,11 +39,11 @@ from pancode.runs.placement.candidates import (
     Candidate,
     NodeRequirements,
     list_candidates,
+    need_of,
     tier_at,
     trusted_at,
 )
-from pancode.runs.placement.gpus import need_of
-from pancode.runs.request import NO_PARTS, Catalogue, DispatchRequest, GivenNote, PromptParts
+from pancode.runs.request import NO_PARTS, Catalogue, Defaults, DispatchRequest, GivenNote, PromptParts
 
 
 def estimate_cost(
@@ -347,3 +346,63 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
                 },
             )
     return resolved
+
+
+def run_limits(
+    request: DispatchRequest, agent: agents.Agent, defaults: Defaults, runtime: RuntimeKind
+) -> RunLimits:
+    """Resolve each limit: a flag's counts most, then the agent's, then the fleet's. The model calls of a
+    user's own program are not counted.
+    """
+    own, (paced_ms, idle_ms) = agent.limits, scale_limits(defaults, agent.speed)
+    wall_ms = request.timeout_ms or own.wall_ms or paced_ms
+    output = own.output_bytes or defaults.output_bytes
+    caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
+    if request.turns:  # what was asked for is the ceiling of its session, which one left alone may use up
+        alone = request.rounds and request.most_usd is not None
+        usd = min(caps, default=None) if alone else min((*caps, defaults.sitting_usd))
+    else:
+        usd = request.budget if request.budget is not None else min(caps, default=None)
+    if request.most_usd is not None:
+        all_of_it = usd is None or usd >= request.most_usd
+        # An orchestrator that would hold all of it leaves half to the runs that it begins.
+        most = request.most_usd / 2 if all_of_it and agent.leads and request.turns else request.most_usd
+        usd = most if usd is None else min(usd, most)
+    return RunLimits(
+        wall_ms=wall_ms,
+        idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms or wall_ms,
+        output_bytes=_of_the_machine(request, request.max_output, output) or output,
+        tokens=request.max_tokens or own.tokens or defaults.tokens,
+        usd=usd,
+        requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
+        wrap_up=not runtime.own and _first_set(request.wrap_up, own.wrap_up, defaults.wrap_up),
+        memory_bytes=_of_the_machine(request, request.max_memory, defaults.memory_bytes),
+        processes=_of_the_machine(request, request.max_processes, defaults.processes),
+        disk_bytes=_of_the_machine(request, request.max_disk, defaults.disk_bytes),
+        turns=None if runtime.own else request.max_turns or own.turns,
+    )
+
+
+def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
+    """Resolve a limit that protects a machine: a run may lower it for its child, but never raise it."""
+    if asked is None or fleets is None:
+        return asked or fleets
+    return min(asked, fleets) if request.depth else asked
+
+
+def scale_limits(defaults: Defaults, speed: agents.Speed) -> tuple[int, int | None]:
+    """Return the sandbox and idle times of an agent that sets neither. A fast agent gets less of both; a
+    thorough one may be silent twice as long, within the same wall time. Idle None: silence ends nothing.
+    """
+    wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms
+    match speed:
+        case agents.Speed.FAST:
+            return max(1, wall_ms // 4), None if idle_ms is None else max(1, idle_ms // 2)
+        case agents.Speed.THOROUGH:
+            return wall_ms, None if idle_ms is None else min(2 * idle_ms, max(wall_ms, idle_ms))
+        case agents.Speed.BALANCED:
+            return wall_ms, idle_ms
+
+
+def _first_set(*words: bool | None) -> bool:
+    return next((word for word in words if word is not None), False)

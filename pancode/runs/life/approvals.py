@@ -11,16 +11,16 @@ from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import Approval, Approvals
 from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.facets import Approval, Approvals
 from pancode.runs.life import inbox, waits
 from pancode.runs.life.binding import begin_waiting, reserve_budget
 from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.successors import is_blocked
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from decimal import Decimal
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
+from pancode.kernel.facets import ModelChoice
 from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.facets import ModelChoice
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_lost_fences, end_without_budget

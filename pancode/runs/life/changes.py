@@ -1,4 +1,4 @@
-"""What a decision changes, as a value; the events of the feed and the audit's entries follow from it."""
+"""Decides what signals change in a run, as a value; events of the feed and audit entries follow from it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.budget import books
 from pancode.kernel import records
+from pancode.kernel.facets import SessionTurn
 from pancode.kernel.formatting import first_few
 from pancode.kernel.values import replace
-from pancode.runs.facets import SessionTurn
 from pancode.runs.life import inbox
 from pancode.runs.life.case import Now, RunCase
-from pancode.runs.life.health import HealthState
 from pancode.runs.life.inbox import ItemKind, item_of
 from pancode.runs.receipts.trust import KEPT, read_verified
 
@@ -254,50 +253,6 @@ def _differs(row: records.Record, before: records.Record | None, known: bool) ->
     return row is not before and (before is not None) is known
 
 
-RUN_DONE, RUN_FAILED, RUN_WAITS = "run.done", "run.failed", "run.asks"
-WORKFLOW_DONE, WORKFLOW_FAILED = "workflow.done", "workflow.failed"
-NODE_LOST, BUDGET, SCHEDULE_FAILED = "node.lost", "budget.alert", "schedule.failed"
-TRUST_BROKEN = "trust.broken"
-OCCASIONS = (
-    *(RUN_DONE, RUN_FAILED, RUN_WAITS, WORKFLOW_DONE, WORKFLOW_FAILED),
-    *(NODE_LOST, BUDGET, SCHEDULE_FAILED, TRUST_BROKEN),
-)
-_AWAY = ("unreachable", "lost")
-_NEITHER = ("stopped", "interrupted", "superseded", "blocked")
-"""Outcomes that are neither success nor failure: the run was stopped, or asks a question."""
-
-
-def occasion_of(event: records.FeedEvent) -> str | None:
-    """The occasion that this event is for users who wait; None: it is none."""
-    data = event.data
-    match event.kind:
-        case records.EventKind.RUN_ENDED:
-            # A run that judges another one is no work of its own: whoever acts on it would be called again.
-            return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
-        case records.EventKind.INBOX_ITEM | records.EventKind.FLEET_PAUSED:
-            return RUN_WAITS
-        case records.EventKind.RUN_HEALTH:
-            return RUN_WAITS if data.get("kind") == HealthState.STUCK else None
-        case records.EventKind.WORKFLOW_ENDED:
-            found = _of_end(str(data.get("state")), records.WorkflowState.DONE)
-            return found and found.replace("run.", "workflow.")
-        case records.EventKind.NODE_STATE:
-            return NODE_LOST if data.get("state") in _AWAY and data.get("was") not in _AWAY else None
-        case records.EventKind.BUDGET_ALERT:
-            return BUDGET
-        case records.EventKind.SCHEDULE_FIRED:
-            return SCHEDULE_FAILED if data.get("state") in ("refused", "failed") else None
-        case records.EventKind.AUDIT:
-            return TRUST_BROKEN if (data.get("domain"), data.get("level")) == ("trust", "error") else None
-    return None
-
-
-def _of_end(word: str, done: str) -> str | None:
-    if word in _NEITHER:
-        return None
-    return RUN_DONE if word == done else RUN_FAILED
-
-
 @dataclass(frozen=True, slots=True)
 class Happened:
     """One event without its number."""
@@ -477,3 +432,14 @@ def _line(run: records.Run, level: str, what: str, **detail: object) -> AuditLin
 
 def _short(value: object) -> object:
     return str(value)[:MOST_CHARS] if isinstance(value, str) else value
+
+
+def decide(case: RunCase, *signals: Signal) -> Changes:
+    """Return all changes that these signals make, one after the other.
+
+    RefusedError when a ceiling has no room for an admission, and for a second answer.
+    """
+    made = Changes(case, case, signals=signals)
+    for signal in signals:
+        made = signal.apply(made)
+    return made

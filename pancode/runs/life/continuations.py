@@ -10,13 +10,17 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import MAX_ANSWER
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
+from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.names import FLEET, GATES
 from pancode.kernel.records import Run, Word
 from pancode.kernel.values import replace
-from pancode.runs.facets import Lineage, SessionTurn
-from pancode.runs.life.messages import after_news, select_undelivered
-from pancode.runs.life.successors import find_beginning
-from pancode.runs.life.turns import ended_turns, opener_of
+from pancode.runs.life.conversation import (
+    after_news,
+    ended_turns,
+    find_beginning,
+    opener_of,
+    select_undelivered,
+)
 from pancode.runs.request import DispatchRequest
 
 MOST_OF_A_TASK, MOST_OF_AN_ANSWER, MOST_GATES = 8_000, 8_000, 20

@@ -11,14 +11,14 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.budget import books
+from pancode.kernel.facets import Words
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.facets import Words
 from pancode.runs.life.case import NOT_STARTED, close_fence, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.conversation import goes_on_by_itself
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
-from pancode.runs.life.turns import goes_on_by_itself
 from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
 
 NOTHING_LEFT = "nothing is left of the run's budget"

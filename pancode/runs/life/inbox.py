@@ -14,12 +14,11 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.facets import Approvals, LandingTerms, SessionTurn, Words
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import Approvals, LandingTerms, SessionTurn, Words
-from pancode.runs.life.successors import is_blocked, must_be_free
-from pancode.runs.life.turns import is_cut_by_cap
+from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_free
 
 
 class ItemKind(StrEnum):

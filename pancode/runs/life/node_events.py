@@ -13,9 +13,9 @@ from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, OrderStage
 from pancode.budget import books
+from pancode.kernel.facets import Words
 from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.facets import Words
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before

@@ -17,10 +17,9 @@ from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import NextAttempt, TurnTaking
+from pancode.kernel.facets import FleetLead, GateTerms, NextAttempt, Provision, SessionTurn, TurnTaking, Words
 from pancode.kernel.records import Fence, Run
-from pancode.runs.facets import FleetLead, GateTerms, Provision, SessionTurn, Words
-from pancode.runs.life.turns import opener_of
+from pancode.runs.life.conversation import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers

@@ -11,26 +11,29 @@ from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
+from pancode.kernel.facets import SessionTurn, Words
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
 from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
-from pancode.runs.facets import SessionTurn, Words
-from pancode.runs.life import inbox, messages, turns
+from pancode.runs.life import conversation, inbox
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
-from pancode.runs.life.messages import (
+from pancode.runs.life.conversation import (
     AT_A_TURN,
+    NEXT,
     WITH_TASK,
+    InteractiveTerms,
     after_news,
     can_receive_messages,
+    is_blocked,
+    list_next_runs,
     more_news,
+    must_be_free,
     must_hear,
     select_unread,
 )
+from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
 from pancode.runs.life.orders import identity_of, name_of
-from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs, must_be_free
-from pancode.runs.life.turns import InteractiveTerms
 
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
@@ -219,8 +222,8 @@ class TurnAsked(Signal):
                 fix=f"see: pancode sessions show {made.run.id}",
                 code="no_turn",
             )
-        ended = turns.ended_turns(made.run)
-        idle = turns.is_between_turns(made.run, made.case.words)
+        ended = conversation.ended_turns(made.run)
+        idle = conversation.is_between_turns(made.run, made.case.words)
         seen = self.turn if self.what == "cancel" else None
         number = seen or (ended if self.what == "rest" and idle else ended + 1)
         if self.what == "rest" or (not idle if seen is None else seen > ended):
@@ -254,9 +257,9 @@ class GivesWay(Signal):
         """Let the interactive run rest for a run that needs its slot; one that may not give way stays as it
         is."""
         fence = find_listening_fence(made)
-        if fence is None or not turns.may_give_way(made.run, made.case.session, made.case.words):
+        if fence is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
             return made
-        number = turns.ended_turns(made.run)
+        number = conversation.ended_turns(made.run)
         made = made.send(
             fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
         ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
@@ -269,10 +272,10 @@ def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
 
     A turn out of order is dropped, as it would hide those that follow.
     """
-    if not made.run.takes_turns or turn.number != turns.ended_turns(made.run) + 1:
+    if not made.run.takes_turns or turn.number != conversation.ended_turns(made.run) + 1:
         return made
-    words = messages.in_turn(made.case.words, turn, made.run.attempt)
-    made = made.put(turns.add_turn(made.run, turn, at_ms), *words)
+    words = conversation.in_turn(made.case.words, turn, made.run.attempt)
+    made = made.put(conversation.add_turn(made.run, turn, at_ms), *words)
     made = calls_over(made)  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
@@ -300,7 +303,7 @@ class TermsAsked(Signal):
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
             return made
-        if self.terms == turns.terms_of(made.run):
+        if self.terms == conversation.terms_of(made.run):
             words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
             made = deliver_messages(made.put(replace(session, **wanted, chosen_by=None), *words))
         else:
@@ -323,14 +326,14 @@ class SessionClosed(Signal):
         session = made.case.session
         if session is None or session.closed_by is not None:
             return made
-        made = close_question(made) if turns.is_cut_by_cap(made.run) else made
+        made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
         run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
         if find_listening_fence(made) is None or not made.run.takes_turns:
             return made
-        if not turns.is_between_turns(made.run, made.case.words):
+        if not conversation.is_between_turns(made.run, made.case.words):
             made = TurnAsked("cancel", self.by).apply(made)
         return TurnAsked("rest", self.by).apply(made)
 
@@ -339,14 +342,14 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """Mark these words as delivered, as the node says that the agent got them."""
     waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
-    made = made.put(*messages.mark_delivered(made.case.words, numbers, made.fence.attempt))
+    made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.fence.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
 
 def report_undelivered(made: Changes) -> Changes:
     """Write into the timeline of a run that ends how many messages its agent did not get."""
-    left = len(messages.select_undelivered(made.case.words))
+    left = len(conversation.select_undelivered(made.case.words))
     if not left:
         return made
     words = f"{count_noun(left, 'message')} of users kept for: pancode runs continue {made.run.id}"
@@ -355,7 +358,7 @@ def report_undelivered(made: Changes) -> Changes:
 
 def move_messages(made: Changes, run: str) -> Changes:
     """Give all words that the old run kept to this run, which goes on from it."""
-    return made.put(*(replace(one, laid=run) for one in messages.select_undelivered(made.case.words)))
+    return made.put(*(replace(one, laid=run) for one in conversation.select_undelivered(made.case.words)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 
 from node_agent.wire.order import Order
-from pancode.agents.model_server import describe_server
+from pancode.agents.endpoints import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.kernel.errors import UnavailableError, WorkspaceError
@@ -28,14 +28,13 @@ from pancode.kernel.records import (
 from pancode.kernel.values import replace
 from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.runs.life.binding import Bound, Due, Waits
-from pancode.runs.life.case import RunCase, holds_slot
-from pancode.runs.life.decision import decide
+from pancode.runs.life.case import RunCase, holds_slot, place_in_line
+from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
 from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, workspace_of
-from pancode.runs.life.prefetch import place_in_line
 from pancode.runs.life.retries import without_session
-from pancode.runs.placement import breaker_service, node_cooldown
-from pancode.runs.placement.gpus import closes_gpus, gpus_seen
+from pancode.runs.placement import breaker_service
+from pancode.runs.placement.candidates import closes_gpus, gpus_seen
 from pancode.runs.placement.placement import Placed, Standing, Unplaced, decide_placements, in_order
 from pancode.runs.placement.preemption import GivingWay
 from pancode.runs.placement.prefetch import Lines, TakingBack, list_staying, most_usd
@@ -64,8 +63,8 @@ def standing_of(
         hurry=core.live.binding.speed.why,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
-        resting=node_cooldown.list_resting(core),
-        shunned=node_cooldown.kept_from(core, tx, waiting, views),
+        resting=breaker_service.list_resting(core),
+        shunned=breaker_service.kept_from(core, tx, waiting, views),
         due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
@@ -213,7 +212,7 @@ class _Turn:
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
-        self.alone: Set[str] = {*core.live.journals.strays, *node_cooldown.list_shunned(core)}
+        self.alone: Set[str] = {*core.live.journals.strays, *breaker_service.list_shunned(core)}
         """Runs that are decided one by one, not with the others that ask for the same."""
         if breaker_service.any_open(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()

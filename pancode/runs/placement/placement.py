@@ -14,14 +14,21 @@ from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, 
 from pancode.budget import books
 from pancode.budget.books import Amount, Ceilings
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, poor_of
-from pancode.kernel.facets import Judging
+from pancode.kernel.facets import Judging, ModelChoice, Provision
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, with_words
 from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.facets import ModelChoice, Provision
-from pancode.runs.life.prefetch import why_it_stays
-from pancode.runs.placement.candidates import LOOKING, WITHOUT_SANDBOX, is_looking
-from pancode.runs.placement.gpus import GpuSeen, choose_gpus, lack_of_gpus, need_of_run, why_gpus_wait
+from pancode.runs.life.case import why_it_stays
+from pancode.runs.placement.candidates import (
+    LOOKING,
+    WITHOUT_SANDBOX,
+    GpuSeen,
+    choose_gpus,
+    is_looking,
+    lack_of_gpus,
+    need_of_run,
+    why_gpus_wait,
+)
 
 
 @dataclass(frozen=True, slots=True)

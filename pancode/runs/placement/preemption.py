@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from functools import partial
 
 from node_agent.wire.identity import Mark
+from pancode.kernel.facets import SessionTurn
 from pancode.kernel.records import Fence, FenceState, Run, WaitReason
-from pancode.runs.facets import SessionTurn
-from pancode.runs.life.turns import may_give_way
+from pancode.runs.life.conversation import may_give_way
 from pancode.runs.life.waits import GivesWay
 from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at
 from pancode.runs.unit_of_work import Work

@@ -13,9 +13,8 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Run, WaitReason, Workflow
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
-from pancode.runs.life.case import RunCase
+from pancode.runs.life.case import RunCase, cap_of, place_in_line, waits_there, why_it_stays
 from pancode.runs.life.orders import identity_of
-from pancode.runs.life.prefetch import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.runs.placement.placement import (
     Standing,
     Unplaced,

@@ -14,7 +14,7 @@ from pancode.kernel.records import (
 )
 from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
 from pancode.runs.core import Core, hold_lock, open_fences
-from pancode.runs.life.prefetch import place_in_line, waits_there
+from pancode.runs.life.case import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
 from pancode.runs.round import act_now

@@ -18,12 +18,12 @@ from node_agent.wire.receipt import Claims, RestReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.budget.books import ZERO, Spent
+from pancode.kernel.facets import GateTerms, SessionTurn
 from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.runs.facets import GateTerms, SessionTurn
-from pancode.runs.life import turns, waits
+from pancode.runs.life import conversation, waits
 from pancode.runs.life.case import NOT_STARTED, close_fence
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
@@ -351,7 +351,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
             return made
     for turn in claims.turns:  # an event of a killed node agent may have been lost
         made = waits.record_turn(made, turn, made.now.ms)
-    if claims.failure is FailureKind.GATE_FAILED and turns.hears_of_gates(made.run, claims.rests):
+    if claims.failure is FailureKind.GATE_FAILED and conversation.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
         made = waits.add_words(made, GATES, told) if told else made
     made = end_run(
@@ -362,7 +362,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
-    asks = claims.outcome is Outcome.BLOCKED or turns.is_cut_by_cap(made.run)
+    asks = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)
     return made.follow(ActionKind.PERSON, made.run.created_by) if asks else made
 
 

@@ -16,10 +16,10 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Fence, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
-from pancode.runs.life.decision import decide
+from pancode.runs.life.changes import decide
 from pancode.runs.life.retries import MOST_OUTPUT
 from pancode.runs.nodes import evidence
-from pancode.runs.placement import node_cooldown
+from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import (
     Believed,
     Evidence,
@@ -42,7 +42,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
     return replace(
         signal,
         nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
-        passed_over=node_cooldown.list_shunned(core).get(claims.identity.run, {}),
+        passed_over=breaker_service.list_shunned(core).get(claims.identity.run, {}),
         output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
     )
 

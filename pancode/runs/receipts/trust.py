@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from pancode.kernel.facets import GateTerms, Lineage
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.runs.facets import GateTerms, Lineage
-from pancode.runs.life.successors import has_change, list_next_runs
+from pancode.runs.life.conversation import has_change, list_next_runs
 
 OTHER = "other"
 """The value of `verify_on` for any node but the run's own."""

@@ -9,13 +9,14 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
 from pancode.interfaces.http.streams import log_events, make_event_stream, run_events
+from pancode.kernel.facets import Caller
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.reports.answers import WHY, WhyShape
 from pancode.reports.timeline import explain_run
 from pancode.runs import answers
-from pancode.runs.admission.dry_run import describe_queued, report_plan
+from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.answers import (
     DryRunAnswer,
     QueuedAnswer,
@@ -27,8 +28,7 @@ from pancode.runs.answers import (
     TailsAnswer,
     VerdictShape,
 )
-from pancode.runs.dispatch import dispatch_run, dry_run, under_way
-from pancode.runs.facets import Caller
+from pancode.runs.dispatch import describe_queued, dispatch_run, dry_run, under_way
 from pancode.runs.lists import Filter, list_runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
 from pancode.runs.receipts.service import verify_run

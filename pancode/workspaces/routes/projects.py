@@ -1,4 +1,4 @@
-"""Routes of projects: repositories with a name and defaults, their trackers' webhooks, and kept tools."""
+"""Routes of projects: repositories with a name and defaults, and their trackers' webhooks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pancode.config.projects import LabelSettings
 from pancode.config.routes import change_makers
 from pancode.config.schema import BY_NAME
 from pancode.config.settings_json import value_of
+from pancode.git.forge_rules import TrackerKind
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, Verb
-from pancode.issues.model import TrackerKind, must_name_accounts, place_of, tracker_of
+from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb
+from pancode.issues.hooks import IssueTracking
+from pancode.issues.model import must_name_accounts, place_of, tracker_of
 from pancode.issues.prd import draft_task, read_draft
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
-from pancode.runs.admission.dry_run import describe_queued
-from pancode.runs.answers import QueuedAnswer
 from pancode.runs.project_rules import (
     NamedProject,
     find_project,
@@ -41,8 +41,6 @@ from pancode.runs.project_rules import (
     project_name,
 )
 from pancode.runs.user_environment import Surroundings
-from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape
-from pancode.skills.made_tools import get_tool, keep_tool, list_tools, put_aside, remove_tool, try_it
 from pancode.workspaces.answers import (
     ADD_PROJECT,
     DRAFT,
@@ -57,7 +55,6 @@ from pancode.workspaces.answers import (
     TrackerCalledAnswer,
     TrackerHookAnswer,
 )
-from pancode.workspaces.routes.workspaces import top_of
 from pancode.workspaces.service import tracker_secret
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -290,7 +287,7 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     except AccessError as error:
         count_failure(context.core, error)
         raise
-    context.coordinator.ask_trackers()
+    context.coordinator.part(IssueTracking).hurry()
     return {"project": call.path["project"]}
 
 
@@ -301,64 +298,3 @@ def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
-
-
-class KeepToolBody(ActBody):
-    """`digest`: of the tool as the user has looked at it. The yes counts for these bytes alone."""
-
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class RemoveToolBody(ActBody):
-    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
-    proposes, and remove no kept tool.
-    """
-
-    project: Name | None = None
-    cwd: Annotated[str, Field(max_length=4_096)] | None = None
-    run: Name | None = None
-
-
-def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
-    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
-    if project is not None:
-        return find_project(context.coordinator.around({}).projects(), project).path
-    return top_of(context, cwd)
-
-
-@Verb(TOOLS, command="tools ls", query=("project",))
-def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
-    """Tools that agents have made, kept and proposed."""
-    project = call.query.get("project")
-    return {"tools": list_tools(context.core, None if project is None else _place(context, project, None))}
-
-
-@Verb(TOOL, command="tools show")
-def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
-    """A proposed one, with its files and tests."""
-    return get_tool(context.core, call.path["run"], call.path["tool"])
-
-
-@Verb(TRY_TOOL, ActBody, "tools try", pokes=True, right=DISPATCHES)
-def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Run its tests in a node's sandbox, as a run."""
-    around = context.coordinator.around({})
-    return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
-
-
-@Verb(KEEP_TOOL, KeepToolBody, "tools keep", right=SETS_UP)
-def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
-    """Give it to the later runs of its project."""
-    body: KeepToolBody = call.body
-    return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
-
-
-@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
-def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
-    """Give it to no later run; or put a proposal aside."""
-    body: RemoveToolBody = call.body
-    if body.run is not None:
-        put_aside(context.core, body.run, call.path["tool"], body.by)
-    else:
-        remove_tool(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
-    return {"removed": call.path["tool"]}

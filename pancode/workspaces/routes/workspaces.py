@@ -10,7 +10,7 @@ from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, Line, Name
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
-from pancode.kernel.errors import NotFoundError, UsageError
+from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import KeptWorkspace
 from pancode.runs.project_rules import find_project, moved_project_error
 from pancode.workspaces.answers import (
@@ -111,21 +111,10 @@ def _project(context: ApiContext, body: WorkspaceBody) -> str:
     except NotFoundError:
         if body.project is not None:
             raise
-        return top_of(context, body.cwd)
+        return context.top_of(body.cwd)
     if context.project_of(named.path) is None:
         raise moved_project_error(named.name, named.path)
     return named.path
-
-
-def top_of(context: ApiContext, folder: str | None) -> str:
-    """Return the top of the repository around the folder. UsageError where there is none."""
-    top = context.project_of(folder)
-    if top is None:
-        fix = "go into the repository, or name a project: --project (see pancode project ls)"
-        raise UsageError(
-            f"{folder or 'this directory'} is not in a git repository", fix=fix, code="no_repository"
-        )
-    return top
 
 
 @Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
@@ -147,7 +136,7 @@ def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Give it its repository or another node, and repair what its problems say."""
     body: RepairBody = call.body
-    top = None if body.repository is None else top_of(context, body.repository)
+    top = None if body.repository is None else context.top_of(body.repository)
     around = context.coordinator.around({})
     repair_workspace(context.core, around, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)

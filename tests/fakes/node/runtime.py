@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.ports import (
     NOTHING_LAID,
@@ -21,7 +21,7 @@ from node_agent.attempt.ports import (
 )
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runtimes.base import ExitInfo
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.logins import LimitReset
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind

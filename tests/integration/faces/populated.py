@@ -67,6 +67,7 @@ from tests.integration.git.repos import Repo
 from tests.made_tools import proposal
 from tests.unit.node_agent.wire import samples
 from tests.unit.pancode.interfaces.http.world import FACTS, Http, MemoryCoordinator
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, failed, no_prd
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
@@ -164,6 +165,7 @@ class Populated:
         self.nodes = {name: Puppet(self.desk, name, slots=8, password=PASSWORD) for name in NODES}
         self.coordinator = MemoryCoordinator(self.desk, self.home)
         self.coordinator.streams = self.streams
+        track_issues(self.coordinator)
         self.coordinator.code = DepotCode(depot, self.desk.core, no_prd)
         self.context = ApiContext(
             self.coordinator, dict(FACTS), lambda by: None, lambda: "http://127.0.0.1:1"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pancode.app.coordinator import forges_of
+from pancode.config.user_environment import FileSurroundings
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
@@ -44,7 +45,7 @@ class ForgeCoordinator(MemoryCoordinator):
     """Opens pull requests as the real one does: by the settings and secrets of its home."""
 
     def _forges(self) -> HttpForges:
-        return forges_of(self.home, {}, KeptSecrets(self.home / "secrets"))
+        return forges_of(FileSurroundings(self.home, {}), KeptSecrets(self.home / "secrets"))
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         must_be_possible(self._forges(), run, remote, kind)

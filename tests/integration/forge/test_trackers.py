@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.git.forge_rules import ForgeAccess
+from pancode.git.forge_rules import ForgeAccess, TrackerPlace
 from pancode.issues.forge_trackers import HttpTrackers
-from pancode.issues.model import Issue, IssueState, TrackerPlace, task_of, tracker_of
+from pancode.issues.model import Issue, IssueState, task_of, tracker_of
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.sandbox.covers import Ground as CoverGround
-from node_agent.sandbox.covers import covers_of
 from node_agent.sandbox.policy import View
+from node_agent.sandbox.shown import Ground as CoverGround
+from node_agent.sandbox.shown import covers_of
 from node_agent.wire.policy import PathAccess, PathRule
 from tests.integration.sandbox.ground import Ground, ground
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node_agent.wire.git import GitCall, decode_path, stamp_env, with_config
 from pancode.git.depot import Depot
-from pancode.git.filters import unless_filtered
+from pancode.git.file_list import unless_filtered
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node_agent.wire.git import Change, decode_path, list_parents
-from pancode.git.filters import LFS, find_filters
+from pancode.git.file_list import LFS, find_filters
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
 from pancode.landing.model import Conflict

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pancode.kernel.errors import RefusedError
-from pancode.runs.admission.gates import agent, budget, placement, request, safety
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.gates import capacity, permission, request
+from pancode.runs.admission.plan import GateVerdict, Plan
 from pancode.runs.request import AdmissionView
 
 Gate = Callable[[Plan, AdmissionView], GateVerdict]
@@ -19,12 +18,14 @@ ORDER: Mapping[str, Gate] = {
     "recursion": request.judge_recursion,
     "task": request.judge_task,
     "paths": request.judge_paths,
-    safety.NAME: safety.judge,
-    budget.NAME: budget.judge,
-    agent.NAME: agent.judge,
-    placement.NAME: placement.judge,
+    permission.SAFETY: permission.judge_safety,
+    capacity.BUDGET: capacity.judge_budget,
+    permission.AGENT: permission.judge_agent,
+    capacity.ROUTING: capacity.judge_routing,
 }
-OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, placement.NAME})
+OWNERS = frozenset(
+    {"drain", "recursion", permission.SAFETY, capacity.BUDGET, permission.AGENT, capacity.ROUTING}
+)
 """The gates whose fixes are settings that only the owner may change."""
 _NOT_FOR_RUNS = "that is up to the user who started"
 _ASK = "; or add --ask: it waits in the inbox for approval"
@@ -35,7 +36,7 @@ UNTIL_MS = "until_ms"
 """The key in a refusal's details: the time at which the refusal ends by itself."""
 
 
-CHANGING = ("drain", budget.NAME, placement.NAME)
+CHANGING = ("drain", capacity.BUDGET, capacity.ROUTING)
 """The gates whose facts change by themselves: whether the fleet takes work, money, and nodes."""
 
 

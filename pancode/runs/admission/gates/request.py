@@ -8,8 +8,7 @@ from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.kernel.formatting import first_few
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict, make_pass, make_refusal, make_warning
+from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
 from pancode.runs.life.orders import may_exceed, size_of
 from pancode.runs.request import AdmissionView
 

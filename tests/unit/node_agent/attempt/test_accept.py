@@ -11,6 +11,7 @@ from node_agent.attempt.accept import (
     Accept,
     AcceptView,
     AlreadyAccepted,
+    Ceiling,
     Hold,
     Opened,
     Refuse,
@@ -18,7 +19,6 @@ from node_agent.attempt.accept import (
     judge_order,
     open_order,
 )
-from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import Mark

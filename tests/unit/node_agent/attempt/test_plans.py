@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.plans import (
     DEPTH,
     GATES,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from node_agent.runtimes.limits import LONGEST_MS, LimitReset, clock_in, delay_in, pause_ms
+from node_agent.runtimes.logins import LONGEST_MS, LimitReset, clock_in, delay_in, pause_ms
 
 NOW = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

@@ -10,7 +10,7 @@ import pytest
 
 import node_agent.runtimes
 from node_agent.runtimes.base import EndedBy, ExitInfo
-from node_agent.runtimes.registry import RUNTIMES, find
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
@@ -35,8 +35,8 @@ def test_the_runtimes_of_today() -> None:
         "scripted",
         "shell",
     ]
-    assert find("claude") is RUNTIMES["claude"]
-    assert find("cluade") is None
+    assert RUNTIMES.get("claude") is RUNTIMES["claude"]
+    assert RUNTIMES.get("cluade") is None
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.sandbox import covers as room
-from node_agent.sandbox.covers import Ground, covers_of, read_covered, write_covered
+from node_agent.sandbox import shown as room
 from node_agent.sandbox.policy import Covers
+from node_agent.sandbox.shown import Ground, covers_of, read_covered, write_covered
 from node_agent.wire.policy import PathAccess, PathRule
 
 NONE, READ, NO_DELETE = PathAccess.NONE, PathAccess.READ, PathAccess.NO_DELETE

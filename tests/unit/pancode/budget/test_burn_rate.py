@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.budget.burn_rate import HURRY, LATER_MS, SOON_MS, STEP_MS, BudgetSpeed, update_speed
+from pancode.runs.live import HURRY, LATER_MS, SOON_MS, STEP_MS, BudgetSpeed, update_speed
 
 DAY, MINUTE = "day:2026-11-20", 60_000
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pancode.issues.model import Issue, IssueState, TrackerPlace
+from pancode.git.forge_rules import TrackerPlace
+from pancode.issues.hooks import IssueTracking
+from pancode.issues.model import Issue, IssueState
 from pancode.kernel.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.kernel.values import replace
+from pancode.runs.core import Core
+from pancode.runs.user_environment import Around
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
 
 FIRST = Issue(
     "SHOP-12",
@@ -17,6 +22,25 @@ FIRST = Issue(
     ("ana",),
     "bea",
 )
+
+
+class Tracking(IssueTracking):
+    """The part of a coordinator, with trackers in memory; it counts the requests to look at once."""
+
+    trackers: MemoryTrackers
+
+    def __init__(self, core: Core, around: Around) -> None:
+        super().__init__(core, around, MemoryTrackers())
+        self.hurried = 0
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+
+def track_issues(coordinator: MemoryCoordinator) -> Tracking:
+    """Give this coordinator trackers in memory."""
+    made = coordinator.parts[IssueTracking] = Tracking(coordinator.core, coordinator.around)
+    return made
 
 
 class MemoryTrackers:

@@ -13,18 +13,19 @@ import pytest
 
 from pancode.issues import service as working
 from pancode.issues.auto_start import MOST_AT_ONCE, IssueWatch, may_begin
+from pancode.issues.hooks import IssueTracking
 from pancode.issues.model import IssueState
+from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Run
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
-from pancode.runs.facets import Lineage
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.interfaces.http.world import World
-from tests.unit.pancode.issues.memory import FIRST
+from tests.unit.pancode.issues.memory import FIRST, MemoryTrackers, track_issues
 
 SHOP = NamedProject("shop", "/shop", tracker="github:o/r", work_label="Agent", work_people=("ana",))
 READY = replace(FIRST, labels=("feature", "agent"), assignees=("Ana",), author="mallory")
@@ -59,13 +60,18 @@ def watched(tmp_path: Path) -> World:
     who = {"work_label": "agent", "work_people": ["ana"]}
     answer = world.http.post("/v1/projects", {"by": "ana", **said, **who})
     assert answer.status_code == 200 and answer.json()["work_people"] == ["ana"], answer.text
-    world.coordinator.trackers.there = {READY.ref: READY}
+    track_issues(world.coordinator).trackers.there = {READY.ref: READY}
     return world
+
+
+def trackers_of(world: World) -> MemoryTrackers:
+    found: MemoryTrackers = world.coordinator.parts[IssueTracking].trackers
+    return found
 
 
 def watch(world: World) -> IssueWatch:
     coordinator = world.coordinator
-    return IssueWatch(world.context.core, lambda: coordinator.around({}), coordinator.trackers)
+    return IssueWatch(world.context.core, lambda: coordinator.around({}), trackers_of(world))
 
 
 def runs(world: World) -> list[Run]:
@@ -123,7 +129,7 @@ def test_a_kill_at_each_write_of_its_beginning_leaves_one_run_and_one_workspace(
 def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.coordinator.trackers.there = {"SHOP-7": replace(READY, ref="SHOP-7", id="7"), READY.ref: READY}
+    trackers_of(world).there = {"SHOP-7": replace(READY, ref="SHOP-7", id="7"), READY.ref: READY}
     real = dispatch_run
 
     def fails(core: Core, around: Surroundings, request: DispatchRequest, *more: Any) -> Dispatched:
@@ -144,7 +150,7 @@ def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
 ) -> None:
     """A user begins it while the watch begins another one, or while its own snapshot is taken."""
     every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in (7, 8)}
-    world.coordinator.trackers.there = every
+    trackers_of(world).there = every
     real, left = dispatch_run, ["SHOP-8", "SHOP-7"]
 
     def slow(*asked: Any) -> Dispatched:
@@ -176,7 +182,7 @@ def test_who_may_start_work_in_linear_is_named_by_address(
 
 def test_many_begin_a_few_at_a_time(world: World) -> None:
     every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in range(20, 28)}
-    world.coordinator.trackers.there = every
+    trackers_of(world).there = every
     watch(world).look()
     assert len(runs(world)) == MOST_AT_ONCE
 

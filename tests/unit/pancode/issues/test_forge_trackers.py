@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from pancode.git.forge_rules import ForgeAccess
+from pancode.git.forge_rules import ForgeAccess, TrackerKind, TrackerPlace
 from pancode.issues.auto_start import may_begin
 from pancode.issues.forge_trackers import HttpTrackers
-from pancode.issues.model import Issue, TrackerKind, TrackerPlace, tracker_of
+from pancode.issues.model import Issue, tracker_of
 from pancode.kernel.errors import ConfigError, UnavailableError
 from pancode.kernel.values import replace
 from pancode.runs.project_rules import NamedProject

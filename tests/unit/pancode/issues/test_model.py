@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from pancode.issues.model import MOST_TEXT, IssueState, TrackerKind, mark_untrusted, task_of, tracker_of
+from pancode.git.forge_rules import TrackerKind
+from pancode.issues.model import MOST_TEXT, IssueState, mark_untrusted, task_of, tracker_of
 from pancode.issues.tracker_sync import is_change_due
 from pancode.kernel.errors import UsageError
 from pancode.kernel.values import replace

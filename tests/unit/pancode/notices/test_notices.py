@@ -11,7 +11,7 @@ from pancode.config.schema import Notify
 from pancode.kernel.records import Delivery, EventKind, FeedEvent
 from pancode.notices.batching import Sending, again_ms, to_send
 from pancode.notices.texts import combine_notices, notice_of, strip_unprintable
-from pancode.runs.life.changes import occasion_of
+from pancode.runs.occasions import occasion_of
 from tests.unit.pancode.schedules.test_times import ms
 
 FACTS = {"agent": "builder", "node": "gpubox", "repo": "/srv/shop", "outcome": "error"}

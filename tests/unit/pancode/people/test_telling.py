@@ -9,7 +9,7 @@ from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.records import Audit, Decision, Run, Word
 from pancode.kernel.values import replace
 from pancode.people.service import leave_message
-from pancode.runs.life.messages import select_undelivered
+from pancode.runs.life.conversation import select_undelivered
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
 

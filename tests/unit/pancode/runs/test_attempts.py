@@ -17,8 +17,8 @@ from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.budget.books import Ceilings
 from pancode.kernel.records import Attempt, Balance, Decision, Fence, Run
 from pancode.runs import views as query
+from pancode.runs.admission.planning import RecordsPicker
 from pancode.runs.ceilings import set_ceilings
-from pancode.runs.records_picker import RecordsPicker
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 

@@ -22,6 +22,7 @@ from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.agents.routes.test_exams import passport
 from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.kernel.fleets import endpoint
 from tests.unit.pancode.runs.world import facts
 
@@ -88,6 +89,7 @@ def repository(top: Path) -> Path:
 
 
 def issue(world: World, top: Path) -> str:
+    track_issues(world.coordinator)
     project = {"path": str(repository(top)), "name": "shop", "tracker": "github:o/r", "prefix": "SHOP"}
     return post(world, "/v1/projects", project) or post(world, "/v1/work", {"issue": "SHOP-12"})
 

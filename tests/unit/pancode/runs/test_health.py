@@ -16,8 +16,8 @@ from pancode.fleet.health import get_health
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.reports.brief import also_waits
 from pancode.reports.timeline import explain_run
-from pancode.runs.life.changes import RUN_WAITS, occasion_of
 from pancode.runs.life.health import HEALTH
+from pancode.runs.occasions import RUN_WAITS, occasion_of
 from pancode.runs.placement.breakers import EndedTry
 from pancode.runs.views import format_optional_iso
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed

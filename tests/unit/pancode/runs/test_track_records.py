@@ -14,8 +14,8 @@ from pancode.kernel.records import Decision, Run
 from pancode.kernel.values import replace
 from pancode.landing.rules import Landed
 from pancode.reports.track_records import track_records
+from pancode.runs.admission.planning import RecordsPicker, read_records
 from pancode.runs.dispatch import dispatch_run
-from pancode.runs.records_picker import RecordsPicker, read_records
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.reports.test_cost import play

@@ -22,7 +22,7 @@ from pancode.kernel.records import Balance, Run
 from pancode.kernel.values import replace
 from pancode.people import service as answering
 from pancode.runs.life.continuations import GO_ON
-from pancode.runs.life.turns import IDLE_MS
+from pancode.runs.life.conversation import IDLE_MS
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions import routes as session_routes
 from pancode.sessions.service import GoingOn

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pancode.kernel.records import Run, Word
+from pancode.kernel.route import path_in
 from pancode.kernel.values import replace
 from pancode.workflows.results import change_begins
+from pancode.workspaces.answers import WORKSPACE
 from tests.unit.pancode.workflows.trees import Trees, changed, git
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 
@@ -31,7 +33,7 @@ def shop(flows: Flows, trees: Trees, tmp_path: Path) -> str:
 
 
 def line(flows: Flows) -> list[str]:
-    rows = flows.world.http.get("/v1/workspaces/login").json()["runs"]
+    rows = flows.world.http.get(path_in(WORKSPACE.at("login"))).json()["runs"]
     return [row["run"] for row in rows]
 
 

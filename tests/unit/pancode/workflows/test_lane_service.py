@@ -15,7 +15,7 @@ from node_agent.wire.node import RuntimeFact
 from pancode.kernel.records import EventKind, Run, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.notices.texts import notice_of
-from pancode.runs.life.changes import RUN_WAITS, occasion_of
+from pancode.runs.occasions import RUN_WAITS, occasion_of
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.runs.world import facts, failed
 from tests.unit.pancode.workflows.trees import Trees, changed

@@ -18,7 +18,7 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.kernel.values import replace
-from pancode.runs.life.successors import NEXT
+from pancode.runs.life.conversation import NEXT
 from pancode.workflows.questions import (
     asks_again,
     goes_on_in,

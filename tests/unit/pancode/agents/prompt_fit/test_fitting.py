@@ -10,8 +10,7 @@ import pytest
 
 from node_agent.wire.policy import Mode, PathAccess, PathRule, Rules, Safety
 from pancode.agents.endpoints import context_of
-from pancode.agents.prompt_fit import SHORTENED, fit_prompt, is_within_context
-from pancode.agents.prompts import Category, Situation
+from pancode.agents.prompts import SHORTENED, Category, Situation, fit_prompt, is_within_context
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
 

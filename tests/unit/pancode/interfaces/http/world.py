@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx2
@@ -38,7 +38,6 @@ from pancode.landing.pull_request import PullAsked
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.skills.assignment import find_skills
-from tests.unit.pancode.issues.memory import MemoryTrackers
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -48,6 +47,9 @@ FACTS = {
     "home": "/h",
     "started_at": "2026-11-20T00:00:00.000Z",
 }
+
+
+P = TypeVar("P")
 
 
 class MemoryStreams:
@@ -231,9 +233,8 @@ class MemoryCoordinator:
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
-        self.trackers: Any = MemoryTrackers()
-        self.asked_trackers = 0
-        self.tracker_shows = ""
+        self.parts: dict[type, Any] = {}
+        self.told_of_landings = ""
 
     @property
     def core(self) -> Core:
@@ -263,11 +264,12 @@ class MemoryCoordinator:
             raise NotFoundError(f"there is no secret {name}", code="no_secret")
         return self.kept[name]
 
-    def ask_trackers(self) -> None:
-        self.asked_trackers += 1
+    def part(self, kind: type[P]) -> P:
+        found: P = self.parts[kind]
+        return found
 
-    def shown_by_tracker(self, run: Run) -> str:
-        return self.tracker_shows
+    def describe_landing(self, run: Run) -> str:
+        return self.told_of_landings
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         if self.forge_error is not None:

@@ -33,6 +33,7 @@ from pancode.interfaces.tui.reader import Reader, Say
 from pancode.kernel.values import replace
 from tests.crowd import crowded
 from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.kernel.fleets import endpoint
 from tests.unit.pancode.runs.world import Puppet, facts, failed
 from tests.unit.pancode.workflows.world import Flows
@@ -180,7 +181,7 @@ class Scene:
         subprocess.run(["git", "init", "-q", str(top)], check=True)
         said = {"by": "ada", "path": str(top), "name": "shop", "tracker": "github:o/r"}
         assert self.world.http.post("/v1/projects", said).status_code == 200
-        there = self.world.coordinator.trackers.there
+        there = track_issues(self.world.coordinator).trackers.there
         there["SHOP-13"] = replace(there["SHOP-12"], ref="SHOP-13", id="13", title=f"Log out {SPITEFUL}")
         return str(self.world.http.post("/v1/work", {"by": "ada", "issue": "SHOP-12"}).json()["run"])
 

@@ -15,7 +15,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.fleet_settings import pause_queue
 from pancode.issues.model import IssueState
-from pancode.issues.service import add_closing_issue, note_pull
+from pancode.issues.service import closed_issue, note_pull
 from pancode.issues.tracker_sync import TrackerNews
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import IssueWork, KeptWorkspace, Run, SessionRow, Word
@@ -24,6 +24,7 @@ from pancode.landing.pull_request import PullAsked, pull_request
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.ledger import KillAt, Killed
 from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.runs.world import facts, failed
 
 COMMIT = "a" * 40
@@ -41,7 +42,7 @@ class Shop:
         subprocess.run(["git", "init", "-q", str(folder / "shop")], check=True)
         said = {"by": "ana", "path": str(folder / "shop"), "tracker": "github:o/r"}
         assert self.world.http.post("/v1/projects", said).json()["prefix"] == "SHOP"
-        self.trackers = self.world.coordinator.trackers
+        self.trackers: Any = track_issues(self.world.coordinator).trackers
         self.begin()
 
     def begin(self) -> None:
@@ -115,7 +116,8 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     assert state is IssueState.REVIEW and "1 file waits for review" in comment and "Receipt " in comment
     shop.lands(run, "feature/shop-12-add-login")
     landed = shop.world.context.row(Run, run.id)
-    pull = add_closing_issue(shop.world.context.core, landed, PullAsked("ana", "origin", "feature/x"))
+    closes = closed_issue(shop.world.context.core, landed)
+    pull = PullAsked("ana", "origin", "feature/x", closes=closes)
     assert pull_request(landed, pull, "$1").text.startswith("Closes #12\n")
     note_pull(shop.world.context.core, landed, "https://git.example.org/pr/7")
     state, (comment,) = shop.told()

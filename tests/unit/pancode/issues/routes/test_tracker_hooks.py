@@ -14,6 +14,7 @@ import pytest
 
 from pancode.kernel.threads import PeriodicThread
 from tests.unit.pancode.interfaces.http.test_tcp import code_of
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.schedules.routes.test_hooks import HookWorld
 
 TRACKERS = {"github": "github:example/shop", "gitlab": "gitlab:example/shop", "linear": "linear:SHOP"}
@@ -27,7 +28,7 @@ class TrackerWorld(HookWorld):
         subprocess.run(["git", "init", "-q", str(home / "shop")], check=True)
         said = {"by": "ana", "path": str(home / "shop"), "tracker": TRACKERS[tracker]}
         assert self.http.post("/v1/projects", said).status_code == 200
-        self.tracker = tracker
+        self.tracker, self.tracking = tracker, track_issues(self.coordinator)
         body = {"by": "ana", **({"secret": OF_LINEAR} if tracker == "linear" else {})}
         answer = self.http.post("/v1/projects/shop/webhook", body)
         assert answer.status_code == 200, answer.text
@@ -64,7 +65,7 @@ def test_a_signed_one_has_the_tracker_asked_and_no_other_does(
     for _ in "once", "and again":
         answer = world.tells(world.of_tracker(body), body)
         assert (answer.status_code, answer.json()) == (202, {"project": "shop"}), answer.text
-    assert world.coordinator.asked_trackers == 2
+    assert world.tracking.hurried == 2
     other = world.of_tracker(body, "some-other-secret")
     wrong = [world.tells(other, body), world.tells(other, body, "none")]
     assert code_of(world.tells({}, body), 403) == code_of(world.tells({}, body, "none"), 403) == "unsigned"
@@ -72,7 +73,7 @@ def test_a_signed_one_has_the_tracker_asked_and_no_other_does(
         wrong.append(world.tells(world.of_tracker(body), b"{}"))
     assert {code_of(one, 403) for one in wrong} == {"wrong_signature"}
     assert len({one.text for one in wrong}) == 1, "a stranger does not learn which projects there are"
-    assert world.coordinator.asked_trackers == 2
+    assert world.tracking.hurried == 2
     assert code_of(world.tells(world.of_tracker(body), b"x" * (1024 * 1024 + 1)), 400) == "too_large"
 
 
@@ -80,7 +81,7 @@ def test_one_of_linear_that_is_late_is_refused(world: TrackerWorld, tmp_path: Pa
     world.follow("linear", tmp_path)
     for body in (world.body(61_000), world.body(-61_000), b"{}", b"[", b'{"webhookTimestamp": "now"}'):
         assert code_of(world.tells(world.of_tracker(body), body), 403) == "stale_webhook"
-    assert world.coordinator.asked_trackers == 0
+    assert world.tracking.hurried == 0
 
 
 def test_a_new_secret_takes_the_place_of_the_old_one_and_goes_with_its_project(

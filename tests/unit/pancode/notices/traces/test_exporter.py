@@ -32,15 +32,15 @@ class Collector:
 
 def test_one_trace_for_each_run_and_each_once(tmp_path: Path) -> None:
     times, collector = Times(tmp_path), Collector()
-    assert Tracing(times.desk.core, collector).round()
+    assert Tracing(times.desk.core, collector).send_spans()
     run = str(times.world.dispatch(task="very private", runtime="scripted", budget="0.25")["run"])
     times.play(usage=PAID)
     collector.away = True
-    assert not Tracing(times.desk.core, collector).round()
+    assert not Tracing(times.desk.core, collector).send_spans()
     collector.away = False
     for _ in range(2):
         times.desk.restart()
-        assert Tracing(times.desk.core, collector).round()
+        assert Tracing(times.desk.core, collector).send_spans()
     root, *parts = collector.spans
     assert root.parent_id is None and root.name == "invoke_agent builder" and root.error is None
     said: Any = root.attributes
@@ -57,9 +57,9 @@ def test_one_trace_for_each_run_and_each_once(tmp_path: Path) -> None:
 def test_a_failure_is_an_error_and_a_task_is_told_when_asked_for(tmp_path: Path) -> None:
     times, collector = Times(tmp_path), Collector()
     tracing = Tracing(times.desk.core, collector, with_task=True)
-    tracing.round()
+    tracing.send_spans()
     times.world.dispatch(task="false")
     times.play(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    tracing.round()
+    tracing.send_spans()
     root = collector.spans[0]
     assert root.error == "agent_failed" and root.attributes[names.TASK] == "false"

@@ -15,8 +15,7 @@ from pancode.kernel.ports import SnapshotRequest, SnapshotTaken
 from pancode.kernel.records import Decision, Node, Run, Setting
 from pancode.kernel.values import replace
 from pancode.runs.admission import gates
-from pancode.runs.admission.plan import Plan
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.plan import GateVerdict, Plan
 from pancode.runs.core import CEILING
 from pancode.runs.dispatch import dispatch_run
 from pancode.runs.request import AdmissionView, DispatchRequest

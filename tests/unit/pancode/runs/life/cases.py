@@ -20,7 +20,7 @@ from pancode.kernel.records import Balance, Fence, StoredReceipt
 from pancode.runs.life.binding import Admitted, Bound
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.decision import decide as decide_alone
+from pancode.runs.life.changes import decide as decide_alone
 from pancode.runs.life.node_events import NodeReported
 from pancode.runs.receipts.rules import Believed
 from tests.fakes.ledger import MemoryLedger

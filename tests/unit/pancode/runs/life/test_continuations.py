@@ -12,7 +12,7 @@ from node_agent.wire.order import MAX_ANSWER
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunState
 from pancode.runs.life.continuations import GO_ON, continue_request
-from pancode.runs.life.successors import NEXT, must_be_free, must_have_ended
+from pancode.runs.life.conversation import NEXT, must_be_free, must_have_ended
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import request_of
 from tests.unit.pancode.kernel.fleets import node, resolved

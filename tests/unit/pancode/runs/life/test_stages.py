@@ -12,7 +12,7 @@ from node_agent.wire.identity import MARKS, Mark
 from pancode.interfaces.cli.follow import _stage
 from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.runs.life.case import RunStage, stage_of
-from pancode.runs.life.successors import NEXT
+from pancode.runs.life.conversation import NEXT
 from pancode.runs.views import status_of
 from tests.unit.pancode.kernel.fleets import resolved
 

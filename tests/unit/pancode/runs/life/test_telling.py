@@ -9,7 +9,7 @@ import pytest
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Word
 from pancode.runs.life.continuations import LeftOver, continue_request
-from pancode.runs.life.messages import (
+from pancode.runs.life.conversation import (
     MOST_CHARS,
     mark_delivered,
     must_hear,

@@ -16,9 +16,8 @@ from pancode.kernel.node import NodeView, gpu_labels, gpu_name, has_label, label
 from pancode.kernel.records import Decision, GpuHold, GpuRule, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.admission.request_rules import check_options
-from pancode.runs.life.prefetch import why_it_stays
-from pancode.runs.placement.candidates import Candidate
-from pancode.runs.placement.gpus import GpuNeed, GpuSeen, choose_gpus, need_of
+from pancode.runs.life.case import why_it_stays
+from pancode.runs.placement.candidates import Candidate, GpuNeed, GpuSeen, choose_gpus, need_of
 from pancode.runs.placement.placement import (
     Placed,
     Standing,

@@ -8,11 +8,11 @@ import pytest
 
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import day_scope
-from pancode.budget.burn_rate import HURRY, BudgetSpeed
 from pancode.fleet import inventory
 from pancode.fleet.fleet import list_nodes
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
+from pancode.runs.live import HURRY, BudgetSpeed
 from pancode.runs.placement.binding import bind_runs
 from tests.unit.pancode.runs.world import Desk, Puppet
 

@@ -21,7 +21,7 @@ from pancode.kernel.records import Balance, Closed, Decision, Fence, Run, RunSta
 from pancode.runs.ceilings import set_ceilings
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.changes import PassOver
-from pancode.runs.placement import node_cooldown
+from pancode.runs.placement import breaker_service
 from pancode.runs.round import act_now
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
@@ -184,7 +184,9 @@ def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator:
     pause_queue(coordinator.core, None, "lunch", "me")
     for number in range(1, 4):
         coordinator.dispatch(f"r-000{number}")
-    node_cooldown.record_refusal(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
+    breaker_service.record_refusal(
+        coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here")
+    )
     pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
     assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
@@ -301,8 +303,8 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     coordinator.turn()
     node.carry_out(**failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     core = coordinator.core
-    assert "n1" in node_cooldown.list_shunned(core)["r-0001"], "another node may have the program"
-    assert node_cooldown.of_node(core, "n1") == []
+    assert "n1" in breaker_service.list_shunned(core)["r-0001"], "another node may have the program"
+    assert breaker_service.of_node(core, "n1") == []
 
 
 def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coordinator: Desk) -> None:
@@ -331,4 +333,4 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     act_now(coordinator.core)
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None
-    assert node_cooldown.of_node(coordinator.core, "n1") == []
+    assert breaker_service.of_node(coordinator.core, "n1") == []

@@ -17,7 +17,7 @@ from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Run, SessionRow, WaitReason, Word
-from pancode.runs.life.turns import may_give_way
+from pancode.runs.life.conversation import may_give_way
 from pancode.runs.placement.placement import Standing, lacks_slot_at
 from pancode.runs.placement.preemption import who_rests
 from tests.unit.pancode.interfaces.http.world import World

@@ -24,6 +24,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.store.shape import shape_of
 from tests.unit.pancode.interfaces.http.lies import SAID, events, gets, receipt, word
 from tests.unit.pancode.interfaces.http.world import Http, World, app_of
+from tests.unit.pancode.issues.memory import track_issues
 from tests.unit.pancode.runs.world import FLEET, Puppet
 
 MOST_S = 5.0
@@ -40,6 +41,7 @@ class LiarWorld(World):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         app, context = app_of(self.coordinator)
+        track_issues(self.coordinator)
         context.closing.set()  # a stream of events ends at once
         self.http = Http(app)
         self.honest = Puppet(self.context, "honest")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Grade, ModelFact, Residence
-from pancode.agents.model_server import describe_server
+from pancode.agents.endpoints import describe_server
 from pancode.kernel.records import Run
 from tests.unit.pancode.agents.routes.test_exams import Local, passport
 from tests.unit.pancode.interfaces.http.world import World

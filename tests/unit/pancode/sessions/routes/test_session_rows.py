@@ -9,7 +9,7 @@ import pytest
 from pancode.kernel.records import Run, SessionRow, Word
 from pancode.kernel.values import replace
 from pancode.runs.dispatch import in_chain
-from pancode.runs.life.successors import NEXT
+from pancode.runs.life.conversation import NEXT
 from pancode.sessions.session import load_chain
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import resolved

@@ -19,8 +19,8 @@ from pancode.kernel.errors import ExitCode
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Balance
 from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal_error, request
-from pancode.runs.admission.gates.placement import NO_NODE
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.gates.capacity import NO_NODE
+from pancode.runs.admission.plan import GateVerdict
 from pancode.runs.life.orders import order_for, size_of
 from pancode.runs.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, node, resolved

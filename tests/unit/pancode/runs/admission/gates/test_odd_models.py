@@ -7,8 +7,8 @@ from typing import Any
 
 from node_agent.wire.order import Reasoning
 from pancode.kernel.node import NodeState, NodeView
-from pancode.runs.admission.gates.placement import judge
-from pancode.runs.admission.verdict import GateVerdict
+from pancode.runs.admission.gates.capacity import judge_routing
+from pancode.runs.admission.plan import GateVerdict
 from pancode.runs.request import AdmissionView, Defaults, Project
 from tests.unit.pancode.kernel.fleets import node, resolved
 
@@ -18,7 +18,7 @@ VIEW = AdmissionView(())
 def test_a_level_that_the_settings_wish_and_the_runtime_does_not_take_is_a_warning() -> None:
     settings = {"defaults": Defaults(reasoning=Reasoning.OFF)}
     chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
-    verdict = judge(chosen, VIEW)
+    verdict = judge_routing(chosen, VIEW)
     assert verdict.passed and verdict.warning
     words = "reasoning level off of your settings is ignored: gemini supports minimal, low, medium, high"
     assert words in verdict.words
@@ -27,7 +27,7 @@ def test_a_level_that_the_settings_wish_and_the_runtime_does_not_take_is_a_warni
 def test_an_unheard_of_model_and_a_level_that_is_left_out_are_both_said() -> None:
     settings = {"defaults": Defaults(reasoning=Reasoning.OFF)}
     chosen = resolved(node("desk", {"gemini": "ok"}), settings=settings, runtime="gemini")
-    verdict = judge(replace(chosen, unlisted="x-1 is not on the list"), VIEW)
+    verdict = judge_routing(replace(chosen, unlisted="x-1 is not on the list"), VIEW)
     assert verdict.passed and verdict.warning
     assert "is ignored" in verdict.words and "; x-1 is not on the list" in verdict.words
     assert "pancode models --runtime gemini" in verdict.fix
@@ -36,7 +36,7 @@ def test_an_unheard_of_model_and_a_level_that_is_left_out_are_both_said() -> Non
 def with_env(*nodes: NodeView, **options: Any) -> GateVerdict:
     """The verdict on a request in a project that names PIP_CERT and CI in its `env:`."""
     settings = {"project": Project(env=("PIP_CERT", "CI"))}
-    return judge(resolved(*nodes, settings=settings, **options), VIEW)
+    return judge_routing(resolved(*nodes, settings=settings, **options), VIEW)
 
 
 def test_a_variable_that_no_machine_has_is_said_with_the_machines_and_what_gives_it_a_value() -> None:

@@ -1,0 +1,52 @@
+"""What issues keep in a coordinator: the trackers, and the threads that look at them and tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pancode.git.forge_rules import ForgeAccess
+from pancode.issues.auto_start import IssueWatch
+from pancode.issues.forge_trackers import HttpTrackers
+from pancode.issues.model import Trackers
+from pancode.issues.service import closed_issue, note_pull
+from pancode.issues.tracker_sync import TrackerNews
+from pancode.kernel.facets import Lineage
+from pancode.kernel.records import Run
+from pancode.runs.core import Core
+from pancode.runs.user_environment import Around
+
+
+class IssueTracking:
+    """The trackers of all projects, for the routes of issues and for what follows a landing."""
+
+    def __init__(self, core: Core, around: Around, trackers: Trackers) -> None:
+        self.trackers, self._core = trackers, core
+        self._watch = IssueWatch(core, partial(around, {}), trackers)
+        self._news = TrackerNews(core, partial(around, {}), trackers)
+        self.threads = (self._watch, self._news)
+
+    def hurry(self) -> None:
+        """Look at the issues of all projects in a moment, not only at the next look."""
+        self._watch.hurry()
+        self._news.hurry()
+
+    def closed_by_pull(self, run: Run) -> str:
+        return closed_issue(self._core, run)
+
+    def note_pull(self, run: Run, url: str) -> None:
+        note_pull(self._core, run, url)
+
+    def describe_landing(self, run: Run) -> str:
+        return self._news.after_landing(run) if Lineage.of(run).in_workspace else ""
+
+
+def track_issues(
+    core: Core,
+    around: Around,
+    read: Callable[[], Mapping[str, ForgeAccess]],
+    secret: Callable[[str], str],
+    environ: Mapping[str, str],
+) -> IssueTracking:
+    """Make the part of a coordinator; the arguments are those of `HttpTrackers`."""
+    return IssueTracking(core, around, HttpTrackers(read, secret, environ, core.ports.clock))

@@ -1,0 +1,78 @@
+"""Routes of tools that agents have made: looked at, tried, kept for a project, removed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
+from pancode.interfaces.http.bodies import ActBody, Name
+from pancode.interfaces.http.context import ApiContext
+from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, Verb
+from pancode.runs.answers import QueuedAnswer
+from pancode.runs.dispatch import describe_queued
+from pancode.runs.project_rules import find_project
+from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail, ToolsAnswer, ToolShape
+from pancode.skills.made_tools import get_tool, keep_tool, list_tools, put_aside, remove_tool, try_it
+
+
+class KeepToolBody(ActBody):
+    """`digest`: of the tool as the user has looked at it. The yes counts for these bytes alone."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoveToolBody(ActBody):
+    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
+    proposes, and remove no kept tool.
+    """
+
+    project: Name | None = None
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+    run: Name | None = None
+
+
+def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
+    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
+    if project is not None:
+        return find_project(context.coordinator.around({}).projects(), project).path
+    return context.top_of(cwd)
+
+
+@Verb(TOOLS, command="tools ls", query=("project",))
+def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
+    """Tools that agents have made, kept and proposed."""
+    project = call.query.get("project")
+    return {"tools": list_tools(context.core, None if project is None else _place(context, project, None))}
+
+
+@Verb(TOOL, command="tools show")
+def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
+    """A proposed one, with its files and tests."""
+    return get_tool(context.core, call.path["run"], call.path["tool"])
+
+
+@Verb(TRY_TOOL, ActBody, "tools try", pokes=True, right=DISPATCHES)
+def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Run its tests in a node's sandbox, as a run."""
+    around = context.coordinator.around({})
+    return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
+
+
+@Verb(KEEP_TOOL, KeepToolBody, "tools keep", right=SETS_UP)
+def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
+    """Give it to the later runs of its project."""
+    body: KeepToolBody = call.body
+    return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+
+
+@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
+def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Give it to no later run; or put a proposal aside."""
+    body: RemoveToolBody = call.body
+    if body.run is not None:
+        put_aside(context.core, body.run, call.path["tool"], body.by)
+    else:
+        remove_tool(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+    return {"removed": call.path["tool"]}
