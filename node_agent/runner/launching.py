@@ -595,7 +595,7 @@ def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | Non
         words = f"{order.runtime} takes part in chats only; fix: pancode chat --runtime {order.runtime}"
         raise StepFailed(FailureKind.CANNOT_START, words)
     if door is None or door.is_tunnel:
-        fix = "pancode node secret set NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
+        fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
         words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 

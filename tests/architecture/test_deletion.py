@@ -13,7 +13,7 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
+TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/tree.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
 FEATURES = ("pancode.schedules", "pancode.memory")
 IMPORT_ALL = """
@@ -50,10 +50,10 @@ class Removal(ast.NodeTransformer):
         return node
 
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
-        self.generic_visit(node)
         pairs = zip(node.keys, node.values, strict=True)
         left = [(key, value) for key, value in pairs if not self._is_named(value)]
         node.keys, node.values = [key for key, _ in left], [value for _, value in left]
+        self.generic_visit(node)
         return node
 
     def _is_of(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`pancode workers`: each agent with its work now and its record, by machine or by kind of work."""
+"""`pancode agents record`: each agent with its work now and its record, by machine or by kind of work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Most = Annotated[
 ]
 
 
-@app.verb("workers", "pancode workers", "pancode workers --by kind --agent builder")
+@app.verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
     by: Annotated[
@@ -53,7 +53,7 @@ def workers(
     found = face.client().get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
-        raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
+        raise not_found("agent", agent, {one["agent"] for one in found}, "pancode agents record")
     face.show(
         {"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, "no agent has worked yet")
     )

@@ -31,7 +31,7 @@ RESET = "breaker-reset:"
 """The prefix of a setting that holds when a person reset the breaker of that name."""
 RECENT_MS, RUNS = 3_600_000, 200
 """At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
-FIX = "pancode breakers reset {}"
+FIX = "pancode admin breakers --reset {}"
 
 
 def provider_of(core: Core, run: Run, node: str) -> str:

@@ -16,10 +16,10 @@ from pancode.runs.placement.placement import Shun
 
 _FIXES = {
     OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
-    OrderRefusal.RUNTIME_MISSING: "pancode runtimes",
+    OrderRefusal.RUNTIME_MISSING: "pancode agents runtimes",
     OrderRefusal.DISK_FULL: "free disk there",
-    FailureKind.RUNTIME_MISSING: "pancode runtimes",
-    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode runtimes",
+    FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
+    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode agents runtimes",
 }
 
 

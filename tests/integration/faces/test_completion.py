@@ -124,10 +124,10 @@ NAMES = {
     "pancode dispatch --agent bui": "builder",
     "pancode agents show ": "builder",
     "pancode dispatch --preset ": "local",
-    "pancode presets apply lo": "local",
+    "pancode config use lo": "local",
     "pancode dispatch --runtime ": "shell",
     "pancode node login thicket cl": "claude",
-    "pancode safety matrix cod": "codex",
+    "pancode policy show --matrix cod": "codex",
 }
 
 

@@ -31,7 +31,7 @@ def test_only_its_own_secret_is_a_token_and_only_before_its_end() -> None:
     ):
         with pytest.raises(AccessError) as told:
             check_token("pct_a", found, now)
-        assert told.value.code == code and "pancode token create" in told.value.fix
+        assert told.value.code == code and "pancode admin tokens --create" in told.value.fix
     assert check_token("pct_a", replace(TOKEN, expires_ms=None), 10**15).name == "ci"
 
 

@@ -292,7 +292,7 @@ def test_words_commands_and_lines() -> None:
         await pilot.press(*"/re", "tab", "enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the rest")
         await pilot.press(*"/nothing", "enter")
-        await scene.shows(pilot, "there is no /nothing")
+        await scene.shows(pilot, "command not found: /nothing")
         await pilot.press("ctrl+c", *"/cost", "enter")
         await scene.shows(pilot, "1 turn, 1.2 k tokens")
         await pilot.press("up")
@@ -595,7 +595,7 @@ def test_a_command_needs_no_session_but_one_about_it_does() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "say what shall be done")
         await pilot.press(*"/workers", "enter")
-        await scene.shows(pilot, "workers says")
+        await scene.shows(pilot, "agents record says")
         await pilot.press(*"/diff", "enter")
         await scene.shows(pilot, "the session has not started")
 

@@ -1,0 +1,28 @@
+"""Finds what an id on the command line means: a run, a workflow, or the run that works on an issue."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.parameters import option
+from pancode.interfaces.client.client import Client
+from pancode.issues.answers import WORK_RUN
+
+AnyRun = Annotated[
+    str, Argument(autocompletion=completions.runs, help="A run, or an issue such as SHOP-12 for its run.")
+]
+OfWorkflow = Annotated[bool, option("The name is a workflow's, such as `last`.", "--workflow")]
+_ISSUE = re.compile(r"[A-Z][A-Z0-9]*-[0-9]+")
+
+
+def is_workflow(name: str) -> bool:
+    return name.startswith("w-")
+
+
+def find_run(client: Client, name: str) -> str:
+    """The run that works on an issue; any other name is a run's already."""
+    return client.get(WORK_RUN.at(name))["run"] if _ISSUE.fullmatch(name) else name
