@@ -27,6 +27,14 @@ _NO_SUCH = "pancode.no_such_command"
 BARE = "pancode.bare"
 """Key in `meta`: no command was named, so the group's default command begins."""
 
+LETTERS = {
+    **{"--node": "-N", "--agent": "-A", "--model": "-M", "--detach": "-d", "--number": "-n"},
+    **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
+}
+"""The letter of an option, in every command that has it."""
+WHOLE_HELP, _JSON, _MOST = "--help-all", ["-o", "json"], 14
+"""With more parameters than this, a command has a short help and this option for the whole one."""
+
 
 class Commands(typer.Typer):
     """The commands of one module, which are its `app`, by their whole names: `node add`."""
@@ -49,21 +57,46 @@ class SectionedCommand(TyperCommand):
     format_help = click.Command.format_help
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
     """Heading of the help to the parameters below it; all other parameters stand below `Options`."""
+    only_whole: ClassVar[Collection[str]] = ()
+    """The parameters that a short help leaves out."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        for param in self.params:
+            letters = [LETTERS[name] for name in param.opts if name in LETTERS]
+            param.opts[:0] = [letter for letter in letters if letter not in param.opts]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         old = OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
         end = args.index("--") if "--" in args else len(args)
-        for at, arg in enumerate(args[:end]):
+        given = list[str]()
+        for arg in args[:end]:
             name, equals, value = arg.partition("=")
-            if name in old and not any(name in param.opts for param in self.params):
+            if name in old:
                 tell_new_name(f"note: {name} is now {old[name]}", args)
-                args[at] = f"{old[name]}{equals}{value}"
-        return super().parse_args(ctx, args)
+            whole = arg == WHOLE_HELP and self.is_long
+            ctx.meta[WHOLE_HELP] = ctx.meta.get(WHOLE_HELP) or whole
+            given += (
+                ["--help"]
+                if whole
+                else _JSON
+                if arg == "--json"
+                else [f"{old.get(name, name)}{equals}{value}"]
+            )
+        return super().parse_args(ctx, [*given, *args[end:]])
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its help is short, and has another with all options."""
+        return bool(self.only_whole) and len(self.params) > _MOST
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         shown = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
         arguments = [param.name for param in self.params if isinstance(param, click.Argument)]
         sections = {"Arguments": arguments, **self.headings}
+        if self.is_long and not ctx.meta.get(WHOLE_HELP):
+            shown = {name: row for name, row in shown.items() if name not in self.only_whole}
+            sections = {"Arguments": arguments}
         named = [name for names in sections.values() for name in names]
         sections["Options"] = [name for name in shown if name not in named]
         for title, names in sections.items():
@@ -71,6 +104,9 @@ class SectionedCommand(TyperCommand):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+        if self.is_long and not ctx.meta.get(WHOLE_HELP):
+            count = sum(isinstance(param, click.Option) for param in self.params)
+            formatter.write(f"\n  All {count} options, by topic: {ctx.command_path} {WHOLE_HELP}\n")
 
 
 class Group(TyperGroup):

@@ -139,7 +139,8 @@ def run(args: list[str]) -> int:
 
         return shell_complete(cli, {}, "pancode", ASKED_BY, os.environ[ASKED_BY])
     # Arguments after `--` belong to another program.
-    as_json = "--json" in (args[: args.index("--")] if "--" in args else args)
+    own = args[: args.index("--")] if "--" in args else args
+    as_json = "--json" in own or ["-o", "json"] in [own[at : at + 2] for at in range(len(own))]
     try:
         with cli.make_context("pancode", args, obj=as_json) as ctx:
             status = cli.invoke(ctx)

@@ -43,7 +43,7 @@ def ls(
     try:
         found = client.get(ISSUES, project=project, cwd=find_folder())
     except ApiError as error:
-        if project is not None or error.exit_code is not ExitCode.NOT_FOUND:
+        if error.code != "no_project":
             raise
         face.note(f"no open issues are listed: {escape_line(str(error))}")
     none = f"project {found['project']} has no open issue"

@@ -30,8 +30,8 @@ from pancode.runs.answers import QUEUES, RUNS, InboxShape, QueuesShape, RunShape
 app = Commands()
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
-_FULL, _SHORT = (3, 5, 3, 5), (3, 3, 1, 3)
-"""How many items, runs, waiting runs and nodes are shown; the second where the first is too much."""
+_SHOWN = ((3, 5, 3, 5), (3, 3, 1, 3), (2, 2, 1, 2), (1, 1, 1, 1))
+"""How many items, runs, waiting runs and nodes are shown; the next where that is too much."""
 _UP = ("online", "draining", "drained")
 _WORDS = {"verify_failed": "gates failed", "interrupted": "stopped"}
 
@@ -134,11 +134,15 @@ def _look(client: Client) -> Seen:
 
 def format_status(seen: Seen, columns: int) -> str:
     """The screen; at most 24 lines at 80 columns, and nothing pushes a section away."""
-    lines = _lines(seen, columns, _FULL)
-    return "\n".join(lines if len(lines) <= MOST_LINES else _lines(seen, columns, _SHORT)) + "\n"
+    lines = list[str]()
+    for most in _SHOWN:
+        lines = list_sections(seen, columns, most)
+        if len(lines) <= MOST_LINES:
+            break
+    return "\n".join(lines) + "\n"
 
 
-def _lines(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> list[str]:
+def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> list[str]:
     items, runs, waiting, nodes = most
     up = sum(one["state"] in _UP for one in seen.fleet["nodes"])
     head = f"fleet {seen.fleet['coordinator']['fleet']}"
@@ -147,7 +151,7 @@ def _lines(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> list[st
         lines.append(f"  {word}: {escape_line(why)}")
     lines += list_needs(seen, columns, items)
     lines += list_running(seen, columns, runs)
-    lines += list_waiting(seen.queues, columns, waiting)
+    lines += list_waiting(seen, columns, waiting)
     lines += list_nodes(seen.fleet["nodes"], columns, nodes)
     return [
         clip_columns(line, columns) for line in [*lines, format_ended(seen.brief), format_money(seen.budget)]
@@ -179,11 +183,9 @@ def list_needs(seen: Seen, columns: int, most: int) -> list[str]:
     lines = [f"NEEDS YOU {len(items) + len(also)}"]
     for item in items[:most]:
         lines += format_item(item, columns, seen.now_ms)
-    ended = [one for one in also if one.get("outcome")]
-    good = sum(one.get("outcome") == "done" for one in ended)
-    what = f"to review, {good} of them done" if ended else "to review"
-    lines += _more(len(ended), what, "pancode inbox review", columns)
-    return lines + _more(len(items[most:]) + len(also) - len(ended), "more", "pancode inbox", columns)
+    changes = sum(one["command"].startswith("pancode land") for one in also)
+    lines += _more(changes, "with a change to review", "pancode inbox review", columns)
+    return lines + _more(len(items[most:]) + len(also) - changes, "more", "pancode inbox", columns)
 
 
 def format_item(item: InboxShape, columns: int, now_ms: int) -> list[str]:
@@ -213,8 +215,9 @@ def list_running(seen: Seen, columns: int, most: int) -> list[str]:
     return lines + _more(len(seen.runs) - most, "more", "pancode runs", columns)
 
 
-def list_waiting(queues: QueuesShape, columns: int, most: int) -> list[str]:
-    orders = [order for queue in queues["queues"] for order in queue["orders"]]
+def list_waiting(seen: Seen, columns: int, most: int) -> list[str]:
+    begun = {one["run"] for one in seen.runs}
+    orders = [one for queue in seen.queues["queues"] for one in queue["orders"] if one["run"] not in begun]
     if not orders:
         return []
     lines = [f"WAITING {len(orders)}"]

@@ -149,18 +149,20 @@ def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -
     assert run(["runs", "follow", "last"]) == 10 and asked == [("r-1", "")]
 
 
-def helped(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert run([*words, "--help"]) == 0
+def helped(words: list[str], capsys: pytest.CaptureFixture[str], how: str = "--help") -> str:
+    assert run([*words, how]) == 0
     return capsys.readouterr().out
 
 
 def test_the_options_of_a_dispatch_have_headings(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["dispatch"], ["race"], ["schedule", "add"]):
         told = helped(words, capsys)
+        assert "--mode " not in told and "--verify CMD" in told and f"{' '.join(words)} --help-all" in told
+        told = helped(words, capsys, "--help-all")
         heads = re.findall(r"^([A-Z][a-z ]+):$", told, re.MULTILINE)
         terms = ["Who works", "Where", "Limits", "Gates and landing"]
         assert heads[:6] == ["Arguments", *terms, "Options"], words
-        assert told.count("  --verify CMD") == told.count("  --agent A") == 1
+        assert told.count("  --verify CMD") == told.count("--agent A ") == 1
     named = {name for names in HEADINGS.values() for name in names}
     known = {
         param.name
@@ -174,7 +176,9 @@ def test_the_help_of_a_command_has_its_arguments_before_its_options(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = helped(["runs", "show"], capsys)
-    assert re.search(r"^Arguments:\n  \[RUN\] .*\n\nOptions:\n  --json ", told, re.MULTILINE), told
+    assert re.search(r"^Arguments:\n  \[RUN\] .*\n\nOptions:\n  -o, --output, --json ", told, re.MULTILINE), (
+        told
+    )
 
 
 def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:

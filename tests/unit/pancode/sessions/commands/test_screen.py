@@ -580,7 +580,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
         shown = await scene.shows(pilot, "runs 5 says")
         assert "[red]this[/red]" in shown and "/runs 5" in shown
         await pilot.press(*"/diff", "enter")
-        await scene.shows(pilot, f"runs diff {RUN} says")
+        await scene.shows(pilot, f"diff {RUN} says")
         await pilot.press(*"/rns", "enter")
         await scene.shows(pilot, "did you mean /runs?")
         assert scene.page.field.text == "/rns"
@@ -600,7 +600,7 @@ def test_a_command_needs_no_session_but_one_about_it_does() -> None:
         await scene.shows(pilot, "the session has not started")
 
     scene = played(ChatScene(run=""), play)
-    assert scene.api.posts == [] and scene.ran == [["workers"]]
+    assert scene.api.posts == [] and scene.ran == [["agents", "record"]]
 
 
 def test_who_leaves_ends_nothing() -> None:
