@@ -106,8 +106,10 @@ _MODES: RowColumns[ModeShape] = {
 )
 def show_policy(
     *,
-    name: Annotated[str | None, Argument(help="A mode or a safety level; with --matrix a runtime.")] = None,
-    matrix: Annotated[bool, option("Show who holds a run to its rule.", "--matrix")] = False,
+    name: Annotated[str | None, Argument(autocompletion=completions.policies)] = None,
+    matrix: Annotated[
+        bool, option("Show who holds a run to its rule, for each runtime or for NAME.", "--matrix")
+    ] = False,
     face: Json,
 ) -> None:
     """The modes, the safety levels, and the rules in force in this folder with the place of each.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
 
@@ -311,32 +312,17 @@ def near(name: str, path: str) -> list[str]:
     anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
     if anywhere and not path:
         return anywhere[:3]
-    close = [f"{path} {one}".strip() for one in children(path) if is_close(name, one)]
+    close = [f"{path} {one}".strip() for one in find_close(name, children(path))]
     if not close and not path:
-        others = [one for one in (*WORDS, *ALIASES) if " " not in one and is_close(name, one)]
+        others = find_close(name, [one for one in (*WORDS, *ALIASES) if " " not in one])
         close = [" ".join(rewrite([one]).words) for one in others]
     return list(dict.fromkeys(close))[:3]
 
 
-def is_close(typed: str, name: str) -> bool:
-    """Whether one letter is changed, missing, added or swapped; from 8 letters on, two."""
-    if len(name) < 6 and typed[:1] != name[:1]:
-        return False
-    return count_edits(typed, name) <= (1 if len(name) < 8 else 2)
-
-
-def count_edits(one: str, other: str) -> int:
-    """Letters that were changed, added, left out, or swapped with their neighbor."""
-    rows = [list(range(len(other) + 1))]
-    for i, a in enumerate(one, 1):
-        row = [i]
-        for j, b in enumerate(other, 1):
-            steps = [rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (a != b)]
-            if i > 1 and j > 1 and a == other[j - 2] and b == one[i - 2]:
-                steps.append(rows[-2][j - 2] + 1)
-            row.append(min(steps))
-        rows.append(row)
-    return rows[-1][-1]
+def find_close(typed: str, names: Iterable[str]) -> list[str]:
+    """The names that differ by few letters; a short one begins with the same letter."""
+    same = [one for one in names if len(one) > 5 or one[:1] == typed[:1]]
+    return get_close_matches(typed, same, n=3, cutoff=0.75)
 
 
 def command_like(task: str) -> str | None:

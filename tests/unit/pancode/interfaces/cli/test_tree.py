@@ -11,7 +11,7 @@ import pytest
 from click.shell_completion import _resolve_context
 
 from pancode.interfaces.cli.main import FIRST_SCREEN, cli, run
-from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, is_close, near, rewrite
+from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, find_close, near, rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
 from tests.architecture.sources import ROOT, modules, text
@@ -140,8 +140,8 @@ def test_a_misspelt_name_has_the_nearest_ones(typed: str, group: str, meant: lis
 
 
 def test_no_short_name_is_near_to_one_with_another_first_letter() -> None:
-    assert not is_close("gets", "lets") and is_close("tsop", "stop") is False
-    assert is_close("sotp", "stop") and is_close("dispathc", "dispatch")
+    assert find_close("gets", ["lets"]) == find_close("tsop", ["stop"]) == []
+    assert find_close("sotp", ["stop"]) == ["stop"] and find_close("dispathc", ["dispatch"]) == ["dispatch"]
 
 
 def test_no_message_names_what_has_another_name() -> None:
