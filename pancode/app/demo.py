@@ -188,7 +188,7 @@ class Demo:
                 mark = "ok" if line["state"] == "done" else "FAILED"
                 lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
                 story.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
-        self.command("fleet status")
+        self.command("node ls")
         states = self._states()
         if not story.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
             raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")

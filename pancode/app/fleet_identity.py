@@ -123,6 +123,6 @@ def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigEr
         why=(f"{found}; the nodes and receipts in this ledger trust only the key {old.tag}"),
         fix=(
             f"restore the key {old.tag} from your backup as {path}; if it is lost: pancode admin keys "
-            "rotate --lost, then pancode fleet up"
+            "--rotate --lost, then pancode fleet up"
         ),
     )

@@ -99,5 +99,5 @@ def _one_of(kind: type[E], word: str | None, default: E) -> E:
         return default
     if word not in set(kind):
         what = kind.__name__.lower()
-        raise not_found(what, word, list(kind), "pancode policy show" if kind is Mode else f"pancode {what}")
+        raise not_found(what, word, list(kind), "pancode policy show")
     return kind(word)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from typer import Argument
+
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
@@ -25,6 +27,7 @@ Most = Annotated[
 @app.verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
+    name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[
         Literal["node", "kind", "agent"],
         option("Group by machine, by kind of work and repository, or by agent and model alone."),
@@ -41,6 +44,7 @@ def workers(
     of a model server or of ours do not count there, and a landed change that a later commit takes back is no
     good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """
+    agent = name or agent
     if by != "node":
         limit = number or _MOST
         answer = face.client().get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)

@@ -13,6 +13,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
+from pancode.runs.commands.named_runs import find_run
 
 app = Commands()
 
@@ -64,8 +65,9 @@ def recover(
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")
-    body = {"run": run, "dry_run": dry_run, "by": find_user()}
-    answer = face.client(works=not dry_run).post(RECOVER, body)
+    client = face.client(works=not dry_run)
+    named = None if run is None else find_run(client, run)
+    answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
     rows = answer["runs"]
     none = "nothing of the last day is to be recovered\n"
     face.show(answer, lambda: "".join(map(_recovered, rows)) or none)

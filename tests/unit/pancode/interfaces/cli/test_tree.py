@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.shell_completion import _resolve_context
 
@@ -14,14 +17,14 @@ from pancode.interfaces.cli.main import FIRST_SCREEN, cli, run
 from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, find_close, near, rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
-from tests.architecture.sources import ROOT, modules, text
+from tests.architecture.sources import modules, tree
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
 
 OLD = {**WORDS, **ALIASES}
 WITHOUT_MODULES = {name for name, command in TREE.items() if not command.module}
 MENTION = re.compile(r"\bpancode ([a-z][a-z-]*(?: [a-z-]+){0,2})")
-NO_COMMANDS = ("pancode health",)
-"""The name of a sender of words."""
+NO_COMMANDS = ("health", "secret")
+"""The name of a sender of words, and of a purpose of a signature."""
 
 
 def test_the_tree_has_forty_names_and_170_in_all() -> None:
@@ -94,6 +97,55 @@ def test_what_a_command_line_means(typed: str, meant: str) -> None:
     assert rewrite(typed.split()).words == meant.split()
 
 
+SEEDS = """
+up
+down
+sessions
+run --headless TASK
+init
+doctor
+skills
+status
+sync
+project add /path/to/project --name myproject
+project list
+project remove myproject
+work issue MIN-123
+work status
+work tell min-123 words
+work kill min-123
+work health check
+work health status
+work hook check
+work hook push agent-min-123 words
+work hook mail agent-min-123 words
+work plan MIN-123
+work plan MIN-123 --continue
+work context state agent-min-123
+work context checkpoint name
+work context history test
+work cv agent-min-123
+work cv --rankings
+work recover min-123
+work recover --all
+workspace create MIN-123
+workspace list
+workspace destroy MIN-123 --force
+"""
+"""The command lines of the two earlier systems, as they are written."""
+
+
+@pytest.mark.parametrize("line", SEEDS.strip().splitlines())
+def test_a_command_line_of_an_earlier_system_is_taken_as_it_is_written(line: str) -> None:
+    context = cli.make_context("pancode", line.split())
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None, name
+        command, context = found, found.make_context(name, rest, parent=context)
+    assert context.command_path.removeprefix("pancode ") in TREE
+
+
 @pytest.mark.parametrize("name", sorted(INSTEAD))
 def test_a_removed_name_says_what_to_use(name: str) -> None:
     with pytest.raises(UsageError) as refused:
@@ -144,18 +196,25 @@ def test_no_short_name_is_near_to_one_with_another_first_letter() -> None:
     assert find_close("sotp", ["stop"]) == ["stop"] and find_close("dispathc", ["dispatch"]) == ["dispatch"]
 
 
+def texts(path: Path) -> Iterator[str]:
+    """The texts of a module, each whole, with `{}` for what is filled in."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(str(one.value) if isinstance(one, ast.Constant) else "{}" for one in node.values)
+
+
 def test_no_message_names_what_has_another_name() -> None:
     """Of the words of the tree, those that stay may be said; an old name that will end is not."""
     wrong = []
     for path in modules("pancode", "node_agent"):
-        if path.name in ("words.py", "tree.py"):
-            continue
-        for found in MENTION.finditer(text(path)):
+        for found in MENTION.finditer("\n".join(texts(path)) if path.name != "words.py" else ""):
             words = found[1].split()
             names = (" ".join(words[:count]) for count in range(len(words), 0, -1))
-            name = next((one for one in names if one in TREE or one in ALIASES or one in WORDS), "")
-            if name in ALIASES and f"pancode {name}" not in NO_COMMANDS:
-                wrong.append(f"{path.relative_to(ROOT) if path.is_absolute() else path}: pancode {name}")
+            name = next((one for one in names if one in {*TREE, *OLD, *INSTEAD}), "")
+            if name in {*ALIASES, *INSTEAD} and name not in NO_COMMANDS:
+                wrong.append(f"{path}: pancode {name}")
     assert not wrong
 
 

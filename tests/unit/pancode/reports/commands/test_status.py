@@ -1,4 +1,4 @@
-"""`pancode status` is one screen: 24 lines at 80 columns, whatever the fleet holds, and each section stays."""
+"""`pancode status` is one screen: 24 lines at 80 columns, whatever the fleet holds; each section stays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ def seen(count: int) -> Seen:
         "words": "keep the column?\nor rename it",
         "command": "pancode x",
     }
-    run = {"node": "n1", "agent": "builder", "runtime": "claude", "model": None, "started_at": AT}
+    run: dict[str, Any] = {
+        "node": "n1",
+        "agent": "builder",
+        "runtime": "claude",
+        "model": None,
+        "started_at": AT,
+    }
     run |= {"task": "mend it " * 30, "usage": {"cost_usd": "0.12"}, "outcome": None, "waits": None}
     also = [
         {"run": f"r-l{n}", "what": "done", "task": "", "command": f"pancode land r-l{n}"} for n in numbers
