@@ -60,12 +60,6 @@ class SectionedCommand(TyperCommand):
     only_whole: ClassVar[Collection[str]] = ()
     """The parameters that a short help leaves out."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        for param in self.params:
-            letters = [LETTERS[name] for name in param.opts if name in LETTERS]
-            param.opts[:0] = [letter for letter in letters if letter not in param.opts]
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         old = OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
         end = args.index("--") if "--" in args else len(args)
@@ -177,6 +171,9 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
     found = dict(get_group(importlib.import_module(module).app).commands)
     for path, command in found.items():
         command.name = path.rpartition(" ")[2]
+        for param in command.params:
+            letters = [LETTERS[name] for name in param.opts if name in LETTERS]
+            param.opts[:0] = [letter for letter in letters if letter not in param.opts]
     return found
 
 

@@ -59,10 +59,11 @@ class Face:
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """Print the result: in the format that was asked for, or in words."""
-        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self._formatted(data, words))
+        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
 
-    def _formatted(self, data: Any, words: Callable[[], str]) -> str:
+    def format_result(self, data: Any, words: Callable[[], str]) -> str:
+        """The result as YAML, as ids, in words, or in words with columns that no terminal cuts."""
         if self.format == "yaml":
             import yaml
 
@@ -117,7 +118,7 @@ class Face:
         return answer
 
 
-def list_names(data: Mapping[str, Any]) -> list[str]:
+def list_names(data: Mapping[str, object]) -> list[str]:
     """The ids of a result: the first field of each row of its first list, or its own first field."""
     rows = next((value for value in data.values() if isinstance(value, list)), [data])
     return [str(next(iter(row.values()))) if isinstance(row, Mapping) else str(row) for row in rows if row]

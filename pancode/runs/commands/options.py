@@ -65,15 +65,11 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size":
 _LISTS = ("Labels", "Commands", "Paths")
 
 
-SHORT = ("agent", "node", "model", "runtime", "verify", "land", "budget", "timeout")
-"""The options of a dispatch that a short help has."""
-
-
 class WorkCommand(SectionedCommand):
     """A command with the options of a dispatch, below their headings."""
 
     headings = HEADINGS
-    only_whole = {one.word for one in OPTIONS.values()}.difference(SHORT) | {"preset", "no_verify"}
+    only_whole = {one.word for one in OPTIONS.values() if not one.is_common} | {"preset", "no_verify"}
 
 
 def take_options(like: str, *, after: str) -> Callable[[F], F]:
