@@ -66,7 +66,7 @@ class SectionedCommand(TyperCommand):
         given = list[str]()
         for arg in args[:end]:
             name, equals, value = arg.partition("=")
-            if name in old:
+            if name in old and not ctx.resilient_parsing:
                 tell_new_name(f"note: {name} is now {old[name]}", args)
             whole = arg == WHOLE_HELP and self.is_long
             ctx.meta[WHOLE_HELP] = ctx.meta.get(WHOLE_HELP) or whole
