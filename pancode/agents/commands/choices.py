@@ -167,11 +167,15 @@ def show_rules(face: Face) -> None:
     face.show(told, lambda: choices + format_rows(rules, columns) + _asked(held) + "\n" + files)
 
 
-def check_rules(face: Face) -> int:
-    """Whether the rules in force in this folder can be read; ConfigError names the file and the line."""
+def check_rules(face: Face, file: str | None) -> int:
+    """Whether the rules in force can be read, here or beside FILE; ConfigError names file and line."""
     from pancode.config.folder_safety import rules_here
 
-    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+    path = None if file is None else Path(folder_here(), file).expanduser()
+    answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
+    if path is not None and str(path) not in answer["files"]:
+        fix = "name it pansafety.yaml, in your PANCODE_HOME or at the top of a repository"
+        raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
     told = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
     face.show(told, lambda: "".join(f"{escape_line(line)}\n" for line in lines))

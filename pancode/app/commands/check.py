@@ -60,7 +60,7 @@ def check(
     file = files[0] if files else None
     if kind == "agents":
         return check_agents(face, file)
-    return check_rules(face) if kind == "rules" else check_workflow_file(face, files[0])
+    return check_rules(face, file) if kind == "rules" else check_workflow_file(face, files[0])
 
 
 def kind_of(file: str) -> Kind:

@@ -13,11 +13,13 @@ import click
 import pytest
 from click.shell_completion import _resolve_context
 
+from pancode.interfaces.cli.commands import LETTERS
 from pancode.interfaces.cli.main import FIRST_SCREEN, cli, run
 from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, find_close, near, rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
 from tests.architecture.sources import modules, tree
+from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
 
 OLD = {**WORDS, **ALIASES}
@@ -221,3 +223,54 @@ def test_no_message_names_what_has_another_name() -> None:
 def test_a_task_that_is_a_command_begins_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["dispatch", "list"]) == ExitCode.USAGE
     assert '"list" looks like a command: pancode runs' in capsys.readouterr().err
+
+
+def leaf(path: str) -> click.Command:
+    command: click.Command | None = cli
+    for word in path.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
+    assert command is not None, path
+    return command
+
+
+def test_a_letter_means_one_option_and_an_option_has_its_letter_everywhere() -> None:
+    names: dict[str, set[str]] = {}
+    for path in TREE.keys() - WITHOUT_MODULES:
+        for param in leaf(path).params:
+            long = {name for name in param.opts if name.startswith("--")}
+            for letter in (name for name in param.opts if len(name) == 2):
+                names.setdefault(letter, set()).update(long - {"--json"})
+            assert all(LETTERS[name] in param.opts for name in long & LETTERS.keys()), (path, param.opts)
+    assert names.pop("-f") == {"--file", "--follow"}, "as in kubectl and docker"
+    assert all(len(meant) == 1 for meant in names.values()), names
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("-o name", "node:a\nloop\n"),
+        ("-o yaml", "breakers:\n- name: node:a\n"),
+        ("--output=json", '{"breakers": [{"name": "node:a"'),
+        ("--json", '{"breakers": [{"name": "node:a"'),
+        ("-o wide", "BREAKER  STATE"),
+        ("", "BREAKER  STATE"),
+    ],
+)
+def test_a_result_comes_in_the_format_that_is_asked_for(
+    words: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {"state": "open", "failures": 3, "until_ms": None, "why": "it fails"}
+    rows = [{"name": name, **facts} for name in ("node:a", "loop")]
+    FakeApi({"GET /v1/breakers": {"breakers": rows}}).serves(monkeypatch)
+    assert run(["admin", "breakers", *words.split()]) == ExitCode.DONE
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_an_unknown_format_is_refused_and_an_error_is_json_where_json_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["runs", "-o", "xml"]) == ExitCode.USAGE
+    assert "json, yaml, wide, name" in capsys.readouterr().err
+    assert run(["dispatch", "list", "-o", "json"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith('{"error": ')
