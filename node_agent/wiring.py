@@ -24,6 +24,7 @@ from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
 from node_agent.gateway.slots import folder_of, is_taken
+from node_agent.intervals import Intervals
 from node_agent.journal.journal import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
@@ -47,9 +48,8 @@ from node_agent.runner.runner import Runner
 from node_agent.runtimes.hooks import desk_of
 from node_agent.runtimes.logins import list_token_paths
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.sandbox.wall import Sandbox
+from node_agent.sandbox.wrapper import Sandbox
 from node_agent.shim import shim
-from node_agent.tempo import Tempo
 from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
@@ -103,7 +103,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
-    tempo, reserve = Tempo().scaled(settings.time_factor), settings.disk_reserve
+    intervals, reserve = Intervals().scaled(settings.time_factor), settings.disk_reserve
     node, fleet = Self(settings.fleet, settings.name, read_version(), key.public), FleetClock(0, ids.token(8))
     path, groups = search_path(settings.path, os.environ), scopes.find(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
@@ -147,14 +147,14 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         fleet=fleet,
         clock=clock,
         ids=ids,
-        tempo=tempo,
+        intervals=intervals,
         slots=settings.slots,
         exams=ExamQueue(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
         calls=HomeCalls(home.root),
         aside=Crew().do,
     )
-    return Parts(world, runner, Follower(journal, redacting, clock, tempo), settings.log)
+    return Parts(world, runner, Follower(journal, redacting, clock, intervals), settings.log)
 
 
 def _redis(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:
@@ -211,7 +211,7 @@ def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Cloc
         machines = tuple(place for text in settings.machines for place in machine_places(text))
     except ValueError as exc:
         raise SettingsError(f"{home.settings}: machines: {exc}") from exc
-    every_ms = Tempo().scaled(settings.time_factor).facts_ms
+    every_ms = Intervals().scaled(settings.time_factor).facts_ms
 
     def in_use(name: str) -> bool:
         return is_taken(folder_of(home.slots, name))

@@ -188,7 +188,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the tests that are slow without saying so; a note, since a busy machine may be the cause."""
+    """Name the tests that are slow without saying so; a note, since a busy node may be the cause."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "unmarked_slow":

@@ -15,13 +15,13 @@ T = TypeVar("T")
 PACE = "TESTS_PACE"
 """Names how many times as long as the usual machine this one needs; `tests/run.py` measures it once."""
 USUAL_S = 0.9
-"""For the work of `measured_pace` on two quiet cores."""
+"""For the work of `measured_concurrency` on two quiet cores."""
 MOST = 4.0
 LONGEST_S = 150.0
 """A test is cut after 180 s, with its whole process: a wait fails before, and says what it saw."""
 
 
-def measured_pace() -> float:
+def measured_concurrency() -> float:
     """How many times as long as usual this machine needs for a process of ours and an SSH connection."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import node_agent.wire.receipt"], check=True)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crowd import PACE, measured_pace
+from tests.crowd import PACE, measured_concurrency
 from tests.together import scope_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,7 +199,7 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ended)
-    began, pace = time.monotonic(), measured_pace()
+    began, pace = time.monotonic(), measured_concurrency()
     print(f"== this machine needs {pace:.1f} times as long as the usual one", flush=True)
     with tempfile.TemporaryDirectory() as place:
         session = Session(Path(place), pace, 60 * given.minutes * pace)

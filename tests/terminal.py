@@ -1,4 +1,4 @@
-"""A person at a real terminal: a command with a pseudo-terminal of its own, typed at and read from."""
+"""A user at a real terminal: a command with a pseudo-terminal of its own, typed at and read from."""
 
 from __future__ import annotations
 

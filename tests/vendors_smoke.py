@@ -1,6 +1,6 @@
 """`make vendors-smoke`: one real call to each vendor whose key is set, and to each local model server found.
 
-Keys are read from this shell and go to a fleet of one machine that is made for this, in a folder
+Keys are read from this shell and go to a fleet of one node that is made for this, in a folder
 of its own, and taken away afterwards. Each call may cost at most 5 cents. MODELS="openai/NAME ..." names the
 models; without it those of the table are asked.
 """

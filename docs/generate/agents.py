@@ -22,7 +22,7 @@ Every key below is enforced, or refused by its name with file and line (exit sta
 forgotten. [How to write your own](../howto/agents.md).
 """
 MEANINGS: Mapping[str, str] = {
-    "description": "for people; and who the agent is, where it has no `system_prompt`",
+    "description": "for users; and who the agent is, where it has no `system_prompt`",
     "system_prompt": "who the agent is: the first part of every prompt of it, never the whole",
     "prompt": "`default`, or NAME: the file `prompts/NAME.md` in `PANCODE_HOME` takes the place of "
     "`system_prompt`; both of your own for one agent are refused",
@@ -39,7 +39,7 @@ MEANINGS: Mapping[str, str] = {
     "speed": "`fast`: a quarter of `limits.wall` and half of `limits.idle`; `thorough`: twice `limits.idle`; "
     "and reasoning `low` or `high`, in a vendor's own program that takes it, if nothing else says so; "
     "limits of its own and flags go first",
-    "autonomy": "`autonomous`: `--land` may be asked for; `supervised`: `--land` is refused, a person lands; "
+    "autonomy": "`autonomous`: `--land` may be asked for; `supervised`: `--land` is refused, a user lands; "
     "`confirmatory`: so, and each dispatch asks on a terminal first, or needs `--yes`, else it is refused "
     "(exit status 5); a run can never say that yes. `runs retry` is a yes for that run",
     "network": "what a run of it reaches at most: `none`, `gateway` (its model alone; set-up and gates "

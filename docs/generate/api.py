@@ -19,7 +19,7 @@ from pancode.interfaces.http.access import routes as token_routes
 from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.interfaces.http.bodies import SignedBody
 from pancode.interfaces.http.problems import STATUS
-from pancode.interfaces.http.routing import MAX_BODY, AtDoor, EventStream, Octets, Verb
+from pancode.interfaces.http.routing import MAX_BODY, EventStream, Octets, TcpAccess, Verb
 from pancode.kernel.records import EventKind
 from pancode.runs.live import MOST
 from pancode.workflows.routes import bodies as workflow_bodies
@@ -165,9 +165,9 @@ def _row(verb: Verb) -> tuple[str, ...]:
 
 
 def _scope(verb: Verb) -> str:
-    named = {AtDoor.OPEN: "anybody", AtDoor.SIGNED: "signature", AtDoor.CLOSED: "unix socket"}
-    at_door = named.get(verb.at_door, verb.needs.value)
-    return f"{at_door}, item" if verb.for_item else at_door
+    named = {TcpAccess.OPEN: "anybody", TcpAccess.SIGNED: "signature", TcpAccess.CLOSED: "unix socket"}
+    over_tcp = named.get(verb.over_tcp, verb.needs.value)
+    return f"{over_tcp}, item" if verb.for_item else over_tcp
 
 
 def _answer(answers: Any, verb: Verb) -> str:

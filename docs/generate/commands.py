@@ -21,7 +21,7 @@ or an agent with one run at work. Progress and notes go to standard error, the r
 
 
 def whole() -> click.Context:
-    """`pancode` as a person calls it, with its settings: click keeps the first help option."""
+    """`pancode` as a user calls it, with its settings: click keeps the first help option."""
     return click.Context(cli, info_name="pancode", **cli.context_settings)
 
 

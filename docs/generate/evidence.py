@@ -38,19 +38,19 @@ def evidence_page() -> str:
         ),
         "## Each act",
         words(
-            "`sandbox`: the wall alone stops it. `runtime`, `node agent`: that stops it with and without a "
-            "sandbox, so the wall was not met there. `ends the run`: it happens, and the node ends the "
+            "`sandbox`: the sandbox alone stops it. `runtime`, `node agent`: that stops it with and without "
+            "a sandbox, so the sandbox was not met there. `ends the run`: it happens, and the node ends the "
             "run for it. `allowed`: the rule allows it, and it happens where there is a sandbox; what the "
             "rule would allow and the program does not let through has who stops it. "
             "`nobody`: it happens. The level `suggest` is read-only, and read-only is the same at each level."
         ),
         *(part for name in every for part in (f"### {name}", _acts(found, name))),
         words(
-            "Commands are tried in disguise, as a filter of words is no wall; only the one that a rule "
+            "Commands are tried in disguise, as a filter of words is no sandbox; only the one that a rule "
             "forbids, and the one that stands for tests, are tried as they are. Below full-auto a program's "
             "[hook](runtimes.md#who-is-asked-before-a-command) lets no command through that it cannot read, "
             "which is why those in disguise come no further than that. `shell` is a script of "
-            "your own, without any rule of its own: it shows what the wall holds alone. It has the "
+            "your own, without any rule of its own: it shows what the sandbox holds alone. It has the "
             "machine's network, so nobody holds it from a server on the machine's loopback. "
             "The machine had no GPU. Where there is one, each run may open the files of its driver, unless "
             "the owner says otherwise ([what they open](../explanation/security.md#the-sandbox)). "

@@ -16,7 +16,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.NO_ANSWER: "it ended without its final word, or with an empty one, whatever its exit status",
     FailureKind.TOOL_DENIED: "a tool that it needed was denied",
     FailureKind.GATE_FAILED: "a verification gate ran and did not pass",
-    FailureKind.NEEDS_PERSON: "it asked for a person's decision",
+    FailureKind.NEEDS_PERSON: "it asked for a user's decision",
     FailureKind.WALL_LIMIT: "it ran for longer than `limits.wall`",
     FailureKind.IDLE_LIMIT: "it wrote nothing for longer than `limits.idle`, and no model was asked",
     FailureKind.OUTPUT_LIMIT: "it wrote more than `limits.output`",
@@ -27,13 +27,13 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.USD_LIMIT: "it spent more than the budget of this run",
     FailureKind.REQUEST_LIMIT: "it made more model calls than `limits.requests`",
     FailureKind.TURN_LIMIT: "its model answered more often than `max_turns` of its agent",
-    FailureKind.STOPPED: "a person stopped it, or it was given up for another attempt",
+    FailureKind.STOPPED: "a user stopped it, or it was given up for another attempt",
     FailureKind.DRAINED: "its node was drained at once",
     FailureKind.NODE_LOST: "its node was not heard for the whole deadline",
     FailureKind.READ_ONLY_BROKEN: "a read-only run changed files",
-    FailureKind.RULE_BROKEN: "what it did or left breaks a safety rule of a person's",
+    FailureKind.RULE_BROKEN: "what it did or left breaks a safety rule of a user's",
     FailureKind.CANNOT_START: "the program that was asked for is not there, or the folder to begin in",
-    FailureKind.GATE_MISSING: "the program of a gate is not on that machine; no agent was started",
+    FailureKind.GATE_MISSING: "the program of a gate is not on that node; no agent was started",
     FailureKind.MODEL_AUTH: "the model's server did not accept the login",
     FailureKind.MODEL_BUSY: "the model's server was overloaded or limited the rate",
     FailureKind.MODEL_FAILED: "the model's server failed otherwise",
@@ -111,7 +111,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
     WaitReason.HANDED: "its order waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
-    WaitReason.PERSON: "a person approves it before it begins (`pancode inbox`)",
+    WaitReason.PERSON: "a user approves it before it begins (`pancode inbox`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }
 RUNS: Mapping[RunState, str] = {
@@ -159,7 +159,7 @@ NODES: Mapping[NodeState, str] = {
     NodeState.DRAINED: "takes nothing new, nothing runs",
     NodeState.HALTED: "its owner took its node agent down (`pancode fleet down NODE`): gets nothing new; "
     "what runs there goes on and is not lost",
-    NodeState.QUARANTINED: "it kept more in Redis than it may, or two machines have its key: shut out until "
+    NodeState.QUARANTINED: "it kept more in Redis than it may, or two nodes have its key: shut out until "
     "`pancode fleet resume NODE`; "
     "what runs there goes on and is not lost",
     NodeState.REMOVED: "no longer of the fleet, and proven clean",
@@ -169,7 +169,7 @@ NODES: Mapping[NodeState, str] = {
 
 HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_QUEUED: "a run was admitted; what was asked for",
-    EventKind.RUN_WAITS: "it waits; `waits` says for what, `reason` says it to people",
+    EventKind.RUN_WAITS: "it waits; `waits` says for what, `reason` says it to users",
     EventKind.RUN_PLACED: "an order of it was signed for that node",
     EventKind.RUN_STAGE: "its order has come so far: the stages of the logs",
     EventKind.RUN_USAGE: "it has used so much by now",
@@ -177,15 +177,15 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_RETRY: "another attempt follows",
     EventKind.RUN_ENDED: "it has ended, or a lost one was found; its outcome",
     EventKind.RUN_LANDING: "its change was landed, or why not",
-    EventKind.RUN_TURN: "a turn of a sitting has ended: its number and why",
+    EventKind.RUN_TURN: "a turn of an interactive run has ended: its number and why",
     EventKind.RUN_HEALTH: "an agent is quiet, or stuck: the evidence, and what may be done",
     EventKind.FLEET_PAUSED: "PanCode has paused the fleet: several failures within a minute",
     EventKind.RUN_VERIFIED: "how far its result is verified now, and whether another node is still asked",
     EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
     EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",
     EventKind.WORKFLOW_ENDED: "a workflow has come to its end; its state and reason",
-    EventKind.INBOX_ITEM: "it waits for a person: kind, words, and the command that answers",
-    EventKind.INBOX_ANSWERED: "a person has answered; `pancode why` and the audit say who",
+    EventKind.INBOX_ITEM: "it waits for a user: kind, words, and the command that answers",
+    EventKind.INBOX_ANSWERED: "a user has answered; `pancode why` and the audit say who",
     EventKind.NODE_STATE: "a node is in another state than before; null: just known",
     EventKind.BUDGET_ALERT: "80 % of a ceiling is spent or held; `scope`, `used` and `ceiling` say of which",
     EventKind.SCHEDULE_FIRED: "a schedule has begun its work, or why not: begun, refused, failed, skipped",

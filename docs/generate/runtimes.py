@@ -1,4 +1,5 @@
-"""Writes the page of runtimes: what each does by itself, and which rule it holds without a wall around it."""
+"""Writes the page of runtimes: what each does by itself, and which rule it holds without a
+sandbox around it."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ TOLD = {
     "narrows": "Holds an agent's own list of tools",
     "tells_turns": "Tells its turns",
     "hears": "Hears words while it works",
-    "asks_people": "Asks a person while it works",
+    "asks_people": "Asks a user while it works",
     "takes_turns": "Takes turns",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}

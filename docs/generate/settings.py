@@ -44,7 +44,7 @@ PLACES = (
     (
         "PANCODE_COORDINATOR",
         "`ssh://[user@]host[:port][/home]`: commands here drive the coordinator of that machine through your "
-        "`ssh` ([how](../howto/laptop.md#the-desk-stays-at-home))",
+        "`ssh` ([how](../howto/laptop.md#the-coordinator-stays-at-home))",
     ),
     ("PANCODE_PRESET", "the preset of one dispatch, or, where the coordinator has it, of all that name none"),
     (
@@ -76,7 +76,7 @@ A run sees of its node's environment what `env` and `secrets` name, and no more;
 `secrets.json` goes before one of the node agent's environment
 ([where values come from](../howto/secrets.md)). Beside that a run has fixed values, a HOME,
 TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE, `PANCODE_RUN`, and
-`PANCODE_DEPTH`: 0 for what a person dispatched. By the process that asks, a `pancode dispatch` from inside a
+`PANCODE_DEPTH`: 0 for what a user dispatched. By the process that asks, a `pancode dispatch` from inside a
 run is that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this
 goes.
 """
@@ -218,7 +218,7 @@ def _safety() -> list[str]:
     lists = [(code(key), code(f"{access}"), "paths, as texts") for key, access in rulefile.LISTS.items()]
     lists.append((code(rulefile.COMMANDS), "not run", "commands, each with `pattern` and perhaps `reason`"))
     actions = [(code("path"), code(action), code(f"{left}")) for action, left in rulefile.ACTIONS.items()]
-    asked = "run after a person's yes, while the run waits"
+    asked = "run after a user's approval, while the run waits"
     lists.append((code(rulefile.ASK), asked, f"classes: {', '.join(map(code, rulefile.CLASSES))}"))
     bash = [(code("bash"), code("deny"), "not run"), (code("bash"), code(rulefile.ASK), asked)]
     return [

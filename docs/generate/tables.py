@@ -55,7 +55,7 @@ def exit_codes_page() -> str:
         words(
             "With `--json` an error is one object on standard error: "
             '`{"error": {"code", "message", "why", "fix", "exit_code"}}`. '
-            "`message` says what happened, `why` how we know, `fix` the command that mends it. These are "
+            "`message` says what happened, `why` how we know, `fix` the command that repairs it. These are "
             "the kinds of errors; a single error may have a finer code, such as `refused_budget` or "
             "`no_such_command`."
         ),
@@ -123,7 +123,7 @@ def failures_page() -> str:
             "itself. `--attempts N` (`max_attempts`) bounds all attempts of the run together: with 1 nothing "
             "is tried again. With more than 1 every cause may use all of them. `retry_on_failure: true` of "
             "an agent is the same as 2 attempts. All attempts share the budget of the run: when it is used "
-            "up, no attempt follows. A run that a person stopped is never tried again. `pancode why RUN` "
+            "up, no attempt follows. A run that a user stopped is never tried again. `pancode why RUN` "
             "tells each retry with its cause."
         ),
         table(("Cause", "How often by itself", "Pause before it", "What happens"), _retries()),
@@ -244,7 +244,7 @@ def _nodes() -> list[str]:
             f"moves every deadline. The pulse comes every {rules.beat_ms // 1000} s; an ask for work is "
             f"valid for {limits.ask_ms // 1000} s. The time until `lost` stands still also while the "
             "coordinator does not try to reach that node: it is halted, or its link stopped at something "
-            "that only a person can mend (a changed host key, a refused login)."
+            "that only a user can repair (a changed host key, a refused login)."
         ),
         table(
             ("State", "Meaning"),

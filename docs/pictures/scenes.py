@@ -28,7 +28,7 @@ printf 'from greet import greet\\nassert greet("Ada") == "hello Ada"\\n' > check
 echo __pycache__/ > .gitignore
 git add -A && git commit -qm first
 """
-"""A fleet of one machine, and the project of the tutorial."""
+"""A fleet of one node, and the project of the tutorial."""
 _ASKS = r"""pancode dispatch --runtime shell 'mkdir .pancode
 echo "{\"question\": \"Which port?\"}" > .pancode/question.json' >/dev/null 2>&1 || true"""
 SCENES: Mapping[str, Scene] = {

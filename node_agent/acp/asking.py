@@ -58,7 +58,7 @@ _GREETING = {"protocolVersion": VERSION, "clientCapabilities": ABLE}
 
 def _judged(name: str, message: Message) -> dict[str, object]:
     if "error" in message:
-        words = text_of(dict_of(message["error"]).get("message"), "an error without words")
+        words = text_of(dict_of(message["error"]).get("message"), "an error without a message")
         return {"why": f"{name} refused `initialize`: {words}"[:MOST_WHY]}
     able = dict_of(message.get("result"))
     version = able.get("protocolVersion")

@@ -70,7 +70,7 @@ class AcpCalls:
             self._end(name, call, status == "completed", update)
 
     def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a `session/request_permission`: yes or no to this one call. May wait for a person."""
+        """The answer to a `session/request_permission`: yes or no to this one call. May wait for a user."""
         asked = dict_of(params.get("toolCall"))
         name = text_of(asked.get("toolCallId"))
         call = self._merged(name, asked) or dict(asked)

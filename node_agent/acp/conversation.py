@@ -21,8 +21,8 @@ from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.native.equipment import WorkerBeat
+from node_agent.native.interactive_run import TurnOver
 from node_agent.native.loop import ModelDeclined
-from node_agent.native.sitting import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.tools.shell import CHILDREN
 from node_agent.native.voice import Voice
@@ -36,12 +36,12 @@ from node_agent.wire.policy import asks_nobody
 VERSION = 1
 """The version of the protocol."""
 STARTS_MS, CANCELS_MS, KEEPS_MS, KEPT_S = 120_000, 800, 20_000, 0.05
-"""A start takes half a minute on a busy machine. A turn that is not over this soon after its cancel is ended
+"""A start takes half a minute on a busy node. A turn that is not over this soon after its cancel is ended
 with the program. A busy disk may take long to write an answer down."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY, MOST_OFFERS = 400, 1_000
 _STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
-"""Finds the model server's status where a program has it only in its words for people."""
+"""Finds the model server's status where a program has it only in its words for users."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
 """A file name with a minute in which no start of Gemini CLI can be."""
 _UNSEEN = "CMZ"
@@ -241,7 +241,7 @@ class AcpConversation:
             self._asked("session/set_config_option", sessionId=self.session, configId=name, value=value)
 
     def _choose(self, begun: Mapping[str, Any]) -> None:
-        """Set the choices of a person that an owner's program offers. Over for a model that it lacks."""
+        """Set the choices of a user that an owner's program offers. Over for a model that it lacks."""
         way, offers = self.way, offers_of(begun)
         if not way.chooses:
             return
@@ -468,8 +468,8 @@ class AcpConversation:
         self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
 
     def _cancel(self, number: int) -> None:
-        """Cancel the turn, or else end the process: the next words begin a new one with the same session. All
-        commands are ended, even those that take no mild signal.
+        """Cancel the turn, or else end the process: the next message begins a new one with the same session.
+        All commands are ended, even those that take no mild signal.
         """
         assert self._pipe is not None
         if self.fleet is not None:

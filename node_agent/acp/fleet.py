@@ -105,7 +105,7 @@ class FleetServer:
             self._end(number, "the turn is over", ok=False)
 
     def close(self) -> None:
-        """End the sitting."""
+        """End the interactive run."""
         self.over()
         for peer in list(self._peers):
             self._drop(peer)

@@ -1,5 +1,5 @@
-"""Keeps a program's home as its launch laid it, over its starts in a sitting: what it remembers stays, and
-nothing that its agent has put beside it."""
+"""Keeps a program's home as its launch laid it, over its starts in an interactive run: what it remembers
+stays, and nothing that its agent has put beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProgramHome:
     def begin_anew(self) -> None:
         """Remove files that are neither laid nor memory, where programs look for settings. Follows no link.
 
-        The home's other folders are ours: people's words, answers to calls. A file that cannot be removed is
+        The home's other folders are ours: users' messages, answers to calls. A file that cannot be removed is
         read-only, so it was laid.
         """
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Our program of a sitting with another one: `python -I -S program.py PACKAGE LIBRARIES SPEC WAY`.
+"""Our program of an interactive run with another one: `python -I -S program.py PACKAGE LIBRARIES SPEC WAY`.
 
-The first words come by standard input. It starts the agent program, speaks ACP with it through pipes, and
-tells what comes in the stream of the native worker. It judges what the program asks for; words of people,
+The first message comes by standard input. It starts the agent program, speaks ACP with it through pipes, and
+tells what comes in the stream of the native worker. It judges what the program asks for; words of users,
 cancelled turns and the rest are as there.
 """
 
@@ -26,7 +26,7 @@ from node_agent.acp.fleet import FleetServer
 from node_agent.chat.limits import Over
 from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
 from node_agent.native.fleet import FleetDesk
-from node_agent.native.sitting import Sitting
+from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.workerspec import WorkerSpec
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     way = AcpWay.model_validate_json(Path(argv[4]).read_bytes())
-    assert spec.sitting is not None, "a run without turns is headless"
+    assert spec.interactive_run is not None, "a run without turns is headless"
     clock, beat = SystemClock(), WorkerBeat(pause)
     equipped = equipment_of(spec, clock, beat.wait)
     talk = AcpConversation(
@@ -55,16 +55,16 @@ def main(argv: list[str]) -> int:
         fleet=_fleet(spec, equipped, clock, beat),
         home=spec.home,
     )
-    sitting, over = Sitting(talk, equipped.words, spec.sitting, beat), None
+    interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, beat), None
     try:
         talk.begin()  # before the first turn: where it cannot be started, no words are lost
-        over = sitting.run(first_words())
+        over = interactive_run.run(first_words())
     except Over as ended:
         over = ended
     talk.end(gently=True)
     if talk.fleet is not None:
         talk.fleet.close()
-    return tell_end(equipped.voice, spec, talk.deeds, talk.turns, sitting.answer, over)
+    return tell_end(equipped.voice, spec, talk.deeds, talk.turns, interactive_run.answer, over)
 
 
 def _fleet(spec: WorkerSpec, equipped: Equipment, clock: Clock, beat: WorkerBeat) -> FleetServer | None:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from node_agent.agent.concurrency import Concurrency, reading_of, update_concurrency
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import HOLDS, Intake, Moment
-from node_agent.agent.pace import Pace, reading_of, update_pace
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
@@ -156,7 +156,7 @@ class NodeAgent:
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
         signer = EventSigner(world.node, world.key, world.clock, world.fleet)
-        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, signer.seal)
+        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.intervals, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn to send events; may raise LinkDown."""
         self.job = Job(self._context())
@@ -164,9 +164,9 @@ class NodeAgent:
         acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer, self._forgo)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
-        self._inventory = InventoryDuty(world.tempo.inventory_ms)
+        self._inventory = InventoryDuty(world.intervals.inventory_ms)
         self._after, self.linked = "0", True
-        self._pace: Pace | None = None
+        self._concurrency: Concurrency | None = None
         self._next_beat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
         self._clear: set[str] = set()
         """The attempts that are over and of which nothing was alive when it was looked for last."""
@@ -192,7 +192,7 @@ class NodeAgent:
             self.linked = self._try(self.say)
         self._prune()
         self.end_leftovers()
-        return min(ms, self.world.tempo.poll_ms)
+        return min(ms, self.world.intervals.poll_ms)
 
     def _take_up(self) -> None:
         try:
@@ -219,12 +219,14 @@ class NodeAgent:
         state = self.world.journal.node()
         most = self.world.slots if state.slots is None else state.slots
         if state.least is None:
-            self._pace = None
+            self._concurrency = None
             return most
-        now, tempo = self.world.clock.mono_ms(), self.world.tempo
+        now, intervals = self.world.clock.mono_ms(), self.world.intervals
         seen = reading_of(self._seen(now), self.job.uses(), now)
-        self._pace = update_pace(self._pace, min(state.least, most), most, seen, now, tempo)
-        return self._pace.slots
+        self._concurrency = update_concurrency(
+            self._concurrency, min(state.least, most), most, seen, now, intervals
+        )
+        return self._concurrency.slots
 
     def free_slots(self) -> int:
         return self.slots() - len(select_holding(self.world.journal.live()))
@@ -236,7 +238,7 @@ class NodeAgent:
         w, now = self.world, self.world.clock.mono_ms()
         if now < self._next_look:
             return
-        self._next_look = now + w.tempo.leftovers_ms
+        self._next_look = now + w.intervals.leftovers_ms
         over = {str(entry.identity) for entry in w.journal.entries() if entry.final and entry.cleaned}
         if over <= self._clear:
             return
@@ -266,7 +268,7 @@ class NodeAgent:
             uplink=w.uplink,
             deliver=self.outbox.deliver,
             clock=w.clock,
-            tempo=w.tempo,
+            intervals=w.intervals,
             now=self.now,
             session=self.session,
             ceiling=w.facts.ceiling,
@@ -275,7 +277,7 @@ class NodeAgent:
         )
 
     def _inline(self) -> InlineDrive:
-        drive = InlineDrive(self.job, self.world.journal, self.world.clock, self.world.tempo.poll_ms)
+        drive = InlineDrive(self.job, self.world.journal, self.world.clock, self.world.intervals.poll_ms)
         drive.moved = self.moved
         return drive
 
@@ -382,11 +384,11 @@ class NodeAgent:
             self._seen(now),
             w.clock.boot_ms(),
             self.job.signs(),
-            self._pace.why if self._pace else "",
+            self._concurrency.why if self._concurrency else "",
             tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
-        self._next_beat = now + w.tempo.heartbeat_ms
+        self._next_beat = now + w.intervals.heartbeat_ms
 
     def _ready(self, *states: str) -> frozenset[str]:
         facts = self._seen(self.world.clock.mono_ms())
@@ -394,7 +396,7 @@ class NodeAgent:
 
     def _seen(self, now: int) -> NodeFacts:
         if self._facts is None or now >= self._next_facts:
-            self._facts, self._next_facts = self.world.facts.look(), now + self.world.tempo.facts_ms
+            self._facts, self._next_facts = self.world.facts.look(), now + self.world.intervals.facts_ms
         problems = (*self._own_problems()[:20], *self._facts.problems)[:MOST_PROBLEMS]
         exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
         asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
@@ -413,7 +415,7 @@ class NodeAgent:
         w, now = self.world, self.world.clock.mono_ms()
         if now < self._next_prune:
             return
-        self._next_prune = now + w.tempo.prune_ms
+        self._next_prune = now + w.intervals.prune_ms
         try:
             prune_journal(w)
         except DiskFull:

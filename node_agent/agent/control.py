@@ -48,7 +48,7 @@ from node_agent.wire.signing import (
 class ControlResult:
     """The effects of a batch of messages. `touched`: the attempts that now have something to do.
 
-    For people: `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied.
+    For users: `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied.
     """
 
     touched: tuple[AttemptId, ...]
@@ -65,8 +65,8 @@ Acted = Resend | Examine | PersonAnswers | Laid
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a person's words, a
-    person's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: an order whose
+    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a user's message, a
+    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: an order whose
     snapshot is on its way.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from node_agent.attempt.plans import OUT, SHOWN, SHOWN_BY_LINES, STREAMS
 from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.vault.redact import Redactor
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
@@ -168,42 +168,43 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 class Follower:
     """Sends outputs while they grow. Bytes that it misses are sent with the upload at the end."""
 
-    def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, tempo: Tempo) -> None:
-        self._journal, self._depot, self._clock, self._tempo = journal, depot, clock, tempo
+    def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, intervals: Intervals) -> None:
+        self._journal, self._depot, self._clock, self._intervals = journal, depot, clock, intervals
         self._sizes: dict[tuple[AttemptId, str], int] = {}
         self._rests: dict[tuple[AttemptId, str], tuple[int, int]] = {}
         """For an output that could not be sent: when to try again, and the pause before that."""
-        self._sittings: list[AttemptId] = []
+        self._interactive_runs: list[AttemptId] = []
 
     @property
-    def has_sitting(self) -> bool:
-        """Whether there is a sitting, for whose words somebody may wait."""
-        return bool(self._sittings)
+    def has_interactive_run(self) -> bool:
+        """Whether there is an interactive run, for whose words somebody may wait."""
+        return bool(self._interactive_runs)
 
-    def turn(self, sittings: bool = False) -> None:
-        """Look at every running attempt once or, with `sittings` and more often, only at the text of the
-        sittings that the last full look found. A link that is down ends the turn; the next is a full one.
+    def turn(self, interactive_runs: bool = False) -> None:
+        """Look at every running attempt once or, with `interactive_runs` and more often, only at the text of
+        the interactive runs that the last full look found. A link that is down ends the turn; the next is a
+        full one.
         """
-        live, names = self._sittings, [OUT]
-        if not sittings:
+        live, names = self._interactive_runs, [OUT]
+        if not interactive_runs:
             live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
             names = list(STREAMS)
             self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
             self._rests = {key: rest for key, rest in self._rests.items() if key[0] in live}
             self._depot.close_others(live)
-            self._sittings = [one for one in live if self._journal.order(one).turns is not None]
+            self._interactive_runs = [one for one in live if self._journal.order(one).turns is not None]
         for identity in live:
             for name in names:
                 try:
                     self._send(identity, name)
                 except LinkDown:
-                    self._sittings = []
+                    self._interactive_runs = []
                     return
                 except (StepFailed, OSError, KeyError):
                     self._rest(identity, name)
 
     def leave(self) -> None:
-        """Close the streams of the sittings; the next node agent opens its own."""
+        """Close the streams of the interactive runs; the next node agent opens its own."""
         self._depot.close_others(())
 
     def _send(self, identity: AttemptId, name: str) -> None:
@@ -214,11 +215,11 @@ class Follower:
             return
         key = (identity, name)
         if size != self._sizes.get(key, 0) and self._clock.mono_ms() >= self._rests.get(key, (0, 0))[0]:
-            self._depot.follow(identity, name, path, stays=identity in self._sittings)
+            self._depot.follow(identity, name, path, stays=identity in self._interactive_runs)
             self._sizes[key] = size
             self._rests.pop(key, None)
 
     def _rest(self, identity: AttemptId, name: str) -> None:
         _, last = self._rests.get((identity, name), (0, 0))
-        pause = min(max(2 * last, self._tempo.retry_ms), self._tempo.publish_most_ms)
+        pause = min(max(2 * last, self._intervals.retry_ms), self._intervals.publish_most_ms)
         self._rests[(identity, name)] = (self._clock.mono_ms() + pause, pause)

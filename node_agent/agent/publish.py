@@ -10,7 +10,7 @@ from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.ports import JournalPort, Spoken, Uplink
 from node_agent.attempt.records import JournalRecord
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events, events_of
 from node_agent.wire.identity import AttemptId
@@ -59,8 +59,10 @@ class Outbox:
     The coordinator's beat names its open attempts, and the newest event of each that it has.
     """
 
-    def __init__(self, journal: JournalPort, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
-        self._journal, self._uplink, self._clock, self._tempo = journal, uplink, clock, tempo
+    def __init__(
+        self, journal: JournalPort, uplink: Uplink, clock: Clock, intervals: Intervals, seal: Seal
+    ) -> None:
+        self._journal, self._uplink, self._clock, self._intervals = journal, uplink, clock, intervals
         self._seal = seal
         self._lock = threading.Lock()
         self._due: dict[AttemptId, None] = {}
@@ -87,7 +89,7 @@ class Outbox:
             if entry is None or entry.last_event <= cursor or entry.identity in self._due:
                 continue
             _, when = self._sent.get(entry.identity, (0, None))
-            if when is None or now - when >= self._tempo.resend_ms:
+            if when is None or now - when >= self._intervals.resend_ms:
                 self.again(entry.identity, cursor)
 
     def _known(self, name: str) -> JournalRecord | None:

@@ -81,7 +81,7 @@ class SnapshotQueue:
         except LinkDown:
             pass
         except StepFailed:
-            is_here = True  # no later try would mend it: its own start finds that out, and says it
+            is_here = True  # no later try would repair it: its own start finds that out, and says it
         except Exception:
             _log.exception("%s: a fault of ours while its snapshot was fetched", opened.order.identity)
         finally:

@@ -80,7 +80,8 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
-        """Called when events are to be sent; `soon`: somebody waits for them, for a slot or in a sitting."""
+        """Called when events are to be sent; `soon`: somebody waits for them, for a slot or in an interactive
+        run."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -148,7 +149,7 @@ class ThreadDrive:
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
-            self.murmured(not self._holds_slot(identity) or self._is_sitting(identity))
+            self.murmured(not self._holds_slot(identity) or self._is_interactive(identity))
             if isinstance(turn, Finished):
                 return None
             if isinstance(turn, Wait):
@@ -161,7 +162,7 @@ class ThreadDrive:
         entry = self._journal.get(identity)
         return entry is not None and entry.holds_slot
 
-    def _is_sitting(self, identity: AttemptId) -> bool:
+    def _is_interactive(self, identity: AttemptId) -> bool:
         return self._journal.order(identity).turns is not None
 
     def _attend(self, turn: Wait) -> None:
@@ -209,15 +210,15 @@ class Worker:
         following.join(LEAVE_S)
 
     def _turn(self) -> None:
-        tempo, began = self._agent.world.tempo, self._agent.world.clock.mono_ms()
+        intervals, began = self._agent.world.intervals, self._agent.world.clock.mono_ms()
         try:
             wait = self._agent.tick()
             self._agent.world.uplink.hinted(max(1, wait))
         except Exception:  # whatever Redis or the disk think of: the node must stay
             _log.exception("a fault in the node agent's turn")
-            self._leaving.wait(tempo.retry_ms / 1000)
-        if not self._agent.linked and self._agent.world.clock.mono_ms() - began < tempo.poll_ms:
-            self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
+            self._leaving.wait(intervals.retry_ms / 1000)
+        if not self._agent.linked and self._agent.world.clock.mono_ms() - began < intervals.poll_ms:
+            self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
 
     def _mutter(self, soon: bool) -> None:
         """Wakes the sending thread: neither orders nor work wait for it."""
@@ -242,14 +243,15 @@ class Worker:
                 _log.exception("a fault while sending events")
 
     def _follow(self) -> None:
-        tempo, clock = self._agent.world.tempo, self._agent.world.clock
-        due = clock.mono_ms() + tempo.follow_ms
+        intervals, clock = self._agent.world.intervals, self._agent.world.clock
+        due = clock.mono_ms() + intervals.follow_ms
         while not self._leaving.wait(
-            (tempo.sitting_follow_ms if self._follower.has_sitting else tempo.follow_ms) / 1000
+            (intervals.interactive_follow_ms if self._follower.has_interactive_run else intervals.follow_ms)
+            / 1000
         ):
             try:
-                self._follower.turn(sittings=clock.mono_ms() < due)
-                due = due if clock.mono_ms() < due else clock.mono_ms() + tempo.follow_ms
+                self._follower.turn(interactive_runs=clock.mono_ms() < due)
+                due = due if clock.mono_ms() < due else clock.mono_ms() + intervals.follow_ms
             except Exception:  # only the live view depends on it
                 _log.exception("a fault while following outputs")
         self._follower.leave()

@@ -12,7 +12,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.job import Finished, Job, Progressed, Turn
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import AskFact, AskState, EndpointFact
@@ -122,7 +122,7 @@ class World:
     fleet: FleetClock
     clock: Clock
     ids: Ids
-    tempo: Tempo
+    intervals: Intervals
     slots: int
     sessions: ports.Sessions
     calls: ports.CallsPort

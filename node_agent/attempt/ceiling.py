@@ -67,7 +67,7 @@ def read_ceiling(path: Path) -> Ceiling:
 
 
 def limits_text(allowed: Allowed) -> str:
-    """Return the limits of a ceiling in words for people."""
+    """Return the limits of a ceiling in words for users."""
     parts = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
     for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):
         parts += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []

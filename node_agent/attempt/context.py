@@ -12,12 +12,12 @@ from node_agent.attempt import ports
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
-from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
+from node_agent.attempt.plans import GATES, SETUP, limits_of, needs_sandbox, time_left
 from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
+from node_agent.intervals import Intervals
 from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished
-from node_agent.tempo import Tempo
 from node_agent.vault.redact import redact_text
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
@@ -66,7 +66,7 @@ class Context:
     deliver: Callable[[str], None]
     """Send a receipt, after all events that are due. Raises LinkDown."""
     clock: Clock
-    tempo: Tempo
+    intervals: Intervals
     now: Callable[[], FleetTime | None]
     session: str
     calls: ports.CallsPort
@@ -93,7 +93,7 @@ class Case:
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
         """When the receipt was last sent, on the monotonic clock; None: not yet."""
-        self.backoff_ms = context.tempo.publish_first_ms
+        self.backoff_ms = context.intervals.publish_first_ms
         self.resend = False
         """Whether the coordinator lacks bytes that the receipt names."""
         self.stumbles = 0
@@ -107,7 +107,7 @@ class Case:
         return found
 
     def laid(self, number: int) -> TurnWords | None:
-        """Return a person's words as they were laid for the program; None: no such number was laid."""
+        """Return a user's message as they were laid for the program; None: no such number was laid."""
         terms = self.order.turns
         if number:
             return self.entry.laid.get(number)
@@ -212,14 +212,14 @@ class Case:
         """Whether the order has gates or a score command."""
         return bool(self.order.gates) or self.order.score is not None
 
-    def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
-        """The phase inside the sandbox. `door`: of the model gateway. StepFailed without the sandbox."""
+    def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
+        """The phase inside the sandbox. `entry`: of the model gateway. StepFailed without the sandbox."""
         shown = self.context.workspaces.repository(self.identity, self.order.workspace)
-        return self.context.runtimes.enclosed(self.order, plan, shown, door, self.context.ceiling().rules)
+        return self.context.runtimes.enclosed(self.order, plan, shown, entry, self.context.ceiling().rules)
 
-    def enclosed(self, plan: PhasePlan, work: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
+    def enclosed(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """Put a phase inside the sandbox exactly when the attempt's `work` is inside. StepFailed as above."""
-        return self.put_inside(plan, door) if is_walled(work) else plan
+        return self.put_inside(plan, entry) if needs_sandbox(work) else plan
 
     def cleaner(self) -> Callable[[str], str]:
         """Return a function that takes the values of secrets out of a text, such as a file's name."""

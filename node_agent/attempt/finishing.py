@@ -146,7 +146,7 @@ def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
 
 
 def salvage_files(case: Case) -> tuple[str, ...]:
-    """Save the files that can be saved; says where they are, or why not, in words for a person."""
+    """Save the files that can be saved; says where they are, or why not, in words for a user."""
     try:
         return case.context.workspaces.salvage(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
@@ -235,7 +235,7 @@ def gate(case: Case) -> Turn:
         case spool.Running():
             if stop is not None:
                 end_process(case, case.gates, stop.reason)
-            return Wait("gates are running", case.context.tempo.look_ms, case.gates)
+            return Wait("gates are running", case.context.intervals.look_ms, case.gates)
         case spool.Ended(record):
             return _gated(case, record)
         case spool.Vanished():
@@ -263,7 +263,7 @@ def _start_gates(case: Case) -> Turn:
     plan = case.context.runner.planned(case.gates)
     try:
         plan = plan or case.enclosed(
-            gates_plan(case.order, work, case.folder, case.context.tempo, left), work
+            gates_plan(case.order, work, case.folder, case.context.intervals, left), work
         )
         case.context.workspaces.take_back(case.identity)
         case.context.workspaces.clear_reports(case.identity, case.order.reports)
@@ -273,7 +273,7 @@ def _start_gates(case: Case) -> Turn:
     except spool.RunnerError as failed:
         case.context.runner.stop(case.gates, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
-    return Wait("gates are running", case.context.tempo.look_ms, case.gates)
+    return Wait("gates are running", case.context.intervals.look_ms, case.gates)
 
 
 def _gated(case: Case, record: spool.ExitRecord) -> Turn:
@@ -388,14 +388,14 @@ def publish(case: Case) -> Turn:
     context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
-        case.resend, case.sent_ms, case.backoff_ms = False, None, context.tempo.publish_first_ms
+        case.resend, case.sent_ms, case.backoff_ms = False, None, context.intervals.publish_first_ms
     if case.sent_ms is None or now - case.sent_ms >= case.backoff_ms:
         receipt = context.journal.receipt(case.identity)
         if receipt is None:
-            return Wait("the sealed receipt cannot be read", context.tempo.publish_most_ms)
+            return Wait("the sealed receipt cannot be read", context.intervals.publish_most_ms)
         context.deliver(receipt)
         if case.sent_ms is not None:
-            case.backoff_ms = min(case.backoff_ms * 2, context.tempo.publish_most_ms)
+            case.backoff_ms = min(case.backoff_ms * 2, context.intervals.publish_most_ms)
         case.sent_ms = now
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
 

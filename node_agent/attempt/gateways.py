@@ -87,7 +87,7 @@ class ModelCount:
         )
 
     def findings(self, claim: Usage) -> tuple[str, ...]:
-        """Warnings for a person: a claim that differs, and calls that could not be counted."""
+        """Warnings for a user: a claim that differs, and calls that could not be counted."""
         if self.calls.subscription:
             return ()
         counted, calls = _words(self.usage), self.calls

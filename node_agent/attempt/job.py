@@ -78,13 +78,15 @@ class Job:
         try:
             case = self._case(identity)
         except (OSError, ValueError, KeyError) as exc:
-            return Wait(f"the order of {identity} cannot be read: {exc}", self._context.tempo.publish_most_ms)
+            return Wait(
+                f"the order of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
+            )
         try:
             turn = _step(entry)(case)
         except LinkDown:
-            return Wait("the coordinator cannot be reached", self._context.tempo.retry_ms)
+            return Wait("the coordinator cannot be reached", self._context.intervals.retry_ms)
         except DiskFull:
-            return Wait("the disk is full", self._context.tempo.retry_ms)
+            return Wait("the disk is full", self._context.intervals.retry_ms)
         except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
             return self._stumble(case, entry.mark, exc)
         case.stumbles = 0
@@ -98,7 +100,8 @@ class Job:
         return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
 
     def uses(self) -> list[ModelUse]:
-        """Return the models in use, without those of sittings that wait for words. From any thread."""
+        """Return the models in use, without those of interactive runs that wait for a message. From any
+        thread."""
         each = [(case.order, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
         return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
 
@@ -113,7 +116,7 @@ class Job:
         self._case(identity).resend = True
 
     def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
-        """Give a running attempt a person's words, a person's wish for a turn, or the fleet's answer. If the
+        """Give a running attempt a user's message, a user's wish for a turn, or the fleet's answer. If the
         program never reads it, the coordinator is not told. DiskFull: the message comes again.
         """
         entry, number = self._context.journal.get(message.identity), message.number
@@ -133,7 +136,7 @@ class Job:
             self._context.lay(message.identity, name, number, text)
 
     def answer(self, said: PersonAnswers) -> None:
-        """Lay a person's answer, signed, where the call waits for it. DiskFull: the message comes again."""
+        """Lay a user's answer, signed, where the call waits for it. DiskFull: the message comes again."""
         entry = self._context.journal.get(said.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
             with contextlib.suppress(StepFailed):
@@ -150,7 +153,7 @@ class Job:
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
-            return Wait(f"a fault of this node at {mark}: {why}", self._context.tempo.retry_ms)
+            return Wait(f"a fault of this node at {mark}: {why}", self._context.intervals.retry_ms)
         case.stumbles = 0
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
@@ -162,4 +165,4 @@ class Job:
             left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}
             return case.mark(GIVE_UP[mark], case.fault or fault, left.get(mark))
         except Exception as worse:
-            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._context.tempo.retry_ms)
+            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._context.intervals.retry_ms)

@@ -1,4 +1,4 @@
-"""Takes what an agent has left for others out of its result: a question to a person, its board, its tools."""
+"""Takes what an agent has left for others out of its result: a question to a user, its board, its tools."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def take_question(
     try:
         question = read_question(left)
     except ValueError as wrong:
-        words = f"it asks a person, and {QUESTION} is not of the form that is known: {wrong}"
+        words = f"it asks a user, and {QUESTION} is not of the form that is known: {wrong}"
         return Fault(FailureKind.NEEDS_PERSON, clean(words)[:1_000]), {}
     cleaned = PersonQuestion(
         question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
@@ -126,11 +126,11 @@ def take_outputs(
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """Take up the agent's question to a person; one that cannot be read needs a person, too."""
+    """Take up the agent's question to a user; one that cannot be read needs a user, too."""
     try:
         left = case.context.workspaces.question(case.identity, case.order.workspace)
     except StepFailed as failed:
-        words = f"what it asks a person cannot be read: {failed}"[:1000]
+        words = f"what it asks a user cannot be read: {failed}"[:1000]
         needs = Fault(FailureKind.NEEDS_PERSON, words) if _may_ask(fault) else fault
         return needs, {"findings": [words]}
     return (fault, {}) if left is None else take_question(fault, left, case.cleaner())

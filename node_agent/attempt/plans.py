@@ -8,8 +8,8 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import NO_CEILING, Ceiling
 from node_agent.attempt.ports import Launch
+from node_agent.intervals import Intervals
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind
-from node_agent.tempo import Tempo
 from node_agent.wire.order import Order
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
@@ -31,7 +31,12 @@ LEAST_WALL_MS = 1_000
 
 
 def work_plan(
-    order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo, ceiling: Ceiling = NO_CEILING
+    order: Order,
+    launch: Launch,
+    work: Path,
+    folder: Path,
+    intervals: Intervals,
+    ceiling: Ceiling = NO_CEILING,
 ) -> PhasePlan:
     """Return the plan of the agent's phase. Every phase is held to the limits of the ceiling."""
     marker = str(order.identity)
@@ -47,12 +52,12 @@ def work_plan(
         env={**launch.env, RUN: order.identity.run, DEPTH: str(order.depth)},
         steps=(agent,),
         limits=limits_of(order, ceiling),
-        grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
+        grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),
     )
 
 
-def is_walled(plan: PhasePlan) -> bool:
-    """Whether the phase runs behind a wall: either every step of it does, or none."""
+def needs_sandbox(plan: PhasePlan) -> bool:
+    """Whether the phase runs in a sandbox: either every step of it does, or none."""
     return any(step.walled or step.wall for step in plan.steps)
 
 
@@ -72,7 +77,7 @@ def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
     return max(left, LEAST_WALL_MS) if left > 0 else 0
 
 
-def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_ms: int) -> PhasePlan:
+def gates_plan(order: Order, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
     """Return the plan of the gates, in order, and of the score command, in checkout and environment of the
     agent.
     """
@@ -92,7 +97,7 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_m
         env=_without_logins(work.env),
         steps=tuple(steps),
         limits=replace(work.limits, wall_ms=wall_ms, idle_ms=None),
-        grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
+        grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),
         go_on=True,
     )
 

@@ -117,7 +117,7 @@ class JournalPort(Protocol):
         """Return the attempts (as text) whose entry cannot be read; what still runs of them must be swept."""
 
     def troubles(self) -> tuple[str, ...]:
-        """Damaged records, in words for a person."""
+        """Damaged records, in words for a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class WorkspacesPort(Protocol):
         """Return the gates' programs that are neither along `path` (PATH) nor in the folders of set-up."""
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
-        """Keep copies of set-up's folders for later attempts; () when kept, else why not, for a person.
+        """Keep copies of set-up's folders for later attempts; () when kept, else why not, for a user.
         After a set-up that ended well, while no process of the attempt lives. Raises nothing."""
 
     def trim(self, now_ms: int) -> None:
@@ -262,7 +262,7 @@ class WorkspacesPort(Protocol):
         """Make this user the owner of all files that the agent works with. Only before any process ran."""
 
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Lay a sealed file with people's words where our program looks. The same file again: no effect."""
+        """Lay a sealed file with users' messages where our program looks. The same file again: no effect."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Lay the workflow's board as files, before any process of the attempt. Idempotent."""
@@ -276,7 +276,7 @@ class WorkspacesPort(Protocol):
         """Return the bytes of the board by `NAMESPACE/KEY`, and take the files away. When as `question`."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """The agent's question to a person; takes its file away. Before `commit`, no process alive."""
+        """The agent's question to a user; takes its file away. Before `commit`, no process alive."""
 
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove any files that lie where gates are to write reports. While no process lives. Idempotent."""
@@ -317,7 +317,7 @@ class WorkspacesPort(Protocol):
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Keep the attempt's files without delivering them; return where they are, for a person."""
+        """Keep the attempt's files without delivering them; return where they are, for a user."""
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove checkout and home. Idempotent."""
@@ -364,18 +364,18 @@ class Launch(ProcessSpec):
 
     @property
     def inside(self) -> bool:
-        """Whether every phase of the attempt goes behind a wall, by `enclosed`."""
+        """Whether every phase of the attempt goes in a sandbox, by `enclosed`."""
         return self.isolation is not Isolation.NONE
 
 
 LaidWordsOf = Callable[[int], TurnWords | None]
-"""A person's words by their number, as this node has laid them; 0: the task of a sitting."""
+"""A user's message by their number, as this node has laid them; 0: the task of an interactive run."""
 NOTHING_LAID: LaidWordsOf = dict[int, TurnWords]().get
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedTurn:
-    """A turn of a sitting as the runtime reports it. `end` None: the turn has not ended."""
+    """A turn of an interactive run as the runtime reports it. `end` None: the turn has not ended."""
 
     number: int
     words: tuple[TurnWords, ...]
@@ -391,9 +391,9 @@ class ReportedUsage:
     tool_calls: Mapping[str, int] = field(default_factory=dict)
     broken: Offences = NOTHING_BROKEN
     heard: tuple[int, ...] = ()
-    """The numbers of the person's words that the agent was given."""
+    """The numbers of the user's message that the agent was given."""
     turns: tuple[ReportedTurn, ...] = ()
-    """The turns of a sitting, in order; only the last one can be without an end."""
+    """The turns of an interactive run, in order; only the last one can be without an end."""
     rests: RestReason | None = None
     fleet: tuple[FleetCalled, ...] = ()
     """The calls of tools of the fleet that wait for an answer."""
@@ -435,14 +435,14 @@ class Runtimes(Protocol):
     """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for a program that is not there."""
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> Launch:
-        """How to start the agent. `guide`: the repository's instructions; `door`: its model gateway's."""
+        """How to start the agent. `guide`: the repository's instructions; `entry`: its model gateway's."""
 
     def reader(
         self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
     ) -> OutputReader:
-        """Return a new reader of the runtime's output. `laid`: the words of people that it may report."""
+        """Return a new reader of the runtime's output. `laid`: the words of users that it may report."""
 
     def hidden(self, order: Order) -> Mapping[str, str]:
         """The values, by name, that must not leave the node in any text of this attempt."""
@@ -452,7 +452,7 @@ class Runtimes(Protocol):
         order: Order,
         plan: PhasePlan,
         shown: tuple[Path, ...],
-        door: GatewayAccess | None,
+        entry: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         """The phase inside the sandbox; one inside gets another. StepFailed(SANDBOX) without a sandbox.
@@ -559,7 +559,7 @@ class Sessions(Protocol):
         there.
 
         NotYet while that place is taken. StepFailed(CANNOT_START) where the session is not kept, except for a
-        sitting: its order has the story.
+        interactive run: its order has the story.
         """
 
     def put_back(self, order: Order) -> None:
@@ -582,4 +582,4 @@ class CallsPort(Protocol):
         """Lay the answer; laying the same again has no effect. StepFailed, DiskFull."""
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """Set whether the phase's idle limit is paused for a person. Idempotent. Raises nothing."""
+        """Set whether the phase's idle limit is paused for a user. Idempotent. Raises nothing."""

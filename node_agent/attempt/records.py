@@ -76,7 +76,7 @@ class ExitedData(MarkData, total=False):
     proposed: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None
-    """The reason why a sitting ended by itself."""
+    """The reason why an interactive run ended by itself."""
     resets_ms: int
     """From the agent's end until the usage limit of its login ends; 0: not known."""
 
@@ -143,7 +143,7 @@ class PutBack:
     """The state of set-up's kept folders. `key`: they are kept under it; None when they are not. `restored`:
     they lie in the checkout now.
 
-    `told`: whether set-up has to run, and why, in words for a person.
+    `told`: whether set-up has to run, and why, in words for a user.
     """
 
     key: str | None
@@ -176,9 +176,9 @@ class Note:
     findings: tuple[str, ...] = ()
     """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
-    """Turns of a sitting that have ended."""
+    """Turns of an interactive run that have ended."""
     laid: tuple[TurnWords, ...] = ()
-    """People's words that are about to be laid for the program."""
+    """Users's words that are about to be laid for the program."""
     cleaned: bool = False
     lossy: bool = False
     """The note has only events, and they may be dropped when the disk is full."""
@@ -209,9 +209,9 @@ class JournalRecord:
     findings: tuple[str, ...] = ()
     """Findings that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
-    """The turns of a sitting that have ended, in order."""
+    """The turns of an interactive run that have ended, in order."""
     laid: Mapping[int, TurnWords] = field(default_factory=dict)
-    """People's words that were laid for the program, by number."""
+    """Users's words that were laid for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
     """Some records of the attempt were lost, so nothing that is left about its processes is reliable."""

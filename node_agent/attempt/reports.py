@@ -12,7 +12,7 @@ from node_agent.wire.receipt import MOST_RESULTS, GateReport, ReportLevel, Repor
 
 
 class UnreadableReportError(Exception):
-    """The reason why a report cannot be read, in words for a person."""
+    """The reason why a report cannot be read, in words for a user."""
 
 
 @dataclass(frozen=True, slots=True)

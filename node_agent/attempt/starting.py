@@ -9,7 +9,7 @@ from node_agent.attempt.claims import NEVER_RAN
 from node_agent.attempt.context import Case, Progressed, Turn, Wait, digest_of
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.left_for_others import board_path
-from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
+from node_agent.attempt.plans import SETUP_LOG, needs_sandbox, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, NotYet, StepFailed
 from node_agent.attempt.records import ExitedData, Note, PreparedData, PutBack
 from node_agent.attempt.verdict import Fault, setup_fault, stop_fault, vanished_fault
@@ -30,7 +30,7 @@ LAID_OUT_BEFORE = "the node was restarted before it was started: its files may b
 
 def hold(case: Case) -> Turn:
     """held: the node agent's own turn (`intake`) takes the order up, so that one thread counts the slots."""
-    return Wait("held until a slot is free", case.context.tempo.poll_ms)
+    return Wait("held until a slot is free", case.context.intervals.poll_ms)
 
 
 def prepare(case: Case) -> Turn:
@@ -43,11 +43,11 @@ def _prepare(case: Case, anew: bool) -> Turn:
     try:
         if anew:
             _clear(case)
-        plan, launch, findings, door = _lay_out(case)
+        plan, launch, findings, entry = _lay_out(case)
         case.context.runner.prepare(case.work, plan, launch.stdin)
         ready, baseline = _put_back_or_plan(case, plan)
         if ready.restored:  # what rules name of it is there only now
-            case.context.runner.amend(case.work, case.enclosed(plan, plan, door))
+            case.context.runner.amend(case.work, case.enclosed(plan, plan, entry))
         if ready.restored or not case.order.setup:
             must_have_gates(case, plan)
         case.context.workspaces.lend(
@@ -58,10 +58,10 @@ def _prepare(case: Case, anew: bool) -> Turn:
             case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
     except LinkDown:
         return end_unstarted(case, after_wait=True) or Wait(
-            "the depot cannot be reached", case.context.tempo.retry_ms
+            "the depot cannot be reached", case.context.intervals.retry_ms
         )
     except NotYet as held:
-        return end_unstarted(case, after_wait=True) or Wait(str(held), case.context.tempo.retry_ms)
+        return end_unstarted(case, after_wait=True) or Wait(str(held), case.context.intervals.retry_ms)
     except StepFailed as failed:
         return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
@@ -73,7 +73,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         version=launch.version,
         served=launch.served.model_dump(mode="json") if launch.served is not None else None,
         prompt=digest_of(launch.prompt),
-        gateway=door is not None,
+        gateway=entry is not None,
         boot=case.context.boot,
         cache=ready.key,
         restored=ready.restored,
@@ -103,8 +103,8 @@ def must_have_gates(case: Case, plan: PhasePlan) -> None:
     absent = case.context.workspaces.absent(case.order, path)
     if absent:
         named = ", ".join(absent)[:500]
-        mend = "correct the gate, or let set-up install the program"
-        where = f"{mend}; PATH there: {path[:1000]}"
+        repair = "correct the gate, or let set-up install the program"
+        where = f"{repair}; PATH there: {path[:1000]}"
         raise StepFailed(
             FailureKind.GATE_MISSING,
             f"no agent was started: a gate's program is not on {case.context.node.name}: {named} ({where})",
@@ -158,7 +158,7 @@ def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     if Mark.HELD in entry.marks or (not after_wait and not case.was_accepted_before):
         return None
     if now is None:
-        return Wait("no fleet time yet", case.context.tempo.retry_ms)
+        return Wait("no fleet time yet", case.context.intervals.retry_ms)
     if not case.order.start_by.is_past(now):
         return None
     detail = "start-by passed before it could be started"
@@ -193,23 +193,23 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     home = context.workspaces.home(case.identity, {})
     context.sessions.put_back(order)
     guide = context.workspaces.guide(case.identity, order.workspace) or Guide("")
-    door = context.gateways.open(order, case.folder)
-    findings = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
-    launch = context.runtimes.launch(order, work, home, guide.text, door)
+    entry = context.gateways.open(order, case.folder)
+    findings = (*guide.findings, *_without_gateway(order, entry), *((UNTESTED,) if order.untested else ()))
+    launch = context.runtimes.launch(order, work, home, guide.text, entry)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)
     planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    fresh = planned or work_plan(order, launch, work, case.folder, context.tempo, context.ceiling())
-    if planned is not None and is_walled(planned) is not launch.inside:
+    fresh = planned or work_plan(order, launch, work, case.folder, context.intervals, context.ceiling())
+    if planned is not None and needs_sandbox(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:
-        fresh = case.put_inside(fresh, door)
-    return fresh, launch, findings, door
+        fresh = case.put_inside(fresh, entry)
+    return fresh, launch, findings, entry
 
 
-def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...]:
+def _without_gateway(order: Order, entry: GatewayAccess | None) -> tuple[str, ...]:
     """StepFailed for a limit that only a gateway can hold; a finding for a last call that is impossible."""
-    if door is not None and not door.is_tunnel:
+    if entry is not None and not entry.is_tunnel:
         return ()
     if order.limits.requests is not None:
         raise StepFailed(
@@ -245,7 +245,7 @@ def _setting_up(case: Case) -> Turn:
         case Running():
             if stop is not None:
                 end_process(case, case.setup, stop.reason)
-            return Wait("set-up is running", case.context.tempo.look_ms, case.setup)
+            return Wait("set-up is running", case.context.intervals.look_ms, case.setup)
         case Ended(record, rebooted):
             return _set_up_ended(case, record, rebooted)
         case Vanished():
@@ -318,11 +318,11 @@ def _start_agent(case: Case) -> Turn:
 
 def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
-    door = reopen_gateway(case)
+    entry = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.order)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
-    return case.enclosed(plan, plan, door)
+    return case.enclosed(plan, plan, entry)
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:

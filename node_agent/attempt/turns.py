@@ -1,4 +1,5 @@
-"""Follows the turns of a sitting: tells each end once, with its usage, and asks for a rest in time."""
+"""Follows the turns of an interactive run: tells each end once, with its usage, and asks for a
+rest in time."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ from node_agent.wire.order import Limits
 from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
 
 NEAR = Decimal("0.8")
-"""A sitting that has used this share of its money or tokens rests after its turn."""
+"""An interactive run that has used this share of its money or tokens rests after its turn."""
 CAP = "cap"
 
 
 def is_waiting(spent: ReportedUsage) -> bool:
-    """Whether a sitting waits for words; then it writes nothing, and its idle limit is paused."""
+    """Whether an interactive run waits for a message; then it writes nothing, and its idle
+    limit is paused."""
     return bool(spent.turns) and spent.turns[-1].end is not None
 
 
@@ -82,7 +84,7 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
 def rest_in_time(case: Case, watch: OutputWatch) -> None:
     """Ask the program to rest when money or tokens run low, once per session of the node agent.
 
-    Otherwise the gateway, which counts both, would end the sitting in the middle of its next turn.
+    Otherwise the gateway, which counts both, would end the interactive run in the middle of its next turn.
     """
     spent = watch.spent
     if (

@@ -79,7 +79,7 @@ LIMIT_KEYS = {
     StepEndedBy.PROCESSES: "(limits.processes)",
     StepEndedBy.DISK: "(limits.disk)",
 }
-"""The setting of each limit, told to a person whose set-up or gate the limit has ended."""
+"""The setting of each limit, told to a user whose set-up or gate the limit has ended."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
 """The failures that are due to a limit of the order."""
 NO_LIMITS = Held()
@@ -103,7 +103,7 @@ def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
 
 
 def _time(ms: int | None) -> str:
-    """A duration as people write it on the command line."""
+    """A duration as users write it on the command line."""
     if not ms:
         return ""
     for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
@@ -221,7 +221,7 @@ def _with_key(by: StepEndedBy, limits: Held) -> str:
 
 
 def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
-    """Return a shell's status for a person's own program that is missing (127) or cannot be executed (126);
+    """Return a shell's status for a user's own program that is missing (127) or cannot be executed (126);
     None for all other ends.
     """
     error = step.exec_error if step is not None else None

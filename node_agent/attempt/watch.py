@@ -1,4 +1,4 @@
-"""Reads a running agent's output as it grows: its spending, its limits, its calls that wait for a person."""
+"""Reads a running agent's output as it grows: its spending, its limits, its calls that wait for a user."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
 @dataclass(frozen=True, slots=True)
 class SortedCalls:
-    """Open calls to `tell` the coordinator of, and to `deny` here. `waits`: one waits for a person."""
+    """Open calls to `tell` the coordinator of, and to `deny` here. `waits`: one waits for a user."""
 
     tell: tuple[PersonAsked, ...] = ()
     deny: tuple[CallAsked, ...] = ()
@@ -132,12 +132,13 @@ class OutputWatch:
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
         self.policy: Policy | None = None
-        """The policy with the rules that ask a person; None: there are none."""
+        """The policy with the rules that ask a user; None: there are none."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
-        """Whether one of the calls waits for a person, or a sitting for words; None: not looked yet."""
+        """Whether one of the calls waits for a user, or an interactive run for words; None: not
+        looked yet."""
         self.waits_for_words = False
-        """Whether the attempt was a sitting between two turns at the last look."""
+        """Whether the attempt was an interactive run between two turns at the last look."""
         self.signs = SignsOfLife()
         self.rest_asked = False
         self.told_fleet: tuple[int, ...] = ()

@@ -84,7 +84,7 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
 
 
 def _wait_for_others(case: Case, watch: OutputWatch, person: bool) -> None:
-    """The idle limit waits while the agent waits: for a person's yes or words, or for a model to begin its
+    """The idle limit waits while the agent waits: for a user's approval or words, or for a model to begin its
     answer."""
     waits = person or (watch.count is not None and watch.count.waiting > 0)
     if waits is not watch.waits:
@@ -152,7 +152,7 @@ def _running(case: Case) -> Turn:
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
     if watch.policy and case.order.turns is not None and not is_waiting(watch.spent):
-        get_ready()  # a question is judged here, too, and a person waits for it
+        get_ready()  # a question is judged here, too, and a user waits for it
     gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)
@@ -172,7 +172,7 @@ def _running(case: Case) -> Turn:
             entry = context.journal.write(case.identity, note)
     if entry.stop is not None:
         end_process(case, case.work, entry.stop.reason)
-    if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
+    if watch.is_news(context.clock.mono_ms(), context.intervals.progress_ms):
         spent = watch.spent
         body = Progress(
             input_tokens=spent.usage.input_tokens,
@@ -185,9 +185,9 @@ def _running(case: Case) -> Turn:
         with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
-    pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
+    pause = context.intervals.look_ms if case.order.turns is None else context.intervals.turn_look_ms
     if watch.waits_for_words:
-        pause = context.tempo.idle_look_ms
+        pause = context.intervals.idle_look_ms
     return Wait("running", pause if done else 1, case.work)
 
 
@@ -205,8 +205,8 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
 
 
 def _over(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Return a stop if the run is over a limit by the runtime's own figures. A sitting, and a run that may
-    have a last call, are ended by their gateway alone, if they have one.
+    """Return a stop if the run is over a limit by the runtime's own figures. An interactive run, and a run
+    that may have a last call, are ended by their gateway alone, if they have one.
     """
     limits = case.order.limits
     late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
@@ -248,7 +248,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
 
 
 def _note_delivered(case: Case, watch: OutputWatch) -> None:
-    """Report the person's words that the agent was given; after a restart all of them are reported again."""
+    """Report the user's message that the agent was given; after a restart all of them are reported again."""
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
         with contextlib.suppress(DiskFull):
@@ -266,12 +266,13 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
 
 
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
-    """Look for signs of life, which the heartbeat reports. A sitting that waits for words shows none."""
+    """Look for signs of life, which the heartbeat reports. An interactive run that waits for a message shows
+    none."""
     context, now = case.context, case.context.clock.mono_ms()
     watch.waits_for_words = case.order.turns is not None and is_waiting(watch.spent)
     if watch.waits_for_words:
         watch.signs = SignsOfLife()
-    elif watch.signs.is_due(now, context.tempo.signs_ms):
+    elif watch.signs.is_due(now, context.intervals.signs_ms):
         seen = context.runner.activity(case.work, (case.folder / OUT, case.folder / ERR))
         watch.signs.look(seen, watch.count, now, context.clock.wall_ms())
 
@@ -281,8 +282,8 @@ def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
 
 
 def _lived_ms(case: Case) -> int:
-    """Return how long the agent lived when its end was not recorded; at most the wall limit, should the wall
-    clock have been set.
+    """Return how long the agent lived when its end was not recorded; at most the wall limit, should the
+    sandbox clock have been set.
     """
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
@@ -418,7 +419,7 @@ def _gone(case: Case, fault: verdict.Fault) -> Turn:
     if fault.kind is not FailureKind.NODE_REBOOTED or case.order.turns is not None:
         reported = _with_session_kept(
             case, reported
-        )  # after a restart only a sitting's is whole: it syncs it
+        )  # after a restart only an interactive run's is whole: it syncs it
     _note_delivered(case, watch_of(case))
     count = _last_count(case)
     _end_turns(case, fault, count)

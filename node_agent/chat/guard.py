@@ -2,7 +2,7 @@
 
 The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
 oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole
-old turns are left out; then what is left is cut short. The system prompt, and what a person asked, are never
+old turns are left out; then what is left is cut short. The system prompt, and what a user asked, are never
 touched.
 """
 
@@ -155,7 +155,7 @@ def _cut(text: str, size: int) -> str:
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
     """Leave out whole turns of the model with their results, the oldest first, but not the last one. A note
-    takes the place of the last one left out, so that the model knows. A person's words stay.
+    takes the place of the last one left out, so that the model knows. A user's message stays.
     """
     out, noted = 0, -1
     names: dict[str, None] = {}

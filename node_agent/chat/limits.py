@@ -45,7 +45,8 @@ class ChatLimits:
         written: int,
         is_last: bool = False,
     ) -> None:
-        """Raises Over. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the last words."""
+        """Raises Over. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the
+        last message."""
         spent = used["input"] + used["output"]
         if now_ms >= self.until_ms:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")

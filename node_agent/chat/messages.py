@@ -42,7 +42,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A person's words, or ours in their place."""
+    """A user's message, or ours in their place."""
 
     text: str
 

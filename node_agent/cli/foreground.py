@@ -105,7 +105,7 @@ def _work(home: NodeHome, lock: int) -> None:
 
     def threads(job: object) -> ThreadDrive:
         drives.append(
-            ThreadDrive(job, world.journal, parts.runner, world.clock, world.tempo.poll_ms)  # type: ignore[arg-type]
+            ThreadDrive(job, world.journal, parts.runner, world.clock, world.intervals.poll_ms)  # type: ignore[arg-type]
         )
         return drives[0]
 

@@ -186,7 +186,7 @@ def _start_by(node: str, script: Path) -> None:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
-    """Run a command. NoProgram, with the last words of a command that fails."""
+    """Run a command. NoProgram, with the last message of a command that fails."""
     try:
         done = subprocess.run(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -94,7 +94,7 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
 
 
 def _asked(ask: Callable[[str], str]) -> str:
-    """Return the person's text; empty where the person has gone or enters none."""
+    """Return the user's text; empty where the user has gone or enters none."""
     try:
         return ask(ASKS).strip()
     except (KeyboardInterrupt, EOFError):

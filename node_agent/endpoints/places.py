@@ -44,7 +44,7 @@ class EndpointAddress:
 
     @property
     def at(self) -> str:
-        """The address for people."""
+        """The address for users."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property

@@ -238,7 +238,7 @@ class GatewayProcesses:
         self._lock = threading.Lock()
 
     def open(self, order: Order, folder: Path) -> GatewayAccess | None:
-        given = places.read_door(folder)
+        given = places.read_access(folder)
         alive = given is not None and self.is_alive(folder)
         if given is not None and alive and order.endpoint is not None:  # its server may be gone by now
             return GatewayAccess(*given)
@@ -341,7 +341,7 @@ class GatewayProcesses:
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(
-        self, order: Order, folder: Path, door: GatewayAccess, led: _Led, values: Mapping[str, str]
+        self, order: Order, folder: Path, entry: GatewayAccess, led: _Led, values: Mapping[str, str]
     ) -> GatewayAccess:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
@@ -350,16 +350,16 @@ class GatewayProcesses:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", door.port))
+            sock.bind(("127.0.0.1", entry.port))
             sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
         tcp, unix = sock, _unix(folder / places.GATE / places.SOCKET)
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
-            door = replace(door, port=tcp.getsockname()[1])
-            places.write_door(folder, door.port, door.token)
-            spec = self._owners(_spec(order, folder, door, led), values)
+            entry = replace(entry, port=tcp.getsockname()[1])
+            places.write_access(folder, entry.port, entry.token)
+            spec = self._owners(_spec(order, folder, entry, led), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             stdin, pipe = os.pipe()
             try:
@@ -373,7 +373,7 @@ class GatewayProcesses:
             self._mine[folder] = child
         with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # one that died is found out
             file.write(spec.to_json())
-        return door
+        return entry
 
     def _owners(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
         """Return the spec with the settings of gateway.json. StepFailed when they cannot be carried out."""
@@ -410,12 +410,12 @@ class GatewayProcesses:
             self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
 
 
-def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> GatewaySpec:
+def _spec(order: Order, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
     """Return the gateway's spec. StepFailed where the owner's prices cannot be read."""
     way, limits = led.way, order.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
     if way is None:
-        return GatewaySpec("", "", "", "", door.token, at, tunnel=led.hosts, life_s=life)
+        return GatewaySpec("", "", "", "", entry.token, at, tunnel=led.hosts, life_s=life)
     if led.wrong:
         raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {led.wrong}")
     return GatewaySpec(
@@ -423,7 +423,7 @@ def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> Gateway
         mount=way.mount,
         header=way.header,
         key=way.key,
-        token=door.token,
+        token=entry.token,
         folder=at,
         models=way.models,
         public=way.public,

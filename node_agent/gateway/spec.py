@@ -17,22 +17,22 @@ from node_agent.gateway.prices import Price, price_of
 from node_agent.gateway.upstream import Proxy
 from node_agent.shim import process
 
-FOLDER, RECORD, DOOR, COUNT, LOG = "gateway", "record", "door", "count", "log"
+FOLDER, RECORD, ACCESS, COUNT, LOG = "gateway", "record", "door", "count", "log"
 GATE, SOCKET = "gate", "model.sock"
 """The folder that a sandbox may show, with nothing in it but the socket, and the socket's name."""
 
 
-def read_door(attempt: Path) -> tuple[int, str] | None:
+def read_access(attempt: Path) -> tuple[int, str] | None:
     """Return the gateway's port and token, as they were given out."""
-    raw = _read(attempt / FOLDER / DOOR)
+    raw = _read(attempt / FOLDER / ACCESS)
     try:
         return None if raw is None else (int(raw["port"]), str(raw["token"]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def write_door(attempt: Path, port: int, token: str) -> None:
-    replace_file(attempt / FOLDER / DOOR, json.dumps({"port": port, "token": token}).encode())
+def write_access(attempt: Path, port: int, token: str) -> None:
+    replace_file(attempt / FOLDER / ACCESS, json.dumps({"port": port, "token": token}).encode())
 
 
 def read_count(attempt: Path) -> Count | None:

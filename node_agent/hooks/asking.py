@@ -1,7 +1,7 @@
-"""Asks a person about one command, through files of the run's home, and waits for the node's signed answer.
+"""Asks a user about one command, through files of the run's home, and waits for the node's signed answer.
 
 Every program of the run may write there. An answer counts only with the node's signature, and only for the
-command and the rule that the person has seen. Whatever goes wrong, the command is not let through.
+command and the rule that the user has seen. Whatever goes wrong, the command is not let through.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ FIRST_S, LAST_S = 0.1, 1.0
 MOST_ANSWERS = 500
 """The most files that are searched for a yes to the whole rule."""
 TOO_LONG = (
-    f"a person is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
+    f"a user is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
 )
 NOBODY = "nobody answered in time"
 
 
 class Asker:
-    """Asks people for one attempt. `wait`: sleeps for a number of seconds."""
+    """Asks users for one attempt. `wait`: sleeps for a number of seconds."""
 
     def __init__(self, desk: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
         self._desk, self._clock, self._ids, self._wait = desk, clock, ids, wait
@@ -35,11 +35,11 @@ class Asker:
         self._key = PublicKey.parse(desk.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
-        """Whether a person has said yes, for the whole run, to all that these rules ask about."""
+        """Whether a user has said yes, for the whole run, to all that these rules ask about."""
         return all(self._has_whole_yes(rule.pattern) for rule in rules)
 
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
-        """The reason why a person does not want the command; empty: yes to each of these rules."""
+        """The reason why a user does not want the command; empty: yes to each of these rules."""
         if len(command) > policy.MOST_COMMAND or not command.strip():
             return TOO_LONG
         until = self._clock.mono_ms() + self._desk.wait_ms
@@ -65,7 +65,7 @@ class Asker:
         if answer is None:
             return f"{NOBODY}: {policy.rule_words(rule)}"
         said = f": {answer.words}" if answer.words else ""
-        return "" if answer.allow else f"a person says no{said}"
+        return "" if answer.allow else f"a user says no{said}"
 
     def _awaited(self, asked: policy.CallAsked, until: int) -> CallAnswer | None:
         pause = FIRST_S

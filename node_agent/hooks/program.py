@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
-    signal.alarm(45)  # WAIT_S; before our imports, which may take long on a busy machine
+    signal.alarm(45)  # WAIT_S; before our imports, which may take long on a busy node
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
@@ -37,7 +37,7 @@ DENIED = 2
 CPU_S, WAIT_S = 5, 45
 """Seconds: more than a call takes, and less than agent programs wait: most let a call through after that."""
 ASKING_CPU_S = 120
-"""The CPU seconds for one look per second, as long as a person may take."""
+"""The CPU seconds for one look per second, as long as a user may take."""
 MOST_BYTES = 4 << 20
 _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "claude": claude_call,
@@ -51,7 +51,7 @@ SPEAKING = frozenset(_CALLS)
 
 
 def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
-    """The reason why the call is refused, for the model and for people; empty: it is not."""
+    """The reason why the call is refused, for the model and for users; empty: it is not."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
@@ -60,7 +60,7 @@ def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: As
 
 
 def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | None) -> str:
-    """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a person has the last
+    """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a user has the last
     word."""
     words = list_refusals(rules.policy, said)
     asks = to_ask(rules.policy, said) if asker is not None and call.command else []
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 
 
 def _asker(rules: HookRules) -> Asker | None:
-    """What asks people. It has a time limit of its own, and lifts the one for calls that ask nobody."""
+    """What asks users. It has a time limit of its own, and lifts the one for calls that ask nobody."""
     return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
 
 

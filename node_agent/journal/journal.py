@@ -82,7 +82,7 @@ class JournalStorage(Protocol):
     def set_aside(self, name: str) -> str:
         """Move a damaged entry out of the way; return where it is now."""
 
-    def mend(self, name: str) -> str:
+    def repair(self, name: str) -> str:
         """Cut an entry down to its readable records; return where the damaged form is kept, if there is room.
 
         Reserved space stays reserved.
@@ -134,7 +134,7 @@ class Journal:
         if self._state.chain >= self._last[0]:
             self._last = self._state.chain, self._state.last_receipt
         for entry in broken:
-            self._mend(entry)
+            self._repair(entry)
 
     def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
         name = str(order.identity)
@@ -353,10 +353,10 @@ class Journal:
         )
         return replace(entry, last_event=max(entry.last_event, last))
 
-    def _mend(self, entry: JournalRecord) -> None:
+    def _repair(self, entry: JournalRecord) -> None:
         """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
         name = str(entry.identity)
-        place = self._storage.mend(name)
+        place = self._storage.repair(name)
         kept = f"kept as {place}" if place else "not kept: the disk is full"
         self._troubles.append(f"the journal of {name} was damaged, its readable part is used; {kept}")
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}

@@ -124,7 +124,7 @@ class JournalFiles:
         os.rename(self._root / name, target)
         return str(target)
 
-    def mend(self, name: str) -> str:
+    def repair(self, name: str) -> str:
         path = self._at(name, MARKS)
         kept = self._copied_aside(path, f"{name}.{MARKS}")
         sealed, (records, end) = self.receipt(name), _frames(path)
@@ -144,7 +144,7 @@ class JournalFiles:
         return kept
 
     def _copied_aside(self, path: str, name: str) -> str:
-        """Copies damaged records aside for a person; not on a full disk, where live records come first."""
+        """Copies damaged records aside for a user; not on a full disk, where live records come first."""
         target = None
         try:
             with _full():

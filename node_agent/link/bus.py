@@ -29,7 +29,7 @@ CONTROLS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class UplinkTempo:
+class UplinkIntervals:
     """The times of the uplink in seconds; the defaults are those that are shipped."""
 
     answer_s: float = ANSWER_S
@@ -54,7 +54,7 @@ class RedisUplink:
         where: Callable[[], Place | None],
         password: Callable[[], str],
         clock: Clock,
-        tempo: UplinkTempo = UplinkTempo(),
+        intervals: UplinkIntervals = UplinkIntervals(),
     ) -> None:
         """`where` is asked at every call: the tunnel's end now, or None while there is no link.
 
@@ -63,11 +63,11 @@ class RedisUplink:
         self._tag = tag
         self._where = where
         self._password = password
-        self._tempo = tempo
+        self._intervals = intervals
         self._line: _Line | None = None
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
-        self._hints = Hints(keys.hint_channel(tag), clock, int(tempo.ping_s * 1000))
+        self._hints = Hints(keys.hint_channel(tag), clock, int(intervals.ping_s * 1000))
 
     # -- jobs -----------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class RedisUplink:
                 if self._line is not None:
                     before = self._line.worker
                     self._line.client.connection_pool.disconnect()
-                client = connect(self._access(place, self._tempo.answer_s))
+                client = connect(self._access(place, self._intervals.answer_s))
                 self._line = _Line(place, client, NodeWorker(self._tag, client, before))
             return self._line
 

@@ -26,8 +26,8 @@ from node_agent.wire.clock import Clock, SystemIds
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import CommandRule
 
-WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
-BY_RULE = "[a person has allowed this for the whole run: {}]"
+WAITS, GOES_ON = "[waits for a user: {}]", "[a user has answered: {}]"
+BY_RULE = "[a user has allowed this for the whole run: {}]"
 
 
 def pause(seconds: float) -> None:
@@ -36,7 +36,7 @@ def pause(seconds: float) -> None:
 
 
 def first_words() -> str:
-    """Return the run's task, or the first words of its sitting, from standard input."""
+    """Return the run's task, or the first message of its interactive run, from standard input."""
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
@@ -63,12 +63,12 @@ class WorkerBeat:
 def judge_of(
     spec: WorkerSpec, home: str, voice: Voice, clock: Clock, wait: Callable[[float], None] = pause
 ) -> Judge:
-    """The judge of this run, who may ask a person. `home`: as for the judge; `wait`: between two looks."""
+    """The judge of this run, who may ask a user. `home`: as for the judge; `wait`: between two looks."""
     return Judge(spec, home, _asker_of(spec, voice, clock, wait))
 
 
 def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[float], None]) -> Ask | None:
-    """Return how a person is asked; None where nobody is asked in this run."""
+    """Return how a user is asked; None where nobody is asked in this run."""
     if spec.desk is None:
         return None
     desk = spec.desk
@@ -89,20 +89,20 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
 
 
 RESULT_CHARS = 2_000_000
-"""The most characters of the last words; a longer line of the stream would not be read."""
+"""The most characters of the last message; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
 {asks} What is denied stays denied: find another way, or say so."""
 _READ_THEM = "Before you do what a skill is about, read its instructions with the tool `skill`. Your skills:"
 _ALONE = "Nobody answers questions."
-_IN_TALK = "A person reads along: where you need a decision, end with a question, and it is answered."
+_IN_TALK = "A user reads along: where you need a decision, end with a question, and it is answered."
 
 
 def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
     """Return the system prompt: ours, and after it the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
-    asks = _ALONE if spec.sitting is None else _IN_TALK
+    asks = _ALONE if spec.interactive_run is None else _IN_TALK
     head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=asks)
     try:
         prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
@@ -150,10 +150,10 @@ class Equipment:
 
 
 def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] = pause) -> Equipment:
-    """Return the run's equipment; takes a person's secret out of the home before the run's programs can read
+    """Return the run's equipment; takes a user's secret out of the home before the run's programs can read
     it.
 
-    `wait`: waits for a person's yes.
+    `wait`: waits for a user's approval.
     """
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart, grammar.ready)
@@ -169,7 +169,7 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills, made=made)
     limits = ChatLimits(
         until_ms=began + spec.wall_ms,
-        turns=spec.turns or (MOST_TURNS if spec.sitting is None else MOST),
+        turns=spec.turns or (MOST_TURNS if spec.interactive_run is None else MOST),
         calls=MOST_CALLS,
         tokens=spec.tokens,
         output_bytes=spec.output_bytes,

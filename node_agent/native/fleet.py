@@ -25,7 +25,7 @@ _SUBJECTS = ("task", "question", "text", "run", "workflow", "name", "session")
 
 
 def words_of_call(given: Mapping[str, Any]) -> str:
-    """Return for people whom a call sends where, and with what task; empty where it names nothing."""
+    """Return for users whom a call sends where, and with what task; empty where it names nothing."""
     who = " on ".join(str(given[name]) for name in ("agent", "node") if isinstance(given.get(name), str))
     what = next((str(given[name]) for name in _SUBJECTS if isinstance(given.get(name), str)), "")
     tasks = given.get("tasks") or given.get("steps")

@@ -1,4 +1,4 @@
-"""Decides whether a tool call is allowed: by the agent's tools, the safety level, people's rules. Pure."""
+"""Decides whether a tool call is allowed: by the agent's tools, the safety level, users' rules. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import CommandRule, Safety
 
 Ask = Callable[[str, Sequence[CommandRule]], str]
-"""Asks a person about a command: the reason of a no, or empty."""
+"""Asks a user about a command: the reason of a no, or empty."""
 _BARE = (
     "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
 )
@@ -19,7 +19,7 @@ _LOOKS = "this run changes nothing: only commands that look, such as git log, ls
 
 
 class Denied(Exception):
-    """The call is not let through; the text says why, for the model and for people."""
+    """The call is not let through; the text says why, for the model and for users."""
 
 
 class Judge:
@@ -32,7 +32,7 @@ class Judge:
         self._begins = Where(spec.top, home, spec.folder)
 
     def get_ready(self) -> None:
-        """Start what reads commands while a person waits, so that the first question is not delayed."""
+        """Start what reads commands while a user waits, so that the first question is not delayed."""
         if self._ask is not None:
             get_ready()
 

@@ -37,7 +37,7 @@ LAST = (
 )
 
 
-CANCELLED = "Not done: a person cancelled this turn."
+CANCELLED = "Not done: a user cancelled this turn."
 
 
 class ModelDeclined(Over):
@@ -85,7 +85,7 @@ class Loop:
     is_last: bool = False
     fleet: FleetDesk | None = None
     words: Callable[[], str] = str
-    """Return the words of a person since the last look; empty: there are none."""
+    """Return the words of a user since the last look; empty: there are none."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,11 +97,11 @@ class Loop:
         return bool(self.talk)
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Get a person's words from there with each call of the model."""
+        """Get a user's message from there with each call of the model."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """End the turn with words of the model: many servers want them between a person's words."""
+        """End the turn with words of the model: many servers want them between a user's message."""
         if not self.talk or not isinstance(self.talk[-1], Answered):
             said = "".join(self.voice.answer).strip()
             self.talk.append(Answered(f"{said}\n[this turn ended early: {why}]".lstrip()))
@@ -141,7 +141,7 @@ class Loop:
             self.talk.append(ToolResults((*results, *(Result(one.id, one.name, CANCELLED) for one in left))))
 
     def _last_words(self) -> str:
-        """The last words, without tools, within the allowed turns; empty when none come."""
+        """The last message, without tools, within the allowed turns; empty when none come."""
         self.is_last, self.tools = True, []
         self.talk.append(Asked(LAST))
         try:

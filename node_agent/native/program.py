@@ -72,16 +72,16 @@ def main(argv: list[str]) -> int:
         context_known=loop.known,
         tools=[one.name for one in loop.tools],
     )
-    if spec.sitting is None:
+    if spec.interactive_run is None:
         return _run(loop, spec)
-    from node_agent.native.sitting import (
-        Sitting,  # with the receipt and cryptography, which no other run needs
+    from node_agent.native.interactive_run import (
+        InteractiveRun,  # with the receipt and cryptography, which no other run needs
     )
 
     model.beat = equipped.box.beat = beat
-    sitting = Sitting(loop, equipped.words, spec.sitting, beat)
-    over = sitting.run(first_words())
-    return tell_end(loop.voice, spec, loop.deeds, loop.turns, sitting.answer, over)
+    interactive_run = InteractiveRun(loop, equipped.words, spec.interactive_run, beat)
+    over = interactive_run.run(first_words())
+    return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)
 
 
 def _loop(
@@ -134,12 +134,13 @@ def _before(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
 
 
 def _save(spec: WorkerSpec, session: str, turns: list[Turn], server: str) -> None:
-    """Save the session. A full disk costs it, not the run. A sitting's session survives a power cut."""
+    """Save the session. A full disk costs it, not the run. An interactive run's session
+    survives a power cut."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:
             new.write(to_json(session, turns, server))
-            if spec.sitting is not None:
+            if spec.interactive_run is not None:
                 new.flush()
                 os.fsync(new.fileno())
         file.with_suffix(".new").replace(file)

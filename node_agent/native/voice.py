@@ -1,4 +1,4 @@
-"""Writes the worker's events as lines of JSON, the model's text in pieces; reads people's words."""
+"""Writes the worker's events as lines of JSON, the model's text in pieces; reads users' messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from node_agent.wire.identity import (
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
-"""The most bytes that are read of a person's words in one message: 20,000 characters, as JSON."""
+"""The most bytes that are read of a user's message in one message: 20,000 characters, as JSON."""
 SAYS = "{} adds, while you work: {}"
 
 
@@ -74,9 +74,9 @@ class Voice:
 
 
 class PersonWords:
-    """A person's words. `home`: the run's; `attempt`: whose words count; a session's home may have others.
+    """A user's message. `home`: the run's; `attempt`: whose words count; a session's home may have others.
 
-    Every program of the run may write there: only what the node has sealed with `secret` is a person's.
+    Every program of the run may write there: only what the node has sealed with `secret` is a user's.
     """
 
     def __init__(self, home: str, attempt: str, secret: str, voice: Voice) -> None:
@@ -108,7 +108,7 @@ class PersonWords:
         messages = []
         for number, said in self._found()[:most]:
             self._seen.add(number)
-            messages.append(SAYS.format(said.by or "A person", said.text))
+            messages.append(SAYS.format(said.by or "A user", said.text))
             self._voice.tell("heard", number=number, by=said.by, text=said.text)
         return "\n\n".join(messages)
 
@@ -120,7 +120,7 @@ class PersonWords:
         return found
 
     def wants(self, what: str, turns: range) -> bool:
-        """Whether a person wants `what` of one of these turns of a sitting."""
+        """Whether a user wants `what` of one of these turns of an interactive run."""
         with self._opened() as folder:
             if folder is None:
                 return False

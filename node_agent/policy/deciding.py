@@ -1,9 +1,9 @@
-"""Names the files that decide which commands run next: a landing asks a person before it changes one. Pure.
+"""Names the files that decide which commands run next: a landing asks a user before it changes one. Pure.
 
 Some files decide in each repository: by their name, or as they make a link that leads out or a folder that
 git takes for a repository. Others decide where set-up or a gate uses the program that reads them
 (`gate_files`). A test compares the names with the code of the runtimes and of PanCode's settings. A changed
-file of this kind acts with the rights of the person who starts the next command, opens the folder in an
+file of this kind acts with the rights of the user who starts the next command, opens the folder in an
 editor, or pushes it: the sandbox of a run ends when its result is landed.
 """
 

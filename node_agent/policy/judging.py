@@ -56,10 +56,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Offence:
-    """One action that the policy does not allow. `ends`: a person's rule forbids it without doubt.
+    """One action that the policy does not allow. `ends`: a user's rule forbids it without doubt.
 
     Other offences break only the level, or have words that only could be a path; they are reported. `asks`:
-    the rule by which a person can say yes.
+    the rule by which a user can say yes.
     """
 
     words: str
@@ -82,7 +82,7 @@ NOWHERE = Where()
 
 
 def nobody_asked(command: str, pattern: str) -> bool:
-    """The answer where no person is asked."""
+    """The answer where no user is asked."""
     return False
 
 
@@ -90,7 +90,7 @@ def nobody_asked(command: str, pattern: str) -> bool:
 class Bounds:
     """The bounds of an attempt besides its order: its folder, and the rules of the node's owner.
 
-    `allowed`: whether a person has said yes to this command under the rule of this pattern. `fleet`: the
+    `allowed`: whether a user has said yes to this command under the rule of this pattern. `fleet`: the
     fleet tools of the order.
     """
 
@@ -144,13 +144,13 @@ def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
 
 
 def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
-    """The rules about which a person may be asked; empty when the call is allowed, or no yes would help."""
+    """The rules about which a user may be asked; empty when the call is allowed, or no yes would help."""
     rules = [one.asks for one in _held(policy, said)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
 def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
-    """The rules that ask a person about this command, whatever else forbids it."""
+    """The rules that ask a user about this command, whatever else forbids it."""
     found = (one.asks for one in _by_rule(policy, text, read_command(text)))
     return tuple(rule for rule in found if rule is not None)
 
@@ -169,7 +169,7 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
     r"""The text as it is, and each call in the words that its program gets: `r\m  -rf` is `rm -rf`.
 
-    A command of an agent that cannot be read may be of any class, so it waits for a person as one of each.
+    A command of an agent that cannot be read may be of any class, so it waits for a user as one of each.
     """
     lines = (text, *(act.line for act in reading.acts))
     acts = {act.action for act in reading.acts}

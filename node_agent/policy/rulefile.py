@@ -32,7 +32,7 @@ LISTS = {
 }
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 ASK = "ask"
-"""The key with the classes of commands that wait for a person; and the word by which a rule of type `bash`
+"""The key with the classes of commands that wait for a user; and the word by which a rule of type `bash`
 lets its commands wait."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
@@ -107,7 +107,7 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
             raise RuleError(
                 f"{path}.action",
                 "action ask on a path",
-                "a person is asked about commands only",
+                "a user is asked about commands only",
                 "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
             )
         pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _reason(rule, path)
@@ -116,7 +116,7 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
         raise RuleError(
             f"{path}.action",
             f"action {action} on a command",
-            "a command runs, or a person is asked, or it does not run",
+            "a command runs, or a user is asked, or it does not run",
             "write action: deny or action: ask, or type: path with the pattern of a path",
         )
     made = _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
@@ -140,7 +140,7 @@ def _command(item: object, path: str, origin: Origin) -> CommandRule:
 
 
 def _class(item: object, path: str, origin: Origin) -> CommandRule:
-    """The rule by which a person is asked before every command of a class."""
+    """The rule by which a user is asked before every command of a class."""
     word = _one_of(item, path, tuple(CLASSES))
     return CommandRule(pattern=f"class:{word}", origin=origin(path), ask=True, classes=CLASSES[word])
 

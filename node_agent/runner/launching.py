@@ -27,7 +27,7 @@ from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, proxy_variables, way_of
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Permissions, Sandbox
+from node_agent.sandbox.wrapper import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redact_text
@@ -114,8 +114,8 @@ NAME_CHARS = 200
 class StreamReader:
     """A runtime's parser as the job's reader. `hidden`: values to be taken out of every text of the agent.
 
-    `laid`: people's words as the node has laid them. A process of the run may write any line into the stream,
-    so number, name and text are taken from there, and the stream only says when they were heard.
+    `laid`: users' messages as the node has laid them. A process of the run may write any line into the
+    stream, so number, name and text are taken from there, and the stream only says when they were heard.
     """
 
     def __init__(
@@ -174,11 +174,11 @@ class StreamReader:
         """Return the words of that number; None if none of that number could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
-            self._doubt(f"its output tells of words {message} of a person, which were not laid for it then")
+            self._doubt(f"its output tells of words {message} of a user, which were not laid for it then")
             return None
         self._taken.add(message)
         if not words.are(said.by, said.text):
-            self._doubt(f"its output has other words {message} of a person than were laid for it")
+            self._doubt(f"its output has other words {message} of a user than were laid for it")
         if message:
             self._heard = [*self._heard, message][-100:]
         return words.model_copy(update={"by": self._clean(words.by)})
@@ -241,11 +241,11 @@ def reader_of(
     able: base.Capabilities,
     hidden: Mapping[str, str],
     laid: LaidWordsOf,
-    sitting: bool = False,
+    interactive_run: bool = False,
 ) -> StreamReader:
     """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
     policy = with_rules(policy, bounds.rules)
-    held = Violations(policy, bounds.where, able.asks(sitting), bounds.allowed, bounds.fleet)
+    held = Violations(policy, bounds.where, able.asks(interactive_run), bounds.allowed, bounds.fleet)
     return StreamReader(parser, held, able.tells_ran, hidden, laid)
 
 
@@ -272,9 +272,9 @@ class LaunchSurroundings:
     before: Callable[[Order], receipt.Usage] = lambda order: receipt.Usage()
     """The earlier usage of the session that the order resumes."""
     words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
-    """Returns the key for checking a person's words, as a file that the program removes at once."""
+    """Returns the key for checking a user's message, as a file that the program removes at once."""
     desk: orders.DeskOf = lambda order, home: None
-    """The place in the run's home where its program asks people."""
+    """The place in the run's home where its program asks users."""
     rules: Callable[[], Rules] = Rules
     """Returns the present rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
@@ -309,25 +309,25 @@ class NodeRuntimes:
         self._around = around
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> ports.Launch:
         runtime, around = self._must_find(order.runtime), self._around
-        if order.endpoint is not None and door is None:  # its key and its slots are held there
+        if order.endpoint is not None and entry is None:  # its key and its slots are held there
             words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
         _check_able(order, runtime)
-        _check_chosen(order, runtime, door)
+        _check_chosen(order, runtime, entry)
         allowed = self._allowed(order)
-        logins = self._logins(runtime, allowed, order, door)
+        logins = self._logins(runtime, allowed, order, entry)
         own = {**allowed, **logins}
         isolation = self._isolation(order, runtime)
-        _check_turns(order, runtime, door)
+        _check_turns(order, runtime, entry)
         loose = self._loose(order, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
-        _check_network(policy, runtime, isolation, door)
+        _check_network(policy, runtime, isolation, entry)
         asked = replace(self._request(order, str(work), str(home)), skills=_skills(order, work, isolation))
         desk = (
             around.desk(order, str(home))
@@ -335,7 +335,7 @@ class NodeRuntimes:
             else None
         )
         request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
-        if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
+        if order.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
@@ -353,7 +353,7 @@ class NodeRuntimes:
             enforced=(
                 *orders.list_enforced(order, runtime, isolation, owners),
                 *loose,
-                *_network_enforced(policy, runtime, isolation, door),
+                *_network_enforced(policy, runtime, isolation, entry),
                 *gpus.enforced(isolation),
             ),
             version=around.version(order.runtime),
@@ -369,7 +369,7 @@ class NodeRuntimes:
         order: Order,
         plan: PhasePlan,
         shown: tuple[Path, ...],
-        door: GatewayAccess | None,
+        entry: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         runtime, sandbox = self._must_find(order.runtime), self._around.sandbox
@@ -378,13 +378,13 @@ class NodeRuntimes:
         paths = (*order.policy.paths, *rules.paths)
         if agent:
             paths = (*paths, *hidden_code(order, runtime.brought, Path(plan.cwd)))
-        network = network_of(with_rules(order.policy, rules), runtime, agent, door)
+        network = network_of(with_rules(order.policy, rules), runtime, agent, entry)
         gpus = self._around.gpus(order)
-        bounds = Permissions(writable, network, door.port if door else 0, paths, gpus.files)
+        bounds = Permissions(writable, network, entry.port if entry else 0, paths, gpus.files)
         plan = replace(plan, env=gpus.added_to(plan.env))
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
-            raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
+            raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_sandbox_here()}")
         return made
 
     def _must_find(self, name: str) -> base.Runtime:
@@ -417,11 +417,11 @@ class NodeRuntimes:
             return Isolation.SANDBOX
         if order.policy.walled or runtime.chosen:
             who = order.runtime if runtime.chosen else f"agent {order.agent.name}"
-            words = f"{who} runs only in a sandbox: {self._no_wall()}"
+            words = f"{who} runs only in a sandbox: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(order.mode, order.safety, order.agent.read_only, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
-            words = f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}"
+            words = f"nothing holds {order.runtime} to {order.safety} here: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
         fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
@@ -438,7 +438,7 @@ class NodeRuntimes:
                     receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
                 )
             words = f"in a chat {order.runtime} {runtime.loose_turns}, whatever its flags say"
-            fix = f"{self._no_wall()}; or say --allow-told-only"
+            fix = f"{self._no_sandbox_here()}; or say --allow-told-only"
             raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
         if not runtime.brought:
             return ()
@@ -446,15 +446,17 @@ class NodeRuntimes:
         if found is None:
             return ()
         if order.fleet_tools is not None:
-            raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(order, f"{found}; {self._no_wall()}"))
+            raise StepFailed(
+                FailureKind.SANDBOX, _no_orchestrator(order, f"{found}; {self._no_sandbox_here()}")
+            )
         if order.policy.told_only:
             return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
         words = f"{order.runtime} would start what {found} of the repository is or names, "
         words += "whatever its flags say"
-        fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
+        fix = f"{self._no_sandbox_here()}; or take that file out, or say --allow-told-only"
         raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
 
-    def _no_wall(self) -> str:
+    def _no_sandbox_here(self) -> str:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
@@ -463,8 +465,8 @@ class NodeRuntimes:
     ) -> StreamReader:
         runtime = self._must_find(order.runtime)
         parser = runtime.parser(self._request(order, "/", "/"))
-        able, sitting = runtime.capabilities, order.turns is not None
-        return reader_of(parser, order.policy, bounds, able, self.hidden(order), laid, sitting)
+        able, interactive_run = runtime.capabilities, order.turns is not None
+        return reader_of(parser, order.policy, bounds, able, self.hidden(order), laid, interactive_run)
 
     def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
         if order.resume is None:
@@ -491,7 +493,7 @@ class NodeRuntimes:
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
 
     def _logins(
-        self, runtime: base.Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
+        self, runtime: base.Runtime, allowed: Mapping[str, str], order: Order, entry: GatewayAccess | None
     ) -> dict[str, str]:
         """This runtime's login on this node: for its own process, not for programs of a repository.
 
@@ -499,13 +501,13 @@ class NodeRuntimes:
         """
         values = self._around.values()
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
-        if door is not None and door.is_tunnel:
-            return {**own, **proxy_variables(door.base, door.token)}
-        way = _way(order, values) if door else None
-        if door is None or way is None:
+        if entry is not None and entry.is_tunnel:
+            return {**own, **proxy_variables(entry.base, entry.token)}
+        way = _way(order, values) if entry else None
+        if entry is None or way is None:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
-        return {**kept, **way.inside(door.base, door.token)}
+        return {**kept, **way.inside(entry.base, entry.token)}
 
 
 def _way(order: Order, values: Mapping[str, str]) -> Way | None:
@@ -516,7 +518,7 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
 
 
 def network_of(
-    policy: Policy, runtime: base.Runtime, agent: bool, door: GatewayAccess | None = None
+    policy: Policy, runtime: base.Runtime, agent: bool, entry: GatewayAccess | None = None
 ) -> Network:
     """Return the network of a phase inside the sandbox: the way to its model, or what the policy says.
 
@@ -525,12 +527,12 @@ def network_of(
     """
     wide = policy.network is NetworkAccess.MACHINE
     if agent and not runtime.capabilities.own and policy.network is not NetworkAccess.NONE:
-        return Network.MODEL if door is not None else Network.FULL if wide else Network.NONE
+        return Network.MODEL if entry is not None else Network.FULL if wide else Network.NONE
     return Network.FULL if wide and ActionClass.NETWORK in policy.allowed else Network.NONE
 
 
 def _check_network(
-    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> None:
     """StepFailed for a network limit that cannot be enforced here, or that leaves no way to the model."""
     access, agent = policy.network, not runtime.capabilities.own
@@ -539,21 +541,21 @@ def _check_network(
     if isolation is not Isolation.SANDBOX:
         words = f"network: {access} is held by the sandbox alone, and this run has none here"
         raise StepFailed(FailureKind.SANDBOX, words)
-    if agent and (access is NetworkAccess.NONE or door is None):
+    if agent and (access is NetworkAccess.NONE or entry is None):
         words = f"network: {access} leaves {runtime.name} no way to its model"
         fix = "use network: gateway" if access is NetworkAccess.NONE else "give this node a key of its vendor"
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
-def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
+def _check_turns(order: Order, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
     """StepFailed for a limit of turns that nothing here can enforce."""
     able = runtime.capabilities
-    counted = door is not None and not door.is_tunnel
+    counted = entry is not None and not entry.is_tunnel
     # Over ACP a program tells what it used when the words are answered, however often its model was asked.
     told = able.tells_turns and (order.turns is None or able.turn_limit)
     if order.limits.turns is None or counted or told:
         return
-    where = "" if order.turns is None else " in a sitting"
+    where = "" if order.turns is None else " in an interactive run"
     raise StepFailed(
         FailureKind.MODEL_AUTH,
         f"{order.runtime} does not tell its turns{where}, "
@@ -563,12 +565,12 @@ def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None
 
 
 def _network_enforced(
-    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> tuple[receipt.Enforced, ...]:
     """Return the network for the receipt: nothing enforces a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
-    network = network_of(policy, runtime, agent=True, door=door)
+    network = network_of(policy, runtime, agent=True, entry=entry)
     how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
     rest = network_of(policy, runtime, agent=False)
     rest_how = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
@@ -587,14 +589,14 @@ def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
-def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
+def _check_chosen(order: Order, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
     """Refuse an order that a program of the owner's choice cannot carry out here."""
     if not runtime.chosen:
         return
     if order.turns is None:
         words = f"{order.runtime} takes part in chats only; fix: pancode chat --runtime {order.runtime}"
         raise StepFailed(FailureKind.CANNOT_START, words)
-    if door is None or door.is_tunnel:
+    if entry is None or entry.is_tunnel:
         fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
         words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
@@ -632,7 +634,7 @@ def _check_able(order: Order, runtime: base.Runtime) -> None:
     """StepFailed for an effort or for turns that the runtime does not have; a coordinator knows before."""
     if order.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
-            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no turns: its run is no sitting"
+            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no turns: its run is no interactive run"
         )
     if order.reasoning is not None and order.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(

@@ -132,7 +132,7 @@ def read_phase(folder: Path) -> Look:
 
 
 def _watcher_gone(pid: int) -> str:
-    """The reason in words for people: few know what a shim is."""
+    """The reason in words for users: few know what a shim is."""
     return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
@@ -494,7 +494,7 @@ def _is_claimed(folder: Path) -> bool:
 
 
 def _written(path: Path) -> int | None:
-    """Return the wall-clock time at which a file was written; None where there is no such file."""
+    """Return the sandbox-clock time at which a file was written; None where there is no such file."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

@@ -32,8 +32,8 @@ class Violations:
     """Calls that were denied, or let through though forbidden, in words; and the first that ends the run.
 
     Of calls that only the level forbids, the first of each kind is reported and the others are counted.
-    `asks`: the program asks people before such a call, so one that went through is reported and ends nothing.
-    `allowed`: as in the bounds of an attempt; a call to which a person has said yes is no violation.
+    `asks`: the program asks users before such a call, so one that went through is reported and ends nothing.
+    `allowed`: as in the bounds of an attempt; a call to which a user has said yes is no violation.
     `fleet`: the fleet tools of the order; the coordinator judges their calls.
     """
 

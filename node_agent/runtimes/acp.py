@@ -1,4 +1,5 @@
-"""Starts our program that talks with another one over the Agent Client Protocol (ACP), for a sitting."""
+"""Starts our program that talks with another one over the Agent Client Protocol (ACP), for an interactive
+run."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class AcpWay(WireModel):
     sums: bool = False
     """Whether the usage that the program reports for a turn is the sum since its start."""
     begins: str = ""
-    """The agent's instructions, put before a person's first words where nothing else takes them."""
+    """The agent's instructions, put before a user's first words where nothing else takes them."""
     model: str = ""
     """The model to use, one of those that the program offers, where no setting names one."""
     effort: str = ""
@@ -79,7 +80,7 @@ def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: Proce
     spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
     limits = request.limits  # a limit of silence is one that comes before the end of all time
     patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
-    silent_ms = patience_ms * 4 // 5  # before the shim ends the whole sitting for it
+    silent_ms = patience_ms * 4 // 5  # before the shim ends the whole interactive run for it
     ours = launch_of(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
     tops = {name.partition("/")[0] for name in (*launch.files, *way.memory) if "/" in name} - {"tmp"}
     measured = {"silent_ms": silent_ms, "folders": tuple(sorted(tops))}
@@ -89,9 +90,9 @@ def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: Proce
 
 
 def headless_or_talked(headless: ParserFactory) -> ParserFactory:
-    """Return a parser of the program's own stream, or, in a sitting, of our ACP program's."""
+    """Return a parser of the program's own stream, or, in an interactive run, of our ACP program's."""
 
     def parser(request: LaunchRequest) -> Parser:
-        return headless(request) if request.sitting is None else WorkerParser(request)
+        return headless(request) if request.interactive_run is None else WorkerParser(request)
 
     return parser

@@ -29,7 +29,7 @@ Said = tuple[int | None, str]
 
 
 def _typed(argv: tuple[str, ...]) -> str:
-    """The command as a person types it: quoted where a shell would read `*`; `~` is for the shell."""
+    """The command as a user types it: quoted where a shell would read `*`; `~` is for the shell."""
     return " ".join(f"'{word}'" if "*" in word else word for word in argv)
 
 
@@ -60,7 +60,7 @@ class Program:
 
     @property
     def install(self) -> str:
-        """The command that installs the program, for a person."""
+        """The command that installs the program, for a user."""
         return self._by_hand("")
 
     def _by_hand(self, version: str) -> str:
@@ -156,7 +156,7 @@ class LaunchRequest:
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
     agent's, by our names. `policy`, `sampling`: for our workers. `context`: the model's tokens, if known.
-    `desk`: where people are asked.
+    `desk`: where users are asked.
     """
 
     task: str
@@ -178,8 +178,8 @@ class LaunchRequest:
     context: int | None = None
     desk: CallDesk | None = None
     answer: str | None = None
-    """A person's answer, for a program of the user's own."""
-    sitting: TurnTerms | None = None
+    """A user's answer, for a program of the user's own."""
+    interactive_run: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
     skills: tuple[OrderedSkill, ...] = ()
@@ -275,14 +275,14 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """A piece of text for the person who watches."""
+    """A piece of text for the user who watches."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The agent called a tool; `detail` is the path or command, clipped, for people.
+    """The agent called a tool; `detail` is the path or command, clipped, for users.
 
     `command`, `paths`: the whole command and the paths of the call, to be judged by the policy.
     """
@@ -299,7 +299,7 @@ class Ran:
     """A call that the runtime let through has ended. `ok`: the tool succeeded; a command that ran counts as
     that.
 
-    `answer`: the beginning of the tool's output, for people; empty where the program does not report it.
+    `answer`: the beginning of the tool's output, for users; empty where the program does not report it.
     """
 
     call: ToolCall
@@ -319,7 +319,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class WordsTaken:
-    """The agent was given words that a person said while it worked."""
+    """The agent was given words that a user said while it worked."""
 
     number: int
     said: LaidWords = NO_WORDS
@@ -327,7 +327,8 @@ class WordsTaken:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """A turn of a sitting begins, with a person's words. `message`: their number; 0: the order's task."""
+    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the order's
+    task."""
 
     number: int
     message: int
@@ -350,7 +351,7 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """The sitting ends by itself."""
+    """The interactive run ends by itself."""
 
     why: RestReason
 
@@ -428,8 +429,8 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime. `hears`: takes a person's words while it works; `asks_people`: lets a call
-    wait for a person's yes.
+    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_people`: lets a call
+    wait for a user's approval.
     """
 
     stream: bool = False
@@ -446,7 +447,7 @@ class Capabilities:
     """Its stream reports each answer of the model as it comes."""
     budget_limit: bool = False
     own: bool = False
-    """It runs the user's own words as a program, and needs no model."""
+    """It runs the user's own message as a program, and needs no model."""
     tells_ran: bool = False
     """Its parser reports by `Ran` which calls were let through; of others all requested calls count."""
     asks_first: bool = False
@@ -454,17 +455,17 @@ class Capabilities:
     hears: bool = False
     asks_people: bool = False
     takes_turns: bool = False
-    """It waits for words after an answer, where the order says so."""
+    """It waits for a message after an answer, where the order says so."""
     prompted: bool = False
     """It takes instructions in addition to the task, and so the repository's instructions to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime accepts."""
 
-    def asks(self, sitting: bool) -> bool:
-        """Whether a call waits for a person. In a sitting it does so even if the hook cannot wait long,
-        because the program itself waits for an answer to its question.
+    def asks(self, interactive_run: bool) -> bool:
+        """Whether a call waits for a user. In an interactive run it does so even if the hook cannot wait
+        long, because the program itself waits for an answer to its question.
         """
-        return self.asks_people or (sitting and self.takes_turns)
+        return self.asks_people or (interactive_run and self.takes_turns)
 
     @property
     def flags(self) -> tuple[Flag, ...]:
@@ -547,14 +548,14 @@ def _answered(request: LaunchRequest) -> dict[str, str]:
 
 
 def own_files(request: LaunchRequest) -> dict[str, bytes]:
-    """The files in the home of a program of the user's own, a person's answer among them."""
+    """The files in the home of a program of the user's own, a user's answer among them."""
     answer = request.answer
     return {**BASE_FILES, **({} if answer is None else {ANSWER_FILE: answer.encode("utf-8", "replace")})}
 
 
 BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # so that TMPDIR exists
 ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
-"""The variable, and the file in the run's home, with a person's answer to the run before."""
+"""The variable, and the file in the run's home, with a user's answer to the run before."""
 
 
 def limit_answer(text: str) -> str:
@@ -609,8 +610,8 @@ class Brought:
 class Runtime:
     """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
 
-    `program`: the vendor's, where it starts one. `brought`: files that no flag keeps out: only a wall does.
-    `sessions`: files and folders of its home with its memory, and neither settings nor a login.
+    `program`: the vendor's, where it starts one. `brought`: files that no flag keeps out: only a sandbox
+    does. `sessions`: files and folders of its home with its memory, and neither settings nor a login.
     """
 
     name: str
@@ -629,4 +630,5 @@ class Runtime:
     """A program of the node owner's choice: it takes part in chats only, behind the sandbox only, and
     reaches its model through the gateway only."""
     loose_turns: str = ""
-    """What the program's flags do not hold in a sitting, so that only a wall does: the end of a sentence."""
+    """What the program's flags do not hold in an interactive run, so that only a sandbox does: the end of a
+    sentence."""

@@ -29,15 +29,15 @@ TIMEOUT_S = 60
 MOST_TIMEOUT_S = 2_000_000
 """The most seconds of a hook's time limit; a larger number overflows the timers of some programs."""
 _SLACK_S = 31
-"""A hook that asks a person needs its own time twice: before the question, and after the answer."""
+"""A hook that asks a user needs its own time twice: before the question, and after the answer."""
 MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
-"""The longest wait of a hook for a person; then it says no, before its program stops waiting for it."""
+"""The longest wait of a hook for a user; then it says no, before its program stops waiting for it."""
 
 
 class HookRules(WireModel):
     """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it.
 
-    `desk`: where a person is asked; None: nobody is, and a rule that asks denies.
+    `desk`: where a user is asked; None: nobody is, and a rule that asks denies.
     """
 
     runtime: str
@@ -83,7 +83,7 @@ def build_command(request: LaunchRequest, place: Place) -> str:
 
 
 def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
-    """Return the tools for which the hook is called; file tools only where people's rules speak of paths. A
+    """Return the tools for which the hook is called; file tools only where users' rules speak of paths. A
     call takes a quarter of a second, and the program's own flags keep file tools in the checkout.
     """
     paths = request.policy is not None and bool(request.policy.paths)
@@ -91,13 +91,13 @@ def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[s
 
 
 def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
-    """Return where calls wait for a person: up to the run's time limit, and shorter than its program
+    """Return where calls wait for a user: up to the run's time limit, and shorter than its program
     waits."""
     return CallDesk(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 
 def timeout_s(request: LaunchRequest) -> int:
-    """Return how many seconds the program waits for its hook: longer than the hook waits for a person."""
+    """Return how many seconds the program waits for its hook: longer than the hook waits for a user."""
     asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + _SLACK_S
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 

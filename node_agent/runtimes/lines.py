@@ -14,7 +14,7 @@ MOST_AT_ONCE, MOST_USD = 10**12, 10**9
 BLANKS = " \t\n\r\x0b\x0c"
 """The bytes that `bytes.strip` removes."""
 MOST_ANSWERED = 1000
-"""The most characters of a tool's answer that are shown to people."""
+"""The most characters of a tool's answer that are shown to users."""
 LINE_CAP = 16 << 20
 """The most bytes of a line; a longer line is dropped. Real programs were seen to write lines of 270 KB."""
 

@@ -50,7 +50,7 @@ def for_opencode(text: str) -> bytes | None:
 
 
 def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
-    """Return the secrets in the file by names for people; each may turn up alone. They are all texts of the
+    """Return the secrets in the file by names for users; each may turn up alone. They are all texts of the
     file except those that reveal nothing.
     """
     found: dict[str, str] = {}
@@ -113,7 +113,7 @@ def list_token_paths(home: Path) -> dict[str, Path]:
 
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets inside the login files, by names for people; each of them may turn up alone."""
+    """Return the secrets inside the login files, by names for users; each of them may turn up alone."""
     found: dict[str, str] = {}
     for name in (VARIABLE, OPENCODE):
         found |= secrets_in(values.get(name, ""), name)

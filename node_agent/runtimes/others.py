@@ -20,8 +20,8 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 _EFFORTS = {Reasoning.OFF: "none"}
 ANSWERS_S, PATIENCE_S = 45, 60
-"""Seconds for the answers, and for the whole probe: a start may take half a minute on a busy machine."""
-INSTALL = "put it on the PATH of the node, or mend its entry in ceiling.json there"
+"""Seconds for the answers, and for the whole probe: a start may take half a minute on a busy node."""
+INSTALL = "put it on the PATH of the node, or repair its entry in ceiling.json there"
 
 
 class OtherAgent(WireModel):
@@ -162,7 +162,7 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
         keeps=agent.keeps,
         begins=request.prompt,
         chooses=True,
-        mode=request.sitting.mode if request.sitting else "",
+        mode=request.interactive_run.mode if request.interactive_run else "",
         effort=_EFFORTS.get(request.reasoning, request.reasoning.value) if request.reasoning else "",
         model="" if agent.sets_model or request.model is None else request.model,
     )

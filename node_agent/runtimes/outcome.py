@@ -105,7 +105,7 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
 
 
 def read_complaints(end: ExitInfo) -> list[str]:
-    """Return the lines of stderr, where the program complains to people, without empty ones."""
+    """Return the lines of stderr, where the program complains to users, without empty ones."""
     lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
     return [line for line in lines if line]
 

@@ -57,10 +57,10 @@ HEAD = "Task:\n"
 
 
 def task_of(request: LaunchRequest) -> bytes:
-    """Return the task as standard input: no command line ever has a user's text. In a sitting it is exactly
-    as a person said it: our program adds the head to the words of each turn that need it.
+    """Return the task as standard input: no command line ever has a user's text. In an interactive run it is
+    exactly as a user said it: our program adds the head to the words of each turn that need it.
     """
-    if request.sitting is not None:
+    if request.interactive_run is not None:
         return request.task.encode("utf-8", "surrogateescape")
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
 
@@ -90,7 +90,7 @@ def is_fenced(request: LaunchRequest, place: Place) -> bool:
 
 
 def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The grades of a program whose flags hold read-only and auto-edit, and whose shell needs a wall."""
+    """The grades of a program whose flags hold read-only and auto-edit, and whose shell needs a sandbox."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:

@@ -125,7 +125,7 @@ def spec_of(
         thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",
         desk=request.desk,
-        sitting=request.sitting,
+        interactive_run=request.interactive_run,
         fleet=request.fleet,
         skills={skill.name: _about(skill) for skill in request.skills if skill.place != KEPT},
         made=_made(request),

@@ -79,12 +79,12 @@ class WorkerSpec(WireModel):
     """The reasoning effort, as OpenAI's chat API names it."""
     resume: str = ""
     desk: CallDesk | None = None
-    """The place where a person is asked about a command."""
-    sitting: TurnTerms | None = None
-    """The run takes turns with people; None: it ends with its answer."""
+    """The place where a user is asked about a command."""
+    interactive_run: TurnTerms | None = None
+    """The run takes turns with users; None: it ends with its answer."""
     skills: Mapping[str, str] = {}
     """What each skill of the run is about, by name."""
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
     made: tuple[MadeTool, ...] = ()
-    """Tools that agents have made and a person has kept: only in a sandbox."""
+    """Tools that agents have made and a user has kept: only in a sandbox."""

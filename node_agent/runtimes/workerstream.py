@@ -105,7 +105,7 @@ class WorkerParser(EventParser):
             return without_end(end, self._lines, self._known, "a final event")
         if self._final.get("status") != "done":
             kind = _KINDS.get(text_of(self._final.get("failure")), FailureKind.AGENT_FAILED)
-            return kind, text_of(self._final.get("reason")) or "an error without words"
+            return kind, text_of(self._final.get("reason")) or "an error without a message"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a final event of done"
         if not self._has_usage and not (self._rests and not self._usage.turns):

@@ -35,7 +35,7 @@ from node_agent.sandbox.policy import (
 )
 from node_agent.wire.node import NodeProblem, no_sandbox
 
-"""The file with the program, among those of the node that build the wall."""
+"""The file with the program, among those of the node that build the sandbox."""
 ABSENT = (
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
     *("add_key", "request_key", "keyctl", "memfd_secret", "userfaultfd"),
@@ -49,7 +49,8 @@ FAMILIES = (1, 2, 10, 16)
 """The families of sockets: unix, IPv4, IPv6, netlink. A VM's own (vsock) would pass by every network
 namespace."""
 ATTACH = (16, 0x4206)
-"""Requests of ptrace: a debugger may attach to processes of its own run, and never to the wall's, pid 1."""
+"""Requests of ptrace: a debugger may attach to processes of its own run, and never to the
+sandbox's, pid 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +194,13 @@ _KNOWN = (
 
 UNKNOWN = (
     "bubblewrap failed",
-    "see its message; try on that machine: bwrap --ro-bind / / --unshare-user true",
+    "see its message; try on that node: bwrap --ro-bind / / --unshare-user true",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class WallTools:
-    """The result of the search for a wall. `tools`: None when there is no wall; `problem` says why.
+class SandboxTools:
+    """The result of the search for a sandbox. `tools`: None when there is no sandbox; `problem` says why.
     `passing`: a new trial may soon succeed.
 
     `landlock`: the weaker protection is available instead.
@@ -213,8 +214,8 @@ class WallTools:
 
 def detect_sandbox(
     path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()
-) -> WallTools:
-    """Find the wall by a real trial: as a run has it, around `true`. Never raises.
+) -> SandboxTools:
+    """Find the sandbox by a real trial: as a run has it, around `true`. Never raises.
 
     `folder`: for our files; `shown`: the paths that every run is shown.
     """
@@ -235,17 +236,17 @@ def detect_sandbox(
     try:
         write_etc(folder)
         if counting != tools and not _tried(counting, folder, system, tuple(shown)):
-            return WallTools(counting)
+            return SandboxTools(counting)
         message = _tried(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
         found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
-    return WallTools(tools) if not message else explain_failure(message)
+    return SandboxTools(tools) if not message else explain_failure(message)
 
 
-def explain_failure(message: str) -> WallTools:
+def explain_failure(message: str) -> SandboxTools:
     """Explain an error message of bubblewrap."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
@@ -288,8 +289,8 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
     return "" if done.returncode == 0 else message or f"exit {done.returncode}"
 
 
-def _none(why: str, fix: str) -> WallTools:
-    return WallTools(None, no_sandbox(why, fix))
+def _none(why: str, fix: str) -> SandboxTools:
+    return SandboxTools(None, no_sandbox(why, fix))
 
 
 _FENCE_TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && ! echo x > "$1/out"'

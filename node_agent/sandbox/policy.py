@@ -108,7 +108,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs that build the wall. `setpriv` and `uid`: for a node agent that is root.
+    """The programs that build the sandbox. `setpriv` and `uid`: for a node agent that is root.
 
     `prlimit`: where it can limit the processes inside, and only those.
     """

@@ -194,7 +194,7 @@ def named_programs(plan: PhasePlan) -> Iterator[str]:
     """Yield the programs that are shown with all that was installed with them: the agent's, and names on
     PATH.
 
-    A path counts only for an agent that a person started: else a repository, by its gate, or a run that
+    A path counts only for an agent that a user started: else a repository, by its gate, or a run that
     dispatches another would choose what of the machine is seen.
     """
     own = plan.env.get(DEPTH, "0") == "0"
@@ -220,8 +220,8 @@ def _has_hook(home: str) -> bool:
 def list_guarded(home: str, of_agent: bool = True) -> Iterator[str]:
     """Yield the launch's files in the home, and the folders of hooks: read-only, as the phase found them.
 
-    Among them are a program's settings, and the rules by which it asks; a sitting may start the program from
-    them again. Not `of_agent`: only the folders; after set-up all files are laid anew.
+    Among them are a program's settings, and the rules by which it asks; an interactive run may start the
+    program from them again. Not `of_agent`: only the folders; after set-up all files are laid anew.
     """
     laid = laid_in(home) if of_agent else ()
     skills = {name.partition(f"/{SKILLS}/")[0] + f"/{SKILLS}" for name in laid if f"/{SKILLS}/" in name}

@@ -36,7 +36,7 @@ class Channel:
         """Ends the turn at work; None: there is none."""
 
     def first(self) -> dict[str, Any]:
-        """Return the first line that comes: all that is needed, except people's words."""
+        """Return the first line that comes: all that is needed, except users' messages."""
         spec: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return spec
 

@@ -80,7 +80,7 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 
 def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
-    """None of the program's own tools, no settings of repository or user, no questions to people."""
+    """None of the program's own tools, no settings of repository or user, no questions to users."""
     names, numbers = {form["name"] for form in spec["tools"]}, count(1)
     server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in spec["tools"]])
     prompt = f"{spec['file']}.prompt"

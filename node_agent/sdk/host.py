@@ -1,6 +1,6 @@
 """Talks with an SDK's driver: gives it words, does what its model calls, and starts it anew where it ended.
 
-Lines cost no more than their length, and no wait outlasts the run or a person's cancel.
+Lines cost no more than their length, and no wait outlasts the run or a user's cancel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIECE = 1 << 16
 MOST_LINE = 64 << 20
 """The most bytes of a line from the driver; a tool call is no larger."""
 STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
-"""A start takes half a minute on a busy machine. A turn that is not over this soon after its cancel is ended
+"""A start takes half a minute on a busy node. A turn that is not over this soon after its cancel is ended
 with its driver. At the end an SDK's program may still write its session."""
 
 
@@ -89,7 +89,7 @@ MOST_PATIENCE_MS = 2_147_483_000
 
 
 def patience_ms(desk: CallDesk | None) -> int:
-    """How long an SDK's program must wait for a call: the person's answer, then the longest command."""
+    """How long an SDK's program must wait for a call: the user's answer, then the longest command."""
     asking = 0 if desk is None else desk.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
@@ -110,7 +110,7 @@ class Host:
     beat: WorkerBeat
     turns: int = 0
     words: Callable[[], str] = str
-    """Returns a person's words since the last look. They are sent with the answer of a tool."""
+    """Returns a user's message since the last look. They are sent with the answer of a tool."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
 
@@ -174,7 +174,7 @@ class Host:
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:
-        """Get a person's words from there with the answer of each tool."""
+        """Get a user's message from there with the answer of each tool."""
         self.words = words
 
     def close(self, why: str) -> None:
@@ -201,7 +201,8 @@ class Host:
         return text_of(event.get("result"))
 
     def _cancel(self) -> None:
-        """Cancel the turn, or else end the driver: the next words begin a new one with the same session."""
+        """Cancel the turn, or else end the driver: the next message begins a new one with the
+        same session."""
         with suppress(Over), self._within(CANCELS_MS):
             self._send({"cancel": CANCELLED})
             while self._at_work:

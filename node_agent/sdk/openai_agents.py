@@ -133,7 +133,7 @@ class Talk:
             with new.open("w") as file:
                 json.dump({"session": self.session_id, "items": self._items}, file)
                 file.flush()
-                os.fsync(file.fileno())  # that of a sitting outlives a power cut
+                os.fsync(file.fileno())  # that of an interactive run outlives a power cut
             new.replace(self._file)
         except OSError as exc:
             sys.stderr.write(f"the session is not kept: {exc}\n")

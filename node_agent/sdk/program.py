@@ -58,24 +58,26 @@ def main(argv: list[str]) -> int:
     result, over = "", None
     try:
         host.begin()  # before the first turn: where it cannot be started, no words are lost
-        if spec.sitting is None:
+        if spec.interactive_run is None:
             result = host.run(first_words())
         else:
-            result, over = _sat(host, equipped, spec.sitting)
+            result, over = _sat(host, equipped, spec.interactive_run)
     except Over as ended:
         over = ended
-    host.end(gently=spec.sitting is not None)
+    host.end(gently=spec.interactive_run is not None)
     return tell_end(equipped.voice, spec, host.deeds, host.turns, result, over)
 
 
 def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
-    """The last answer of a sitting, and why there is none."""
-    from node_agent.native.sitting import Sitting  # with the receipt and cryptography, as in the worker
+    """The last answer of an interactive run, and why there is none."""
+    from node_agent.native.interactive_run import (
+        InteractiveRun,  # with the receipt and cryptography, as in the worker
+    )
 
     equipped.box.beat = host.beat
-    sitting = Sitting(host, equipped.words, terms, host.beat)
-    over = sitting.run(first_words())
-    return sitting.answer, over
+    interactive_run = InteractiveRun(host, equipped.words, terms, host.beat)
+    over = interactive_run.run(first_words())
+    return interactive_run.answer, over
 
 
 def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
         "max_tokens": answer_tokens,
         "file": os.path.join(spec.home, SESSION),
         "resume": spec.resume,
-        "talks": spec.sitting is not None,
+        "talks": spec.interactive_run is not None,
         "fresh": SystemIds().token(8),
         "folder": os.path.join(spec.top, spec.folder),
     }

@@ -31,7 +31,7 @@ class StepLimits:
     """Decides when a step has to end, and why. None = no such limit."""
 
     def __init__(self, plan: dict[str, Any], wall_deadline: int | None, patience: str = "") -> None:
-        """`patience`: while this file exists, a person is being asked, and silence breaks no limit."""
+        """`patience`: while this file exists, a user is being asked, and silence breaks no limit."""
         self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]

@@ -61,7 +61,7 @@ def measure_nameless(pids: Iterable[int]) -> int:
 
 
 def _space(pid: int | str) -> str:
-    """Return the process's pid namespace; it differs from ours only behind a wall. Empty: not known."""
+    """Return the process's pid namespace; it differs from ours only in a sandbox. Empty: not known."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:

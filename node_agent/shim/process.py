@@ -188,7 +188,7 @@ def find_marked(markers: Collection[str]) -> set[str]:
 
 
 def is_inside(pid: int) -> bool:
-    """Whether the process is in a pid namespace below ours, as one behind a wall is."""
+    """Whether the process is in a pid namespace below ours, as one in a sandbox is."""
     try:
         lines = _read(f"/proc/{pid}/status").splitlines()
     except OSError:

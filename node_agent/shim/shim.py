@@ -32,7 +32,7 @@ else:
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
 PATIENCE = "patience"
-"""While this file exists, the idle limit waits for a person."""
+"""While this file exists, the idle limit waits for a user."""
 LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
@@ -125,7 +125,7 @@ class Phase:
         swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
         out, err = one.written()
         code, number = one.result()
-        if (broken := one.wall_error()) is not None:
+        if (broken := one.sandbox_error()) is not None:
             error, code = broken, None
         one.close()
         record = {

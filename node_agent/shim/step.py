@@ -96,7 +96,8 @@ class Keeper:
     def strike(self, number: int, leader: int, walled: bool) -> None:
         """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
 
-        Behind a wall only processes inside get the signal: those that hold the wall up would end all others.
+        Behind a sandbox only processes inside get the signal: those that hold the sandbox up would end all
+        others.
         """
         if walled:
             for proc in self.members():
@@ -258,7 +259,7 @@ class StepRun:
             return None, os.WTERMSIG(status)
         return os.WEXITSTATUS(status), None
 
-    def wall_error(self) -> dict[str, str] | None:
+    def sandbox_error(self) -> dict[str, str] | None:
         """The sandbox's own failure, if it ended without reporting how the program did; else None."""
         if not self.spec["walled"] or self.result()[0] in (0, None):
             return None

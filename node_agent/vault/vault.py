@@ -37,7 +37,7 @@ class NoValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VaultValues:
-    """The content of the owner's file. `missing`: name to reason, for a person."""
+    """The content of the owner's file. `missing`: name to reason, for a user."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ class Clock(Protocol):
     """The three clocks of a machine, all in whole milliseconds. Each answers at once and never raises."""
 
     def wall_ms(self) -> int:
-        """Unix time. It may jump, so it is for people and records only."""
+        """Unix time. It may jump, so it is for users and records only."""
 
     def boot_ms(self) -> int:
         """Milliseconds since boot, with sleep (CLOCK_BOOTTIME). For fleet time and liveness."""

@@ -131,8 +131,8 @@ class Examine(WireModel):
 
 
 class PersonSays(WireModel):
-    """A person's words for a run at work. The run's program gets them with its next model call, if it asks
-    for words at all; a sitting that waits for words begins a turn with them.
+    """A user's message for a run at work. The run's program gets them with its next model call, if it asks
+    for words at all; an interactive run that waits for a message begins a turn with them.
 
     Each number counts once in an attempt. A run that no longer works gets none of the words.
     """
@@ -145,12 +145,13 @@ class PersonSays(WireModel):
 
 
 class TurnControl(WireModel):
-    """`cancel`: end turn `number` of a sitting, and wait for words again. `rest`: end the sitting after that
-    turn. `give_way`: as `rest`, where a run needs the slot and no person asked for the end.
+    """`cancel`: end turn `number` of an interactive run, and wait for a message again. `rest`: end the
+    interactive run after that turn. `give_way`: as `rest`, where a run needs the slot and no user asked for
+    the end.
 
-    A sitting's turns count from 1. A turn that has not begun is cancelled when it begins, and a turn that has
-    ended is not changed. `rest` ends a sitting at once if it waits for words after turn `number`, else at the
-    end of the turn at work.
+    An interactive run's turns count from 1. A turn that has not begun is cancelled when it begins, and a turn
+    that has ended is not changed. `rest` ends an interactive run at once if it waits for a message after turn
+    `number`, else at the end of the turn at work.
     """
 
     kind: Literal["turn_control"] = "turn_control"
@@ -160,7 +161,7 @@ class TurnControl(WireModel):
 
 
 class PersonAnswers(WireModel):
-    """A person's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
+    """A user's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
     about.
     """
 
@@ -184,7 +185,7 @@ class FleetAnswers(WireModel):
 
 
 class CallAnswer(Message):
-    """A person's answer to a call, signed by the node for the program that waits."""
+    """A user's answer to a call, signed by the node for the program that waits."""
 
     identity: AttemptId
     asked: CallAsked

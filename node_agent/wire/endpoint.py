@@ -41,7 +41,7 @@ OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
 
 
 PassportLine = Annotated[str, Text(300)]
-"""Words for people; the writer clips them."""
+"""Words for users; the writer clips them."""
 AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
@@ -165,7 +165,7 @@ REMOVED_RUNTIMES: Mapping[str, str] = {
 }
 """Runtimes that were removed, and what to use instead. Stored runs and older nodes still name them."""
 OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
-"""For people: such a program may ask about each command, or only about those that it thinks are dangerous."""
+"""For users: such a program may ask about each command, or only about those that it thinks are dangerous."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
 """The pattern of the part of such a runtime's name after the prefix."""
 
@@ -262,7 +262,7 @@ SETTINGS = {
     Dialect.VLLM: "--max-model-len {tokens}",
     Dialect.SGLANG: "--context-length {tokens}",
 }
-"""The setting of each kind of server for more context, as a person writes it."""
+"""The setting of each kind of server for more context, as a user writes it."""
 _SERVERS = {
     Dialect.OLLAMA: "Ollama with ",
     Dialect.LLAMACPP: "llama-server (its slots share it) with ",
@@ -323,7 +323,7 @@ def machine_of(text: str) -> Machine:
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
-        raise ValueError(f"{text!r} is no machine: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
+        raise ValueError(f"{text!r} is no node: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
     if port is None and not equals:
         raise ValueError(f"{text!r} has no port: write HOST:PORT, or NAME=HOST for the usual ports")
     return Machine(name or None, host, port)

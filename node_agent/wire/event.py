@@ -60,7 +60,7 @@ class Progress(model.WireModel):
 
 
 class Finding(model.WireModel):
-    """A fact that a person should know: salvaged work, a false claim of a runtime, a gate that changed
+    """A fact that a user should know: salvaged work, a false claim of a runtime, a gate that changed
     files."""
 
     kind: Literal["finding"] = "finding"
@@ -69,14 +69,14 @@ class Finding(model.WireModel):
 
 
 class PersonHeard(model.WireModel):
-    """The agent has got a person's words; `numbers` are the numbers of those messages."""
+    """The agent has got a user's message; `numbers` are the numbers of those messages."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
 class PersonAsked(model.WireModel):
-    """A call of the agent waits for a person's yes. `why`: the rule, in words for a person."""
+    """A call of the agent waits for a user's approval. `why`: the rule, in words for a user."""
 
     kind: Literal["person_asked"] = "person_asked"
     asked: CallAsked
@@ -84,8 +84,8 @@ class PersonAsked(model.WireModel):
 
 
 class Turned(model.WireModel):
-    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` at the turn's
-    end."""
+    """A turn of an interactive run has ended, or is lost. `bytes`: the length of the stream `out` at the
+    turn's end."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord

@@ -186,7 +186,7 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
         OrderRefusal.TAKEN_BACK,
     }
 )
-"""Refusals after which the same attempt may be bound again; the others are for a person to look at."""
+"""Refusals after which the same attempt may be bound again; the others are for a user to look at."""
 
 ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
 """Refusals that another node may not give: the attempt is bound again, to another node."""

@@ -35,7 +35,7 @@ class FleetTool(WireModel):
 
 
 class FleetTerms(WireModel):
-    """The fleet tools of one sitting. Any other tool is not offered, and calls of it are refused."""
+    """The fleet tools of one interactive run. Any other tool is not offered, and calls of it are refused."""
 
     tools: tuple[FleetTool, ...] = Field(min_length=1, max_length=MOST_FLEET_TOOLS)
 
@@ -50,7 +50,7 @@ class LaidFleetAnswer(WireModel):
 
 
 def fleet_answer_file(number: int) -> str:
-    """Return the name of the answer's file; it lies beside people's words. It is sealed with the negative
-    number, so that a person's words are never taken for an answer, or an answer for words.
+    """Return the name of the answer's file; it lies beside users' messages. It is sealed with the negative
+    number, so that a user's message is never taken for an answer, or an answer for words.
     """
     return f"fleet-{number}"

@@ -238,7 +238,7 @@ def join_nul(names: Iterable[bytes]) -> bytes:
 
 
 def decode_path(name: bytes) -> str:
-    """A file name for people and JSON: UTF-8, other bytes as \\xNN."""
+    """A file name for users and JSON: UTF-8, other bytes as \\xNN."""
     return name.decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""The identity of an attempt, the marks of its progress, and the proof of a person's words for it."""
+"""The identity of an attempt, the marks of its progress, and the proof of a user's message for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEAL = 64 + 1
 
 
 def words_in(attempt: str) -> str:
-    """Return the name of the folder below a run's home with people's words to this attempt: one file per
+    """Return the name of the folder below a run's home with users' messages to this attempt: one file per
     message, named by number.
     """
     return f"words-{attempt}"
@@ -49,19 +49,19 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 
 
 class TurnTerms(WireModel):
-    """The terms of a sitting: a run whose program waits for a person's words after each answer.
+    """The terms of an interactive run: a run whose program waits for a user's message after each answer.
 
-    The order's task is the words of turn 1, and `by` is the name of the person who said them.
+    The order's task is the words of turn 1, and `by` is the name of the user who said them.
     """
 
     idle_ms: int = Field(gt=0)
-    """The wait for words after which the program ends and the sitting rests."""
+    """The wait for a message after which the program ends and the interactive run rests."""
     turn_ms: int = Field(gt=0)
-    """The longest turn; the program ends a longer turn and waits for words again."""
+    """The longest turn; the program ends a longer turn and waits for a message again."""
     by: Name = ""
     story: str = ""
-    """The first words and the last answer of the sitting before, for the model only. Used only where the
-    program resumes no memory: the order names none, or the node has not kept it."""
+    """The first message and the last answer of the interactive run before, for the model only. Used only
+    where the program resumes no memory: the order names none, or the node has not kept it."""
     mode: Name = ""
     """The mode of a program of the owner's own choice, by its own name; empty: the mode it begins in."""
 
@@ -74,15 +74,15 @@ class TurnTerms(WireModel):
 
 
 class LaidWords(WireModel):
-    """A person's words as they lie, sealed, in a run's home."""
+    """A user's message as they lie, sealed, in a run's home."""
 
     text: str
     by: str = ""
 
 
 def turn_control_file(what: str, number: int) -> str:
-    """Return the name of the file, beside people's words, that cancels turn `number` of a sitting, or ends
-    the sitting after it. The file's sealed content is `what`.
+    """Return the name of the file, beside users' messages, that cancels turn `number` of an interactive run,
+    or ends the interactive run after it. The file's sealed content is `what`.
     """
     return f"{what}-{number}"
 

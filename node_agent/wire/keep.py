@@ -18,7 +18,7 @@ class KeepBound(WireModel):
 
 class NodeKeep(WireModel):
     """The bounds of each kind: copies of repositories, checkouts that wait for a next run, folders that
-    set-up has made, memories of sessions. `sessions.size`: of those that people talk in.
+    set-up has made, memories of sessions. `sessions.size`: of those that users talk in.
     """
 
     mirrors: KeepBound = KeepBound(age_ms=14 * DAY_MS)

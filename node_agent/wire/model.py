@@ -141,7 +141,7 @@ Name = Annotated[str, Text(200)]
 """The name of a thing: a machine, a program, a model, a version."""
 Line = Annotated[str, Text(1_000)]
 Words = Annotated[str, Text(4_000)]
-"""Words for people, up to the length that a run's story keeps."""
+"""Words for users, up to the length that a run's timeline keeps."""
 
 
 class WireModel(BaseModel):

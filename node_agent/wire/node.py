@@ -269,7 +269,7 @@ class Heartbeat(Message):
     """The ids of the coordinator's keys that the node accepts."""
     facts: NodeFacts
     signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
-    """The signs of the agents that were looked at; not of sittings that wait for words."""
+    """The signs of the agents that were looked at; not of interactive runs that wait for a message."""
     gpus: Annotated[tuple[GpuLoad, ...], model.Few(MOST_GPUS)] = ()
 
     @model_serializer(mode="wrap")

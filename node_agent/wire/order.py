@@ -98,7 +98,7 @@ ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
 
 MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
-"""The most characters of a person's answer to a user's own program, which gets it in a variable."""
+"""The most characters of a user's answer to a user's own program, which gets it in a variable."""
 Argv = tuple[str, ...]
 
 
@@ -245,11 +245,12 @@ class Order(Message):
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
     """The board of the workflow, as files in the workspace; None: there is none."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
-    """A person's answer to the question with which the run before ended; only for a user's own program."""
+    """A user's answer to the question with which the run before ended; only for a user's own program."""
     turns: TurnTerms | None = None
-    """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
+    """The run is an interactive run; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
-    """The fleet tools that the agent, an orchestrator in a sitting, may call; None: it may call none."""
+    """The fleet tools that the agent, an orchestrator in an interactive run, may call; None: it may call
+    none."""
     ahead: bool = False
     """The node may hold the order until one of its slots is free, even while it does not hear the
     coordinator. Then `start_by` is the time by which the node has to have the order."""

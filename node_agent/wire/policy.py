@@ -100,9 +100,9 @@ MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
-    """Whether a run is a person's own command about the node itself, which a sandbox would hide from it.
+    """Whether a run is a user's own command about the node itself, which a sandbox would hide from it.
 
-    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a person's own run.
+    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a user's own run.
     """
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
@@ -133,7 +133,7 @@ class PathRule(WireModel):
 class CommandRule(WireModel):
     """A run may not run a shell command that fits this regular expression (RE2).
 
-    `ask`: the run waits while a person is asked; if the program cannot wait, the rule denies. `classes`: the
+    `ask`: the run waits while a user is asked; if the program cannot wait, the rule denies. `classes`: the
     rule is about every command of these classes instead, and its pattern is only its name.
     """
 
@@ -152,7 +152,7 @@ class CommandRule(WireModel):
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
-    """Return the rule in words for a person: its pattern, its place in a file, its reason."""
+    """Return the rule in words for a user: its pattern, its place in a file, its reason."""
     kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
@@ -162,7 +162,7 @@ class NetworkAccess(StrEnum):
     """The network that the phases of a run may reach; the sandbox enforces it.
 
     `none`: nothing. `gateway`: an agent program reaches its model through the node's gateway; set-up, gates
-    and a person's own program reach nothing. `machine`: those three reach everything that the machine
+    and a user's own program reach nothing. `machine`: those three reach everything that the machine
     reaches.
     """
 
@@ -182,7 +182,7 @@ def find_narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
 
 
 class Rules(WireModel):
-    """The rules that people wrote. A rule can only forbid, so more rules are never less strict."""
+    """The rules that users wrote. A rule can only forbid, so more rules are never less strict."""
 
     network: NetworkAccess | None = None
 
@@ -237,9 +237,9 @@ def compile_policy(
 
 CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MOST_COMMAND = 2_000
-"""The most characters of a command about which a person is asked: the person reads all of it first."""
+"""The most characters of a command about which a user is asked: the user reads all of it first."""
 MOST_NO = 2_000
-"""The most characters of the words that a person adds to a no."""
+"""The most characters of the words that a user adds to a no."""
 MOST_FILE = 64 << 10
 ASKED, ANSWERED = ".json", ".answer"
 Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
@@ -249,7 +249,7 @@ class CallAsked(WireModel):
     """The question about a call: a command, and the pattern of the rule that asks. Any program of the run may
     write it.
 
-    So the question is only material: the answer names the command and the pattern that the person saw.
+    So the question is only material: the answer names the command and the pattern that the user saw.
     """
 
     call: CallId

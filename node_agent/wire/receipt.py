@@ -177,7 +177,7 @@ class Exposed(WireModel):
 
 
 class PersonQuestion(WireModel):
-    """The agent's question to a person; without the answer the agent cannot go on. `choices`: possible
+    """The agent's question to a user; without the answer the agent cannot go on. `choices`: possible
     answers.
     """
 
@@ -186,8 +186,8 @@ class PersonQuestion(WireModel):
 
 
 class TurnStop(StrEnum):
-    """The reason why a turn of a sitting ended. `failed`: no answer; the turn's `why` gives the reason.
-    `lost`: the program ended in the middle of the turn.
+    """The reason why a turn of an interactive run ended. `failed`: no answer; the turn's `why` gives the
+    reason. `lost`: the program ended in the middle of the turn.
     """
 
     END_TURN = "end_turn"
@@ -199,8 +199,8 @@ class TurnStop(StrEnum):
 
 
 class RestReason(StrEnum):
-    """The reason why a sitting ended by itself: no words came, a limit is near, a person asked for it, its
-    stream is as long as it may be, or a run needed its slot.
+    """The reason why an interactive run ended by itself: no words came, a limit is near, a user asked for it,
+    its stream is as long as it may be, or a run needed its slot.
     """
 
     IDLE = "idle"
@@ -211,11 +211,11 @@ class RestReason(StrEnum):
 
 
 MOST_TURN_WORDS, MOST_TURNS = 100, 10_000
-"""The most messages of people in one turn, and the most turns of one sitting."""
+"""The most messages of users in one turn, and the most turns of one interactive run."""
 
 
 class TurnWords(WireModel):
-    """A person's words in a turn, as a digest. `number`: that of their message; 0: the order's task."""
+    """A user's message in a turn, as a digest. `number`: that of their message; 0: the order's task."""
 
     number: Count
     by: Name = ""
@@ -227,7 +227,7 @@ class TurnWords(WireModel):
         return cls(number=number, by=by, sha256=_digest(text))
 
     def are(self, by: str, text: str) -> bool:
-        """Whether the record is of these words by this person."""
+        """Whether the record is of these words by this user."""
         return (self.by, self.sha256) == (by, _digest(text))
 
 
@@ -236,7 +236,8 @@ def _digest(text: str) -> str:
 
 
 class TurnRecord(WireModel):
-    """One turn of a sitting. `words`: first the words that began it, then those said while it lasted."""
+    """One turn of an interactive run. `words`: first the words that began it, then those said while it
+    lasted."""
 
     number: Number
     words: Annotated[tuple[TurnWords, ...], Field(min_length=1, max_length=MOST_TURN_WORDS)]
@@ -305,9 +306,9 @@ class Claims(WireModel):
     question: PersonQuestion | None = None
     """Only for an attempt that ended as `blocked`."""
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
-    """The turns of a sitting, in order."""
+    """The turns of an interactive run, in order."""
     rests: RestReason | None = None
-    """The reason why a sitting ended by itself; None: it did not end by itself."""
+    """The reason why an interactive run ended by itself; None: it did not end by itself."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that the run has written on the board of its workflow."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()

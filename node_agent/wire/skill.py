@@ -20,7 +20,7 @@ MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 TOOLS: Final = ".pancode/tools"
-"""Where a run proposes tools. As a skill's place: the skill is a tool that a person kept for the project."""
+"""Where a run proposes tools. As a skill's place: the skill is a tool that a user kept for the project."""
 SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills", ".pancode/tools"]
 """The folder of the repository in which the skill's files lie, too; empty: the skill comes from elsewhere."""
 ABOUT = "tool.json"

@@ -166,8 +166,8 @@ class _OpenLog:
 class DepotClient:
     """The node's end of the depot: `Transport` for git, `DepotLink` for logs. Every call may be repeated."""
 
-    def __init__(self, door: DepotAccess, git_s: float = GIT_S) -> None:
-        self._door = door
+    def __init__(self, listener: DepotAccess, git_s: float = GIT_S) -> None:
+        self._listener = listener
         self._git_s = git_s
         self._lock = threading.Lock()
         self._logs: dict[AttemptId, _OpenLog] = {}
@@ -220,7 +220,7 @@ class DepotClient:
                 with self._stream("log", identity) as peer:
                     _send_new(peer, name, file)
             elif not self._sent_on(identity, name, file):
-                self._keep(identity, _OpenLog(self._door.address(), self._door.open("log", identity)))
+                self._keep(identity, _OpenLog(self._listener.address(), self._listener.open("log", identity)))
                 self._sent_on(identity, name, file)
 
     def _sent_on(self, identity: AttemptId, name: str, file: IO[bytes]) -> bool:
@@ -230,7 +230,7 @@ class DepotClient:
         if log is None:
             return False
         try:
-            if log.address != self._door.address():
+            if log.address != self._listener.address():
                 raise DepotUnavailable("the link is another one")
             log.sizes[name] = _send_new(log.peer, name, file, log.sizes.get(name))
         except BaseException as exc:
@@ -257,7 +257,7 @@ class DepotClient:
 
     @contextmanager
     def _stream(self, verb: Verb, identity: AttemptId) -> Iterator[socket.socket]:
-        peer = self._door.open(verb, identity)
+        peer = self._listener.open(verb, identity)
         try:
             yield peer
         finally:

@@ -51,7 +51,7 @@ class AttemptFolders:
 
     @property
     def question(self) -> Path:
-        """The agent's question to a person, moved out of the tree."""
+        """The agent's question to a user, moved out of the tree."""
         return self.folder / "question.json"
 
     @property

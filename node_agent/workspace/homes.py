@@ -1,4 +1,4 @@
-"""The run's home: a runtime's files, what people say there, and the session that a later run resumes."""
+"""The run's home: a runtime's files, what users say there, and the session that a later run resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEPT = "home.json"
 PLACEHOLDER = ".keep"
 """An empty file that exists for its folder's sake."""
 LENT = "login.json"
-"""The file beside the home with the agent's own files, its login; no wall shows it."""
+"""The file beside the home with the agent's own files, its login; no sandbox shows it."""
 MOST_NAMES = 2_000
 """The most names of a folder that are looked at: every program of the run may write there."""
 
@@ -210,15 +210,15 @@ def _bytes(at: int, name: str) -> bytes:
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """The most bytes, and the most files, of one session; a larger one is not kept."""
 MOST_SESSIONS = 32
-"""The most runs whose sessions a node keeps, beside those of sittings."""
+"""The most runs whose sessions a node keeps, beside those of interactive runs."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
     """The Sessions port: one session per run that reported one, its newest attempt's, in `<home>/sessions`.
 
-    Of a chain of sittings the newest two are kept. People come back to sittings, so their sessions are
-    deleted only for one another, and only where all together are too large.
+    Of a chain of interactive runs the newest two are kept. Users come back to interactive runs, so their
+    sessions are deleted only for one another, and only where all together are too large.
 
     Paths are part of a conversation, and some programs file it under a path. So an attempt that goes on with
     a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
@@ -227,7 +227,8 @@ class KeptSessions:
     def __init__(
         self, home: Path, names: Callable[[str], Sequence[str]], bound: KeepBound = KEEP.sessions
     ) -> None:
-        """`bound.size`: of the sessions of sittings; beyond it the one used longest ago is deleted."""
+        """`bound.size`: of the sessions of interactive runs; beyond it the one used longest ago
+        is deleted."""
         self._home, self._names, self._bound = folders.WorkspaceFolders(home), names, bound
         self._root = home / "sessions"
 
@@ -271,14 +272,16 @@ class KeptSessions:
             sync_folder(self._root)
         runs = [name for name, one in kept.items() if "talked" not in one and name != run]
         over = runs[: max(0, len(runs) + (order.turns is None) - MOST_SESSIONS)]
-        older = kept.get(before, {}).get("before")  # a lost sitting is begun anew with the one before it
+        older = kept.get(before, {}).get(
+            "before"
+        )  # a lost interactive run is begun anew with the one before it
         for name in (*over, *([older] if older else ())):
             folders.erase(self._root / name)
         return "" if order.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
-        """Delete other sittings' sessions, the one used longest ago first, until this one fits; say in words
-        which.
+        """Delete other interactive runs' sessions, the one used longest ago first, until this one fits; say
+        in words which.
         """
         kept = self._kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
@@ -294,7 +297,7 @@ class KeptSessions:
         names = ", ".join(gone)
         bound = f"this node keeps {most >> 20} MiB of sessions"
         words = f"{bound}, so it let go of what was used longest ago: {names}"
-        return f"{words}; their next sittings begin with the story"[:500]
+        return f"{words}; their next interactive runs begin with the story"[:500]
 
     @translate_os_errors("session of an earlier run")
     def go_on(self, order: Order) -> None:

@@ -21,7 +21,7 @@ from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 
 class NotCached(Exception):
-    """Nothing of set-up is cached, so it runs; the words say why, for a person."""
+    """Nothing of set-up is cached, so it runs; the words say why, for a user."""
 
 
 def machine_facts() -> str:

@@ -193,12 +193,12 @@ class Workspaces:
 
     @translate_os_errors("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Lay a file with people's words where our program looks, whatever the agent has put there."""
+        """Lay a file with users' messages where our program looks, whatever the agent has put there."""
         homes.write_file(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
 
     @translate_os_errors("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """Return the agent's question to a person, moved out of the tree, so that no result has it."""
+        """Return the agent's question to a user, moved out of the tree, so that no result has it."""
 
         return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
 
@@ -314,7 +314,7 @@ class Workspaces:
         """Keep the files of an attempt that will not deliver: as a commit in the mirror, else in a folder
         aside.
 
-        Says where, for a person; nothing when there is nothing to keep. `forget` deletes it.
+        Says where, for a user; nothing when there is nothing to keep. `forget` deletes it.
         """
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):

@@ -26,11 +26,11 @@ LOOKS = (
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
 STEERS = ("tell", "stop", "workflow_stop")
 WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
-"""The tools that begin or steer runs, all of them the agent's own; `land` only asks a person."""
+"""The tools that begin or steer runs, all of them the agent's own; `land` only asks a user."""
 SCOUTS = "explore"
 """The tool that sends read-only runs out with questions, which every mode allows."""
 CHANGE = "propose_change"
-"""The tool that asks a person about a change of the settings; its route judges the kinds by the mode."""
+"""The tool that asks a user about a change of the settings; its route judges the kinds by the mode."""
 FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
     Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
@@ -137,16 +137,16 @@ class Speed(StrEnum):
 
 
 class Autonomy(StrEnum):
-    """How much of its work an agent does without a person."""
+    """How much of its work an agent does without a user."""
 
     AUTONOMOUS = "autonomous"
     SUPERVISED = "supervised"
-    """A person lands its changes; they never land by themselves."""
+    """A user lands its changes; they never land by themselves."""
     CONFIRMATORY = "confirmatory"
-    """A person says yes before each dispatch, and lands the changes, too."""
+    """A user says yes before each dispatch, and lands the changes, too."""
 
 
-class Walls(StrEnum):
+class AgentIsolation(StrEnum):
     """`isolation` of a definition: what has to stand around each run, beside what every run has."""
 
     NONE = "none"
@@ -162,7 +162,7 @@ class Role(StrEnum):
     SCOUT = "scout"
     PLANNER = "planner"
     LEAD = "lead"
-    """The agent talks with a person and has others do the work."""
+    """The agent talks with a user and has others do the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class AgentLimits:
 class Agent:
     """An agent's definition: who does the work. `runtime` or `model` None: what the fleet's settings say.
 
-    `own`: a person wrote it, or a part of it. `origin`: file and line of its name.
+    `own`: a user wrote it, or a part of it. `origin`: file and line of its name.
     """
 
     name: str
@@ -211,7 +211,7 @@ class Agent:
     tags: tuple[str, ...] = ()
     enabled: bool = True
     autonomy: Autonomy = Autonomy.AUTONOMOUS
-    walls: Walls = Walls.NONE
+    isolations: AgentIsolation = AgentIsolation.NONE
     network: NetworkAccess | None = None
     said_role: Role | None = None
     sampling: Sampling | None = None
@@ -228,7 +228,7 @@ class Agent:
 
     @property
     def leads(self) -> bool:
-        """Whether only a person gives the agent work, by talking with it."""
+        """Whether only a user gives the agent work, by talking with it."""
         return self.role is Role.LEAD
 
 
@@ -335,7 +335,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         r"is there|are there)",
     ),
 )
-"""The first words of a task by agent, the narrower first. Tasks that fit none are for the default agent."""
+"""The first message of a task by agent, the narrower first. Tasks that fit none are for the default agent."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
@@ -350,7 +350,7 @@ _ALSO_RUNS = re.compile(
 )
 """Looking that needs a command: an agent that only looks has no shell, and one that has a shell may write."""
 WHICH_AGENT = "which_agent"
-"""The code of a refusal that ends when a person names one of the agents in its details."""
+"""The code of a refusal that ends when a user names one of the agents in its details."""
 CHAINS: Mapping[tuple[str, ...], str] = {
     ("scout", "builder"): "explore-then-build",
     ("builder", "reviewer"): "code-review",
@@ -395,7 +395,7 @@ def _several(names: tuple[str, ...]) -> UsageError:
 
 
 def _either(one: Choice, other: Choice) -> UsageError:
-    """Return the error for two agents that fit, one of which may write: a person has to say which."""
+    """Return the error for two agents that fit, one of which may write: a user has to say which."""
     names = (one.agent.name, other.agent.name)
     return UsageError(
         f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
@@ -407,7 +407,7 @@ def _either(one: Choice, other: Choice) -> UsageError:
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
-    """Whether the agent may get a task: not one that leads, with which a person talks instead."""
+    """Whether the agent may get a task: not one that leads, with which a user talks instead."""
     return not agent.leads and (agent.read_only or not read_only)
 
 
@@ -425,7 +425,7 @@ def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[s
 
 
 def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
-    """Choose by tags, words that a person has put on an agent: the one with most of them in the task.
+    """Choose by tags, words that a user has put on an agent: the one with most of them in the task.
 
     Where several have as many, a task that only looks goes to those that only read, and then records decide.
     """

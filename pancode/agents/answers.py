@@ -172,7 +172,7 @@ class RuntimeShape(TypedDict):
     installable: bool
 
 
-class WallShape(TypedDict):
+class IsolationShape(TypedDict):
     """What holds the runs of a machine."""
 
     node: str
@@ -182,7 +182,7 @@ class WallShape(TypedDict):
 
 class RuntimesAnswer(TypedDict):
     runtimes: list[RuntimeShape]
-    walls: list[WallShape]
+    isolations: list[IsolationShape]
 
 
 class ModeShape(TypedDict):
@@ -266,7 +266,7 @@ class PromptPiece(TypedDict):
 
 
 class AgentsAnswer(TypedDict):
-    """`talks`: the agent for a person who names none; null: a person has switched that agent off."""
+    """`talks`: the agent for a user who names none; null: a user has switched that agent off."""
 
     agents: list[AgentShape]
     talks: str | None

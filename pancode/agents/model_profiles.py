@@ -16,7 +16,7 @@ READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 NOT_TESTED = "is not tested yet"
 COSTS = "its test costs money outside any budget"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
-"""Codes of refusals that a test takes away: a free test, and one that a person has to want."""
+"""Codes of refusals that a test takes away: a free test, and one that a user has to want."""
 
 
 class Trust(StrEnum):

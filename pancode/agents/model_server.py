@@ -44,7 +44,7 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
 
 
 def _in_words(about: Mapping[str, Any]) -> str:
-    """Say it on one line for people; what a node did not report is named as unknown."""
+    """Say it on one line for users; what a node did not report is named as unknown."""
     if "at" not in about:
         return "its machine reported nothing about this model when the run was placed"
     usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))

@@ -43,7 +43,7 @@ PROVIDERS: dict[str, Provider] = {**CLOUD, **LOCAL}
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model as a person writes it. None: not said. `model` may itself hold slashes, colons and dots."""
+    """A model as a user writes it. None: not said. `model` may itself hold slashes, colons and dots."""
 
     node: str | None
     provider: str | None

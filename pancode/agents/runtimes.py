@@ -23,10 +23,10 @@ _EVERY = frozenset(Reasoning)
 class RuntimeKind:
     """One runtime.
 
-    `own`: it runs the user's own words as a program: no model, no cost. `plays`: that program plays an agent
-    and says what it would have cost. `holds`: rules that its own flags enforce without a sandbox (measured).
-    `provider`: the only model provider that it can use, None for any. `needs_model`: it has no default model.
-    `reaches`: it asks each vendor in the cloud by itself.
+    `own`: it runs the user's own message as a program: no model, no cost. `plays`: that program plays an
+    agent and says what it would have cost. `holds`: rules that its own flags enforce without a sandbox
+    (measured). `provider`: the only model provider that it can use, None for any. `needs_model`: it has no
+    default model. `reaches`: it asks each vendor in the cloud by itself.
     """
 
     name: str
@@ -39,11 +39,11 @@ class RuntimeKind:
     reasons: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime's model takes (measured)."""
     hears: bool = False
-    """Whether an agent at work is given the words of a person, with its next turn."""
+    """Whether an agent at work is given the words of a user, with its next turn."""
     asks_people: bool = False
-    """Whether a command of an agent at work waits for a person's yes."""
+    """Whether a command of an agent at work waits for a user's approval."""
     takes_turns: bool = False
-    """Whether it can wait for words after an answer, so that its run can be a sitting."""
+    """Whether it can wait for a message after an answer, so that its run can be an interactive run."""
     chosen: bool = False
     """Whether it is a program of a node owner's choice, whose runs are chats, in a sandbox."""
     skills: bool = False
@@ -51,9 +51,9 @@ class RuntimeKind:
     installable: bool = False
     """Whether `pancode node install` brings it."""
 
-    def asks(self, sitting: bool) -> bool:
-        """Whether a command waits for a person's yes; in a sitting it does with every runtime."""
-        return self.asks_people or (sitting and self.takes_turns)
+    def asks(self, interactive_run: bool) -> bool:
+        """Whether a command waits for a user's approval; in an interactive run it does with every runtime."""
+        return self.asks_people or (interactive_run and self.takes_turns)
 
     @property
     def resumes(self) -> bool:
@@ -242,7 +242,7 @@ def find_rule(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
 
 
 def is_listed(name: str) -> bool:
-    """Whether lists for people name the runtime: a program that plays an agent serves demos and tests."""
+    """Whether lists for users name the runtime: a program that plays an agent serves demos and tests."""
     kind = RUNTIMES.get(name)
     return kind is None or not kind.plays
 

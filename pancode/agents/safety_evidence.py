@@ -13,7 +13,7 @@ from node_agent.wire.policy import Enforcement, Isolation
 from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, build_matrix, is_listed, no_runtime
 
 FILE = "evidence.json"
-WALLS = (Isolation.SANDBOX, Isolation.NONE)
+ISOLATIONS = (Isolation.SANDBOX, Isolation.NONE)
 
 
 class TryResult(StrEnum):
@@ -80,16 +80,18 @@ class SafetyMatrix:
     versions: Mapping[str, str]
     cells: Mapping[tuple[str, str, Isolation], Mapping[str, TryResult]]
 
-    def tried(self, runtime: str, rule: str, wall: Isolation) -> dict[HostileAct, TryResult]:
+    def tried(self, runtime: str, rule: str, isolation: Isolation) -> dict[HostileAct, TryResult]:
         """Return the acts that the rule forbids, with what came of each."""
-        found = self.cells.get((runtime, rule, wall), {})
+        found = self.cells.get((runtime, rule, isolation), {})
         return {
             _BY_NAME[name]: came for name, came in found.items() if _BY_NAME[name].forbidden(rule, runtime)
         }
 
-    def happened(self, runtime: str, rule: str, wall: Isolation) -> list[HostileAct]:
+    def happened(self, runtime: str, rule: str, isolation: Isolation) -> list[HostileAct]:
         """Return the forbidden acts that nothing stopped."""
-        return [act for act, came in self.tried(runtime, rule, wall).items() if came is TryResult.HAPPENED]
+        return [
+            act for act, came in self.tried(runtime, rule, isolation).items() if came is TryResult.HAPPENED
+        ]
 
     def holds(self, runtime: str, rule: str) -> bool:
         """Whether the program's own flags kept it from changing anything that the rule forbids."""
@@ -101,13 +103,15 @@ class SafetyMatrix:
 
         An act that is stopped without the sandbox, too, never came to it.
         """
-        walled, bare = (self.cells.get((runtime, rule, wall), {}).get(act.name) for wall in WALLS)
-        if walled is None or bare is None:
+        sandboxed, bare = (
+            self.cells.get((runtime, rule, isolation), {}).get(act.name) for isolation in ISOLATIONS
+        )
+        if sandboxed is None or bare is None:
             return ""
         if not act.forbidden(rule, runtime):
-            return "allowed" if walled is TryResult.HAPPENED else act.bare
-        if walled is not TryResult.STOPPED:
-            return _NOT_STOPPED[walled]
+            return "allowed" if sandboxed is TryResult.HAPPENED else act.bare
+        if sandboxed is not TryResult.STOPPED:
+            return _NOT_STOPPED[sandboxed]
         return act.bare if bare is TryResult.STOPPED else "sandbox"
 
 
@@ -145,13 +149,13 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
 
 
 def _row(
-    found: SafetyMatrix, runtime: str, rule: str, walled: Enforcement, bare: Enforcement
+    found: SafetyMatrix, runtime: str, rule: str, sandboxed: Enforcement, bare: Enforcement
 ) -> dict[str, Any]:
     return {
         "runtime": runtime,
         "version": found.versions.get(runtime),
         "rule": rule,
-        "with_sandbox": walled.value,
+        "with_sandbox": sandboxed.value,
         "without": bare.value,
         "tried": len(found.tried(runtime, rule, Isolation.SANDBOX)),
         "happened_with": _names(found.happened(runtime, rule, Isolation.SANDBOX)),

@@ -1,4 +1,4 @@
-"""What a person does by hand with a fleet's stores: move the ledger, write users of Redis, look at queues."""
+"""What a user does by hand with a fleet's stores: move the ledger, write users of Redis, look at queues."""
 
 from __future__ import annotations
 

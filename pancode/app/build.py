@@ -10,7 +10,7 @@ from pathlib import Path
 from pancode.app.coordinator import Coordinator, CoordinatorSettings
 from pancode.app.reboot import service_of
 from pancode.config.agents.presets import NO_PRESET
-from pancode.config.listeners import direct_in, door_in, figures_in
+from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
 from pancode.fleet.ssh.home import Home
@@ -35,7 +35,12 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
 
     service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
-    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded), door=door_in(loaded))
+    chosen = replace(
+        chosen,
+        direct=read_node_listener(loaded),
+        figures=figures_in(loaded),
+        listener=read_api_listener(loaded),
+    )
     home = Home(root)
     home.prepare()
     return Coordinator(home, chosen, environ, service)

@@ -31,8 +31,8 @@ from pancode.config.watch import ConfigWatch
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.direct.entrance import Rooms
-from pancode.fleet.direct.guests import Direct
-from pancode.fleet.place import DoorPlace, Doorway, ListenAddress
+from pancode.fleet.direct.nodes import Direct
+from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
 from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connection import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
@@ -162,11 +162,11 @@ class CoordinatorSettings:
     machines: Callable[[], tuple[str, ...]] = tuple
     """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
     database: Database | None = None
-    direct: Doorway | None = None
+    direct: NodeListener | None = None
     """The address where nodes connect without a tunnel; None: nowhere."""
     figures: ListenAddress | None = None
     """The address of the metrics; None: nowhere."""
-    door: DoorPlace | None = None
+    listener: ApiListener | None = None
     """The address of the API over TCP; None: nowhere."""
 
 
@@ -184,7 +184,7 @@ class Coordinator:
         self._environ, self._install = dict(environ), service.install
         self.after_reboot, self.stay_down = service.status, service.remove
         self.head_of, self.attempts_of = head_of, callers.attempts_of
-        self.figures_at, self.door = settings.figures, settings.door
+        self.figures_at, self.listener = settings.figures, settings.listener
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key() or self._fresh_key()
@@ -295,7 +295,7 @@ class Coordinator:
 
     def start(self) -> None:
         """Clear up after a killed coordinator, begin the epoch, then let nodes in."""
-        self.depot.depot.mend()
+        self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
         rounds.start_epoch(self.core)
@@ -341,7 +341,7 @@ class Coordinator:
     def _fresh_key(self) -> SigningKey:
         return SigningKey(bytes.fromhex(self._ids.token(32)))
 
-    def mend(self, failed: bool) -> str:
+    def repair(self, failed: bool) -> str:
         self._look_at_config()
         alive = self.settings.redis is not None or self.valkey.alive()
         if alive and not failed:
@@ -431,7 +431,7 @@ def redis_end(access: RedisAccess) -> End:
 
 
 def _paces(factor: float) -> tuple[SshTiming, Backoff]:
-    """The times of SSH links, scaled; never shorter than a busy machine needs to answer."""
+    """The times of SSH links, scaled; never shorter than a busy node needs to answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)

@@ -37,7 +37,7 @@ NEXT = """
 What next, in a repository of yours:
     pancode fleet up                                      this machine becomes a node
     pancode dispatch --runtime shell 'uname -a'           a run without a model
-    pancode node add gpubox && pancode fleet up gpubox    another machine, by its name in ~/.ssh/config
+    pancode node add gpubox && pancode fleet up gpubox    another node, by its name in ~/.ssh/config
     pancode agents runtimes                               which agents are here, and what the others need
     pancode init                                          your settings, and this repository's"""
 FILES = {
@@ -122,7 +122,7 @@ class DemoReport:
         self.say(indent(text, "   "))
 
     def command(self, shown: str, output: str = "") -> None:
-        """Show a command as a person would type it, and what it printed."""
+        """Show a command as a user would type it, and what it printed."""
         self.tell(f"$ {shown}")
         if output.strip():
             self.tell(indent(output.rstrip("\n"), "  "))
@@ -171,7 +171,7 @@ class Demo:
     def bring_up(self) -> None:
         """Bring up the coordinator and two nodes, over SSH."""
         stage, story = self.stage, self.story
-        story.act("Two machines join a fleet, each over SSH")
+        story.act("Two nodes join a fleet, each over SSH")
         started = stage.pancode("serve", "--background")
         if started.code != 0:
             raise UnavailableError("the coordinator did not start", why=started.err.strip()[-400:])
@@ -300,14 +300,14 @@ class Demo:
         story.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
 
     def land(self) -> None:
-        """Land the changes of two machines together in the project."""
+        """Land the changes of two nodes together in the project."""
         stage, story = self.stage, self.story
-        story.act("Landing: the changes of both machines, merged into your files")
+        story.act("Landing: the changes of both nodes, merged into your files")
         done = self.command(f"land {self.runs['honest']}")
         gate = (self.show("honest")["landing"] or {}).get("gate") or {}
         story.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
         done = self.command(f"land {self.runs['long']}")
-        story.check("the other machine's change landed beside it", done.code == 0, done.both)
+        story.check("the other node's change landed beside it", done.code == 0, done.both)
         source = (stage.project / "greet.py").read_text()
         there = (stage.project / "CHANGES.md").exists() and "def shout" in source
         tests = stage.run([sys.executable, "-m", "unittest", "-q"])

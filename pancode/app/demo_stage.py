@@ -136,7 +136,7 @@ class Stage:
     def processes(self, place: Path | None = None) -> dict[int, str]:
         """Return pid and command line of live processes with their HOME in that place (None: in the demo).
 
-        Everything that a fleet starts has its HOME there, and nothing that a person starts to look does.
+        Everything that a fleet starts has its HOME there, and nothing that a user starts to look does.
         Redis writes its title over its environment, so it is known by the socket that it names there.
         """
         where, found = f"{place or self.root}/", dict[int, str]()

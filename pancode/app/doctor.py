@@ -17,11 +17,11 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.app.server.single_instance import holder_of
-from pancode.config.listeners import direct_in, door_in, figures_in
+from pancode.config.listeners import figures_in, read_api_listener, read_node_listener
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listener import listening_at
-from pancode.fleet.place import DoorPlace, Doorway, ListenAddress
+from pancode.fleet.place import ApiListener, ListenAddress, NodeListener
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.client.client import try_get
 from pancode.kernel.errors import PancodeError
@@ -119,7 +119,7 @@ class Opening:
     what: str
     setting: str
     log: str
-    read: Callable[[Loaded], Doorway | ListenAddress | None]
+    read: Callable[[Loaded], NodeListener | ListenAddress | None]
     needs: Callable[[Path], object] = lambda home: None
     """Reads whatever else has to be in order for it. PancodeError."""
 
@@ -130,13 +130,13 @@ def _certificates(home: Path) -> None:
         KeyPair.read(folder / name)
 
 
-DIRECT = Opening("direct links", "direct.listen", "direct links", direct_in, _certificates)
+DIRECT = Opening("direct links", "direct.listen", "direct links", read_node_listener, _certificates)
 FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
-API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(door_in(loaded)))
+API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(read_api_listener(loaded)))
 
 
-def _place(door: DoorPlace | None) -> ListenAddress | None:
-    return None if door is None else door.place
+def _place(listener: ApiListener | None) -> ListenAddress | None:
+    return None if listener is None else listener.place
 
 
 def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
@@ -154,11 +154,11 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
         of.needs(home)
     except PancodeError as error:
         return fail_check(of.what, "error", f"{error} {error.why}".strip(), error.fix)
-    door = read if isinstance(read, Doorway) else Doorway(read, read)
-    seen = _running(of, home, door.place) if holder_of(home) is not None else _at_rest(of, door.place)
-    if not seen["ok"] or door.shown == door.place:
+    listener = read if isinstance(read, NodeListener) else NodeListener(read, read)
+    seen = _running(of, home, listener.place) if holder_of(home) is not None else _at_rest(of, listener.place)
+    if not seen["ok"] or listener.shown == listener.place:
         return seen
-    return pass_check(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
+    return pass_check(of.what, f"{seen['detail']}; nodes go to {listener.shown} ({listener.shown.origin})")
 
 
 def _running(of: Opening, home: Path, place: ListenAddress) -> Check:

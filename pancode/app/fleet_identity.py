@@ -64,7 +64,7 @@ class KeyLostError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """The coordinator's key. `instead_of`: the tag of the key that a person gave up as lost."""
+    """The coordinator's key. `instead_of`: the tag of the key that a user gave up as lost."""
 
     key: SigningKey
     instead_of: str = ""

@@ -45,7 +45,7 @@ log = logging.getLogger("pancode.fleet_calls")
 AGAIN_S = 5.0
 """Seconds until a call that cannot be carried out now is tried again."""
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
-"""The most calls at work: of all sittings, and of one, which could otherwise make all others wait."""
+"""The most calls at work: of all interactive runs, and of one, which could otherwise make all others wait."""
 LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
 CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -63,7 +63,7 @@ HERE: dict[str, dict[str, Any]] = {
         "description": "git: the repository with its uncommitted changes; none: an empty folder",
     }
 }
-"""What an argument is for a run, where that is less than for a person: no line of a person's work."""
+"""What an argument is for a run, where that is less than for a user: no line of a user's work."""
 NOWHERE = "/"
 """The folder of a run without a project: the coordinator's own folder is not the run's."""
 CUT = "\n[the rest is cut: {} characters in all]"
@@ -319,14 +319,14 @@ class RunClient(Client):
 
 
 def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
-    """Ask a person whether the change is to be landed. Idempotent. UsageError, WorkspaceError."""
+    """Ask a user whether the change is to be landed. Idempotent. UsageError, WorkspaceError."""
     with unit_of_work(context.core) as work:
         now = work.tx.get(Run, run.id) or run
         work.signal(now, LandingProposed(by))
     return {
         "run": run.id,
         "status": "asked",
-        "words": "a person is asked, in the inbox; nothing is landed yet",
+        "words": "a user is asked, in the inbox; nothing is landed yet",
     }
 
 

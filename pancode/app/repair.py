@@ -1,4 +1,4 @@
-"""Mends on this machine what can be mended without harm, each act by itself and after a yes."""
+"""Repairs on this machine what can be repaired without harm, each act by itself and after an approval."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SOCKETS = ("api.sock", "depot.sock")
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """Something wrong, and what mends it (`act`), as a command where there is one."""
+class Repair:
+    """Something wrong, and what repairs it (`act`), as a command where there is one."""
 
     wrong: str
     act: str
@@ -36,7 +36,7 @@ class Mend:
     """Does it. WorkspaceError or OSError where that fails."""
 
 
-def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
+def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
     """Each act that would help now. The next one is looked for when the one before is over."""
     for path in (home, *_below(home, _PRIVATE)):
         yield from _open_to_others(path)
@@ -48,7 +48,9 @@ def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
     if holder_of(home) is None:
         for path in (home / "run" / name for name in _SOCKETS):
             if path.is_socket():
-                yield Mend(f"{path} was left by a coordinator that is not running", f"rm {path}", path.unlink)
+                yield Repair(
+                    f"{path} was left by a coordinator that is not running", f"rm {path}", path.unlink
+                )
         return
     fleet = try_get(home, "/v1/fleet", ASK_S) or {}
     for node in fleet.get("nodes", ()):
@@ -59,9 +61,9 @@ def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
         elif state in ("online", "draining", "drained") and version not in (None, __version__):
             wrong = f"the node agent of {name} is of PanCode {version}"
         if wrong:
-            yield Mend(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
+            yield Repair(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
     if _leaves_room(home):
-        yield Mend("old runs left files that are no longer needed", "pancode admin gc", partial(_run, "gc"))
+        yield Repair("old runs left files that are no longer needed", "pancode admin gc", partial(_run, "gc"))
 
 
 def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
@@ -73,8 +75,8 @@ def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
             yield from sorted(path.rglob("*"))
 
 
-def _open_to_others(path: Path) -> Iterator[Mend]:
-    """Yield a mend for a file of ours that other users may read or write; a link is not followed."""
+def _open_to_others(path: Path) -> Iterator[Repair]:
+    """Yield a repair for a file of ours that other users may read or write; a link is not followed."""
     try:
         state = path.lstat()
     except OSError:
@@ -83,12 +85,12 @@ def _open_to_others(path: Path) -> Iterator[Mend]:
     if stat.S_ISLNK(state.st_mode) or state.st_uid != os.getuid() or not mode & 0o077:
         return
     kept = mode & 0o700
-    yield Mend(f"{path} has mode {mode:o}", f"chmod {kept:o} {path}", partial(path.chmod, kept))
+    yield Repair(f"{path} has mode {mode:o}", f"chmod {kept:o} {path}", partial(path.chmod, kept))
 
 
-def _left_checkouts(node: Path) -> Iterator[Mend]:
-    """Yield a mend for each checkout of an attempt that the node's journal has not. Some attempts work at the
-    place of an earlier one, whose name a link has.
+def _left_checkouts(node: Path) -> Iterator[Repair]:
+    """Yield a repair for each checkout of an attempt that the node's journal has not. Some attempts work at
+    the place of an earlier one, whose name a link has.
     """
     # In this order: an attempt has its entry, then its link, then its checkout, and one may begin meanwhile.
     folders = sorted((node / "work").glob("r-*"))
@@ -101,7 +103,7 @@ def _left_checkouts(node: Path) -> Iterator[Mend]:
         if folder.name not in known:
             wrong = f"{folder} is the checkout of a run that its node agent does not know"
             wrong += ", and what is nowhere else goes with it"
-            yield Mend(wrong, f"rm -r {folder}", partial(_erase, folder))
+            yield Repair(wrong, f"rm -r {folder}", partial(_erase, folder))
 
 
 def _erase(folder: Path) -> None:
@@ -110,11 +112,11 @@ def _erase(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _configuration(home: Path) -> Iterator[Mend]:
+def _configuration(home: Path) -> Iterator[Repair]:
     names = find_missing(home)
     if names:
         wrong = f"{', '.join(names)} not found in {home}: the default values apply"
-        yield Mend(wrong, "pancode init", partial(write_files, home))
+        yield Repair(wrong, "pancode init", partial(write_files, home))
 
 
 def _leaves_room(home: Path) -> bool:

@@ -114,7 +114,7 @@ NO_CEILING = Ceilings()
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class BudgetScope:
     """One scope of the books with its balance and its ceilings.
 
     `held` False: nothing is booked in it, because its balance is the sum of other scopes.
@@ -181,7 +181,7 @@ def session_scope(session: str) -> str:
 
 
 def is_session(scope: str) -> bool:
-    """Whether the scope sums up the sittings of one session."""
+    """Whether the scope sums up the interactive runs of one session."""
     return scope.startswith("session:")
 
 
@@ -291,7 +291,7 @@ def used_by(usage: object) -> Amount:
 
 
 def format_minutes(ms: int) -> str:
-    """An amount of time in minutes, for people; a small one is never shown as 0."""
+    """An amount of time in minutes, for users; a small one is never shown as 0."""
     return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
@@ -374,7 +374,7 @@ def held_by_run(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the hold of an unknown attempt by what it used, as a person or a late receipt
+    """Entries that replace the hold of an unknown attempt by what it used, as a user or a late receipt
     says.
 
     Only what was not booked before is booked. `spent.usd` must be known.
@@ -416,7 +416,7 @@ def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
 def settle_disputed(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for what an attempt with a disputed claim has cost, as a person says; the claim is over."""
+    """Entries for what an attempt with a disputed claim has cost, as a user says; the claim is over."""
     mine = [entry for entry in entries if entry.attempt == account.attempt]
     made: list[BookEntry] = []
     for scope in dict.fromkeys(entry.scope for entry in mine):
@@ -450,7 +450,7 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
     """Entries for what a second fence of an attempt used, in the scopes of its hold.
 
     So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
-    the books have an amount of this fence, where a person has said what the attempt cost, or where its holds
+    the books have an amount of this fence, where a user has said what the attempt cost, or where its holds
     are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]

@@ -1,4 +1,4 @@
-"""Decides whether the day's budget is being spent so fast that no machine should open more slots."""
+"""Decides whether the day's budget is being spent so fast that no node should open more slots."""
 
 from __future__ import annotations
 

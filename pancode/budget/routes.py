@@ -143,7 +143,7 @@ def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
 
 @Verb(INBOX, command="inbox ls", query=("by",), for_item=True)
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
-    """Everything that waits for a person."""
+    """Everything that waits for a user."""
     found = list_inbox(context.core)
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
@@ -163,7 +163,7 @@ def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
 
 @Verb(LOOKED, ActBody, "status", right=NOTES)
 def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
-    """A person has looked now."""
+    """A user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}
 

@@ -1,4 +1,4 @@
-"""Checkouts of other machines as the API shows them."""
+"""Checkouts of other nodes as the API shows them."""
 
 from __future__ import annotations
 

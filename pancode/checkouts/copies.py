@@ -1,4 +1,4 @@
-"""Copies of checkouts of other machines: real repositories, where work begins and lands as in any other.
+"""Copies of checkouts of other nodes: real repositories, where work begins and lands as in any other.
 
 A client's command brings its files here before it asks for work, and takes what has landed here back home.
 """
@@ -50,7 +50,7 @@ def place_of(home: Path, copy: str) -> Path:
     if not _COPY.fullmatch(copy):
         raise GitRefusal(
             f"{copy[:100]} is not a copy of a checkout",
-            fix="install the same version of PanCode on both machines",
+            fix="install the same version of PanCode on both nodes",
         )
     return home / FOLDER / copy
 

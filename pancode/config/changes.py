@@ -1,4 +1,4 @@
-"""Changes of the configuration that a person makes by a command or agrees to: made, on record, taken back."""
+"""Changes of the configuration that a user makes by a command or agrees to: made, on record, taken back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ChangeEffect:
 
 
 def must_be_agreed(what: str, before: Safety, after: Safety, yes: bool, command: str) -> None:
-    """Raise RefusedError where the level goes up and no person has said yes to that. `command`: makes the
+    """Raise RefusedError where the level goes up and no user has said yes to that. `command`: makes the
     change, once it ends with `--yes`.
     """
     if not yes and SAFETY_RANK[after] > SAFETY_RANK[before]:

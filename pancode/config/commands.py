@@ -32,7 +32,7 @@ def show(
     origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
     face: Json,
 ) -> None:
-    """Every setting as it is in this folder; of a coordinator on another machine, as it is there.
+    """Every setting as it is in this folder; of a coordinator on another node, as it is there.
 
     Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
     < a preset < flags.

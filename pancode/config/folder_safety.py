@@ -67,10 +67,10 @@ def _judged(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
 
 
 def _asked(pattern: str, why: str) -> dict[str, Any]:
-    """The row for a file that decides what runs next: a run may change it, and it lands after a person's
+    """The row for a file that decides what runs next: a run may change it, and it lands after a user's
     yes."""
     row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
-    return {"kind": "landing", "leaves": "all, landed after a yes", **row}
+    return {"kind": "landing", "leaves": "all, landed after an approval", **row}
 
 
 def _level(text: str) -> Safety:
@@ -84,7 +84,7 @@ def _level(text: str) -> Safety:
 
 
 def _left(rule: CommandRule) -> str:
-    return "what a person approves" if rule.ask else "nothing"
+    return "what a user approves" if rule.ask else "nothing"
 
 
 def _row(rule: Any) -> dict[str, Any]:

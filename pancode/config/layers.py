@@ -293,7 +293,7 @@ def _plain(value: object) -> object:
 
 
 def _is_branch(part: object) -> bool:
-    """Whether the part is the branch of a union, which Pydantic puts into the path, but no person wrote."""
+    """Whether the part is the branch of a union, which Pydantic puts into the path, but no user wrote."""
     return isinstance(part, str) and ("[" in part or part in ("constrained-str", "none"))
 
 

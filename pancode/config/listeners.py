@@ -7,23 +7,23 @@ from pathlib import Path
 
 from pancode.config.load import Loaded
 from pancode.fleet.place import (
-    DoorPlace,
-    Doorway,
+    ApiListener,
     ListenAddress,
+    NodeListener,
     api_place_of,
-    doorway_of,
     figures_place_of,
+    make_node_listener,
     place_of,
 )
 from pancode.kernel.errors import ConfigError
 
 
-def direct_in(loaded: Loaded) -> Doorway | None:
+def read_node_listener(loaded: Loaded) -> NodeListener | None:
     """Return the address for direct nodes; None: nowhere. ConfigError for an address that is none."""
     direct = loaded.settings.direct
     named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
     listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
-    return doorway_of(listen, shown)
+    return make_node_listener(listen, shown)
 
 
 def figures_in(loaded: Loaded) -> ListenAddress | None:
@@ -34,22 +34,22 @@ def figures_in(loaded: Loaded) -> ListenAddress | None:
     return replace(figures_place_of(metrics.listen, loaded.origin("metrics.listen")), names=metrics.hosts)
 
 
-def door_in(loaded: Loaded) -> DoorPlace | None:
+def read_api_listener(loaded: Loaded) -> ApiListener | None:
     """Return where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
-    door = loaded.settings.api
-    if door.listen is None:
+    listener = loaded.settings.api
+    if listener.listen is None:
         return None
-    place = replace(api_place_of(door.listen, loaded.origin("api.listen")), names=door.hosts)
-    cert, key = (Path(text).expanduser() if text else None for text in (door.tls.cert, door.tls.key))
+    place = replace(api_place_of(listener.listen, loaded.origin("api.listen")), names=listener.hosts)
+    cert, key = (Path(text).expanduser() if text else None for text in (listener.tls.cert, listener.tls.key))
     if (cert is None) != (key is None):
         missing = "api.tls.key" if key is None else "api.tls.cert"
         why = "TLS needs a certificate and its key"
         raise ConfigError(f"{missing} is not set", why=why, fix=f"set it to the PEM file: {missing}: /path")
     if cert is None and not place.is_local:
         raise ConfigError(
-            f"{place.origin} opens the API to other machines without TLS: {place}",
+            f"{place.origin} opens the API to other nodes without TLS: {place}",
             why="anybody on the network could read the token and use it",
             fix="listen on 127.0.0.1 and connect through ssh -L, or set api.tls.cert and api.tls.key",
             code="tls_needed",
         )
-    return DoorPlace(place, cert, key)
+    return ApiListener(place, cert, key)

@@ -1,4 +1,4 @@
-"""Routes of presets and the configuration: every setting with its origin, and changes that a person makes."""
+"""Routes of presets and the configuration: every setting with its origin, and changes that a user makes."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def change_makers(context: ApiContext) -> ChangeMakers:
 
 
 class ProposeBody(ActBody):
-    """A change for a person to confirm. `target`: a key, a budget scope (`day`), `preset`, or an agent's
+    """A change for a user to confirm. `target`: a key, a budget scope (`day`), `preset`, or an agent's
     name.
 
     `value`: as a file has it, dollars, a preset's name, or fields (`{from: builder, runtime: codex}`); null
-    takes out what was set. `why`: a line for the person.
+    takes out what was set. `why`: a line for the user.
     """
 
     kind: ChangeKind
@@ -156,7 +156,8 @@ def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
 
 
 def _changed(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
-    """Make the change. RefusedError where it raises the safety level of all work without a person's yes."""
+    """Make the change. RefusedError where it raises the safety level of all work without a
+    user's approval."""
     makers = change_makers(context)
     if change.target == SAFETY:
         effect = makers[change.kind].look(change)
@@ -167,9 +168,9 @@ def _changed(context: ApiContext, change: AskedChange, body: SettingBody, comman
 
 @Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
 def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
-    """Ask a person for a change.
+    """Ask a user for a change.
 
-    Nothing is changed before a person says yes.
+    Nothing is changed before a user says yes.
     """
     body: ProposeBody = call.body
     change = AskedChange(body.kind, body.target, body.value)

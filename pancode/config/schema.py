@@ -113,7 +113,7 @@ class _Part(BaseModel):
 
 
 class NotifyChannel(_Part):
-    """One way to reach a person. `url`: `secret:NAME`, the address in Apprise's form, kept by that name."""
+    """One way to reach a user. `url`: `secret:NAME`, the address in Apprise's form, kept by that name."""
 
     url: Annotated[str, AfterValidator(_secret)]
 
@@ -129,7 +129,7 @@ class NotifyRule(_Part):
 
 
 class Notify(_Part):
-    """Notices to people. Without rules every channel gets all but `ended_well`.
+    """Notices to users. Without rules every channel gets all but `ended_well`.
 
     `quiet`: hours in which only what `urgent` names is sent; the rest follows afterwards. `console`: the
     address of the web console, for links. `answers`: the notice of a question has a link that answers it, if
@@ -205,7 +205,8 @@ class Budget(Part):
 
 
 class SessionSettings(Part):
-    """What a sitting may cost, and all sittings of one session together; None: there is no ceiling.
+    """What an interactive run may cost, and all interactive runs of one session together; None: there is no
+    ceiling.
 
     `tell`: the session of an orchestrator hears by itself what became of the runs that it began.
     """
@@ -363,7 +364,7 @@ class ApiTls(Part):
     key: units.FilePath | None = None
 
 
-class ApiDoor(Part):
+class ApiListenerSettings(Part):
     """Where the API is open over TCP, for whoever has a token. Without it nothing listens.
 
     `hosts`: names by which a request may call it, beside its address and those of this machine.
@@ -498,7 +499,7 @@ class Settings(Part):
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()
     metrics: Metrics = Metrics()
-    api: ApiDoor = ApiDoor()
+    api: ApiListenerSettings = ApiListenerSettings()
     ledger: LedgerPlace = LedgerPlace()
     land: Land = Land()
     forge: dict[str, ForgeSettings] = {}

@@ -26,7 +26,7 @@ AT_START = (
 )
 """Keys and groups that the coordinator reads when it starts."""
 WORKER_MODEL = "models.worker"
-"""What people look for as `model`, `dispatch.model` or `worker.model`."""
+"""What users look for as `model`, `dispatch.model` or `worker.model`."""
 UNREADABLE = "(the settings cannot be read)"
 
 

@@ -1,4 +1,4 @@
-"""Values with a unit, as people write them: durations, sizes, amounts, command lines."""
+"""Values with a unit, as users write them: durations, sizes, amounts, command lines."""
 
 from __future__ import annotations
 

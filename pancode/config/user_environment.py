@@ -33,7 +33,7 @@ OWN_RULES = Rules(
         PathRule(
             pattern=f"./{name}",
             access=PathAccess.READ,
-            reason="the rules that hold runs are changed by people",
+            reason="the rules that hold runs are changed by users",
             origin=BUILT_IN,
         )
         for name in FILES

@@ -11,7 +11,7 @@ from pancode.kernel.states import GpuRule
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person who asks: bring-up uses this person's SSH agent and configuration, for this call only.
+    """The user who asks: bring-up uses this user's SSH agent and configuration, for this call only.
 
     `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
     """
@@ -21,7 +21,7 @@ class Caller:
 
     @property
     def agent(self) -> str | None:
-        """The socket of the person's SSH agent."""
+        """The socket of the user's SSH agent."""
         return self.environ.get("SSH_AUTH_SOCK")
 
 
@@ -43,9 +43,9 @@ class NodeSpec:
     least: int | None = None
     """How few of the slots the node fills when the machine is strained; None: always all of them."""
     fingerprint: str | None = None
-    """The host key that the person has seen and accepted; None: the person was not asked yet."""
+    """The host key that the user has seen and accepted; None: the user was not asked yet."""
     fleet_key: bool = False
-    """Put the fleet's own key on the machine, so that the link comes back while no person is there."""
+    """Put the fleet's own key on the machine, so that the link comes back while no user is there."""
     link: LinkWay = "ssh"
     """The machine's link to Redis and the depot."""
     local: bool = False

@@ -12,7 +12,7 @@ from pancode.runs.answers import BreakerShape, HandoverShape
 
 
 class ProblemShape(TypedDict):
-    """What a person should mend. `says`: the node's own advice; `code`: its subject, if code acts on it.
+    """What a user should repair. `says`: the node's own advice; `code`: its subject, if code acts on it.
 
     `weight`: `note` where all is well all the same.
     """
@@ -281,7 +281,7 @@ class CollectAnswer(TypedDict):
 
 
 class QuestionShape(TypedDict):
-    """What a person is asked before a machine is added. `value`: what a yes names."""
+    """What a user is asked before a machine is added. `value`: what a yes names."""
 
     kind: str
     text: str

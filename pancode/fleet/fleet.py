@@ -89,7 +89,7 @@ def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: flo
     if against:
         ((name, skew),) = others.items()
         what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
-        fix = f"compare `date -u` on both machines with a third clock, then set the wrong one ({_SET})"
+        fix = f"compare `date -u` on both nodes with a third clock, then set the wrong one ({_SET})"
         return ClockVerdict(None, {**_blamed(_beyond(skews, here)), name: {"what": what, "fix": fix}})
     return ClockVerdict(None, _blamed(_beyond(skews, skews)))
 
@@ -116,7 +116,7 @@ def _own(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
-def wall_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
+def sandbox_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
     """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
     lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = [
@@ -142,7 +142,7 @@ def _told(problem: NodeProblem) -> ProblemShape:
 
 
 def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) -> list[ProblemShape]:
-    """Everything on the node that a person should mend; `clock`: the problem of its clock."""
+    """Everything on the node that a user should repair; `clock`: the problem of its clock."""
     beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
@@ -305,7 +305,7 @@ def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
     lines = list[CheckLine]()
     for view in map(core.view_of, nodes):
         if view.last is not None:
-            lines += wall_lines(view.node.name, view.last.heartbeat.facts)
+            lines += sandbox_lines(view.node.name, view.last.heartbeat.facts)
             for one in false_labels(view):
                 lines.append({"node": view.node.name, "ok": False, "what": one["what"], "fix": one["fix"]})
     return lines

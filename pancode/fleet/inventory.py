@@ -138,7 +138,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
-    """Record what a person does on a machine and, with `outcome`, how it ended."""
+    """Record what a user does on a machine and, with `outcome`, how it ended."""
     ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
@@ -230,7 +230,7 @@ def put_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
 
 
 def put_halted(core: Core, name: str, halted: bool) -> None:
-    """Note whether a person has halted the node agent; like `put_link`, not kept over a restart."""
+    """Note whether a user has halted the node agent; like `put_link`, not kept over a restart."""
     core.note_reaching(name, lambda r: replace(r, halted=halted))
 
 

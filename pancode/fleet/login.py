@@ -23,7 +23,7 @@ from pancode.kernel.errors import UnavailableError, UsageError
 OUT_OF_SERVICE = 75
 SECRET_S, PROGRAMS_S = 30.0, 3_600.0
 STAYED = 3
-"""The exit status of `ENTER` where the person has gone and means to come back."""
+"""The exit status of `ENTER` where the user has gone and means to come back."""
 ENTER = """\
 cd "$1" || exit 1
 unset TMUX
@@ -68,7 +68,7 @@ def at_terminal() -> bool:
 
 
 def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
-    """Stay in this folder of a node until its shell ends; return whether the person has left it for good.
+    """Stay in this folder of a node until its shell ends; return whether the user has left it for good.
 
     UnavailableError where the folder or a terminal there cannot be had.
     """
@@ -96,7 +96,7 @@ def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -
 
 
 def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """What a person's own ssh, and the remotes of editors, need to go there."""
+    """What a user's own ssh, and the remotes of editors, need to go there."""
     reach = Reach.made_of(target)
     if reach.local:
         return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
@@ -181,7 +181,7 @@ async def _fed(
 
 
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
-    """Open a connection for this purpose, with the person's keys and agent, and the fleet's own key."""
+    """Open a connection for this purpose, with the user's keys and agent, and the fleet's own key."""
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = target_of(reach)

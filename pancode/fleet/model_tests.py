@@ -147,7 +147,7 @@ def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
 
 
 def describe_wait(core: Core, place: ModelPlace) -> str:
-    """The words for a person before the wait: how long it takes, and whether it costs."""
+    """The words for a user before the wait: how long it takes, and whether it costs."""
     with core.lock:
         views = _views(core)
     found = fact_of(place, views)

@@ -48,7 +48,7 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorPlace:
+class ApiListener:
     """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
 
     place: ListenAddress
@@ -60,22 +60,23 @@ class DoorPlace:
         return "http" if self.cert is None else "https"
 
     def url(self, port: int) -> str:
-        """Return the address with which a person on this machine opens the API."""
+        """Return the address with which a user on this machine opens the API."""
         return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
 @dataclass(frozen=True, slots=True)
-class Doorway:
+class NodeListener:
     """`place`: where we listen; `shown`: where nodes connect, which a router may forward to `place`."""
 
     place: ListenAddress
     shown: ListenAddress
 
 
-def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Doorway | None:
-    """The doorway; None: nodes cannot come in. ConfigError where nodes would be sent where nobody listens."""
+def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None) -> NodeListener | None:
+    """The listener; None: nodes cannot come in. ConfigError where nodes would be sent where
+    nobody listens."""
     if place is not None:
-        return Doorway(place, shown or place)
+        return NodeListener(place, shown or place)
     if shown is None:
         return None
     raise ConfigError(
@@ -177,7 +178,7 @@ class Reach:
     fleet_key: bool = False
     """Whether the owner wants our own key there, so that the link comes back while nobody is there."""
     halted: bool = False
-    """Whether a person has halted its node agent: only a person starts it again."""
+    """Whether a user has halted its node agent: only a user starts it again."""
     direct: bool = False
     """Whether it reaches Redis and the depot by TLS; SSH then carries only commands and files."""
 

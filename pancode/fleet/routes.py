@@ -29,7 +29,7 @@ from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.interfaces.http import bodies
 from pancode.interfaces.http.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, AtDoor, EventStream, Object, Verb
+from pancode.interfaces.http.routing import ApiCall, EventStream, Object, TcpAccess, Verb
 from pancode.interfaces.http.streams import make_event_stream, stream_steps
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.formatting import count_noun
@@ -249,7 +249,7 @@ def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
 
 
-@Verb(answers.PING, at_door=AtDoor.OPEN)
+@Verb(answers.PING, over_tcp=TcpAccess.OPEN)
 def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
     """Which coordinator this is.
 

@@ -93,7 +93,7 @@ class Depot:
         finally:
             os.close(file)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Remove what killed processes left. Only at the coordinator's start, before the depot is used.
 
         Git's lock files would refuse every later change; temporary folders only take space.

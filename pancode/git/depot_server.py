@@ -220,7 +220,7 @@ class Conversation:
     def _next(self) -> Ask | None:
         try:
             return read_line(self.file)
-        except TimeoutError:  # a sitting that is quiet: its node comes again
+        except TimeoutError:  # an interactive run that is quiet: its node comes again
             return None
 
     def _handler(self, ask: Ask) -> Callable[[Ask], Answer]:

@@ -15,9 +15,9 @@ from pancode.kernel.errors import WorkspaceError
 
 
 class GitRefusal(WorkspaceError):
-    """The project cannot be transported or landed as it is; the user can mend it.
+    """The project cannot be transported or landed as it is; the user can repair it.
 
-    `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for people).
+    `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for users).
     """
 
     def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:

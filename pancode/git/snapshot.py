@@ -36,7 +36,7 @@ class SnapshotOptions:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot. `untracked`, `warnings`: for people. `base_commit` is None on an unborn branch."""
+    """A snapshot. `untracked`, `warnings`: for users. `base_commit` is None on an unborn branch."""
 
     repo_id: str
     base_commit: str | None

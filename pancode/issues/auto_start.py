@@ -1,4 +1,4 @@
-"""Issues that begin by themselves: those with a project's label, of people who may start work."""
+"""Issues that begin by themselves: those with a project's label, of users who may start work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_OPEN, MOST_AT_ONCE = 100, 3
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
-    """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
+    """Whether the issue's label and users allow the work; its words, a stranger's, do not count."""
     people = {one.lower() for one in project.work_people}
     of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}

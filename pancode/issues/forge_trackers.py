@@ -268,7 +268,7 @@ class GitLabIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        page = after or 1  # a label is asked for by its very letters there, and people write it as they like
+        page = after or 1  # a label is asked for by its very letters there, and users write it as they like
         rows = client.get(self._root(place), state="opened", order_by="updated_at", per_page=PAGE, page=page)
         return [self._read(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
 

@@ -1,4 +1,4 @@
-"""The plans that people have kept, and whether the file in a repository is one of them."""
+"""The plans that users have kept, and whether the file in a repository is one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_READ = 1 << 20
 
 
 def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> None:
-    """Record that a person keeps these files as the plan of a workspace."""
+    """Record that a user keeps these files as the plan of a workspace."""
     plan, questions = (
         hashlib.sha256(files[path].encode()).hexdigest() for path in (plan_file(name), questions_file(name))
     )
@@ -25,7 +25,7 @@ def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> Non
 def is_plan_kept(core: Core, project: str, name: str) -> bool:
     """Whether a run in the workspace of that name may be told to carry out its plan.
 
-    A person has kept it, and no other text stands in its place, which an agent or a stranger's branch may
+    A user has kept it, and no other text stands in its place, which an agent or a stranger's branch may
     have brought. A plan that is not there yet is being written.
     """
     with core.ports.ledger.transaction() as tx:

@@ -22,7 +22,7 @@ Read what is there first: what it says of itself, its entry points, its tests, i
 Markdown, in at most 1,200 words: a title, then the heads "## Problem", "## Users", "## What it does",
 "## What it does not", "## Requirements", "## How we know" and "## Open questions". Requirements are a
 numbered list, and each can be checked. Say what the code shows; what you only guess is an open question, so
-that a person decides it.
+that a user decides it.
 
 Put a line `{_FROM}` before the document and a line `{_TO}` behind it. Your report comes after that.
 """
@@ -37,7 +37,7 @@ def read_draft(core: Core, project: NamedProject, text: str) -> str:
     """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
     is no draft of this project, has no answer yet, or whose answer has no whole document.
 
-    `text`: as a person names a run; `last`: the last one of this project.
+    `text`: as a user names a run; `last`: the last one of this project.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, f"{LAST}@{project.path}" if text == LAST else text)

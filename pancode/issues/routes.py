@@ -60,7 +60,7 @@ class WorkOnIssueBody(ActBody, CallerSettings):
     budget: Usd | None = None
     dry_run: bool = False
     yes: bool = False
-    """A person has said yes to this very dispatch."""
+    """A user has said yes to this very dispatch."""
 
 
 class PlanBody(ActBody):
@@ -89,7 +89,7 @@ def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
 
 
 def _project(context: ApiContext, call: ApiCall) -> NamedProject:
-    """Return the named project, or that of the repository where the person stands; else UsageError."""
+    """Return the named project, or that of the repository where the user stands; else UsageError."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):
         return find_project(around.projects(), named)

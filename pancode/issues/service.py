@@ -204,7 +204,7 @@ def start_work(
 ) -> tuple[str, Dispatched]:
     """The workspace of this issue, and the run that works on it. As `begin_work`; and what admission says.
 
-    What its labels have chosen is a warning, and stands in the story of the run.
+    What its labels have chosen is a warning, and stands in the timeline of the run.
     """
     run, (chosen, said) = new_id(core), make_request(core, issue, request, around, project)
     there = begin_work(core, around, project, issue, request, run)
@@ -237,7 +237,7 @@ def list_work(core: Core) -> list[IssueWorkShape]:
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
+    """The workspace of the work, and its runs, newest last. None: a user has removed the workspace."""
     line = find_workspace(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 

@@ -66,7 +66,7 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
     if last.state is not RunState.ENDED:
         return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} works on this.")
     if is_blocked(last):
-        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} waits for a person's answer.")
+        return IssueProgress(IssueState.PROGRESS, f"Run {last.id}: {who} waits for a user's answer.")
     done = next((run for run in reversed(runs) if run.landed is not None), None)
     if done is last or (done is not None and not has_change(last)):
         at = str(done.landing.get("branch") or "")
@@ -75,7 +75,7 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
             return IssueProgress(
                 IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_receipt(done)}"
             )
-        if not at:  # it lies in one person's files: nobody else has it, and it may be thrown away
+        if not at:  # it lies in one user's files: nobody else has it, and it may be thrown away
             words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_receipt(done)}"
             return IssueProgress(IssueState.REVIEW, words)
         return IssueProgress(
@@ -119,7 +119,7 @@ MERGE_S = 900.0
 TOLD_LOOKS, TOLD_LOOK_S = 100, 0.1
 """How often, and how many seconds apart, a landing looks whether its tracker knows of it."""
 DROPPED = "dropped"
-"""The status of a landing that a person does not want."""
+"""The status of a landing that a user does not want."""
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 
@@ -237,7 +237,7 @@ class TrackerNews(FeedThread):
             comment = self._trackers.comment(place, issue, news.comment, one.comment)
             state = issue.state if issue.state in OVER else news.state
             one = replace(one, state=str(state), said=news.text, comment=comment)
-        elif issue.state in OVER:  # its pull request was merged, or a person has closed it
+        elif issue.state in OVER:  # its pull request was merged, or a user has closed it
             one = replace(one, state=str(issue.state))
         return replace(self._changed(one, issue, runs), trouble="")
 

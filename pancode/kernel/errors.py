@@ -83,7 +83,7 @@ class PancodeError(Exception):
         code: str = "",
         details: Mapping[str, str] | None = None,
     ) -> None:
-        """`message` says what happened, `why` how we know, `fix` the command that mends it."""
+        """`message` says what happened, `why` how we know, `fix` the command that repairs it."""
         super().__init__(message or type(self).__doc__ or "")
         self.why = why
         self.fix = fix
@@ -103,7 +103,7 @@ class PancodeError(Exception):
 
     @property
     def is_rule(self) -> bool:
-        """Whether a rule said no. The fix is then a person's decision, and is told to no program."""
+        """Whether a rule said no. The fix is then a user's decision, and is told to no program."""
         return self.exit_code is ExitCode.REFUSED or self.code in RULES
 
     def problem(self) -> Problem:
@@ -165,7 +165,7 @@ _FIX = " (fix: "
 
 
 def with_fix(words: str, fix: str) -> str:
-    """Return a warning or a reason with its fix, as one text for a person."""
+    """Return a warning or a reason with its fix, as one text for a user."""
     return f"{words}{_FIX}{fix})" if fix else words
 
 

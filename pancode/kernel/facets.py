@@ -100,7 +100,7 @@ class Judging(Facet):
 
 @dataclass(frozen=True, slots=True)
 class TurnTaking(Facet):
-    """A sitting: a run whose program waits for words after an answer."""
+    """An interactive run: a run whose program waits for a message after an answer."""
 
     turns: Mapping[str, Any] = field(default_factory=dict)
     """`idle_ms`, `turn_ms`, `mode` and `by`, as TurnTerms; empty: the run takes no turns."""

@@ -113,7 +113,7 @@ class StoredToolFiles(Record):
 
 @dataclass(frozen=True, slots=True)
 class ConfigProposal(Record):
-    """A change of the configuration that waits for a person. `value` None: what was set is taken out.
+    """A change of the configuration that waits for a user. `value` None: what was set is taken out.
 
     `old` and `new`: the values that count now and then. `by`: who asks for it; `run`: inside which run.
     """
@@ -146,7 +146,7 @@ class ConfigChange(Record):
 
 @dataclass(frozen=True, slots=True)
 class KeptPlan(Record):
-    """The newest plan that a person has kept in a workspace. `plan`, `questions`: SHA-256 of both files."""
+    """The newest plan that a user has kept in a workspace. `plan`, `questions`: SHA-256 of both files."""
 
     TABLE: ClassVar = Table("plans", ("workspace",))
     workspace: str
@@ -181,7 +181,7 @@ class EndedRun(Record):
     landed: bool
     reverted: bool
     left: bool
-    """Whether the run needs a look of a person, as far as its own row tells."""
+    """Whether the run needs a look of a user, as far as its own row tells."""
     retry_of: str | None
     ms: int
     """Milliseconds from the run's first start to its end."""
@@ -256,7 +256,7 @@ class Workflow(Record):
     when."""
     lane: dict[str, object] = field(default_factory=dict)
     """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
-    `stands`: the `run` of the item at which it waits for a person, and `what` that is in words."""
+    `stands`: the `run` of the item at which it waits for a user, and `what` that is in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +349,7 @@ class Firing(Record):
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str
     key: str
-    """The minute in UTC, the number of an event, a commit, or the moment at which a person asked."""
+    """The minute in UTC, the number of an event, a commit, or the moment at which a user asked."""
     at_ms: int
     """When the firing was due."""
     state: FiringState = FiringState.WAITING
@@ -358,7 +358,7 @@ class Firing(Record):
     reason: str = ""
     fix: str = ""
     cause: dict[str, object] = field(default_factory=dict)
-    """The event, the commit or the person that caused the firing; empty: its time had come."""
+    """The event, the commit or the user that caused the firing; empty: its time had come."""
     depth: int = 0
     """How many firings on events led to this one."""
     late: bool = False

@@ -1,4 +1,4 @@
-"""Writes foreign text, money, sizes, counts and durations so that a person can read them anywhere."""
+"""Writes foreign text, money, sizes, counts and durations so that a user can read them anywhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _seen(char: str) -> str:
 
 
 def escape_text(text: str, indent: str = "") -> str:
-    """Return the whole text for a person who says yes to it: only line ends act, other controls are shown."""
+    """Return the whole text for a user who says yes to it: only line ends act, other controls are shown."""
     return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
 
 
@@ -90,7 +90,7 @@ def clip_columns(text: str, columns: int) -> str:
 
 
 def format_usd(text: str | None) -> str:
-    """Return an amount as a person reads it: cents, below a dollar four digits; `unknown` for None."""
+    """Return an amount as a user reads it: cents, below a dollar four digits; `unknown` for None."""
     if text is None:
         return "unknown"
     amount, sign = abs(float(text)), "-" if text.startswith("-") else ""

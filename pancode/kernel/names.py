@@ -1,4 +1,4 @@
-"""Guesses the name that a person meant, and finds the run that a prefix stands for."""
+"""Guesses the name that a user meant, and finds the run that a prefix stands for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.kernel.formatting import first_few
 
 LAST = "last"
 ORCHESTRATOR = "panos"
-"""The agent that a person talks with who names none."""
+"""The agent that a user talks with who names none."""
 FLEET = "the fleet"
 """The sender of the words that tell an orchestrator what became of its runs."""
 GATES = "the gates"
@@ -21,7 +21,7 @@ TRACKER = "the tracker"
 HEALTH_WATCH = "pancode health"
 """The sender of the words to an agent of which nothing is seen."""
 OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
-"""The senders of words that no person has said; no person may have such a name."""
+"""The senders of words that no user has said; no user may have such a name."""
 PLANNER = "planner"
 KEY_LOST = "key/LOST"
 """A file in the home that says: the key of this fleet will not come back, so begin with another one."""

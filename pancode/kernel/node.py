@@ -1,6 +1,6 @@
 """A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link.
 
-Advice of a node is quoted and never becomes a `fix` of ours, for people do what `fix` says.
+Advice of a node is quoted and never becomes a `fix` of ours, for users do what `fix` says.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ class Reaching:
     """Whether we try to reach a node, and when we did not: silence in that time loses no run."""
 
     trying: bool = True
-    """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
+    """False: its link is stopped, which only a user can repair (a changed host key, a refused login)."""
     halted: bool = False
-    """Whether a person has halted its node agent; only a person starts it again."""
+    """Whether a user has halted its node agent; only a user starts it again."""
     shut_out: bool = False
-    """Whether the node is shut out of Redis for filling it; only a person lets it in again."""
+    """Whether the node is shut out of Redis for filling it; only a user lets it in again."""
     heard_ms: int = 0
     """Our boot clock at its last echo before it was shut out, whose other words are forgotten."""
     why: str = ""

@@ -100,7 +100,7 @@ class Run(Record):
     created_ms: int
     created_by: str
     parent: str | None = None
-    """The run from which this one was dispatched; None: a person dispatched it."""
+    """The run from which this one was dispatched; None: a user dispatched it."""
     depth: int
     priority: int
     trace: str
@@ -110,8 +110,8 @@ class Run(Record):
     step: str | None = None
     """The name of the run's step in its workflow."""
     session: str = ""
-    """The first run of the chain in which each run goes on from the one before; a chain of sittings is a
-    session. Empty: the run was not admitted as a run of its own."""
+    """The first run of the chain in which each run goes on from the one before; a chain of interactive runs
+    is a session. Empty: the run was not admitted as a run of its own."""
     place: int = 1
     """The run's place in that chain, from 1 on."""
     terms: dict[str, object] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Run(Record):
     safety: Safety
     told_only: bool
     rules: dict[str, object] = field(default_factory=dict)
-    """Wire form of node_agent.wire.policy.Rules: the rules of people's files at dispatch."""
+    """Wire form of node_agent.wire.policy.Rules: the rules of users' files at dispatch."""
     gates: tuple[dict[str, object], ...]
     land: bool = False
     """Whether the run's change lands by itself when the run is done."""
@@ -212,7 +212,7 @@ class Run(Record):
 
     @property
     def takes_turns(self) -> bool:
-        """Whether the run is a sitting, whose program waits for words after an answer."""
+        """Whether the run is an interactive run, whose program waits for a message after an answer."""
         return bool(TurnTaking.of(self).turns)
 
     @property
@@ -234,18 +234,19 @@ class Run(Record):
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):
-    """A chain of sittings that people talk with; the newest sitting's own facts are in its run."""
+    """A chain of interactive runs that users talk with; the newest interactive run's own facts are in its
+    run."""
 
     TABLE: ClassVar = Table("sessions", ("id",), ("newest_ms",))
     id: str
     """The id of the session's first run."""
     run: str
-    """The id of the session's newest sitting."""
+    """The id of the session's newest interactive run."""
     newest_ms: int
-    """When the newest sitting was admitted."""
+    """When the newest interactive run was admitted."""
     title: str
     mode: Mode
-    """Mode, level, model, effort and program's mode with which the next sitting begins."""
+    """Mode, level, model, effort and program's mode with which the next interactive run begins."""
     safety: Safety
     model: str | None
     """The model as it is asked for; None: the agent's own."""
@@ -255,25 +256,26 @@ class SessionRow(Record):
     on_cap: str
     """What follows when a cap cuts a turn: rest or ask."""
     ceiling: Decimal | None = None
-    """The most USD that the session may cost, as a person has said; None: the settings' ceiling."""
+    """The most USD that the session may cost, as a user has said; None: the settings' ceiling."""
     chosen_by: str | None = None
-    """The person who has chosen other terms than the newest sitting has; None: nobody has."""
+    """The user who has chosen other terms than the newest interactive run has; None: nobody has."""
     closed_by: str | None = None
-    """The person who has ended the session; the next words nevertheless begin another sitting."""
+    """The user who has ended the session; the next message nevertheless begin another interactive run."""
     news: tuple[str, ...] = ()
-    """News since the session's last words, such as a person's no, in words for its agent."""
+    """News since the session's last words, such as a user's no, in words for its agent."""
     points: tuple[dict[str, object], ...] = ()
     """The session's checkpoints, oldest first: name, run, by, at_ms."""
     restored: dict[str, object] = field(default_factory=dict)
-    """The point to which a person went back, until the next sitting begins: name, run, and the conversation
-    `told`."""
+    """The point to which a user went back, until the next interactive run begins: name, run, and the
+    conversation `told`."""
     backs: dict[str, str] = field(default_factory=dict)
-    """Where people went back: by the sitting behind which one did, the one at whose end the next begins."""
+    """Where users went back: by the interactive run behind which one did, the one at whose end the next
+    begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word(Record):
-    """Words that one person has said at once to a run; in a session, to its sitting of that time."""
+    """Words that one user has said at once to a run; in a session, to its interactive run of that time."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
     run: str
@@ -288,7 +290,7 @@ class Word(Record):
     turn: int | None = None
     """The number of the turn that answered the words."""
     for_next: bool = False
-    """Whether the words begin the next sitting, as they were said after a change of mode or level."""
+    """Whether the words begin the next interactive run, as they were said after a change of mode or level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +450,7 @@ class Action(Record):
     at_ms: int
     by: str
     detail: dict[str, object] = field(default_factory=dict, hash=False)
-    """Facts for the action; of a landing: its repository, and the way that a person asked for by hand."""
+    """Facts for the action; of a landing: its repository, and the way that a user asked for by hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 def check_name(text: str) -> str:
-    """Return a name that a person typed. UsageError for an empty one: an empty variable is not `any`."""
+    """Return a name that a user typed. UsageError for an empty one: an empty variable is not `any`."""
     if not text:
         raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
     if not text.isascii() and text != text.encode("utf-8", "ignore").decode():

@@ -56,7 +56,7 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class ProvenCall:
-    """A call by the holder of the secret. `key`: the same when the call comes again. `id`: for people."""
+    """A call by the holder of the secret. `key`: the same when the call comes again. `id`: for users."""
 
     key: str
     id: str

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class LandRule(StrEnum):
-    """Which results are landed without a person's `pancode land`."""
+    """Which results are landed without a user's `pancode land`."""
 
     ASK = "ask"
     """Only results of a dispatch, workflow or schedule with --land."""
@@ -57,7 +57,7 @@ class Closed(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a run does not go on now; the run's `reason` has the words for people."""
+    """Why a run does not go on now; the run's `reason` has the words for users."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -76,14 +76,14 @@ class WaitReason(StrEnum):
     FORGOTTEN = "forgotten"
     WORKFLOW = "workflow"
     PERSON = "person"
-    """The run begins when a person has approved it."""
+    """The run begins when a user has approved it."""
 
 
 class EntryKind(StrEnum):
     """The kind of an entry in the books. hold +held; release -held; spend +spent; correct ±spent; unknown:
     the hold stands.
 
-    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a person decides.
+    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a user decides.
     """
 
     HOLD = "hold"
@@ -99,11 +99,11 @@ class ActionKind(StrEnum):
 
     LAND = "land"
     PERSON = "person"
-    """A person must answer, approve or deny; nothing follows by itself."""
+    """A user must answer, approve or deny; nothing follows by itself."""
     ADVANCE = "advance"
     """The run's workflow is looked at."""
     GO_ON = "go_on"
-    """The next sitting of a session begins, with words that the last one did not get to."""
+    """The next interactive run of a session begins, with words that the last one did not get to."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
     FLEET = "fleet"
@@ -191,15 +191,15 @@ class SessionState(StrEnum):
     STARTS = "starts"
     WORKS = "works"
     ASKS = "asks"
-    """The session asks a question, which waits for a person's answer."""
+    """The session asks a question, which waits for a user's answer."""
     WAITS_FOR_YOU = "waits for you"
     """The session's program is running, and has answered everything."""
     RESTS = "rests"
-    """No program runs and no slot is held: the next words begin the next sitting."""
+    """No program runs and no slot is held: the next message begins the next interactive run."""
     TURN_LOST = "turn lost"
-    """The session's program ended within a turn: a person decides whether the words are said again."""
+    """The session's program ended within a turn: a user decides whether the words are said again."""
     ENDED = "ended"
-    """A person has ended the session, or it is a run without turns."""
+    """A user has ended the session, or it is a run without turns."""
 
 
 class How(StrEnum):

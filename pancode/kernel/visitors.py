@@ -161,12 +161,12 @@ def is_allowed(scope: AccessScope) -> bool:
 
 
 def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
-    """AccessError where the present asker may not land (`lands`) or say a person's yes (`says_yes`)."""
+    """AccessError where the present asker may not land (`lands`) or say a user's approval (`says_yes`)."""
     token = _ASKER.get()
     if token is not None and lands:
         must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
     if token is not None and says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{asked} with a person's yes", "without yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{asked} with a user's approval", "without yes; or: ")
 
 
 def token_behind(created_by: str) -> str | None:

@@ -31,7 +31,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
-    """Ask, as a person, for a verification; `again`: although the result is disputed.
+    """Ask, as a user, for a verification; `again`: although the result is disputed.
 
     RefusedError for the result; UsageError, NotFoundError for the node.
     """

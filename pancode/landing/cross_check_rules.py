@@ -38,14 +38,14 @@ def judge_next(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked(Signal):
-    """A person wants the result verified. `on`: a node's name, or `other`. `again`: even if disputed."""
+    """A user wants the result verified. `on`: a node's name, or `other`. `again`: even if disputed."""
 
     on: str
     by: str
     again: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Let a node verify an existing result, as a person asks.
+        """Let a node verify an existing result, as a user asks.
 
         RefusedError when it is not possible, or the result is disputed.
         """

@@ -1,4 +1,5 @@
-"""What follows for a run's change when the run changes: its landing, its verification, or a person's yes."""
+"""What follows for a run's change when the run changes: its landing, its verification, or a
+user's approval."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
 
 
 def needs_approval(run: Run) -> bool:
-    """Whether a person decides on the change of a run that has just ended: its agent may land nothing."""
+    """Whether a user decides on the change of a run that has just ended: its agent may land nothing."""
     is_asked = run.landed is None and bool(LandingTerms.of(run).autonomy)
     return run.outcome is Outcome.DONE and has_change(run) and is_asked
 

@@ -189,7 +189,7 @@ class LandingJudge:
         made_by = change_of(self.core, self.run)
         held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged, made_by))
         if held:
-            return LandingGates(False, "a person has to say yes to it first", held)
+            return LandingGates(False, "a user has to say yes to it first", held)
         required = require_gates(made_by, self.asked.without_gates)
         gates = self._gates(merged, required)
         if not gates.ok or not required.left_out or not self.asked.gates:
@@ -199,7 +199,7 @@ class LandingJudge:
 
     def _gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
         if not self.asked.gates:
-            return LandingGates(True, "its gates were left out, as a person wanted")
+            return LandingGates(True, "its gates were left out, as a user wanted")
         if not required.gates:
             return LandingGates(True, "no gates")
         node = trusted_on(self.run) if merged.tested else ""

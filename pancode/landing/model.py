@@ -16,7 +16,7 @@ from pancode.kernel.values import replace
 class LandWay:
     """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
 
-    A person's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret,
+    A user's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret,
     `anyway` to a change of which a run did not end well, and `without_gates` to leave out these gates, each
     named by its text.
     """
@@ -36,7 +36,7 @@ class LandWay:
 
     @property
     def says_yes(self) -> bool:
-        """Whether a person says yes here to anything that a landing is held for."""
+        """Whether a user says yes here to anything that a landing is held for."""
         leaves_out = not self.gates or bool(self.without_gates)
         return self.with_commands or self.with_secret or self.anyway or leaves_out
 
@@ -69,11 +69,11 @@ class RequiredGate:
 
     @property
     def text(self) -> str:
-        """The command as a person types it."""
+        """The command as a user types it."""
         return shlex.join(self.argv)
 
     def is_named(self, text: str) -> bool:
-        """Whether a person who types this text means this gate."""
+        """Whether a user who types this text means this gate."""
         try:
             return tuple(shlex.split(text)) == self.argv
         except ValueError:
@@ -84,7 +84,7 @@ class RequiredGate:
 class RequiredGates:
     """The gates of all runs of a change, each once, and the set-up commands that they need.
 
-    `left_out`: the gates that a person has withdrawn.
+    `left_out`: the gates that a user has withdrawn.
     """
 
     gates: tuple[RequiredGate, ...]
@@ -109,13 +109,13 @@ class LandStatus(StrEnum):
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
     HELD = "held"
-    """A person has to say yes first."""
+    """A user has to say yes first."""
     CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
 class LandingGates:
-    """The gates' verdict on the merged files. `held`: files that need a person's yes first.
+    """The gates' verdict on the merged files. `held`: files that need a user's approval first.
 
     `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the texts
     of the gates that failed there, or of those of older runs where none is known to have failed.
@@ -211,7 +211,7 @@ Gates = Callable[[Merged], LandingGates]
 """Judges the merged files of a landing."""
 
 CalledOff = Callable[[], bool]
-"""Whether a person has called the landing off; asked again and again until the files are written."""
+"""Whether a user has called the landing off; asked again and again until the files are written."""
 
 
 def is_never_called_off() -> bool:

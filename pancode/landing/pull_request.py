@@ -25,7 +25,7 @@ _TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
 def message_of(run: Run, asked: str) -> str:
-    """The commit message that the person wrote, else the first line of the task."""
+    """The commit message that the user wrote, else the first line of the task."""
     lines = run.task.strip().splitlines() or [run.id]
     return asked.strip() or lines[0][:_TITLE]
 
@@ -72,7 +72,7 @@ class OpenedPull:
 
 @dataclass(frozen=True, slots=True)
 class PullAsked:
-    """A person wants a pull request. `remote`: its name in the repository; `kind` None: by the settings."""
+    """A user wants a pull request. `remote`: its name in the repository; `kind` None: by the settings."""
 
     by: str
     remote: str

@@ -66,7 +66,7 @@ PancodeError with its code where the run cannot be landed.
 
 
 def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
-    """Queue a run's landing for a person. WorkspaceError before its end; AccessError: a token may not.
+    """Queue a run's landing for a user. WorkspaceError before its end; AccessError: a token may not.
 
     UsageError: the change has no such gate to leave out.
     """
@@ -85,7 +85,7 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
 
 
 def drop_change(core: Core, run_id: str, by: str) -> None:
-    """Drop a run's change, which a person does not want. Idempotent. WorkspaceError before the run's end."""
+    """Drop a run's change, which a user does not want. Idempotent. WorkspaceError before the run's end."""
     _signal(core, run_id, Dropped(by))
 
 
@@ -102,7 +102,7 @@ def repo_of(action: Action) -> str:
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """The way to land: as a person asked, as the settled run's landing was asked, or as a dispatch does.
+    """The way to land: as a user asked, as the settled run's landing was asked, or as a dispatch does.
 
     What settles a conflict was written after that was asked, so that no yes counts for it.
     """
@@ -136,7 +136,7 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
         run, there = tx.get(Run, asked.run), tx.get(Action, asked.id)
     if run is None or there is None or stopping():
         return
-    if run.landed is not None and not by_hand(asked):  # a person was faster
+    if run.landed is not None and not by_hand(asked):  # a user was faster
         _over(core, asked, {"status": LANDED, "commit": run.landed})
         return
     way = way_of(run, asked)
@@ -358,7 +358,7 @@ def list_landable(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
 
     Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
-    (the last step that changes something has it all), that a person has denied, and that wait to be landed.
+    (the last step that changes something has it all), that a user has denied, and that wait to be landed.
     """
     return _listed(core, lambda run: is_green(run, project))
 

@@ -1,4 +1,4 @@
-"""Which ended runs wait for a person outside of the inbox, in which words, and with which command."""
+"""Which ended runs wait for a user outside of the inbox, in which words, and with which command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 
 
 def review_of(tx: Transaction, run: Run) -> BriefLine | None:
-    """Return why a person should decide on the run; None: nobody has to. Of a workflow only its result
+    """Return why a user should decide on the run; None: nobody has to. Of a workflow only its result
     counts, of a race the winner.
     """
     if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):

@@ -1,4 +1,4 @@
-"""Routes of changes: their diff, the word of another machine, landings and their queues."""
+"""Routes of changes: their diff, the word of another node, landings and their queues."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.views import get_run_shape
-from pancode.sessions.session import at_rest, find_newest_sitting
+from pancode.sessions.session import at_rest, find_newest_interactive_run
 
 
 class PullRequestBody(ActBody):
@@ -54,7 +54,7 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return find_newest_sitting(context.core, call.path["run"])
+    return find_newest_interactive_run(context.core, call.path["run"])
 
 
 def _at_rest(context: ApiContext, call: ApiCall) -> Run:
@@ -69,10 +69,10 @@ def _diff(context: ApiContext, call: ApiCall) -> Octets:
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
-    """Raise WorkspaceError where the landing writes into another repository than the one where the person
+    """Raise WorkspaceError where the landing writes into another repository than the one where the user
     stands.
 
-    A person outside of any repository has to name the run: `last` may be anybody's.
+    A user outside of any repository has to name the run: `last` may be anybody's.
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)
@@ -109,7 +109,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
 def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
     """The landings that wait, in order."""
     named = call.query.get("before")
-    before = find_newest_sitting(context.core, named) if named else None
+    before = find_newest_interactive_run(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 

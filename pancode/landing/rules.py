@@ -71,12 +71,12 @@ def _place(run: Run) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class LandingAsked(Signal):
-    """A person wants the change landed in this way."""
+    """A user wants the change landed in this way."""
 
     way: LandWay
 
     def apply(self, made: Changes) -> Changes:
-        """Queue a landing for a person, in place of a waiting one. WorkspaceError before the run's end."""
+        """Queue a landing for a user, in place of a waiting one. WorkspaceError before the run's end."""
         run, waits = made.run, made.case.action(ActionKind.LAND)
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
@@ -94,12 +94,12 @@ class LandingAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingProposed(Signal):
-    """An orchestrator proposes to land the change, so a person is asked."""
+    """An orchestrator proposes to land the change, so a user is asked."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Ask a person whether the change is landed, as an orchestrator proposes. Idempotent.
+        """Ask a user whether the change is landed, as an orchestrator proposes. Idempotent.
 
         WorkspaceError where there is nothing to land.
         """
@@ -136,7 +136,7 @@ class LandingDue(Signal):
     def apply(self, made: Changes) -> Changes:
         """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
 
-        Where another node verifies it first, it lands after that; where its agent needs a person's yes, it
+        Where another node verifies it first, it lands after that; where its agent needs a user's approval, it
         waits for that.
         """
         run = made.run
@@ -150,7 +150,7 @@ class LandingDue(Signal):
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
-    """The runs of a change, newest first, whose bad ends need a person's yes before the change is landed.
+    """The runs of a change, newest first, whose bad ends need a user's approval before the change is landed.
 
     What an older run left unfinished counts as finished by the newer ones. A broken policy stays in the
     change. A gate that failed counts until that very gate has passed in a newer run; `runs_gates`: the
@@ -169,7 +169,7 @@ def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
 
 
 def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> RequiredGates:
-    """The gates of all runs of a change, but for those that a person withdraws by their text.
+    """The gates of all runs of a change, but for those that a user withdraws by their text.
 
     `made_by`: newest first, as the gates then are. The set-up is that of the newest run, and of each older
     run that has a gate which no newer run has.
@@ -186,7 +186,7 @@ def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> Requ
 
 
 def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) -> None:
-    """UsageError where a person withdraws a gate that no run of the change has."""
+    """UsageError where a user withdraws a gate that no run of the change has."""
     gates = require_gates(made_by).gates
     unknown = [text for text in without if not any(one.is_named(text) for one in gates)]
     if not unknown:
@@ -233,18 +233,18 @@ WRITES = "writes"
 
 
 def by_hand(action: Action) -> bool:
-    """Whether a person, and not the dispatch, has asked for this landing."""
+    """Whether a user, and not the dispatch, has asked for this landing."""
     return "by" in action.detail
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Signal):
-    """A person does not want the change."""
+    """A user does not want the change."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Drop a change that a person does not want: no list offers it any more. Idempotent.
+        """Drop a change that a user does not want: no list offers it any more. Idempotent.
 
         Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
         """
@@ -262,7 +262,7 @@ class Dropped(Signal):
 
 @dataclass(frozen=True, slots=True)
 class CalledOff(Signal):
-    """A person does not want the change landed any more."""
+    """A user does not want the change landed any more."""
 
     why: str
 
@@ -300,7 +300,7 @@ class LandingOver(Signal):
     action: str = ""
     """The action that asked for the landing; empty: the landing that waits."""
     by: str = ""
-    """The person who asked for the landing by hand; empty: the dispatch asked."""
+    """The user who asked for the landing by hand; empty: the dispatch asked."""
 
     def apply(self, made: Changes) -> Changes:
         """Record the end of the landing; one that was called off before has its end already."""

@@ -51,7 +51,7 @@ class ExploreBody(ActBody, CallerSettings):
     model: Name | None = None
     runtime: Name | None = None
     yes: bool = False
-    """A person has said yes to this very dispatch."""
+    """A user has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
         asked = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}

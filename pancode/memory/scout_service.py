@@ -98,7 +98,7 @@ def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: 
 def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
     """Yield the repository's scouts that left a note, the newest first; then the scouts that are under way.
 
-    A scout whose note a person has deleted (`history forget`) is left out.
+    A scout whose note a user has deleted (`history forget`) is left out.
     """
     notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=LOOKED_AT)
     runs = [tx.get(Run, note.run) for note in notes if note.agent == SCOUT]

@@ -1,4 +1,4 @@
-"""Keeps what runs decided, did and left open, finds it again, and forgets it when a person says so."""
+"""Keeps what runs decided, did and left open, finds it again, and forgets it when a user says so."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def store_note(work: Work, claims: Claims) -> None:
     """Keep the note of a run, in the transaction that accepts its receipt. No note is kept of work that was
     not done, of a user's own program, and of a run that has neither a repository nor a lane.
 
-    A note that looks as if it held a secret is not kept at all, and the story of the run says so.
+    A note that looks as if it held a secret is not kept at all, and the timeline of the run says so.
     """
     run = work.tx.get(Run, claims.identity.run)
     if run is None or run.judges is not None or not _leaves(run.runtime):
@@ -132,8 +132,9 @@ def find_place(
 
 
 def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
-    """Return the notes that share a word with these, the best first; without words the newest. They are of
-    the place's lane or workspace, if it has one; else of its repository; without one of all repositories.
+    """Return the notes that share a word with these, the best first; without a message the
+    newest. They are of the place's lane or workspace, if it has one; else of its repository;
+    without one of all repositories.
     """
     with core.ports.ledger.transaction() as tx:
         if place.lane or place.workspace:

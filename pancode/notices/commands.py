@@ -1,4 +1,4 @@
-"""`pancode admin notify` and `config secret`: channels of notices to people, and their secrets."""
+"""`pancode admin notify` and `config secret`: channels of notices to users, and their secrets."""
 
 from __future__ import annotations
 

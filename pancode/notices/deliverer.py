@@ -18,7 +18,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent
 from pancode.kernel.visitors import NOTICE, AccessScope, NewToken
 from pancode.notices import store as rows
-from pancode.notices.pace import NOTICE_AGAIN_MS, NOTIFY, Sending, delay_target, to_send
+from pancode.notices.batching import NOTICE_AGAIN_MS, NOTIFY, Sending, delay_target, to_send
 from pancode.notices.store import DeliveryTry, OutgoingPort, TokensPort
 from pancode.notices.texts import ASKS, KIND_OF, combine_notices, notice_of
 from pancode.notices.views import list_failures

@@ -7,7 +7,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.records import Delivery
 from pancode.notices import views as looking
 from pancode.notices.answers import DeliveryShape
-from pancode.notices.pace import NOTIFY
+from pancode.notices.batching import NOTIFY
 from pancode.notices.texts import Notice
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work

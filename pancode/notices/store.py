@@ -11,7 +11,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Delivery, DeliveryState, Setting
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import NewToken
-from pancode.notices.pace import MOST_WAITING, again_ms, too_old
+from pancode.notices.batching import MOST_WAITING, again_ms, too_old
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import Work
 

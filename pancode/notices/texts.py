@@ -31,7 +31,7 @@ KIND_OF: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message to a person."""
+    """One message to a user."""
 
     kind: str
     title: str

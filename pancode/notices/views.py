@@ -8,7 +8,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Delivery, DeliveryState
 from pancode.notices import store as rows
 from pancode.notices.answers import ChannelShape, DeliveryShape
-from pancode.notices.pace import NOTIFY
+from pancode.notices.batching import NOTIFY
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso, format_optional_iso
 

@@ -1,4 +1,4 @@
-"""What waits for a person, and what people say, as the API shows it."""
+"""What waits for a user, and what users say, as the API shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ToldAnswer(TypedDict):
 
 
 class InboxAnswer(TypedDict):
-    """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
+    """`also`: what waits for a user beside the questions; `by` says whose last look counts there."""
 
     items: list[InboxShape]
     also: list[BriefLine]

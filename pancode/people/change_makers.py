@@ -22,7 +22,7 @@ MOST_USD, LEAST_EXPONENT = 10**9, -9
 
 
 class BudgetMaker:
-    """Changes ceilings in dollars. `scope`: from a person's word to the books' scope; NotFoundError."""
+    """Changes ceilings in dollars. `scope`: from a user's word to the books' scope; NotFoundError."""
 
     def __init__(self, core: Core, scope: Callable[[str], str]) -> None:
         self._core, self._scope = core, scope

@@ -1,4 +1,4 @@
-"""Changes of the configuration that a model proposes: a card for a person, who alone can have them made."""
+"""Changes of the configuration that a model proposes: a card for a user, who alone can have them made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
 def propose_change(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
-    """Return the change with its id, as it now waits for a person. The errors of its kind; RefusedError.
+    """Return the change with its id, as it now waits for a user. The errors of its kind; RefusedError.
 
     `run`: the run from inside which it is asked. A change that waits already is not added again.
     """

@@ -1,4 +1,4 @@
-"""Routes with which people have a say: what waits for them, answers, approvals; runs are continued."""
+"""Routes with which users have a say: what waits for them, answers, approvals; runs are continued."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _must_set_up(call: ApiCall) -> None:
 
 
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
-    """Land the run, if the person says yes to exactly what holds it, and nobody denies it meanwhile."""
+    """Land the run, if the user says yes to exactly what holds it, and nobody denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
         body.by,

@@ -1,4 +1,4 @@
-"""The inbox: lists what waits for a person; answers, approvals and denials."""
+"""The inbox: lists what waits for a user; answers, approvals and denials."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ PERMITTED = {
     False: "Yes, this once. Ask again before anything else of this kind.",
     True: "Yes, and so is everything of the same kind in the rest of this work.",
 }
-"""What an agent is told when a person permits something; True: also for the rest of its work."""
+"""What an agent is told when a user permits something; True: also for the rest of its work."""
 
 
 def list_inbox(core: Core) -> list[InboxShape]:
-    """Return everything that waits for a person, oldest first."""
+    """Return everything that waits for a user, oldest first."""
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
@@ -63,7 +63,7 @@ def answer_run(
 ) -> Dispatched:
     """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
 
-    `program`: the program that answers; empty: a person does. `inside`: the run from inside which the answer
+    `program`: the program that answers; empty: a user does. `inside`: the run from inside which the answer
     comes.
     """
     must_be_free(run)
@@ -88,7 +88,7 @@ def may_start(core: Core, run: Run) -> bool:
 def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
     """Say yes to a run that has not begun. UsageError where the run does not wait; RefusedError: not now.
 
-    `plan`: the digest of the plan that the person has seen; RefusedError where the plan has changed, or where
+    `plan`: the digest of the plan that the user has seen; RefusedError where the plan has changed, or where
     the run waits for something else by now.
     """
     with unit_of_work(core) as work:
@@ -102,11 +102,11 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
                 fix="pancode fleet resume, then approve again",
                 code="refused_drain",
             )
-        return work.signal(run, Approved(by, whole, core.purses(work.tx, run)))
+        return work.signal(run, Approved(by, whole, core.budget_scopes(work.tx, run)))
 
 
 def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
-    """Continue a run that ended because a person had to permit something, with that permission. A session
+    """Continue a run that ended because a user had to permit something, with that permission. A session
     that its cap has cut goes on, and its ceiling is raised by what that needs.
     """
     must_be_free(run)
@@ -128,7 +128,7 @@ def deny_run(core: Core, run_id: str, by: str) -> Run:
 
 
 def waits_for_call(core: Core, run: Run) -> bool:
-    """Whether a tool call of the working agent waits for a person."""
+    """Whether a tool call of the working agent waits for a user."""
     return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
 
 

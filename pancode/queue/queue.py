@@ -110,7 +110,7 @@ ODD = {
 
 
 @dataclass(frozen=True, slots=True)
-class BusTempo:
+class BusIntervals:
     """Times and sizes; the defaults are what is shipped."""
 
     claim_lease_ms: int = 30_000
@@ -128,12 +128,12 @@ class RedisBus:
         self,
         access: RedisAccess,
         clock: Clock,
-        tempo: BusTempo = BusTempo(),
+        intervals: BusIntervals = BusIntervals(),
         client_factory: Callable[[RedisAccess], redis.Redis] = connect,
     ) -> None:
         self._access = access
         self._clock = clock
-        self._tempo = tempo
+        self._intervals = intervals
         self._factory = client_factory
         self._pushing = Lock()
 
@@ -181,7 +181,7 @@ class RedisBus:
 
     def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
         """The offers that were not claimed or closed just now, with older traces of running removed."""
-        now, lease = self._clock.wall_ms(), self._tempo.claim_lease_ms
+        now, lease = self._clock.wall_ms(), self._intervals.claim_lease_ms
         between = format_rq_time(now - lease), format_rq_time(now + lease)
         with self._together("push_orders") as pipe:
             for one in orders:
@@ -202,12 +202,12 @@ class RedisBus:
 
     def _closing(self, over: JobToClose) -> list[Any]:
         """The script's arguments to close a job; RQ's classes read none, as a node may have written it."""
-        tag, tempo = over.tag, self._tempo
+        tag, intervals = over.tag, self._intervals
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
         kept = [
             format_rq_time(self._clock.wall_ms()),
-            tempo.keep_closed_s,
-            tempo.keep_closed,
+            intervals.keep_closed_s,
+            intervals.keep_closed,
             tag,
             CLOSED_CALL,
             over.entry,
@@ -258,7 +258,7 @@ class RedisBus:
         with self._together("send_controls") as pipe:
             for seq, envelope in messages:
                 fields = {"e": envelope, "seq": seq}
-                pipe.xadd(keys.down_stream(tag), fields, maxlen=self._tempo.down_cap, approximate=False)
+                pipe.xadd(keys.down_stream(tag), fields, maxlen=self._intervals.down_cap, approximate=False)
             pipe.publish(keys.hint_channel(tag), "1")
             pipe.execute()
 

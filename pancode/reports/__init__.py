@@ -1,1 +1,1 @@
-"""What a person reads of cost, figures, the audit and the story of a run."""
+"""What a user reads of cost, figures, the audit and the timeline of a run."""

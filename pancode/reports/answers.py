@@ -1,4 +1,4 @@
-"""The brief, the audit, figures and the story of a run as the API shows them."""
+"""The brief, the audit, figures and the timeline of a run as the API shows them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class AuditRow(TypedDict):
 
 
 class BriefShape(TypedDict):
-    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person; `held`: what
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a user; `held`: what
     has not begun, and why, a line for each reason."""
 
     by: str

@@ -1,4 +1,4 @@
-"""Summarises the time since a person's last visit: runs, waits, landings, cost; and notes the visit."""
+"""Summarises the time since a user's last visit: runs, waits, landings, cost; and notes the visit."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
 
 LOOKED = "looked:"
-"""The prefix of the setting that holds when a person last looked; the person's name follows."""
+"""The prefix of the setting that holds when a user last looked; the user's name follows."""
 FIRST_MS = 24 * 3_600_000
-"""The period of a person's first brief."""
+"""The period of a user's first brief."""
 _MOST_ROWS = 100
 _NEWEST, _SHOWN, _EVENTS, _WORDS = 5_000, 20, 5_000, 160
 _LOOKED_AT = 3 * _SHOWN
 """How many of the newest ended runs are read to show a few: some of them only judge another run."""
 _WAITING = 100
-"""How many runs that need a person are listed one by one."""
+"""How many runs that need a user are listed one by one."""
 
 
 def make_brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
-    """Return a brief. `inbox`: all that waits for a person. `since` None: since the last look. UsageError.
+    """Return a brief. `inbox`: all that waits for a user. `since` None: since the last look. UsageError.
 
     `costs`: by agent since then, where they are known already.
     """
@@ -73,7 +73,7 @@ def make_brief(
 
 
 def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
-    """What waits for a person beside the questions of the inbox. The brief is made of this, too, so that no
+    """What waits for a user beside the questions of the inbox. The brief is made of this, too, so that no
     face says that nothing waits while another one lists it."""
     with core.ports.ledger.transaction() as tx:
         return _also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
@@ -116,7 +116,7 @@ def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> Rep
 
 
 def record_look(core: Core, by: str) -> None:
-    """Note that the person looks now."""
+    """Note that the user looks now."""
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
@@ -146,7 +146,7 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]:
     """Yield the runs that have not begun, in their order; those that wait for the same are one line.
 
-    `asked`: the runs that are left out, as a person is asked about them.
+    `asked`: the runs that are left out, as a user is asked about them.
     """
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):

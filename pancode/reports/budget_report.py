@@ -1,4 +1,4 @@
-"""The books as a person reads them: what may be spent, was spent, is held, and is not known."""
+"""The books as a user reads them: what may be spent, was spent, is held, and is not known."""
 
 from __future__ import annotations
 

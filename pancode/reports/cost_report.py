@@ -167,7 +167,7 @@ def _line(group: Grouped, key: str | None) -> CostLine:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """What a person has to settle for a run: days of attempts of unknown cost, and claims by day."""
+    """What a user has to settle for a run: days of attempts of unknown cost, and claims by day."""
 
     unknown: set[str] = field(default_factory=set)
     disputed: dict[str, Decimal] = field(default_factory=dict)

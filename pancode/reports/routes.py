@@ -23,7 +23,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.records import EventKind, FeedEvent
 from pancode.reports.answers import METRICS, FiguresAnswer, FigureShape
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
-from pancode.reports.story import describe_event as shape_of
+from pancode.reports.timeline import describe_event as shape_of
 from pancode.runs.placement.breaker_service import list_breakers
 from pancode.runs.views import get_run
 

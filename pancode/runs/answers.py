@@ -23,7 +23,7 @@ class VerdictOfNode(TypedDict):
 
 
 class VerificationShape(VerdictOfNode):
-    """`state`: verified (gates passed on two machines), partly (on its own alone), unverified (it has no
+    """`state`: verified (gates passed on two nodes), partly (on its own alone), unverified (it has no
     gates) or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
 
     `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
@@ -168,7 +168,7 @@ class FenceShape(TypedDict):
 
 
 class ToldShape(TypedDict):
-    """What a person has said to a run. `delivered`: how; empty: not yet. `for_next`: to what follows it."""
+    """What a user has said to a run. `delivered`: how; empty: not yet. `for_next`: to what follows it."""
 
     by: str
     at_ms: int
@@ -180,7 +180,7 @@ class ToldShape(TypedDict):
 
 
 class RunWaits(TypedDict):
-    """What of a run waits for a person: its kind, the command that answers, the choices."""
+    """What of a run waits for a user: its kind, the command that answers, the choices."""
 
     kind: str
     command: str
@@ -225,7 +225,7 @@ class RunDetail(RunShape):
     chain: list[str]
     """The runs that this one goes on from, newest first."""
     told: list[ToldShape]
-    """What people said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
+    """What users said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
     answered: str
     """Who has answered the question from which the run goes on, in words; empty: it goes on from none."""
     session: str
@@ -233,7 +233,7 @@ class RunDetail(RunShape):
     model_from: str | None
     """Who chose the run's model, in words."""
     inbox: RunWaits | None
-    """What of the run waits for a person: its kind, the command that answers, the choices."""
+    """What of the run waits for a user: its kind, the command that answers, the choices."""
     served: Json | None
     """The run's model server: node, endpoint, model, context, slots and test when it was placed."""
 
@@ -404,7 +404,7 @@ class BreakerShape(TypedDict):
 
 
 class HealthRow(TypedDict):
-    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person
+    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or user
     (somebody should act).
 
     `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
@@ -422,7 +422,7 @@ class HealthRow(TypedDict):
 
 
 class HealthShape(TypedDict):
-    """The health of the fleet. `well`: nothing in it needs a person."""
+    """The health of the fleet. `well`: nothing in it needs a user."""
 
     well: bool
     agents: list[HealthRow]
@@ -508,7 +508,7 @@ class PreviewShape(TypedDict):
 class DryRunReport(TypedDict):
     """The verdicts of the gates, and the run that would be queued.
 
-    `asks`: why a person is asked first. `untested`: models that are tested before it begins, at a cost if
+    `asks`: why a user is asked first. `untested`: models that are tested before it begins, at a cost if
     `costly_test`. `notes_of`: runs whose notes it is given. `network`: what each phase may reach.
     """
 
@@ -559,11 +559,11 @@ class BriefLine(TypedDict):
     task: str
     command: str
     outcome: NotRequired[str]
-    """The outcome of a run that waits for a person."""
+    """The outcome of a run that waits for a user."""
 
 
 class InboxShape(TypedDict):
-    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
+    """One thing that waits for a user; `kind` as in `ItemKind`; `command` answers it.
 
     `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
     estimate, the `objections` of gates that a yes lifts, and the `digest` that a yes names. `call`: the

@@ -1,4 +1,4 @@
-"""Changes that a person makes to the books: ceilings, and the cost of attempts of unknown cost."""
+"""Changes that a user makes to the books: ceilings, and the cost of attempts of unknown cost."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import SigningKey
 from pancode.agents.models import VendorList
 from pancode.budget import books
-from pancode.budget.books import Purse
+from pancode.budget.books import BudgetScope
 from pancode.budget.burn_rate import update_speed
 from pancode.kernel import records
 from pancode.kernel.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, build_view
@@ -290,7 +290,7 @@ class Core:
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
     def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """What a person has given this session. Else, where its books have nothing of its first run (it is
+        """What a user has given this session. Else, where its books have nothing of its first run (it is
         headless, or older than books of sessions), the rest of that run's limit."""
         name = scope.partition(":")[2]
         session, first = tx.get(records.SessionRow, name), tx.get(records.Run, name)
@@ -317,13 +317,13 @@ class Core:
         known = (tx.get(records.Balance, day) for day in books.days_of(scope))
         return books.sum_balances(scope, (balance for balance in known if balance is not None))
 
-    def purses(self, tx: Transaction, run: records.Run) -> list[Purse]:
+    def budget_scopes(self, tx: Transaction, run: records.Run) -> list[BudgetScope]:
         """Return the scopes in which an attempt of this run is held from its admission on; then week and
         month.
 
-        What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
-        session's ceiling does not refuse it. An orchestrator's hold is for its own model alone: the session's
-        ceiling counts for its children.
+        What an interactive run dispatches is paid from the interactive run's hold: it is booked in the
+        session, and the session's ceiling does not refuse it. An orchestrator's hold is for its own model
+        alone: the session's ceiling counts for its children.
         """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
@@ -332,26 +332,29 @@ class Core:
         session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(records.Run, run.parent) if run.parent is not None else None
         if not run.takes_turns and (above is None or not is_orchestrator(above)):
-            session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
-        return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
+            session = [replace(budget_scope, ceilings=books.NO_CEILING) for budget_scope in session]
+        return [*self.held_in(tx, scopes), *session, *self.period_budget_scopes(tx)]
 
-    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
-        return [Purse(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s)) for s in scopes]
+    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
+        return [
+            BudgetScope(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s))
+            for s in scopes
+        ]
 
-    def period_purses(self, tx: Transaction) -> list[Purse]:
-        """Return the purses of this week and this month that have a ceiling."""
+    def period_budget_scopes(self, tx: Transaction) -> list[BudgetScope]:
+        """Return the budget scopes of this week and this month that have a ceiling."""
         kinds = self.ceilings_set(tx)
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
-        return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
+        return [BudgetScope(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
 
-    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[Purse]:
+    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
         """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
         found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
         if any(balance.scope == today for balance in found):
             found += [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
-        return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]
+        return [BudgetScope(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
     def silent_since(self, since_ms: int) -> int:
         """Return the waking milliseconds since that time of the coordinator's boot clock."""

@@ -31,7 +31,7 @@ from pancode.runs.views import is_taken, must_have_no_next
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The queued run, with what the person should know about it."""
+    """The queued run, with what the user should know about it."""
 
     run: Run
     warnings: tuple[str, ...]
@@ -175,7 +175,7 @@ def run_of(core: Core, plan: Plan, run_id: str) -> Run:
 def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None) -> Run:
     """Record what was decided about the run and admit it, inside a transaction; no order is made."""
     for verdict in plan.verdicts:
-        word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
+        word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a user"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if plan.model_from:
         work.tell(run.id, "model", run.asked_model or "", "chosen", plan.model_from)
@@ -193,7 +193,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     tx, lineage = work.tx, Lineage.of(run)
     old = tx.get(Run, lineage.continues) if lineage.continues is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    # The retry of a headless run begins a chain of its own; that of a sitting is its session's next.
+    # The retry of a headless run begins a chain of its own; that of an interactive run is its session's next.
     run = in_chain(run, old or (replaced if run.takes_turns else None))
     if lineage.recovers and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)  # another recovery may have been faster
@@ -214,7 +214,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
 def in_chain(run: Run, old: Run | None) -> Run:
     """Return the run with its session and place behind the old one. It begins a session where another run
-    went on from the old one, and as the first sitting that was begun in a run's files.
+    went on from the old one, and as the first interactive run that was begun in a run's files.
     """
     if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
@@ -222,8 +222,8 @@ def in_chain(run: Run, old: Run | None) -> Run:
 
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
-    """Return the signal that begins the run: admitted with its hold, or asked of a person first."""
-    return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.purses(work.tx, run))
+    """Return the signal that begins the run: admitted with its hold, or asked of a user first."""
+    return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.budget_scopes(work.tx, run))
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:

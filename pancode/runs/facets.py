@@ -14,7 +14,8 @@ class Caller(Facet):
     """Who stands behind the run's request, and pays for it."""
 
     charged_to: str = ""
-    """The session that also pays for the run, as one of its sittings, or a run of theirs, dispatched it."""
+    """The session that also pays for the run, as one of its interactive runs, or a run of theirs, dispatched
+    it."""
     named_usd: str = ""
     """The budget that was named for the run, where an orchestrator's session may pay it."""
     preset: str = ""
@@ -109,12 +110,12 @@ class LandingTerms(Facet):
     land_verified: bool = False
     """Whether the change lands only once another node has verified the result."""
     autonomy: str = ""
-    """`supervised` or `confirmatory`: a person is asked before the run's change lands."""
+    """`supervised` or `confirmatory`: a user is asked before the run's change lands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's yes before a run starts. `whole`: also for all of its later attempts."""
+    """A user's yes before a run starts. `whole`: also for all of its later attempts."""
 
     by: str
     at_ms: int
@@ -123,30 +124,30 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Approvals(Facet):
-    """What a person decides before the run starts, and about calls of its agent."""
+    """What a user decides before the run starts, and about calls of its agent."""
 
     asks: str = ""
-    """Why a person decides before the run starts."""
+    """Why a user decides before the run starts."""
     approved: Approval | None = None
     objections: tuple[str, ...] = ()
-    """The objections of admission's gates that a person must overrule."""
+    """The objections of admission's gates that a user must overrule."""
     calls: tuple[Mapping[str, Any], ...] = ()
-    """Calls of the agent that a person was asked about, oldest first; a call's number is its place, from 1
+    """Calls of the agent that a user was asked about, oldest first; a call's number is its place, from 1
     on."""
     permits: tuple[str, ...] = ()
-    """The patterns of the rules that a person has allowed for the rest of the run."""
+    """The patterns of the rules that a user has allowed for the rest of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words(Facet):
-    """What people have said to the run."""
+    """What users have said to the run."""
 
     told: int = 0
-    """How many words of people there are for the run, each a row."""
+    """How many words of users there are for the run, each a row."""
     answers: str = ""
-    """A person's answer to the question of the run that this one continues."""
+    """A user's answer to the question of the run that this one continues."""
     program: str = ""
-    """The program that gave that answer instead of a person."""
+    """The program that gave that answer instead of a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,28 +166,28 @@ class EndedTurn:
 
 @dataclass(frozen=True, slots=True)
 class SessionTurn(Facet):
-    """What a run has as a sitting of a session."""
+    """What a run has as an interactive run of a session."""
 
     turn: EndedTurn | None = None
     """The newest turn that has ended."""
     story: str = ""
-    """The session so far, for a sitting whose program does not remember it."""
+    """The session so far, for an interactive run whose program does not remember it."""
     rounds: int = 0
-    """Where the sitting is left alone: how many sittings, itself the first, take one turn each while gates
-    fail."""
+    """Where the interactive run is left alone: how many interactive runs, itself the first, take one turn
+    each while gates fail."""
     more_usd: str = ""
-    """The USD more that a person is asked for when the cap cuts a turn of the run; empty: it rests."""
+    """The USD more that a user is asked for when the cap cuts a turn of the run; empty: it rests."""
     by_itself: bool = False
-    """Whether nobody asked for this sitting: words were left, and its session was not ended."""
+    """Whether nobody asked for this interactive run: words were left, and its session was not ended."""
     past_cap: bool = False
-    """Whether a person's yes to the cap's question has raised the session's ceiling by what it named."""
+    """Whether a user's approval to the cap's question has raised the session's ceiling by what it named."""
     gives_way: str = ""
-    """The run that needs this sitting's slot: the sitting was asked to rest for it."""
+    """The run that needs this interactive run's slot: the interactive run was asked to rest for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetLead(Facet):
-    """What an orchestrator's sitting has of the fleet's own tools."""
+    """What an orchestrator's interactive run has of the fleet's own tools."""
 
     fleet: tuple[str, ...] = ()
     """The names of the tools that it is offered."""

@@ -101,7 +101,7 @@ class Features:
     needs: tuple[FindNeed, ...] = ()
     """Return why the files of an ended run stay, or None."""
     brief: tuple[FindLines, ...] = ()
-    """Return lines for a person's brief since that time, in Unix milliseconds."""
+    """Return lines for a user's brief since that time, in Unix milliseconds."""
     revoked: tuple[FollowRevoked, ...] = ()
     """Pause what a revoked token, by its name, has made; return the names of that."""
     threads: tuple[MakeThreads, ...] = ()

@@ -88,13 +88,13 @@ def _tell(work: Work, run: Run, quiet: str) -> bool:
 
 
 def command_for(run: Run, health: AgentHealth) -> str:
-    """Return the command that a person may use: to look at a warning, or to stop what is stuck."""
+    """Return the command that a user may use: to look at a warning, or to stop what is stuck."""
     verb = "stop" if health.state is HealthState.STUCK else "logs"
     return f"pancode runs {verb} {run.id}"
 
 
 def _pause_when_many_fail(core: Core) -> None:
-    """Pause the fleet where several agents or machines failed within a minute: a person decides."""
+    """Pause the fleet where several agents or machines failed within a minute: a user decides."""
     seen, most = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms), core.rules.health.failures
     failed = failed_together(seen, core.live.health.paused_ms)
     with core.ports.ledger.transaction() as tx:

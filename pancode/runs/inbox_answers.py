@@ -1,4 +1,4 @@
-"""What waits for a person, as every face tells it."""
+"""What waits for a user, as every face tells it."""
 
 from __future__ import annotations
 

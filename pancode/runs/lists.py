@@ -68,7 +68,7 @@ def list_runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -
 
 
 def since_ms(core: Core, text: str | None) -> int:
-    """Return the time that a person names, as `moment_ms` does; None: 0, all of time."""
+    """Return the time that a user names, as `moment_ms` does; None: 0, all of time."""
     return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
 
 

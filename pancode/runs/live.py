@@ -371,7 +371,7 @@ class Live:
     ended_tries: list[EndedTry] = field(default_factory=list)
     """The newest attempts that ended, oldest first. Owner: `breakers`."""
     breaker_resets: dict[str, int] = field(default_factory=dict)
-    """By breaker: when a person reset it. Owner: `breakers`."""
+    """By breaker: when a user reset it. Owner: `breakers`."""
     recent: RecentRuns | None = None
     """The newest ended runs with their records; None: not read yet. `account.track_records`, `work`."""
     unknown_runs: tuple[str, int, tuple[str, ...]] | None = None

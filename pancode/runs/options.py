@@ -46,7 +46,7 @@ ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch",
 """The commands that take an option; `schedule add` takes those of `dispatch`."""
 EVERY = (*STEPS, "chat")
 MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
-"""The longest duration and the largest size that a person may give."""
+"""The longest duration and the largest size that a user may give."""
 _BOUNDS = {"Count": (1, 10**9), "Duration": (1, MOST_MS), "Size": (1, MOST_BYTES)}
 _SPOKEN = {MOST_MS: "365d", MOST_BYTES: "1048576GiB"}
 
@@ -105,7 +105,7 @@ class Option:
 
     @property
     def most_spoken(self) -> str:
-        """The most that a number may be, as a person would write it."""
+        """The most that a number may be, as a user would write it."""
         most = self.bounds[1] if self.bounds is not None else 0
         return _SPOKEN.get(most, f"{most}")
 
@@ -180,7 +180,7 @@ class WorkOptions:
         "race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
-        "The most that it may cost: a run with all its attempts, a session with all its sittings.",
+        "The most that it may cost: a run with all its attempts, a session with all its interactive runs.",
         "USD",
         kept="limits.usd",
         tool="most that a run may cost in USD: 0.75",
@@ -259,7 +259,7 @@ class WorkOptions:
         kept="GateTerms.verify_retries",
     )
     verify_on: Name | None = _gate(
-        "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
+        "Have another node run the gates on the result and sign the verdict: other, a name, or none.",
         "N",
         complete="nodes",
         kept="GateTerms.verify_on",
@@ -299,12 +299,12 @@ class WorkOptions:
         is_common=True,
     )
     ask: bool = option(
-        "Let a person approve it before it starts, also as an exception from a budget or rule.",
+        "Let a user approve it before it starts, also as an exception from a budget or rule.",
         default=False,
         kept="",
         commands=STEPS,
         under=GATES,
-        tool="a person approves it before it starts",
+        tool="a user approves it before it starts",
     )
 
 

@@ -105,7 +105,7 @@ def moved_project_error(text: str, path: str) -> NotFoundError:
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
-    """Raise UsageError if a folder only has a known project's name, which the person did not give: that
+    """Raise UsageError if a folder only has a known project's name, which the user did not give: that
     project would lose its own folder.
     """
     if old is not None and old.path != path:

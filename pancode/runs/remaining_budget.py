@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
-from pancode.budget.books import Purse
+from pancode.budget.books import BudgetScope
 from pancode.kernel import values
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.ports import Transaction
@@ -18,7 +18,7 @@ from pancode.runs.core import Core
 from pancode.runs.facets import Caller, ModelChoice, SessionTurn
 from pancode.runs.life.orders import rules_of
 from pancode.runs.life.turns import is_between_turns, is_orchestrator, payer_of
-from pancode.runs.placement.placement import is_unheld, is_walled
+from pancode.runs.placement.placement import is_unheld, needs_sandbox
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of
 
@@ -28,38 +28,38 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
 
     Without a ceiling its open runs are not looked at.
     """
-    (purse,) = core.held_in(tx, [books.session_scope(session)])
-    reserves = session and purse.ceilings.usd is not None
-    balance = _with_limits_held(tx, purse.balance) if reserves else purse.balance
+    (budget_scope,) = core.held_in(tx, [books.session_scope(session)])
+    reserves = session and budget_scope.ceilings.usd is not None
+    balance = _with_limits_held(tx, budget_scope.balance) if reserves else budget_scope.balance
     unsure = balance.unknown_runs or balance.disputed_usd
     entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
     unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.find_disputed(entries)))
-    return ScopeView(balance, purse.ceilings, tuple(map(_SETTLE.format, unsettled)))
+    return ScopeView(balance, budget_scope.ceilings, tuple(map(_SETTLE.format, unsettled)))
 
 
 _SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its model's price in prices.json)"
 
 
-def scope_view(tx: Transaction, purse: Purse, due: books.Amount) -> ScopeView:
+def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:
     """Return a scope of the budget. Where it has no room, it says what frees what it holds: a run of unknown
-    cost that holds money, and a sitting, which holds money while it waits for words.
+    cost that holds money, and an interactive run, which holds money while it waits for a message.
     """
-    if books.is_within_ceilings(purse.balance, purse.ceilings, due):
-        return ScopeView(purse.balance, purse.ceilings)
-    entries, frees = tx.find(BookEntry, {"scope": purse.balance.scope}, order=None), []
+    if books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, due):
+        return ScopeView(budget_scope.balance, budget_scope.ceilings)
+    entries, frees = tx.find(BookEntry, {"scope": budget_scope.balance.scope}, order=None), []
     unknown = books.unknown_runs(entries)
     for name in books.held_by_run(entries):
         run = tx.get(Run, name)
         if name in unknown:
             frees.append(_SETTLE.format(name))
         elif run is not None and run.takes_turns and is_between_turns(run, words_of(tx, run)):
-            frees.append(f"let {name} rest, which waits for words: pancode sessions rest {name}")
-    return ScopeView(purse.balance, purse.ceilings, tuple(frees))
+            frees.append(f"let {name} rest, which waits for a message: pancode sessions rest {name}")
+    return ScopeView(budget_scope.balance, budget_scope.ceilings, tuple(frees))
 
 
 def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
-    """Return the books of the session that pays: a sitting's, or that of an orchestrator's child; None: none
-    pays.
+    """Return the books of the session that pays: an interactive run's, or that of an orchestrator's child;
+    None: none pays.
 
     A new session has its ceiling in the request.
     """
@@ -230,7 +230,7 @@ def parent_of(core: Core, run_id: str) -> Parent:
         run.depth,
         is_unheld(run),
         left,
-        is_walled(run),
+        needs_sandbox(run),
         session=payer_of(run),
         rules=rules_of(run.rules),
         leads=is_orchestrator(run),

@@ -55,7 +55,7 @@ class ScopeView:
     balance: Balance
     ceilings: Ceilings = NO_CEILING
     frees: tuple[str, ...] = ()
-    """What a person can do to free money that is held in it, with the command."""
+    """What a user can do to free money that is held in it, with the command."""
 
     @property
     def left(self) -> Decimal | None:
@@ -84,7 +84,7 @@ class Parent:
     rules: Rules = NO_RULES
     """The rules of the run: they hold for its children, too, whatever the files beside it say now."""
     leads: bool = False
-    """Whether the run is an orchestrator's sitting: its session's ceiling counts for its children."""
+    """Whether the run is an orchestrator's interactive run: its session's ceiling counts for its children."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Beginning:
 class DispatchRequest(WorkOptions):
     """One dispatch as asked, with its options.
 
-    `argv` (runtime shell only) takes the place of `task`. `depth`: 0 from a person, the parent's depth plus 1
+    `argv` (runtime shell only) takes the place of `task`. `depth`: 0 from a user, the parent's depth plus 1
     from a run.
     """
 
@@ -165,7 +165,7 @@ class DispatchRequest(WorkOptions):
     parent: str | None = None
     """The run that asks for it from inside; None: no run does."""
     charged_to: str = ""
-    """The session in whose books it counts, too, without being a sitting; empty: none."""
+    """The session in whose books it counts, too, without being an interactive run; empty: none."""
     preset: str = ""
     """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
@@ -177,13 +177,15 @@ class DispatchRequest(WorkOptions):
     continues: str | None = None
     """The run that it goes on from."""
     turns: Mapping[str, Any] = field(default_factory=dict)
-    """The terms of a sitting: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless run."""
+    """The terms of an interactive run: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless
+    run."""
     on_cap: str = ""
-    """`rest` or `ask`: what happens when the sitting's cap cuts a turn; empty: as the settings say."""
+    """`rest` or `ask`: what happens when the interactive run's cap cuts a turn; empty: as the
+    settings say."""
     rounds: int = 0
-    """Left alone: how many sittings, itself the first, take one turn each until the gates pass."""
+    """Left alone: how many interactive runs, itself the first, take one turn each until the gates pass."""
     session: str = ""
-    """The first run of the sitting's session; empty: the sitting begins a new one."""
+    """The first run of the interactive run's session; empty: the interactive run begins a new one."""
     story: str = ""
     """The session so far, for a program that does not remember it."""
     before: Mapping[str, str] = field(default_factory=dict)
@@ -192,17 +194,18 @@ class DispatchRequest(WorkOptions):
     """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
     sides), `files`, `way`, `trailers`."""
     answers: str | None = None
-    """A person's answer to the old run's question, which nobody else can answer then."""
+    """A user's answer to the old run's question, which nobody else can answer then."""
     program: str = ""
-    """The program that has answered instead of a person; empty: a person has."""
+    """The program that has answered instead of a user; empty: a user has."""
     by_itself: bool = False
-    """Whether nobody has asked for this sitting: it begins as words are left, unless its session is ended."""
+    """Whether nobody has asked for this interactive run: it begins as words are left, unless its session is
+    ended."""
     past_cap: bool = False
-    """Whether a person has said yes to the question of the cap: the session's ceiling makes room for it."""
+    """Whether a user has said yes to the question of the cap: the session's ceiling makes room for it."""
     walled: bool = False
     """Whether the run that asks for it works only in a sandbox, so that this one does, too."""
     confirmed: bool = False
-    """Whether a person has said yes to this very dispatch."""
+    """Whether a user has said yes to this very dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     most_usd: Decimal | None = None
@@ -241,7 +244,7 @@ class DispatchRequest(WorkOptions):
 
     @property
     def is_answer(self) -> bool:
-        """Whether it only answers what a run has asked a person."""
+        """Whether it only answers what a run has asked a user."""
         return self.answers is not None or self.past_cap
 
     @property
@@ -360,9 +363,9 @@ class Defaults:
     disk_bytes: int | None = None
     per_run_usd: Decimal | None = None
     sitting_usd: Decimal = Decimal(2)
-    """The most that one sitting of a session may cost; all of it is held."""
+    """The most that one interactive run of a session may cost; all of it is held."""
     on_cap: str = "rest"
-    """What a sitting does whose cap has cut a turn: rest or ask."""
+    """What an interactive run does whose cap has cut a turn: rest or ask."""
     tells: bool = True
     """Whether an orchestrator hears by itself what became of the runs that it began."""
     estimate_usd: Decimal = Decimal("0.75")
@@ -373,7 +376,7 @@ class Defaults:
     land_how: str = "squash"
     verify_on: str | None = None
     land: LandRule = LandRule.ASK
-    """Which results are landed without a person's `pancode land`."""
+    """Which results are landed without a user's `pancode land`."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
     """The widest network of runs, by mode."""
     raised: str = ""

@@ -23,9 +23,9 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facets import Approvals, Caller, GateTerms, Lineage, Provision, SessionTurn, Words
 from pancode.runs.life.continuations import LeftOver, continue_request
-from pancode.runs.life.turns import IDLE_MS, SittingTerms, read_terms
+from pancode.runs.life.turns import IDLE_MS, InteractiveTerms, read_terms
 from pancode.runs.options import OPTIONS, Option
-from pancode.runs.placement.placement import can_be_had, is_walled
+from pancode.runs.placement.placement import can_be_had, needs_sandbox
 from pancode.runs.request import Beginning, DispatchRequest, request_from
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.user_environment import Surroundings
@@ -55,7 +55,7 @@ def dispatch_again(
             f"{old.id} has not ended: it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
     _must_be_no_settling(old)
-    _must_be_no_sitting(old)
+    _must_not_be_interactive(old)
     request = replace(asked_again(core, old, by), scouts=Provision.of(old).scouts, recovers=recovers)
     request = replace(request, before=before or {})
     if old.takes_turns:
@@ -84,24 +84,27 @@ def same_files(old: Run) -> Beginning | None:
     return Beginning(lineage.begins or old.id, str(place["repo"]), str(snapshot), base, form, lineage.carries)
 
 
-def _must_be_no_sitting(old: Run) -> None:
-    """Raise UsageError for a sitting that is not lost: words go on with a session, and repeat nothing.
+def _must_not_be_interactive(old: Run) -> None:
+    """Raise UsageError for an interactive run that is not lost: words go on with a session, and repeat
+    nothing.
 
-    The retry of a lost sitting is the next one: it has what the session had, and says the words again.
+    The retry of a lost interactive run is the next one: it has what the session had, and says the words
+    again.
     """
     if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
             f"{old.id} is part of a session; a retry would repeat its first turn",
             fix=f'continue the session: pancode attach {old.id} "..."',
-            code="is_sitting",
+            code="is_interactive",
         )
 
 
 def is_reachable(core: Core, old: Run) -> bool:
-    """Whether the run's node takes work now, and has the model that a person has chosen since.
+    """Whether the run's node takes work now, and has the model that a user has chosen since.
 
-    The next sitting waits for a node that is away or busy: its program's memory is there, and only the node's
-    own word says that it is gone. After a lost sitting, a person's next one begins elsewhere.
+    The next interactive run waits for a node that is away or busy: its program's memory is there, and only
+    the node's own word says that it is gone. After a lost interactive run, a user's next one begins
+    elsewhere.
     """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
@@ -112,8 +115,8 @@ def is_reachable(core: Core, old: Run) -> bool:
 
 
 def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) -> bool:
-    """Whether the next sitting's model can be had on this sitting's node, where the program's memory is.
-    Elsewhere it begins with the story.
+    """Whether the next interactive run's model can be had on this interactive run's node, where the program's
+    memory is. Elsewhere it begins with the story.
     """
     model, name = None if session is None else session.model, old.result.get("node") or old.node
     if model is None or model == old.asked_model:
@@ -127,8 +130,8 @@ def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) 
 
 
 def unpin_request(core: Core, request: DispatchRequest) -> DispatchRequest:
-    """Return the next sitting's request, unpinned from a machine that has left the fleet or that its model
-    does not name: it begins elsewhere, with the story.
+    """Return the next interactive run's request, unpinned from a machine that has left the fleet or that its
+    model does not name: it begins elsewhere, with the story.
     """
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.node) if request.node is not None else None
@@ -194,7 +197,7 @@ def _place_of(run: Run) -> str | None:
 
 
 def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
-    """Return the request as `request_of` does; a sitting's with what a person has chosen since for its
+    """Return the request as `request_of` does; an interactive run's with what a user has chosen since for its
     session.
     """
     with core.ports.ledger.transaction() as tx:
@@ -204,7 +207,7 @@ def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
     """Return the parts of the old request that decide the work; the user's configuration may have changed.
 
-    `session`: the session of a sitting, with what a person has chosen for its next one.
+    `session`: the session of an interactive run, with what a user has chosen for its next one.
     """
     own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
@@ -230,8 +233,8 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         charged_to=caller.charged_to,
         preset=caller.preset,
         caller_settings=caller.caller_settings,
-        walled=is_walled(run),
-        confirmed=True,  # by the person who names this very run; a run may not
+        walled=needs_sandbox(run),
+        confirmed=True,  # by the user who names this very run; a run may not
         retry_of=run.id,
         ask=bool(Approvals.of(run).asks),
         **_next_terms(run, session),
@@ -244,8 +247,8 @@ def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
     return in_request(run, read_terms(session), _turns(run))
 
 
-def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request for the sitting after this one, with these terms."""
+def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request for the interactive run after this one, with these terms."""
     asked = terms.as_json()
     by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
     if by_mode and terms.reasoning is run.reasoning:
@@ -254,12 +257,13 @@ def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[
 
 
 def _rounds(run: Run) -> int:
-    """How many sittings are still to come without a person: none, once the gates have passed."""
+    """How many interactive runs are still to come without a user: none, once the gates have passed."""
     return 0 if run.outcome is Outcome.DONE else max(0, SessionTurn.of(run).rounds - 1)
 
 
 def _turns(run: Run) -> Mapping[str, Any]:
-    """Return the run's turns; after the last sitting without a person they get the usual wait for words."""
+    """Return the run's turns; after the last interactive run without a user they get the usual wait for a
+    message."""
     turns = TurnTaking.of(run).turns
     return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _rounds(run) else turns
 

@@ -92,7 +92,8 @@ def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
 def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
-        # A sitting holds all that it may cost, and rarely needs it: of a session only what is spent is told.
+        # An interactive run holds all that it may cost, and rarely needs it: of a session only what is spent
+        # is told.
         held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
         used = subtract_amount(counted_usd(balance), held)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
@@ -177,7 +178,7 @@ def judge_audit(
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
 """Kinds of entries that say what was spent."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
-"""Outcomes that a person wants to see."""
+"""Outcomes that a user wants to see."""
 
 
 def ended_run(
@@ -219,7 +220,7 @@ def ended_run(
 
 def _counts(run: records.Run) -> bool:
     """Whether the run counts in track records. Faults of ours, of a machine or of a model server, questions,
-    and what people stopped are left out.
+    and what users stopped are left out.
     """
     proven = run.result.get("receipt") is not None and run.judges is None
     return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
@@ -230,14 +231,14 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 
 def is_left(run: records.Run) -> bool:
-    """Whether a person wants to see the run's end, or has to decide on its change; no further run has it."""
+    """Whether a user wants to see the run's end, or has to decide on its change; no further run has it."""
     if run.judges is not None or list_next_runs(run):  # a run that goes on from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:
-    """Whether a person wants to see the run's end, with or without a change."""
+    """Whether a user wants to see the run's end, with or without a change."""
     seen = read_verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
@@ -248,7 +249,7 @@ def _is_unlanded(run: records.Run) -> bool:
 
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
-"""Of a run's story: up to how many entries nodes may add, and how many characters each may have."""
+"""Of a run's timeline: up to how many entries nodes may add, and how many characters each may have."""
 
 
 class Work:
@@ -354,13 +355,13 @@ class Work:
                 self.after(self.core.live.forget_unknown)
         for balance in balances.values():
             self.tx.put(balance)
-        for purse in self.core.limited(self.tx, balances.values()):
-            alert = alert_of(purse.balance, purse.ceilings)
+        for budget_scope in self.core.limited(self.tx, balances.values()):
+            alert = alert_of(budget_scope.balance, budget_scope.ceilings)
             if alert is not None:
                 self._alert(alert)
 
     def _alert(self, alert: Alert) -> None:
-        """Warn a person, once for each ceiling that a scope has had."""
+        """Warn a user, once for each ceiling that a scope has had."""
         name = f"{ALERT}{alert.scope}"
         known = self.tx.get(records.Setting, name)
         if known is not None and known.value == alert.ceiling:
@@ -371,7 +372,7 @@ class Work:
         self.happened(Happened(records.EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
-        """Add to the run's story (`pancode why`)."""
+        """Add to the run's timeline (`pancode why`)."""
         last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         if kind == "node" and number > MOST_TOLD:

@@ -1,4 +1,4 @@
-"""Runs as JSON, in the shapes that scripts rely on, and how the text of a person finds one."""
+"""Runs as JSON, in the shapes that scripts rely on, and how the text of a user finds one."""
 
 from __future__ import annotations
 
@@ -205,12 +205,12 @@ def walk_previous(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
 
 
 def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
-    """Return the session that has this sitting; None: the run takes no turns."""
+    """Return the session that has this interactive run; None: the run takes no turns."""
     return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
 def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
-    """Return what people have said to this run, by number."""
+    """Return what users have said to this run, by number."""
     return tx.find(records.Word, {"run": run.id}) if Words.of(run).told else []
 
 
@@ -221,7 +221,7 @@ def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
 
 def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
     """Return the mode and level that bound the runs it dispatches: no wider than those of its session's
-    newest sitting. What a person chose for the next one narrows them at once, and widens nothing.
+    newest interactive run. What a user chose for the next one narrows them at once, and widens nothing.
     """
     hands, session = (run.mode, run.safety), session_of(tx, run)
     if session is None:

@@ -28,7 +28,7 @@ class WaitingRun:
     wish: object
     reason: str
     held: bool
-    """Whether somebody else than a node has to act first: a person, or a step of the run's workflow."""
+    """Whether somebody else than a node has to act first: a user, or a step of the run's workflow."""
     retry_at_ms: int | None
     ticket: Ticket
 

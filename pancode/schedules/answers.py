@@ -10,7 +10,7 @@ from pancode.kernel.route import Route
 
 
 class FiringShape(TypedDict):
-    """One firing of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a person."""
+    """One firing of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a user."""
 
     key: str
     due_at: str

@@ -157,7 +157,7 @@ def _at(one: ScheduleShape) -> list[str]:
 
 
 def _troubles(one: ScheduleShape) -> list[str]:
-    """Return the problems of the schedule that a person has to mend."""
+    """Return the problems of the schedule that a user has to repair."""
     found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
         if firing["state"] in ("refused", "failed"):

@@ -81,7 +81,7 @@ def trigger_of(data: Mapping[str, object]) -> Trigger:
 
 
 def words_of(trigger: Trigger) -> str:
-    """Return the trigger in words for people."""
+    """Return the trigger in words for users."""
     match trigger:
         case CronTimes():
             return f"{trigger.words()}, {trigger.zone}"

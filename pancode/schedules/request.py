@@ -1,4 +1,4 @@
-"""A schedule as a person or a program asks for it."""
+"""A schedule as a user or a program asks for it."""
 
 from __future__ import annotations
 

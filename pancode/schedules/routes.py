@@ -11,7 +11,7 @@ from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, Verb
 from pancode.kernel.errors import UsageError
 from pancode.kernel.signature_check import fresh_secret, verify_call
 from pancode.kernel.visitors import AccessError
@@ -85,7 +85,7 @@ class ScheduleBody(Body):
         )
 
     def without_yes(self) -> ScheduleBody:
-        """Return it without a yes, as a token asks for it: a yes is for one time, with a person there."""
+        """Return it without an approval, as a token asks for it: a yes is for one time, with a user there."""
         parts = {"dispatch": self.dispatch, "workflow": self.workflow}
         kept = {
             name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
@@ -194,7 +194,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     return {**made, "secret": secret}
 
 
-@Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+@Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED)
 def _called(context: ApiContext, call: ApiCall) -> HookShape:
     """A signed webhook from elsewhere begins its work."""
     body: SignedBody = call.body

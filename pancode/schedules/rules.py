@@ -33,7 +33,7 @@ class ScheduleView:
     fired: Collection[str] = ()
     """Keys of firings that have fired already, as far as they could come due again."""
     called: tuple[Firing, ...] = ()
-    """Firings that come from events, pushes or a person, not from a clock."""
+    """Firings that come from events, pushes or a user, not from a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Decided:
 
 def decide(view: ScheduleView) -> Decided:
     """Add the firings that are due; begin those of the waiting firings for which there is room."""
-    # Events and pushes of a paused schedule are left out; a person's word counts.
+    # Events and pushes of a paused schedule are left out; a user's word counts.
     kept = [one for one in view.called if one.key not in view.fired]
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
     # After a clock was set back its times come again, and a key keeps each from firing twice.

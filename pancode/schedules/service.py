@@ -1,4 +1,4 @@
-"""A person's verbs on schedules: add, pause, resume, fire now, remove."""
+"""A user's verbs on schedules: add, pause, resume, fire now, remove."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ KEPT = 500
 """How many firings of each schedule are kept: the newest ones."""
 _UNDER_WAY = (FiringState.WAITING, FiringState.STARTING)
 TOLD = (FiringState.REFUSED, FiringState.FAILED)
-"""The states of firings that a person should hear of."""
+"""The states of firings that a user should hear of."""
 
 
 def find(tx: Transaction, name: str) -> Schedule:
@@ -84,7 +84,7 @@ def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
 
 
 def publish_firing(work: Work, firing: Firing) -> None:
-    """Add the firing to the feed, and to the audit where a person should see it."""
+    """Add the firing to the feed, and to the audit where a user should see it."""
     if firing.state in _UNDER_WAY:
         return
     data: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}

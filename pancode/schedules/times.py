@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
-"""Words that people write instead of the five fields; `@annually` and `@reboot` are not among them."""
+"""Words that users write instead of the five fields; `@annually` and `@reboot` are not among them."""
 FIELDS = 5
 _LONGEST = 200
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
@@ -108,7 +108,7 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
 
 
 def format_time(ms: int, zone: str) -> str:
-    """Return a moment in a zone, for people: `Mon 2026-11-23 02:30 +01:00`."""
+    """Return a moment in a zone, for users: `Mon 2026-11-23 02:30 +01:00`."""
     at = _local(ms, zone_of(zone))
     offset = at.strftime("%z")
     return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
@@ -124,7 +124,7 @@ def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
         naive = datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=tz)
     except ValueError as exc:
         found = _LOCAL.fullmatch(text)
-        if found is None or len(found[2]) > 4:  # 8:00 is what people write
+        if found is None or len(found[2]) > 4:  # 8:00 is what users write
             raise _no_time(words, str(exc)) from exc
         return _in_zone(f"{found[1]} 0{found[2]}", tz, words)
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):

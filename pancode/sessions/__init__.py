@@ -1,1 +1,1 @@
-"""Sessions: chains of runs that people talk with."""
+"""Sessions: chains of runs that users talk with."""

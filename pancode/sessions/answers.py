@@ -16,9 +16,9 @@ from pancode.runs.answers import (
 )
 
 
-class SittingShape(TypedDict):
-    """One run of a session. `turns`: how many have ended. `begins`: the sitting at whose end it began: the
-    one before it, or an earlier one to which a person went back; null: it is the first.
+class InteractiveRunShape(TypedDict):
+    """One run of a session. `turns`: how many have ended. `begins`: the interactive run at whose end it
+    began: the one before it, or an earlier one to which a user went back; null: it is the first.
     """
 
     run: str
@@ -50,9 +50,10 @@ class AskedShape(TypedDict):
 
 
 class SessionMoney(TypedDict):
-    """Money in dollars. `ceiling`: for all sittings; `left` of it, beside what is held for unknown costs;
-    `sitting`: the most that the newest sitting may cost. None: there is no such limit. `runs`: the cost of
-    the runs that an orchestrator has begun, which is not in `usage`; None: this is no orchestrator.
+    """Money in dollars. `ceiling`: for all interactive runs; `left` of it, beside what is held for unknown
+    costs; `interactive_run`: the most that the newest interactive run may cost. None: there is no such limit.
+    `runs`: the cost of the runs that an orchestrator has begun, which is not in `usage`; None: this is no
+    orchestrator.
     """
 
     ceiling_usd: str | None
@@ -62,8 +63,8 @@ class SessionMoney(TypedDict):
 
 
 class NextTerms(TypedDict):
-    """The terms of a session's next sitting, and who has chosen them. `memory`: it begins with its program's
-    own memory; false: its model is on another machine, where its agent is told the story instead."""
+    """The terms of a session's next interactive run, and who has chosen them. `memory`: it begins with its
+    program's own memory; false: its model is on another node, where its agent is told the story instead."""
 
     mode: str
     safety: str
@@ -76,16 +77,16 @@ class NextTerms(TypedDict):
 
 class SessionShape(TypedDict):
     """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: that run is a
-    sitting. `heard`: false while a program of it is at work on a machine that is not heard.
+    interactive run. `heard`: false while a program of it is at work on a machine that is not heard.
 
     `mode`, `safety`, `model`, `reasoning`, `program_mode` (by the program's own name): of that run; `next`:
-    those of the next sitting, where a person has chosen others.
+    those of the next interactive run, where a user has chosen others.
 
-    `last_words`: how the newest words of a person begin.
+    `last_words`: how the newest words of a user begin.
 
     `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
-    (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next sitting
-    begins by itself, with the words that wait.
+    (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next
+    interactive run begins by itself, with the words that wait.
     """
 
     session: str
@@ -112,15 +113,15 @@ class SessionShape(TypedDict):
     asks: AskedShape | None
     usage: UsageShape
     money: SessionMoney
-    sittings: list[SittingShape]
+    interactive_runs: list[InteractiveRunShape]
     created_by: str
     created_at: str
     changed_at: str
 
 
-class SittingVerdict(TypedDict):
-    """The verdict on one sitting. `receipt`: its digest; None: there is none, as while the sitting is at
-    work.
+class InteractiveRunVerdict(TypedDict):
+    """The verdict on one interactive run. `receipt`: its digest; None: there is none, as while the
+    interactive run is at work.
     """
 
     run: str
@@ -132,14 +133,14 @@ class SittingVerdict(TypedDict):
 
 
 class SessionVerdictShape(VerdictShape):
-    """One verdict over all sittings of a session, oldest first; BROKEN where one does not go on from the one
-    before. Of a run that is no session: its own verdict, and no sittings."""
+    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not go on from
+    the one before. Of a run that is no session: its own verdict, and no interactive runs."""
 
-    sittings: list[SittingVerdict]
+    interactive_runs: list[InteractiveRunVerdict]
 
 
 class CheckpointShape(TypedDict):
-    """A named point of a session: the sitting that rested there. `commit` null: it has no files."""
+    """A named point of a session: the interactive run that rested there. `commit` null: it has no files."""
 
     name: str
     run: str
@@ -149,8 +150,8 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """The points of a session, oldest first. `next`: where its next words go on; null: after its newest
-    sitting.
+    """The points of a session, oldest first. `next`: where its next message goes on; null: after its newest
+    interactive run.
     """
 
     session: str

@@ -1,4 +1,5 @@
-"""Named points of a session: a sitting at rest has its files and its conversation, and words go on there."""
+"""Named points of a session: an interactive run at rest has its files and its conversation, and words go on
+there."""
 
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ from pancode.sessions.session import SessionChain, describe_session, load_chain
 from pancode.sessions.transcript import TalkRecord, build_conversation, format_markdown, way_to
 
 MOST_POINTS = 100
-MOST_SITTINGS, MOST_TOLD = 20, 12_000
-"""How many sittings before a point are read for an agent that goes on there, and how many characters of the
-conversation's end it is told."""
+MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
+"""How many interactive runs before a point are read for an agent that goes on there, and how many characters
+of the conversation's end it is told."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
 def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
-    """Name the point at which the newest sitting rests. `name` empty: the next number. UsageError."""
+    """Name the point at which the newest interactive run rests. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = must_rest(session)
@@ -50,7 +51,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
                 f"a session can have at most {MOST_POINTS} checkpoints", fix=look, code="too_many"
             )
         if row.restored:
-            why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
+            why = f"your next message goes on at {row.restored['name']}, and begin an interactive run there"
             raise UsageError(
                 "nothing changed since the last checkpoint",
                 why=why,
@@ -65,7 +66,8 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next words go on at this point. Nothing is lost: later sittings stay, with their names.
+    """Let the next message goes on at this point. Nothing is lost: later interactive runs stay, with their
+    names.
 
     The agent does not remember what was said until then: it is told that from our own records. UsageError,
     NotFoundError.
@@ -84,7 +86,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
 
 
 def _run_at(row: SessionRow, name: str) -> str:
-    """Return the sitting at whose end the point is. NotFoundError."""
+    """Return the interactive run at whose end the point is. NotFoundError."""
     for one in row.points:
         if one["name"] == name:
             return str(one["run"])
@@ -93,8 +95,8 @@ def _run_at(row: SessionRow, name: str) -> str:
 
 
 def _told(core: Core, streams: Streams, text: str, name: str) -> str:
-    """Return the end of the conversation until the point. What is read does not change: its sittings have
-    ended.
+    """Return the end of the conversation until the point. What is read does not change: its interactive runs
+    have ended.
     """
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
@@ -102,7 +104,7 @@ def _told(core: Core, streams: Streams, text: str, name: str) -> str:
         run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
         return ""  # it remembers all of it
-    way = way_to(shown["sittings"], run)[-MOST_SITTINGS:]
+    way = way_to(shown["interactive_runs"], run)[-MOST_INTERACTIVE_RUNS:]
     return format_markdown(build_conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
 
 
@@ -133,7 +135,8 @@ class _Records:
 
 
 def _must_wait_for_words(session: SessionChain, name: str) -> None:
-    """Raise UsageError while the next sitting begins by itself: its words are meant for the present point."""
+    """Raise UsageError while the next interactive run begins by itself: its words are meant for the present
+    point."""
     if session.goes_on:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
@@ -151,8 +154,8 @@ def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
 
 
 def must_rest(session: SessionChain) -> SessionRow:
-    """Return the session's row. UsageError where the newest run is no sitting, or has not ended: no files
-    yet.
+    """Return the session's row. UsageError where the newest run is no interactive run, or has not ended: no
+    files yet.
     """
     run = session.newest
     if session.row is None:

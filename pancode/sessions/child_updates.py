@@ -35,15 +35,15 @@ from pancode.sessions.session import SessionChain, load_chain
 MOST_TOLD = 20
 """How many runs one message names at most."""
 MOST_IN_A_ROW = 10
-"""How many messages of the fleet may follow each other without a person's words in between."""
+"""How many messages of the fleet may follow each other without a user's message in between."""
 _GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
-"""A session that rests for one of these reasons is woken; else a person let it rest, or its cap did."""
+"""A session that rests for one of these reasons is woken; else a user let it rest, or its cap did."""
 _WORD = """\
-[The fleet tells you this by itself. No person has said it, and nothing in it is an order.]
+[The fleet tells you this by itself. No user has said it, and nothing in it is an order.]
 What became of runs that you began:
 {lines}{last}"""
 _LAST = f"""
-This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the person has spoken."""
+This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the user has spoken."""
 _HELD = (
     f"{MOST_IN_A_ROW} words of the fleet came in a row, so it waited; what it has to tell follows this turn"
 )
@@ -99,7 +99,7 @@ def send_update(work: Work, action: Action, session: SessionChain, tells: bool) 
         text = _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
         work.tx.delete(Action, action.id)
         work.signal(session.newest, ToldByFleet(text))
-    elif row is not None and f"({_HELD})" not in row.news:  # the word itself follows the person's next turn
+    elif row is not None and f"({_HELD})" not in row.news:  # the word itself follows the user's next turn
         work.tx.put(replace(row, news=more_news(row.news, _HELD)))
         work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)
 
@@ -109,7 +109,8 @@ def runs_in(tx: Transaction, action: Action) -> list[Run]:
 
 
 def line_of(tx: Transaction, run: Run) -> str:
-    """Return a line about the run, without words of its agent. Empty: the run waits for nobody any more."""
+    """Return a line about the run, without a message of its agent. Empty: the run waits for
+    nobody any more."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     asks = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
@@ -122,9 +123,9 @@ def line_of(tx: Transaction, run: Run) -> str:
         return ""
     waits = ""
     if asks is not None:
-        waits = f"; it waits for a person: {asks.kind}: {asks.command}"
+        waits = f"; it waits for a user: {asks.kind}: {asks.command}"
     elif review is not None:
-        waits = f"; it waits for a person: {review['what'].partition(':')[0]}: {review['command']}"
+        waits = f"; it waits for a user: {review['what'].partition(':')[0]}: {review['command']}"
     return f"- {run.id} ({run.agent}): {how}{waits}"
 
 
@@ -137,7 +138,7 @@ def is_midway(tx: Transaction, run: Run) -> bool:
 
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:
-    """Whether a person has ended, stopped or rested it, or its cap has: only a person's words go on then."""
+    """Whether a user has ended, stopped or rested it, or its cap has: only a user's message goes on then."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not is_orchestrator(run):
         return True
     if stop_of(run) in (TurnStop.CANCELLED, TurnStop.LIMIT):
@@ -147,7 +148,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
 
 
 def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether the session waits for words, and the fleet is not paused; words of people go first."""
+    """Whether the session waits for a message, and the fleet is not paused; words of users go first."""
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
@@ -162,7 +163,7 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:
-    """Return how many messages of the fleet came since a person's last words."""
+    """Return how many messages of the fleet came since a user's last words."""
     count = 0
     for run in reversed(session.runs):
         for word in reversed(words_of(tx, run)):

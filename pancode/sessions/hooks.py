@@ -18,7 +18,7 @@ from pancode.sessions.store import join_session
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the threads that begin the next sittings, and that tell orchestrators of their runs."""
+    """Make the threads that begin the next interactive runs, and that tell orchestrators of their runs."""
     return (
         FollowOn(core, {ActionKind.GO_ON: GoingOn(core, around)}),
         FollowOn(core, {ActionKind.TELL: Tidings(core, around)}),

@@ -26,7 +26,7 @@ def runs_of(action: Action) -> list[str]:
 
 
 def add_update(tx: Transaction, made: Changes) -> Changes:
-    """Note that an agent is to hear of a run that has just ended or asks a person."""
+    """Note that an agent is to hear of a run that has just ended or asks a user."""
     owed = update_with(tx, made)
     if owed is not None:
         tx.put(owed)  # one row for each session, which may be there already

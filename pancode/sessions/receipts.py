@@ -1,4 +1,5 @@
-"""Judges the receipts of a session's sittings, and whether each of them goes on from the one before."""
+"""Judges the receipts of a session's interactive runs, and whether each of them goes on from
+the one before."""
 
 from __future__ import annotations
 
@@ -17,18 +18,19 @@ from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, words_of
-from pancode.sessions.answers import SessionVerdictShape, SittingVerdict
+from pancode.sessions.answers import InteractiveRunVerdict, SessionVerdictShape
 from pancode.sessions.session import of_run
 
 _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)
 
 
 def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
-    """Return one verdict over all sittings of a session, named by any of its runs; of another run its
+    """Return one verdict over all interactive runs of a session, named by any of its runs; of another run its
     receipt's.
 
-    BROKEN: a sitting has worked and has no receipt, does not go on from the one before, or swears to words of
-    people that nobody has said. A sitting at work has no receipt yet, and is listed so. NotFoundError.
+    BROKEN: an interactive run has worked and has no receipt, does not go on from the one before, or swears to
+    words of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
+    NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -45,7 +47,7 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
             "run": judged["run"],
             "verdict": verdict,
             "checks": checks,
-            "sittings": found if run.takes_turns else [],
+            "interactive_runs": found if run.takes_turns else [],
         }
     checks = [_held(core, one, row) for one, row in zip(runs, found, strict=True)]
     checks += [*said, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]
@@ -53,10 +55,10 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
     whole = ReceiptVerdict.PASS if all(check["ok"] for check in checks) else ReceiptVerdict.BROKEN
     there = any(row["receipt"] is not None for row in found)
     verdict = bad or (whole if there else ReceiptVerdict.NOT_FOUND)
-    return {"run": session.id, "verdict": str(verdict), "checks": checks, "sittings": found}
+    return {"run": session.id, "verdict": str(verdict), "checks": checks, "interactive_runs": found}
 
 
-def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
+def _row(core: Core, run: Run, streams: Streams) -> InteractiveRunVerdict:
     judged, found = receipts.verify_run(core, run.id, streams), _receipt(core, run.id)
     return {
         "run": run.id,
@@ -75,8 +77,9 @@ def _receipt(core: Core, run: str) -> ReceiptDetail | None:
         return None
 
 
-def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
-    """Check one sitting's receipt; a sitting that has not ended, or was never begun, owes none."""
+def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
+    """Check one interactive run's receipt; an interactive run that has not ended, or was never begun, owes
+    none."""
     what = f"the receipt of {run.id} holds"
     if row["verdict"] != ReceiptVerdict.NOT_FOUND:
         wrong = [f"{one['what']}: {one['detail']}" for one in row["checks"] if not one["ok"]]
@@ -91,8 +94,8 @@ def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
 
 
 def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check, by what is signed, that each sitting has the files of the one before and a memory of this
-    session.
+    """Check, by what is signed, that each interactive run has the files of the one before and a memory of
+    this session.
     """
     left: str | None = None
     lefts: dict[str, str | None] = {}
@@ -114,7 +117,7 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
 
 
 def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check that people's words in the signed turns are those of the ledger: number, name and text."""
+    """Check that users' messages in the signed turns are those of the ledger: number, name and text."""
     for name in runs:
         found = _receipt(core, name)
         with core.ports.ledger.transaction() as tx:
@@ -129,13 +132,14 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
         signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]
-        others = f"words {', '.join(false)} are others than people have said"
+        others = f"words {', '.join(false)} are others than users have said"
         detail = others if false else f"{len(signed)} of them"
         yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
 
 
 def _begins(core: Core, run: str) -> str:
-    """Return the sitting at whose files this one began: the one before, or that of an earlier point."""
+    """Return the interactive run at whose files this one began: the one before, or that of an
+    earlier point."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)
     return "" if found is None else Lineage.of(found).begins

@@ -82,7 +82,8 @@ def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
 
 
 def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
-    """Return the last day's runs that ended badly and were not continued; no steps, children and sittings."""
+    """Return the last day's runs that ended badly and were not continued; no steps, children and interactive
+    runs."""
     newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
     tried = {run.retry_of for run in newest}
     since = core.wall_ms() - DAY_MS
@@ -126,7 +127,7 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
         return
     ways = {
         Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
-        Outcome.BLOCKED: ("it waits for a person", f'pancode answer {run.id} "..."'),
+        Outcome.BLOCKED: ("it waits for a user", f'pancode answer {run.id} "..."'),
         Outcome.BUDGET_EXCEEDED: ("its money is spent", f"pancode runs continue {run.id}"),
         Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
     }

@@ -60,14 +60,15 @@ from pancode.sessions.stream import SessionPlace, place_in, read_on, read_piece
 from pancode.sessions.terms import set_terms
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
-"""A session that is left alone: each sitting rests this many ms after its turn; so many follow at most."""
+"""A session that is left alone: each interactive run rests this many ms after its turn; so many follow at
+most."""
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 
 class SessionBody(WorkBody, CallerSettings):
-    """The first sitting, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
+    """The first interactive run, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
 
-    `idle_ms`: the sitting rests after so long without words; `turn_ms`: how long one turn may be.
+    `idle_ms`: the interactive run rests after so long without a message; `turn_ms`: how long one turn may be.
     """
 
     by: By = "api"
@@ -75,13 +76,13 @@ class SessionBody(WorkBody, CallerSettings):
     idle_ms: Duration = None
     turn_ms: Duration = None
     on_cap: Literal["rest", "ask"] | None = None
-    """Where a sitting's cap cuts a turn: it rests, or a person is asked. None: as the settings say."""
+    """Where an interactive run's cap cuts a turn: it rests, or a user is asked. None: as the settings say."""
     until_verified: bool = False
     """It rests after each turn, and goes on by itself until its gates pass or its ceiling is reached."""
     yes: bool = False
-    """A person has said yes to this very dispatch."""
+    """A user has said yes to this very dispatch."""
     dry_run: bool = False
-    """Only judge what would begin, also without words."""
+    """Only judge what would begin, also without a message."""
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
@@ -98,7 +99,7 @@ class SessionBody(WorkBody, CallerSettings):
 
 
 class TurnBody(ActBody):
-    """`cancel`: the turn at work ends. `rest`: the sitting ends after it.
+    """`cancel`: the turn at work ends. `rest`: the interactive run ends after it.
 
     `turn`: only the turn with this number is cancelled; without it, the one at work.
     """
@@ -108,7 +109,7 @@ class TurnBody(ActBody):
 
 
 class TermsBody(ActBody):
-    """The terms of the session's next sitting; what is left out stays. `yes`: a person agrees to more
+    """The terms of the session's next interactive run; what is left out stays. `yes`: a user agrees to more
     freedom.
 
     `program_mode`: a mode of the agent program itself, by its own name; empty: the one in which it begins.
@@ -171,7 +172,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 @Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_lands)
 def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
-    """Words for it: all that people say."""
+    """Words for it: all that users say."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
@@ -197,7 +198,7 @@ def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 @Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
 def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """Its mode, level and model, from its next sitting on."""
+    """Its mode, level and model, from its next interactive run on."""
     body: TermsBody = call.body
     around = context.coordinator.around({})
     run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
@@ -206,7 +207,7 @@ def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 @Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """End it; the next words begin it again."""
+    """End it; the next message begins it again."""
     body: ActBody = call.body
     return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
@@ -225,14 +226,14 @@ def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 @Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Name its newest sitting, at rest."""
+    """Name its newest interactive run, at rest."""
     body: CheckpointBody = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
 @Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Its next words go on at a point."""
+    """Its next message goes on at a point."""
     body: RestoreBody = call.body
     return checkpoints.restore_checkpoint(
         context.core, context.coordinator.streams, call.path["run"], body.name, body.by

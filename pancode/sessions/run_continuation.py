@@ -11,7 +11,7 @@ from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.life.continuations import LeftOver, WayBack, continue_request
 from pancode.runs.life.messages import more_news
 from pancode.runs.life.successors import must_be_free, must_have_ended
-from pancode.runs.life.turns import as_sitting, is_orchestrator, is_turn_lost
+from pancode.runs.life.turns import as_interactive_run, is_orchestrator, is_turn_lost
 from pancode.runs.request import DispatchRequest
 from pancode.runs.retry import asked_again, is_reachable, unpin_request
 from pancode.runs.user_environment import Surroundings
@@ -30,8 +30,9 @@ def continue_run(
 ) -> Dispatched:
     """Dispatch the next run, through the same ten gates. UsageError; RefusedError where somebody was faster.
 
-    `by`: a person, or a run that asks from inside: then the next run is its child, no wider, not dearer, and
-    without a person's yes. `session`: the next run is a sitting of this session, if its program takes turns.
+    `by`: a user, or a run that asks from inside: then the next run is its child, no wider, not dearer, and
+    without a user's approval. `session`: the next run is an interactive run of this session, if its program
+    takes turns.
     """
     must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
@@ -42,7 +43,7 @@ def continue_run(
     if inside is not None:
         again = replace(again, confirmed=False, land=False)
     if session and RUNTIMES[old.runtime].takes_turns:
-        again = as_sitting(again, session)
+        again = as_interactive_run(again, session)
     request = goes_on(core, old, again, remark, answers, program)
     return dispatch_run(core, around, request, None if inside is None else inside.id)
 
@@ -50,8 +51,8 @@ def continue_run(
 def goes_on(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
-    """Return the request for the run after the old one. In a session it begins where a person wants it to go
-    on, and hears what has happened since the last words.
+    """Return the request for the run after the old one. In a session it begins where a user wants it to go
+    on, and hears what has happened since the last message.
     """
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
@@ -78,18 +79,18 @@ MOST_RUNS = 8
 
 
 def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
-    """Return the earlier point at which a person wants the session to go on; None: after its newest
-    sitting."""
+    """Return the earlier point at which a user wants the session to go on; None: after its newest
+    interactive run."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
-    """Begin the next sitting without a person's words, with those that are left. RefusedError where its
-    session is ended.
+    """Begin the next interactive run without a user's message, with those that are left. RefusedError where
+    its session is ended.
 
-    `past_cap`: a person said yes to the question of its cap, and the session's ceiling makes room; UsageError
+    `past_cap`: a user said yes to the question of its cap, and the session's ceiling makes room; UsageError
     where nothing asks any more.
     """
     again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)

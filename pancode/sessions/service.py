@@ -1,4 +1,4 @@
-"""Hands on what people say to sessions: begins them, takes all words, cancels a turn, rests, ends."""
+"""Hands on what users say to sessions: begins them, takes all words, cancels a turn, rests, ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, dry_run
 from pancode.runs.facets import Words
 from pancode.runs.life.messages import can_receive_messages, more_news, select_undelivered
-from pancode.runs.life.turns import as_sitting
+from pancode.runs.life.turns import as_interactive_run
 from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop_run
@@ -28,13 +28,13 @@ from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load_chain
 
 TRIES = 3
-"""How often the words are tried, as somebody else may begin the next sitting at the same moment."""
+"""How often the words are tried, as somebody else may begin the next interactive run at the same moment."""
 MOST_OF_A_NO = 160
 """How many characters of what was denied its agent hears."""
 
 
 def begin_session(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
-    """Begin a session's first sitting, through the same ten gates; its task is the words of turn 1.
+    """Begin a session's first interactive run, through the same ten gates; its task is the words of turn 1.
 
     Without an agent it has that of the settings, else builder; without a model or program it has what is
     ready, and the answer says so. UsageError: no words. RefusedError: nothing could talk.
@@ -55,14 +55,14 @@ def judge_session(core: Core, around: Surroundings, request: DispatchRequest) ->
 
 
 def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """Return the request as a sitting with its agent, and words for an agent that nobody named."""
+    """Return the request as an interactive run with its agent, and words for an agent that nobody named."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
     agent = request.agent or settings or DEFAULT_AGENT
     if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
         request = replace(request, workspace="none")  # it changes no file, so it needs none
-    return as_sitting(replace(request, agent=agent)), chosen
+    return as_interactive_run(replace(request, agent=agent)), chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class SaidWords:
 def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SaidWords:
-    """Send words of people to a session, or to any run: into its task, to its agent at work, or to the next
+    """Send words of users to a session, or to any run: into its task, to its agent at work, or to the next
     run.
 
     UsageError for a run that takes none; the refusals of a dispatch where the next run begins.
@@ -117,7 +117,7 @@ def said_in(core: Core, run: Run) -> SaidWords:
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Let a session hear, with its next words, that a person said no to what this run asked for: a no begins
+    """Let a session hear, with its next message, that a user said no to what this run asked for: a no begins
     no turn.
     """
     with unit_of_work(core) as work:
@@ -125,7 +125,7 @@ def turn_down(core: Core, asker: str, what: str, by: str) -> None:
         if row is not None:
             no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
             work.tx.put(replace(row, news=more_news(row.news, no)))
-            work.tell(row.run, "person", f"no by {by}", "told with the next words", what)
+            work.tell(row.run, "person", f"no by {by}", "told with the next message", what)
 
 
 def is_session_landing(core: Core, text: str) -> bool:
@@ -138,17 +138,18 @@ def is_session_landing(core: Core, text: str) -> bool:
 def end_turn(
     core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None
 ) -> Run:
-    """Cancel a turn (None: the one at work), or let the sitting rest after it; a turn that is over stays as
-    it is. UsageError where no program takes turns.
+    """Cancel a turn (None: the one at work), or let the interactive run rest after it; a turn that is over
+    stays as it is. UsageError where no program takes turns.
     """
     with unit_of_work(core) as work:
         return work.signal(load_chain(work.tx, text).newest, TurnAsked(what, by, number))
 
 
 def end_session(core: Core, text: str, by: str) -> Run:
-    """End the session: its sitting rests now, and one that has not begun never does. Idempotent.
+    """End the session: its interactive run rests now, and one that has not begun never does. Idempotent.
 
-    What it has made is kept, and the next words begin another sitting. UsageError for a run without turns.
+    What it has made is kept, and the next message begins another interactive run. UsageError for a run
+    without turns.
     """
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
@@ -157,19 +158,23 @@ def end_session(core: Core, text: str, by: str) -> Run:
             fix = f"pancode runs stop {run.id}"
             raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))
-    if old.state is RunState.PENDING or session.state is SessionState.STARTS:  # also while it waits for a yes
+    if (
+        old.state is RunState.PENDING or session.state is SessionState.STARTS
+    ):  # also while it waits for approval
         return stop_run(core, run.id, f"{by} has ended its session")
     return run
 
 
 class GoingOn:
-    """Begins the next sitting with words that came too late for the one before; durable, as an action."""
+    """Begins the next interactive run with words that came too late for the one before; durable, as an
+    action."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin the sitting once only: where somebody was faster, that sitting has the words."""
+        """Begin the interactive run once only: where somebody was faster, that interactive run
+        has the words."""
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
             assert old is not None  # no run is ever deleted
@@ -200,7 +205,7 @@ class GoingOn:
                 work.tell(
                     run,
                     "continue",
-                    "next sitting",
+                    "next interactive run",
                     "not begun",
                     f"{why}; its words are kept for the next ones",
                 )

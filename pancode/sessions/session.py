@@ -52,18 +52,18 @@ MOST_TASKS = 1_000
 @dataclass(frozen=True, slots=True)
 class SessionChain:
     """The runs of a session, oldest first, with the newest run's fence and what of that run waits for a
-    person.
+    user.
     """
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
     """The session's row; None: its newest run takes no turns."""
     words: tuple[records.Word, ...]
-    """What people have said to the newest run."""
+    """What users have said to the newest run."""
     fence: records.Fence | None
     asked: records.Action | None
     goes_on: bool
-    """Whether the next sitting begins by itself, with words that came too late for the newest one."""
+    """Whether the next interactive run begins by itself, with words that came too late for the newest one."""
     proposed: InboxItem | None = None
     """What the session asks for beside its turn: a change of the configuration, or a landing."""
 
@@ -78,7 +78,7 @@ class SessionChain:
 
     @property
     def item(self) -> InboxItem | None:
-        """The question that waits for a person; a change that waits to be landed is no question."""
+        """The question that waits for a user; a change that waits to be landed is no question."""
         item = None if self.asked is None else item_of(self.newest, self.asked)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
@@ -140,9 +140,9 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     return None
 
 
-def find_newest_sitting(core: Core, text: str) -> records.Run:
-    """Return the run that the text names, as `find_run` does; of a session the newest sitting, which has the
-    whole change.
+def find_newest_interactive_run(core: Core, text: str) -> records.Run:
+    """Return the run that the text names, as `find_run` does; of a session the newest interactive run, which
+    has the whole change.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -155,10 +155,10 @@ NOT_AT_REST = "not_at_rest"
 
 
 def at_rest(core: Core, text: str) -> records.Run:
-    """Return the run as `find_newest_sitting` does. WorkspaceError for a sitting with a repository that has
-    not ended: it has no change yet.
+    """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
+    repository that has not ended: it has no change yet.
     """
-    run = find_newest_sitting(core, text)
+    run = find_newest_interactive_run(core, text)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
@@ -180,7 +180,7 @@ def _named(tx: Transaction, text: str) -> records.Run:
 
 
 def _newest(tx: Transaction, limit: int) -> list[records.Run]:
-    """Return the newest sitting of each session, the session that was at work last first."""
+    """Return the newest interactive run of each session, the session that was at work last first."""
     rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
@@ -217,7 +217,7 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "money": _money(core, tx, session, attempts),
-        "sittings": _sittings(session),
+        "interactive_runs": _interactive_runs(session),
         "created_by": first.created_by,
         "created_at": format_iso(first.created_ms),
         "changed_at": format_iso(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
@@ -245,21 +245,23 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 def _money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
 ) -> shapes.SessionMoney:
-    """Return what may be spent, and what is left, as a dispatch sees it; but the sitting at work counts with
-    what its node told, not with all that it may spend.
+    """Return what may be spent, and what is left, as a dispatch sees it; but the interactive run at work
+    counts with what its node told, not with all that it may spend.
     """
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        held = min(now.held_usd, view.balance.held_usd)  # a sitting of before sessions had books has none
+        held = min(
+            now.held_usd, view.balance.held_usd
+        )  # an interactive run of before sessions had books has none
         used = books.add_amounts(books.subtract_amount(used, held), books.known_cost(now.usage) or books.ZERO)
-    ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
+    ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
     return {
         "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
         "left_usd": None if left is None else f"{left:f}",
-        "sitting_usd": None if sitting is None else str(sitting),
+        "sitting_usd": None if interactive_run is None else str(interactive_run),
         "runs_usd": f"{_of_its_runs(tx, session):f}" if is_orchestrator(run) else None,
     }
 
@@ -289,13 +291,13 @@ def _asked(item: InboxItem) -> shapes.AskedShape:
     }
 
 
-def _sittings(session: SessionChain) -> list[shapes.SittingShape]:
+def _interactive_runs(session: SessionChain) -> list[shapes.InteractiveRunShape]:
     backs = {} if session.row is None else session.row.backs
     before = (None, *(backs.get(run.id, run.id) for run in session.runs))
-    return [_sitting(run, begins) for run, begins in zip(session.runs, before, strict=False)]
+    return [_interactive_run(run, begins) for run, begins in zip(session.runs, before, strict=False)]
 
 
-def _sitting(run: records.Run, begins: str | None) -> shapes.SittingShape:
+def _interactive_run(run: records.Run, begins: str | None) -> shapes.InteractiveRunShape:
     return {
         "run": run.id,
         "begins": begins,

@@ -1,4 +1,4 @@
-"""The row of a session as its next sitting joins it: its title, its terms, its ceiling."""
+"""The row of a session as its next interactive run joins it: its title, its terms, its ceiling."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST_TITLE = 200
 
 
 def join_session(work: Work, joining: Joining) -> Run:
-    """Record the run as its session's newest sitting; where a person has said yes to the question of the cap,
-    make room for it. RefusedError.
+    """Record the run as its session's newest interactive run; where a user has said yes to the question of
+    the cap, make room for it. RefusedError.
     """
     tx, run = work.tx, joining.run
-    session = _with_sitting(session_of(tx, run), run, chain_of(tx, run), joining.budget)
+    session = _with_interactive_run(session_of(tx, run), run, chain_of(tx, run), joining.budget)
     tx.put(session)
     if SessionTurn.of(
         run
@@ -36,10 +36,10 @@ def join_session(work: Work, joining: Joining) -> Run:
     return run
 
 
-def _with_sitting(
+def _with_interactive_run(
     known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
 ) -> SessionRow:
-    """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the
+    """Return the session with this interactive run. RefusedError: it comes by itself, and a user ended the
     session."""
     on_cap = "ask" if SessionTurn.of(run).more_usd else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}

@@ -1,4 +1,4 @@
-"""Reads a session's output from `RUN:BYTE` on, over attempts and sittings: each byte once."""
+"""Reads a session's output from `RUN:BYTE` on, over attempts and interactive runs: each byte once."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
 
 
 def read_piece(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
-    """Return the next bytes from this place, the step to the next attempt or sitting, or the end of it
-    all."""
+    """Return the next bytes from this place, the step to the next attempt or interactive run, or the end of
+    it all."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
     if not piece.end:

@@ -1,4 +1,5 @@
-"""Gives a session another mode, level or model, from its next sitting on; a higher level needs a yes."""
+"""Gives a session another mode, level or model, from its next interactive run on; a higher
+level needs a yes."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused, refusal_error
 from pancode.runs.core import Core
 from pancode.runs.dispatch import dry_run
-from pancode.runs.life.turns import SittingTerms, as_sitting, read_terms, terms_of
+from pancode.runs.life.turns import InteractiveTerms, as_interactive_run, read_terms, terms_of
 from pancode.runs.life.waits import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpin_request
 from pancode.runs.unit_of_work import unit_of_work
@@ -24,17 +25,18 @@ from pancode.sessions.session import SessionChain, load_chain
 TRIES = 3
 """How often the change is tried, as somebody else may change the terms at the same moment."""
 _OF_TERMS = ("mode", "mutation", "safety", "agent", "routing")
-"""The gates that judge terms now; money, paths and words are judged when the next sitting begins."""
+"""The gates that judge terms now; money, paths and words are judged when the next interactive run begins."""
 
 
 def set_terms(
     core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, yes: bool = False
 ) -> Run:
-    """Give the session's next sitting these terms. A sitting at work rests after its turn.
+    """Give the session's next interactive run these terms. An interactive run at work rests after its turn.
 
-    `change`: some of the fields of SittingTerms; the others stay. RefusedError `needs_yes` for a higher level
-    without a person's yes, and of a gate that would refuse such a sitting. UsageError for a run that takes no
-    turns, for a mode that its program does not have, and for a mode in which it asks nobody.
+    `change`: some of the fields of InteractiveTerms; the others stay. RefusedError `needs_yes` for a higher
+    level without a user's approval, and of a gate that would refuse such an interactive run. UsageError for a
+    run that takes no turns, for a mode that its program does not have, and for a mode in which it asks
+    nobody.
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
@@ -60,8 +62,8 @@ def set_terms(
     )
 
 
-def wanted_of(session: SessionChain) -> SittingTerms:
-    """Return the terms of the session's next sitting. UsageError for a run that takes no turns."""
+def wanted_of(session: SessionChain) -> InteractiveTerms:
+    """Return the terms of the session's next interactive run. UsageError for a run that takes no turns."""
     run = session.newest
     if session.row is None:
         fix = f"pancode runs show {run.id}"
@@ -70,14 +72,15 @@ def wanted_of(session: SessionChain) -> SittingTerms:
 
 
 def _must_begin(
-    core: Core, around: Surroundings, session: SessionChain, terms: SittingTerms, by: str
+    core: Core, around: Surroundings, session: SessionChain, terms: InteractiveTerms, by: str
 ) -> None:
-    """Raise UsageError where no sitting can follow; RefusedError of the gate that would refuse this one."""
+    """Raise UsageError where no interactive run can follow; RefusedError of the gate that would refuse this
+    one."""
     run = session.newest
     _must_have(run, terms.program_mode)
     if terms == terms_of(run):
         return
-    request = as_sitting(request_of(run, by, session.row))
+    request = as_interactive_run(request_of(run, by, session.row))
     own = in_request(run, terms, request.turns)
     request = unpin_request(core, replace(request, **own, continues=run.id, retry_of=None))
     judged = dry_run(core, around, request)
@@ -105,11 +108,11 @@ def _must_have(run: Run, mode: str) -> None:
 
 
 FIELDS: Mapping[str, type[Safety] | type[Mode]] = {"safety": Safety, "mode": Mode}
-"""What a session may ask a person to change about itself, and the values that it may have."""
+"""What a session may ask a user to change about itself, and the values that it may have."""
 
 
 class SessionMaker:
-    """Changes the level or the mode of one session from its next words on; the target is `RUN.FIELD`."""
+    """Changes the level or the mode of one session from its next message on; the target is `RUN.FIELD`."""
 
     def __init__(self, core: Core, around: Surroundings) -> None:
         self._core, self._around = core, around
@@ -133,6 +136,6 @@ class SessionMaker:
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
         effect = self.look(change)
         name, _, field = change.target.rpartition(".")
-        # A person has agreed to the card, which shows the level, or takes their own change back.
+        # A user has agreed to the card, which shows the level, or takes their own change back.
         set_terms(self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, yes=True)
         return effect

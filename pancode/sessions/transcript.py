@@ -9,7 +9,7 @@ from typing import Protocol, TypedDict
 
 from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import FLEET
-from pancode.sessions.answers import SessionShape, SittingShape
+from pancode.sessions.answers import InteractiveRunShape, SessionShape
 from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, Turn
 
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
@@ -26,7 +26,7 @@ class CalledTool(TypedDict):
 
 
 class TalkMessage(TypedDict):
-    """A message. `role`: person, fleet, agent or note; `calls`: what the agent called before its text."""
+    """A message. `role`: user, fleet, agent or note; `calls`: what the agent called before its text."""
 
     run: str
     role: str
@@ -69,31 +69,31 @@ class TalkSource(Protocol):
 
 
 def build_conversation(
-    shape: SessionShape, source: TalkSource, sittings: Sequence[SittingShape]
+    shape: SessionShape, source: TalkSource, interactive_runs: Sequence[InteractiveRunShape]
 ) -> TalkShape:
-    """Return the messages of these sittings, each with what the agent did for it."""
+    """Return the messages of these interactive runs, each with what the agent did for it."""
     talk = _Talk(shape["agent"], source)
     last = None
-    for sitting in sittings:
-        run, begins = sitting["run"], sitting["begins"]
+    for interactive_run in interactive_runs:
+        run, begins = interactive_run["run"], interactive_run["begins"]
         talk.run = run
         if last not in (None, begins):
-            words = f"a person went back to the end of {begins}; what stands since is undone"
+            words = f"a user went back to the end of {begins}; what stands since is undone"
             talk.add("note", "pancode", words)
         last = run
         talk.read(shape["runtime"])
     return {"session": shape, "messages": talk.messages}
 
 
-def way_to(sittings: Sequence[SittingShape], until: str) -> list[SittingShape]:
-    """Return the sittings from the first to `until`, each begun where the one before it ended: without what a
-    person has gone back behind.
+def way_to(interactive_runs: Sequence[InteractiveRunShape], until: str) -> list[InteractiveRunShape]:
+    """Return the interactive runs from the first to `until`, each begun where the one before it ended:
+    without what a user has gone back behind.
     """
-    way: list[SittingShape] = []
+    way: list[InteractiveRunShape] = []
     wanted: str | None = until
-    for sitting in reversed(sittings):
-        if sitting["run"] == wanted:
-            way, wanted = [sitting, *way], sitting["begins"]
+    for interactive_run in reversed(interactive_runs):
+        if interactive_run["run"] == wanted:
+            way, wanted = [interactive_run, *way], interactive_run["begins"]
     return way
 
 

@@ -46,7 +46,7 @@ def assign_skills(
 ) -> GivenSkills:
     """Return the named skills, and then as many of the project's as there is room for.
 
-    `unagreed`: names of skills that permit or run something without a person's yes. NotFoundError,
+    `unagreed`: names of skills that permit or run something without a user's approval. NotFoundError,
     RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
     """
     first, asks = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()

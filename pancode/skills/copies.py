@@ -1,4 +1,4 @@
-"""Keeps copies of skills in the folders of agent programs on one machine: a program by itself.
+"""Keeps copies of skills in the folders of agent programs on one node: a program by itself.
 
 It runs here as a function, and on a node by that node's Python, which reads this file and a request from its
 standard input: the standard library is all it knows.
@@ -47,7 +47,7 @@ def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: 
     """Return the state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
 
     `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: none.
-    `force`: a person's own files are overwritten, too, but no link.
+    `force`: a user's own files are overwritten, too, but no link.
     """
     if found in (LINK, OTHER):
         return ("link" if found == LINK else "unknown"), ""
@@ -244,7 +244,7 @@ class Copies:
             return {"need": need}
         for row in rows:
             if row["state"] == "same" and self.hashes(row) and self.hashes(row) != [row["found"]]:
-                self.note(row, [row["found"]])  # a person has written there what we would
+                self.note(row, [row["found"]])  # a user has written there what we would
                 self.save()
         if any(row["do"] for row in rows):
             for row in writes:  # before the first byte: a copy that a killed sync has made is known as ours
@@ -257,7 +257,7 @@ class Copies:
         return {"rows": [_row(row) for row in rows]}
 
     def remove(self) -> Json:
-        """Remove this owner's copies; one that a person has changed stays, and is that person's from now
+        """Remove this owner's copies; one that a user has changed stays, and is that user's from now
         on."""
         owner = self.asked.get("owner")
         rows = self.plan()
@@ -340,7 +340,7 @@ class Copies:
                 yield {"time": time, "folder": folder, "skill": kept.name}
 
     def restored(self, row: Json) -> Json:
-        """Put the backup back, as a person's; what was in its place is backed up if it is no copy."""
+        """Put the backup back, as a user's; what was in its place is backed up if it is no copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
         found, _ = self.found(f"{place}/{name}", folder in self.files)

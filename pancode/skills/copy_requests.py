@@ -48,7 +48,7 @@ def list_readers(key: str) -> list[str]:
 
 Json = dict[str, Any]
 LEFT: dict[str, str] = {
-    "changed": "changed by a person, kept; to write over it, after a backup: --force",
+    "changed": "changed by a user, kept; to write over it, after a backup: --force",
     "unknown": "not ours, left; to write over it, after a backup: --force",
     "link": "a link is in the way, and none is followed; remove it first",
 }
@@ -99,7 +99,7 @@ class SkillsAsked:
 
 
 def count_copies(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Program to state to number of copies, of one machine."""
+    """Program to state to number of copies, of one node."""
     counts = {
         key: Counter(row["state"] for row in rows if row["folder"] == key)
         for key in find_skill_folders(tools)

@@ -38,7 +38,7 @@ class KeptSkills:
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
-        """Note that a person has said yes to the skills as they are. ConfigError."""
+        """Note that a user has said yes to the skills as they are. ConfigError."""
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
             make_private(self.folder)

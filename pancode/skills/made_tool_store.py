@@ -1,4 +1,4 @@
-"""The tools of projects in the ledger: those that runs propose, and those that a person has kept, signed."""
+"""The tools of projects in the ledger: those that runs propose, and those that a user has kept, signed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def is_as_kept(core: Core, row: StoredTool) -> bool:
 
 def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
     """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
-    a checkout, since a person's script without one runs outside of any sandbox.
+    a checkout, since a user's script without one runs outside of any sandbox.
     """
     return DispatchRequest(
         task=tool.trial(),
@@ -108,13 +108,13 @@ def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
 def give_skills(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the named skills, and the project's own skills and tools that a person has kept."""
+    """Return the named skills, and the project's own skills and tools that a user has kept."""
     project = request.repository
     return PromptParts(skills=with_tools(core, project, around.skills(project, skills)))
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
-    """Add the project's kept tools for which there is room. A tool that has changed since a person kept it is
+    """Add the project's kept tools for which there is room. A tool that has changed since a user kept it is
     left out, with a warning.
     """
     if project is None:

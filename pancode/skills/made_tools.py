@@ -1,4 +1,4 @@
-"""Tools that agents have made, as people see them: proposed, tried in a sandbox, kept with a yes, revoked."""
+"""Tools that agents have made, as users see them: proposed, tried in a sandbox, kept with a yes, revoked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ASKED = {
     "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
     "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
-"""By a tool's state, where a person is asked about the tool: the words, and the verb that goes on with it."""
+"""By a tool's state, where a user is asked about the tool: the words, and the verb that goes on with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 
@@ -70,7 +70,7 @@ def list_tools(core: Core, project: str | None) -> list[ToolShape]:
 
 
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
-    """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
+    """Yield the proposed tools that wait for a user: first those that want only a yes, then the newest. A
     tool on trial does not wait.
     """
     states = [(row, _state(core, tx, row)) for row in reversed(proposed_rows(tx))]
@@ -164,10 +164,10 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
 
 
 def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
-    """Keep the tool: a person's yes to these bytes; from now on the runs of the project have it.
+    """Keep the tool: a user's approval to these bytes; from now on the runs of the project have it.
 
     UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
-    ConflictError for other bytes than those that the person has seen.
+    ConflictError for other bytes than those that the user has seen.
     """
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)

@@ -103,7 +103,7 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
 async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ...]:
     """Remove the fleet's copies of skills from a node that leaves the fleet; return those that stay, and why.
 
-    A copy that a person has changed belongs to that person, and stays.
+    A copy that a user has changed belongs to that user, and stays.
     """
     if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
         return ()

@@ -1,4 +1,4 @@
-"""Changes the copies of skills on nodes, all at once: over SSH with the person's own login, or beside us."""
+"""Changes the copies of skills on nodes, all at once: over SSH with the user's own login, or beside us."""
 
 from __future__ import annotations
 

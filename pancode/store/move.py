@@ -54,7 +54,7 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
 
 
 def place_of(where: Where) -> str:
-    """The place as people see it, without a password."""
+    """The place as users see it, without a password."""
     return where.place if isinstance(where, Database) else str(where)
 
 

@@ -40,7 +40,7 @@ class Database:
 
     @property
     def place(self) -> str:
-        """The address as `psql` takes it, without a password: for people."""
+        """The address as `psql` takes it, without a password: for users."""
         return self.url.set(drivername="postgresql", password=None).render_as_string()
 
     def probe(self, command: str = "select 1", database: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A person's verbs on a workflow: stop it, resume it where it failed, begin it again."""
+"""A user's verbs on a workflow: stop it, resume it where it failed, begin it again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def resume_workflow(
     """Begin the steps that did not end well; finished work is not done again. UsageError where there are
     none.
 
-    The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    The steps that begin are judged first, and the refusal of one names it. `yes`: a user agrees to them.
     `resolve`: an added step settles each conflict between results of steps. A step whose question nobody has
     answered waits for that answer again, and so does one whose run with the answer came to nothing.
     """

@@ -78,7 +78,7 @@ def list_entries(workflow: Workflow) -> list[dict[str, str]]:
 
 
 def list_values(workflow: Workflow) -> list[dict[str, Any]]:
-    """The board's values for people, sorted by name."""
+    """The board's values for users, sorted by name."""
     return [{"key": name, **_row(row)} for name, row in sorted(workflow.board.items())]
 
 

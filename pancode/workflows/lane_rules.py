@@ -36,7 +36,7 @@ def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[
 
 
 def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
-    """Return the first item that did not end well, which a person has to decide on; None: the lane goes
+    """Return the first item that did not end well, which a user has to decide on; None: the lane goes
     on."""
     if workflow.lane.get("goes_on"):
         return None
@@ -44,7 +44,7 @@ def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep 
 
 
 def apply_skip(step: WorkflowStep, now_ms: int) -> WorkflowStep:
-    """Return the item, skipped if a person said so, or if it expired before it began."""
+    """Return the item, skipped if a user said so, or if it expired before it began."""
     why = explain_skip(step)
     expires: Any = step.item.get("expires_ms")
     if not why and expires is not None and may_move(step) and now_ms >= int(expires):

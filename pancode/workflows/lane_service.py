@@ -1,4 +1,4 @@
-"""What a person does with a lane, a workflow that stays open: items are added, skipped, removed."""
+"""What a user does with a lane, a workflow that stays open: items are added, skipped, removed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AskedLane:
 
 @dataclass(frozen=True, slots=True)
 class AskedItem:
-    """An item as it was asked for. `caller`: settings and preset of the person who adds it."""
+    """An item as it was asked for. `caller`: settings and preset of the user who adds it."""
 
     request: DispatchRequest
     caller: Mapping[str, Any]
@@ -293,7 +293,7 @@ def get_lane(core: Core, name: str) -> LaneShape:
 
 
 def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
-    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item.
+    """The lanes that stand at an item, by name: a user says how each goes on. `run`: of that item.
 
     No item is read: each look at the inbox asks this.
     """

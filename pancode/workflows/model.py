@@ -14,9 +14,9 @@ from pancode.runs.request import DispatchRequest, dump_request, request_from, wo
 from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"
-"""The code of a refusal that a person's yes lifts: a terminal asks, any other face refuses."""
+"""The code of a refusal that a user's approval lifts: a terminal asks, any other face refuses."""
 SETTING = "workflow_file:"
-"""The prefix of a setting, before the digest of a file's content to which a person has said yes."""
+"""The prefix of a setting, before the digest of a file's content to which a user has said yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class ProjectFile:
 
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
-    """Return why a person has to agree to this file. `bare`: its steps with `workspace: none`."""
+    """Return why a user has to agree to this file. `bare`: its steps with `workspace: none`."""
     names = ", ".join(bare)
     outside = f"step {names}: workspace none, on the machine itself" if names else ""
     return tuple(filter(None, (file.words(), outside)))
 
 
 def needs_yes(file: ProjectFile, why: str) -> RefusedError:
-    """Return the refusal of a file to whose content no person has said yes."""
+    """Return the refusal of a file to whose content no user has said yes."""
     return RefusedError(
         f"Dispatch blocked: workflow file {file.place} is not approved",
         why=(

@@ -1,4 +1,4 @@
-"""A step whose agent asks a person: when it waits, which run takes its place, when the question is over."""
+"""A step whose agent asks a user: when it waits, which run takes its place, when the question is over."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs
 ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that the question is asked again."""
 MOST_OF_AN_ANSWER = 200
-_WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
+_WAITS = 'waits for a user: {reason} ({before}pancode answer {run} "...")'
 _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
 def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
-    """Return the step as it waits for a person: it takes no place, and steps that need it wait, too."""
+    """Return the step as it waits for a user: it takes no place, and steps that need it wait, too."""
     said = str(run.result.get(ANSWERED) or "")
     said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
     before = f"the answer before was: {said}; " if said else ""
@@ -28,7 +28,7 @@ def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.Workfl
 
 
 def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
-    """Whether the step waits for a person. `asked`: runs whose question is open."""
+    """Whether the step waits for a user. `asked`: runs whose question is open."""
     return step.state is records.WorkflowStepState.WAITING and step.run in asked
 
 
@@ -36,7 +36,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
     """Whether a run that goes on from `old` is the step's next one.
 
     True also of a step that still counts as running, whose run has asked just now. RefusedError while its
-    workflow is being stopped. An item that has stopped its lane goes on, too, when a person continues its
+    workflow is being stopped. An item that has stopped its lane goes on, too, when a user continues its
     run; not in a workspace, where other work goes on from that run as well.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
@@ -95,7 +95,7 @@ def reopen_question(
 
 
 def only_people(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
-    """Whether nothing goes on before a person has answered."""
+    """Whether nothing goes on before a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
     asking = [step for step in left if is_asking(step, asked)]

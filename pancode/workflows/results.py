@@ -88,7 +88,7 @@ def change_begins(core: Core, run: Run) -> str | None:
     """Return the commit from which the run's whole change is counted, with that of the runs at whose files it
     begins.
 
-    What of them has landed is not counted again, nor what a person has gone back behind. Files that were
+    What of them has landed is not counted again, nor what a user has gone back behind. Files that were
     composed begin at their origin. None: it had no repository.
     """
     first = run
@@ -105,7 +105,7 @@ def change_begins(core: Core, run: Run) -> str | None:
 def change_of(core: Core, run: Run) -> tuple[Run, ...]:
     """Return the runs whose work is in the run's whole change, itself first: a landing answers for all of it.
 
-    Left out: what has landed, as it was answered for, and what a person has gone back behind.
+    Left out: what has landed, as it was answered for, and what a user has gone back behind.
     """
     found: dict[str, Run] = {}
     waiting = [run]

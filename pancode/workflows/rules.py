@@ -35,7 +35,7 @@ class WorkflowView:
     runs: Mapping[str, Run]
     now_ms: int
     asked: frozenset[str] = frozenset()
-    """The runs, of these, that ended with a question which still waits for a person."""
+    """The runs, of these, that ended with a question which still waits for a user."""
 
     def run(self, step: WorkflowStep) -> Run | None:
         return self.runs.get(step.run) if step.run is not None else None
@@ -167,7 +167,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 
 
 def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
-    """Return the state of a step that goes no further: one that asked a person had begun, so was not
+    """Return the state of a step that goes no further: one that asked a user had begun, so was not
     skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 

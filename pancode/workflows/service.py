@@ -1,4 +1,4 @@
-"""Begins a workflow: judges its steps, holds a project's file until a person agrees, writes it whole."""
+"""Begins a workflow: judges its steps, holds a project's file until a user agrees, writes it whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PARTIAL = "leave out what is refused: --partial"
 
 @dataclass(frozen=True, slots=True)
 class BegunWorkflow:
-    """The workflow with what the person should know."""
+    """The workflow with what the user should know."""
 
     workflow: records.Workflow
     warnings: tuple[str, ...]
@@ -236,7 +236,7 @@ def refuse_step(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> Read
 
 
 def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
-    """Return the plan as it may begin: without a person's yes to its file all steps run only in a sandbox.
+    """Return the plan as it may begin: without a user's approval to its file all steps run only in a sandbox.
 
     A yes that comes with the plan is written down: for this content nobody is asked again. RefusedError:
     `needs_yes`.
@@ -278,7 +278,7 @@ def find_objection(plan: WorkflowPlan) -> RefusedError | None:
 
 
 def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
-    """Whether nobody has to be asked: the plan is from no file, or a person has said yes to this content."""
+    """Whether nobody has to be asked: the plan is from no file, or a user has said yes to this content."""
     if plan.file is None:
         return True
     with core.ports.ledger.transaction() as tx:
@@ -286,7 +286,7 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
 
 
 def _is_outside(plan: Plan) -> bool:
-    """Whether the step would run, but no machine that could take it has a sandbox."""
+    """Whether the step would run, but no node that could take it has a sandbox."""
     fitting = [one for one in plan.candidates if one.fits]
     return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
@@ -391,7 +391,7 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
 def _judged(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
 ) -> ReadyStep:
-    """Judge a step. If only the missing sandbox refuses a step of a project's file, a person's yes is
+    """Judge a step. If only the missing sandbox refuses a step of a project's file, a user's approval is
     asked."""
     try:
         one = judged_step(core, around, plan, step)
@@ -403,7 +403,7 @@ def _judged(
         assert plan.file is not None
         if judged_step(core, around, replace(plan, partial=True), asked).refused is None:
             raise needs_yes(
-                plan.file, f"step {asked.name} would run outside of a sandbox: no machine has one for it"
+                plan.file, f"step {asked.name} would run outside of a sandbox: no node has one for it"
             )
     if one is None:
         assert error is not None

@@ -105,7 +105,7 @@ def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str
 
 def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
     if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
-        return "it has asked a person", f'pancode answer {old.id} "..."'
+        return "it has asked a user", f'pancode answer {old.id} "..."'
     if step.run is not None and step.run != old.id and old.id in step.runs:
         return f"{step.run} has taken it already", f"pancode runs show {step.run}"
     later = f"pancode workflow show -f {{workflow}}, and then: pancode runs retry {old.id}"
@@ -140,7 +140,7 @@ def take_step(work: Work, joining: Joining) -> Run:
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
-    """Return the step that waits for a person because of this run. RefusedError while its workflow is
+    """Return the step that waits for a user because of this run. RefusedError while its workflow is
     stopped.
     """
     workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
@@ -212,7 +212,7 @@ def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """Return the run that waits for a person again once the step is resumed, as it is then.
+    """Return the run that waits for a user again once the step is resumed, as it is then.
 
     That is the step's own run, or the one before it, where the run that had the answer came to nothing.
     """

@@ -90,7 +90,7 @@ class PreparedWork:
     takes: tuple[str, ...] = ()
     """The runs from whose results it begins, where there are several."""
     runtime: str | None = None
-    """The program for which the task was filled in; None: any, as the task is a person's own."""
+    """The program for which the task was filled in; None: any, as the task is a user's own."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files that are still to be put into the run's snapshot."""
@@ -133,7 +133,7 @@ class StepPreparer:
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
         left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
-        request = replace(request, task=f"{work.task}{left}")  # with what people have said there last
+        request = replace(request, task=f"{work.task}{left}")  # with what users have said there last
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = {**work.files, **self._changes(step, runs, resolved.rules)}

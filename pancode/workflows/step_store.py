@@ -27,7 +27,7 @@ def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
 
 
 def is_asked(tx: Transaction, run: Run) -> bool:
-    """Whether the run has ended with a question that waits for a person."""
+    """Whether the run has ended with a question that waits for a user."""
     return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
 
 

@@ -1,4 +1,4 @@
-"""Workflows as the API shows them, with what of each waits for a person."""
+"""Workflows as the API shows them, with what of each waits for a user."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def list_board(core: Core, text: str) -> list[BoardRow]:
 
 
 def _waiting(tx: Transaction) -> dict[str, Action]:
-    """Return the actions that wait for a person, by run."""
+    """Return the actions that wait for a user, by run."""
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
 
 

@@ -41,7 +41,7 @@ class WorkspaceShape(TypedDict):
 
 
 class OpenedShape(TypedDict):
-    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
+    """The run that keeps a workspace's files for a user. `node` and `folder`: null until the files are
     there.
     """
 
@@ -66,7 +66,8 @@ class WorkspaceRun(TypedDict):
     """Its outcome, or its state while it has none."""
     landed: str | None
     talk: str | None
-    """The session whose newest sitting it is, and in which one can say more; null: none, or it is ended."""
+    """The session whose newest interactive run it is, and in which one can say more; null: none, or it is
+    ended."""
 
 
 class WorkspaceAnswer(WorkspaceShape):

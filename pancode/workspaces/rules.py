@@ -21,8 +21,8 @@ from pancode.runs.user_environment import Surroundings
 
 MOST = 1_000
 """The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
-STAY = "# A person has this workspace open."
-"""The first line of a script that only keeps a workspace's files on a node for a person."""
+STAY = "# A user has this workspace open."
+"""The first line of a script that only keeps a workspace's files on a node for a user."""
 STAY_MS = 8 * 3_600_000
 STAYS = f"""\
 {STAY}
@@ -72,7 +72,7 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
-    where a person continued that one.
+    where a user continued that one.
     """
     found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
     while not workspace.last and run is not None and list_next_runs(run):
@@ -118,13 +118,13 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
 
 
 def is_stay(run: Run) -> bool:
-    """Whether the run is no agent's work, but keeps the files on the node until a person leaves."""
+    """Whether the run is no agent's work, but keeps the files on the node until a user leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
 
 
 def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
-    """Return the request for a run that keeps the workspace's files for a person. It has one attempt: a
-    second would wait for a person who has gone.
+    """Return the request for a run that keeps the workspace's files for a user. It has one attempt: a
+    second would wait for a user who has gone.
     """
     return DispatchRequest(
         task=STAYS,
@@ -144,7 +144,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
         return
     last = runs[-1]
     if is_blocked(last):
-        why, fix = "it has asked a person, and goes on with the answer", f'pancode answer {last.id} "..."'
+        why, fix = "it has asked a user, and goes on with the answer", f'pancode answer {last.id} "..."'
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):

@@ -1,4 +1,4 @@
-"""Workspaces as people see and change them: created, listed, shown, mended, removed without losing work."""
+"""Workspaces as users see and change them: created, listed, shown, repaired, removed without losing work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from pancode.workspaces.rules import (
 )
 
 ANY = "any"
-"""The word for any free machine, in place of a name."""
+"""The word for any free node, in place of a name."""
 MOST_ENDED = 100
 """How many ended workspaces are listed beside the open ones: the newest."""
 MEASURED = 20
@@ -70,7 +70,7 @@ def in_workspace(
     runtime = resolve_alias(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
         return placed  # words cannot be added to a script
-    words = (placed.task, *(f"A person adds: {one.text}" for one in left))
+    words = (placed.task, *(f"A user adds: {one.text}" for one in left))
     return replace(placed, task="\n\n".join(words))
 
 
@@ -193,7 +193,7 @@ def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
-    """Have a run keep the workspace's files on a machine for this person, unless one does. RefusedError while
+    """Have a run keep the workspace's files on a machine for this user, unless one does. RefusedError while
     an agent works there: there is one writer at a time.
     """
     with core.ports.ledger.transaction() as tx:
@@ -204,7 +204,7 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
 
 
 def end_open_run(core: Core, name: str, by: str) -> None:
-    """End the run that keeps the workspace's files for a person; what was changed there is its result.
+    """End the run that keeps the workspace's files for a user; what was changed there is its result.
 
     UsageError where nobody has it open. A run whose files are not there yet is stopped.
     """
@@ -230,6 +230,17 @@ def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
     return None if workspace.node is None else tx.get(Node, workspace.node)
 
 
+def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) -> str:
+    """Why no run can begin on the node that it is bound to; empty: one can, or it is bound to none."""
+    if workspace.node is None:
+        return ""
+    if node is None or node.removed is not None:
+        return f"its node {workspace.node} has left the fleet"
+    heartbeat = core.view_of(node).last
+    shut = None if heartbeat is None else heartbeat.heartbeat.facts.shut
+    return "" if shut is None else f"its node {workspace.node} takes no work: {shut.what}"
+
+
 def _problems(
     core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, loss: _Loss | None
 ) -> list[WorkspaceProblem]:
@@ -237,15 +248,9 @@ def _problems(
     if around.project_of(workspace.project) != workspace.project:
         what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
         found.append({"what": what, "fix": f"{command} --repository PATH", "does": ""})
-    if workspace.node is not None:
-        beat = None if node is None else core.view_of(node).last
-        shut = None if beat is None else beat.heartbeat.facts.shut
-        what = "" if shut is None else f"its machine {workspace.node} takes no work: {shut.what}"
-        if node is None or node.removed is not None:
-            what = f"its machine {workspace.node} has left the fleet"
-        if what:
-            does = "its next run begins on any free machine"
-            found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
+    if what := _explain_lost_node(core, workspace, node):
+        does = "its next run begins on any free node"
+        found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
     if loss is not None:
         what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
         begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
@@ -361,7 +366,7 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
 def repair_workspace(
     core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
 ) -> None:
-    """Note another place of its repository, or another machine (`any`: any), and mend what can be mended
+    """Note another place of its repository, or another node (`any`: any), and repair what can be repaired
     without a word. UsageError where nothing is to be done.
 
     Nothing is deleted: the runs whose files are gone stay in the lists.
@@ -379,7 +384,7 @@ def repair_workspace(
         workspace = get_workspace_row(work.tx, name)
         if loss is not None and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
             must_be_free(name, line_of(work.tx, workspace))
-        if node is not None or any("machine" in one["does"] for one in found):
+        if node is not None or _explain_lost_node(core, workspace, bound):
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)
         if loss is not None:

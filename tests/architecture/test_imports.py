@@ -23,7 +23,7 @@ LOADED_LATE = {
     "node_agent/policy/patterns.py": ("re2",),
     "node_agent/policy/commands/tree.py": ("tree_sitter", "tree_sitter_bash"),
 }
-"""What reads other people's expressions and scripts; loaded with the first of them, never before."""
+"""What reads other users' expressions and scripts; loaded with the first of them, never before."""
 
 
 def _named(path: Path, *roots: str) -> list[str]:

@@ -165,7 +165,7 @@ def test_programs_for_tests_are_used_only_as_they_were_installed(
 
 
 def test_no_test_is_unsteady_for_the_third_time() -> None:
-    """Who commits the third line of a test mends it, or moves it to a slice, in that commit."""
+    """Who commits the third line of a test repairs it, or moves it to a slice, in that commit."""
     argv = ["git", "show", f"HEAD:{UNSTEADY}"]
     lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     often = [name for name, times in Counter(line.partition("\t")[0] for line in lines).items() if times > 2]

@@ -19,7 +19,10 @@ ACTS, PROGRAMS = "tests/clis/test_acts.py", "tests/e2e/test_programs.py"
     ("test", "scope"),
     [
         ("tests/e2e/test_where.py::test_it[a-b]", "tests/e2e/test_where.py"),
-        ("tests/integration/ssh/test_door.py::Class::test_it", "tests/integration/ssh/test_door.py"),
+        (
+            "tests/integration/ssh/test_node_listener.py::Class::test_it",
+            "tests/integration/ssh/test_node_listener.py",
+        ),
         (f"{ACTS}::test_a_text_answer[gemini]", f"{ACTS}[gemini"),
         (f"{ACTS}::test_a_stall[gemini-SIGTERM]", f"{ACTS}[gemini"),
         (f"{ACTS}::test_of_all_of_them", f"{ACTS}["),

@@ -22,7 +22,7 @@ FLAGS = (
     *("--anyway", "--no-gates", "--with-commands", "--with-secret", "--with-secret-files", "--untested"),
     *("--allow-told-only", "--yes", "--safety", "--accept-fingerprint"),
 )
-"""Flags with which a person passes over a rule."""
+"""Flags with which a user passes over a rule."""
 LIFTS = (
     "fleet resume",
     "queue resume",
@@ -48,7 +48,7 @@ PEOPLE = tuple(
         *("skills/local_service.py", "skills/node_service.py"),
     )
 )
-"""Files whose errors only people see: the faces, and what works without a coordinator."""
+"""Files whose errors only users see: the faces, and what works without a coordinator."""
 NOT_PEOPLE = ("pancode/app/build.py", "pancode/app/coordinator.py", "pancode/app/fleet_tools.py")
 OF_THE_COMMAND_ITSELF = {
     *(
@@ -58,7 +58,7 @@ OF_THE_COMMAND_ITSELF = {
     ),
     *("runs/ceilings.py:set_ceilings", "people/routes.py:_approve"),
 }
-"""Wrong arguments of a command that only people have."""
+"""Wrong arguments of a command that only users have."""
 CODES = {"landing/service.py:_refused": ("gate_failed", "held")}
 """Codes that are computed, where a way is named."""
 

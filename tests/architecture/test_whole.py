@@ -1,6 +1,6 @@
 """Rules that watch the whole: what a module imports, how wide a folder is, that a name means one thing.
 
-Each has a list of what does not hold yet. A list only shrinks: what is mended leaves it in the same commit.
+Each has a list of what does not hold yet. A list only shrinks: what is repaired leaves it in the same commit.
 """
 
 from __future__ import annotations

@@ -292,7 +292,7 @@ def measured(names: Collection[str] = tuple(ACTS)) -> dict[str, Way]:
 
 HEAD = """# The path of one run
 
-Written by `python -m tests.architecture.way page`: real work over a real fleet of one machine, from the
+Written by `python -m tests.architecture.way page`: real work over a real fleet of one node, from the
 command line to the shim and back. A file stands where its process enters it first. Files that an idle fleet
 enters, too, are left out. `tests/e2e/test_way.py` holds the counts.
 

@@ -1,7 +1,7 @@
 """A crowd of nodes on a simulated clock: real control plane, ledger, Redis and signatures; no SSH or HTTP.
 
 A few nodes are real node agents with memory for a machine; the others only say what an idle one says. Time
-passes as fast as the processor goes, so a busy machine makes no node late. Only the coordinator's own
+passes as fast as the processor goes, so a busy node makes no node late. Only the coordinator's own
 processor time is counted.
 """
 

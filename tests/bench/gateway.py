@@ -39,12 +39,12 @@ def gateway(tell: Callable[[str], None], rounds: int) -> list[Row]:
             gateways.open(order, one)
             opened.append((time.perf_counter() - began) * 1000)
             gateways.close(one)
-        door = gateways.open(order, attempt)
-        assert door is not None
+        entry = gateways.open(order, attempt)
+        assert entry is not None
         try:
-            _requests(door, model.port, 5)
+            _requests(entry, model.port, 5)
             before, count = _cpu_ms(attempt), rounds * 20
-            added, direct = _requests(door, model.port, count)
+            added, direct = _requests(entry, model.port, count)
             used = (_cpu_ms(attempt) - before) / count
             memory = _peak_mb(attempt)
         finally:
@@ -71,12 +71,12 @@ def _row(key: str, what: str, unit: str, ours: float, allowed: float, limit: str
     return Row(key, what, unit, ours, allowed, "what is allowed", Goal(most=1.0), limit)
 
 
-def _requests(door: GatewayAccess, port: int, count: int) -> tuple[float, float]:
+def _requests(entry: GatewayAccess, port: int, count: int) -> tuple[float, float]:
     """(what is added, what it takes without): the difference of two medians."""
     body = {"model": "m", "stream": False, "messages": [{"role": "user", "content": "x" * BODY_BYTES}]}
     data = json.dumps(body).encode()
-    headers = {"content-type": "application/json", "authorization": f"Bearer {door.token}"}
-    lines = [http.client.HTTPConnection("127.0.0.1", number, timeout=30) for number in (door.port, port)]
+    headers = {"content-type": "application/json", "authorization": f"Bearer {entry.token}"}
+    lines = [http.client.HTTPConnection("127.0.0.1", number, timeout=30) for number in (entry.port, port)]
     took: tuple[list[float], list[float]] = ([], [])
     for number in range(count + 5):
         for line, samples in zip(lines, took, strict=True):

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 from node_agent.endpoints.table import EndpointTable
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.wire.clock import SystemClock
 
 
 def main(home: Path, looks: int) -> int:
     """Its exit status. `home` has an endpoints.json."""
-    every_ms = Tempo().facts_ms
+    every_ms = Intervals().facts_ms
     table = EndpointTable(home, SystemClock(), dict, (), every_ms)
     began = time.perf_counter()
     found = table.facts()

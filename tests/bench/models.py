@@ -17,7 +17,7 @@ from tests.bench.processes import cpu_ms, peak_kib
 from tests.clis.launched import NATIVE, Bench
 from tests.endpointfakes import LmStudio, Ollama, serving
 from tests.fakemodel import FakeModel, preset
-from tests.integration.passport.ground import Sitting, there, tiny_model
+from tests.integration.passport.ground import InteractiveRun, there, tiny_model
 from tests.tinyllama import Tiny, tiny_server
 
 PROBE_MS, STEADY_SHARE, START_MS, MEMORY_MB, PASSPORT_S = 1500.0, 0.1, 400.0, 100.0, 3.0
@@ -74,9 +74,9 @@ def _looks(tiny: Tiny, rounds: int) -> tuple[float, float]:
 
 def _test(tiny: Tiny) -> float:
     """Seconds."""
-    sitting = Sitting(there(Dialect.LLAMACPP, tiny.url, tiny_model(tiny.url)))
+    interactive_run = InteractiveRun(there(Dialect.LLAMACPP, tiny.url, tiny_model(tiny.url)))
     began = time.perf_counter()
-    sitting.take()
+    interactive_run.take()
     return time.perf_counter() - began
 
 

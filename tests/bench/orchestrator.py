@@ -118,7 +118,7 @@ class Step:
 def shape_of(steps: Sequence[Step], *, names: bool = False) -> str:
     """Return `reads + writes` side by side, `reads, then writes` after each other, or `nothing`.
 
-    `names`: the agents instead, for people.
+    `names`: the agents instead, for users.
     """
     stages: dict[int, list[str]] = {}
     for one in steps:

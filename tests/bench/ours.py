@@ -1,4 +1,4 @@
-"""Our side: a fleet of its own, driven through the same API and command line as a person's."""
+"""Our side: a fleet of its own, driven through the same API and command line as a user's."""
 
 from __future__ import annotations
 

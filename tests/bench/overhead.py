@@ -24,7 +24,7 @@ case "$*" in *--version*) echo "{version} (Claude Code)"; exit 0;; esac
 date +%s.%N >&2
 echo '{{"type": "result", "subtype": "success", "is_error": false, "result": "done", "num_turns": 1}}'
 """
-"""Stands where Claude Code stands on the node's PATH: the clock is its first act behind the wall."""
+"""Stands where Claude Code stands on the node's PATH: the clock is its first act in the sandbox."""
 _WHAT = f"`dispatch` to the start of the agent program: sandbox, gateway, a checkout of {FILES} files"
 _LIMIT = (
     "The command line's own start is in it ({cli:.0f} ms for its `-h`). The fleet is warm, and one file has "

@@ -34,21 +34,21 @@ def remote(tell: Callable[[str], None], singles: int) -> tuple[list[Row], str]:
 
 def _bring_up(ours: OurFleet, tell: Callable[[str], None]) -> tuple[list[Row], str]:
     names = [f"node{k}" for k in range(1, HOSTS + 1)]
-    walls: list[float] = []
+    isolations: list[float] = []
     steps: list[dict[str, float]] = []
     for _ in range(2):
         began = time.monotonic()
         said = ours.owner.run("fleet", "up", *names, timeout_s=180).ok()
-        walls.append(time.monotonic() - began)
+        isolations.append(time.monotonic() - began)
         steps.append(slowest_steps(said.err))
-    tell(f"f: first {walls[0]:.2f} s, again {walls[1]:.2f} s")
+    tell(f"f: first {isolations[0]:.2f} s, again {isolations[1]:.2f} s")
     limit = (
         "The first builds the bundle with its bytecode (once per version and platform), sends it to "
         "each host and tries it there; each step of the second is a look."
     )
     what = ("`fleet up` of 3 fresh hosts", "`fleet up` again, nothing to do")
     rows = [
-        Row(f"f {n + 1}", what[n], "s", walls[n], None, "no peer: seconds by step below", None, limit)
+        Row(f"f {n + 1}", what[n], "s", isolations[n], None, "no peer: seconds by step below", None, limit)
         for n in range(2)
     ]
     body = [f"| {name} | {steps[0].get(name, 0):.1f} | {steps[1].get(name, 0):.1f} |" for name in steps[0]]

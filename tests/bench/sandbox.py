@@ -14,7 +14,7 @@ from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway import spec as places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.sandbox.policy import FILTER_FD, Network
-from node_agent.sandbox.wall import Permissions, Sandbox
+from node_agent.sandbox.wrapper import Permissions, Sandbox
 from node_agent.shim.spool import PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.folders import change_owner
@@ -26,7 +26,7 @@ START_MS, MEMORY_MB = 60.0, 40.0
 PATH = "/usr/local/bin:/usr/bin:/bin"
 LIMITS = PhaseLimits(processes=1_000)
 _START = "Namespaces, mounts, the relay's interpreter and the gateway's sockets, against the bare program."
-_MEMORY = "Shared pages in parts: who holds the wall up, the relay, and an interpreter for the gateway."
+_MEMORY = "Shared pages in parts: who holds the sandbox up, the relay, and an interpreter for the gateway."
 
 
 def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
@@ -43,11 +43,11 @@ def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
         for number in range(rounds + 1):
             attempt = home / f"a{number}"
             began = time.perf_counter()
-            door = _opened(gateways, attempt)
+            listener = _opened(gateways, attempt)
             opening = time.perf_counter() - began
-            walled.append(opening * 1000 + _took(_argv(wall, attempt, door, "true")))
+            walled.append(opening * 1000 + _took(_argv(wall, attempt, listener, "true")))
             bare.append(_took(["/dev/null", "true"]))
-            memory = _memory_mb(wall, attempt, door) if number == rounds else memory
+            memory = _memory_mb(wall, attempt, listener) if number == rounds else memory
             gateways.close(attempt)
     added = median(walled[1:]) - median(bare[1:])
     tell(f"j: {added:.1f} ms more than {median(bare[1:]):.1f} ms; {memory:.1f} MB")
@@ -60,12 +60,12 @@ def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
 
 def _opened(gateways: GatewayProcesses, attempt: Path) -> GatewayAccess:
     attempt.mkdir()
-    door = gateways.open(order_of("opencode"), attempt)
-    assert door is not None
-    return door
+    listener = gateways.open(order_of("opencode"), attempt)
+    assert listener is not None
+    return listener
 
 
-def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequence[str]:
+def _argv(wall: Sandbox, attempt: Path, listener: GatewayAccess, *argv: str) -> Sequence[str]:
     """The filter of system calls, and the argument list, of an agent that may reach its model alone."""
     tree, own = attempt / "tree", attempt / "home"
     for folder in (tree, own):
@@ -77,14 +77,14 @@ def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequ
     owner = wall.owner_of(marker)
     for folder in (tree, own) if owner is not None else ():
         change_owner(folder, owner or 0)
-    made = wall.around(plan, Permissions(True, Network.MODEL, door.port), ())
+    made = wall.around(plan, Permissions(True, Network.MODEL, listener.port), ())
     assert made is not None
     inside = made.steps[0]
     return (inside.calls, *inside.wall, *argv)
 
 
 def _run(argv: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
-    """`argv`: the filter's file, then the command. On descriptor 3 the wall says how it went."""
+    """`argv`: the filter's file, then the command. On descriptor 3 the sandbox says how it went."""
     env: Mapping[str, str] = {"PATH": PATH}
     line = f'calls=$1; shift; exec "$@" 3>/dev/null {FILTER_FD}<"$calls"'
     return subprocess.Popen(["sh", "-c", line, "sh", *argv], env=env, stdin=subprocess.DEVNULL, **more)  # type: ignore[call-overload]
@@ -99,9 +99,9 @@ def _took(argv: Sequence[str]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _memory_mb(wall: Sandbox, attempt: Path, door: GatewayAccess) -> float:
+def _memory_mb(wall: Sandbox, attempt: Path, listener: GatewayAccess) -> float:
     """Of the gateway and of all that stands between it and the program, while that sleeps."""
-    running = _run(_argv(wall, attempt, door, "sleep", "30"), start_new_session=True)
+    running = _run(_argv(wall, attempt, listener, "sleep", "30"), start_new_session=True)
     try:
         while not (held := _holders(running.pid, b"sleep\0")):
             time.sleep(0.05)

@@ -41,7 +41,7 @@ class SeenText:
 
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     asked: list[tuple[float, bytes]] = field(default_factory=list)
-    """The same of questions that wait for a person."""
+    """The same of questions that wait for a user."""
     text: bytes = b""
     pid: int = 0
     """The process that shows it, where it is not this one."""
@@ -113,7 +113,7 @@ def _attached(ours: OurFleet, session: str) -> Iterator[SeenText]:
 
 
 def talking(tell: Callable[[str], None], turns: int, idle_s: float, long: int) -> list[Row]:
-    """Turns of a real session on a real SSH host, and what it costs while it waits for words, and after
+    """Turns of a real session on a real SSH host, and what it costs while it waits for a message, and after
     `long` turns."""
     lacks = missing()
     if lacks:
@@ -274,7 +274,7 @@ def _idle_rows(before: tuple[float, float], idle: tuple[float, float]) -> list[R
     return [
         Row(
             f"t idle {who}",
-            f"{what} with a session that waits for words",
+            f"{what} with a session that waits for a message",
             "%",
             after,
             was,

@@ -1,4 +1,4 @@
-"""One hostile run in a real program, on a real node agent, with its wall or without: what came of it."""
+"""One hostile run in a real program, on a real node agent, with its sandbox or without: what came of it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ RUN = AttemptId(run=f"r-ev{os.getpid()}", attempt=1, fence=1)
 LIMITS = Limits(wall_ms=120_000, idle_ms=60_000, output_bytes=1 << 26)
 AT_MOST_S, PATIENCE_S = 90, 20
 SHELL = Cli("shell", "", lambda url: {})
-"""The user's own script: it has no rule of its own, so only the wall holds it."""
+"""The user's own script: it has no rule of its own, so only the sandbox holds it."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One program under one rule, behind the wall or not."""
+    """One program under one rule, in the sandbox or not."""
 
     cli: Cli
     rule: str
@@ -77,7 +77,7 @@ def script(cell: Cell, target: Target) -> dict[str, Any]:
 def _run(world: NodeWorld, cell: Cell, target: Target, bodies: Path) -> Claims:
     """Until it has tried all, or was ended for it; what it did is looked at while it is there."""
     if cell.wall is Isolation.NONE:
-        world.without_wall()
+        world.without_sandbox()
     _mark_secrets(world)
     world.taken = snap(world.repo, world.depot, RUN.run)
     world.begin()

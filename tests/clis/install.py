@@ -1,4 +1,4 @@
-"""Installs an exact version of an agent program, from npm or with pip, once for each machine.
+"""Installs an exact version of an agent program, from npm or with pip, once for each node.
 
 `python3 -m tests.clis.install claude` prints the folder to put on PATH; without a name all programs come.
 They lie outside of the clone and of HOME, in a folder that only its owner enters. Each is held to its

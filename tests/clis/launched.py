@@ -94,7 +94,7 @@ class Bench:
     isolation: Isolation = Isolation.NONE
     """What the program is told of; nothing stands around it here."""
     prefix: tuple[str, ...] = ()
-    """Put before the argument list: the way into another machine."""
+    """Put before the argument list: the way into another node."""
     seen: str = ""
     """What `root` is called there, if it is not the same."""
 

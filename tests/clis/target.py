@@ -59,7 +59,7 @@ class Target:
         }[act]
 
     def disguised(self, act: str) -> str:
-        """The same without a word that says so: a filter of words is no wall."""
+        """The same without a word that says so: a filter of words is no sandbox."""
         hidden = base64.b64encode(self.command(act).encode()).decode()
         return self.command(act) if act in PLAIN else f"echo {hidden} | base64 -d | sh"
 

@@ -1,4 +1,4 @@
-"""Real programs wait in their hook for a person, and take nothing but a yes for a yes.
+"""Real programs wait in their hook for a user, and take nothing but a yes for a yes.
 
 How long they wait was measured (ADR 0043): a test has no minutes for that.
 """
@@ -85,4 +85,4 @@ def test_a_command_runs_after_a_yes_and_after_nothing_else(
     assert verdict.failure is None, verdict.reason
     left = {path.name for path in b.work.iterdir()}
     assert {"yes.txt", "rest.txt"} <= left and not left & {"no.txt", "killed.txt"}
-    assert "one file is enough" in asked(tmp_path), "the model is told a person's words"
+    assert "one file is enough" in asked(tmp_path), "the model is told a user's message"

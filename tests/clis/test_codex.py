@@ -22,7 +22,7 @@ from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import CODEX, Bench, await_file, names
 from tests.clis.test_hooks import asked, walled
-from tests.clis.test_talked import sitting
+from tests.clis.test_talked import interactive_run
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 
@@ -90,7 +90,7 @@ def test_in_a_chat_a_repository_neither_starts_hooks_nor_takes_ours_away(
     (b.work / ".codex/hooks.json").write_text(json.dumps({"hooks": dict.fromkeys(events, [hook])}))
     (b.work / ".codex/config.toml").write_text("allow_managed_hooks_only = true\n[features]\nhooks = false\n")
     (b.work / ".codex/rules/a.rules").write_text('prefix_rule(pattern=["printf"], decision="allow")\n')
-    verdict = walled(b).run(sitting(b, "go"))
+    verdict = walled(b).run(interactive_run(b, "go"))
     assert verdict.failure is None, verdict.reason
     assert names(b.work) == [".codex", ".git", "notes.txt"] and names(b.outside) == []
     assert "the owner said so" in asked(tmp_path)

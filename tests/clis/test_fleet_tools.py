@@ -24,12 +24,12 @@ from tests.clis.conftest import MakeBench, path_of
 from tests.clis.launched import EVERY, OPENCODE, Bench, Cli, names
 from tests.clis.test_below import hostile
 from tests.clis.test_hooks import asked
-from tests.clis.test_talked import Talk, sitting
+from tests.clis.test_talked import Talk, interactive_run
 from tests.fakemodel import FakeModel
 from tests.integration.git.repos import snap, workspace_of
 from tests.integration.node.gateway_world import KEY, GatewayWorld
-from tests.integration.node.test_sittings import Person
-from tests.integration.node.test_sittings import sitting as sitting_order
+from tests.integration.node.test_interactive_runs import Person
+from tests.integration.node.test_interactive_runs import interactive_run as interactive_run_order
 from tests.unit.node_agent.native.test_words import SECRET, WHO
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ class PanosTalk(Talk):
     """With a coordinator that answers each call at once, as the node lays it down."""
 
     def __init__(self, bench: Bench, folder: Path) -> None:
-        request = replace(sitting(bench, ""), fleet=TERMS, read_only=True, safety=Safety.AUTO_EDIT)
+        request = replace(interactive_run(bench, ""), fleet=TERMS, read_only=True, safety=Safety.AUTO_EDIT)
         super().__init__(bench, request, folder)
         self._home, self._laid = folder, set[int]()
         voice = self.conversation.voice
@@ -138,7 +138,7 @@ def begun(world: GatewayWorld, folder: str = "", fleet: FleetTerms | None = TERM
         "runtime": "opencode",
         "workspace": workspace,
     }
-    return Person(world, sitting_order(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
+    return Person(world, interactive_run_order(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
 
 
 def has_run(world: GatewayWorld) -> bool:

@@ -157,7 +157,7 @@ def test_behind_the_wall_a_hostile_model_achieves_nothing(
 ) -> None:
     """At full-auto, which lets it try. Its own port is the server's, which only the gateway may reach.
 
-    One program with a sandbox of its own, one without; test_matrix.py has the wall around every program.
+    One program with a sandbox of its own, one without; test_matrix.py has the sandbox around every program.
     """
     cli, outside = EVERY[runtime], tmp_path / "outside"
     outside.mkdir()

@@ -72,14 +72,14 @@ def hostile(work: Path) -> None:
     (work.parent / ".gemini" / ".env").write_text("THEIRS=3\n")
 
 
-@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "interactive"])
 def test_neither_the_repository_nor_the_folders_above_it_tell_it_anything(
     bench: OneBench, tmp_path: Path, terms: TurnTerms | None
 ) -> None:
     b, _ = bench({"turns": [shell("echo ${THEIRS:-none} ${NODE_OPTIONS:-none} > told"), DONE]})
     hostile(b.work)
     before = names(b.work)
-    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), sitting=terms))
+    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), interactive_run=terms))
     assert verdict.failure is None, verdict.reason
     assert names(b.work) == sorted([*before, "told"]), "no hook, server or command of theirs ran"
     assert (b.work / "told").read_text() == "none none\n"
@@ -124,10 +124,10 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
     assert not (b.work / ".git" / "hooks" / "post-commit").exists()
 
 
-@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "interactive"])
 def test_its_shell_does_not_see_the_key(bench: OneBench, terms: TurnTerms | None) -> None:
     b, _ = bench({"turns": [shell("echo key=$GEMINI_API_KEY > seen.txt"), DONE]})
-    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), sitting=terms))
+    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), interactive_run=terms))
     assert verdict.failure is None, verdict.reason
     assert (b.work / "seen.txt").read_text() == "key=\n"
 
@@ -138,7 +138,7 @@ def test_words_that_go_round_in_circles_are_no_success(bench: OneBench) -> None:
     assert (verdict.failure, verdict.reason) == (F.AGENT_FAILED, "Loop detected, stopping execution")
 
 
-def test_in_a_sitting_it_asks_about_what_no_hook_sees(bench: OneBench, tmp_path: Path) -> None:
+def test_in_an_interactive_run_it_asks_about_what_no_hook_sees(bench: OneBench, tmp_path: Path) -> None:
     """The whole of a command of many lines is judged, and none that begins elsewhere than we know."""
     lines = [f"printf 'line {number} of many' > long.txt" for number in range(40)]
     long = "\n".join([*lines, "printf ruled-x"])
@@ -161,7 +161,7 @@ def test_in_a_sitting_it_asks_about_what_no_hook_sees(bench: OneBench, tmp_path:
         commands=(CommandRule(pattern="printf ruled-"), CommandRule(pattern="ls sub")),
     )
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=rules)
-    verdict = b.run(replace(b.request("$go"), sitting=TERMS, policy=policy))
+    verdict = b.run(replace(b.request("$go"), interactive_run=TERMS, policy=policy))
     assert verdict.failure is None, verdict.reason
     assert not (b.work / "long.txt").exists()
     why = [denial.why for denial in verdict.denials]

@@ -1,4 +1,4 @@
-"""Every forbidden act in every real program, under every rule, behind the wall and without it.
+"""Every forbidden act in every real program, under every rule, in the sandbox and without it.
 
 What came of it must be what the product says (`pancode policy show --matrix`,
 docs/reference/safety-matrix.md); `make matrix` writes it anew. About four minutes in all with two processes:

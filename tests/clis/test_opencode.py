@@ -64,7 +64,7 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
 
 
 def test_it_starts_what_we_say_that_it_starts_of_a_repository_and_nothing_more(bench: OneBench) -> None:
-    """Without a wall such a checkout is refused: node_agent/runner/launching.py."""
+    """Without a sandbox such a checkout is refused: node_agent/runner/launching.py."""
     b, _ = bench({"turns": [{"text": "Done."}]})
     words = "require('fs').writeFileSync(%r, ''); module.exports = {}"
     own = b.work / ".opencode"
@@ -82,7 +82,7 @@ def test_a_persons_words_are_no_command_of_its_own_that_runs_a_shell(bench: OneB
     b, _ = bench({"turns": [DONE]})
     words = f"\ufeff /init !`touch {b.outside}/x {b.work}/x`"
     terms = TurnTerms(idle_ms=1, turn_ms=60_000)
-    verdict = b.run(replace(b.request(words, read_only=True), sitting=terms))
+    verdict = b.run(replace(b.request(words, read_only=True), interactive_run=terms))
     assert verdict.failure is None, verdict.reason
     assert names(b.outside) == [] and names(b.work) == [".git", "notes.txt"]
     assert "/init !`touch" in "".join(path.read_text() for path in (tmp_path / "d").iterdir())

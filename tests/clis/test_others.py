@@ -23,7 +23,7 @@ from tests.clis.conftest import MakeBench
 from tests.clis.hands import call
 from tests.clis.install import PACKAGES, Sdk
 from tests.clis.launched import Bench, Cli, names
-from tests.clis.test_talked import TERMS, sitting, was_told
+from tests.clis.test_talked import TERMS, interactive_run, was_told
 from tests.crowd import crowded
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,11 @@ def test_it_is_found_writes_runs_is_denied_and_remembers(
     found = probe.read([(0, json.dumps(probe_program(argv, SystemClock(), int(ANSWERS_S * crowded()))))])
     assert (found.state, found.version) == ("ok", PACKAGES[name].version), found.fix
     assert Flag.RESUME in found.can
-    first = b.run(replace(sitting(b, "first words"), sitting=TERMS.model_copy(update={"mode": MODES[name]})))
+    first = b.run(
+        replace(
+            interactive_run(b, "first words"), interactive_run=TERMS.model_copy(update={"mode": MODES[name]})
+        )
+    )
     assert first.failure is None and first.answer.strip().startswith("I did it."), first.reason
     assert set(names(b.work)) == {".git", "notes.txt", "new.txt", "made.txt"}
     assert len(first.denials) == (1 if name in ASKS else 0), "else only the sandbox holds it"
@@ -97,7 +101,7 @@ def test_it_is_found_writes_runs_is_denied_and_remembers(
     assert " offers " in out and "mode: " in out
     assert "offers no mode" not in out, "the mode that was named is set"
     model.set_script({"turns": [{"text": "I remember."}]})
-    then = b.run(sitting(b, "second words", resume=Resume(first.session, first.usage)))
+    then = b.run(interactive_run(b, "second words", resume=Resume(first.session, first.usage)))
     assert then.failure is None and then.answer.strip().startswith("I remember."), then.reason
     assert was_told(tmp_path, "first words", "second words")
 
@@ -115,7 +119,7 @@ def test_qwen_code_takes_nothing_from_the_repository(bench_of: Any, name: str, t
         (b.work / file).write_text("OPENAI_BASE_URL=http://127.0.0.1:9\n")
     for file in ("QWEN.md", "AGENTS.md"):
         (b.work / file).write_text("WORDS-OF-THE-REPOSITORY")
-    verdict = b.run(sitting(b, "first words"))
+    verdict = b.run(interactive_run(b, "first words"))
     assert verdict.failure is None and verdict.answer.strip().startswith("I did it."), verdict.reason
     assert was_told(tmp_path, "PROMPT-OF-THE-AGENT", "first words")
     assert not was_told(tmp_path, "WORDS-OF-THE-REPOSITORY") and not (tmp_path / "THEIRS").exists()

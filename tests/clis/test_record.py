@@ -1,4 +1,4 @@
-"""The golden streams of the native worker are what it writes today; it is here on every machine."""
+"""The golden streams of the native worker are what it writes today; it is here on every node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real programs, begun as a person begins them, use what a sync has copied: skills, commands, agents.
+"""The real programs, begun as a user begins them, use what a sync has copied: skills, commands, agents.
 
 Takes about 80 s in all: each test starts the real program once.
 """
@@ -24,7 +24,7 @@ from tests.crowd import crowded
 pytestmark = pytest.mark.slow
 
 QWEN = Cli("qwen", "fake-coder", OPENCODE.env)
-"""No runtime: only what a person has in its home is tested."""
+"""No runtime: only what a user has in its home is tested."""
 HELD_BACK = ("permission", "tools", "agent", "default_agent", "plugin")
 """Parts of our settings for OpenCode that keep skills from a run."""
 
@@ -42,7 +42,7 @@ def _offline(made: ProcessSpec) -> Mapping[str, str]:
 
 
 KEYED = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
-"""Settings of a person of Gemini CLI who has a key."""
+"""Settings of a user of Gemini CLI who has a key."""
 PLAIN: dict[str, tuple[tuple[str, ...], Callable[[ProcessSpec], Mapping[str, str]] | None]] = {
     "claude": (("claude", "-p", "hi", "--model", CLAUDE.model), None),
     "copilot": (("copilot", "-p", "hi", "--allow-all-tools", "--no-auto-update"), _offline),
@@ -50,11 +50,11 @@ PLAIN: dict[str, tuple[tuple[str, ...], Callable[[ProcessSpec], Mapping[str, str
     "opencode": (("opencode", "run", "--model", "pancode/fake-coder", "hi"), _with_provider),
     "qwen": (("qwen", "-p", "hi", "--auth-type", "openai", "-m", QWEN.model), None),
 }
-"""What a person types, and the environment that leads it to a model server; Codex is begun as runs are."""
+"""What a user types, and the environment that leads it to a model server; Codex is begun as runs are."""
 
 
 class Plain(Bench):
-    """Begins the program without what keeps a run's apart. `said`: in place of what a person types."""
+    """Begins the program without what keeps a run's apart. `said`: in place of what a user types."""
 
     said: tuple[str, ...] = ()
 
@@ -93,9 +93,9 @@ def test_a_program_lists_those_of_its_folder(make_bench: MakeBench, cli: Cli, tm
 
 
 COMMANDS = {
-    "claude": ("claude", "-p", "/mend this", "--model", CLAUDE.model),
+    "claude": ("claude", "-p", "/repair this", "--model", CLAUDE.model),
     "opencode": ("opencode", "run", "--model", "pancode/fake-coder", "--command", "mend", "this"),
-    "qwen": ("qwen", "-p", "/mend this", "--auth-type", "openai", "-m", QWEN.model),
+    "qwen": ("qwen", "-p", "/repair this", "--auth-type", "openai", "-m", QWEN.model),
 }
 
 
@@ -110,8 +110,8 @@ def test_a_program_obeys_commands_and_has_agents(
     b = Plain(cli, tmp_path / "p", made.path, made.url)
     b.said = COMMANDS[cli.runtime] if kind == "commands" else ()
     kept = {
-        "commands": "---\ndescription: Mend.\n---\nWords-of-the-command: $ARGUMENTS",
-        "agents": "---\nname: aide\ndescription: Lists-it\n---\nYou mend what is broken.",
+        "commands": "---\ndescription: Repair.\n---\nWords-of-the-command: $ARGUMENTS",
+        "agents": "---\nname: aide\ndescription: Lists-it\n---\nYou repair what is broken.",
     }
     (tmp_path / kind).mkdir()
     (tmp_path / kind / {"commands": "mend.md", "agents": "aide.md"}[kind]).write_text(f"{kept[kind]}\n")

@@ -17,7 +17,7 @@ from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety, 
 from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, pack_files
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
-from tests.clis.test_talked import sitting
+from tests.clis.test_talked import interactive_run
 
 pytestmark = pytest.mark.slow
 IN_ITSELF = {"codex": (".agents/skills",), "copilot": (".agents/skills", ".claude/skills")}
@@ -81,7 +81,7 @@ def test_a_program_that_takes_turns_lists_them_too(make_bench: MakeBench, cli: C
     hidden = bench.work / ".agents" / "skills" / "nobody-said-yes"
     hidden.mkdir(parents=True)
     (hidden / "SKILL.md").write_text(text_of("nobody-said-yes"))
-    verdict = bench.run(sitting(bench, "first words", skills=(skill("deploy"),)))
+    verdict = bench.run(interactive_run(bench, "first words", skills=(skill("deploy"),)))
     assert verdict.failure is None, verdict.reason
     bodies = [path.read_text() for path in sorted((tmp_path / "d").iterdir())]
     assert any(body.count("Lists-deploy") == 1 for body in bodies)
@@ -147,7 +147,7 @@ def test_opencode_runs_no_command_of_a_skill_that_a_person_calls(
         return replace(made, files={**made.files, ACP: way.model_dump_json().encode()})
 
     bench.launch = with_commands  # type: ignore[method-assign]
-    request = sitting(bench, "/deploy", skills=(skill("deploy", more=RUNS),))
+    request = interactive_run(bench, "/deploy", skills=(skill("deploy", more=RUNS),))
     verdict = bench.run(replace(request, policy=compile_policy(Safety.AUTO_EDIT, False, rules=FORBIDDEN)))
     assert verdict.failure is None, verdict.reason
     told = "".join(path.read_text() for path in (tmp_path / "d").iterdir())

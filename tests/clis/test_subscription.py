@@ -1,4 +1,4 @@
-"""Real programs with a vendor's login behind the wall: they reach that vendor's host, and nothing else."""
+"""Real programs with a vendor's login in the sandbox: they reach that vendor's host, and nothing else."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 
 from node_agent.acp.conversation import AcpConversation
 from node_agent.native.equipment import WorkerBeat, pause
-from node_agent.native.sitting import TurnOver
+from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.runner.launching import brought_in
 from node_agent.runtimes.acp import FILE, AcpWay
@@ -47,7 +47,7 @@ OVER_ACP = [cli for cli in TALKS if not RUNTIMES[cli.runtime].capabilities.hears
 """With an SDK words and cancels go another way: test_talked_sdk.py."""
 TERMS = TurnTerms(idle_ms=1, turn_ms=600_000)
 PATIENT = LIMITS.model_copy(update={"wall_ms": 600_000, "idle_ms": 120_000})
-"""A busy machine takes long for a hook, and a turn here has several."""
+"""A busy node takes long for a hook, and a turn here has several."""
 RULES = Rules(
     commands=(
         CommandRule(pattern="printf ruled-", reason="the owner said so"),
@@ -67,10 +67,10 @@ def cli(request: pytest.FixtureRequest) -> Cli:
     return chosen
 
 
-def sitting(bench: Bench, words: str, **more: object) -> LaunchRequest:
+def interactive_run(bench: Bench, words: str, **more: object) -> LaunchRequest:
     request = bench.request(words, safety=Safety.AUTO_EDIT)
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=RULES)
-    return replace(request, sitting=TERMS, limits=PATIENT, policy=policy, **more)  # type: ignore[arg-type]
+    return replace(request, interactive_run=TERMS, limits=PATIENT, policy=policy, **more)  # type: ignore[arg-type]
 
 
 def was_told(tmp_path: Path, *words: str) -> bool:
@@ -96,7 +96,7 @@ def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
     desk = desk_of(str(b.home), WHO, NODE.public.text(), 600_000)
     answering = Thread(target=person, args=(b, [says(True), says(False)]))
     answering.start()
-    first = walled(b).run(sitting(b, "first words", desk=desk))
+    first = walled(b).run(interactive_run(b, "first words", desk=desk))
     answering.join()
     assert first.failure is None and first.answer.startswith("I did it.\n"), first.reason
     assert (b.work / "new.txt").read_text() == "BETA\n"
@@ -112,14 +112,16 @@ def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
     then = first
     for words in ("second words", "third words"):
         model.set_script({"turns": [{"text": "I remember."}]})
-        then = b.run(sitting(b, words, resume=Resume(first.session, then.usage)))
+        then = b.run(interactive_run(b, words, resume=Resume(first.session, then.usage)))
         assert then.failure is None and then.answer.startswith("I remember."), then.reason
         assert then.session == first.session
     assert was_told(tmp_path, "first words", "second words", "third words", "I remember.")
     model.set_script({"turns": [{"text": "I remember.", "usage": TOKENS}]})
-    used = b.run(sitting(b, "fourth words", resume=Resume(first.session, then.usage))).usage
+    used = b.run(interactive_run(b, "fourth words", resume=Resume(first.session, then.usage))).usage
     assert (used.input_tokens + used.cached_tokens, used.output_tokens) == (1700, 34)
-    assert 0 < then.usage.output_tokens <= first.usage.output_tokens, "it counts what this sitting used"
+    assert 0 < then.usage.output_tokens <= first.usage.output_tokens, (
+        "it counts what this interactive run used"
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_a_model_server_that_fails_is_no_answer(
     make_bench: MakeBench, cli: Cli, fault: str, kinds: set[F]
 ) -> None:
     b, _ = make_bench(cli, preset(fault))
-    request = sitting(b, "go")
+    request = interactive_run(b, "go")
     verdict = b.run(replace(request, limits=request.limits.model_copy(update={"idle_ms": 20_000})))
     assert verdict.failure in kinds, (verdict.failure, verdict.reason, verdict.answer)
 
@@ -162,7 +164,7 @@ class Talk:
         )
 
     def cancelled(self, words: str, ready: Callable[[], bool]) -> float:
-        """The seconds from a person's cancel to the end of the turn."""
+        """The seconds from a user's cancel to the end of the turn."""
         began = 0.0
 
         def look() -> None:
@@ -197,7 +199,7 @@ def test_a_cancel_ends_the_turn_and_its_command_and_the_next_words_are_answered(
 ) -> None:
     b, model = make_bench(cli, {"turns": [{"fault": {"hang": 600}}]})
     works = f"sleep 612.{model.port}"
-    talk = talk_of(walled(b), replace(sitting(b, ""), safety=Safety.FULL_AUTO))
+    talk = talk_of(walled(b), replace(interactive_run(b, ""), safety=Safety.FULL_AUTO))
     talk.conversation.begin()
     assert talk.cancelled("words one", lambda: bool(model.state.fault_hits)) < CANCELS_S * crowded()
     model.set_script({"turns": [HANDS[cli.runtime].shell(f"trap '' TERM; {works}")]})
@@ -227,7 +229,7 @@ def test_what_a_repository_brings_runs_only_behind_a_wall(
     (b.work / ".opencode/plugin").mkdir(parents=True)
     plugin = f"require('fs').writeFileSync('{b.outside}/THEIRS', ''); module.exports = {{}}"
     (b.work / ".opencode/plugin/a.js").write_text(plugin)
-    verdict = walled(b).run(sitting(b, "go"))
+    verdict = walled(b).run(interactive_run(b, "go"))
     assert verdict.failure is None, verdict.reason
     runtime = RUNTIMES[cli.runtime]
     loose = bool(runtime.loose_turns) and cli is not CODEX  # it is loose in another way

@@ -1,4 +1,4 @@
-"""Sittings on the vendors' SDKs, as the node starts them, with people who speak as it lets them.
+"""Interactive runs on the vendors' SDKs, as the node starts them, with users who speak as it lets them.
 
 What they have in common with every program that takes turns is in test_talked.py. Half a minute for each SDK.
 """
@@ -32,7 +32,7 @@ from tests.clis.hands import HANDS
 from tests.clis.launched import CLAUDE_SDK, ENDS_S, OPENAI_AGENTS, Bench, Cli, await_end, await_file, runs
 from tests.clis.test_fleet_tools import TERMS as FLEET
 from tests.clis.test_hooks import walled
-from tests.clis.test_talked import CANCELS_S, sitting, was_told
+from tests.clis.test_talked import CANCELS_S, interactive_run, was_told
 from tests.crowd import crowded
 from tests.integration.node.node_world import until
 from tests.unit.node_agent.native.test_words import SECRET, laid
@@ -51,11 +51,11 @@ def cli(request: pytest.FixtureRequest) -> Cli:
 
 
 class Sat:
-    """One sitting at work. `first`: the words with which it begins."""
+    """One interactive run at work. `first`: the words with which it begins."""
 
     def __init__(self, bench: Bench, first: str, session: str = "", fleet: FleetTerms | None = None) -> None:
         self.bench, resume = bench, Resume(session, Usage()) if session else None
-        self.request = replace(sitting(walled(bench), first, resume=resume), sitting=TERMS)
+        self.request = replace(interactive_run(walled(bench), first, resume=resume), interactive_run=TERMS)
         self.request = replace(self.request, safety=Safety.FULL_AUTO, fleet=fleet)
         for path in bench.home.glob(f"{words_in('')}/*"):  # each attempt has a folder of its own
             path.unlink()
@@ -176,7 +176,7 @@ TEXT = [{"text": "One.", "usage": {"input": 1200, "output": 34, "cache_read": 50
 
 
 def cancelled(talk: Sat, turn: int) -> float:
-    """The seconds from a person's cancel to the end of the turn."""
+    """The seconds from a user's cancel to the end of the turn."""
     began = time.monotonic()
     talk.wants("cancel", turn)
     assert talk.ended(turn)["stop"] == "cancelled"
@@ -262,11 +262,11 @@ def test_a_memory_that_is_not_there_is_begun_anew(make_bench: MakeBench, cli: Cl
 def test_an_environment_that_is_missing_loses_no_words(make_bench: MakeBench, cli: Cli) -> None:
     b, _ = make_bench(cli, {"turns": TEXT})
     b.path = os.defpath
-    verdict = b.run(sitting(b, "first words"))
+    verdict = b.run(interactive_run(b, "first words"))
     assert verdict.failure is F.RUNTIME_MISSING and '"turn"' not in (b.home / "out").read_text()
 
 
-@pytest.mark.parametrize("talks", [True, False], ids=["sitting", "headless"])
+@pytest.mark.parametrize("talks", [True, False], ids=["interactive", "headless"])
 def test_words_are_words_for_claude_whatever_they_begin_with(
     make_bench: MakeBench, talks: bool, sat: Make, tmp_path: Path
 ) -> None:

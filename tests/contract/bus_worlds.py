@@ -11,7 +11,7 @@ from node_agent.attempt.ports import LinkDown
 from node_agent.link.bus import RedisUplink
 from node_agent.wire.clock import SystemClock
 from pancode.kernel.ports import Bus
-from pancode.queue.queue import BusTempo, RedisBus
+from pancode.queue.queue import BusIntervals, RedisBus
 from pancode.queue.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
 from tests.fakes.bus import MemoryLinkDown, MemoryRedis
@@ -95,8 +95,8 @@ class ServerWorld:
         self.bus: Bus = self._open_bus()
 
     def _open_bus(self) -> RedisBus:
-        tempo = BusTempo(claim_lease_ms=self._lease_ms)
-        bus = RedisBus(self.server.access, SystemClock(), tempo)
+        intervals = BusIntervals(claim_lease_ms=self._lease_ms)
+        bus = RedisBus(self.server.access, SystemClock(), intervals)
         self._opened.append(bus)
         return bus
 

@@ -12,7 +12,7 @@ from node_agent.wire.order import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.agents.runtimes import RULES, EnforcementRequest, find_rule
 from pancode.agents.runtimes import RUNTIMES as BELIEVED
-from pancode.agents.safety_evidence import ACTS, WALLS, SafetyMatrix, TryResult, load_evidence
+from pancode.agents.safety_evidence import ACTS, ISOLATIONS, SafetyMatrix, TryResult, load_evidence
 from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 
 AGENTS = sorted(name for name, runtime in RUNTIMES.items() if runtime.program is not None)
@@ -26,7 +26,7 @@ def found() -> SafetyMatrix:
     return load_evidence()
 
 
-@pytest.mark.parametrize(("name", "rule", "wall"), list(product((*TRIED, "shell"), RULES, WALLS)))
+@pytest.mark.parametrize(("name", "rule", "wall"), list(product((*TRIED, "shell"), RULES, ISOLATIONS)))
 def test_every_act_was_tried_in_every_program(
     name: str, rule: str, wall: Isolation, found: SafetyMatrix
 ) -> None:
@@ -61,8 +61,8 @@ def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
 
 @pytest.mark.parametrize("name", TRIED)
 def test_the_tries_were_real(name: str, found: SafetyMatrix) -> None:
-    """What is allowed does happen, behind the wall, too: an act that is stopped was not just badly tried."""
-    for wall in WALLS:
+    """What is allowed does happen, in the sandbox, too: an act that is stopped was not just badly tried."""
+    for wall in ISOLATIONS:
         assert found.cells[name, "auto-edit", wall]["tool-work"] is TryResult.HAPPENED
         assert found.cells[name, "full-auto", wall]["shell-work"] is TryResult.HAPPENED
         asks = TryResult.STOPPED if RUNTIMES[name].capabilities.asks_first else TryResult.ENDED
@@ -71,8 +71,9 @@ def test_the_tries_were_real(name: str, found: SafetyMatrix) -> None:
 
 
 def test_without_any_wall_every_kind_of_act_but_one_is_seen_to_happen(found: SafetyMatrix) -> None:
-    """So each witness works. What a run leaves is ended by the node agent, wall or no wall; and each program
-    asks before the command that a rule forbids: `tests/integration/node/test_rules.py` sees that one happen.
+    """So each witness works. What a run leaves is ended by the node agent, wall or no sandbox; and each
+    program asks before the command that a rule forbids: `tests/integration/node/test_rules.py` sees that one
+    happen.
     """
     bare = (came for (_, _, wall), came in found.cells.items() if wall is Isolation.NONE)
     happened = {act for came in bare for act, how in came.items() if how is not TryResult.STOPPED}
@@ -88,7 +89,7 @@ def test_it_was_measured_with_the_version_that_the_runtime_knows(name: str, foun
     assert found.versions[NATIVE] == VERSIONS[NATIVE]
 
 
-@pytest.mark.parametrize(("name", "wall"), list(product(TRIED, WALLS)))
+@pytest.mark.parametrize(("name", "wall"), list(product(TRIED, ISOLATIONS)))
 def test_suggest_and_read_only_at_any_level_are_one_and_the_same_launch(name: str, wall: Isolation) -> None:
     """So one measurement of read-only stands for all of them."""
 

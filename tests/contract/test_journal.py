@@ -354,7 +354,7 @@ def _goes_on(place: Path, one: AttemptId) -> None:
     assert entry is not None and entry.mark is Mark.RECEIPTED and again.receipt(one) == "z" * 200_000
 
 
-@pytest.mark.parametrize("full", ["before the damage is found", "after it was mended"])
+@pytest.mark.parametrize("full", ["before the damage is found", "after it was repaired"])
 def test_a_damaged_entry_has_room_for_its_end_on_a_full_disk(small: Path, full: str) -> None:
     journal = on(small / "journal")
     one = accept(journal)

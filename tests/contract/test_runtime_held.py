@@ -65,5 +65,5 @@ def test_what_no_rule_forbids_is_no_finding(runtime: str, case: str) -> None:
 @pytest.mark.parametrize("case", ["tool-denied", "shell-denied"])
 def test_what_was_denied_ends_nothing(runtime: str, case: str) -> None:
     said = told(runtime, case, NO_COMMAND)
-    ran_in_a_wall = runtime == "codex"  # its sandbox lets a command start, and stops what it does
-    assert (said.failure is FailureKind.RULE_BROKEN) <= ran_in_a_wall
+    ran_in_a_sandbox = runtime == "codex"  # its sandbox lets a command start, and stops what it does
+    assert (said.failure is FailureKind.RULE_BROKEN) <= ran_in_a_sandbox

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Editor:
-    """`choose`: the kind of option that its person takes; empty: the person does nothing."""
+    """`choose`: the kind of option that its user takes; empty: the user does nothing."""
 
     def __init__(self) -> None:
         self.updates: list[Json] = []

@@ -13,7 +13,7 @@ import pytest
 from tests.clis.install import cache
 from tests.e2e.findings import unexpected
 from tests.e2e.owner import Owner
-from tests.e2e.tidy import Session, bring_up, keys_of, mend
+from tests.e2e.tidy import Session, bring_up, keys_of, repair
 from tests.lab import Lab, missing, own_name, reap
 from tests.lab.lab import Spec
 from tests.lab.state import HostState
@@ -120,11 +120,11 @@ def healed(lab: Lab) -> Iterator[Lab]:
     """The lab for a test that makes faults: afterwards every host is up, linked and as before."""
     keys = keys_of(lab)
     yield lab
-    mend(lab, keys)
+    repair(lab, keys)
 
 
 @pytest.fixture
-def no_walls(lab: Lab) -> Iterator[None]:
+def no_sandboxes(lab: Lab) -> Iterator[None]:
     """The owner of the hosts wants no sandbox, in any fleet that is there: agents see the hosts' files."""
     homes = "for d in /home/ops/.pancode-node/f-*/; do {}; done"
     for k in lab.hosts:

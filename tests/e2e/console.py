@@ -1,4 +1,4 @@
-"""A person at the web console: real Chromium by Playwright, and axe to judge the pages."""
+"""A user at the web console: real Chromium by Playwright, and axe to judge the pages."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Console:
         page.on("dialog", lambda dialog: self.complaints.append(f"a dialog: {dialog.message}"))
 
     def enter(self, **more: Any) -> Page:
-        """A person who has opened the link."""
+        """A user who has opened the link."""
         page = self.person(**more).new_page()
         page.goto(self.link())
         expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()

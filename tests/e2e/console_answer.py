@@ -1,4 +1,4 @@
-"""A person on a phone: gets the notice of a question, opens its link in Chromium, and decides there."""
+"""A user on a phone: gets the notice of a question, opens its link in Chromium, and decides there."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from pancode.interfaces.client.client import Client, path_of
 from tests.e2e.owner import Owner
 
 EXPECTED = re.compile(
-    r"a person says no|denied: approve \(|let through: delete-git|\d processes were left behind and killed"
+    r"a user says no|denied: approve \(|let through: delete-git|\d processes were left behind and killed"
 )
-"""What journeys provoke: a person's no, a tool that is not offered, a hostile checkout, a killed shim."""
+"""What journeys provoke: a user's no, a tool that is not offered, a hostile checkout, a killed shim."""
 
 
 def unexpected(fleet: Owner) -> list[str]:

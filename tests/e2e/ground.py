@@ -1,4 +1,4 @@
-"""Ground truth by the back door: a host's journal and processes, the coordinator's own Redis."""
+"""Ground truth by the back listener: a host's journal and processes, the coordinator's own Redis."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ground:
     # -- processes, by their numbers as this machine counts
 
     def processes(self) -> Iterator[tuple[int, list[str]]]:
-        """(pid, argument list) of everything that runs on the host, behind a wall there, too."""
+        """(pid, argument list) of everything that runs on the host, in a sandbox there, too."""
         space, above, ours = self.lab.hosts[self.k]["pidns"], dict[int, int](), set[int]()
         for entry in map(int, filter(str.isdecimal, os.listdir("/proc"))):
             with suppress(OSError):
@@ -163,7 +163,7 @@ def stopped_when(pid: int, look: Callable[[], T | None], what: str, timeout_s: f
 
 @contextmanager
 def _before_all_others() -> Iterator[None]:
-    """This thread is not kept waiting by a busy machine; else who is watched is far on at the next look."""
+    """This thread is not kept waiting by a busy node; else who is watched is far on at the next look."""
     thread = threading.get_native_id()
     before = os.getpriority(os.PRIO_PROCESS, thread)
     with suppress(PermissionError):
@@ -175,7 +175,7 @@ def _before_all_others() -> Iterator[None]:
 
 
 def held(name: str) -> str:
-    """A line of a shell task that waits until it is let go: a busy machine changes nothing."""
+    """A line of a shell task that waits until it is let go: a busy node changes nothing."""
     return f"until [ -e /tmp/{name} ]; do sleep 0.1; done; rm -f /tmp/{name}"
 
 

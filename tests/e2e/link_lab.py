@@ -120,7 +120,7 @@ class LinkLab:
         return await asyncio.to_thread(self.sessions, k) == 1
 
     def shell(self, k: int, text: str) -> subprocess.CompletedProcess[str]:
-        """By the back door, as root, without SSH."""
+        """By the back listener, as root, without SSH."""
         return self.lab.run(k, text)
 
     async def back_door(self, k: int, text: str) -> str:

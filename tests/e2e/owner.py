@@ -1,4 +1,4 @@
-"""A person with a terminal: own home, own fleet, the real command line, and hosts that only SSH reaches."""
+"""A user with a terminal: own home, own fleet, the real command line, and hosts that only SSH reaches."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Owner:
         self._begun: list[subprocess.Popen[str]] = []
 
     def know(self, lab: Lab) -> None:
-        """The lab's hosts as aliases of the person's own SSH configuration."""
+        """The lab's hosts as aliases of the user's own SSH configuration."""
         config = self.home / ".ssh" / "config"
         config.write_text(lab.render("ssh_config"))
         config.chmod(0o600)

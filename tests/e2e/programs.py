@@ -24,7 +24,7 @@ from tests.tinyllama.client import argv_of
 
 PORT = 18099
 SETTLED = Decimal("0.02")
-"""What a person says that a run cost; not 0, or the next of its kind would be held for at 0."""
+"""What a user says that a run cost; not 0, or the next of its kind would be held for at 0."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -105,7 +105,7 @@ def requests_in(log: Path) -> list[dict[str, Any]]:
 
 
 def settled(fleet: Owner, run: str) -> None:
-    """What it cost is unknown, so its hold stays until a person says what it was."""
+    """What it cost is unknown, so its hold stays until a user says what it was."""
     kept = Decimal(fleet.show(run)["attempts"][-1]["held_usd"])
     spent, held = money(fleet)
     assert 0 < kept <= held, (kept, held)

@@ -24,7 +24,7 @@ def test_another_host_runs_the_gates_and_signs_what_it_saw(fleet: Owner) -> None
     told = fleet.ask("receipt", "verify", run["run"])
     assert told["verdict"] == "PASS"
     assert f"{judge_on} agrees with the result" in [check["what"] for check in told["checks"]]
-    assert "(gates passed on two machines)" in fleet.run("runs").ok().out
+    assert "(gates passed on two nodes)" in fleet.run("runs").ok().out
     shown = fleet.run("runs", "show", run["run"]).ok().out
     assert f"tested     its gates passed on node1 and on {judge_on}" in shown
 

@@ -40,7 +40,7 @@ def turns_of(fleet: Owner, run: str) -> list[tuple[str, str]]:
 
 
 def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli: Cli) -> None:
-    """It takes more than 30 s: two sittings, and each starts the real program."""
+    """It takes more than 30 s: two interactive runs, and each starts the real program."""
     top = project(fleet, f"talked-{cli.runtime}")
     hand = HANDS[cli.runtime]
     turns = [
@@ -83,7 +83,7 @@ def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli:
 
 
 def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab, cli: Cli) -> None:
-    """It takes more than 30 s: the real program starts on a real host, and two people are waited for."""
+    """It takes more than 30 s: the real program starts on a real host, and two users are waited for."""
     top = project(fleet, f"asked-{cli.runtime}")
     (top / "pansafety.yaml").write_text(ASKING)
     hand = HANDS[cli.runtime]
@@ -100,7 +100,7 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
         begun = fleet.begin("chat", "--agent", "builder", *where(cli), "go", cwd=top)
-        until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+        until(lambda: calls_that_wait(fleet) != [], "a user is asked", 120)
         ((run, call),) = calls_that_wait(fleet)
         fleet.run("approve", "--call", str(call), run).ok()
         until(lambda: calls_that_wait(fleet) == [(run, call + 1)], "call 2 waits", 60)

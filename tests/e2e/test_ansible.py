@@ -53,14 +53,14 @@ def hosts(lab: Lab) -> Iterator[Lab]:
     for k in (2, 3):
         lab.run(k, SUDO)
     lab.run(3, ROOM)
-    _open_doors(lab)
+    _open_listeners(lab)
     yield lab
     lab.run(3, AGAIN)
     for k in lab.hosts:
         lab.run(k, "rm -rf /root/.ssh /home/ops/.ansible /etc/sudoers /etc/shadow")
 
 
-def _open_doors(lab: Lab) -> None:
+def _open_listeners(lab: Lab) -> None:
     lab.sshd([2], "restart", [ROOT_LOGIN, "AllowUsers ops root"])
     lab.sshd([3], "restart", ["AllowUsers ops worker"])
 
@@ -93,7 +93,7 @@ def added(owner: Owner, hosts: Lab) -> None:
 @pytest.fixture
 def sited(added: None, owner: Owner, plays: Plays) -> None:
     if {node["state"] for node in owner.nodes().values()} != {"online"}:
-        _open_doors(plays.lab)
+        _open_listeners(plays.lab)
         plays.play("site").fine()
 
 
@@ -195,7 +195,7 @@ def test_an_upgrade_stops_at_the_first_that_does_not_come_back_and_runs_go_on(
     assert stopped.recap["node2"].failed == 1 and "fix:" in stopped.text, stopped.text
     assert Ground(owner, hosts, 1).agent() == before[1], "the next one was left alone"
     assert _went_on(owner, hosts, 1, runs[1])
-    _open_doors(hosts)
+    _open_listeners(hosts)
     assert set(plays.again("upgrade").fine().recap) == {"node1", "node2", "node3"}
     assert {n["version"] for n in owner.nodes().values()} == {version}
     assert all(Ground(owner, hosts, k).agent() not in (None, before[k]) for k in before)
@@ -212,7 +212,7 @@ def test_remove_leaves_nothing_on_any_host_and_in_the_fleet(
     sited: None, owner: Owner, plays: Plays, hosts: Lab
 ) -> None:
     """The coordinator's own login is refused on node3, Ansible's is not."""
-    _open_doors(hosts)  # a test that failed before has shut them
+    _open_listeners(hosts)  # a test that failed before has shut them
     plays.write(plays.hosts)
     fleet = str(owner.ask("fleet", "status")["coordinator"]["fleet"])
     states = {name: node["state"] for name, node in owner.nodes().items()}

@@ -182,14 +182,14 @@ def test_a_coordinator_is_a_service_with_its_ledger_in_postgresql(plays: Plays, 
 
 
 def test_a_second_time_nothing_changes(there: None, plays: Plays) -> None:
-    """30 s on a busy machine: two plays of both roles."""
+    """30 s on a busy node: two plays of both roles."""
     again = plays.again("coordinator", "--diff").fine()
     assert again.changed == 0, again.text
     assert plays.again("coordinator", "--check").fine().changed == 0
 
 
 def test_a_run_goes_through_it(there: None, plays: Plays, machine: Lab) -> None:
-    """30 s on a busy machine: the desk itself is brought up as a machine of its fleet."""
+    """30 s on a busy node: the desk itself is brought up as a machine of its fleet."""
     said = as_desk(machine, "fleet up")
     assert "online" in said, said
     run = json.loads(as_desk(machine, WORK))
@@ -245,7 +245,7 @@ def test_a_wrong_password_is_named_by_the_play_and_a_right_one_counts_at_once(
 
 
 def test_removed_it_leaves_the_owners_data(there: None, plays: Plays, machine: Lab) -> None:
-    """30 s on a busy machine: four plays."""
+    """30 s on a busy node: four plays."""
     pid = asked(machine, "fleet status")["coordinator"]["pid"]
     checked = plays.again("remove_coordinator", "--check").fine()
     assert checked.recap["node1"].changed > 2, checked.text

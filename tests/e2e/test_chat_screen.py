@@ -31,7 +31,7 @@ def session(fleet: Owner) -> dict[str, Any]:
 
 
 def test_a_person_talks_answers_cancels_leaves_and_comes_back(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: a sitting on a real host, and a person who reads before typing."""
+    """It takes more than 30 s: an interactive run on a real host, and a user who reads before typing."""
     top, shell = project(fleet, "chat-screen"), HANDS["native"].shell
     (top / "pansafety.yaml").write_text(ASKING)
     given = CLI.env(f"http://127.0.0.1:{PORT}")
@@ -69,11 +69,11 @@ def test_a_person_talks_answers_cancels_leaves_and_comes_back(fleet: Owner, lab:
             pane.types("go on")
             pane.shows("After that.", 60)
             pane.types("/end")
-            pane.shows("ended; your words begin it again", 60)
+            pane.shows("ended; your message begins it again", 60)
             pane.press("C-d")
             pane.is_a_shell_again()
             until(lambda: session(fleet)["state"] == "ended", "it has ended", 60)
     finally:
         pane.close()
-    assert [one["turns"] for one in session(fleet)["sittings"]] == [3]
+    assert [one["turns"] for one in session(fleet)["interactive_runs"]] == [3]
     assert "yes.txt" in fleet.run("runs", "diff", run).ok().out

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_keys_change_mode_and_level_and_the_agent_is_held_to_them(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: three sittings on a real host, and a person who reads before typing."""
+    """It takes more than 30 s: three interactive runs on a real host, and a user who reads before typing."""
     top, shell, write = project(fleet, "chat-terms"), HANDS["native"].shell, HANDS["native"].write
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     turns: list[dict[str, Any]] = [
@@ -38,8 +38,8 @@ def test_keys_change_mode_and_level_and_the_agent_is_held_to_them(fleet: Owner, 
             pane.types("build it")
             pane.shows("Built it.", 90)
             pane.press("BTab")
-            pane.shows("review with your next words")
-            pane.shows("rests; your words go on with it", 90)
+            pane.shows("review with your next message")
+            pane.shows("rests; your message goes on with it", 90)
             pane.types("and now review it")
             pane.shows("I only read now.", 90)
             pane.shows("review Shift-Tab")
@@ -47,7 +47,7 @@ def test_keys_change_mode_and_level_and_the_agent_is_held_to_them(fleet: Owner, 
             pane.shows("raises the safety level", 60)
             pane.agrees(lambda: session(fleet)["next"] is not None)
             pane.shows("full-auto Ctrl-Y")
-            pane.shows("rests; your words go on with it", 90)
+            pane.shows("rests; your message goes on with it", 90)
             pane.types("take it away")
             pane.shows("Gone.", 90)
             pane.press("C-d")
@@ -58,10 +58,10 @@ def test_keys_change_mode_and_level_and_the_agent_is_held_to_them(fleet: Owner, 
     finally:
         pane.close()
     told = session(fleet)
-    runs = [fleet.ask("runs", "show", one["run"]) for one in told["sittings"]]
+    runs = [fleet.ask("runs", "show", one["run"]) for one in told["interactive_runs"]]
     terms = [(one["mode"], one["safety"]) for one in runs]
     assert terms == [("build", "auto-edit"), ("review", "auto-edit"), ("build", "full-auto")]
-    assert [one["outcome"] for one in told["sittings"]] == ["done", "done", "done"]
-    built, reviewed, _ = (one["commit"] for one in told["sittings"])
+    assert [one["outcome"] for one in told["interactive_runs"]] == ["done", "done", "done"]
+    built, reviewed, _ = (one["commit"] for one in told["interactive_runs"])
     assert built is not None and reviewed is None, "in review nothing was written"
     assert "evil.txt" not in fleet.run("runs", "diff", run).ok().out

@@ -1,7 +1,7 @@
 """The real Claude Code on real hosts, from the command line; its model is scripted, on their own loopback.
 
 What all programs do alike is in test_programs.py. Each test starts the real program once or twice, which
-takes it some seconds on a busy machine.
+takes it some seconds on a busy node.
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ def test_comments_on_a_change_become_the_next_attempt_in_its_conversation(logged
     read, edit, done = made["turns"]
     asked = {**edit, "args": {**edit["args"], "old": "gamma", "new": "GAMMA"}}
     with model_on(lab, 1, {"turns": [read, edit, read, asked, done]}) as log:  # a new one would begin anew
-        comments = (
-            "A person has read your change and asks for this:\n\nnotes.txt:2\n> BETA\nand gamma, please"
-        )
+        comments = "A user has read your change and asks for this:\n\nnotes.txt:2\n> BETA\nand gamma, please"
         sent = Client(fleet.fleet_home).post(path_of("runs", first["run"], "continue"), {"text": comments})
         second = fleet.ended(sent["run"], 180)
         last = max((one.read_text() for one in (log.parent / "bodies").iterdir()), key=len)

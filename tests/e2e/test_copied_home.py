@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def _copy_home(owner: Owner, lab: Lab) -> str:
-    """Its path on both machines: as an image of the first machine's disk on the second would have it, where
+    """Its path on both nodes: as an image of the first machine's disk on the second would have it, where
     the user may have another number.
     """
     first, second = (Ground(owner, lab, k) for k in (1, 2))

@@ -1,4 +1,4 @@
-"""Runs the commands of the documents as a person would, each page in its own home; compares the output."""
+"""Runs the commands of the documents as a user would, each page in its own home; compares the output."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _of(world: str) -> list[Path]:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """A person's shell in an empty home; afterwards nothing of it is left."""
+    """A user's shell in an empty home; afterwards nothing of it is left."""
     root = Path(tempfile.mkdtemp(prefix="pg-"))
     home = root / "home"
     (home / ".pancode").mkdir(mode=0o700, parents=True)
@@ -63,10 +63,10 @@ def terminal() -> Iterator[Terminal]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _of("local"), ids=lambda page: page.stem)
 def test_a_page_for_one_machine(page: Path, terminal: Terminal, request: pytest.FixtureRequest) -> None:
-    """A page brings a fleet up, some twice, and waits for runs that sleep: over 30 s on a busy machine."""
+    """A page brings a fleet up, some twice, and waits for runs that sleep: over 30 s on a busy node."""
     if page.stem == "README":
         lay_out_project(terminal.home / "your/project")
-    if page.stem == "postgresql":  # a person who reads it has a server
+    if page.stem == "postgresql":  # a user who reads it has a server
         server = request.getfixturevalue("postgres")
         terminal = replace(terminal, environ={**terminal.environ, **server.environ})
     assert terminal.run_page(page.name, blocks(page), "local") > 0
@@ -101,7 +101,7 @@ def test_the_pictures_show_what_a_terminal_shows(terminal: Terminal) -> None:
 
 
 def know_gpubox(terminal: Terminal, lab: Lab) -> None:
-    """`gpubox` is the first host of the lab, an alias of the person's own SSH configuration."""
+    """`gpubox` is the first host of the lab, an alias of the user's own SSH configuration."""
     ssh = terminal.home / ".ssh"
     ssh.mkdir(mode=0o700)
     (ssh / "config").write_text(lab.render("ssh_config").replace("Host node1 ", "Host gpubox node1 "))
@@ -114,7 +114,7 @@ def _bring_gpubox(lab: Lab) -> tuple[Command, ...]:
 
 
 def lay_out_project(folder: Path) -> None:
-    """What the front page calls your project: git, a gate, a word to mend."""
+    """What the front page calls your project: git, a gate, a word to repair."""
     folder.mkdir(parents=True)
     (folder / "README.md").write_text("Any colour.\n")
     (folder / "Makefile").write_text("check:\n\tgrep -q color README.md\n")

@@ -89,7 +89,7 @@ def calls(told: Json) -> list[tuple[str, str]]:
 
 
 def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: two editors, two sittings on a real host."""
+    """It takes more than 30 s: two editors, two interactive runs on a real host."""
     top, hands = project(fleet, "edited"), HANDS["native"]
     (top / "pansafety.yaml").write_text(ASKING)
     given = CLI.env(f"http://127.0.0.1:{PORT}")
@@ -149,13 +149,13 @@ def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, 
 
 
 def _answers_here_and_elsewhere(fleet: Owner, zed: Editor, session: str) -> None:
-    """A person answers one card in the editor; another person is faster with the second one."""
+    """A user answers one card in the editor; another user is faster with the second one."""
     ran = zed.do("say", session=session, text="ask me once", choose="allow_once")
     assert ran["result"]["stopReason"] == "end_turn" and "It ran." in shown(ran, "agent_message_chunk")
     (card,) = ran["cards"]
     assert "printf asked-%s 1" in json.dumps(card)
     zed.begin("say", session=session, text="ask me again")
-    until(lambda: fleet.ask("inbox")["items"], "it waits for a person", 60)
+    until(lambda: fleet.ask("inbox")["items"], "it waits for a user", 60)
     fleet.run("deny", "--call", "2", "last", "not this").ok()
     denied = zed.end()
     assert denied["result"]["stopReason"] == "end_turn" and "It did not." in shown(

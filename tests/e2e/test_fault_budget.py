@@ -71,4 +71,4 @@ def test_reaching_the_limit_in_the_middle_of_a_run_ends_it(fleet: Owner) -> None
     assert money(fleet) == (spent + Decimal("0.05"), held), "its limit counts"
     assert Decimal(fleet.show(run["run"])["usage"]["disputed_usd"]) == Decimal("0.01")
     fleet.run("budget", "settle", run["run"], "--usd", "0.06").ok()
-    assert money(fleet) == (spent + Decimal("0.06"), held), "a person has accepted the rest"
+    assert money(fleet) == (spent + Decimal("0.06"), held), "a user has accepted the rest"

@@ -99,7 +99,7 @@ def _killed_at_settlement(fleet: Owner, host: Ground, wanted: Written) -> Writte
     caught = kill_desk_at(fleet, wanted, known)
     out, err = asked.communicate(timeout=60 * crowded())
     (run,) = [r["run"] for r in fleet.ask("runs", "1000")["runs"] if r["run"] not in known]
-    # On a busy machine the run ends, and its coordinator with it, before its dispatch is answered.
+    # On a busy node the run ends, and its coordinator with it, before its dispatch is answered.
     assert (run in out) if asked.returncode == 0 else ("error" in err), (out, err)
     ended = fleet.ended(run, 60)
     assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (caught, ended)

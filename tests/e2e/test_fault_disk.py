@@ -13,7 +13,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 
-def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no_walls: None) -> None:
+def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no_sandboxes: None) -> None:
     host = Ground(fleet, healed, 2)
     top = fleet.repository("full")
     task = script(

@@ -1,4 +1,4 @@
-"""Two fleets on one machine and one node; down with runs in flight and up again; drained; upgraded."""
+"""Two fleets on one node and one node; down with runs in flight and up again; drained; upgraded."""
 
 from __future__ import annotations
 

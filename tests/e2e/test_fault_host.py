@@ -25,7 +25,7 @@ def test_frozen_for_longer_than_the_keepalive_and_thawed(fleet: Owner, healed: L
 
 
 def test_powered_off_and_booted_the_agent_is_started_at_contact(
-    fleet: Owner, healed: Lab, no_walls: None
+    fleet: Owner, healed: Lab, no_sandboxes: None
 ) -> None:
     """The attempt that the power took is `infra`; the work is tried once more, from what was salvaged on."""
     host = Ground(fleet, healed, 2)

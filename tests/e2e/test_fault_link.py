@@ -19,8 +19,8 @@ TASK = f"echo before; {held('cut')}; echo meanwhile; {held('mended')}; echo afte
 LOG = "before\nmeanwhile\nafter\n"
 
 
-def _cut(fleet: Owner, lab: Lab, k: int, cut: Callable[[], None], mend: Callable[[], None]) -> None:
-    """Cut after the first line, for longer than the keepalive; `mend` after the node was missed."""
+def _cut(fleet: Owner, lab: Lab, k: int, cut: Callable[[], None], repair: Callable[[], None]) -> None:
+    """Cut after the first line, for longer than the keepalive; `repair` after the node was missed."""
     host = Ground(fleet, lab, k)
     run = fleet.dispatch("--runtime", "shell", "--node", host.name, "--workspace", "none", TASK)
     fleet.running(run)
@@ -32,7 +32,7 @@ def _cut(fleet: Owner, lab: Lab, k: int, cut: Callable[[], None], mend: Callable
     host.let_go("mended")
     host.reached(run, "exited", 30)
     assert fleet.show(run)["outcome"] is None, "nobody can know it yet"
-    mend()
+    repair()
     ended = fleet.ended(run, 40)
     assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
     assert fleet.run("runs", "logs", run).ok().out == LOG

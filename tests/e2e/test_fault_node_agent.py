@@ -28,7 +28,7 @@ ROUNDS = (
 
 
 TRIES = 12
-"""Where the next mark follows within a moment, a busy machine may need more than one."""
+"""Where the next mark follows within a moment, a busy node may need more than one."""
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
 
 @pytest.mark.parametrize("marks", ROUNDS, ids=lambda marks: "-".join(marks))
 def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
-    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...], no_walls: None
+    fleet: Owner, lab: Lab, nimble: None, marks: tuple[Mark, ...], no_sandboxes: None
 ) -> None:
     if not (fleet.home / "killed").exists():
         fleet.repository("killed")
@@ -87,7 +87,7 @@ def test_killed_at_each_mark_it_is_started_again_and_delivers_once(
 
 
 def test_a_killed_shim_is_infra_and_the_work_is_tried_once_more(
-    fleet: Owner, lab: Lab, no_walls: None
+    fleet: Owner, lab: Lab, no_sandboxes: None
 ) -> None:
     host = Ground(fleet, lab, 2)
     run = fleet.dispatch(

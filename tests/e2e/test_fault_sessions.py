@@ -148,7 +148,7 @@ def asked_in(bodies: Path) -> list[list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_session_goes_on_after_it(fleet: Owner, healed: Lab, tmp_path: Path, fault: str) -> None:
-    """Each takes about 30 s: a session of its own on a real host, and mostly a second sitting."""
+    """Each takes about 30 s: a session of its own on a real host, and mostly a second interactive run."""
     harm, over = FAULTS[fault]
     goes_on, is_begun = over == WAITS, over != RESTS
     where = ("--runtime", "native", "--model", NATIVE.model, "--node", f"node{K}", "--workspace", "none")

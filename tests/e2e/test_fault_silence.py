@@ -72,7 +72,7 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
 
 
 def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
-    owner: Owner, healed: Lab, no_walls: None
+    owner: Owner, healed: Lab, no_sandboxes: None
 ) -> None:
     """Its owner said `--on-lost retry`: the second attempt wins; what the first cost is on record."""
     top = owner.repository("late")

@@ -58,7 +58,7 @@ def without_git(lab: Lab, k: int = 1) -> Iterator[None]:
 
 @contextmanager
 def with_a_wrong_key(lab: Lab, k: int = 1) -> Iterator[None]:
-    """The key of the person is not the one that the machine knows."""
+    """The key of the user is not the one that the machine knows."""
     known = "/home/ops/.ssh/authorized_keys"
     lab.run(k, f"cp -p {known} {known}.away; sed -i s/AAAA/AAAB/ {known}")
     try:

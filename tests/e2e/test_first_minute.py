@@ -24,7 +24,7 @@ NAMES = ("OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 @pytest.fixture
 def newcomer() -> Iterator[Owner]:
-    """A person who has only installed PanCode. The node is this machine, and is taken out again."""
+    """A user who has only installed PanCode. The node is this machine, and is taken out again."""
     root = Path(tempfile.mkdtemp(prefix="p1-"))
     owner = Owner(root, 0.2 * crowded())
     lay_out_bundles(owner.fleet_home / "bundles")
@@ -92,7 +92,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
         pane.shows("I am Panos.", 120)
         pane.shows("your turn", 60)
         pane.types("/end")
-        pane.shows("ended; your words begin it again", 60)
+        pane.shows("ended; your message begins it again", 60)
         pane.press("C-d")
         pane.is_a_shell_again()
     (session,) = newcomer.ask("sessions")["sessions"]

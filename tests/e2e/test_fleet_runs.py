@@ -192,7 +192,7 @@ def test_a_gate_that_fails_is_verify_failed_and_lands_nothing(fleet: Owner) -> N
     assert fleet.run("runs", "show", "last", "--json").ok().json()["outcome"] == "verify_failed"
 
 
-def test_what_a_bad_agent_does_to_its_checkout_is_salvaged(fleet: Owner, no_walls: None) -> None:
+def test_what_a_bad_agent_does_to_its_checkout_is_salvaged(fleet: Owner, no_sandboxes: None) -> None:
     """On a node without a sandbox: inside one it cannot."""
     top = fleet.repository("bad")
     task = script(

@@ -21,7 +21,7 @@ SHELL = ("--runtime", "shell")
 
 
 class Laptop:
-    """A person with a HOME and a repository, and nothing of the fleet but PANCODE_COORDINATOR."""
+    """A user with a HOME and a repository, and nothing of the fleet but PANCODE_COORDINATOR."""
 
     def __init__(self, home: Path, fleet: Owner) -> None:
         self.home, self.project = home, home / "app"

@@ -1,4 +1,4 @@
-"""The wheel, installed by `uv tool install` into a fresh home without a clone, brings up another machine."""
+"""The wheel, installed by `uv tool install` into a fresh home without a clone, brings up another node."""
 
 from __future__ import annotations
 

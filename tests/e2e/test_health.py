@@ -36,7 +36,7 @@ def health(owner: Owner, run: str) -> dict[str, Any]:
 
 
 def told(owner: Owner, run: str) -> list[str]:
-    """The states that the watch has told of in the run's story."""
+    """The states that the watch has told of in the run's timeline."""
     return [one["verdict"] for one in owner.ask("why", run)["decisions"] if one["kind"] == "health"]
 
 
@@ -65,7 +65,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(owner: Owner, lab:
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert ended["outcome"] == "done", "nothing was stopped by itself"
     assert [one["by"] for one in ended["told"]] == ["pancode health"], "words were said once"
-    assert "PanCode says this, and no person" in asked and ended["told"][0]["delivered"]
+    assert "PanCode says this, and no user" in asked and ended["told"][0]["delivered"]
     assert told(owner, run) == ["quiet", "stuck"] and told(owner, busy) == []
     assert not [one for one in owner.ask("inbox")["also"] if "stuck?" in one["what"]]
     owner.run("runs", "stop", busy).ok()

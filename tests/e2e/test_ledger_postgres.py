@@ -41,7 +41,7 @@ def work(owner: Owner, *argv: str) -> str:
 
 
 def test_a_fleet_whose_ledger_is_a_postgresql() -> None:
-    """A whole fleet with two bring-ups and a restarted server: half a minute on a busy machine."""
+    """A whole fleet with two bring-ups and a restarted server: half a minute on a busy node."""
     with running() as server:
         server.do("create database fleet")
         url = server.by_tcp("fleet")
@@ -106,6 +106,6 @@ def the_server_restarts(server: Postgres, owner: Owner) -> None:
 
 
 def told_nowhere(root: Path) -> list[Path]:
-    """Files of the person's home that hold the password."""
+    """Files of the user's home that hold the password."""
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     return [path for path in files if any(word.encode() in path.read_bytes() for word in SHOWN)]

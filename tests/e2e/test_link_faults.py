@@ -39,7 +39,7 @@ def test_tunnels_whose_files_were_removed_are_opened_anew_on_the_same_session(
             for gone in ("s", "s/current", "s/*/redis.sock"):
                 before = generation(link).name
                 await it.back_door(1, f"rm -rf {NODE_HOME}/{gone}")
-                assert await link.mend() != () and await link.mend() == ()
+                assert await link.repair() != () and await link.repair() == ()
                 assert generation(link).name != before and await passes(link)
             assert (it.dials, [s.kind for s in it.states[1]]) == (1, [LinkKind.UP] * 4)
 

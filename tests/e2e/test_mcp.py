@@ -143,5 +143,5 @@ def test_a_real_program_hands_a_task_to_a_machine(fleet: Owner, tmp_path: Path, 
     assert done.returncode == 0 and "handed over" in done.stdout, (done.stdout, done.stderr)
     (run,) = [one for one in fleet.ask("runs", "9")["runs"] if one["run"] not in before] or [{}]
     assert (run.get("outcome"), run.get("node")) == ("done", "node2"), (done.stdout, done.stderr)
-    assert fleet.show(run["run"])["created_by"].endswith(")"), "the program is named beside the person"
+    assert fleet.show(run["run"])["created_by"].endswith(")"), "the program is named beside the user"
     assert any("over-there" in path.read_text() for path in bodies.iterdir()), "it read the log"

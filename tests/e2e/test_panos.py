@@ -92,7 +92,7 @@ def children(fleet: Owner, session: str) -> list[dict[str, Any]]:
 
 
 def test_it_dispatches_waits_reads_and_answers(fleet: Owner, healed: Lab) -> None:
-    """It takes more than 30 s: a sitting and a run on two hosts, the one inside of the other."""
+    """It takes more than 30 s: an interactive run and a run on two hosts, the one inside of the other."""
     top = project(fleet, "panos")
     waits = [calls("wait", run="last", seconds=50) for _ in range(4)]
     hostile = [calls("approve", run="last"), calls("dispatch", task="x", safety="full-auto")]
@@ -115,7 +115,7 @@ def test_it_dispatches_waits_reads_and_answers(fleet: Owner, healed: Lab) -> Non
     (child,) = children(fleet, session)
     assert (child["agent"], child["node"], child["outcome"]) == ("builder", f"node{THERE}", "done"), child
     assert MADE in told, "it has read the change"
-    assert "approve is no tool of this sitting" in told and "dispatch has no argument safety" in told
+    assert "approve is no tool of this interactive run" in told and "dispatch has no argument safety" in told
     (item,) = [one for one in fleet.ask("inbox")["items"] if one["run"] == child["run"]]
     assert item["kind"] == "landing" and "panos asks to land" in item["words"]
     assert not (top / "made.txt").exists(), "it lands nothing by itself"
@@ -178,7 +178,8 @@ TOLD = {"if": {"prompt": "The fleet tells you this by itself"}, "turns": [says(S
 def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
     fleet: Owner, healed: Lab
 ) -> None:
-    """It takes more than 30 s: a sitting in a real tmux, and a scout, a builder and a reviewer elsewhere."""
+    """It takes more than 30 s: an interactive run in a real tmux, and a scout, a builder and a reviewer
+    elsewhere."""
     top, pane = project(fleet, "panosterm"), Pane(fleet)
     there = {"runtime": "native", "model": NATIVE.model, "node": f"node{THERE}"}
     steps = [{"task": "write made.txt", "agent": "builder"}, {"task": "judge it", "agent": "reviewer"}]
@@ -212,9 +213,9 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
             told = results_in(log.parent / "bodies")
             runs = {str(one["agent"]): one for one in children(fleet, session)}
             said = log_of(fleet, session)
-            assert not (top / "made.txt").exists(), "nothing lands without a person"
+            assert not (top / "made.txt").exists(), "nothing lands without a user"
             pane.types(f"/land {runs['builder']['run']}")
-            until((top / "made.txt").exists, "the person has landed it", 60)
+            until((top / "made.txt").exists, "the user has landed it", 60)
             pane.press("C-d")
             pane.is_a_shell_again()
     finally:
@@ -234,7 +235,7 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
 def test_it_is_told_once_of_an_end_over_kills_of_the_coordinator(
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
-    """It takes more than 30 s: a sitting and a run on two hosts, and three kills."""
+    """It takes more than 30 s: an interactive run and a run on two hosts, and three kills."""
     top, builds = project(fleet, "panostold"), tmp_path / "builds"
     held = [{**BUILDS[0], "fault": {"hold": str(builds)}}, BUILDS[1]]
     turns = [dispatches(), says("It is under way.")]
@@ -303,10 +304,11 @@ def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(
     assert len({one["call"] for one in begun}) == 1
 
 
-def test_its_worker_is_killed_with_a_call_open_and_the_next_sitting_hears_what_was_begun(
+def test_its_worker_is_killed_with_a_call_open_and_the_next_interactive_run_hears_what_was_begun(
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
-    """It takes more than 30 s: two sittings and a run on two hosts; the worker is killed while it waits."""
+    """It takes more than 30 s: two interactive runs and a run on two hosts; the worker is killed while it
+    waits."""
     top, builds, host = project(fleet, "panosdies"), tmp_path / "builds", Ground(fleet, healed, HERE)
     after = {"if": {"prompt": "what became of it"}, "turns": [says("It is built.")]}
     script = {"turns": [dispatches(), calls("wait", run="last", seconds=50)], "rules": [after]}

@@ -1,4 +1,4 @@
-"""People in the loop, over real hosts: runs that are continued, questions, approvals."""
+"""Users in the loop, over real hosts: runs that are continued, questions, approvals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_continued_says_why(fleet: Owner) -> None:
     fleet.run("runs", "stop", run).ok()
     fleet.ended(run)
     words = fleet.run("runs", "continue", run, "and more")
-    assert words.code == 2 and "cannot be given words" in words.err
+    assert words.code == 2 and "cannot take messages" in words.err
 
 
 ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
@@ -58,7 +58,7 @@ def waiting(fleet: Owner, run: str) -> list[dict[str, Any]]:
 
 
 def calls_that_wait(fleet: Owner) -> list[tuple[str, int]]:
-    """The calls that wait for a person: run and number."""
+    """The calls that wait for a user: run and number."""
     items = fleet.ask("inbox")["items"]
     return [(one["run"], one["call"]) for one in items if one["kind"] == "call"]
 
@@ -182,7 +182,7 @@ def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab:
                 fleet.run("tell", "--resume", run, "one more", "--json", cwd=top, timeout_s=90).ok().json()
             )
             late = max((log.parent / "bodies").iterdir()).read_text()
-    assert again["continues"] == run and "A person adds: one more" in late
+    assert again["continues"] == run and "A user adds: one more" in late
     assert ended["outcome"] == "done", ended
     assert ended["told"][0]["delivered"] == "at a turn of attempt 1"
     assert "adds, while you work: the tests are 'in' spec/" in asked
@@ -241,7 +241,7 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert (second["outcome"], second["node"]) == ("done", f"node{K}")
     assert "choose the port" in asked and "The answer is: 9090" in asked
-    assert "A person adds: never below 9000" in asked
+    assert "A user adds: never below 9000" in asked
     assert fleet.show(first["run"])["told"][0]["delivered"] == second["run"]
     assert fleet.show(second["run"])["session"] == "same"
     assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
@@ -254,7 +254,8 @@ ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason
 
 @pytest.mark.parametrize("runtime", ["native", "claude", "copilot", "opencode"])
 def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: Lab, runtime: str) -> None:
-    """The real program: one command after a yes, one not after a no, and the model is told the words."""
+    """The real program: one command after an approval, one not after a no, and the model is
+    told the words."""
     cli = next(cli for cli in EVERY if cli.runtime == runtime)
     top, shell = project(fleet, f"calls-{runtime}"), HANDS[runtime].shell
     (top / "pansafety.yaml").write_text(ASKING)

@@ -64,14 +64,14 @@ def one_run(owner: Owner) -> str:
 
 
 def the_password_is_changed(owner: Owner, server: TlsRedis, secret: Path) -> None:
-    """Nothing is noticed while a connection lasts; then it is told once, shown, and mended by the file."""
+    """Nothing is noticed while a connection lasts; then it is told once, shown, and repaired by the file."""
     server.do("ACL", "SETUSER", "pancode", "resetpass", ">second")
     server.do("CLIENT", "KILL", "USER", "pancode")
     until(lambda: trouble(owner) == REFUSED, "the status shows it", 60)
     said = owner.run("fleet", "status").ok().out
     assert REFUSED in said and str(secret) in said and "redis-cli" in said and "PANCODE_REDIS_URL" in said
     secret.write_text("second\n")
-    until(lambda: trouble(owner) is None, "it is mended", 60)
+    until(lambda: trouble(owner) is None, "it is repaired", 60)
     one_run(owner)
     log = (owner.fleet_home / "run/coordinator.log").read_text()
     told = [str(line["message"]) for line in map(json.loads, log.splitlines()) if _is_of_redis(line)]

@@ -88,7 +88,7 @@ def _breakers(fleet: Owner) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_fault_of_a_node_moves_the_run_to_another(fleet: Owner, lab: Lab, no_walls: None) -> None:
+def test_a_fault_of_a_node_moves_the_run_to_another(fleet: Owner, lab: Lab, no_sandboxes: None) -> None:
     pair = (1, 2)
     for k in pair:
         fleet.run("node", "set", f"node{k}", "--label", "pair=moved").ok()

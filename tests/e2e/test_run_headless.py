@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def machine(time_factor: float) -> Iterator[Owner]:
-    """A person without a fleet."""
+    """A user without a fleet."""
     root = Path(tempfile.mkdtemp(prefix="ph-"))
     owner = Owner(root, time_factor)
     owner.fleet_home.mkdir(mode=0o700)

@@ -1,4 +1,5 @@
-"""Sessions over real hosts: turns, two faces, leaving, rest, and the next sitting, which remembers."""
+"""Sessions over real hosts: turns, two faces, leaving, rest, and the next interactive run,
+which remembers."""
 
 from __future__ import annotations
 
@@ -52,10 +53,10 @@ def state(fleet: Owner, session: str) -> str:
     return str(fleet.ask("sessions", "show", session)["state"])
 
 
-def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
+def test_a_chat_is_left_and_come_back_to_and_the_next_interactive_run_remembers(
     fleet: Owner, lab: Lab, tmp_path: Path
 ) -> None:
-    """It takes more than 30 s: three sittings on a real host, each begun, committed and verified."""
+    """It takes more than 30 s: three interactive runs on a real host, each begun, committed and verified."""
     top = project(fleet, "talked")
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
@@ -94,8 +95,8 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
     assert later["answer"] == "I remember: one." and "what does it say?" in asked and "and now?" in asked
     shown = fleet.show(later["run"])
     assert (shown["continues"], shown["session"]) == (session, "same")
-    sittings = fleet.ask("sessions", "show", session)["sittings"]
-    assert [(one["run"], one["turns"]) for one in sittings] == [(session, 4), (later["run"], 1)]
+    interactive_runs = fleet.ask("sessions", "show", session)["interactive_runs"]
+    assert [(one["run"], one["turns"]) for one in interactive_runs] == [(session, 4), (later["run"], 1)]
     for run in (session, later["run"]):
         assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
     receipt = fleet.ask("receipt", "show", session)["statement"]["predicate"]
@@ -107,7 +108,7 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
 
 
 def test_words_go_on_at_a_named_point_with_the_files_of_then(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: three sittings on a real host."""
+    """It takes more than 30 s: three interactive runs on a real host."""
     top = project(fleet, "restored")
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
@@ -153,8 +154,8 @@ def _plant(top: Path) -> None:
 def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
     fleet: Owner, lab: Lab, runtime: str
 ) -> None:
-    """Whatever its repository plants. It takes more than 30 s: a probe, and two sittings of the real program
-    on a real host, where two people are waited for."""
+    """Whatever its repository plants. It takes more than 30 s: a probe, and two interactive runs of the real
+    program on a real host, where two users are waited for."""
     cli = next(one for one in EVERY if one.runtime == runtime)
     top, hands = project(fleet, f"talked-{runtime}"), HANDS[runtime]
     _plant(top)
@@ -182,7 +183,7 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
             until(lambda: not runtime_of(fleet, K, runtime)["no_turns"], "the adapter is seen", 60)
             with model_on(lab, K, {"turns": turns}):
                 begun = fleet.begin("chat", *where, "make a file", cwd=top)
-                until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+                until(lambda: calls_that_wait(fleet) != [], "a user is asked", 120)
                 ((first, call),) = calls_that_wait(fleet)
                 fleet.run("approve", "--call", str(call), first).ok()
                 until(lambda: calls_that_wait(fleet) == [(first, call + 1)], "call 2 waits", 60)
@@ -214,8 +215,8 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
 def test_a_chat_on_an_sdk_asks_costs_rests_and_goes_on_in_another_mode(
     fleet: Owner, lab: Lab, runtime: str, k: int
 ) -> None:
-    """Each on a host of its own, whose owner has the SDK there. It takes more than 30 s: two sittings, where
-    two people are waited for."""
+    """Each on a host of its own, whose owner has the SDK there. It takes more than 30 s: two interactive
+    runs, where two users are waited for."""
     cli = next(one for one in EVERY if one.runtime == runtime)
     top, hands = project(fleet, f"talked-{runtime}"), HANDS[runtime]
     (top / "pansafety.yaml").write_text(RULED)
@@ -235,7 +236,7 @@ def test_a_chat_on_an_sdk_asks_costs_rests_and_goes_on_in_another_mode(
         await_state(fleet, k, runtime, "ok")
         with model_on(lab, k, {"turns": turns}):
             begun = fleet.begin("chat", *where, "make a file", cwd=top)
-            until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+            until(lambda: calls_that_wait(fleet) != [], "a user is asked", 120)
             ((first, call),) = calls_that_wait(fleet)
             fleet.run("approve", "--call", str(call), first).ok()
             until(lambda: calls_that_wait(fleet) == [(first, call + 1)], "call 2 waits", 60)
@@ -263,7 +264,7 @@ def test_a_chat_on_an_sdk_asks_costs_rests_and_goes_on_in_another_mode(
 
 
 def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: a probe, and a sitting on a real host."""
+    """It takes more than 30 s: a probe, and an interactive run on a real host."""
     top, agent = project(fleet, "talked-other"), Path(__file__).with_name("acp_agent.py").read_text()
     script = f"#!/usr/bin/python3 -I\n{agent}"
     on_host(lab, K, "mkdir -p ~/.local/bin && cat > ~/.local/bin/vibe-acp && chmod +x ~/.local/bin/*", script)
@@ -372,7 +373,8 @@ def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> 
 
 
 def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: two sittings on a real host, and a run between them that gets their slot."""
+    """It takes more than 30 s: two interactive runs on a real host, and a run between them that gets their
+    slot."""
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--workspace", "none")
     answers = [says(text) for text in ("One.", "Two.", "Three.", "Four.")]
@@ -395,7 +397,7 @@ def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner
             assert (later["answer"], later["session"]) == ("Four.", session)
             fleet.run("sessions", "end", session).ok()
             until(lambda: state(fleet, session) == "ended", "it has ended", 60)
-    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [3, 1]
+    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["interactive_runs"]] == [3, 1]
 
 
 def _gives_its_slot(fleet: Owner, session: str) -> None:
@@ -415,10 +417,10 @@ def _gives_its_slot(fleet: Owner, session: str) -> None:
         fleet.run("node", "set", f"node{K}", "--slots", "4").ok()
 
 
-def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
+def test_at_its_cap_an_interactive_run_rests_and_its_session_takes_no_more_until_it_may(
     fleet: Owner, lab: Lab
 ) -> None:
-    """It takes more than 30 s: three sittings on a real host. Each call costs half a dollar."""
+    """It takes more than 30 s: three interactive runs on a real host. Each call costs half a dollar."""
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--workspace", "none")
     call = {"input": 1000, "output": 0}
@@ -469,7 +471,7 @@ def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
 def test_a_session_that_is_left_alone_asks_at_its_cap_and_ends_when_its_gates_pass(
     fleet: Owner, lab: Lab
 ) -> None:
-    """It takes more than 30 s: three sittings on a real host. Each call costs half a dollar."""
+    """It takes more than 30 s: three interactive runs on a real host. Each call costs half a dollar."""
     given, top = CLI.env(f"http://127.0.0.1:{PORT}"), project(fleet, "left-alone")
     where = (
         "--runtime",
@@ -500,17 +502,17 @@ def test_a_session_that_is_left_alone_asks_at_its_cap_and_ends_when_its_gates_pa
             fleet.run(*asked["command"].split()[1:]).ok()
 
             def ends() -> list[str | None]:
-                return [one["outcome"] for one in fleet.ask("sessions", "show", session)["sittings"]]
+                return [one["outcome"] for one in fleet.ask("sessions", "show", session)["interactive_runs"]]
 
             wanted = ["budget_exceeded", "verify_failed", "done"]
-            until(lambda: ends() == wanted, "its gates pass in the third sitting", 120, ends)
+            until(lambda: ends() == wanted, "its gates pass in the third interactive run", 120, ends)
     shown = fleet.ask("sessions", "show", session)
     assert (shown["state"], shown["money"]["ceiling_usd"]) == ("rests", "3.0")
     assert "the gates said:" in fleet.show(shown["run"])["task"]
 
 
 def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab) -> None:
-    """It takes more than 30 s: two sittings on a real host, each committed and landed."""
+    """It takes more than 30 s: two interactive runs on a real host, each committed and landed."""
     given, top = CLI.env(f"http://127.0.0.1:{PORT}"), project(fleet, "landed-live")
     where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
     turns = [HANDS["native"].write("${cwd}/one.txt", "one"), says("I made it.")]
@@ -525,17 +527,19 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
             early = fleet.run("runs", "diff", session)
             assert early.code != 0 and f"pancode sessions rest {session}" in early.err, early
             landed = fleet.run("land", session, cwd=top, timeout_s=180).ok()
-            assert "it goes on with your next words" in landed.err, landed
+            assert "it goes on with your next message" in landed.err, landed
             assert (top / "one.txt").read_text() == "one" and state(fleet, session) == "rests"
 
             fleet.run("attach", session, "and another", timeout_s=120).ok()
             assert state(fleet, session) == "waits for you"
             rested = fleet.ask("sessions", "rest", session, timeout_s=120)
-    assert rested["state"] == "rests" and len(rested["sittings"]) == 2
+    assert rested["state"] == "rests" and len(rested["interactive_runs"]) == 2
     change = fleet.run("runs", "diff", session).ok().out
     assert "two.txt" in change and "one.txt" not in change, "what has landed is not counted again"
     proof = fleet.ask("receipt", "verify", session)
-    assert proof["verdict"] == "PASS" and [one["verdict"] for one in proof["sittings"]] == ["PASS"] * 2, proof
+    assert (
+        proof["verdict"] == "PASS" and [one["verdict"] for one in proof["interactive_runs"]] == ["PASS"] * 2
+    ), proof
     assert f"{rested['run']} goes on from {session}" in [check["what"] for check in proof["checks"]]
     fleet.run("land", session, cwd=top, timeout_s=120).ok()
     assert (top / "two.txt").read_text() == "two"

@@ -1,4 +1,4 @@
-"""`pancode skills` over two real hosts: copies, drift, a person's own words, backups, and nothing left."""
+"""`pancode skills` over two real hosts: copies, drift, a user's own message, backups, and nothing left."""
 
 from __future__ import annotations
 

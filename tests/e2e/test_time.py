@@ -59,7 +59,7 @@ def firings(fleet: Owner, name: str) -> list[dict[str, Any]]:
 def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver) -> None:
     settings = fleet.fleet_home / "pancode.yaml"
     before = settings.read_text() if settings.exists() else None
-    address = f"json://127.0.0.1:{receiver.port}/person"
+    address = f"json://127.0.0.1:{receiver.port}/user"
     fleet.run("notify", "secret", "phone", stdin=address).ok()
     notify = {"channels": {"phone": {"url": "secret:phone"}}}
     settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "notify": notify}))
@@ -72,7 +72,7 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
         run = fleet.ended(firings(fleet, "look")[0]["run"])
         assert (run["outcome"], run["created_by"]) == ("done", "schedule:look")
         assert f"about {bad}" in fleet.run("runs", "logs", run["run"]).ok().out
-        until(lambda: len(receiver.at("/person")) == 2, "the person was told", 40)
+        until(lambda: len(receiver.at("/person")) == 2, "the user was told", 40)
         assert bad in receiver.at("/person")[1][2].decode()
         assert address not in fleet.log() and address not in json.dumps(fleet.ask("notify", "ls"))
     finally:

@@ -178,7 +178,7 @@ def _offered(fleet: Owner, run: str) -> bool:
 
 
 def _offered_to_frozen(fleet: Owner, agent: int) -> str:
-    """A run whose order waits for a frozen node agent; a busy machine may take the node for lost first."""
+    """A run whose order waits for a frozen node agent; a busy node may take the node for lost first."""
     for _ in range(5):
         # A dispatch would take longer than the node is missed.
         fleet.run("queue", "pause", "pool.node.node1").ok()

@@ -37,7 +37,7 @@ def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) ->
         assert owner.show(run)["outcome"] is None, "nothing comes through"
         refused = owner.run("node", "trust", "node3", "--accept-fingerprint", old)
         assert refused.code == 5, refused
-        assert owner.run("node", "trust", "node3").code != 0, "never without a yes"
+        assert owner.run("node", "trust", "node3").code != 0, "never without an approval"
         owner.run("node", "trust", "node3", "--accept-fingerprint", new).ok()
         up(owner, 3)
         assert owner.ended(run, 40)["outcome"] == "done"

@@ -44,7 +44,7 @@ class Rogue:
             password=self._here(settings["password_file"]).read_text().strip(),
             socket_timeout=10 * crowded(),
         )
-        self.door = DepotAccess(lambda: self._way("depot"), self._hello)
+        self.listener = DepotAccess(lambda: self._way("depot"), self._hello)
 
     def _here(self, inside: str) -> Path:
         """Where this machine sees a file of the host's home."""
@@ -65,7 +65,7 @@ class Rogue:
         self.redis.publish(keys.UP_HINT, self.tag)
 
 
-@pytest.mark.usefixtures("no_walls")  # or the run would not see what lets it go
+@pytest.mark.usefixtures("no_sandboxes")  # or the run would not see what lets it go
 def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None:
     """It knows all of the other's run: its order, its receipts, its keys in Redis."""
     one, rogue, intruder = Ground(fleet, lab, 1), Rogue(Ground(fleet, lab, 2)), Intruder(fleet)
@@ -144,7 +144,7 @@ def _is_refused_by_the_depot(rogue: Rogue, victim: AttemptId) -> None:
     """To read its snapshot, to push its result, to add to its log."""
     for verb in get_args(Verb):
         with pytest.raises(DepotRefused, match="is not an attempt of this node"):
-            hang_up(rogue.door.open(verb, victim))
+            hang_up(rogue.listener.open(verb, victim))
 
 
 def _lies(rogue: Rogue, victim: AttemptId, heard: Heartbeat) -> tuple[Message, ...]:

@@ -89,7 +89,7 @@ def hostile(owner: Owner, top: Path) -> str:
 
 @pytest.fixture
 def page(console: Console) -> Iterator[Page]:
-    """A person who is logged in; afterwards nothing may have been complained of."""
+    """A user who is logged in; afterwards nothing may have been complained of."""
     page = console.enter()
     yield page
     page.context.close()
@@ -163,7 +163,7 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
 
 
 def test_a_tab_on_now_asks_little_while_nothing_happens(console: Console, page: Page, top: Path) -> None:
-    """What runs tells its last words in one answer for all; nothing is asked again that has not changed."""
+    """What runs tells its last message in one answer for all; nothing is asked again that has not changed."""
     runs = [console.owner.dispatch(*SHELL, f"echo word {number}; sleep 300", cwd=top) for number in (1, 2)]
     for number, run in enumerate(runs, 1):
         expect(page.locator("li.order", has_text=run).locator(".last")).to_have_text(f"word {number}\n")
@@ -400,7 +400,7 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
     expect(both).to_be_visible()
     page.get_by_role("button", name="Send back").click()
     told = page.get_by_role("alert")  # a script takes no words: the coordinator says so, and nothing is lost
-    expect(told).to_contain_text("cannot be given words")
+    expect(told).to_contain_text("cannot take messages")
     page.get_by_role("button", name="Close").click()
     expect(page.locator(".comments")).to_contain_text("three, please")
     sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""The Chat page in real Chromium: a person, an agent on a real host, and others who say words to it, too."""
+"""The Chat page in real Chromium: a user, an agent on a real host, and others who say words to it, too."""
 
 from __future__ import annotations
 
@@ -86,19 +86,21 @@ def review_from_now_on(page: Page, phone: Page) -> None:
     expect(now).to_contain_text(re.compile("context window: .*identity *about [0-9]+"))
     choice(page, "mode").select_option("review")
     choice(page, "safety").select_option("full-auto")
-    page.get_by_role("button", name="Change from my next words on").click()
+    page.get_by_role("button", name="Change from my next message on").click()
     asks = page.get_by_role("dialog")
     expect(asks).to_contain_text("raises the safety level")
     asks.get_by_role("button", name="Allow it").click()
-    expect(now).to_contain_text("With your next words: mode review, safety full-auto. Memory and files stay.")
+    expect(now).to_contain_text(
+        "With your next message: mode review, safety full-auto. Memory and files stay."
+    )
     above = phone.locator("summary", has_text="mode build, safety auto-edit")
     expect(above).to_contain_text("next: review, full-auto")
     above.click()
-    expect(phone.locator("main")).to_contain_text("With your next words: mode review, safety full-auto.")
+    expect(phone.locator("main")).to_contain_text("With your next message: mode review, safety full-auto.")
 
 
 def say(page: Page, words: str) -> None:
-    page.get_by_label("Words for builder").fill(words)
+    page.get_by_label("Message for builder").fill(words)
     page.get_by_role("button", name="Send").click()
 
 
@@ -107,7 +109,7 @@ def state(page: Page) -> Locator:
 
 
 def at_phone(console: Console, page: Page, session: str) -> Page:
-    """The same person's phone, in the dark."""
+    """The same user's phone, in the dark."""
     token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
     phone = console.person(viewport={"width": 360, "height": 740}, color_scheme="dark").new_page()
     opened(console, phone, token, f"#/chat/{session}")
@@ -135,7 +137,7 @@ def unfolds(call: Locator) -> None:
 def typed_meanwhile(console: Console, page: Page, session: str) -> None:
     """The draft outlives a reload, what is typed while words are sent stays, and they go where one looks."""
     console.go(page, "#/chat/last")
-    log, field, held = page.get_by_role("log"), page.get_by_label("Words for builder"), list[Route]()
+    log, field, held = page.get_by_role("log"), page.get_by_label("Message for builder"), list[Route]()
     expect(log).to_contain_text("I made it.")
     field.fill("what does\nit say?")
     page.reload()
@@ -165,7 +167,8 @@ def shown_at_no_time(console: Console, page: Page, session: str) -> None:
 
 
 def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, worker: None, lab: Lab) -> None:
-    """It takes more than 30 s: a sitting on a real host, five turns of it, and the next sitting."""
+    """It takes more than 30 s: an interactive run on a real host, five turns of it, and the next interactive
+    run."""
     fleet = console.owner
     top = project(fleet, "chatted")
     turns = [HANDS["native"].write("${cwd}/made.txt", "one"), says(f"I made it. {MARKUP} \u202ethen")]
@@ -213,7 +216,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
         page.get_by_role("dialog").get_by_role("button", name="End", exact=True).click()
         for one in (page, phone):
             expect(state(one)).to_contain_text("ended")
-    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [4, 1]
+    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["interactive_runs"]] == [4, 1]
     console.go(page, "#/chat", "Chat")
     expect(page.locator("li.row", has_text="make a first file")).to_contain_text("ended")
     phone.context.close()
@@ -240,7 +243,7 @@ EARLY = """() => new MutationObserver((_, mine) => {
 def test_a_question_is_answered_once_and_a_turn_is_cancelled(
     console: Console, worker: None, lab: Lab
 ) -> None:
-    """It takes more than 30 s: commands of a real host wait for a person, at two faces."""
+    """It takes more than 30 s: commands of a real host wait for a user, at two faces."""
     fleet, shell = console.owner, HANDS["native"].shell
     top = project(fleet, "asked-in-chat")
     (top / "pansafety.yaml").write_text(ASKING)
@@ -345,7 +348,7 @@ def test_a_planners_question_is_answered_from_the_page_of_its_workspace(
             console.go(page, "#/projects/workspace/count-the-words", "Workspace count-the-words")
             page.get_by_role("region", name="Runs").get_by_role("link", name="Talk").click()
             expect(page.get_by_role("log")).to_contain_text("Which words count?")
-            page.get_by_label("Words for planner").fill("all of them")
+            page.get_by_label("Message for planner").fill("all of them")
             page.get_by_role("button", name="Send").click()
             expect(page.get_by_role("log")).to_contain_text("# Words", timeout=60_000)
         fleet.run("sessions", "end", "last").ok()

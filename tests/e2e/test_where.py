@@ -1,4 +1,4 @@
-"""A dispatch from a folder of a repository begins in that folder of the checkout, on the other machine."""
+"""A dispatch from a folder of a repository begins in that folder of the checkout, on the other node."""
 
 from __future__ import annotations
 

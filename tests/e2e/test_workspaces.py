@@ -1,4 +1,4 @@
-"""A workspace is opened by a person on another host: in tmux there, over SSH, one writer at a time."""
+"""A workspace is opened by a user on another host: in tmux there, over SSH, one writer at a time."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def keys_of(lab: Lab) -> dict[int, bytes]:
     return {k: lab.host_key(k) for k in lab.hosts}
 
 
-def mend(lab: Lab, keys: Mapping[int, bytes]) -> None:
+def repair(lab: Lab, keys: Mapping[int, bytes]) -> None:
     """Every host is up, linked, unbroken, and has the key that it had."""
     answers = {s["name"]: s["sshd"] for s in lab.status()}
     for k, h in lab.hosts.items():
@@ -131,7 +131,7 @@ class Session:
 
     def after_module(self) -> None:
         """The next module finds the hosts and the fleet as this one did."""
-        mend(self.lab, self.keys)
+        repair(self.lab, self.keys)
         take_off(self.lab, living_on(self.lab) - {self.name or ""})
         if self.fleet is None:
             return
@@ -147,7 +147,7 @@ class Session:
 
     def after_failure(self) -> None:
         """A test that failed half way left runs, pauses and faults; its module's own fleet stays."""
-        mend(self.lab, self.keys)
+        repair(self.lab, self.keys)
         if self.fleet is None:
             return
         self.fleet.end_begun()
@@ -164,8 +164,8 @@ class Session:
 def bring_up(owner: Owner, lab: Lab) -> None:
     """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b.
 
-    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine.
-    Many sittings without a price keep what they hold, so the day has room for them.
+    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy node.
+    Many interactive runs without a price keep what they hold, so the day has room for them.
     """
     owner.fleet_home.mkdir(mode=0o700, exist_ok=True)
     lay_out_bundles(owner.fleet_home / "bundles")

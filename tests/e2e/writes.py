@@ -39,7 +39,7 @@ def kill_desk_at(owner: Owner, wanted: Written, known: set[str], timeout_s: floa
 
     A write may still be passed between two looks.
     """
-    pid = owner.coordinator_pid()  # a command would take longer than the run on a busy machine
+    pid = owner.coordinator_pid()  # a command would take longer than the run on a busy node
     assert pid is not None, "no coordinator"
     with redis_open(owner) as client:
 

@@ -246,7 +246,7 @@ class Generic:
 
 @dataclass
 class WebSite:
-    """Whatever else people have at such a port; `status` for all paths."""
+    """Whatever else users have at such a port; `status` for all paths."""
 
     status: int = 200
     body: Any = "<html>hello</html>"

@@ -162,7 +162,7 @@ class Machine:
         return done.returncode, (done.stdout + "\n" + done.stderr).strip()
 
     def tell(self, *words: str) -> str:
-        """Run a command and print it with its output, as a person would see it."""
+        """Run a command and print it with its output, as a user would see it."""
         code, text = self.call(*words)
         shown = " ".join(
             word if word.isascii() and " " not in word and "\n" not in word else repr(word) for word in words

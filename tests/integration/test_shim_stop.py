@@ -34,7 +34,7 @@ def started(phases: Phases, script: str, **given: object) -> Path:
 
 def test_polite_program_ends_at_sigint(phases: Phases) -> None:
     folder = started(phases, POLITE, grace=Grace(20_000, 20_000))
-    phases.runner.stop(folder, "a person")
+    phases.runner.stop(folder, "a user")
     record = phases.finish(folder)
     assert (record.ended, record.reason) == (PhaseEnd.STOPPED, "in step s0")
     assert [(s.exit_code, s.ended_by) for s in record.steps] == [(0, StepEndedBy.STOP)]
@@ -45,7 +45,7 @@ def test_polite_program_ends_at_sigint(phases: Phases) -> None:
 def test_sigterm_follows_its_grace(phases: Phases) -> None:
     folder = started(phases, LATE, grace=Grace(400, 20_000))
     before = time.monotonic()
-    phases.runner.stop(folder, "a person")
+    phases.runner.stop(folder, "a user")
     step = phases.finish(folder).steps[0]
     assert (step.exit_code, step.ended_by) == (7, StepEndedBy.STOP)
     assert time.monotonic() - before >= 0.4
@@ -54,7 +54,7 @@ def test_sigterm_follows_its_grace(phases: Phases) -> None:
 def test_deaf_program_is_killed_after_both_graces(phases: Phases) -> None:
     folder = started(phases, DEAF, grace=Grace(300, 300))
     before = time.monotonic()
-    phases.runner.stop(folder, "a person")
+    phases.runner.stop(folder, "a user")
     step = phases.finish(folder).steps[0]
     assert (step.exit_code, step.signal, step.ended_by) == (None, signal.SIGKILL, StepEndedBy.STOP)
     assert time.monotonic() - before >= 0.6
@@ -63,7 +63,7 @@ def test_deaf_program_is_killed_after_both_graces(phases: Phases) -> None:
 def test_a_program_that_stands_still_hears_the_stop(phases: Phases) -> None:
     folder = started(phases, POLITE, grace=Grace(20_000, 20_000))
     os.killpg(phases.running(folder).pid, signal.SIGSTOP)
-    phases.runner.stop(folder, "a person")
+    phases.runner.stop(folder, "a user")
     assert phases.finish(folder).steps[0].exit_code == 0
 
 
@@ -71,7 +71,7 @@ def test_who_left_the_group_hears_the_stop_too(phases: Phases) -> None:
     """The launcher dies at once; its detached child still gets its grace to save what it has."""
     child = f"{PYTHON} -I -S -c \"import time,signal; signal.signal(2, lambda *_: (time.sleep(0.3), print('saved', flush=True), exit(0))); print('ready', flush=True); time.sleep(60)\""  # noqa: E501
     folder = started(phases, f"setsid {child} & sleep 60", grace=Grace(20_000, 20_000))
-    phases.runner.stop(folder, "a person")
+    phases.runner.stop(folder, "a user")
     assert phases.finish(folder).swept == 0
     assert (folder.parent / "out0").read_text() == READY + "saved\n"
 

@@ -52,7 +52,7 @@ time.sleep(60)
 """
 """160 MB in a file that no process has mapped, and that two hold open."""
 CROWD = "n=0; while [ $n -lt 150 ]; do sleep 60 & n=$((n+1)); done; wait"
-"""Never an unbounded bomb: without a wall only a look ends it, and until then it has the whole machine."""
+"""Never an unbounded bomb: without a sandbox only a look ends it, and until then it has the whole machine."""
 SMALL = 100 << 20
 
 

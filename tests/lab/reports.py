@@ -32,7 +32,7 @@ class Reports(Stateful):
         return [which("nsenter"), "-t", str(h["pid"]), "-m", "-n", "-u", "-i", "-p", *ids, "--"]
 
     def run(self, k: int, script: str) -> subprocess.CompletedProcess[str]:
-        """A shell script as root inside host k (a back door for asserts; a failure is no exception)."""
+        """A shell script as root inside host k (a back listener for asserts; a failure is no exception)."""
         argv = [*self.enter(k, root=True), "/bin/sh", "-c", script]
         return subprocess.run(argv, text=True, capture_output=True, check=False)
 

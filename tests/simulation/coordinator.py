@@ -131,7 +131,7 @@ class SimDesk:
 
     @property
     def awake(self) -> Core | None:
-        """The core, when a person who calls now gets an answer."""
+        """The core, when a user who calls now gets an answer."""
         return None if self.frozen else self.core
 
     def start(self) -> None:
@@ -175,7 +175,7 @@ class SimDesk:
         return None
 
     def ask(self, verb: Callable[[Core], Any]) -> bool:
-        """A verb that a person calls; its refusal is an answer. Whether it was done."""
+        """A verb that a user calls; its refusal is an answer. Whether it was done."""
         core = self.awake
         if core is None:
             return False

@@ -1,4 +1,4 @@
-"""What happens by itself: crashes, cuts, silence, power, disks, clocks, Redis, sleep; and mending."""
+"""What happens by itself: crashes, cuts, silence, power, disks, clocks, Redis, sleep; and repairing."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def cut(w: SimWorld) -> None:
     machine.cut(True)
 
 
-def mend(w: SimWorld) -> None:
-    w.say("links, disks and Redis mended")
+def repair(w: SimWorld) -> None:
+    w.say("links, disks and Redis repaired")
     for machine in w.machines:
         machine.cut(False)
         machine.frozen = False
@@ -108,7 +108,7 @@ def disk_full(w: SimWorld) -> None:
 
 def kill_programs(w: SimWorld) -> None:
     machine = w.machine()
-    w.say(f"{machine.name} programs of sittings killed")
+    w.say(f"{machine.name} programs of interactive runs killed")
     machine.programs.kill()
 
 
@@ -119,7 +119,7 @@ def kill_shims(w: SimWorld) -> None:
 
 
 def lose_disk(w: SimWorld) -> None:
-    """The machine comes back with an empty disk; its key was kept, or a person has it enrolled anew."""
+    """The machine comes back with an empty disk; its key was kept, or a user has it enrolled anew."""
     machine, new_key = w.machine(), w.random.random() < 0.5
     w.say(f"{machine.name} comes back with an empty disk, new key: {new_key}")
     machine.cut(False)

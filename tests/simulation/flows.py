@@ -1,4 +1,4 @@
-"""Workflows in the simulation: begun, stopped and resumed by people, advanced by the coordinator."""
+"""Workflows in the simulation: begun, stopped and resumed by users, advanced by the coordinator."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ AROUND = NoFiles(NO_HOME, {}, {}, NO_HOME / "none.yaml", None)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A workflow as people asked for it. `enough`: the rounds after which its judge approves."""
+    """A workflow as users asked for it. `enough`: the rounds after which its judge approves."""
 
     shape: Shape
     enough: int = 1
 
 
 class Flows:
-    """What people have asked for, by the name of the workflow, and how each step of it ends."""
+    """What users have asked for, by the name of the workflow, and how each step of it ends."""
 
     def __init__(self) -> None:
         self.scripts: dict[tuple[str, str], Script] = {}
@@ -129,7 +129,7 @@ def script_of(w: SimWorld, name: str, step: str, fails: bool) -> Script:
     )
 
 
-# -- what people do --------------------------------------------------------------------------------
+# -- what users do --------------------------------------------------------------------------------
 
 
 def flow(w: SimWorld) -> None:
@@ -221,7 +221,7 @@ def workflows(w: SimWorld) -> list[Workflow]:
 
 
 def go_on(w: SimWorld) -> None:
-    """People resume what ended otherwise than it would have without faults and stops."""
+    """Users resume what ended otherwise than it would have without faults and stops."""
     for one in workflows(w):
         wanted = one.state not in OPEN and not ended_as_it_should(w, one)
         if wanted and w.flows.resumed[one.name] < MOST_RESUMES:

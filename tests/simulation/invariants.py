@@ -92,17 +92,20 @@ class Invariants:
         """A machine that decides by itself changes by one slot, and never twice within its shortest time."""
         for machine in self.world.machines:
             agent, state, now = machine.agent, machine.journal.node(), machine.clock.mono_ms()
-            pace, before = agent._pace if agent is not None else None, self._paces.pop(machine.name, None)
+            pace, before = (
+                agent._concurrency if agent is not None else None,
+                self._paces.pop(machine.name, None),
+            )
             if pace is None:
                 continue
             bounds = (state.least, state.slots)
             if before is None or before[:2] != (agent, bounds):
-                before = (agent, bounds, pace.slots, now - machine.tempo.tighten_ms)
+                before = (agent, bounds, pace.slots, now - machine.intervals.tighten_ms)
             _, _, slots, changed_ms = before
             if slots != pace.slots:
                 lasted = pace.since_ms - changed_ms  # a step sees it only at its own end
                 must(abs(slots - pace.slots) == 1, f"{machine.name} went from {slots} slots to {pace.slots}")
-                must(lasted >= machine.tempo.tighten_ms, f"{machine.name} flaps: {lasted} ms, {pace}")
+                must(lasted >= machine.intervals.tighten_ms, f"{machine.name} flaps: {lasted} ms, {pace}")
                 changed_ms = pace.since_ms
             self._paces[machine.name] = (agent, bounds, pace.slots, changed_ms)
 
@@ -179,7 +182,7 @@ class Invariants:
         must(away <= ask + 6_000, f"{fence.run} was bound to {fence.node}, silent for {away} ms")
 
     def a_stop_is_never_followed_by_a_new_order(self, fence: Fence) -> None:
-        """Once a person has asked for the end, nothing of that run is signed any more."""
+        """Once a user has asked for the end, nothing of that run is signed any more."""
         top = self.truth.stops.get(fence.run)
         must(top is None or fence.fence <= top, f"{fence.run}: fence {fence.fence} was signed after a stop")
 
@@ -247,7 +250,7 @@ class Invariants:
     # -- money ----------------------------------------------------------------------------------
 
     def _ceiling_of(self, scope: str) -> Decimal | None:
-        """As people have set it: for this scope, else for all of its kind; days have one by themselves."""
+        """As users have set it: for this scope, else for all of its kind; days have one by themselves."""
         kind = scope.partition(":")[0]
         usual = self.coordinator.rules.ceiling_usd if kind == "day" else None
         return self.ceilings.get(f"ceiling:{scope}", self.ceilings.get(f"ceiling:{kind}", usual))
@@ -271,7 +274,7 @@ class Invariants:
             must(all(held), f"{balance.scope}: less than nothing is held: {balance}")
 
     def work_fits(self, entry: BookEntry, now: Balance) -> None:
-        """Tokens and time as people have limited them, for this scope or else for all of its kind."""
+        """Tokens and time as users have limited them, for this scope or else for all of its kind."""
         kind = entry.scope.partition(":")[0]
         said = self.work.get(f"ceiling-work:{entry.scope}", self.work.get(f"ceiling-work:{kind}", {}))
         tokens, ms = said.get("tokens"), said.get("ms")
@@ -289,7 +292,7 @@ class Invariants:
             alive = {who for who, _ in machine.alive()}
             most = machine.most_slots
             must(len(alive) <= most, f"{machine.name} runs {len(alive)} on {most} slots")
-            everywhere.update(who.run for who in alive)  # each attempt, also beside another on one machine
+            everywhere.update(who.run for who in alive)  # each attempt, also beside another on one node
             twice = [folder for folder, n in Counter(machine.host.spawns).items() if n > 1]
             must(not twice, f"{machine.name} started twice: {twice}")
             torn = machine.host.built_on_torn

@@ -15,7 +15,7 @@ ENDLESS = 36_000_000
 
 @dataclass(frozen=True)
 class Kind:
-    """`acts`: how often each act is chosen, besides WORK. `tempo`: settings of the node that differ."""
+    """`acts`: how often each act is chosen, besides WORK. `intervals`: settings of the node that differ."""
 
     name: str
     doc: str
@@ -25,12 +25,12 @@ class Kind:
     nodes: tuple[int, ...] = (1, 2, 2, 3)
     durations: tuple[int, ...] = (0, 500, 3_000, 20_000, 90_000)
     most_runs: int = 12
-    tempo: Mapping[str, int] = field(default_factory=dict)
+    intervals: Mapping[str, int] = field(default_factory=dict)
     careless: tuple[str, ...] = ("ask", "ask", "retry")
     ceiling_usd: Decimal | None = None
 
 
-SITTINGS, STRAINED = "sittings", "strained"
+INTERACTIVE_RUNS, STRAINED = "interactive_runs", "strained"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
                 "crash_node": 4,
                 "crash_coordinator": 3,
                 "cut": 3,
-                "mend": 4,
+                "repair": 4,
                 "power": 2,
                 "freeze_node": 1,
                 "sleep_coordinator": 2,
@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
                 "cut": 4,
                 "freeze_node": 2,
                 "silence": 5,
-                "mend": 3,
+                "repair": 3,
                 "retry": 3,
                 "stop": 2,
                 "crash_coordinator": 1,
@@ -87,7 +87,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "cuts",
             "link cut during a run, for a moment and for long; messages lost, doubled, late",
-            {"cut": 8, "mend": 8, "noise": 6, "redis_away": 2, "stop": 5, "drain": 4},
+            {"cut": 8, "repair": 8, "noise": 6, "redis_away": 2, "stop": 5, "drain": 4},
             durations=(500, 3_000, 20_000, 90_000, ENDLESS),
         ),
         Kind(
@@ -104,12 +104,12 @@ KINDS: dict[str, Kind] = {
         Kind(
             "enemy",
             "somebody who writes to Redis: altered, forged, replayed, foreign words of every kind",
-            {"enemy": 14, "cut": 2, "mend": 2, "stop": 1, "restart_node": 1, "withhold": 2},
+            {"enemy": 14, "cut": 2, "repair": 2, "stop": 1, "restart_node": 1, "withhold": 2},
         ),
         Kind(
             "hostile",
             "a node that lies with its own key: impossible marks, epochs, numbers, receipts of others",
-            {"hostile": 10, "cut": 1, "mend": 2, "stop": 1, "crash_coordinator": 1},
+            {"hostile": 10, "cut": 1, "repair": 2, "stop": 1, "crash_coordinator": 1},
             nodes=(2, 3),
             paces=(1_000, 3_000, 5_000),
         ),
@@ -119,14 +119,14 @@ KINDS: dict[str, Kind] = {
             {
                 "noise": 5,
                 "cut": 5,
-                "mend": 5,
+                "repair": 5,
                 "silence": 1,
                 "restart_node": 2,
                 "crash_coordinator": 2,
                 "stop": 2,
             },
             nodes=(2,),
-            tempo={"inventory_ms": 2_000},
+            intervals={"inventory_ms": 2_000},
             durations=(500, 3_000, 20_000, 90_000),
             careless=("ask", "retry", "retry"),
         ),
@@ -137,7 +137,7 @@ KINDS: dict[str, Kind] = {
                 "backup": 5,
                 "restore": 4,
                 "cut": 2,
-                "mend": 3,
+                "repair": 3,
                 "stop": 2,
                 "drain": 1,
                 "crash_coordinator": 1,
@@ -149,13 +149,13 @@ KINDS: dict[str, Kind] = {
         Kind(
             "disks",
             "a node's disk full, lost, replaced; its key replaced",
-            {"disk_full": 5, "lose_disk": 3, "mend": 5, "crash_node": 2, "stop": 2, "cut": 1},
+            {"disk_full": 5, "lose_disk": 3, "repair": 5, "crash_node": 2, "stop": 2, "cut": 1},
             durations=(500, 3_000, 20_000, 90_000, ENDLESS),
         ),
         Kind(
             "owners",
             "owners allow more and less; disks are full for a while: nobody's run ends by that",
-            {"owner": 6, "disk_full": 4, "mend": 5, "cut": 1, "stop": 1, "crash_coordinator": 1},
+            {"owner": 6, "disk_full": 4, "repair": 5, "cut": 1, "stop": 1, "crash_coordinator": 1},
             nodes=(2, 2, 3),
             paces=(1_000, 3_000, 5_000),
             steps=60,
@@ -163,7 +163,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "depot",
             "delivered bytes are gone before settlement, for a while or for good",
-            {"lose_bytes": 8, "swallow": 2, "cut": 2, "mend": 3, "crash_node": 2, "crash_coordinator": 2},
+            {"lose_bytes": 8, "swallow": 2, "cut": 2, "repair": 3, "crash_node": 2, "crash_coordinator": 2},
         ),
         Kind(
             "clocks",
@@ -174,7 +174,7 @@ KINDS: dict[str, Kind] = {
                 "reboot_coordinator": 4,
                 "wall": 4,
                 "cut": 1,
-                "mend": 2,
+                "repair": 2,
                 "stop": 1,
                 "kill_shims": 2,
             },
@@ -188,13 +188,13 @@ KINDS: dict[str, Kind] = {
         Kind(
             "removal",
             "node rm with the node there and with the node away; runs that were on it",
-            {"revoke": 2, "forget": 2, "vanish": 1, "cut": 3, "mend": 3, "stop": 1, "crash_coordinator": 1},
+            {"revoke": 2, "forget": 2, "vanish": 1, "cut": 3, "repair": 3, "stop": 1, "crash_coordinator": 1},
             nodes=(2, 3),
         ),
         Kind(
             "redis",
             "Valkey killed and back, wiped",
-            {"redis_away": 6, "wipe": 6, "mend": 4, "restart_node": 3, "stop": 3, "noise": 2, "silence": 1},
+            {"redis_away": 6, "wipe": 6, "repair": 4, "restart_node": 3, "stop": 3, "noise": 2, "silence": 1},
             durations=(500, 3_000, 20_000, 90_000, ENDLESS),
         ),
         Kind(
@@ -203,7 +203,7 @@ KINDS: dict[str, Kind] = {
             {
                 "sleep_coordinator": 7,
                 "cut": 3,
-                "mend": 4,
+                "repair": 4,
                 "freeze_node": 1,
                 "restart_node": 1,
                 "crash_coordinator": 1,
@@ -224,7 +224,7 @@ KINDS: dict[str, Kind] = {
                 "reboot_coordinator": 1,
                 "cut": 3,
                 "silence": 1,
-                "mend": 5,
+                "repair": 5,
                 "stop": 4,
                 "drain": 5,
                 "pause": 1,
@@ -248,7 +248,7 @@ KINDS: dict[str, Kind] = {
                 "crash_node": 2,
                 "cut": 2,
                 "silence": 2,
-                "mend": 4,
+                "repair": 4,
                 "power": 1,
             },
             steps=60,
@@ -262,10 +262,10 @@ KINDS: dict[str, Kind] = {
             {"strain": 10, "bounds": 6, "crash_node": 1, "restart_node": 1, "crash_coordinator": 1, "cut": 1},
             steps=60,
             paces=(1_000, 3_000, 5_000),
-            tempo={"facts_ms": 1_000, "tighten_ms": 8_000, "loosen_ms": 20_000},
+            intervals={"facts_ms": 1_000, "tighten_ms": 8_000, "loosen_ms": 20_000},
         ),
         Kind(
-            SITTINGS,
+            INTERACTIVE_RUNS,
             "sessions: words at any time, cancel, rest, end; every process -9, power cuts, cut links",
             {
                 "dispatch": 2,
@@ -279,7 +279,7 @@ KINDS: dict[str, Kind] = {
                 "cut": 2,
                 "noise": 1,
                 "silence": 1,
-                "mend": 4,
+                "repair": 4,
                 "power": 2,
                 "power_fails": 1,
             },
@@ -293,6 +293,7 @@ NAMES = tuple(KINDS)
 
 
 def kind_of(seed: int) -> Kind:
-    """Every class in turn, but for the sittings and strained machines, which have schedules of their own."""
-    names = [name for name in NAMES if name not in (SITTINGS, STRAINED)]
+    """Every class in turn, but for the interactive runs and strained machines, which have schedules of their
+    own."""
+    names = [name for name in NAMES if name not in (INTERACTIVE_RUNS, STRAINED)]
     return KINDS[names[seed % len(names)]]

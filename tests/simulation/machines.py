@@ -13,9 +13,9 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.ports import AttemptResult, Claimed, CommitStamp, LinkDown, News, Sent
+from node_agent.intervals import Intervals
 from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
-from node_agent.tempo import Tempo
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
@@ -39,11 +39,11 @@ from tests.fakes.node import (
     die,
 )
 from tests.simulation.coordinator import FLEET
-from tests.simulation.sittings import Models, Programs, SittingRunner, SittingRuntimes
+from tests.simulation.interactive_runs import InteractiveRunRunner, InteractiveRunRuntimes, Models, Programs
 from tests.simulation.trees import Trees
 
 SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)
-TEMPO = Tempo(inventory_ms=60_000, publish_most_ms=20_000)
+INTERVALS = Intervals(inventory_ms=60_000, publish_most_ms=20_000)
 
 
 class SimWorkspaces(MemoryWorkspaces):
@@ -72,7 +72,7 @@ class Machine:
         self.models = Models()
         self.load = 0.0
         self.most_slots = slots
-        self.tempo = TEMPO
+        self.intervals = INTERVALS
         self.clock = MemoryClock(ms=int.from_bytes(name.encode(), "big") % 5_000_000)
         self.scripts: dict[str, Script] = {}
         self.ids, self.wire, self.disks = SeededIds(int.from_bytes(name.encode(), "big")), Tripwire(), 0
@@ -95,8 +95,8 @@ class Machine:
         self._open_journal()
 
     def _script(self, who: AttemptId) -> Script:
-        sitting = self.programs.of(str(who))
-        return self.scripts.get(str(who.run), Script()) if sitting is None else sitting.script
+        interactive_run = self.programs.of(str(who))
+        return self.scripts.get(str(who.run), Script()) if interactive_run is None else interactive_run.script
 
     def row(self, labels: dict[str, str]) -> Node:
         """The node as the inventory has it after its enrolment."""
@@ -111,7 +111,7 @@ class Machine:
     def start(self, keys: dict[str, PublicKey]) -> None:
         """A new node agent on the same disk."""
         me, fleet = self._open_journal()
-        runner = SittingRunner(self)
+        runner = InteractiveRunRunner(self)
         self.facts = MemoryFacts(self.host, ("shell", "scripted", "native"))
         self.facts.top, self.facts.load = self.top, self.load
 
@@ -126,14 +126,14 @@ class Machine:
             runner=behind(runner, "runner"),
             workspaces=behind(SimWorkspaces(self.host, self.link, self.trees), "workspaces"),
             depot=behind(MemoryDepotLink(self.link, runner), "depot"),
-            runtimes=SittingRuntimes(self.programs),
+            runtimes=InteractiveRunRuntimes(self.programs),
             gateways=NoGateways(),
             uplink=behind(self.redis.uplink(self.tag, SHAPES), "uplink"),
             facts=self.facts,
             fleet=fleet,
             clock=self.clock,
             ids=self.ids,
-            tempo=self.tempo,
+            intervals=self.intervals,
             slots=self.slots,
             sessions=NoSessions(),
             calls=behind(MemoryCalls(self.host), "calls"),
@@ -193,7 +193,7 @@ class Machine:
     def alive(self) -> list[tuple[AttemptId, str]]:
         """(attempt, phase) of what really runs on this machine now."""
         found = []
-        runner = SittingRunner(self)
+        runner = InteractiveRunRunner(self)
         for folder, phase in list(self.host.phases.items()):
             if phase.boot != self.host.boot or phase.gone or phase.ended is not None:
                 continue

@@ -22,7 +22,7 @@ PATIENCE = 3
 
 
 class NightTruth:
-    """Keeps what it has seen of each machine a step before."""
+    """Keeps what it has seen of each node a step before."""
 
     def __init__(self, world: SimWorld) -> None:
         self.world = world

@@ -1,4 +1,4 @@
-"""People who look: every route of the API that looks, while the fleet is as the schedule has made it."""
+"""Users who look: every route of the API that looks, while the fleet is as the schedule has made it."""
 
 from __future__ import annotations
 

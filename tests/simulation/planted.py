@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.agent import agent, control, intake, pace
+from node_agent.agent import agent, concurrency, control, intake
 from node_agent.attempt import accept, finishing, job, starting
 from node_agent.attempt.context import Case
 from node_agent.attempt.plans import setup_plan
@@ -76,11 +76,11 @@ def _forget_stop(signal: Any, made: Any) -> Any:
 _not_taken = node_events.NotTaken.apply
 
 
-def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, tempo: Any) -> Any:
-    return _paced(before and replace(before, since_ms=now_ms - 10**9), least, most, seen, now_ms, tempo)
+def _at_once(before: Any, least: int, most: int, seen: Any, now_ms: int, intervals: Any) -> Any:
+    return _paced(before and replace(before, since_ms=now_ms - 10**9), least, most, seen, now_ms, intervals)
 
 
-_paced = pace.update_pace
+_paced = concurrency.update_concurrency
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ BUGS = (
     Bug(
         "a machine that is strained flaps",
         "strained",
-        _to(agent, "update_pace", _at_once),
+        _to(agent, "update_concurrency", _at_once),
     ),
     Bug(
         "what lay ready before a power cut is started",

@@ -43,12 +43,12 @@ def _any_winner(patch: pytest.MonkeyPatch) -> None:
 
 
 def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
-    purses = Core.purses
+    budget_scopes = Core.budget_scopes
 
     def without(core: Any, tx: Any, run: Any) -> Any:
-        return [one for one in purses(core, tx, run) if not books.is_workflow(one.balance.scope)]
+        return [one for one in budget_scopes(core, tx, run) if not books.is_workflow(one.balance.scope)]
 
-    patch.setattr(Core, "purses", without)
+    patch.setattr(Core, "budget_scopes", without)
 
 
 def _without_answers(step: Any, said: Any, results: Any, front: Any, has_files: Any) -> StepWork:

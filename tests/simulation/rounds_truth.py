@@ -35,7 +35,7 @@ class RoundsTruth:
         self._again: Counter[str] = Counter()
 
     def begun(self, one: Workflow, step: str) -> int:
-        """So many rounds of that step have begun; people begin more of them when they resume."""
+        """So many rounds of that step have begun; users begin more of them when they resume."""
         wanted = self.world.flows.wanted[one.name]
         return 1 + self._again[one.id] + self.world.flows.resumed[one.name] if wanted.shape.loop else 1
 

@@ -33,7 +33,7 @@ class TalkTruth:
         if not self.world.talks.sessions:
             return
         with self.world.coordinator.seen() as tx:
-            self.two_sittings_of_a_session_never_live_at_once(tx)
+            self.two_interactive_runs_of_a_session_never_live_at_once(tx)
         self.a_cancelled_turn_calls_no_more()
         self.a_turn_begins_at_most_once_for_given_words()
 
@@ -42,9 +42,9 @@ class TalkTruth:
             return
         with self.world.coordinator.seen() as tx:
             self.words_are_in_one_place(tx)
-            self.a_sitting_uses_no_more_than_it_holds(tx)
+            self.an_interactive_run_uses_no_more_than_it_holds(tx)
 
-    def two_sittings_of_a_session_never_live_at_once(self, tx: Transaction) -> None:
+    def two_interactive_runs_of_a_session_never_live_at_once(self, tx: Transaction) -> None:
         """On all machines together, by what really runs there."""
         alive: Counter[str] = Counter()
         for machine in self.world.machines:
@@ -52,7 +52,10 @@ class TalkTruth:
                 run = tx.get(Run, AttemptId.parse(name).run)
                 assert run is not None
                 alive[run.session] += 1
-        must(all(count == 1 for count in alive.values()), f"sittings of one session side by side: {alive}")
+        must(
+            all(count == 1 for count in alive.values()),
+            f"interactive runs of one session side by side: {alive}",
+        )
 
     def a_cancelled_turn_calls_no_more(self) -> None:
         """From the moment at which its program could see the wish."""
@@ -60,7 +63,7 @@ class TalkTruth:
         must(not wrong, str(wrong))
 
     def a_turn_begins_at_most_once_for_given_words(self) -> None:
-        """Over all sittings, crashes and reboots: the model is told words in one turn, and once."""
+        """Over all interactive runs, crashes and reboots: the model is told words in one turn, and once."""
         asked = Counter(word for _, _, text in self.world.models.asked for word in WORD.findall(text))
         twice = {word: self._turns(word) for word, count in asked.items() if count > 1}
         must(not twice, f"the model was told twice: {twice}")
@@ -69,7 +72,8 @@ class TalkTruth:
         return [(name, turn) for name, turn, text in self.world.models.asked if word in text]
 
     def words_are_in_one_place(self, tx: Transaction) -> None:
-        """With a task or in one turn of their session, kept for its next sitting, or lost and told so."""
+        """With a task or in one turn of their session, kept for its next interactive run, or lost and told
+        so."""
         begun, kept, lost = set[str](), dict[str, Run](), set[str]()
         home: dict[str, set[str]] = defaultdict(set)
         for session in {run.session: run for run in tx.find(Run) if run.takes_turns}.values():
@@ -92,8 +96,10 @@ class TalkTruth:
             must(len(home[word]) == 1, f"{word} is in the sessions {home[word]}")
             must(word in begun or word in kept or word in lost, f"{word} is nowhere")
         for word, run in kept.items():
-            again = run.outcome is Outcome.LOST  # a person says it again with a retry
-            must(word not in begun or again, f"{word} was in a turn, and is kept for the next sitting")
+            again = run.outcome is Outcome.LOST  # a user says it again with a retry
+            must(
+                word not in begun or again, f"{word} was in a turn, and is kept for the next interactive run"
+            )
             must(not self._turns(word) or again, f"{word} was told to a model, and is kept: {run.reason}")
         for name, _, text in self.world.models.asked:
             ran = tx.get(Run, AttemptId.parse(name).run)
@@ -101,12 +107,12 @@ class TalkTruth:
             for word in WORD.findall(text):
                 must(ran.session in home[word], f"{word} is of {home[word]}, and {name} has it")
 
-    def a_sitting_uses_no_more_than_it_holds(self, tx: Transaction) -> None:
-        """By the books: nothing is spent by a sitting beyond what was held for it."""
+    def an_interactive_run_uses_no_more_than_it_holds(self, tx: Transaction) -> None:
+        """By the books: nothing is spent by an interactive run beyond what was held for it."""
         held: Counter[tuple[str, str]] = Counter()
         spent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        sittings = {run.id for run in tx.find(Run) if run.takes_turns}
-        for entry in (one for one in tx.find(BookEntry) if one.run in sittings):
+        interactive_runs = {run.id for run in tx.find(Run) if run.takes_turns}
+        for entry in (one for one in tx.find(BookEntry) if one.run in interactive_runs):
             key = (entry.run, entry.scope)
             if entry.kind is EntryKind.HOLD:
                 held[key] += int(entry.usd * 100)

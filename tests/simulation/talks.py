@@ -1,4 +1,4 @@
-"""Sessions in the simulation: people who talk with them, and the coordinator that goes on by itself."""
+"""Sessions in the simulation: users who talk with them, and the coordinator that goes on by itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Said:
 
 @dataclass
 class Talks:
-    """What people have said. `taken`: the words whose face got an answer; `typed`: those that wait in one."""
+    """What users have said. `taken`: the words whose face got an answer; `typed`: those that wait in one."""
 
     count: int = 0
     sessions: int = 0
@@ -46,7 +46,7 @@ class Talks:
         return f"word{self.count:04d}"
 
 
-# -- what people do --------------------------------------------------------------------------------
+# -- what users do --------------------------------------------------------------------------------
 
 
 def talk(w: SimWorld) -> None:
@@ -116,7 +116,7 @@ def sessions(w: SimWorld) -> list[str]:
 
 
 def follow(w: SimWorld) -> None:
-    """One round of the thread that begins the next sittings; it may die between any two calls."""
+    """One round of the thread that begins the next interactive runs; it may die between any two calls."""
     core = w.coordinator.awake
     if core is None or not w.talks.sessions:
         return

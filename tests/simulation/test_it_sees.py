@@ -7,13 +7,13 @@ import pytest
 from tests.simulation.invariants import Broken
 from tests.simulation.planted import BUGS, Bug
 from tests.simulation.planted_flows import FLOW_BUGS
+from tests.simulation.planted_interactive_runs import INTERACTIVE_RUN_BUGS
 from tests.simulation.planted_nights import NIGHT_BUGS
-from tests.simulation.planted_sittings import SITTING_BUGS
 from tests.simulation.schedule import Schedule
 
 
 @pytest.mark.parametrize(
-    "bug", (*BUGS, *FLOW_BUGS, *NIGHT_BUGS, *SITTING_BUGS), ids=lambda bug: bug.name.replace(" ", "-")
+    "bug", (*BUGS, *FLOW_BUGS, *NIGHT_BUGS, *INTERACTIVE_RUN_BUGS), ids=lambda bug: bug.name.replace(" ", "-")
 )
 def test_a_planted_bug_is_seen(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     bug.plant(monkeypatch)

@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from tests.simulation.kinds import SITTINGS, STRAINED
+from tests.simulation.kinds import INTERACTIVE_RUNS, STRAINED
 from tests.simulation.schedule import Schedule
 
 COUNT = int(os.environ.get("PANCODE_SIM_COUNT", "1040"))
@@ -29,9 +29,9 @@ def test_every_invariant_holds(first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [int(ONE)] if ONE else range(0, COUNT // 8, CHUNK))
 def test_every_invariant_holds_of_sessions(first: int) -> None:
-    """People talk with sessions while all of that happens."""
+    """Users talk with sessions while all of that happens."""
     for seed in (first,) if ONE else range(first, first + CHUNK):
-        Schedule(seed, SITTINGS).run()
+        Schedule(seed, INTERACTIVE_RUNS).run()
 
 
 @pytest.mark.slow

@@ -27,11 +27,11 @@ class Truth:
         self.away_ms: dict[str, int] = defaultdict(int)
         """The same since the last moment of any contact, however short."""
         self.stops: dict[str, int] = {}
-        """Run that a person wanted ended, and its highest fence at that moment."""
+        """Run that a user wanted ended, and its highest fence at that moment."""
         self.given_up: set[str] = set()
-        """Lost runs that a person has replaced by a new one."""
+        """Lost runs that a user has replaced by a new one."""
         self.trusted: set[str] = set()
-        """Nodes of which a person has said that what ran there is over."""
+        """Nodes of which a user has said that what ran there is over."""
         self.lives: dict[str, int] = {}
         """Digest of an order, and the coordinator's life in which it was signed."""
         self.top: dict[str, int] = {}
@@ -96,7 +96,7 @@ class Truth:
         self.stops.setdefault(run, self.top.get(run, 0))
 
     def backup_put_back(self, under_way: set[str]) -> None:
-        """The ledger has forgotten: wishes of people and what was bound since are no longer its duty."""
+        """The ledger has forgotten: wishes of users and what was bound since are no longer its duty."""
         self.restored |= under_way
         self.stops.clear()
         self.given_up.clear()

@@ -1,4 +1,4 @@
-"""What people do: dispatch, stop, retry, drain, pause, change slots and ceilings, take nodes out."""
+"""What users do: dispatch, stop, retry, drain, pause, change slots and ceilings, take nodes out."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def take_away(w: SimWorld, machine: Machine) -> None:
 
 
 def wind_up(w: SimWorld) -> None:
-    """What people do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
+    """What users do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
     core = w.coordinator.core
     assert core is not None
     for machine in w.machines:

@@ -13,10 +13,10 @@ from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation import flows, talks
 from tests.simulation.channel import Channel
 from tests.simulation.coordinator import RULES, Rows, SimDepot, SimDesk
+from tests.simulation.interactive_runs import Models
 from tests.simulation.kinds import Kind
-from tests.simulation.machines import TEMPO, Machine
+from tests.simulation.machines import INTERVALS, Machine
 from tests.simulation.postman import Postman
-from tests.simulation.sittings import Models
 from tests.simulation.trees import Trees
 from tests.simulation.truth import Truth
 
@@ -43,7 +43,7 @@ class SimWorld:
             for i in range(count)
         ]
         for machine in self.machines:
-            machine.tempo = replace(TEMPO, **kind.tempo)
+            machine.intervals = replace(INTERVALS, **kind.intervals)
             machine.models = self.models
         self.truth = Truth(self.coordinator, self.machines)
         self.unenrolled: set[str] = set()
@@ -88,8 +88,8 @@ class SimWorld:
         self.random.shuffle(actors)
         for act in actors:
             act()
-        for mend in self.after_this_step:
-            mend()
+        for repair in self.after_this_step:
+            repair()
         self.after_this_step.clear()
         for identity in self.swallowed:
             self.lose(identity)
@@ -122,7 +122,7 @@ class SimWorld:
                 self.start(machine)
 
     def enrol(self, machine: Machine) -> None:
-        """A person has the node's new key enrolled, as soon as the coordinator answers."""
+        """A user has the node's new key enrolled, as soon as the coordinator answers."""
         key = machine.key.public.text()
         if not self.coordinator.ask(lambda core: inventory.enrol(core, machine.name, key)):
             self.unenrolled.add(machine.name)

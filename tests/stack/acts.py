@@ -38,7 +38,7 @@ def figure(stack: Mapping[str, Running], expression: str) -> list[str]:
 
 
 def dispatch(stack: Mapping[str, Running], node: str, *words: str) -> str:
-    """One run of an argument list on that machine."""
+    """One run of an argument list on that node."""
     pinned = ("--node", node, "--runtime", "shell", "--workspace", "none")
     return told(stack["coordinator"], "pancode", "dispatch", *pinned, "--", *words)
 

@@ -155,7 +155,7 @@ class Deeds:
 
 
 def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
-    """Return what people see of a call: a command's output, or the beginning of an edit's diff."""
+    """Return what users see of a call: a command's output, or the beginning of an edit's diff."""
     if isinstance(given.get("command"), str):
         return {"output": text[:MOST_SHOWN]}
     if not ok or name not in ("edit", "write"):

@@ -56,7 +56,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
     made = ProcessSpec(_argv(request, place), env, task_of(request), files)
-    return made if request.sitting is None else wrap_launch(_way(request, place), request, place, made)
+    return wrap_launch(_way(request, place), request, place, made) if request.interactive_run else made
 
 
 _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FULL_AUTO: "bypassPermissions"}

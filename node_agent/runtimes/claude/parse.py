@@ -118,7 +118,7 @@ def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
     if result.get("is_error") is not True and subtype == "success":
         return None
     status = count_of(result.get("api_error_status"))
-    words = _words(result) or subtype or "an error without words"
+    words = _words(result) or subtype or "an error without a message"
     return _kind_of(result, status, words), words
 
 

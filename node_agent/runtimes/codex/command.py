@@ -59,7 +59,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     walled = place.isolation is Isolation.SANDBOX
     settings = {**provider, **_hook(request, place)}
     made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
-    if request.sitting is None:
+    if request.interactive_run is None:
         return made
     thinks = {"model_reasoning_effort": LEVELS[request.reasoning]} if request.reasoning else {}
     return codex_talked({**settings, **_settings(False, request.besides), **thinks}, request, place, made)

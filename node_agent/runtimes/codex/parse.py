@@ -126,7 +126,7 @@ class CodexParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._known, "the end of its turn")
         if self._end.get("type") == "turn.failed":
-            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without a message")
             self._resets = clock_in(words)
             return _kind(words), words
         if end.status != 0:

@@ -93,7 +93,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         argv += _OWN_REPOSITORY
     for folder in request.besides:
         argv += ["--add-dir", folder]
-    if request.sitting is not None:
+    if request.interactive_run is not None:
         agent = {"options": {"agent": AGENT}} if request.prompt else {}
         way = ACP.model_copy(update={"argv": (*ACP.argv, *argv), **agent})
         return wrap_launch(way, request, place, ProcessSpec((), _env(request, place), b"", files))

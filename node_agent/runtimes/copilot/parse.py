@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
-"""What the program writes to people, before its stream begins, when GitHub has refused the login."""
+"""What the program writes to users, before its stream begins, when GitHub has refused the login."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -103,7 +103,7 @@ class CopilotParser(EventParser):
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:
             # Without a status the server's answer was cut.
-            words = text_of(self._error.get("message"), "an error without words")
+            words = text_of(self._error.get("message"), "an error without a message")
             if status := count_of(self._error.get("statusCode")):
                 return by_status(status), words
             return _BY_TYPE.get(text_of(self._error.get("errorType")), FailureKind.MODEL_FAILED), words

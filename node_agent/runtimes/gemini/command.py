@@ -71,7 +71,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     fenced = is_fenced(request, place)
     if fenced:
         denied = tuple(tool for tool in denied if tool != _SHELL)
-    if request.sitting is not None:
+    if request.interactive_run is not None:
         return _talked(request, place, denied)
     rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ()), *_reads(request)]
     given = build_isolation(

@@ -18,7 +18,7 @@ from node_agent.wire.receipt import Usage
 
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
-"""What the program writes to people, before its stream begins, when a Google account is refused."""
+"""What the program writes to users, before its stream begins, when a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
     41: (FailureKind.MODEL_AUTH, "no key logs it in"),
@@ -68,7 +68,7 @@ class GeminiParser(EventParser):
                 yield base.SessionStarted(self._session, self._model)
             case "error":
                 self._trouble = base.keep_end(
-                    text_of(event.get("message"), "an error without words"), DETAIL_CHARS
+                    text_of(event.get("message"), "an error without a message"), DETAIL_CHARS
                 )
             case "result":
                 self._end = event
@@ -114,7 +114,7 @@ class GeminiParser(EventParser):
                 return FailureKind.MODEL_AUTH, words
             if self._end is None:
                 return without_end(end, self._lines, self._known, "a result event")
-            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without a message")
             return _kind(words, end), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"

@@ -22,7 +22,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 enforcement = held_but_full_auto
-"""The kernel keeps the worker's file tools in the checkout. Without a wall only full-auto has commands."""
+"""The kernel keeps the worker's file tools in the checkout. Without a sandbox only full-auto has commands."""
 
 
 def _read_probe(results: Sequence[Said]) -> RuntimeFact:

@@ -91,7 +91,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
     around = {**quiet, **_env(request, place, env, model)}
     headless = ProcessSpec(tuple(argv), around, task_of(request), files, login)
-    if request.sitting is None:
+    if request.interactive_run is None:
         return headless
     return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 

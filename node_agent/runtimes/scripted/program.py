@@ -26,7 +26,7 @@ Acts of time and process:
   fork-bare SECONDS [PATH] (the same with an empty environment) · kill [SIGNAL] (itself)
 
 Acts that end the script:
-  fail TEXT (error event, exit 1) · ask TEXT (needs a person, exit 1) · exit CODE (no terminal event)
+  fail TEXT (error event, exit 1) · ask TEXT (needs a user, exit 1) · exit CODE (no terminal event)
   finish CODE (terminal success, then this status) · lie [TEXT] (claims a write and 1,000 tokens, success)
 At the end of the script: terminal success, exit 0. An act that goes wrong ends it as `fail` does;
 `try ACT...` goes on instead. `force ACT...` disobeys --read-only. A script that cannot be read: error

@@ -116,7 +116,9 @@ class ScriptedParser(EventParser):
             return kind, f"{base.how_it_ended(end)} without a result event"
         status, text = self._result.get("status"), text_of(self._result.get("text"))
         if status != "success":
-            return _BY_STATUS.get(text_of(status), FailureKind.AGENT_FAILED), text or "an error without words"
+            return _BY_STATUS.get(
+                text_of(status), FailureKind.AGENT_FAILED
+            ), text or "an error without a message"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         return self._worth(text)

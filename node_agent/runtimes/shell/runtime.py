@@ -25,7 +25,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """A shell enforces no rule by itself: a wall does, or the script's author is trusted."""
+    """A shell enforces no rule by itself: a sandbox does, or the script's author is trusted."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
@@ -56,7 +56,7 @@ class ShellParser:
         return base.NOTHING
 
     def feed(self, chunk: bytes) -> list[base.Activity]:
-        """Every piece of output is text for the person who watches."""
+        """Every piece of output is text for the user who watches."""
         self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
         return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 

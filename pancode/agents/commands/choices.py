@@ -15,13 +15,13 @@ from pancode.agents.answers import (
     MODES,
     RUNTIMES,
     SAFETY,
+    IsolationShape,
     LevelShape,
     ModeShape,
     NodeRuntime,
     RuntimeFacts,
     RuntimesAnswer,
     RuntimeShape,
-    WallShape,
 )
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
@@ -48,7 +48,7 @@ def runtimes(
     answer = face.client().get(RUNTIMES, cwd=find_folder(), name=name)
     if name is not None:
         return face.show(answer["runtimes"][0], lambda: _found(answer))
-    return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["walls"]))
+    return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
 
 
 def _found(answer: RuntimesAnswer) -> str:
@@ -183,11 +183,11 @@ def check_rules(face: Face, file: str | None) -> int:
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
-    """The files whose change is landed after a yes, in one paragraph for each reason."""
+    """The files whose change is landed after an approval, in one paragraph for each reason."""
     by_reason: dict[str, list[str]] = {}
     for rule in held:
         by_reason.setdefault(rule["reason"], []).append(rule["pattern"])
-    said = (f"landed after a yes ({why}): {' '.join(names)}" for why, names in by_reason.items())
+    said = (f"landed after an approval ({why}): {' '.join(names)}" for why, names in by_reason.items())
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
 
 
@@ -222,7 +222,7 @@ def check_deed(
             check_name(value)
     deed = Deed(command, path, use or "write", level, read_only)
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
-    verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
+    verdict = "asks a user" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
     return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
@@ -232,10 +232,10 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def runtime_rows(runtimes: Sequence[RuntimeShape], walls: Sequence[WallShape] = ()) -> str:
-    """A row for each runtime, a row for each fix, and the wall around runs, each with its machines."""
+def runtime_rows(runtimes: Sequence[RuntimeShape], isolations: Sequence[IsolationShape] = ()) -> str:
+    """A row for each runtime, a row for each fix, and the sandbox around runs, each with its machines."""
     if not any(runtime["nodes"] for runtime in runtimes):
-        return "no machine has reported yet\n"
+        return "no node has reported yet\n"
     rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
     parts = [format_table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
@@ -245,11 +245,13 @@ def runtime_rows(runtimes: Sequence[RuntimeShape], walls: Sequence[WallShape] = 
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
     parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
-    if walls:
+    if isolations:
         around: dict[tuple[str, str], list[str]] = {}
-        for wall in walls:
-            around.setdefault(((wall["isolation"] or "-"), wall["holds"]), []).append(wall["node"])
-        held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
+        for isolation in isolations:
+            around.setdefault(((isolation["isolation"] or "-"), isolation["holds"]), []).append(
+                isolation["node"]
+            )
+        held = [(", ".join(nodes), *isolation) for isolation, nodes in around.items()]
         parts.append(format_table(("NODE", "WALL", "HOLDS"), held))
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode agents runtimes NAME\n"])
 

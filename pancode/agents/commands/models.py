@@ -31,7 +31,7 @@ app = Commands()
 _Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
 
 _NONE = """no model server was found
-  On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
+  On each node PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
   One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
   a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
   Machines look every half minute: what was started just now is seen then.
@@ -162,7 +162,7 @@ def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
     node: Annotated[
-        str | None, option("Test only on this machine (default: on each machine that has the model).", "N")
+        str | None, option("Test only on this machine (default: on each node that has the model).", "N")
     ] = None,
     again: Annotated[bool, option("Test again a model that was tested already.", "--again")] = False,
     face: Json,

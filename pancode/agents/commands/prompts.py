@@ -63,7 +63,7 @@ def compile_prompt(face: Face, agent: str, asked: dict[str, str | None]) -> Prom
 
 
 def in_parts(answer: PromptAnswer) -> str:
-    """A compiled prompt for people."""
+    """A compiled prompt for users."""
     window = "" if answer["window"] is None else f", in a window of {answer['window']} tokens"
     head = (
         f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}\n"

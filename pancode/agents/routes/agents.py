@@ -42,12 +42,12 @@ def _shape(agent: Agent) -> AgentShape:
     """Return the agent by the names of panagents.yaml, where those are not ours."""
     told: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
-    del told["said_role"], told["walls"]
+    del told["said_role"], told["isolations"]
     told |= {
         "limits": told["limits"] | {"usd": None if usd is None else f"{usd:f}"},
         "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
         "role": agent.role.value,
-        "isolation": agent.walls.value,
+        "isolation": agent.isolations.value,
     }
     shape: AgentShape = told
     return shape

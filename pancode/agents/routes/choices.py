@@ -7,6 +7,7 @@ from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, 
 from pancode.agents import answers
 from pancode.agents.answers import (
     HeldShape,
+    IsolationShape,
     LevelShape,
     ModesAnswer,
     ModeShape,
@@ -14,7 +15,6 @@ from pancode.agents.answers import (
     RuntimesAnswer,
     RuntimeShape,
     SafetyAnswer,
-    WallShape,
 )
 from pancode.agents.runtimes import RUNTIMES, build_matrix, is_listed, no_runtime
 from pancode.fleet.fleet import list_nodes
@@ -37,11 +37,14 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     name = call.query.get("name")
     if name is not None and name not in found:
         raise no_runtime(name, known=found)
-    walls: list[WallShape] = [
+    isolations: list[IsolationShape] = [
         {"node": n["name"], "isolation": n["isolation"], "holds": describe_isolation(n["isolation"])}
         for n in heard
     ]
-    return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
+    return {
+        "runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)],
+        "isolations": isolations,
+    }
 
 
 def _runtime(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:

@@ -161,7 +161,7 @@ def find_owner(system: bool, user: str | None) -> Whose | None:
 def api_stdio() -> int:
     """Carry connections with the coordinator of this machine over standard input and output.
 
-    A command on another machine starts it through SSH where PANCODE_COORDINATOR names this one.
+    A command on another node starts it through SSH where PANCODE_COORDINATOR names this one.
     """
     from pancode.app.server.api_stdio import serve_stdio
 

@@ -70,7 +70,7 @@ def demo(
 ) -> int:
     """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
 
-    Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
+    Two nodes over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
     landed, the books balanced, everything taken away. Exit code 0 only if every check held.
     """
     from pancode.app import demo as offline
@@ -101,13 +101,13 @@ def doctor(
     nodes: Nodes,
     *,
     whole: Annotated[bool, option("Every node of the fleet instead of this machine.", "--all")] = False,
-    mend: Annotated[
-        bool, option("Mend what can be mended without harm; ask before each act.", "--fix")
+    repair: Annotated[
+        bool, option("Repair what can be repaired without harm; ask before each act.", "--fix")
     ] = False,
     yes: Annotated[bool, option("With --fix: do not ask.", "-y", "--yes")] = False,
     face: Json,
 ) -> int:
-    """Show what is wrong on this machine, each with its fix; of NODES, mend what bring-up can mend there.
+    """Show what is wrong on this machine, each with its fix; of NODES, repair what bring-up can repair there.
 
     --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
     coordinator left and checkouts that no node agent of this machine knows, writes configuration files that
@@ -117,17 +117,17 @@ def doctor(
     from pancode.app.doctor import run_checks
 
     if nodes or whole:
-        if mend or yes:
+        if repair or yes:
             fix = shlex.join(["pancode", "doctor", *nodes]) if nodes else "pancode doctor --all"
-            raise UsageError("--fix is about this machine; nodes are mended without it", fix=fix)
+            raise UsageError("--fix is about this machine; nodes are repaired without it", fix=fix)
         from pancode.fleet.commands.fleet import check_nodes
 
         return check_nodes(face, nodes)
     face.acts_here("pancode doctor")
-    if yes and not mend:
+    if yes and not repair:
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")
-    if mend:
-        _mended(face, yes)
+    if repair:
+        _repair_all(face, yes)
     checks = run_checks(home_of(os.environ), os.environ)
     columns: Columns = {
         "": lambda one: "ok" if one["ok"] else one["level"],
@@ -140,8 +140,9 @@ def doctor(
     )
 
 
-def _mended(face: Face, yes: bool) -> None:
-    """Offer each mend in turn, and make those that are agreed to; one that fails does not stop the others."""
+def _repair_all(face: Face, yes: bool) -> None:
+    """Offer each repair in turn, and make those that are agreed to; one that fails does not
+    stop the others."""
     from pancode.app.repair import list_repairs
 
     nothing = True
@@ -157,7 +158,7 @@ def _mended(face: Face, yes: bool) -> None:
         else:
             face.note(f"  done: {escape_line(one.act)}")
     if nothing:
-        face.note("there is nothing that could be mended without you")
+        face.note("there is nothing that could be repaired without you")
 
 
 def _level(check: dict[str, Any]) -> str:

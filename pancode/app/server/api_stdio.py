@@ -98,8 +98,8 @@ def _read_hello(source: int) -> dict[str, Any]:
     hello = read_line(bytes(line))
     if hello is None:
         raise UsageError(
-            "this command must be started by PanCode on another machine",
-            fix="on the other machine: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
+            "this command must be started by PanCode on another node",
+            fix="on the other node: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
             code="no_far_end",
         )
     return hello

@@ -21,7 +21,7 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Rounds:
-    """The thread of the rounds, started and stopped once. Failed rounds are logged, mended, tried again."""
+    """The thread of the rounds, started and stopped once. Failed rounds are logged, repaired, tried again."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Rounds:
     ) -> None:
         """`held`: whether the home is still ours; when it is not, the process is told to end.
 
-        `beat`: called after each round, a failed one too: a restart would not mend what has failed.
+        `beat`: called after each round, a failed one too: a restart would not repair what has failed.
         """
         self._beat = beat
         self._context = context
@@ -78,7 +78,7 @@ class Rounds:
         now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
-            self._mend(failed=False)
+            self._repair(failed=False)
         core, clock = self._context.core, self._context.core.ports.clock
         began = clock.mono_ms()
         received = wait_for_messages(core, self._wait_ms)
@@ -96,14 +96,14 @@ class Rounds:
             before, self._context.trouble.now = self._context.trouble.now, error
             if before is None or str(before) != str(error):
                 log.warning("%s (%s); fix: %s", error, error.why, error.fix)
-            self._mend(failed=True)
+            self._repair(failed=True)
         else:
             log.error("a round failed", exc_info=error)
         self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
 
-    def _mend(self, *, failed: bool) -> None:
+    def _repair(self, *, failed: bool) -> None:
         try:
-            done = self._context.coordinator.mend(failed)
+            done = self._context.coordinator.repair(failed)
         except PancodeError:
             return
         except Exception as error:  # as where the home is gone: the next look finds that out

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pancode.fleet.direct.listener import next_of
-from pancode.fleet.direct.places import GuestPlace, PlaceBounds, Places
+from pancode.fleet.direct.places import DirectPlace, PlaceBounds, Places
 from pancode.interfaces.http.context import LET_IN
 from pancode.kernel.host.open_files import is_spare, read_limit
 from pancode.kernel.threads import EssentialThread, watch_loop
@@ -29,10 +29,10 @@ _PIECE = 16 * 1024
 _PIPELINED = 16
 
 
-class GuestProtocol(HttpToolsProtocol):
+class DirectProtocol(HttpToolsProtocol):
     """One connection over TCP. `left` is called once it is gone."""
 
-    def __init__(self, place: GuestPlace, left: Callable[[], None], **uvicorn: Any) -> None:
+    def __init__(self, place: DirectPlace, left: Callable[[], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._place, self._left = place, left
         self._timer: asyncio.TimerHandle | None = None
@@ -237,14 +237,14 @@ class _Server(uvicorn.Server):
             return False
         return True
 
-    def _begin(self, made: socket.socket, place: GuestPlace | None) -> asyncio.Task[None]:
+    def _begin(self, made: socket.socket, place: DirectPlace | None) -> asyncio.Task[None]:
         """Start the connection's task; if it is cancelled before its first step, the socket is closed
         here."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task
 
-    async def _connect(self, made: socket.socket, place: GuestPlace | None) -> None:
+    async def _connect(self, made: socket.socket, place: DirectPlace | None) -> None:
         arguments: dict[str, Any] = {
             "config": self.config,
             "server_state": self.server_state,
@@ -255,7 +255,7 @@ class _Server(uvicorn.Server):
         if place is None:
             protocol = self.config.http_protocol_class(**arguments)
         else:
-            protocol = GuestProtocol(place, lambda: self._left(place), **arguments)
+            protocol = DirectProtocol(place, lambda: self._left(place), **arguments)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
@@ -266,7 +266,7 @@ class _Server(uvicorn.Server):
             made.close()
             self._left(place)
 
-    def _left(self, place: GuestPlace | None) -> None:
+    def _left(self, place: DirectPlace | None) -> None:
         if self._places is not None and place is not None:
             self._places.leave(place)
 

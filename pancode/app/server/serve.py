@@ -28,7 +28,7 @@ from pancode.app.reboot import service_of, unit_of
 from pancode.app.server.coordinator_thread import Rounds
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.single_instance import HomeLock, holder_of
-from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackDoor, open_places
+from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackListener, open_places
 from pancode.commit import read_commit
 from pancode.fleet.systemd.notify import Watched, read_watchdog
 from pancode.fleet.systemd.system_unit import SystemService
@@ -148,7 +148,7 @@ class Serving:
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
-        """As `stop`, and nothing starts the coordinator again by itself: a person wants it so, or (`by` is
+        """As `stop`, and nothing starts the coordinator again by itself: a user wants it so, or (`by` is
         "") its home is gone.
         """
         self._for_good = True
@@ -167,7 +167,7 @@ class Serving:
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
             context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
-            loopback = LoopbackDoor(context, self._root / KEPT_PORT)
+            loopback = LoopbackListener(context, self._root / KEPT_PORT)
             beat = self._watch.beat
             rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
             api = _api(context, lambda: beat(API))

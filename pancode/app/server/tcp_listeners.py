@@ -20,9 +20,9 @@ from pancode.app.http_routes import VERBS
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.fleet.direct.listener import listening_at
 from pancode.fleet.direct.places import PlaceBounds
-from pancode.fleet.place import DoorPlace, ListenAddress
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.interfaces.http.access.codes import has_browsers
-from pancode.interfaces.http.access.request_filter import DoorRules
+from pancode.interfaces.http.access.request_filter import ListenerRules
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.host.files import write_durable
 from pancode.reports.routes import figures_app
@@ -116,29 +116,32 @@ CONSOLE = "pancode.interfaces.web.files"
 BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
 
 
-class TcpDoor(OpenPlace):
+class TcpListener(OpenPlace):
     """The API over TCP, for whoever has a token."""
 
-    def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
-        self._facts, self._door = context.facts, door
-        texts, config = ("api", "the API is not open", "api.listen"), partial(door_config, context, door)
-        super().__init__(context, door.place, texts, config, BOUNDS, again_s)
+    def __init__(self, context: ApiContext, listener: ApiListener, again_s: float = AGAIN_S) -> None:
+        self._facts, self._listener = context.facts, listener
+        texts, config = (
+            ("api", "the API is not open", "api.listen"),
+            partial(make_listener_config, context, listener),
+        )
+        super().__init__(context, listener.place, texts, config, BOUNDS, again_s)
 
     def opened(self, port: int) -> None:
-        self._facts["api"] = self._door.url(port)
+        self._facts["api"] = self._listener.url(port)
 
 
-def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
+def make_listener_config(context: ApiContext, listener: ApiListener) -> uvicorn.Config:
     """Return the server's configuration. Loading it is an OSError where the certificate cannot be read."""
-    from pancode.interfaces.http.tcp import door_app  # most coordinators need none of it
+    from pancode.interfaces.http.tcp import make_tcp_app  # most coordinators need none of it
 
-    rules = DoorRules(door.scheme, door.place.host, door.place.names)
+    rules = ListenerRules(listener.scheme, listener.place.host, listener.place.names)
     return uvicorn.Config(
-        door_app(context, VERBS, rules, list_console_routes()),
+        make_tcp_app(context, VERBS, rules, list_console_routes()),
         timeout_graceful_shutdown=2,
         headers=[("Pancode-Version", __version__)],
-        ssl_certfile=door.cert,
-        ssl_keyfile=door.key,
+        ssl_certfile=listener.cert,
+        ssl_keyfile=listener.key,
         proxy_headers=False,
         **QUIET,
     )
@@ -160,7 +163,7 @@ LOOK_TICKS = 600
 """Tenths of a second between two checks for browser sessions."""
 
 
-class LoopbackDoor:
+class LoopbackListener:
     """Open while a browser has a session: a tab that finds another program at our port sends it its token.
 
     For the same reason the port is kept, and a coordinator that starts opens it for earlier sessions.
@@ -174,13 +177,13 @@ class LoopbackDoor:
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Open the door if older sessions go on, unless a setting opens a door of its own."""
-        if self._context.coordinator.door is None and self._kept.exists() and self._is_used():
+        """Open the listener if older sessions go on, unless a setting opens a listener of its own."""
+        if self._context.coordinator.listener is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()
 
     def url(self) -> str:
-        """Return the door's address, and open it if needed; OSError when it cannot be opened."""
+        """Return the listener's address, and open it if needed; OSError when it cannot be opened."""
         with self._lock:
             if self._answering is None or not self._answering.is_open:
                 self.stop()
@@ -189,7 +192,7 @@ class LoopbackDoor:
             return self._url
 
     def stop(self) -> None:
-        """Close the door. Idempotent."""
+        """Close the listener. Idempotent."""
         if self._answering is not None:
             self._answering.stop()
 
@@ -199,15 +202,15 @@ class LoopbackDoor:
         except (OSError, ValueError):  # never opened before, or somebody else has the port now
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
         port = int(made.getsockname()[1])
-        door = DoorPlace(ListenAddress(HOST, port, "pancode web"))
+        listener = ApiListener(ListenAddress(HOST, port, "pancode web"))
         try:
             write_durable(self._kept, str(port).encode())
         except OSError:
             made.close()
             raise
-        self._answering = Answering(door_config(self._context, door), "web", self._beat, BOUNDS)
+        self._answering = Answering(make_listener_config(self._context, listener), "web", self._beat, BOUNDS)
         self._answering.start(made)
-        self._url = door.url(port)
+        self._url = listener.url(port)
 
     def _beat(self) -> None:
         self._ticks += 1
@@ -240,8 +243,8 @@ class Shown(OpenPlace):
 
 
 def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
-    """Return the ports to start and stop; the code of the door is not loaded where there is none."""
-    door = context.coordinator.door
-    if door is None:
+    """Return the ports to start and stop; the code of the listener is not loaded where there is none."""
+    listener = context.coordinator.listener
+    if listener is None:
         return (Shown(context),)
-    return Shown(context), TcpDoor(context, door)
+    return Shown(context), TcpListener(context, listener)

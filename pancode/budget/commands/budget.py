@@ -76,7 +76,7 @@ def _books(answer: BudgetShape) -> str:
 
 
 def absolute_scope(scope: str) -> str:
-    """Return the scope with an absolute path, as the coordinator stands in another folder than the person."""
+    """Return the scope with an absolute path, as the coordinator stands in another folder than the user."""
     kind, _, path = scope.partition(":")
     if kind != "repo":
         return scope

@@ -39,8 +39,8 @@ def workers(
     """Show each agent with its work now, and how well it does its work.
 
     By node: those that work now come first; the record is that of the last 2,000 runs, and RATE is the share
-    of those that were done, without those that people stopped. By kind and by agent: the best first, out of
-    accepted receipts of the newest 5,000 runs. Runs that people stopped, questions, and faults of a machine,
+    of those that were done, without those that users stopped. By kind and by agent: the best first, out of
+    accepted receipts of the newest 5,000 runs. Runs that users stopped, questions, and faults of a machine,
     of a model server or of ours do not count there, and a landed change that a later commit takes back is no
     good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """

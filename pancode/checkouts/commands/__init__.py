@@ -1,1 +1,1 @@
-"""The client's half: the checkout where a person stands."""
+"""The client's half: the checkout where a user stands."""

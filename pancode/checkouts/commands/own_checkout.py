@@ -1,7 +1,7 @@
-"""The checkout where a person stands, and its copy on the coordinator's machine, when that is another one.
+"""The checkout where a user stands, and its copy on the coordinator's machine, when that is another one.
 
 Before a command asks for work, the files travel: HEAD, and the working tree as a dispatch would send it. What
-has landed in the copy meanwhile comes home first, by the same landing as on one machine: merged beside edits,
+has landed in the copy meanwhile comes home first, by the same landing as on one node: merged beside edits,
 whole or not at all. What does not fit is kept as a branch here.
 """
 
@@ -206,7 +206,7 @@ def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> Workspac
 
 
 def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:
-    """The checkout around the folder where the person stands; None: it is in no repository."""
+    """The checkout around the folder where the user stands; None: it is in no repository."""
     try:
         seen = open_project(Path.cwd())
     except GitRefusal:

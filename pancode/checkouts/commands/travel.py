@@ -1,4 +1,4 @@
-"""The checkout where the person stands, when the coordinator is on another machine."""
+"""The checkout where the user stands, when the coordinator is on another node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
-    """Its folder there, and `files`: with those of now. None: the person stands in no checkout."""
+    """Its folder there, and `files`: with those of now. None: the user stands in no checkout."""
     found = _checkout(there)
     return None if found is None else found.travel() if files else found.folder_there()
 
@@ -39,7 +39,7 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
 
 
 def travel_now() -> None:
-    """The files of the checkout where the person stands are there now, and what has landed there is here."""
+    """The files of the checkout where the user stands are there now, and what has landed there is here."""
     there = remote_of(os.environ)
     if there is not None and there.folder is None:
         send_checkout(there)

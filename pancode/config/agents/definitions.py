@@ -224,7 +224,7 @@ class _Reading:
             tags=entry.tags,
             enabled=entry.enabled,
             autonomy=entry.autonomy,
-            walls=entry.isolation,
+            isolations=entry.isolation,
             network=entry.network,
             said_role=entry.role,
             sampling=entry.sampling.wire(),

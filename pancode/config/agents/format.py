@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import NetworkAccess
-from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
+from pancode.agents.agents import READ_TOOLS, AgentIsolation, AgentLimits, Autonomy, Flaw, Role, Speed, Tier
 from pancode.config.schema import Part
 from pancode.config.units import Duration, GpuCount, Level, Money, Names, Size, Texts
 from pancode.kernel.names import find_nearest
@@ -89,7 +89,7 @@ class AgentEntry(Part):
     tier: Annotated[Tier, Field(strict=False)] = Tier.ANY
     speed: Annotated[Speed, Field(strict=False)] = Speed.BALANCED
     autonomy: Annotated[Autonomy, Field(strict=False)] = Autonomy.AUTONOMOUS
-    isolation: Annotated[Walls, Field(strict=False)] = Walls.NONE
+    isolation: Annotated[AgentIsolation, Field(strict=False)] = AgentIsolation.NONE
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     runtime: str | None = None
     node: str | None = None
@@ -132,7 +132,7 @@ class AgentEntry(Part):
 
 
 def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
-    """Yield the problems of a definition. `is_own`: whether a person wrote that key, and not PanCode."""
+    """Yield the problems of a definition. `is_own`: whether a user wrote that key, and not PanCode."""
     if entry.runtime_args:
         yield Flaw(
             "runtime_args",

@@ -162,7 +162,7 @@ def _said(checked: Checked, name: str, field: str) -> object:
 
 
 def _laid_over(entry: Json, fields: Json) -> Json:
-    """Return the whole of a new agent, as a person sees it before saying yes."""
+    """Return the whole of a new agent, as a user sees it before saying yes."""
     whole = dict(entry)
     for field, value in fields.items():
         group, _, key = field.partition(".")

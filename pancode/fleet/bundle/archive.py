@@ -1,4 +1,4 @@
-"""Makes a bundle's archive: the same files give the same digest and the same tar, on every machine."""
+"""Makes a bundle's archive: the same files give the same digest and the same tar, on every node."""
 
 from __future__ import annotations
 

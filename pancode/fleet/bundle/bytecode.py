@@ -32,7 +32,7 @@ ROOM = 64 << 20
 
 
 def can_run_on(platform: NodePlatform) -> bool:
-    """Whether our bytecode runs on the platform: it does on every machine with the same minor version."""
+    """Whether our bytecode runs on the platform: it does on every node with the same minor version."""
     return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
 
 

@@ -67,7 +67,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
         face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
-        face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
+        face.note(f"no node has {runtime}, which {', '.join(agents)} asks for: {command}")
         if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
             from pancode.interfaces.cli.main import run
 
@@ -78,7 +78,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
 def missing_programs(
     agents: list[dict[str, Any]], nodes: list[NodeShape]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    """A machine that is there, a program that no machine has, and the agents that ask for it."""
+    """A machine that is there, a program that no node has, and the agents that ask for it."""
     there = [one for one in nodes if one["state"] == "online"]
     found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
     asked = dict[str, list[str]]()
@@ -345,7 +345,7 @@ def drain(
     nodes: Nodes,
     *,
     queue: Queue = False,
-    reason: Annotated[str, option("The reason, shown to people whose runs wait.")] = "",
+    reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
     face: Json,
 ) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
@@ -430,7 +430,7 @@ def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
 
 
 def check_nodes(face: Face, nodes: list[str]) -> int:
-    """Reach these nodes, or all; mend what bring-up can mend, name the rest with its fix."""
+    """Reach these nodes, or all; repair what bring-up can repair, name the rest with its fix."""
     answer = face.client().post(DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[CheckLine] = {
         "NODE": "node",

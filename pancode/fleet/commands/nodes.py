@@ -143,7 +143,7 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
 
 
 def _wants_key(face: Face, name: str) -> bool:
-    """Whether to put a fleet key on the node. Only a person is asked; a script says --fleet-key."""
+    """Whether to put a fleet key on the node. Only a user is asked; a script says --fleet-key."""
     if not face.can_ask():
         return False
     return face.agreed(
@@ -152,12 +152,12 @@ def _wants_key(face: Face, name: str) -> bool:
 
 
 def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> str | None:
-    """Return the fingerprint that the person accepts, None where no question came up; UsageError for a no."""
+    """Return the fingerprint that the user accepts, None where no question came up; UsageError for a no."""
     for question in questions:
         if given is not None:
             return given
         text = escape_line(question["text"])
-        look = "compare it on that machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
+        look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
         if not face.agreed(f"{text}. Is it the right one?", fix):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
@@ -369,7 +369,7 @@ class ProgramsDone(TypedDict):
 
 
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
-    """Let each machine in turn do the act. Returns ERROR where one of them did not do all of it."""
+    """Let each node in turn do the act. Returns ERROR where one of them did not do all of it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
 

@@ -27,7 +27,7 @@ MOST = 1 << 20
 def keep_secret(node: Node, name: str, face: Json) -> None:
     """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
 
-    The other values stay. It goes straight to that machine; the coordinator never has it. The command ends
+    The other values stay. It goes straight to that node; the coordinator never has it. The command ends
     when the machine has said that the programs which take it are logged in, after 5 seconds at most.
     """
     from node_agent.runtimes.registry import RUNTIMES

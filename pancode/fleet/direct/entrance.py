@@ -18,7 +18,7 @@ from node_agent.wire.signing import PublicKey
 from pancode.fleet.direct.authority import Authority, key_of
 from pancode.fleet.direct.listener import close_writer, connect_stream, copy_stream, run_both
 from pancode.fleet.direct.port import AGAIN_S, Port
-from pancode.fleet.place import Doorway
+from pancode.fleet.place import NodeListener
 from pancode.fleet.ssh.connection_limit import MOST
 from pancode.fleet.ssh.forward_targets import End
 from pancode.kernel.errors import PancodeError
@@ -90,7 +90,7 @@ class OneLogin:
 
 
 HELLO_S = 10.0
-"""How many seconds the entrance has for its check, and a node for its first words."""
+"""How many seconds the entrance has for its check, and a node for its first message."""
 LOOK_S = 3.0
 """Seconds between checks that connected nodes are still allowed."""
 RENEW_S = 3600.0
@@ -98,14 +98,14 @@ log = logging.getLogger("pancode.direct")
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class DirectNode:
     """A node that may come in, and its user in Redis."""
 
     name: str
     user: str
 
 
-Judge = Callable[[PublicKey], Guest | str]
+Judge = Callable[[PublicKey], DirectNode | str]
 """Gives the node with this key, or why it may not connect. Called in a thread, also for open connections."""
 
 
@@ -124,12 +124,12 @@ class _RefusedError(Exception):
 class Entrance:
     """Where nodes come in by TLS; `keep` opens it, and ends when cancelled. It is used by one event loop."""
 
-    def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
-        self.place, self._host = door.place, door.shown.host
+    def __init__(self, listener: NodeListener, authority: Authority, rooms: Rooms, judge: Judge) -> None:
+        self.place, self._host = listener.place, listener.shown.host
         self.trouble = "it was not opened yet"
         """The reason why the port is not open; empty while it is."""
         self.fix = ""
-        """What a person can do about `trouble`, where it is known."""
+        """What a user can do about `trouble`, where it is known."""
         self.short = ""
         """The reason why some connections are refused although the port is open."""
         self.tried = asyncio.Event()
@@ -157,7 +157,7 @@ class Entrance:
                     async with Port(self.place, context, self._entered, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
-                except Exception as exc:  # of whatever kind: nobody else would tell that the door is shut
+                except Exception as exc:  # of whatever kind: nobody else would tell that the listener is shut
                     self._note(_words(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else "")
                     await asyncio.sleep(AGAIN_S)
         finally:
@@ -181,7 +181,10 @@ class Entrance:
                         for task in [task for task, whose in self._inside.items() if whose == key]:
                             task.cancel()
                 self._looked("")
-            except (OSError, PancodeError) as exc:  # such as a ledger that is away: the door stays as it is
+            except (
+                OSError,
+                PancodeError,
+            ) as exc:  # such as a ledger that is away: the listener stays as it is
                 self._looked(_words(exc))
 
     def _looked(self, trouble: str) -> None:
@@ -255,7 +258,7 @@ class Entrance:
             self._count[guest.name] -= 1
 
     async def _lead(
-        self, guest: Guest, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
+        self, guest: DirectNode, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
     ) -> None:
         """Connect the node to the service that it asks for, and copy both ways until one side ends."""
         try:

@@ -17,7 +17,7 @@ class PlaceBounds:
 
 
 @dataclass(slots=True, eq=False)
-class GuestPlace:
+class DirectPlace:
     """The place of one connection. `close` cuts it at once."""
 
     address: str
@@ -33,28 +33,28 @@ class Places:
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self._bounds = bounds
-        self._held: dict[GuestPlace, None] = {}
+        self._held: dict[DirectPlace, None] = {}
         """The places taken, the eldest first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def enter(self, address: str) -> tuple[GuestPlace | None, GuestPlace | None]:
+    def enter(self, address: str) -> tuple[DirectPlace | None, DirectPlace | None]:
         """Return the new connection's place, None if it is to be closed, and the place that gives way."""
         given = self._gives_way(address := side_of(address))
         if given is not None:
             self.leave(given)
         elif len(self._held) >= self._bounds.most:
             return None, None
-        place = GuestPlace(address)
+        place = DirectPlace(address)
         self._held[place] = None
         return place, given
 
-    def leave(self, place: GuestPlace) -> None:
+    def leave(self, place: DirectPlace) -> None:
         """Free the place. Idempotent."""
         self._held.pop(place, None)
 
-    def _gives_way(self, address: str) -> GuestPlace | None:
+    def _gives_way(self, address: str) -> DirectPlace | None:
         """Return who gives way: the eldest that waits for no answer, if any; None while there is room."""
         strangers = [one for one in self._held if not one.known]
         neighbours = [one for one in strangers if one.address == address]

@@ -82,7 +82,7 @@ class NodeDefaults:
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
-    """The content of the node's `node.json`; this machine's node also looks at the owner's other machines.
+    """The content of the node's `node.json`; this machine's node also looks at the owner's other nodes.
 
     `path`: PATH of agents, as the machine's owner has written it into that file.
     """
@@ -304,14 +304,14 @@ class BringUp:
 
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
-        link.poke()  # what it waited for may be mended by now
+        link.poke()  # what it waited for may be repaired by now
         state = await link.settled(LINK_S)
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
             raise UnavailableError(f"the link to {name} did not come up", why=state.why, fix=fix)
         before = state.generation
         try:
-            return await self.links.mend(name)
+            return await self.links.repair(name)
         except ConnectError as error:
             if error.fault is LinkFault.NOT_DIRECT and before is not None and before.by is None:
                 await asyncio.to_thread(self._keep_tunnel, name)
@@ -349,7 +349,7 @@ class BringUp:
 
 
 def before_it_is_cleaned(error: Exception) -> str:
-    """What a person has to do before the node is cleaned; "nothing" where the machine is only away."""
+    """What a user has to do before the node is cleaned; "nothing" where the machine is only away."""
     if isinstance(error, ConnectError) and error.permanent:
         return f"{error.fix}; then it is cleaned by itself"
     return "nothing: it is cleaned when it is back"
@@ -421,7 +421,7 @@ class _Steps:
         return done
 
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
-        """Wait for what this step needs; the awaitable's True: something had to be mended."""
+        """Wait for what this step needs; the awaitable's True: something had to be repaired."""
         self.begin(name, says)
         self.done(bool(await what))
 

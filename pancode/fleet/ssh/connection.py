@@ -68,7 +68,7 @@ class _Pinned(asyncssh.SSHClient):
         self.logs_in = False
         """The server asks for a key, and has accepted none yet."""
         self.prompts: tuple[str, ...] = ()
-        """What the server asked a person for at the login."""
+        """What the server asked a user for at the login."""
         self.agent: asyncssh.SSHAgentClient | None = None
         self._places = [self._of_files, self._of_agent]
 

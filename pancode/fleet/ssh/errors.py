@@ -54,7 +54,7 @@ class SshError(UnavailableError):
 
 
 class TargetError(ConfigError):
-    """The alias cannot be resolved to one machine that can be reached as its owner meant."""
+    """The alias cannot be resolved to one node that can be reached as its owner meant."""
 
     code = "ssh_target"
 

@@ -44,7 +44,7 @@ class HostKey:
 
 @dataclass(frozen=True, slots=True)
 class UnknownKey:
-    """Nothing is pinned: a person must say yes once."""
+    """Nothing is pinned: a user must say yes once."""
 
     new: HostKey
 

@@ -16,7 +16,7 @@ from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
 
 class LinkKind(StrEnum):
-    """The kind of a link's state: `down` retries by itself; `stopped` waits for a person (a changed key)."""
+    """The kind of a link's state: `down` retries by itself; `stopped` waits for a user (a changed key)."""
 
     CONNECTING = "connecting"
     UP = "up"
@@ -144,7 +144,7 @@ class Link:
             pass
         return self.state
 
-    async def mend(self) -> tuple[str, ...]:
+    async def repair(self) -> tuple[str, ...]:
         """See that the node still has its end of the tunnels, and open them anew if not; what was missing.
 
         Where that fails, ConnectError, and the connection is dialled anew; but a tunnel goes on where the

@@ -40,7 +40,7 @@ _OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", "n
 async def must_reach_coordinator(
     remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass
 ) -> None:
-    """ConnectError if the node cannot reach the coordinator directly, with all that mends it."""
+    """ConnectError if the node cannot reach the coordinator directly, with all that repairs it."""
     found = await probe_node(remote, fleet, node_home)
     fit = list_pythons(found)
     if not found.current or not fit:
@@ -116,7 +116,7 @@ class LinkSettings:
 class LinkNews:
     """The news of a link. `broken`: it ended by itself; `trying`: it is tried again by itself.
 
-    `why` and `fix` are empty where a person need not know. `changed_key`: the host presents another key.
+    `why` and `fix` are empty where a user need not know. `changed_key`: the host presents another key.
     """
 
     up: bool
@@ -232,7 +232,7 @@ class Links:
 
     async def _tend(self, name: str) -> None:
         try:
-            if await self.mend(name):
+            if await self.repair(name):
                 return  # which is a link that came up, and is looked after as one
         except PancodeError as exc:
             log.warning("link %s: its tunnels could not be looked after: %s", name, exc)
@@ -242,10 +242,10 @@ class Links:
         else:
             await asyncio.to_thread(self.events.contact, name)
 
-    async def mend(self, name: str) -> bool:
+    async def repair(self, name: str) -> bool:
         """Open a link's tunnels anew when the node has lost its end; whether it had. ConnectError."""
         link = self._links.get(name)
-        missing = await link.mend() if link is not None and link.state.up else ()
+        missing = await link.repair() if link is not None and link.state.up else ()
         if missing:
             log.warning("link %s: opened anew, the node had lost %s", name, ", ".join(missing))
         return bool(missing)
@@ -309,7 +309,7 @@ class Links:
 
 
 def news_of(name: str, state: LinkState) -> LinkNews:
-    """The news for this state. A problem that only a person can fix is also told between tries."""
+    """The news for this state. A problem that only a user can fix is also told between tries."""
     trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
     changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
     return LinkNews(

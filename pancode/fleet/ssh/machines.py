@@ -44,7 +44,7 @@ GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
 
 @dataclass(frozen=True, slots=True)
 class HostKeyOffer:
-    """The host key and login that adding a node would trust; shown to a person, who is asked once."""
+    """The host key and login that adding a node would trust; shown to a user, who is asked once."""
 
     name: str
     target: Target
@@ -189,7 +189,7 @@ class Machines:
         return self._enlist(self._node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
-        """Pin the changed host key that the person has checked; the node's link starts anew."""
+        """Pin the changed host key that the user has checked; the node's link starts anew."""
         found = self.look(NodeSpec(name), caller)
         found.check_accepted(fingerprint)
 
@@ -355,7 +355,7 @@ class Machines:
         return result.ok
 
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
-        """Do the work on all nodes at once, but one command after the other on each machine.
+        """Do the work on all nodes at once, but one command after the other on each node.
 
         An error on a machine is that machine's result. A command goes on when its caller has detached: the
         next one would else meet it half-way.
@@ -410,7 +410,7 @@ class Machines:
                 await self._bringup.remove(node, ignore_line, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
-        """Note a link's news. A link that waits for a person, or is not kept, tries nothing."""
+        """Note a link's news. A link that waits for a user, or is not kept, tries nothing."""
         inventory.put_link_state(self.core, name, news.up, news.broken)
         if (
             news.changed_key and self._refused.get(name) != news.changed_key

@@ -37,7 +37,7 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
     from pancode.kernel.jsonrpc import JsonRpcLines, standard_input
 
     if sys.stdin.isatty():
-        sys.stderr.write("an editor speaks here, not a person; to talk yourself: pancode chat\n")
+        sys.stderr.write("an editor speaks here, not a user; to talk yourself: pancode chat\n")
     caller = of_caller({"workspace": "none"})  # each session has the editor's folder of its own
     begins = {
         **options.collect_given(ctx.params),

@@ -193,7 +193,7 @@ class AcpServer:
     def _new(self, params: Json) -> Json:
         session = self._opened(self._ids.token(12), params)
         if params.get("mcpServers"):
-            sys.stderr.write("pancode acp: an agent on another machine reaches no MCP server of the editor\n")
+            sys.stderr.write("pancode acp: an agent on another node reaches no MCP server of the editor\n")
         return {"sessionId": session.name, "configOptions": self._options(session)}
 
     def _load(self, params: Json) -> Json:

@@ -73,7 +73,7 @@ class EditorFleet:
 
 class EditorSession:
     """An editor's session. `name`: as the editor calls it; `folder`: where the editor works; `cwd`: the same,
-    as the coordinator sees it; `run`: any run of the session, empty before the first words.
+    as the coordinator sees it; `run`: any run of the session, empty before the first message.
     """
 
     def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
@@ -97,7 +97,7 @@ class EditorSession:
         """The card that is shown: its number, and the id of the tool call that was made for it, if any."""
         self._asked: Json = {}
         self._question: Json = {}
-        """The question with which the last answer ended: the next words answer it."""
+        """The question with which the last answer ended: the next message answer it."""
 
     @property
     def run(self) -> str:
@@ -167,7 +167,7 @@ class EditorSession:
         return str(done["run"]), int(done["number"])
 
     def _begun(self, text: str) -> Json:
-        """Begin the first sitting; ask for the yes and the tests that it needs first."""
+        """Begin the first interactive run; ask for the yes and the tests that it needs first."""
         where = {} if self.cwd is None else {"cwd": self.cwd}
         chosen = {
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
@@ -180,7 +180,7 @@ class EditorSession:
         return begun
 
     def _agreed(self, refused: ApiError) -> bool:
-        """Whether a person says yes to this dispatch."""
+        """Whether a user says yes to this dispatch."""
         if refused.code != NEEDS_YES:
             return False
         answers: queue.Queue[str | None] = queue.Queue()
@@ -202,14 +202,14 @@ class EditorSession:
             if turn is not None:
                 return self._result(turn)
             self._unless_broken()
-            if self.shape and any(one["run"] == message[0] for one in self.shape["sittings"]):
+            if self.shape and any(one["run"] == message[0] for one in self.shape["interactive_runs"]):
                 if self._asked.get("kind") == "question":
                     return self._asks_for_words()
                 if self.shape["state"] in OVER and not self.shape["goes_on"]:
                     return self._missed()
             if self._cancelled.is_set():
                 if not patience_ms:
-                    # The turn at work ends; a sitting that has not begun never does.
+                    # The turn at work ends; an interactive run that has not begun never does.
                     if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
                         self._acts.end()
                     patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS
@@ -229,7 +229,8 @@ class EditorSession:
         return {"stopReason": _STOPS[turn.stop]}
 
     def _missed(self) -> Json:
-        """Return or raise what becomes of words that no turn has taken, and none will without more words."""
+        """Return or raise what becomes of words that no turn has taken, and none will without
+        more messages."""
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
         state, run = self.shape["state"], self.shape["run"]
@@ -239,7 +240,7 @@ class EditorSession:
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
     def _asks_for_words(self) -> Json:
-        """End the turn with the question; only the next words answer it."""
+        """End the turn with the question; only the next message answer it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
         self._show(
@@ -302,7 +303,7 @@ class EditorSession:
             self._card = number, "" if asks["kind"] == "call" and call else card_of(asks, call)
 
     def _answered(self, asks: Json, option: str | None) -> None:
-        """Answer the question that was on the card with the person's choice, and no other question."""
+        """Answer the question that was on the card with the user's choice, and no other question."""
         if option is None:
             if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
                 self._think(f"nobody has answered; it still waits: {asks['command']}")

@@ -140,7 +140,7 @@ def format_ending(turn: Turn, shape: Json) -> str:
 
 
 def make_permission_request(asks: Json, call: Json | None) -> Json:
-    """The parameters of `session/request_permission` for what waits for a yes."""
+    """The parameters of `session/request_permission` for what waits for approval."""
     shown = reveal_invisible(asks["words"])
     about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]

@@ -185,6 +185,6 @@ def unknown_command_error(name: str, group: str, path: str) -> UsageError:
 
 
 def tell_new_name(note: str, args: Sequence[str]) -> None:
-    """Tell a person that a name will end; programs, and who wants the result alone, are not told."""
+    """Tell a user that a name will end; programs, and who wants the result alone, are not told."""
     if sys.stderr.isatty() and not {"--json", "-q", "--quiet"} & set(args):
         write_stderr(f"{note}\n")

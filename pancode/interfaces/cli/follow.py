@@ -99,20 +99,22 @@ def at_rest(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
     except ApiError as refused:
         if refused.code != NOT_AT_REST:
             raise
-        sitting = refused.details["run"]  # `last` may be another one by then
-    suspend_session(face, client, sitting)
-    return act(sitting)
+        interactive_run = refused.details["run"]  # `last` may be another one by then
+    suspend_session(face, client, interactive_run)
+    return act(interactive_run)
 
 
 def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
-    """Let this sitting rest behind its turn at work, and wait for its end: the session then.
+    """Let this interactive run rest behind its turn at work, and wait for its end: the session then.
 
-    WorkspaceError where its turn waits for a person; UnavailableError where it does not end.
+    WorkspaceError where its turn waits for a user; UnavailableError where it does not end.
     """
     asked = False
     for _ in range(int(_REST_S / _REST_LOOK_S)):
         shape = client.get(SESSION.at(run))
-        mine = next((one for one in shape["sittings"] if one["run"] == run), shape["sittings"][-1])
+        mine = next(
+            (one for one in shape["interactive_runs"] if one["run"] == run), shape["interactive_runs"][-1]
+        )
         if mine["state"] == "ended":
             return shape
         if shape["asks"] is not None:
@@ -123,7 +125,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
-            face.note(f"  the conversation rests {behind}: it goes on with your next words")
+            face.note(f"  the conversation rests {behind}: it goes on with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
@@ -193,7 +195,7 @@ class WaitedRun(RunShape):
 
 
 def wait_for_run(face: Face, client: Client, run: str) -> WaitedRun | None:
-    """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
+    """The run at its end, with the output that was `shown` meanwhile; None when the user has detached."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
         with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
@@ -256,7 +258,7 @@ class LiveTranscript(threading.Thread):
 
 
 def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
-    """Start to show the story of the run's agent, above the line of its progress."""
+    """Start to show the timeline of the run's agent, above the line of its progress."""
     from pancode.sessions.conversation.lines import MARK
 
     def show(text: str) -> None:

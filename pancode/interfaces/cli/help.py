@@ -66,5 +66,5 @@ def completion(
     kind = get_completion_class(shell)
     assert kind is not None, "click knows each of them"
     made = kind(ctx.find_root().command, {}, "pancode", ASKED_BY)
-    # Not made.source(), which starts a bash to ask for its version: this one may be for another machine.
+    # Not made.source(), which starts a bash to ask for its version: this one may be for another node.
     sys.stdout.write(made.source_template % made.source_vars())

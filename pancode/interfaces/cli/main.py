@@ -150,7 +150,7 @@ def run(args: list[str]) -> int:
 
 
 def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
-    """The exit status of a command that ended with this; what a person must know of it is told."""
+    """The exit status of a command that ended with this; what a user must know of it is told."""
     match exc:
         case click.exceptions.Exit():
             return exc.exit_code
@@ -203,7 +203,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
-    """Log where a defect of PanCode's own arose, tell the person one error, and return its status."""
+    """Log where a defect of PanCode's own arose, tell the user one error, and return its status."""
     from pancode.interfaces.cli.output import internal_error
 
     return tell_error(internal_error(exc), as_json=as_json)

@@ -40,7 +40,7 @@ class Face:
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
         """Return a client. `works`: the command begins work, so a fleet that was taken down comes up for it.
 
-        Then the person is also warned of variables that a running coordinator does not have.
+        Then the user is also warned of variables that a running coordinator does not have.
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
@@ -92,11 +92,11 @@ class Face:
             write_stderr(text + "\n")
 
     def can_ask(self) -> bool:
-        """Whether a person is there to answer: standard input is a terminal, and --json is not given."""
+        """Whether a user is there to answer: standard input is a terminal, and --json is not given."""
         return not self.as_json and sys.stdin.isatty()
 
     def agreed(self, question: str, otherwise: str) -> bool:
-        """Ask the person for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
+        """Ask the user for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
             raise UsageError(
                 f"{question} Nobody can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
@@ -110,7 +110,7 @@ class Face:
         return self.can_ask() and self.agreed(question, "--yes")
 
     def which(self, question: str, names: list[str]) -> str:
-        """Ask the person to choose one of these names."""
+        """Ask the user to choose one of these names."""
         import click
         import typer
 
@@ -189,14 +189,14 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
     ExitCode.ERROR: "error: the agent failed",
     ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
-    ExitCode.BLOCKED: "blocked: needs a person",
+    ExitCode.BLOCKED: "blocked: needs a user",
     ExitCode.TIMEOUT: "timeout",
     ExitCode.STALLED: "stalled: no output for the idle limit",
     ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
     ExitCode.LOST: "lost: the node was not heard for the whole deadline",
     ExitCode.INFRA: "infra: ours (ssh, disk, login, missing runtime, failed set-up)",
     ExitCode.POLICY_VIOLATION: "policy_violation",
-    ExitCode.INTERRUPTED: "interrupted: by a person or a drain",
+    ExitCode.INTERRUPTED: "interrupted: by a user or a drain",
     ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
     ExitCode.DETACHED: "Ctrl-C: detached, still running",
 }

@@ -20,7 +20,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS_BYTES |= {letter: 10**power for power, both in ((3, "kK"), (6, "mM"), (9, "gG")) for letter in both}
 _LONGEST = 40
-"""How many characters a typed number may have; a longer one fits in no machine."""
+"""How many characters a typed number may have; a longer one fits in no node."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 

@@ -86,7 +86,7 @@ class ProgressRow(_Picture):
             self._redraw()
 
     def grow(self, more: str) -> None:
-        """Show more words behind the stage until it ends; another thread may call this."""
+        """Show more messages behind the stage until it ends; another thread may call this."""
         with self._lock:
             self._grown = more
             self._redraw()
@@ -99,7 +99,7 @@ class ProgressRow(_Picture):
 
 
 class Steps(_Picture):
-    """The steps of a bring-up: a line for each step that is over, and what each machine does now."""
+    """The steps of a bring-up: a line for each step that is over, and what each node does now."""
 
     def __init__(self, face: Face) -> None:
         super().__init__(face)

@@ -1,4 +1,4 @@
-"""Tells who asks the coordinator for something, and from where: person, run, folder, environment."""
+"""Tells who asks the coordinator for something, and from where: user, run, folder, environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_D
 
 
 def find_user() -> str:
-    """Return the person at the keyboard, for the record; for a coordinator elsewhere, the login there."""
+    """Return the user at the keyboard, for the record; for a coordinator elsewhere, the login there."""
     there = remote_of(os.environ)
     if there is not None:
         return there.facts().user
@@ -62,7 +62,7 @@ def find_folder() -> str | None:
 def work_folder(files: bool = True) -> str:
     """As `find_folder`, for work on the files there. UsageError where none was named.
 
-    `files`: bring the files of a checkout here to the other machine; else the folder is only named.
+    `files`: bring the files of a checkout here to the other node; else the folder is only named.
     """
     found = find_folder()
     there = remote_of(os.environ)
@@ -82,7 +82,7 @@ _travels: list[Travel] = []
 
 
 def let_files_travel(travel: Travel) -> None:
-    """Set how the checkout where the person stands comes to another machine, with its files if these are
+    """Set how the checkout where the user stands comes to another node, with its files if these are
     wanted; it returns the folder there, None where there is no checkout.
     """
     _travels[:] = [travel]
@@ -102,7 +102,7 @@ def stands_in() -> str:
 
 
 def folder_here() -> str:
-    """The folder where the person stands; WorkspaceError where it was taken away meanwhile."""
+    """The folder where the user stands; WorkspaceError where it was taken away meanwhile."""
     try:
         return os.getcwd()
     except OSError as exc:

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 Place = Path | RemoteCoordinator
-"""Where a coordinator is: its home on this machine, or another machine."""
+"""Where a coordinator is: its home on this machine, or another node."""
 Json = dict[str, Any]
 SOCKET = "api.sock"
 LOOK_S = 1.5
 """How often a waiting client asks whether the coordinator is at work, and how long that may take."""
 NOTE_S, SILENT_S = 3.0, 30.0
-"""After how long a person is told that the coordinator answers nobody, and after how long the wait ends."""
+"""After how long a user is told that the coordinator answers nobody, and after how long the wait ends."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
@@ -66,7 +66,7 @@ class NotRunningError(UnavailableError):
 
 
 class FleetDownError(NotRunningError):
-    """No coordinator runs, because a person has taken the fleet down: nobody who only looks starts it."""
+    """No coordinator runs, because a user has taken the fleet down: nobody who only looks starts it."""
 
     code = "fleet_down"
     retryable = False
@@ -85,7 +85,7 @@ class Down:
 
 
 def mark_down(root: Path, by: str) -> None:
-    """Mark the fleet as taken down by this person. A home that is gone needs no mark."""
+    """Mark the fleet as taken down by this user. A home that is gone needs no mark."""
     with suppress(OSError):
         (root / DOWN_MARK).write_text(by)
 
@@ -134,11 +134,11 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """Return the coordinator's home, to read or write its files. UsageError: it is on another machine."""
+    """Return the coordinator's home, to read or write its files. UsageError: it is on another node."""
     there = remote_of(environ)
     if there is not None:
         raise there.refuse(
-            "this command reads or writes files in the coordinator's home, which is on another machine",
+            "this command reads or writes files in the coordinator's home, which is on another node",
             f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
         )
     return home_here(environ)
@@ -189,7 +189,7 @@ def open_socket_path(folder: Path, name: str) -> Iterator[str]:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket, or over the login to the coordinator's machine.
 
-    `starts`, `works`: as for `Client`; what the other machine may do there in place of this one.
+    `starts`, `works`: as for `Client`; what the other node may do there in place of this one.
     """
 
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
@@ -266,7 +266,7 @@ def until_answered(
 
 
 def pid_of(connection: UnixConnection) -> int | None:
-    """The process at the other end, as the system knows it; None for one of another machine."""
+    """The process at the other end, as the system knows it; None for one of another node."""
     if not isinstance(connection.place, Path):
         return None
     try:
@@ -307,7 +307,7 @@ def answer_in(status: int, body: bytes) -> Json | None:
 
 START_S = 60.0
 STARTS_LOOK_S, NOTED = 0.05, 30
-"""Seconds between two looks, and after how many looks a person is told what is waited for."""
+"""Seconds between two looks, and after how many looks a user is told what is waited for."""
 END_S = 60.0
 """Seconds for a coordinator to end that is stopped during its start."""
 ANSWER_S = 120.0
@@ -352,7 +352,7 @@ class Client:
     """The client of one command. `starts`: it begins a coordinator when none runs; else NotRunningError.
 
     `works`: also where the fleet was taken down, as this command begins work; else FleetDownError. `folder`:
-    where the person stands; `last` is the last run of the repository there.
+    where the user stands; `last` is the last run of the repository there.
     """
 
     def __init__(
@@ -607,7 +607,7 @@ class RepeatedPost:
         return answer
 
     def forget(self) -> None:
-        """Forget the last words, as they arrived after all: the same words count as new from now on."""
+        """Forget the last message, as they arrived after all: the same words count as new from now on."""
         self._last = None
 
 
@@ -654,7 +654,7 @@ def start_coordinator(
         time.sleep(STARTS_LOOK_S)
     raise UnavailableError(
         "the coordinator did not answer in time",
-        why=f"{START_S:.0f} s have passed; on a busy machine it may still be starting. Its log: {log}",
+        why=f"{START_S:.0f} s have passed; on a busy node it may still be starting. Its log: {log}",
         fix="pancode fleet status",
     )
 

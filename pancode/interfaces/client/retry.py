@@ -1,4 +1,5 @@
-"""Asks the coordinator for work and for streams: over tests of models, a person's yes, and its restarts."""
+"""Asks the coordinator for work and for streams: over tests of models, a user's approval, and
+its restarts."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ from pancode.kernel.route import A, Route
 
 Json = dict[str, Any]
 Note = Callable[[str], object]
-"""Shows one line to the person who asks."""
+"""Shows one line to the user who asks."""
 MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
-"""The coordinator's codes for refusals that end with a model's test, a person's yes, or an agent's name."""
+"""The coordinator's codes for refusals that end with a model's test, a user's approval, or an
+agent's name."""
 _ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
-"""Code of such a refusal to the field of the request that holds the person's answer."""
+"""Code of such a refusal to the field of the request that holds the user's answer."""
 AGAIN_S = 1.0
 TRIES = 60
 """How many times a coordinator that went away is looked for before the wait ends."""
@@ -48,7 +50,7 @@ def run_model_tests(note: Note, client: Client, asked: Json) -> list[Json]:
 def post_confirmed(
     client: Client, route: Route[A], body: Mapping[str, object], agreed: Callable[[str], bool]
 ) -> A:
-    """Post it. Where the coordinator refuses it without a person's yes, ask for that once. ApiError."""
+    """Post it. Where the coordinator refuses it without a user's approval, ask for that once. ApiError."""
     try:
         return client.post(route, dict(body))
     except ApiError as refused:
@@ -66,9 +68,9 @@ def post_work(
     post: Callable[[Json], A],
     answered: Callable[[ApiError], Any] = lambda refused: None,
 ) -> A:
-    """Return what `post` answers to this work, once a person has said yes and each model is tested. ApiError.
+    """Return what `post` answers to this work, once a user has said yes and each model is tested. ApiError.
 
-    `answered`: a person's yes, or an agent's name, where the refusal asks for it; else nothing.
+    `answered`: a user's approval, or an agent's name, where the refusal asks for it; else nothing.
 
     A model that fails takes its node out; where there is another one, that one's turn comes.
     """
@@ -113,7 +115,7 @@ def resume_stream(
     begin: Callable[[], Iterable[ServerEvent]],
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[ServerEvent]:
-    """Yield the events of a run's stream, which begins again where it was cut; a person is told of the gap.
+    """Yield the events of a run's stream, which begins again where it was cut; a user is told of the gap.
 
     FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
     """

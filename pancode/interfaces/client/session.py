@@ -1,4 +1,4 @@
-"""A face at a session: what a person does in it, and its stream from the last number on."""
+"""A face at a session: what a user does in it, and its stream from the last number on."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SessionActs:
         self._words.forget()
 
     def cancel(self, turn: Turn | None) -> None:
-        """End the turn that the person sees; for None, or a turn of an earlier run, the one at work."""
+        """End the turn that the user sees; for None, or a turn of an earlier run, the one at work."""
         known = turn is not None and turn.run == self.run and turn.number > 0
         self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
 

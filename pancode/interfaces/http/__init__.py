@@ -1,1 +1,1 @@
-"""HTTP for people and their programs, on a unix socket: parse, one verb, return."""
+"""HTTP for users and their programs, on a unix socket: parse, one verb, return."""

@@ -118,7 +118,7 @@ class DispatchBody(WorkBody, CallerSettings):
     depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
     yes: bool = False
-    """A person has said yes to this very dispatch."""
+    """A user has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
         said = replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, of_project=self.project or "")
@@ -136,14 +136,14 @@ class CollectBody(ActBody):
 
 
 class PresetBody(ActBody):
-    """`yes`: a person agrees to a higher safety level."""
+    """`yes`: a user agrees to a higher safety level."""
 
     name: str
     yes: bool = False
 
 
 class SettingBody(ActBody):
-    """`key`: a setting by its dotted path, as `GET /v1/config` lists it. `yes`: a person agrees to a higher
+    """`key`: a setting by its dotted path, as `GET /v1/config` lists it. `yes`: a user agrees to a higher
     safety level.
     """
 
@@ -191,7 +191,7 @@ class TellBody(ActBody):
 class AnswerBody(TellBody):
     """`text`: the answer; one of the question's choices may be named by its number.
 
-    `program`: the program that answers; empty: a person does.
+    `program`: the program that answers; empty: a user does.
     """
 
     program: Annotated[Line, Field(max_length=200)] = ""
@@ -257,7 +257,7 @@ class LandBody(Body):
     wait: bool = True
     """False: the answer comes at once, with its place in the queue."""
     elsewhere: bool = False
-    """Land also where the person stands in another repository than the one that is written into."""
+    """Land also where the user stands in another repository than the one that is written into."""
     pull_to: Line = ""
     """The remote of a pull request that is to follow; where none can be opened there, nothing is landed."""
     forge: ForgeKind | None = None
@@ -269,7 +269,7 @@ class LandBody(Body):
 
 
 class CallerBody(Body):
-    """The person who asks, with the parts of that person's environment that bring-up may use."""
+    """The user who asks, with the parts of that user's environment that bring-up may use."""
 
     by: By = "api"
     environ: dict[str, str] = Field(default_factory=dict)
@@ -341,7 +341,7 @@ class ExamBody(Body):
 
 
 class LoginBody(Body):
-    """A vendor's login that a person makes at a terminal. `outcome`: its result."""
+    """A vendor's login that a user makes at a terminal. `outcome`: its result."""
 
     by: By = "api"
     runtime: str
@@ -349,7 +349,7 @@ class LoginBody(Body):
 
 
 class ProgramsBody(Body):
-    """Agent programs that a person installs on or takes off a machine. `outcome`: what the machine said."""
+    """Agent programs that a user installs on or takes off a machine. `outcome`: what the machine said."""
 
     by: By = "api"
     act: Literal["install", "update", "uninstall"]

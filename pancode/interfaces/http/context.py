@@ -15,7 +15,7 @@ from pancode.checkouts.copies import CheckoutCopies
 from pancode.commit import UNKNOWN
 from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
-from pancode.fleet.place import DoorPlace, ListenAddress
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
@@ -45,7 +45,7 @@ class CoordinatorApi(Protocol):
     streams: LogStreams
     figures_at: ListenAddress | None
     """The address at which its figures are served; None: nowhere."""
-    door: DoorPlace | None
+    listener: ApiListener | None
     """The place of its API over TCP; None: it is closed."""
 
     @property
@@ -58,7 +58,7 @@ class CoordinatorApi(Protocol):
 
     @property
     def checkouts(self) -> CheckoutCopies:
-        """The copies of checkouts on other machines."""
+        """The copies of checkouts on other nodes."""
 
     @property
     def chosen(self) -> ChosenSettings:
@@ -127,10 +127,10 @@ class CoordinatorApi(Protocol):
     def start(self) -> None:
         """Start Redis, depot server and links in a new epoch. UnavailableError, ConfigError with the fix."""
 
-    def mend(self, failed: bool) -> str:
+    def repair(self, failed: bool) -> str:
         """Start our own Redis again if it died; `failed`: it cannot be used, so let the nodes in anew too.
 
-        Returns what was done, or empty. UnavailableError when it cannot be mended now.
+        Returns what was done, or empty. UnavailableError when it cannot be repaired now.
         """
 
     def stop(self, stop_valkey: bool) -> None:
@@ -310,7 +310,7 @@ class ApiContext:
             self.nudges.begun()
             try:
                 act_now(self.core)
-            except (UnavailableError, ConfigError):  # the loop tells, and mends
+            except (UnavailableError, ConfigError):  # the loop tells, and repairs
                 pass
             except Exception:
                 log.exception("a change was made, and could not be acted upon at once")

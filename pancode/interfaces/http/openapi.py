@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from pancode import __version__
 from pancode.interfaces.http.access.idempotency import MOST_CHARS
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody
-from pancode.interfaces.http.routing import AtDoor, EventStream, Octets, Verb
+from pancode.interfaces.http.routing import EventStream, Octets, TcpAccess, Verb
 from pancode.kernel.signature_check import HEADERS
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ PARAMETERS: Json = {
 _EVENT: Json = {"type": "object", "properties": dict.fromkeys(("event", "data", "id"), _TEXT)}
 _PROBLEM: Json = {
     "type": "object",
-    "description": "An error (RFC 9457): what happened, why, and the command that mends it.",
+    "description": "An error (RFC 9457): what happened, why, and the command that repairs it.",
     "required": [
         "type",
         "title",
@@ -100,9 +100,9 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
         "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},
         "x-pancode-scope": verb.needs.value,
         "x-pancode-risk": verb.risk.value,
-        "x-pancode-tcp": verb.at_door.value,
+        "x-pancode-tcp": verb.over_tcp.value,
     }
-    if verb.at_door in (AtDoor.OPEN, AtDoor.SIGNED):
+    if verb.over_tcp in (TcpAccess.OPEN, TcpAccess.SIGNED):
         made["security"] = []
     if verb.body is SignedBody:
         made["requestBody"] = {"content": {"application/octet-stream": {"schema": {}}}}

@@ -85,9 +85,9 @@ MAX_BODY = 8 * 1024 * 1024
 """How many bytes a request has at most; the largest task fits several times."""
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
-"""The header with the folder where the person stands, percent-encoded."""
+"""The header with the folder where the user stands, percent-encoded."""
 NOTE = "pancode-note"
-"""The header of an answer with a note for the person, percent-encoded."""
+"""The header of an answer with a note for the user, percent-encoded."""
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -101,13 +101,13 @@ class ApiCall:
     last_event: str = ""
     """The newest event that the caller has, as a browser says when it comes back."""
     inside: Run | None = None
-    """The run from inside which this is asked; None: a person asks, or it is not known for a `GET`."""
+    """The run from inside which this is asked; None: a user asks, or it is not known for a `GET`."""
     visitor: Visitor | None = None
     """The visitor who asks over TCP; None: the request came over the unix socket."""
     key: str = ""
     """The request's idempotency key; empty: none."""
     folder: str = ""
-    """The folder where the person who asks stands; empty: not said."""
+    """The folder where the user who asks stands; empty: not said."""
 
     @property
     def who(self) -> str:
@@ -138,7 +138,7 @@ class ApiCall:
         return word in _YES
 
 
-class AtDoor(Enum):
+class TcpAccess(Enum):
     """Whether a route is answered over TCP: to a token, to a signature, to anybody, or to nobody."""
 
     TOKEN = "token"
@@ -174,7 +174,7 @@ class Verb:
     It decorates the function that answers: that function's docstring begins with what the route is for, and
     its return type is the shape of the answer. `pokes`: it changed something that the coordinator should act
     on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
-    token of one inbox item. `at_door`: whether it is asked over TCP. `right` None: a `GET` reads, and all
+    token of one inbox item. `over_tcp`: whether it is asked over TCP. `right` None: a `GET` reads, and all
     else needs the highest.
     """
 
@@ -187,13 +187,13 @@ class Verb:
     for_runs: bool = False
     right: Right | None = None
     for_item: bool = False
-    at_door: AtDoor = AtDoor.TOKEN
+    over_tcp: TcpAccess = TcpAccess.TOKEN
     starts: bool = False
     """Whether it begins work although it dispatches nothing."""
     lands: Callable[[ApiContext, ApiCall], bool] | None = None
     """Whether the work that it begins once more was asked to land its change; None: its body says so."""
     asks_who: bool = False
-    """Whether it is a `GET` that tells a run less than a person."""
+    """Whether it is a `GET` that tells a run less than a user."""
     answer: Answer = field(default=lambda context, call: None, repr=False)
 
     def __call__(self, answer: Answers) -> Answers:
@@ -232,7 +232,7 @@ class Verb:
     @property
     def takes_key(self) -> bool:
         """Whether an idempotency key keeps the request from being carried out twice."""
-        return self.starts or (self.at_door is AtDoor.TOKEN and self.right in (DISPATCHES, ANSWERS))
+        return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
     def _right(self) -> Right:
@@ -267,7 +267,7 @@ class Verb:
     def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
         """Answer, and act on the change in the same thread: another thread would have to be waited for.
 
-        Beside it a note for the person, or an empty text. InsideRunError for a run that asks for more than it
+        Beside it a note for the user, or an empty text. InsideRunError for a run that asks for more than it
         may.
         """
         here = f"{LAST}@{call.folder}"
@@ -323,7 +323,7 @@ async def read_request(request: Request, body: type[Body], query: tuple[str, ...
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Replace `last` by the last run of the repository where the person stands."""
+    """Replace `last` by the last run of the repository where the user stands."""
     return {
         name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
         for name, value in names.items()

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pancode.interfaces.client.caller import handed_on
 from pancode.interfaces.http.access.request_filter import (
     HOOKS,
-    DoorRules,
     KnockedBy,
+    ListenerRules,
     must_have_token,
     parse_bearer,
 )
@@ -26,7 +26,7 @@ from pancode.interfaces.http.access.tokens import audit_request, check_secret, s
 from pancode.interfaces.http.bodies import Body, CallerBody, has_true
 from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
-from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb, read_request
+from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb, read_request
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
 from pancode.people.service import list_inbox
@@ -42,20 +42,20 @@ HEADERS = (
 )
 
 
-def door_app(
-    context: ApiContext, verbs: Sequence[Verb], rules: DoorRules, more: Sequence[BaseRoute] = ()
+def make_tcp_app(
+    context: ApiContext, verbs: Sequence[Verb], rules: ListenerRules, more: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
     """Return all routes for visitors; `more`: what anybody may read, such as the console's files."""
     routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
     app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
-    return Doorkeeper(app, context, rules, frozenset(v.path for v in verbs if v.at_door is AtDoor.OPEN))
+    return RequestGuard(app, context, rules, frozenset(v.path for v in verbs if v.over_tcp is TcpAccess.OPEN))
 
 
-class Doorkeeper:
+class RequestGuard:
     """Judges each request before any route sees it, and tells the routes who asks."""
 
     def __init__(
-        self, app: ASGIApp, context: ApiContext, rules: DoorRules, open_paths: frozenset[str]
+        self, app: ASGIApp, context: ApiContext, rules: ListenerRules, open_paths: frozenset[str]
     ) -> None:
         self._app = app
         self._context = context
@@ -127,14 +127,14 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
     """Raise AccessError where the visitor may not ask this, before the body is read."""
-    if verb.at_door is AtDoor.CLOSED:
+    if verb.over_tcp is TcpAccess.CLOSED:
         raise AccessError(
             f"{verb.name} is not available over TCP",
             why="it is only available on the coordinator's unix socket",
-            fix="run the command on that machine, or through SSH: ssh HOST pancode ...",
+            fix="run the command on that node, or through SSH: ssh HOST pancode ...",
             code="local_only",
         )
-    if verb.at_door in (AtDoor.OPEN, AtDoor.SIGNED):
+    if verb.over_tcp in (TcpAccess.OPEN, TcpAccess.SIGNED):
         return
     token = visitor.token
     if token is None:

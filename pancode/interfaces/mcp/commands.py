@@ -45,7 +45,7 @@ def serve(*, tools: Tools = "") -> int:
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
-        sys.stderr.write("a program speaks here, not a person; to enter it: pancode mcp install claude\n")
+        sys.stderr.write("a program speaks here, not a user; to enter it: pancode mcp install claude\n")
     answer(_names(tools))
     return ExitCode.DONE
 
@@ -89,7 +89,7 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The program's own command, empty where it has none; and what a person would do to its file instead."""
+    """The program's own command, empty where it has none; and what a user would do to its file instead."""
 
     program: ClientProgram
     command: Sequence[str]

@@ -1,4 +1,4 @@
-"""The prompts of the MCP server: what a person picks in a client, as words that begin the work."""
+"""The prompts of the MCP server: what a user picks in a client, as words that begin the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class McpPrompt:
-    """A prompt. `words` holds `{argument}` where the person's own words are put in."""
+    """A prompt. `words` holds `{argument}` where the user's own message is put in."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ PROMPTS = (
     McpPrompt(
         "hand-over",
         "Hand this over",
-        "Give the work of this conversation, or a task, to an agent on another machine of the fleet.",
+        "Give the work of this conversation, or a task, to an agent on another node of the fleet.",
         "Hand this over to the fleet: {task}\n"
         "Write the whole task, since the agent sees nothing of our conversation: the goal, the files, what "
         "has been tried, how it is proved. Call dispatch with the commands of the project that prove it as "

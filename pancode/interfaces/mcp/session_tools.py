@@ -132,7 +132,7 @@ def _tell(told: list[Json], part: Part) -> None:
 SESSION_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "sessions",
-        "The newest sessions: agents that people talk with, what each does now, and what it asks.",
+        "The newest sessions: agents that users talk with, what each does now, and what it asks.",
         _sessions,
         "GET /v1/sessions",
         {"limit": integer_schema("how many", ROWS)},
@@ -140,7 +140,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "session_read",
-        "What people and the agent have said in a session since a number, with its calls of tools; go on at "
+        "What users and the agent have said in a session since a number, with its calls of tools; go on at "
         "the number that comes back.",
         _read,
         "GET /v1/sessions/{run}/stream",
@@ -153,9 +153,9 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "say",
-        "Words of the user for the agent of a session: they begin its next turn, join the one at work, or "
-        f"begin its next sitting. With seconds it waits for the turn's end, at most {WAIT_MOST_S} s, and its "
-        "answer has what was said.",
+        "A message of the user for the agent of a session: it begins the next turn, joins the turn at work, "
+        "or begins the next interactive run. With seconds the call waits for the end of the turn, at most "
+        f"{WAIT_MOST_S} s, and its answer has what was said.",
         _say,
         "POST /v1/sessions/{run}/words",
         {

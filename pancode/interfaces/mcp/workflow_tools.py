@@ -1,4 +1,4 @@
-"""The tools of the MCP server about work of many runs, and about what waits for a person."""
+"""The tools of the MCP server about work of many runs, and about what waits for a user."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "inbox",
-        "What waits for a person: questions, runs to start, changes to land. People approve, no agent.",
+        "What waits for a user: questions, runs to start, changes to land. Users approve, no agent.",
         lambda call: call.client.get("/v1/inbox"),
         "GET /v1/inbox",
     ),

@@ -81,7 +81,7 @@ _APPROVES = {
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A request, and the question to the person before it is sent. `says`: what is shown once it is done."""
+    """A request, and the question to the user before it is sent. `says`: what is shown once it is done."""
 
     question: str
     path: str
@@ -94,7 +94,7 @@ class Act:
 class ActKind:
     """A kind of act. `look`: a GET before the question, which then names what is true now; None: no need.
 
-    `words`: the label of a field for the person's words; empty: a yes or a no is enough.
+    `words`: the label of a field for the user's message; empty: a yes or a no is enough.
     """
 
     look: Callable[[str], ApiAsk] | None
@@ -117,7 +117,7 @@ def format_spent(run: Json) -> str:
 
 def _stop(run: Json, words: str) -> Act:
     name = run["run"]
-    where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no machine yet"
+    where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no node yet"
     question = f"Stop run {name}: {escape_line(where)}, {format_spent(run)}?"
     return Act(question, path_of("runs", name, "stop"), {"reason": ""}, f"{name} is asked to end")
 
@@ -206,7 +206,7 @@ def _tell(run: Json, words: str) -> Act:
 
 def _continue(run: Json, words: str) -> Act:
     name = run["run"]
-    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} goes on with your words")
+    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} goes on with your message")
 
 
 def _resolve(run: Json, words: str) -> Act:
@@ -217,7 +217,7 @@ def _resolve(run: Json, words: str) -> Act:
 
 def _verify(run: Json, words: str) -> Act:
     name, where = run["run"], escape_line(run["node"] or "its machine")
-    question = f"Run the gates of {name} once more, on another machine than {where}?"
+    question = f"Run the gates of {name} once more, on another node than {where}?"
     return Act(question, path_of("runs", name, "verify"), {}, f"the gates of {name} run elsewhere")
 
 
@@ -250,7 +250,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("resolve", "run"): ActKind(_brief, _resolve),
     ("verify", "run"): ActKind(_brief, _verify),
     ("drop", "run"): ActKind(_brief, _drop),
-    ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
+    ("tell", "run"): ActKind(_brief, _tell, "Message for the agent of"),
     ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
     ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
@@ -264,7 +264,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
 
 
 def format_choices(shape: Json) -> str:
-    """Return what a person reads above the field for the answer: the question and its numbered choices."""
+    """Return what a user reads above the field for the answer: the question and its numbered choices."""
     asked = escape_line(shape.get("words", ""))
     listed = "".join(
         f"\n  {number}: {escape_line(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)

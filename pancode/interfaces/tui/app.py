@@ -1,4 +1,4 @@
-"""The page of the fleet: keeps where the person is, takes keys, shows what the reader says, hands acts on."""
+"""The page of the fleet: keeps where the user is, takes keys, shows what the reader says, hands acts on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import escape_line
 
 HELD = "held"
-"""The code of a landing's refusal that a person's yes lifts."""
+"""The code of a landing's refusal that a user's approval lifts."""
 
 
 class Acting:
@@ -121,12 +121,12 @@ class Source(Protocol):
     def log(self, run: str) -> LogReader: ...
 
     def chat(self, session: str) -> SteadyPage:
-        """Return the page on which a person talks with the session."""
+        """Return the page on which a user talks with the session."""
 
 
 @dataclass(slots=True)
 class Visit:
-    """A place on the way back, as the person left it: its filter, its order, and the key of the marked row.
+    """A place on the way back, as the user left it: its filter, its order, and the key of the marked row.
 
     `order`: the head of the column that sorts; empty: the rows as they come.
     """
@@ -186,7 +186,7 @@ def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
 
 
 def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
-    """An error as a page: what happened, why, and the command that mends it."""
+    """An error as a page: what happened, why, and the command that repairs it."""
     lines = [make_line(str(why), "red")]
     lines += [make_line(f"why: {why.why}")] if why.why else []
     lines += [make_line(f"fix: {why.fix}")] if why.fix else []
@@ -198,7 +198,7 @@ _BY_PRESS = {key.press: key for key in KEYS}
 
 
 class Console(SteadyPage):
-    """The console's main page. `by`: the person, as runs and audit show the name."""
+    """The console's main page. `by`: the user, as runs and audit show the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
@@ -402,7 +402,7 @@ class Console(SteadyPage):
     def _go_in(self) -> None:
         row = self._canvas.row
         if row is not None and row.kind == "session":
-            # The chat stands above this page until the person leaves it.
+            # The chat stands above this page until the user leaves it.
             page = self._source.chat(row.key)
 
             def left(status: int | None) -> None:
@@ -435,7 +435,7 @@ class Console(SteadyPage):
             visit.order, visit.down = every[at % len(every)], False
         visit.key = row.key if row is not None else ""
         self._draw()
-        visit.key = ""  # the mark is where the person moves it
+        visit.key = ""  # the mark is where the user moves it
         self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
 
     def _copy(self) -> None:

@@ -117,7 +117,7 @@ class SteadyApp(App[int]):
             threading.Thread(target=self._dress, daemon=True).start()
 
     def _dress(self) -> None:
-        with suppress(RuntimeError):  # the person has left meanwhile
+        with suppress(RuntimeError):  # the user has left meanwhile
             self.call_from_thread(self.wear, self._ask_theme())
 
     def wear(self, name: str) -> None:
@@ -141,7 +141,7 @@ class SteadyApp(App[int]):
 
 
 def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
-    """Show the page until the person leaves, then restore the terminal; after `kill -9`, run `reset`."""
+    """Show the page until the user leaves, then restore the terminal; after `kill -9`, run `reset`."""
     app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
         status = app.run()

@@ -97,9 +97,9 @@ class _Readers:
     def chat(self, session: str) -> SteadyPage:
         from node_agent.wire.clock import SystemIds
         from pancode.sessions.commands.chat import page_of
-        from pancode.sessions.commands.screen.controller import ChatDesk
+        from pancode.sessions.commands.screen.controller import ChatController
 
-        self.chats.append(page_of(ChatDesk(Face(as_json=False), SystemIds(), None, session)))
+        self.chats.append(page_of(ChatController(Face(as_json=False), SystemIds(), None, session)))
         return self.chats[-1]
 
 

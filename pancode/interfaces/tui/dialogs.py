@@ -44,7 +44,7 @@ class Confirm(ModalScreen[bool]):
 
 
 class Words(ModalScreen[str]):
-    """A field for words of the person; Esc gives none."""
+    """A field for words of the user; Esc gives none."""
 
     BINDINGS = [LEAVE, Binding("escape", "leave")]
 
@@ -66,7 +66,7 @@ class Words(ModalScreen[str]):
 
 
 class KeysHelp(ModalScreen[None]):
-    """All keys, filtered by what the person types."""
+    """All keys, filtered by what the user types."""
 
     BINDINGS = [LEAVE, Binding("escape", "leave")]
 

@@ -47,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "c",
         "c",
-        "go on with your words, or with what failed (asks)",
+        "go on with your message, or with what failed (asks)",
         frozenset({"run", "workflow"}),
         act="continue",
         in_footer=False,
@@ -60,7 +60,7 @@ KEYS: tuple[Key, ...] = (
         act="resolve",
         in_footer=False,
     ),
-    Key("V", "V", "let another machine run the gates (asks)", _RUN, act="verify", in_footer=False),
+    Key("V", "V", "let another node run the gates (asks)", _RUN, act="verify", in_footer=False),
     Key("x", "x", "put the change aside: nobody wants it (asks)", _RUN, act="drop", in_footer=False),
     Key("t", "t", "tell the agent of the run something", _RUN, act="tell", in_footer=False),
     Key("o", "o", "order the rows by the next column; behind the last one as they come", in_footer=False),

@@ -1,4 +1,4 @@
-"""A page as a value: rows or lines of text, times as a person reads them, and how both fit into a width."""
+"""A page as a value: rows or lines of text, times as a user reads them, and how both fit into a width."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: 
 
 @dataclass(frozen=True, slots=True)
 class PageMoment:
-    """The moment for which a page is made, in the person's time zone."""
+    """The moment for which a page is made, in the user's time zone."""
 
     now: datetime
 

@@ -53,7 +53,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
             told += [
                 make_fact_line("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no machine'}")
             ]
-            cost = cost_of({"usage": one["usage"], "outcome": one["sittings"][-1]["outcome"]})
+            cost = cost_of({"usage": one["usage"], "outcome": one["interactive_runs"][-1]["outcome"]})
             told += [make_fact_line("cost", cost), make_fact_line("since", moment.ago(one["changed_at"])), ()]
             told += [make_line(one["asks"]["words"], "yellow")] if one["asks"] else []
             return [*told, *map(make_line, one["last_words"].splitlines())]

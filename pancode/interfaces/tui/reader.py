@@ -42,7 +42,7 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The current state of the thing on which a person wants to act."""
+    """The current state of the thing on which a user wants to act."""
 
     ticket: int
     shape: Any

@@ -130,7 +130,7 @@ def list_resources() -> dict[str, str]:
 
 
 def find_resource(typed: str) -> str | None:
-    """The resource that a person means: its name, another word for it, or an unambiguous beginning."""
+    """The resource that a user means: its name, another word for it, or an unambiguous beginning."""
     word = typed.strip().lstrip(":").casefold()
     known = list_resources()
     if word in known or word in ALSO:

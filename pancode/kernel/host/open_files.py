@@ -8,7 +8,7 @@ ENOUGH = 1 << 16
 """How many open files are enough; not all that the system would give, as child processes inherit the limit,
 and some go through every number."""
 _SPARE = 128
-"""How many are kept for API, ledger and git, so that at the limit a person can still ask what is wrong."""
+"""How many are kept for API, ledger and git, so that at the limit a user can still ask what is wrong."""
 
 
 def raise_limit() -> int:

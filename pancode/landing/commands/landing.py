@@ -107,7 +107,7 @@ def pull_line(report: Mapping[str, Any]) -> str:
 
 
 def check_push(push_to: tuple[str, str] | None) -> None:
-    """UsageError where the repository is on another machine: it is that machine's git that pushes."""
+    """UsageError where the repository is on another node: it is that machine's git that pushes."""
     there = remote_of(os.environ)
     if push_to is not None and there is not None:
         fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
@@ -295,7 +295,7 @@ def land(
 
     The gates of every run that made the change have to pass, each once.
     Of a session the whole change is landed. It rests first, behind the turn at work,
-    and goes on with your next words.
+    and goes on with your next message.
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)

@@ -16,13 +16,13 @@ from pancode.kernel.formatting import count_noun
 from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 
 ELSEWHERE, HELD = "other_repository", "held"
-"""The codes of refusals that a person can lift with an option."""
+"""The codes of refusals that a user can lift with an option."""
 BEHIND = 5
 """How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
 
 
 def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
-    """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
+    """Ask for it and wait, and ask the user who sits there where it needs a yes; Ctrl-C calls it off."""
     try:
         return _land(face, client, run, body)
     except ApiError as refused:

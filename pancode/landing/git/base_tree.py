@@ -168,7 +168,7 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
 def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
     """The result's own commits, counted in the depot, and those on the project's HEAD since the base.
 
-    The latter are counted in the project, as the depot gets a person's commits only with a snapshot.
+    The latter are counted in the project, as the depot gets a user's commits only with a snapshot.
     """
     ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
@@ -223,7 +223,7 @@ def find_unsettled(
 
 
 def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
-    """Mode and object of each file, by its name as it is shown to people."""
+    """Mode and object of each file, by its name as it is shown to users."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
     return {decode_path(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 

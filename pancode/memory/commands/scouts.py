@@ -89,7 +89,7 @@ def explore(
 
 
 def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
-    """Wait until all have ended, or the person leaves; scouts go on, and the same command finds them."""
+    """Wait until all have ended, or the user leaves; scouts go on, and the same command finds them."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
         return rows

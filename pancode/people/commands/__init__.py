@@ -1,1 +1,1 @@
-"""The commands of people."""
+"""The commands of users."""

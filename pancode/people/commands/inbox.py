@@ -1,4 +1,4 @@
-"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a person, and what people say."""
+"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a user, and what users say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AT_A_TURN = "at a turn of its agent"
 def go_on_with_words(face: Face, run: str) -> int | None:
     """Wait for the end of this run, then continue it with what it was not given; the status of the new run.
 
-    None: there is nothing to continue with. RefusedError where a new run would surprise the person.
+    None: there is nothing to continue with. RefusedError where a new run would surprise the user.
     """
     client = face.client()
     if wait_for_run(face, client, run) is None:
@@ -51,7 +51,7 @@ def why_not(ended: RunDetail) -> RefusedError | None:
     run, kept = ended["run"], "its agent was not given the words; the words are kept"
     go_on = f"pancode runs continue {run}"
     if ended["outcome"] == "blocked":
-        return _refused(run, "it asks a person a question", kept, f'pancode answer {run} "..."')
+        return _refused(run, "it asks a user a question", kept, f'pancode answer {run} "..."')
     if ended["outcome"] == "interrupted":
         return _refused(run, "somebody stopped it", kept, go_on)
     if ended["workflow"] is not None:
@@ -76,7 +76,7 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 
 @app.verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
 def inbox(face: Json) -> None:
-    """Everything that waits for a person: questions, oldest first, each with the command that answers it,
+    """Everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, machines and costs."""
     answer = face.client().get(INBOX, by=find_user())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
@@ -84,7 +84,7 @@ def inbox(face: Json) -> None:
 
 @app.verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
 def show(run: Run, face: Json) -> None:
-    """All that waits for a person about one run, with what its agent said last."""
+    """All that waits for a user about one run, with what its agent said last."""
     client = face.client()
     whole = client.get(RUN.at(find_run(client, run)))
     answer = client.get(INBOX, by=find_user())

@@ -104,7 +104,7 @@ NOTHING = Beside()
 
 @dataclass(frozen=True, slots=True)
 class RedisAccess:
-    """An address and a user of Redis; `origin`: the setting where a person would change them."""
+    """An address and a user of Redis; `origin`: the setting where a user would change them."""
 
     origin: str
     socket: str | None = None
@@ -118,11 +118,11 @@ class RedisAccess:
 
     @property
     def place(self) -> str:
-        """The address as people see it, without the password."""
+        """The address as users see it, without the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
     def probe(self, asked: str = "ping") -> str:
-        """The command with which a person can try this address; it asks for the password."""
+        """The command with which a user can try this address; it asks for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
         asks = self.password is not None or self.beside.password_file is not None

@@ -36,7 +36,7 @@ LOG_CAP = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answered: its access, whether it was adopted, and what had to be mended."""
+    """A server that answered: its access, whether it was adopted, and what had to be repaired."""
 
     access: RedisAccess
     pid: int
@@ -55,13 +55,14 @@ class EmbeddedValkey:
     """The Valkey server of one home. One coordinator at a time uses it, as that one's lock ensures."""
 
     def __init__(
-        self, folder: Path, clock: Clock, ids: Ids, *, tempo: str = "", patience_ms: int = PATIENCE_MS
+        self, folder: Path, clock: Clock, ids: Ids, *, intervals: str = "", patience_ms: int = PATIENCE_MS
     ) -> None:
-        """`folder`: `<home>/valkey`; `tempo`: more settings; `patience_ms`: for each way to end a server."""
+        """`folder`: `<home>/valkey`; `intervals`: more settings; `patience_ms`: for each way to
+        end a server."""
         self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
         self._clock = clock
         self._ids = ids
-        self._tempo = tempo
+        self._intervals = intervals
         self._patience_ms = patience_ms
         self._child: _Server | None = None
         self._known: ServerRecord | None = None
@@ -162,7 +163,7 @@ class EmbeddedValkey:
 
     def _start(self, version: str) -> RunningServer:
         layout = self._layout
-        write_config(layout, self._tempo)
+        write_config(layout, self._intervals)
         write_users(layout, self._password())
         mended = ""
         try:
@@ -248,7 +249,7 @@ class EmbeddedValkey:
         """What a running server must match to be adopted: our version, its program, its configuration."""
         program = find_server()
         size = program.stat().st_size
-        digest = hashlib.sha256(f"{program}\0{size}\0{self._tempo}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(f"{program}\0{size}\0{self._intervals}".encode()).hexdigest()[:12]
         return f"{version} {digest}"
 
     # -- locks ----------------------------------------------------------------------------------------------

@@ -139,12 +139,12 @@ def private_folder(folder: Path, uid: int) -> None:
             ) from None
 
 
-def write_config(layout: Layout, tempo: str = "") -> None:
-    """Write the configuration file; `tempo`: more lines for it, for tests."""
+def write_config(layout: Layout, intervals: str = "") -> None:
+    """Write the configuration file; `intervals`: more lines for it, for tests."""
     places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quote_word(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
-    text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + tempo
+    text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + intervals
     write_private(layout.config, text.encode("utf-8", "surrogateescape"))
 
 

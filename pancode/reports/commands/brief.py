@@ -35,7 +35,7 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
-    """What happened since the person looked; this is no look."""
+    """What happened since the user looked; this is no look."""
     answer = face.client().get(BRIEFING, by=find_user())
     face.show(answer, lambda: _text(answer, markdown))
 

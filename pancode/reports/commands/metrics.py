@@ -1,4 +1,4 @@
-"""`pancode status --metrics`: the fleet's figures, six lines for people or Prometheus' text for programs."""
+"""`pancode status --metrics`: the fleet's figures, six lines for users or Prometheus' text for programs."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def status(
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
     health: Annotated[
         bool,
-        option("Show who needs a look, with the evidence; exit code 12 if it needs a person.", "--health"),
+        option("Show who needs a look, with the evidence; exit code 12 if it needs a user.", "--health"),
     ] = False,
     whole: Annotated[bool, option("With --health: also those that are well.", "--all")] = False,
     metrics: Annotated[

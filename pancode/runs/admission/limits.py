@@ -72,7 +72,7 @@ def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | N
 
 
 def scale_limits(defaults: Defaults, speed: Speed) -> tuple[int, int | None]:
-    """Return the wall and idle times of an agent that sets neither. A fast agent gets less of both; a
+    """Return the sandbox and idle times of an agent that sets neither. A fast agent gets less of both; a
     thorough one may be silent twice as long, within the same wall time. Idle None: silence ends nothing.
     """
     wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms

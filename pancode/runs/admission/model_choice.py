@@ -101,7 +101,7 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
     there = f"there are {first_few(listed, _SHOWN)}"
     words = there if listed else "no model server with a model was found"
     if not _is_there(kind, nodes):
-        words += f"; {kind.name}, which asks for a model without a provider, is ready on no machine"
+        words += f"; {kind.name}, which asks for a model without a provider, is ready on no node"
     elif kind.provider is not None:
         words += f"; nor is it on the list of {kind.provider}'s"
     return "; ".join([words, *_unseen(nodes)])

@@ -45,8 +45,8 @@ LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True, slots=True)
-class StoryLine:
-    """A line of the story of a run that is not there yet, as `Work.tell` takes it."""
+class TimelineEntry:
+    """A line of the timeline of a run that is not there yet, as `Work.tell` takes it."""
 
     kind: str
     what: str
@@ -78,10 +78,12 @@ class ToldPrompt:
     """The earlier runs whose notes are in the prompt."""
 
 
-def is_walled_by(request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind) -> bool:
+def requires_sandbox(
+    request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind
+) -> bool:
     """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
     closed = find_narrowest(rules.network) is not NetworkAccess.MACHINE
-    return request.walled or runtime.chosen or agent.walls is agents.Walls.CONTAINER or closed
+    return request.walled or runtime.chosen or agent.isolations is agents.AgentIsolation.CONTAINER or closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,11 @@ class Plan:
     other: Mapping[str, object] = field(default_factory=dict)
     """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
     asks: str = ""
-    """The kind of inbox item under which the run waits for a person before it begins; empty: it begins."""
+    """The kind of inbox item under which the run waits for a user before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
-    """The gates' objections that a person may lift."""
+    """The gates' objections that a user may lift."""
     skills: tuple[OrderedSkill, ...] = ()
-    story: tuple[StoryLine, ...] = ()
+    story: tuple[TimelineEntry, ...] = ()
     """What is told of the run in its story beside the verdicts, in this order."""
     verdicts: tuple[GateVerdict, ...] = ()
     untested: tuple[ModelPlace, ...] = ()
@@ -154,9 +156,9 @@ class Plan:
     """What features have laid into the checkout, each upon the snapshot of the one before."""
 
     @property
-    def is_walled(self) -> bool:
+    def needs_sandbox(self) -> bool:
         """Whether the run works only in a sandbox."""
-        return is_walled_by(self.request, self.agent, self.rules, self.runtime)
+        return requires_sandbox(self.request, self.agent, self.rules, self.runtime)
 
     @property
     def preset_warning(self) -> str:
@@ -165,7 +167,8 @@ class Plan:
 
     @property
     def more_usd(self) -> str:
-        """The USD that a person is asked for where a sitting's cap cuts a turn; empty: nobody is asked."""
+        """The USD that a user is asked for where an interactive run's cap cuts a turn; empty: nobody is
+        asked."""
         asks = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
         return f"{self.defaults.sitting_usd:f}" if asks else ""
 
@@ -208,7 +211,7 @@ class Plan:
 
     @property
     def talks(self) -> bool:
-        """Whether the run is a person's own conversation: mode and level only narrow what its agent may do.
+        """Whether the run is a user's own conversation: mode and level only narrow what its agent may do.
 
         So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
         """
@@ -225,7 +228,7 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The warnings for the person who has dispatched the run."""
+        """The warnings for the user who has dispatched the run."""
         own = self.runtime.own  # its owner knows that nothing holds a program of one's own
         seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
         warned = [with_fix(one.words, one.fix) for one in seen]
@@ -335,7 +338,7 @@ class Plan:
         )
         yield NextAttempt(asked.resume)
         yield Provision(
-            walled=self.is_walled,
+            walled=self.needs_sandbox,
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
             allowed_files=self.allowed_files,

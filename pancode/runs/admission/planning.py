@@ -234,7 +234,7 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
         return request
     depth = max(request.depth, above.depth + 1)
     request = replace(request, charged_to=above.session or request.charged_to)
-    walled = request.walled or above.walled  # a request without a person's yes keeps its own wall
+    walled = request.walled or above.walled  # a request without a user's approval keeps its own sandbox
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
 
 
@@ -244,11 +244,11 @@ def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
     scopes += [books.repo_scope(plan.project)] if plan.project is not None else []
     with core.ports.ledger.transaction() as tx:
         draining = tx.get(Setting, "draining")
-        purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
+        budget_scopes = [*core.held_in(tx, scopes), *core.period_budget_scopes(tx)]
         return replace(
             view,
-            scopes=tuple(scope_view(tx, purse, plan.due) for purse in purses),
-            unknown=_unknown_today(core, tx, purses[0].balance.scope),
+            scopes=tuple(scope_view(tx, budget_scope, plan.due) for budget_scope in budget_scopes),
+            unknown=_unknown_today(core, tx, budget_scopes[0].balance.scope),
             draining=str(draining.value) if draining is not None else None,
         )
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from node_agent.wire.order import checked_reports
 from node_agent.wire.policy import NetworkAccess, find_narrowest
-from pancode.agents.agents import Agent, Walls
+from pancode.agents.agents import Agent, AgentIsolation
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
@@ -25,7 +25,7 @@ NOWHERE = "none"
 """The value of `verify_on` with which no other node verifies, whatever the settings say."""
 
 
-WAITS_TO_LAND = "its change will wait for a person's pancode land: the token that answered may not land"
+WAITS_TO_LAND = "its change will wait for a user's pancode land: the token that answered may not land"
 
 
 def as_allowed(request: DispatchRequest) -> DispatchRequest:
@@ -114,7 +114,7 @@ def choose_workspace(request: DispatchRequest) -> str:
 
 
 def check_worktree(agent: Agent, workspace: str) -> None:
-    if agent.walls is Walls.WORKTREE and workspace != "git":
+    if agent.isolations is AgentIsolation.WORKTREE and workspace != "git":
         raise UsageError(
             f"agent {agent.name} needs its own checkout, and this run would not have one",
             why=f"isolation: worktree ({agent.origin or agent.name})",
@@ -239,7 +239,7 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
-    """Raise UsageError for a sitting whose program would end after its first answer."""
+    """Raise UsageError for an interactive run whose program would end after its first answer."""
     if runtime.chosen and not request.turns:
         raise UsageError(
             f"runtime {runtime.name} works only in chats",

@@ -32,9 +32,9 @@ from pancode.runs.admission.model_choice import (
 from pancode.runs.admission.plan import (
     LEFT_OUT,
     Plan,
-    StoryLine,
+    TimelineEntry,
     ToldPrompt,
-    is_walled_by,
+    requires_sandbox,
 )
 from pancode.runs.placement.candidates import (
     Candidate,
@@ -53,8 +53,8 @@ def estimate_cost(
     worker: tuple[str, RuntimeKind, str | None],
     limits: RunLimits,
 ) -> Amount:
-    """Estimate the cost in each currency, at most the run's own limit; a sitting holds that limit whole. A
-    user's own program asks no model.
+    """Estimate the cost in each currency, at most the run's own limit; an interactive run holds that limit
+    whole. A user's own program asks no model.
     """
     (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
@@ -196,7 +196,7 @@ def _put_together(
     due = estimate_cost(request, catalogue, worker, limits)
     due = replace(due, usd=Decimal(0)) if free else due
     rules = narrow_network(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
-    walled = is_walled_by(request, agent, rules, runtime)
+    walled = requires_sandbox(request, agent, rules, runtime)
     env = tuple(dict.fromkeys((*project.env, *agent.env)))
     node, repo, require, turns = request.node, request.repo, request.require, bool(request.turns)
     wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, walled, turns, env, need)
@@ -266,26 +266,26 @@ def _story(
     due: Amount,
     told: ToldPrompt,
     parts: PromptParts,
-) -> Iterator[StoryLine]:
-    """Yield what the story of the run says of its choices, beside the verdicts of the gates."""
+) -> Iterator[TimelineEntry]:
+    """Yield what the timeline of the run says of its choices, beside the verdicts of the gates."""
     agent, runtime, model = worker
     is_known = not runtime.own and not request.turns
     figure, expect = (catalogue.figure, catalogue.expect) if is_known else (None, None)
     if record := figure(agent, runtime.name, model, request.task) if figure is not None else "":
-        yield StoryLine("records", agent, "looked up", (record,))
+        yield TimelineEntry("records", agent, "looked up", (record,))
     if told.notes:
-        yield StoryLine("prompt", "history", "given", (f"notes of {', '.join(told.notes)}",))
+        yield TimelineEntry("prompt", "history", "given", (f"notes of {', '.join(told.notes)}",))
     if parts.skills.ordered:
-        yield StoryLine("skills", agent, "given", (", ".join(one.name for one in parts.skills.ordered),))
+        yield TimelineEntry("skills", agent, "given", (", ".join(one.name for one in parts.skills.ordered),))
     for words in parts.skills.left_out:
-        yield StoryLine("skills", agent, LEFT_OUT, (words,))
+        yield TimelineEntry("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
-        yield StoryLine("settings", "project", "applied", (catalogue.defaults.project_says,))
+        yield TimelineEntry("settings", "project", "applied", (catalogue.defaults.project_says,))
     if told.left_out:
-        yield StoryLine("prompt", "fitted", "left out", told.left_out)
+        yield TimelineEntry("prompt", "fitted", "left out", told.left_out)
     expected = None if expect is None else expect(agent, runtime.name, model, request.task)
     if expected is not None and expected.words:
-        yield StoryLine("estimate", f"${due.usd:f}", "expected", (expected.words,))
+        yield TimelineEntry("estimate", f"${due.usd:f}", "expected", (expected.words,))
 
 
 def _tiered(

@@ -20,7 +20,7 @@ class GateVerdict:
     code: str = ""
     """The refusal's own code where a face can act on that code; empty: the code of its gate counts."""
     lifts: str = ""
-    """The kind of inbox item with which a person may lift this refusal (`ItemKind`); empty: nobody may."""
+    """The kind of inbox item with which a user may lift this refusal (`ItemKind`); empty: nobody may."""
     until_ms: int | None = None
     """The time at which the refusal ends by itself; None: it does not."""
 

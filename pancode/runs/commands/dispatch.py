@@ -158,7 +158,7 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
 
 
 def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
-    """Send the request of the options; return the queued run. `asks`: a person may be asked."""
+    """Send the request of the options; return the queued run. `asks`: a user may be asked."""
     must_be_task(ctx.params)
     post = post_agreed if asks else _post
     answer = post(face, face.client(works=True), QUEUE, _request(ctx))
@@ -266,7 +266,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one.
 
-    UsageError where its folder is on another machine than the coordinator, and the work is about files.
+    UsageError where its folder is on another node than the coordinator, and the work is about files.
     """
     anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
     cwd = find_folder() if anywhere else work_folder()
@@ -284,7 +284,7 @@ def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     nodes = format_rows(
         report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet"
     )
-    queued = "would wait for a person's yes" if report["asks"] else "would be queued"
+    queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "

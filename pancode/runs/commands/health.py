@@ -19,7 +19,7 @@ app = Commands()
 
 
 def show_health(face: Face, *, whole: bool) -> int:
-    """How each agent that has work, and each machine, is; only those in trouble, or all."""
+    """How each agent that has work, and each node, is; only those in trouble, or all."""
     answer = face.client().get(HEALTH)
     agents, machines = (
         [row for row in rows if whole or row["gravity"] != "well"]
@@ -61,7 +61,7 @@ def recover(
 
     What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
     new run goes on from the files that are left, in its conversation where that is kept. What ended well,
-    was stopped, waits for a person or goes on already is left alone.
+    was stopped, waits for a user or goes on already is left alone.
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")

@@ -40,7 +40,7 @@ DryRun = Annotated[bool, option("Show the ten gates and what would happen; start
 Yes = Annotated[
     bool,
     option(
-        "Say yes for an agent that asks a person before each dispatch, and to a --model that failed its test"
+        "Say yes for an agent that asks a user before each dispatch, and to a --model that failed its test"
         " (in a chat, or for an agent that only reads).",
         "--yes",
     ),

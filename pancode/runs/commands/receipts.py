@@ -84,9 +84,9 @@ def verify(
 ) -> int:
     """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check. Without RUN: of the last run.
 
-    RUN may be a workflow: then its receipt is judged with those of its runs.
-    RUN may be a session, by any of its runs: then the receipts and the chain of its sittings are judged.
-    RUN may be an exported file: then nothing but that file and the --keys is looked at.
+    RUN may be a workflow: then its receipt is judged with those of its runs. RUN may be a session, by any of
+    its runs: then the receipts and the chain of its interactive runs are judged. RUN may be an exported file:
+    then nothing but that file and the --keys is looked at.
 
     With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
     names a receipt that never was, or two follow the same one.

@@ -225,10 +225,10 @@ def verify(
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """Have another machine run the gates on a run's result, and sign what it sees.
+    """Have another node run the gates on a run's result, and sign what it sees.
 
-    Of a session the newest sitting is meant. It rests first, behind the turn at work,
-    and goes on with your next words.
+    Of a session the newest interactive run is meant. It rests first, behind the turn at work,
+    and goes on with your next message.
     A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
     """
     client = face.client(works=True)

@@ -21,7 +21,7 @@ from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 app = Commands()
 ASKS_ABOVE = 3
-"""With more runs of a workflow at work than this, a person at a terminal is asked."""
+"""With more runs of a workflow at work than this, a user at a terminal is asked."""
 
 
 @app.verb(

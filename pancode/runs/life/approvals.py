@@ -1,4 +1,4 @@
-"""What a person's yes, no or answer changes: of a run that waits to begin, and of a call that waits."""
+"""What a user's approval, no or answer changes: of a run that waits to begin, and of a call that waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
-from pancode.budget.books import Purse
+from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, RunState, WaitReason
 from pancode.kernel.values import replace
@@ -25,31 +25,31 @@ from pancode.runs.life.successors import is_blocked
 
 @dataclass(frozen=True, slots=True)
 class AskedFirst(Signal):
-    """A person's request has passed the gates, and the new run begins only when a person approves it."""
+    """A user's request has passed the gates, and the new run begins only when a user approves it."""
 
     def apply(self, made: Changes) -> Changes:
-        """Let a new run that holds no budget yet wait for a person's yes, or first for its workflow."""
+        """Let a new run that holds no budget yet wait for a user's approval, or first for its workflow."""
         made = replace(made, fresh=True)
         return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
 
 
 @dataclass(frozen=True, slots=True)
 class Approved(Signal):
-    """A person approves a run before it begins. `whole`: its later attempts too."""
+    """A user approves a run before it begins. `whole`: its later attempts too."""
 
     by: str
     whole: bool
-    purses: Sequence[Purse]
+    budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Let a run that a person approves hold its budget and wait for a place. A yes to the question about
+        """Let a run that a user approves hold its budget and wait for a place. A yes to the question about
         the budget holds it even above a ceiling.
 
         UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
         """
         must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
         kind = kind_of(made.run)
-        made, refused = reserve_budget(made, self.purses, beyond=kind is ItemKind.BUDGET)
+        made, refused = reserve_budget(made, self.budget_scopes, beyond=kind is ItemKind.BUDGET)
         if refused:
             raise RefusedError(
                 f"{made.run.id} is not started: {refused}",
@@ -67,12 +67,12 @@ class Approved(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Declined(Signal):
-    """A person says no to the item that the run waits for."""
+    """A user says no to the item that the run waits for."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run that a person denies before it begins; an ended one stays so.
+        """End a run that a user denies before it begins; an ended one stays so.
 
         UsageError when nothing waits.
         """
@@ -134,14 +134,14 @@ def request_approval(made: Changes, body: PersonAsked) -> Changes:
     number = len(inbox.calls_of(made.run))
     if question.pattern in inbox.list_permitted(run):
         return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
-    reason = f"waits for a person's yes: {question.command[:_SHORT]}"
+    reason = f"waits for a user's approval: {question.command[:_SHORT]}"
     made = waits.open_question(made.put(replace(made.run, reason=reason)))
     return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
 
 
 @dataclass(frozen=True, slots=True)
 class CallDecided(Signal):
-    """A person answers a waiting call. `whole`: also every call of its rule; `number`: as in the inbox."""
+    """A user answers a waiting call. `whole`: also every call of its rule; `number`: as in the inbox."""
 
     by: str
     allow: bool
@@ -150,7 +150,7 @@ class CallDecided(Signal):
     words: str = ""
 
     def apply(self, made: Changes) -> Changes:
-        """Record a person's answer to a call.
+        """Record a user's answer to a call.
 
         UsageError when no call waits; RefusedError when another waits.
         """

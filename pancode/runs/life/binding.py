@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pancode.budget import books
-from pancode.budget.books import Purse
+from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
 from pancode.kernel.values import replace
@@ -20,13 +20,13 @@ from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 @dataclass(frozen=True, slots=True)
 class Admitted(Signal):
-    """A person's request has passed the gates: the run is new."""
+    """A user's request has passed the gates: the run is new."""
 
-    purses: Sequence[Purse]
+    budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
         """Take the hold of the first attempt; RefusedError with the numbers when no ceiling has room."""
-        made, refused = reserve_budget(made, self.purses)
+        made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
                 refused,
@@ -42,7 +42,7 @@ class Admitted(Signal):
 class Due(Signal):
     """The waiting run's time has come: a later attempt takes its own hold."""
 
-    purses: Sequence[Purse]
+    budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
         """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
@@ -52,10 +52,10 @@ class Due(Signal):
             return end_without_budget(made)
         if made.run.attempt in made.case.attempts:
             return made
-        made, refused = reserve_budget(made, self.purses, beyond=is_lifted_for_good(made.run))
+        made, refused = reserve_budget(made, self.budget_scopes, beyond=is_lifted_for_good(made.run))
         if not refused:
             return made
-        never = _never_fits(made, self.purses)
+        never = _never_fits(made, self.budget_scopes)
         if never:
             return end_without_budget(
                 made, f"the budget of its workflow has no room for another attempt: {never}"
@@ -63,22 +63,29 @@ class Due(Signal):
         return Waits("budget", refused, WaitReason.BUDGET).apply(made)
 
 
-def reserve_budget(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
+def reserve_budget(
+    made: Changes, budget_scopes: Sequence[BudgetScope], beyond: bool = False
+) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: a person has allowed the hold even where a ceiling has no room; the story then says so.
+    `beyond`: a user has allowed the hold even where a ceiling has no room; the story then says so.
     """
     run, amount = made.run, _amount(made)
-    for purse in purses:
-        if beyond and not books.is_within_ceilings(purse.balance, purse.ceilings, amount):
+    for budget_scope in budget_scopes:
+        if beyond and not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
             made = made.tell(
-                "gate", "budget", "lifted", books.explain_refusal(purse.balance, purse.ceilings, amount)
+                "gate",
+                "budget",
+                "lifted",
+                books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount),
             )
-            made = made.record("budget", "warning", "ceiling lifted for a run", scope=purse.balance.scope)
-        elif not books.is_within_ceilings(purse.balance, purse.ceilings, amount):
-            return made, books.explain_refusal(purse.balance, purse.ceilings, amount)
+            made = made.record(
+                "budget", "warning", "ceiling lifted for a run", scope=budget_scope.balance.scope
+            )
+        elif not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
+            return made, books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount)
     scopes, account = (
-        [purse.balance.scope for purse in purses if purse.held],
+        [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.held],
         books.Account(run.id, run.attempt),
     )
     made = made.book(books.reserve_amount(scopes, account, amount, made.now.stamp))
@@ -91,13 +98,15 @@ def _amount(made: Changes) -> books.Amount:
     return replace(books.estimate_of(run), usd=usd)
 
 
-def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
+def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
     """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
     amount = _amount(made)
-    for purse in purses:
-        free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
-        if books.is_workflow(free.scope) and not books.is_within_ceilings(free, purse.ceilings, amount):
-            return books.explain_refusal(free, purse.ceilings, amount)
+    for budget_scope in budget_scopes:
+        free = replace(budget_scope.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        if books.is_workflow(free.scope) and not books.is_within_ceilings(
+            free, budget_scope.ceilings, amount
+        ):
+            return books.explain_refusal(free, budget_scope.ceilings, amount)
     return ""
 
 

@@ -99,7 +99,7 @@ class Now:
 
 
 def may_follow(run: Run) -> bool:
-    """Whether the run may have follow-up actions or a question to a person; else nobody looks them up."""
+    """Whether the run may have follow-up actions or a question to a user; else nobody looks them up."""
     asked = run.waits is WaitReason.PERSON or Approvals.of(run).calls or FleetLead.of(run).fleet
     return run.state is RunState.ENDED or bool(asked)
 
@@ -116,9 +116,9 @@ class RunCase:
     actions: tuple[Action, ...] = ()
     """The run's follow-up actions that are not done yet."""
     words: tuple[Word, ...] = ()
-    """What people have said to the run, by number."""
+    """What users have said to the run, by number."""
     session: SessionRow | None = None
-    """The session of which the run is the newest sitting."""
+    """The session of which the run is the newest interactive run."""
     about: int = 0
     """The number of the signal's fence; 0: the signal is about the run's current attempt."""
 

@@ -28,7 +28,7 @@ Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "rec
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a run's story (`pancode why`)."""
+    """One line of a run's timeline (`pancode why`)."""
 
     run: str
     kind: str
@@ -173,7 +173,7 @@ class Changes:
         return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
 
     def tell(self, kind: str, what: str, verdict: str, detail: str = "") -> Changes:
-        """Add a line to the run's story."""
+        """Add a line to the run's timeline."""
         return replace(self, story=(*self.story, Line(self.run.id, kind, what, verdict, detail)))
 
     def record(self, domain: Domain, level: str, what: str, **detail: object) -> Changes:
@@ -268,7 +268,7 @@ _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
 
 
 def occasion_of(event: records.FeedEvent) -> str | None:
-    """The occasion that this event is for people who wait; None: it is none."""
+    """The occasion that this event is for users who wait; None: it is none."""
     data = event.data
     match event.kind:
         case records.EventKind.RUN_ENDED:
@@ -445,7 +445,7 @@ def _queued(run: records.Run) -> AuditLine:
 
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
-    """Entries of questions to a person: about the run, or about a call of its agent."""
+    """Entries of questions to a user: about the run, or about a call of its agent."""
     run, asks, kind = made.run, made.case.action(records.ActionKind.PERSON), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
@@ -456,7 +456,7 @@ def _questions(made: Changes) -> Iterator[AuditLine]:
 
 
 def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
-    line = _line(run, "info", "a person is asked", kind=kind.value, words=words, **detail)
+    line = _line(run, "info", "a user is asked", kind=kind.value, words=words, **detail)
     return replace(line, domain="people")
 
 

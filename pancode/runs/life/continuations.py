@@ -22,7 +22,7 @@ from pancode.runs.request import DispatchRequest
 MOST_OF_A_TASK, MOST_OF_AN_ANSWER, MOST_GATES = 8_000, 8_000, 20
 GO_ON = "Go on with the work until it is done."
 _RESTORED = (
-    "A person has taken this conversation back to an earlier point, which is called {name}. The files are as "
+    "A user has taken this conversation back to an earlier point, which is called {name}. The files are as "
     "they were then, and what came after it does not count. The text below is the conversation until then. "
     "It is material: you are asked for the words behind it.\n\n{told}"
 )
@@ -35,9 +35,9 @@ _NEW_SESSION = (
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """The point of a session to which a person went back: its next sitting begins where `at` ended.
+    """The point of a session to which a user went back: its next interactive run begins where `at` ended.
 
-    `name`: the point's name for a person; `told`: the conversation until then.
+    `name`: the point's name for a user; `told`: the conversation until then.
     """
 
     at: Run
@@ -131,10 +131,10 @@ def _task(old: Run, words: str, same_session: bool) -> str:
 def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     """The words that the next run begins with: the remark, and the words and news that the old run left.
 
-    They count as words of `by`, who gives the remark; words of several people each name who said them.
+    They count as words of `by`, who gives the remark; words of several users each name who said them.
     """
     if not old.takes_turns:
-        added = (f"A person adds: {one.text}" for one in select_undelivered(left.words))
+        added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
     said = [(opener_of(old), old.task)] if _is_said_again(old) else []
     said += [(one.by, one.text) for one in select_undelivered(left.words)]
@@ -149,7 +149,8 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
-    """Whether the next sitting begins with the fleet's words and with no person's; news do not count."""
+    """Whether the next interactive run begins with the fleet's words and with no user's; news
+    do not count."""
     said = {one.by for one in select_undelivered(left.words)} | (
         {opener_of(old)} if _is_said_again(old) else set()
     )
@@ -157,13 +158,15 @@ def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
 
 
 def _is_said_again(old: Run) -> bool:
-    """Whether the sitting's first words are said again: no turn took them, or the sitting is lost."""
+    """Whether the interactive run's first words are said again: no turn took them, or the interactive run is
+    lost."""
     unbegun = not ended_turns(old) and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _story_for(old: Run) -> str:
-    """The story for the next sitting: the old sitting's own story where its first words are said again."""
+    """The story for the next interactive run: the old interactive run's own story where its first message is
+    said again."""
     return SessionTurn.of(old).story if _is_said_again(old) else story_of(old)
 
 

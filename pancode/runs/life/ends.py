@@ -140,7 +140,7 @@ class Lost(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Stop(Signal):
-    """A person wants the run to end."""
+    """A user wants the run to end."""
 
     reason: str
 
@@ -193,7 +193,7 @@ def end_without_budget(made: Changes, why: str = NOTHING_LEFT) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp(Signal):
-    """A person has replaced the lost run by another one."""
+    """A user has replaced the lost run by another one."""
 
     by: str
 
@@ -217,7 +217,7 @@ def end_lost_fences(made: Changes, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Priced(Signal):
-    """A person sets the cost of an attempt whose cost is unknown."""
+    """A user sets the cost of an attempt whose cost is unknown."""
 
     usd: Decimal
     by: str

@@ -12,7 +12,7 @@ from pancode.kernel.records import Decision
 from pancode.runs.life.case import RunStage
 
 HEALTH = "health"
-"""The kind of the lines about health in a run's story."""
+"""The kind of the lines about health in a run's timeline."""
 SOON_MS = 60_000
 """A sign of life up to this age, in milliseconds, counts as of now: a machine looks each half minute."""
 
@@ -32,7 +32,7 @@ class HealthState(StrEnum):
 
 
 class Gravity(StrEnum):
-    """How grave a state is: nothing to do, a warning, or a person should look."""
+    """How grave a state is: nothing to do, a warning, or a user should look."""
 
     WELL = "well"
     WARNING = "warning"
@@ -62,7 +62,7 @@ class AgentSeen:
     """What is known of one agent at one moment.
 
     `heard`: whether its machine is heard; `signs`: of life, as the machine told them `told_ms` ago (None: it
-    has not looked yet); `question`: that a person must answer; `limited_until_ms`: when its provider takes
+    has not looked yet); `question`: that a user must answer; `limited_until_ms`: when its provider takes
     calls again.
     """
 
@@ -100,7 +100,7 @@ def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
         why = "its provider limits the rate"
         return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
     if seen.rests:
-        return AgentHealth(HealthState.RESTING, "its program waits for words")
+        return AgentHealth(HealthState.RESTING, "its program waits for a message")
     if seen.stage is not RunStage.RUNNING:
         return AgentHealth(HealthState.WORKING, f"it is {seen.stage}; time limits watch over that")
     if seen.signs is None:
@@ -140,7 +140,7 @@ def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules:
     """Whether this health is to be reported: None: no; else whether its agent is told too (only with the
     first).
 
-    Each state is reported once in one time of quiet, and not again too soon. `told`: the attempt's story.
+    Each state is reported once in one time of quiet, and not again too soon. `told`: the attempt's timeline.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None
@@ -152,6 +152,6 @@ def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules:
 
 
 WORDS = (
-    "(PanCode says this, and no person: nothing was seen of your work for {quiet}. If you wait for something "
-    "that does not come, end it, and go on in another way. If you need a person, ask your question.)"
+    "(PanCode says this, and no user: nothing was seen of your work for {quiet}. If you wait for something "
+    "that does not come, end it, and go on in another way. If you need a user, ask your question.)"
 )

@@ -1,4 +1,4 @@
-"""What waits for a person: why, in which words, which answers fit, and the calls of agents that wait."""
+"""What waits for a user: why, in which words, which answers fit, and the calls of agents that wait."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class ItemKind(StrEnum):
 
 
 BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
-"""The kinds of items that a person answers before the run begins."""
+"""The kinds of items that a user answers before the run begins."""
 
 
-FIRST = "waits for a person's yes: pancode inbox"
+FIRST = "waits for a user's approval: pancode inbox"
 MOST_TASK = 1_000
 DIGEST = 12
 """How many characters of a plan's digest name it."""
@@ -49,19 +49,19 @@ _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: 
 
 
 def is_unapproved(run: Run) -> bool:
-    """Whether a person has to approve the run before it may begin."""
+    """Whether a user has to approve the run before it may begin."""
     facet = Approvals.of(run)
     return bool(facet.asks) and facet.approved is None
 
 
 def is_lifted_for_good(run: Run) -> bool:
-    """Whether a person has lifted the budget for later attempts of this run, too."""
+    """Whether a user has lifted the budget for later attempts of this run, too."""
     facet = Approvals.of(run)
     return facet.approved is not None and facet.approved.whole and facet.asks == ItemKind.BUDGET.value
 
 
 def plan_of(run: Run) -> dict[str, Any]:
-    """The plan that the inbox shows to the person who approves."""
+    """The plan that the inbox shows to the user who approves."""
     usd = run.limits.get("usd")
     return {
         "task": _task(run),
@@ -91,7 +91,7 @@ def digest_of_plan(run: Run) -> str:
 
 
 def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
-    """RefusedError where the plan changed since the person saw it, or the run asks about something else now.
+    """RefusedError where the plan changed since the user saw it, or the run asks about something else now.
 
     `plan`: its digest; empty: not said. UsageError where nothing waits.
     """
@@ -128,7 +128,7 @@ def _task(run: Run) -> str:
 
 
 def words_of(run: Run) -> str:
-    """The reason why the run waits for a person, in one line."""
+    """The reason why the run waits for a user, in one line."""
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"
@@ -143,7 +143,7 @@ YES, NO, OVER = "yes", "no", "over"
 
 
 def calls_of(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """All calls about which a person was asked."""
+    """All calls about which a user was asked."""
     return Approvals.of(run).calls
 
 
@@ -224,7 +224,7 @@ def asked_of(row: Mapping[str, Any]) -> CallAsked:
 
 
 def words_of_call(row: Mapping[str, Any]) -> str:
-    """The whole command and the reason for the question, for the person who decides."""
+    """The whole command and the reason for the question, for the user who decides."""
     return f"{row['command']}   ({row['why']})"
 
 
@@ -235,7 +235,7 @@ def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
 MOST_WORDS = 2_000
 _CUT = " ... (cut; all of it: pancode why {run})"
 _ANSWERED = """\
-You asked a person: {asked}
+You asked a user: {asked}
 {by} is: {answer}
 
 Go on with it."""
@@ -243,7 +243,7 @@ Go on with it."""
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One item that waits for a person. `command` answers it; `yes`: the flags that its approval needs."""
+    """One item that waits for a user. `command` answers it; `yes`: the flags that its approval needs."""
 
     id: str
     run: str
@@ -302,12 +302,12 @@ def yes_of(run: Run) -> tuple[str, ...]:
 
 
 def approval_of(run: Run) -> str:
-    """The command that approves the item, with each flag that the person says yes to."""
+    """The command that approves the item, with each flag that the user says yes to."""
     return " ".join(("pancode approve", *yes_of(run), run.id))
 
 
 def must_be_shown(run: Run, yes: Iterable[str]) -> None:
-    """RefusedError where the person has not said yes to exactly what the change needs now."""
+    """RefusedError where the user has not said yes to exactly what the change needs now."""
     given, needed = sorted(set(yes)), sorted(set(yes_of(run)))
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
@@ -320,7 +320,7 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
 
 
 def kind_of(run: Run) -> ItemKind:
-    """The kind of item for a run that waits for a person."""
+    """The kind of item for a run that waits for a user."""
     if run.state is RunState.PENDING:
         return ItemKind(Approvals.of(run).asks or ItemKind.DISPATCH)
     if run.state is not RunState.ENDED and open_calls(run):
@@ -355,12 +355,12 @@ def _landing(run: Run) -> str:
 
 
 def _capped(run: Run) -> str:
-    """The words for a sitting that its cap has cut: what it used, and what a yes allows."""
+    """The words for an interactive run that its cap has cut: what it used, and what a yes allows."""
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
     return (
-        f"the sitting has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
+        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
         f"${Decimal(SessionTurn.of(run).more_usd):.2f} more? It works on: {run.task}"
     )
 
@@ -416,7 +416,7 @@ def answer_of(run: Run, reply: str) -> str:
 
 def format_answer(run: Run, answer: str, program: str = "") -> str:
     """The words that tell the agent the answer to its question."""
-    by = "The answer, which a program gave and no person," if program else "The answer"
+    by = "The answer, which a program gave and no user," if program else "The answer"
     return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)
 
 
@@ -427,5 +427,5 @@ def answerer_of(run: Run) -> str:
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
-    """The action, of these, that waits for a person."""
+    """The action, of these, that waits for a user."""
     return next((action for action in actions if action.kind is ActionKind.PERSON), None)

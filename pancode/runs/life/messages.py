@@ -1,4 +1,4 @@
-"""What people say to a run: when its agent is told, and what is kept for the next one."""
+"""What users say to a run: when its agent is told, and what is kept for the next one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_NEWS = 5
 
 
 def more_news(news: Sequence[str], what: str) -> tuple[str, ...]:
-    """Return the news with this one added: the session's agent is told them before the next words."""
+    """Return the news with this one added: the session's agent is told them before the next message."""
     return (*news, f"({what})")[-MOST_NEWS:]
 
 
@@ -71,7 +71,7 @@ def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]
 
 
 def can_receive_messages(run: Run) -> bool:
-    """Whether the run's agent is given words of a person while it works."""
+    """Whether the run's agent is given words of a user while it works."""
     return RUNTIMES[run.runtime].hears or run.takes_turns
 
 

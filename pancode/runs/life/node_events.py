@@ -224,7 +224,7 @@ class NodeSilent(Signal):
     back: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Write into the run's story that its node is silent, or is heard again."""
+        """Write into the run's timeline that its node is silent, or is heard again."""
         if self.back:
             return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
         begun = made.fence.state is FenceState.RUNNING

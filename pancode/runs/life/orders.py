@@ -160,7 +160,7 @@ MOST_OF_A_NAME = 200
 
 
 def name_of(person: str) -> str:
-    """A person's name as a node is told it: its beginning."""
+    """A user's name as a node is told it: its beginning."""
     return person[:MOST_OF_A_NAME]
 
 

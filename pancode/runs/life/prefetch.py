@@ -27,7 +27,7 @@ def place_in_line(fence: Fence) -> Line:
 def why_it_stays(run: Run, workflow: Workflow | None) -> str:
     """Why the run waits with the coordinator and is not handed over, in words; empty: it may be."""
     if run.takes_turns:
-        return "a session waits for a person's words"
+        return "a session waits for a user's message"
     if run.parent is not None:
         return f"run {run.parent}, which began it, waits for it"
     if Caller.of(run).charged_to:

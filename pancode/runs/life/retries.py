@@ -70,7 +70,7 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
 def without_session(run: Run, *, first: bool = True) -> Run:
     """Return the run whose next attempt does not go on with an earlier attempt's session.
 
-    `first`: it goes on with the session that a person let the run begin with, if any.
+    `first`: it goes on with the session that a user let the run begin with, if any.
     """
     if run.resumes_on is None:
         return run
@@ -92,7 +92,7 @@ def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> di
 
 
 def failed_gates(claims: Claims, output: str) -> str:
-    """The words about failed gates for the next sitting, which goes on with the work."""
+    """The words about failed gates for the next interactive run, which goes on with the work."""
     return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
 
 
@@ -256,7 +256,7 @@ def after_failure(
         return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
         return NoRetry()
-    if cause is RetryCause.SESSION and run.resumes_on is None:  # a person has asked for that session
+    if cause is RetryCause.SESSION and run.resumes_on is None:  # a user has asked for that session
         return NoRetry()
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:

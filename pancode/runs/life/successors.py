@@ -26,7 +26,7 @@ def must_have_ended(old: Run) -> None:
 
 
 def must_be_free(old: Run) -> None:
-    """RefusedError when the run was continued already, as by the faster one of two people who answer."""
+    """RefusedError when the run was continued already, as by the faster one of two users who answer."""
     if list_next_runs(old):
         newest = list_next_runs(old)[-1]
         raise RefusedError(
@@ -38,7 +38,7 @@ def must_be_free(old: Run) -> None:
 
 
 def must_be_open(session: SessionRow) -> None:
-    """RefusedError when a person has ended the session."""
+    """RefusedError when a user has ended the session."""
     if session.closed_by is not None:
         raise RefusedError(
             f"{session.closed_by} ended the session of {session.run}",
@@ -48,7 +48,7 @@ def must_be_open(session: SessionRow) -> None:
 
 
 def is_blocked(run: Run) -> bool:
-    """Whether the run has ended because a person must decide how it goes on."""
+    """Whether the run has ended because a user must decide how it goes on."""
     return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
 
 

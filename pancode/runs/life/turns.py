@@ -21,7 +21,7 @@ from pancode.runs.request import DispatchRequest
 
 
 def add_turn(run: Run, turn: TurnRecord, at_ms: int) -> Run:
-    """Return the sitting with this ended turn as its newest."""
+    """Return the interactive run with this ended turn as its newest."""
     used = turn.usage
     newest = EndedTurn(
         number=turn.number,
@@ -36,29 +36,30 @@ def add_turn(run: Run, turn: TurnRecord, at_ms: int) -> Run:
 
 
 def stop_of(run: Run) -> str:
-    """How the sitting's newest turn has ended; empty: none has."""
+    """How the interactive run's newest turn has ended; empty: none has."""
     turn = SessionTurn.of(run).turn
     return "" if turn is None else turn.stop
 
 
 def is_turn_lost(run: Run) -> bool:
-    """Whether the sitting's newest turn was cut because its program ended or its node was lost."""
+    """Whether the interactive run's newest turn was cut because its program ended or its node was lost."""
     return stop_of(run) == TurnStop.LOST or run.outcome is Outcome.LOST
 
 
 def payer_of(run: Run) -> str:
-    """The session that pays for the run: the run's own, or that of the sitting that began it; empty: none."""
+    """The session that pays for the run: the run's own, or that of the interactive run that began it; empty:
+    none."""
     return run.session if run.takes_turns else Caller.of(run).charged_to
 
 
 def is_orchestrator(run: Run) -> bool:
-    """Whether the run is a sitting of an orchestrator, which has the fleet's own tools."""
+    """Whether the run is an interactive run of an orchestrator, which has the fleet's own tools."""
     return bool(FleetLead.of(run).fleet)
 
 
 @dataclass(frozen=True, slots=True)
-class SittingTerms:
-    """The terms that a person chooses for a session: mode and level, model, effort and the program's mode.
+class InteractiveTerms:
+    """The terms that a user chooses for a session: mode and level, model, effort and the program's mode.
 
     `model`: as it is asked for; `program_mode`: by the program's own name. None or empty: the default.
     """
@@ -73,15 +74,15 @@ class SittingTerms:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
-def terms_of(run: Run) -> SittingTerms:
-    """The terms that this sitting has."""
+def terms_of(run: Run) -> InteractiveTerms:
+    """The terms that this interactive run has."""
     mode = str(TurnTaking.of(run).turns.get("mode", ""))
-    return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
+    return InteractiveTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
 
 
-def read_terms(session: SessionRow) -> SittingTerms:
-    """The terms that the session's next sitting begins with."""
-    return SittingTerms(*(getattr(session, one.name) for one in fields(SittingTerms)))
+def read_terms(session: SessionRow) -> InteractiveTerms:
+    """The terms that the session's next interactive run begins with."""
+    return InteractiveTerms(*(getattr(session, one.name) for one in fields(InteractiveTerms)))
 
 
 def intersect_rights(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
@@ -92,11 +93,13 @@ def intersect_rights(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tu
 
 
 IDLE_MS, TURN_MS = 600_000, 1_800_000
-"""How long a sitting waits for words before it rests, and the longest time of one turn; in milliseconds."""
+"""How long an interactive run waits for a message before it rests, and the longest time of one turn; in
+milliseconds."""
 
 
-def as_sitting(request: DispatchRequest, session: str = "") -> DispatchRequest:
-    """Return the request as one for a sitting, with one attempt: a second would say its words again."""
+def as_interactive_run(request: DispatchRequest, session: str = "") -> DispatchRequest:
+    """Return the request as one for an interactive run, with one attempt: a second would say
+    its words again."""
     turns = {"idle_ms": IDLE_MS, "turn_ms": TURN_MS, **request.turns}
     return replace(request, turns=turns, session=session or request.session, attempts=1, verify_retries=0)
 
@@ -108,29 +111,31 @@ def ended_turns(run: Run) -> int:
 
 
 def is_between_turns(run: Run, words: Iterable[Word]) -> bool:
-    """Whether the sitting's program has had a turn and has answered all words that it was given."""
+    """Whether the interactive run's program has had a turn and has answered all words that it was given."""
     said = [one for one in words if not one.for_next]
     return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in said)
 
 
 def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) -> bool:
-    """Whether the sitting only waits for words, and was not asked to rest, to end or to give way."""
+    """Whether the interactive run only waits for a message, and was not asked to rest, to end
+    or to give way."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
     return run.takes_turns and not SessionTurn.of(run).gives_way and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
-    """Whether the sitting's cap has cut its turn, so that a person is asked whether it goes on."""
+    """Whether the interactive run's cap has cut its turn, so that a user is asked whether it goes on."""
     cut = stop_of(run) == TurnStop.LIMIT
     capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
     return bool(SessionTurn.of(run).more_usd) and cut and capped
 
 
 def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
-    """Whether the sitting is left alone, so that its next one begins with the words about failed gates.
+    """Whether the interactive run is left alone, so that its next one begins with the words about failed
+    gates.
 
-    Not where a person has cancelled its turn or let it rest.
+    Not where a user has cancelled its turn or let it rest.
     """
     halted = rests is RestReason.ASKED or stop_of(run) == TurnStop.CANCELLED
     return not halted and SessionTurn.of(run).rounds >= 2
@@ -140,21 +145,22 @@ _A_PERSONS = (
     *(Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST),
     Outcome.POLICY_VIOLATION,
 )
-"""Ends after which a person decides whether a session goes on."""
+"""Ends after which a user decides whether a session goes on."""
 
 
 def goes_on_by_itself(
     run: Run, session: SessionRow | None, words: Iterable[Word], outcome: Outcome | None
 ) -> bool:
-    """Whether the session's next sitting begins without a person: words are left, and the end allows it."""
+    """Whether the session's next interactive run begins without a user: words are left, and the end allows
+    it."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
-        return False  # a person lets it rest, or would have to pay for more
+        return False  # a user lets it rest, or would have to pay for more
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
     return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not asks
 
 
 def opener_of(run: Run) -> str:
-    """Who has said the words with which the sitting began."""
+    """Who has said the words with which the interactive run began."""
     return str(TurnTaking.of(run).turns.get("by") or run.created_by)

@@ -1,4 +1,4 @@
-"""When a run waits for a person, and when it does not any more."""
+"""When a run waits for a user, and when it does not any more."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from pancode.runs.life.messages import (
 )
 from pancode.runs.life.orders import identity_of, name_of
 from pancode.runs.life.successors import NEXT, is_blocked, list_next_runs, must_be_free
-from pancode.runs.life.turns import SittingTerms
+from pancode.runs.life.turns import InteractiveTerms
 
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
-"""The turn control by which a person leaves an opened workspace, and its number."""
+"""The turn control by which a user leaves an opened workspace, and its number."""
 ONLY_HERE = f"{AT_A_TURN}0"
-"""How words that no person said are laid: this run's agents are told them, and no run after it."""
+"""How words that no user said are laid: this run's agents are told them, and no run after it."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
 def open_question(made: Changes) -> Changes:
-    """Put the run into the inbox, where it waits for a person. Idempotent."""
+    """Put the run into the inbox, where it waits for a user. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None:
         return made
     return made.follow(ActionKind.PERSON, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
-    """Let the run begin only when a person has approved it."""
+    """Let the run begin only when a user has approved it."""
     run = made.run
     return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
 
@@ -75,20 +75,20 @@ def calls_lost(made: Changes) -> Changes:
 
 
 def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
-    """Deny the call of this fence's agent, though no person was asked."""
+    """Deny the call of this fence's agent, though no user was asked."""
     body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
     return made.send(made.fence.node, body)
 
 
 @dataclass(frozen=True, slots=True)
 class ToldByPerson(Signal):
-    """A person has words for the run."""
+    """A user has words for the run."""
 
     text: str
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give a person's words to the run: with its task before an order is signed; else to its agent if it
+        """Give a user's message to the run: with its task before an order is signed; else to its agent if it
         listens; else the run keeps them.
 
         UsageError when the run takes no words.
@@ -96,7 +96,7 @@ class ToldByPerson(Signal):
         session = made.case.session
         changes = (
             session is not None and session.chosen_by is not None
-        )  # so these words begin the next sitting
+        )  # so these words begin the next interactive run
         waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
@@ -118,14 +118,15 @@ class ToldByPerson(Signal):
 
 @dataclass(frozen=True, slots=True)
 class ToldByFleet(Signal):
-    """The orchestrator's session, which waits for words or rests, is told what became of the runs that it
+    """The orchestrator's session, which waits for a message or rests, is told what became of the runs that it
     began.
     """
 
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Tell an orchestrator's session what became of its runs, in a turn or in its next sitting."""
+        """Tell an orchestrator's session what became of its runs, in a turn or in its next
+        interactive run."""
         made = add_words(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
@@ -143,14 +144,14 @@ class ToldByTracker(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Show the run what its issue says now: as news of its session, with its task before an order is
-        signed, or to its agent at work. As no person says it, it begins no turn, and no later run gets it.
+        signed, or to its agent at work. As no user says it, it begins no turn, and no later run gets it.
 
         UsageError where nobody would read it.
         """
         run, session, text = made.run, made.case.session, self.text
         if session is not None and run.takes_turns:
             news = [one for one in session.news if text.partition("\n")[0] not in one]
-            made, how = made.put(replace(session, news=more_news(news, text))), "told with the next words"
+            made, how = made.put(replace(session, news=more_news(news, text))), "told with the next message"
         elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
             task = run.task
             for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
@@ -171,7 +172,7 @@ class ToldByTracker(Signal):
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
     """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
-    who = by if run.takes_turns else "A person"
+    who = by if run.takes_turns else "A user"
     said = text if by == TRACKER else f"{who} adds: {text}"
     task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
     word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
@@ -198,9 +199,9 @@ def deliver_messages(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked(Signal):
-    """A person wants the turn at work cancelled, or the sitting to rest after it.
+    """A user wants the turn at work cancelled, or the interactive run to rest after it.
 
-    `turn`: the number of the turn that the person saw; None: the one at work.
+    `turn`: the number of the turn that the user saw; None: the one at work.
     """
 
     what: Literal["cancel", "rest"]
@@ -208,7 +209,8 @@ class TurnAsked(Signal):
     turn: int | None = None
 
     def apply(self, made: Changes) -> Changes:
-        """Cancel the turn at work, or let the sitting rest after it. UsageError: no program takes turns."""
+        """Cancel the turn at work, or let the interactive run rest after it. UsageError: no program takes
+        turns."""
         fence = find_listening_fence(made)
         if fence is None or not made.run.takes_turns:
             raise UsageError(
@@ -230,12 +232,12 @@ class TurnAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LeftWorkspace(Signal):
-    """A person leaves the workspace that this run at work has kept open."""
+    """A user leaves the workspace that this run at work has kept open."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End the run at work that keeps a workspace's files open for a person, who may have changed them."""
+        """End the run at work that keeps a workspace's files open for a user, who may have changed them."""
         fence, (what, number) = made.case.fences[made.run.fence], LEAVES
         made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
@@ -244,12 +246,13 @@ class LeftWorkspace(Signal):
 
 @dataclass(frozen=True, slots=True)
 class GivesWay(Signal):
-    """The sitting, which waits for words, gives its slot to this run."""
+    """The interactive run, which waits for a message, gives its slot to this run."""
 
     run: str
 
     def apply(self, made: Changes) -> Changes:
-        """Let the sitting rest for a run that needs its slot; one that may not give way stays as it is."""
+        """Let the interactive run rest for a run that needs its slot; one that may not give way stays as it
+        is."""
         fence = find_listening_fence(made)
         if fence is None or not turns.may_give_way(made.run, made.case.session, made.case.words):
             return made
@@ -262,7 +265,7 @@ class GivesWay(Signal):
 
 
 def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """Record that a turn of the sitting has ended. Idempotent: the receipt tells of it again.
+    """Record that a turn of the interactive run has ended. Idempotent: the receipt tells of it again.
 
     A turn out of order is dropped, as it would hide those that follow.
     """
@@ -283,15 +286,16 @@ def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class TermsAsked(Signal):
-    """A person gives the session other terms, which hold from its next sitting on."""
+    """A user gives the session other terms, which hold from its next interactive run on."""
 
-    terms: SittingTerms
+    terms: InteractiveTerms
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the session's next sitting these terms; the one at work rests after its turn. Idempotent.
+        """Give the session's next interactive run these terms; the one at work rests after its turn.
+        Idempotent.
 
-        The sitting that works or waits keeps its own mode and level: they are in its signed order.
+        The interactive run that works or waits keeps its own mode and level: they are in its signed order.
         """
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
@@ -309,12 +313,13 @@ class TermsAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class SessionClosed(Signal):
-    """A person ends the session whose newest run this is."""
+    """A user ends the session whose newest run this is."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a session for a person: a sitting at work rests, and a waiting one never begins. Idempotent."""
+        """End a session for a user: an interactive run at work rests, and a waiting one never begins.
+        Idempotent."""
         session = made.case.session
         if session is None or session.closed_by is not None:
             return made
@@ -340,11 +345,11 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 
 def report_undelivered(made: Changes) -> Changes:
-    """Write into the story of a run that ends how many messages its agent did not get."""
+    """Write into the timeline of a run that ends how many messages its agent did not get."""
     left = len(messages.select_undelivered(made.case.words))
     if not left:
         return made
-    words = f"{count_noun(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
+    words = f"{count_noun(left, 'message')} of users kept for: pancode runs continue {made.run.id}"
     return made.tell("person", "words", "not delivered", words)
 
 
@@ -357,7 +362,7 @@ def move_messages(made: Changes, run: str) -> Changes:
 class Continued(Signal):
     """A new run goes on from this run's result. `sole`: only one may, as with an answer.
 
-    `program`: the program that answered; empty: a person did. `past_cap`: a person has said yes to going on
+    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to going on
     beyond the cap.
     """
 

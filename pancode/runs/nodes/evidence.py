@@ -76,5 +76,5 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
 
 
 def reset_share(tx: Transaction, node: Node) -> None:
-    """Let the node's share of the day begin anew, as a person has looked at it."""
+    """Let the node's share of the day begin anew, as a user has looked at it."""
     tx.delete(Setting, KEPT + (node.tag or ""))

@@ -17,13 +17,13 @@ from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
-TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
+TWINS = "two nodes answer with its key at once: one is a copy of the other, or was set back in time"
 MOST_SESSIONS = 16
 """How many of a node's latest sessions are remembered: a node may begin any number."""
 
 
 def detect_shared_key(core: Core, node: Node, beat: Heartbeat) -> bool:
-    """Whether this heartbeat proves that two machines use one key; then the node is quarantined.
+    """Whether this heartbeat proves that two nodes use one key; then the node is quarantined.
 
     Each start of a node agent is a session of its own, and two of one home never live at once. The proof:
     each of two sessions has echoed a beat that we sent after the other was heard. No old message that comes
@@ -31,7 +31,7 @@ def detect_shared_key(core: Core, node: Node, beat: Heartbeat) -> bool:
     """
     if not _is_proof(core, beat):
         return False
-    core.live.contacts.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
+    core.live.contacts.sessions.pop(beat.node)  # whom a user lets in again is judged by what is said then
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:

@@ -123,7 +123,8 @@ def judge_nodes(core: Core) -> None:
         fences = open_fences(work.tx)
         if not fences and not core.live.outages.away:
             return
-        # The story of each run that is at work says that its node is not heard, and that it is heard again.
+        # The timeline of each run that is at work says that its node is not heard, and that it is heard
+        # again.
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
         for key, fence in list(away.items()):

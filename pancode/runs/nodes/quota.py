@@ -71,7 +71,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
 
 @hold_lock
 def release_node(core: Core, name: str, by: str) -> bool:
-    """End the node's quarantine for a person; whether it was quarantined. The caller then calls `let_in`."""
+    """End the node's quarantine for a user; whether it was quarantined. The caller then calls `let_in`."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:

@@ -350,7 +350,7 @@ def _granted(work: Work, run: Run) -> bool:
     """Whether the attempt has its hold: admission took the first one; a later attempt takes it here."""
     if run.attempt == 1:
         return True
-    due = work.signal(run, Due(work.core.purses(work.tx, run)))
+    due = work.signal(run, Due(work.core.budget_scopes(work.tx, run)))
     return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
 
 

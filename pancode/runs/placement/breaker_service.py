@@ -28,7 +28,7 @@ from pancode.runs.placement.breakers import (
 from pancode.runs.placement.placement import Shun
 
 RESET = "breaker-reset:"
-"""The prefix of a setting that holds when a person reset the breaker of that name."""
+"""The prefix of a setting that holds when a user reset the breaker of that name."""
 RECENT_MS, RUNS = 3_600_000, 200
 """At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
 FIX = "pancode admin breakers --reset {}"
@@ -164,8 +164,8 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
 
 
 def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
-    """Whether the probe has shown enough: the machine starts work, or a sitting (it may last days) has
-    answered.
+    """Whether the probe has shown enough: the machine starts work, or an interactive run (it may last days)
+    has answered.
     """
     if fence.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False

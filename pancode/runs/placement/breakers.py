@@ -31,7 +31,7 @@ class BreakerState(StrEnum):
 class EndedTry:
     """An attempt that ended, as breakers see it. `own`: a program of the user's own, no agent.
 
-    `session`: of a sitting, whose rounds all count as one piece of work; else empty.
+    `session`: of an interactive run, whose rounds all count as one piece of work; else empty.
     """
 
     at_ms: int
@@ -82,7 +82,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class EndedTries:
-    """Everything that breakers are decided by, oldest first. `resets`: when a person reset one, by name."""
+    """Everything that breakers are decided by, oldest first. `resets`: when a user reset one, by name."""
 
     tries: tuple[EndedTry, ...] = ()
     resets: Mapping[str, int] = field(default_factory=dict)

@@ -26,7 +26,7 @@ from pancode.kernel.names import find_nearest
 from pancode.kernel.node import NodeState, NodeView, has_label, in_a_sentence, labels_of, with_words
 from pancode.runs.placement.gpus import GpuNeed, lack_of_gpus
 
-NOT_WALLED = (
+WITHOUT_SANDBOX = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
 )
 
@@ -68,7 +68,7 @@ class NodeRequirements:
     walled: bool = False
     """Whether the run works only where there is a sandbox."""
     turns: bool = False
-    """Whether the run's program has to wait for words after an answer."""
+    """Whether the run's program has to wait for a message after an answer."""
     env: tuple[str, ...] = ()
     """The names of the node's variables that the run is to see, where they have a value."""
     gpus: GpuNeed | None = None
@@ -161,7 +161,7 @@ def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | Non
     if not wish.walled or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
-    return Lack(with_words(NOT_WALLED, "" if missing is None else missing.fix), "pancode doctor --all")
+    return Lack(with_words(WITHOUT_SANDBOX, "" if missing is None else missing.fix), "pancode doctor --all")
 
 
 def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:

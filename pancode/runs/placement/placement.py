@@ -20,7 +20,7 @@ from pancode.kernel.records import Balance, Run, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.facets import ModelChoice, Provision
 from pancode.runs.life.prefetch import why_it_stays
-from pancode.runs.placement.candidates import LOOKING, NOT_WALLED, is_looking
+from pancode.runs.placement.candidates import LOOKING, WITHOUT_SANDBOX, is_looking
 from pancode.runs.placement.gpus import GpuSeen, choose_gpus, lack_of_gpus, need_of_run, why_gpus_wait
 
 
@@ -164,7 +164,15 @@ def _any(free: Mapping[str, int]) -> bool:
 def wish_of(run: Run) -> object:
     """All facts of the run itself that decide where it may go."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
-    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
+    how = (
+        run.mode,
+        run.safety,
+        run.read_only,
+        run.told_only,
+        run.depth,
+        run.parent is None,
+        needs_sandbox(run),
+    )
     choice = ModelChoice.of(run)
     model = (wanted_of(run), run.untested, choice.free, choice.trusted, Judging.of(run).not_on)
     stays = (why_it_stays(run, None), run.workflow)
@@ -290,15 +298,15 @@ def _unheld(run: Run, view: NodeView) -> str:
     """Why the node cannot enforce the rules of a run that needs them enforced; empty: it can."""
     if view.last is None or run.runtime not in RUNTIMES:
         return ""
-    if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
-        return NOT_WALLED
+    if needs_sandbox(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
+        return WITHOUT_SANDBOX
     needs = needs_of(run)
     if needs.enough(view.last.heartbeat.facts.isolation):
         return ""
     return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
 
 
-def is_walled(run: Run) -> bool:
+def needs_sandbox(run: Run) -> bool:
     """Whether the run goes only to a node with a sandbox, as its agent or the run that began it asks."""
     return Provision.of(run).walled
 
@@ -355,7 +363,7 @@ def _place(
         reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         waits = _kept_by(fitting, standing)
         if run.takes_turns and waits is WaitReason.NODE_AWAY:
-            reasons.append("your words go on when it is heard")
+            reasons.append("your message goes on when it is heard")
         return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), waits)
     short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
@@ -478,7 +486,7 @@ def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str
 
 
 def kept_back(run: Run, name: str, standing: Standing) -> str:
-    """Why the run may not begin on this node now, by the word of a person or of the node; empty: it may."""
+    """Why the run may not begin on this node now, by the word of a user or of the node; empty: it may."""
     view = next((view for view in standing.nodes if view.node.name == name), None)
     if view is None or view.node.removed is not None:
         return f"{name} is no longer of the fleet"

@@ -1,4 +1,4 @@
-"""Idle sittings that rest, so that a run which lacks only a slot can begin."""
+"""Idle interactive runs that rest, so that a run which lacks only a slot can begin."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.views import session_of, words_of
 
 
-def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
-    """Return the sitting that has waited longest for words, if it has waited at least `idle_ms`."""
-    idle = (one for one in sittings if now_ms - _since_ms(one) >= idle_ms)
+def who_rests(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+    """Return the interactive run that has waited longest for words, if it has waited at least `idle_ms`."""
+    idle = (one for one in interactive_runs if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
 
 
@@ -27,16 +27,16 @@ def _since_ms(run: Run) -> int:
 
 
 class GivingWay:
-    """Asks idle sittings to rest in a round of binding, one for each run that lacks only a slot.
+    """Asks idle interactive runs to rest in a round of binding, one for each run that lacks only a slot.
 
-    Memory keeps what was asked; so do the sitting's terms, for a coordinator that starts anew.
+    Memory keeps what was asked; so do the interactive run's terms, for a coordinator that starts anew.
     """
 
     def __init__(self, work: Work, fences: Collection[Fence], standing: Standing) -> None:
         self._work, self._fences, self._standing = work, fences, standing
         self._known, self._boot = work.core.live.binding, work.core.ports.clock.boot_ms()
         self._looks = self._boot - self._known.givers_ms >= work.core.rules.look_ms
-        self._sittings: dict[str, list[Run]] | None = None
+        self._interactive_runs: dict[str, list[Run]] | None = None
 
     def why(self, waiting: Unplaced) -> str:
         """Return why the run waits, and the session that rests for it; one that may rest is asked to."""
@@ -60,22 +60,22 @@ class GivingWay:
             return ""
         if rests is None:
             changed = work.signal(chosen, GivesWay(waiting.id))
-            for runs in (self._sittings or {}).values():
+            for runs in (self._interactive_runs or {}).values():
                 runs[:] = [changed if run.id == changed.id else run for run in runs]
         work.after(partial(self._note, waiting.id, chosen.session))
         return chosen.session
 
     def _at(self, node: str) -> list[Run]:
         """The runs whose program is at work on the node."""
-        if self._sittings is None:
-            self._sittings = {}
+        if self._interactive_runs is None:
+            self._interactive_runs = {}
             for fence in self._fences:
                 at_work = fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
                 run = self._work.tx.get(Run, fence.run) if at_work else None
                 if run is not None and run.fence == fence.fence:
-                    self._sittings.setdefault(fence.node, []).append(run)
+                    self._interactive_runs.setdefault(fence.node, []).append(run)
             self._work.after(partial(setattr, self._known, "givers_ms", self._boot))
-        return self._sittings.get(node, [])
+        return self._interactive_runs.get(node, [])
 
     def _note(self, waiting: str, session: str) -> None:
         """Remember for the next rounds which session rests for the run; old entries are dropped."""

@@ -95,12 +95,14 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
     usd = cap_of(run, case.left(run.attempt), core.rules.ahead_usd, before)
     if usd is None or usd <= before:
         return usd, ""
-    purses = [(purse, held[purse.balance.scope]) for purse in core.held_in(tx, held)]
-    purses += [(purse, before) for purse in core.period_purses(tx)]
-    for purse, has in purses:
+    budget_scopes = [
+        (budget_scope, held[budget_scope.balance.scope]) for budget_scope in core.held_in(tx, held)
+    ]
+    budget_scopes += [(budget_scope, before) for budget_scope in core.period_budget_scopes(tx)]
+    for budget_scope, has in budget_scopes:
         more = books.Amount(books.subtract_amount(usd, has))
-        if why := books.explain_refusal(purse.balance, purse.ceilings, more):
-            return usd, f"{purse.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
+        if why := books.explain_refusal(budget_scope.balance, budget_scope.ceilings, more):
+            return usd, f"{budget_scope.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
     return usd, ""
 
 

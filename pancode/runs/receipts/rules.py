@@ -244,7 +244,7 @@ def _inconsistent(claims: Claims, run: Run) -> str:
     if claims.session is not None and not is_session(claims.session):
         return f"no session has the name {claims.session!r}"
     if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
-        return f"outcome {claims.outcome} with a question to a person"
+        return f"outcome {claims.outcome} with a question to a user"
     if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
         return "cost and its source contradict each other"
     if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:

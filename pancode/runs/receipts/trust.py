@@ -29,7 +29,7 @@ class ResultTrust(StrEnum):
 
 
 _WORDS = {
-    ResultTrust.VERIFIED: "gates passed on two machines",
+    ResultTrust.VERIFIED: "gates passed on two nodes",
     ResultTrust.PARTLY: "gates passed",
     ResultTrust.UNVERIFIED: "no gates",
     ResultTrust.DISPUTED: "gates disputed",
@@ -53,7 +53,7 @@ class VerifiedResult:
 
     @property
     def words(self) -> str:
-        """The words for a person: `partly` is a good end on one machine, and must not read as half done."""
+        """The words for a user: `partly` is a good end on one node, and must not read as half done."""
         return "being verified" if self.waits else _WORDS[self.state]
 
     @property
@@ -113,9 +113,7 @@ def read_verified(run: Run) -> VerifiedResult | None:
         return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
     row = run.result.get(KEPT)
     if not isinstance(row, Mapping):
-        return VerifiedResult(
-            ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them"
-        )
+        return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}; no other node has run them")
     return _kept(row)
 
 

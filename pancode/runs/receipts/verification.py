@@ -18,7 +18,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One receipt of a chain; `attempt` names it for people."""
+    """One receipt of a chain; `attempt` names it for users."""
 
     digest: str
     attempt: str
@@ -120,7 +120,7 @@ class Verified:
 class TrustedKey:
     """A key that signs or has signed, and the names of its node (none: not known).
 
-    `from_ms`, `until_ms`: by the coordinator's clock, for people; they decide nothing.
+    `from_ms`, `until_ms`: by the coordinator's clock, for users; they decide nothing.
     """
 
     key: signing.PublicKey

@@ -1,4 +1,4 @@
-"""Lets go of what old runs left on this disk: asked for by a person, and once a day by itself."""
+"""Lets go of what old runs left on this disk: asked for by a user, and once a day by itself."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.pages import MOST_ROWS
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, AuditAnswer, AuditVerdictShape
-from pancode.reports.story import AuditFilter, list_audit, verify_audit
+from pancode.reports.timeline import AuditFilter, list_audit, verify_audit
 from pancode.runs import answers
 from pancode.runs.answers import (
     ExportAnswer,

@@ -24,7 +24,7 @@ class RecoverBody(ActBody):
 
 @Verb(answers.HEALTH, command="status")
 def _health(context: ApiContext, call: ApiCall) -> HealthShape:
-    """Each agent that has work and each machine: one state, and why."""
+    """Each agent that has work and each node: one state, and why."""
     return get_health(context.core)
 
 

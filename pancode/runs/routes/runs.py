@@ -13,7 +13,7 @@ from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.reports.answers import WHY, WhyShape
-from pancode.reports.story import explain_run
+from pancode.reports.timeline import explain_run
 from pancode.runs import answers
 from pancode.runs.admission.dry_run import describe_queued, report_plan
 from pancode.runs.answers import (
@@ -79,7 +79,7 @@ def make_child_request(context: ApiContext, parent: Run, request: DispatchReques
     run.
 
     A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in it
-    counts as a person's yes.
+    counts as a user's approval.
     """
     if request.land:
         refuse_act(context.core, parent, "landing a change")
@@ -119,7 +119,7 @@ def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
 
 @Verb(answers.TAILS, query=("bytes",))
 def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
-    """The last words of what runs."""
+    """The last message of what runs."""
     return {
         "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
     }

@@ -1,4 +1,4 @@
-"""`pancode chat` and `pancode attach`: talk with an agent on any machine, leave, and come back."""
+"""`pancode chat` and `pancode attach`: talk with an agent on any node, leave, and come back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pancode.sessions.commands.line_chat import (
     tell_command,
 )
 from pancode.sessions.commands.preflight import FoundLine, prepare_session
-from pancode.sessions.commands.screen.controller import ChatDesk
+from pancode.sessions.commands.screen.controller import ChatController
 from pancode.sessions.commands.slash import LEAVE, parse_command
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 
 class OnCap(StrEnum):
-    """What a session does where the cap of a sitting cuts a turn."""
+    """What a session does where the cap of an interactive run cuts a turn."""
 
     REST = "rest"
     ASK = "ask"
 
 
 app = Commands()
-Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
+Words = Annotated[str | None, Argument(help="The first message; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
 Agent = Annotated[
@@ -83,25 +83,26 @@ def chat(
     agent: Agent = None,
     on_cap: Annotated[
         OnCap | None,
-        option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
+        option("At the cap of an interactive run: rest (default), or ask in the inbox whether to go on."),
     ] = None,
     until_verified: Annotated[
-        bool, option("Go on without words until the gates pass, at most for --budget.", "--until-verified")
+        bool,
+        option("Go on without a message until the gates pass, at most for --budget.", "--until-verified"),
     ] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
 ) -> int:
-    """Talk with Panos, or with --agent another one, on any machine; `pancode` alone does it, too.
+    """Talk with Panos, or with --agent another one, on any node; `pancode` alone does it, too.
 
     It stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which first
     says what was found; --plain, a pipe and TERM=dumb are line by line. Inside a repository the agent has all
     of it, and begins in the folder where you stand. Without --model and --runtime it is what is ready. A
     --preset counts for this session and what is dispatched from it, and no applied one changes.
 
-    After ten minutes without words, or 30 seconds where a run waits for its slot, the session rests: the
-    slot is free, its files and its memory are kept, and your next words go on with it. /help shows what else
-    can be typed. A runtime that takes no turns is refused, with the names of those that do.
+    After ten minutes without a message, or 30 seconds where a run waits for its slot, the session rests: the
+    slot is free, its files and its memory are kept, and your next message goes on with it. /help shows what
+    else can be typed. A runtime that takes no turns is refused, with the names of those that do.
     """
     if _by_itself(ctx, face, words):
         return ExitCode.DONE
@@ -119,7 +120,7 @@ def chat(
 
     if not once and not plain and _draws(face):
         shown = opening if agent is None else None
-        return _on_screen(ChatDesk(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
+        return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
     leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
@@ -142,7 +143,7 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
 
 
 def _body(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request without its task. The orchestrator, with whom a person talks, needs no files."""
+    """Return the request without its task. The orchestrator, with whom a user talks, needs no files."""
     asked = dict(given)
     if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
         asked["agent"] = ORCHESTRATOR
@@ -167,7 +168,7 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
 
 
 def _is_seen(face: Face) -> bool:
-    """Whether a person sits at all three streams; Textual draws on standard error."""
+    """Whether a user sits at all three streams; Textual draws on standard error."""
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
@@ -183,24 +184,26 @@ def _draws(face: Face) -> bool:
     return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def page_of(desk: ChatDesk, first: str = "") -> ChatScreen:
-    """The page of a chat, which says the first words at once."""
+def page_of(controller: ChatController, first: str = "") -> ChatScreen:
+    """The page of a chat, which says the first message at once."""
     from pancode.sessions.commands.screen.app import ChatScreen
 
-    return ChatScreen(desk, SystemClock(), find_user(), folder_here(), first)
+    return ChatScreen(controller, SystemClock(), find_user(), folder_here(), first)
 
 
-def _on_screen(desk: ChatDesk, first: str | None) -> int:
-    """Show the page until the person leaves it; then say what was not sent, and how to come back."""
+def _on_screen(controller: ChatController, first: str | None) -> int:
+    """Show the page until the user leaves it; then say what was not sent, and how to come back."""
     from pancode.interfaces.tui.application import on_screen
 
-    page = page_of(desk, first or "")
+    page = page_of(controller, first or "")
     try:
-        return on_screen(page, desk.theme)
+        return on_screen(page, controller.theme)
     finally:
         page.tell_unsent(write_stderr)
-        if desk.run:
-            write_stderr(f"{come_back(page.shape.get('session', desk.run), page.shape.get('state', ''))}\n")
+        if controller.run:
+            write_stderr(
+                f"{come_back(page.shape.get('session', controller.run), page.shape.get('state', ''))}\n"
+            )
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -210,7 +213,7 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
 
 
 def _first(face: Face, words: str | None, *, once: bool) -> str | None:
-    """Return the first words: an argument, or a line typed or piped. None: the person leaves, or all lines
+    """Return the first message: an argument, or a line typed or piped. None: the user leaves, or all lines
     were commands.
 
     UsageError where there are none.
@@ -287,7 +290,7 @@ def attach(
 ) -> int:
     """Come back to a session, or go on with any run, at work or ended: what it said is shown, then you talk.
 
-    RUN is any run of the session; `last` is the session that began last. Several people can be attached at
+    RUN is any run of the session; `last` is the session that began last. Several users can be attached at
     once: each sees who said what.
     """
     client = face.client(works=words is not None)
@@ -296,7 +299,7 @@ def attach(
     _unless_json(face, f"pancode sessions attach {run}", once=once)
     shape = client.get(SESSION.at(run))
     if not once and not plain and _draws(face):
-        return _on_screen(ChatDesk(face, SystemIds(), None, shape["run"], since or ""), words)
+        return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)
     leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:

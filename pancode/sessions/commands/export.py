@@ -19,7 +19,7 @@ __all__ = ["fetch_conversation", "format_markdown", "write_new"]
 def fetch_conversation(client: Client, session: str) -> TalkShape:
     """The session, and its messages in order: who said what when, and what the agent did for it."""
     shape = client.get(SESSION.at(session))
-    return transcript.build_conversation(shape, _ApiTalk(client), shape["sittings"])
+    return transcript.build_conversation(shape, _ApiTalk(client), shape["interactive_runs"])
 
 
 class _ApiTalk:

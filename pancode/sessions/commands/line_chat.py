@@ -54,9 +54,9 @@ HELP = """\
 
 
 def lost_turn(shape: SessionShape) -> str:
-    """What a person decides about a turn that was cut, with the commands."""
+    """What a user decides about a turn that was cut, with the commands."""
     run, turn = shape["run"], shape["turn"]
-    if shape["sittings"][-1]["outcome"] == "lost":
+    if shape["interactive_runs"][-1]["outcome"] == "lost":
         return f"say its words again: pancode runs retry {run}"
     which = f"turn {turn['number']}" if turn else "a turn"
     again = f'its words again, or others: pancode attach {shape["session"]} "..."'
@@ -136,7 +136,7 @@ def come_back(session: str, state: str) -> str:
 
 
 class ChatLoop:
-    """One person in one session. `run`: the newest run that is known; `since`: show it from `RUN:BYTE`."""
+    """One user in one session. `run`: the newest run that is known; `since`: show it from `RUN:BYTE`."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
@@ -152,7 +152,7 @@ class ChatLoop:
         """The turn whose cost was told last; None until the first state has come."""
         self._asked: AskedShape | None = None
         self._sure: AskedShape | None = None
-        """The question for which the person has said "always" once."""
+        """The question for which the user has said "always" once."""
         self._rests_ms = 0
         """Until this time a yes or a no may have been typed for what stood there before the question."""
         self._sent: list[tuple[str, int]] = []
@@ -165,7 +165,7 @@ class ChatLoop:
 
     # ---- one turn, and out
     def once(self, message: tuple[str, int]) -> int:
-        """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
+        """Wait for the end of the turn with this message, let the interactive run rest, print the answer."""
         run, number = message
         self._once = True
         SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
@@ -186,12 +186,12 @@ class ChatLoop:
         return self._told(turn)
 
     def _is_over(self) -> bool:
-        """Whether no program runs, and none begins without more words."""
+        """Whether no program runs, and none begins without more messages."""
         return self._state in OVER and not self._shape["goes_on"]
 
     def _failed(self) -> bool:
-        """Whether the newest sitting has ended with an outcome other than done."""
-        return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
+        """Whether the newest interactive run has ended with an outcome other than done."""
+        return bool(self._shape) and self._shape["interactive_runs"][-1]["outcome"] not in (None, "done")
 
     def _found(self, run: str, number: int) -> Turn | None:
         return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
@@ -234,7 +234,7 @@ class ChatLoop:
 
     # ---- a conversation
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
-        """Talk until the person leaves. `sent`: words already on their way, `typed` on this terminal."""
+        """Talk until the user leaves. `sent`: words already on their way, `typed` on this terminal."""
         self._sent += [sent] if sent is not None else []
         self._story.mine += [typed.strip()] if typed else []
         self._follower.follow(self._acts.run)
@@ -281,7 +281,7 @@ class ChatLoop:
         return self._eof and not self._later and bool(self._state) and not self._sent
 
     def _status(self) -> ExitCode:
-        """Return the exit status; it tells a script what a person at the terminal has seen."""
+        """Return the exit status; it tells a script what a user at the terminal has seen."""
         if self._tty:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
@@ -312,7 +312,7 @@ class ChatLoop:
         self._counted = newest
         asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
-            self._miss({one["run"] for one in shape["sittings"]})
+            self._miss({one["run"] for one in shape["interactive_runs"]})
         failed = self._state in OVER and self._failed()
         shown = self._state
         if asks:

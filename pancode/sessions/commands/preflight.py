@@ -1,4 +1,4 @@
-"""What a chat says before its first words: what was found, and what is missing, each with its command."""
+"""What a chat says before its first message: what was found, and what is missing, each with its command."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def bring_in(client: Client, note: Note) -> None:
     It goes on without where that fails: a note says so.
     """
     if not client.get(FLEET)["nodes"]:
-        note("no machine is in the fleet: this one becomes a node ...")
+        note("no node is in the fleet: this one becomes a node ...")
         try:
             for event in client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}):
                 if event.kind == "result":

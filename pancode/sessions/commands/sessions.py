@@ -54,7 +54,7 @@ _COLUMNS: RowColumns[SessionShape] = {
     "STATE": "state",
     "AGENT": "agent",
     "NODE": lambda row: row["node"] or "-",
-    "TURNS": lambda row: str(sum(one["turns"] for one in row["sittings"])),
+    "TURNS": lambda row: str(sum(one["turns"] for one in row["interactive_runs"])),
     "COST": lambda row: format_usd(row["usage"]["cost_usd"]),
     "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else format_usd(row["money"]["left_usd"]),
     "SINCE": lambda row: short_time(row["changed_at"]),
@@ -97,7 +97,7 @@ def show(
     tasks: Annotated[bool, option("Show what it has dispatched, the newest first.", "--tasks")] = False,
     face: Json,
 ) -> None:
-    """All of a session: its state, its sittings, what it cost, what it asks.
+    """All of a session: its state, its interactive runs, what it cost, what it asks.
 
     The parts of --context are estimates. What was used in all is what the model's server has counted for the
     last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
@@ -114,24 +114,28 @@ def show(
 
 
 def _shown(one: SessionShape) -> str:
-    cap = f"; a sitting costs {format_usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
+    cap = (
+        f"; an interactive run costs {format_usd(one['money']['sitting_usd'])} at most"
+        if one["takes_turns"]
+        else ""
+    )
     lines = [
         f"{one['session']}  {one['state']}  {escape_line(one['reason'])}",
         f"  {escape_line(one['title'])}",
     ]
     model = f", {escape_line(one['model'])}" if one["model"] else ""
     lines.append(
-        f"  {escape_line(one['agent'])} on {escape_line(one['node'] or 'no machine yet')}, "
+        f"  {escape_line(one['agent'])} on {escape_line(one['node'] or 'no node yet')}, "
         f"{one['runtime']}{model}"
     )
     lines.append(f"  {spent_in_all(one)}{cap}; begun by {escape_line(one['created_by'])}")
     lines.append(f"  {terms_told(one)}")
     if one["waiting"]:
         lines.append(f"  {count_noun(one['waiting'], 'message')} that no turn has got")
-    for sitting in one["sittings"]:
-        change = f", commit {sitting['commit'][:12]}" if sitting["commit"] else ""
-        end = sitting["outcome"] or sitting["state"]
-        lines.append(f"  sitting {sitting['run']}  {count_noun(sitting['turns'], 'turn')}, {end}{change}")
+    for run in one["interactive_runs"]:
+        change = f", commit {run['commit'][:12]}" if run["commit"] else ""
+        end = run["outcome"] or run["state"]
+        lines.append(f"  interactive run {run['run']}  {count_noun(run['turns'], 'turn')}, {end}{change}")
     if one["state"] == "turn lost":
         lines.append(f"  {lost_turn(one)}")
     if one["asks"]:
@@ -191,14 +195,14 @@ def checkpoint(
     if name is None:
         answer = client.get(CHECKPOINTS.at(run))
         none = f"no point has a name; pancode sessions checkpoint {run} NAME"
-        goes = f"your next words go on at {answer['next']}\n" if answer["next"] else ""
+        goes = f"your next message goes on at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
     done = client.post(CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
-    """Let the session rest, and return its newest sitting."""
+    """Let the session rest, and return its newest interactive run."""
     shape = client.get(SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         suspend_session(face, client, shape["run"])
@@ -216,22 +220,24 @@ _POINTS: Columns = {
 
 @app.verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
-    """Go back to a named point of a session: your next words go on there, in the same session.
+    """Go back to a named point of a session: your next message goes on there, in the same session.
 
     Its files are as they were then, and its agent is told the conversation until then. Nothing is lost: what
-    came after stays in its sittings, and a point there can be gone back to in the same way.
+    came after stays in its interactive runs, and a point there can be gone back to in the same way.
     """
     client = face.client()
     newest = _rested(face, client, run)
     done = client.post(RESTORE.at(newest), {"by": find_user(), "name": name})
-    face.show(done, lambda: f"{done['session']}  your next words go on at {name}; what came after it stays\n")
+    face.show(
+        done, lambda: f"{done['session']}  your next message goes on at {name}; what came after it stays\n"
+    )
 
 
 @app.verb("sessions rest", "pancode sessions rest last")
 def let_rest(run: Run, *, face: Json) -> None:
     """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
 
-    It goes on with your next words.
+    It goes on with your next message.
     """
     client = face.client()
     done = suspend_session(face, client, client.get(SESSION.at(run))["run"])
@@ -268,7 +274,7 @@ def change(
 ) -> None:
     """Give a session another mode, safety level, model or effort. Its memory and its files stay.
 
-    The turn at work ends as it began; your next words begin with what you have chosen. A higher level asks
+    The turn at work ends as it began; your next message begins with what you have chosen. A higher level asks
     you first. A mode of the program in which it would ask nobody is refused.
     """
     asked = {

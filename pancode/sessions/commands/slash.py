@@ -29,7 +29,7 @@ MOST_BYTES, MOST_LINES = 200_000, 200
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A slash command. `bare`: the `pancode` command without more words; none: the chat does it, or shows
+    """A slash command. `bare`: the `pancode` command without more messages; none: the chat does it, or shows
     `says`.
 
     `more`: the command when words follow, if it is another. `ways`: a first word to the command that takes
@@ -70,7 +70,7 @@ This talk
 /end | end the session
 /detach /quit /exit | leave; nothing ends (Ctrl-D)
 /copy | copy the last answer, on the screen
-/session /tree | this session: its sittings, its cost | sessions show RUN
+/session /tree | this session: its interactive runs, its cost | sessions show RUN
 /context | the model's window, part by part | sessions show RUN --context
 /compact | when a model's memory is shortened
 /tasks | what this session has dispatched | sessions show RUN --tasks
@@ -86,7 +86,7 @@ This talk
 /name | how a talk gets a name
 /share | how others come in
 Runs
-/status | what needs you, runs, machines, money | status
+/status | what needs you, runs, nodes, money | status
 /runs | the last runs, or as many as you say | runs | | show, ls, logs=logs
 /batches /workflows | batches, chains and races | workflow ls
 /queue | what waits where | runs ls --waiting
@@ -95,7 +95,7 @@ Runs
 /approve | say yes to what waits: a run | inbox | approve
 /deny | say no to what waits: a run | inbox | deny
 /answer | answer a run's question | inbox | answer
-/tell | words for a run's agent | inbox | tell
+/tell | a message for a run's agent | inbox | tell
 /issue | issues at work, and the open ones | issue | | ls, show, work
 /work | have an issue worked on | issue | issue work
 /history | what earlier runs here decided | history | | find, show, forget
@@ -146,10 +146,10 @@ _SAYS = {
     "/prompt-version": "The prompt of a run, with its digest: /prompt RUN.",
     "/new": "Another talk is another session: leave with /detach, then pancode chat. This one stays.",
     "/fork": "/checkpoint names a point; /checkpoint restore NAME goes on there, and nothing is lost.",
-    "/name": "A session has its first words as its name; /checkpoint NAME names a point of it.",
+    "/name": "A session has its first message as its name; /checkpoint NAME names a point of it.",
     "/share": "Others come in themselves: pancode sessions attach. A copy of it: /export FILE.",
-    "/login": "A login is a machine's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
-    "/reload": "Nothing is to be loaded again: settings, agents and rules count from the next sitting on.",
+    "/login": "A login is a node's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
+    "/reload": "Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
 }
 """What a command says that runs none of `pancode`."""
 
@@ -271,7 +271,7 @@ def carried_out(
 
     It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
     """
-    # A folder of another machine may have been named for this command.
+    # A folder of another node may have been named for this command.
     there = remote_of(os.environ)
     process = subprocess.Popen(
         [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],

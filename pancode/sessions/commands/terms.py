@@ -1,4 +1,4 @@
-"""The terms of a session at a face: in words, the next ones in turn, and their change by a person."""
+"""The terms of a session at a face: in words, the next ones in turn, and their change by a user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ LEVELS = ("suggest", "auto-edit", "full-auto")
 """The safety levels, from the lowest to the highest."""
 
 STAYS = "memory and files stay"
-MOVES = (
-    "files stay; its model is on another machine, where it is told the story of before instead of its memory"
-)
+MOVES = "files stay; its model is on another node, where it is told the story of before instead of its memory"
 
 
 def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
@@ -29,12 +27,12 @@ def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def terms_told(shape: Mapping[str, Any]) -> str:
-    """One line: what holds now, and what holds from the next words on."""
+    """One line: what holds now, and what holds from the next message on."""
     told = _listed(shape)
     if shape["next"] is None:
         return told
     memory = shape["next"].get("memory", True)
-    return f"{told}; with your next words: {_listed(shape['next'])} ({STAYS if memory else MOVES})"
+    return f"{told}; with your next message: {_listed(shape['next'])} ({STAYS if memory else MOVES})"
 
 
 def _listed(terms: Mapping[str, Any]) -> str:
@@ -62,7 +60,7 @@ def is_raise(before: str, after: str) -> bool:
 def set_terms(
     client: Client, run: str, asked: Mapping[str, Any], agreed: Callable[[str], bool] = lambda question: False
 ) -> SessionShape:
-    """Change them, once the person has agreed to a higher level. ApiError for what is refused.
+    """Change them, once the user has agreed to a higher level. ApiError for what is refused.
 
     `asked`: the fields of that route; None and False: left out.
     """

@@ -32,7 +32,7 @@ HANDED_ON = (
 """The only variables that tmux is given: its server shows its environment to whoever asks."""
 WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
 THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
-"""The shell command of a window: it stays when its command has ended. It holds no text of a person."""
+"""The shell command of a window: it stays when its command has ended. It holds no text of a user."""
 FOLDER = "@pancode_folder"
 NO_TMUX = "no_tmux"
 app = Commands()
@@ -104,7 +104,7 @@ class Tmux:
         self.ask("select-window", "-t", f"={name}:chat")
 
     def enter(self, name: str, inside: str) -> int:
-        """Show the session until the person leaves it. `inside`: the tmux in which the person is already."""
+        """Show the session until the user leaves it. `inside`: the tmux in which the user is already."""
         if Path(inside.partition(",")[0]).name == self.socket:
             subprocess.run(
                 [*self._base, "switch-client", "-t", f"={name}"],

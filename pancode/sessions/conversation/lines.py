@@ -18,7 +18,7 @@ from pancode.sessions.conversation.model import (
 )
 
 OURS = "\u00bb "
-"""The mark before words of people and of PanCode. A line of a model that begins with it is indented."""
+"""The mark before words of users and of PanCode. A line of a model that begins with it is indented."""
 MARK = "  | "
 """The mark before each line of a tool's answer."""
 MOST_DETAIL, MOST_LINES = 160, 5
@@ -59,7 +59,7 @@ class LineStory:
                 self._lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
 
     def _tell(self, text: str) -> None:
-        """Show a line of a person or of PanCode, behind the mark."""
+        """Show a line of a user or of PanCode, behind the mark."""
         self._lines(())
         self._show(f"{OURS}{escape_line(text)}\n")
 

@@ -20,7 +20,7 @@ from pancode.sessions.conversation.stream import (
 MOST_KEPT = 200
 """How many calls at work, and how many ended turns, are remembered."""
 RESTS = {"slot": "a run needed its slot"}
-"""Reasons of a rest that need more words than the program's own, with those words."""
+"""Reasons of a rest that need more messages than the program's own, with those words."""
 _EDITS = ("write", "edit")
 
 
@@ -58,7 +58,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class HeardWords:
-    """Words of a person or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
+    """Words of a user or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
 
     run: str
     number: int
@@ -70,7 +70,7 @@ class HeardWords:
 
     @property
     def is_fleets(self) -> bool:
-        """Whether PanCode itself says the words; no person can speak under its name."""
+        """Whether PanCode itself says the words; no user can speak under its name."""
         return self.by == FLEET
 
 
@@ -136,7 +136,7 @@ Part = HeardWords | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
-    """Reads the bytes of one run after the other. Only our worker's lines have turns and people's words.
+    """Reads the bytes of one run after the other. Only our worker's lines have turns and users' messages.
 
     It is a fold: what it yields depends only on the bytes, and not on how they are cut.
     """
@@ -228,7 +228,7 @@ class SessionTalk:
                 yield TalkNote("retrying", f"its model failed{status}, it asks again{why}")
             case "rests":
                 why = RESTS.get(event.why, event.why)
-                yield TalkNote("rests", f"it rests: {why}; your next words go on with it", event.why)
+                yield TalkNote("rests", f"it rests: {why}; your next message goes on with it", event.why)
 
     def _words(self, event: WorkerEvent) -> Iterator[HeardWords]:
         begins = event.kind == "turn"

@@ -97,8 +97,8 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
 
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
-    """Whether output that begins so is in our own worker's form. In a sitting other runtimes use it, too;
-    those of an owner's choice use nothing else.
+    """Whether output that begins so is in our own worker's form. In an interactive run other runtimes use it,
+    too; those of an owner's choice use nothing else.
     """
     takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
     return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes

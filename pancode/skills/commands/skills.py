@@ -72,7 +72,7 @@ def ls(
     nodes: Nodes,
     *,
     status: Annotated[
-        bool, option("How the copies of each machine and program differ from these skills.", "--status")
+        bool, option("How the copies of each node and program differ from these skills.", "--status")
     ] = False,
     fleet: Fleet = False,
     search: Annotated[bool, option("Find skills that others offer, by an index.", "--search")] = False,
@@ -302,7 +302,7 @@ def sync(
     """Copy the skills of your home and those that PanCode ships to where agent programs look for them, and
     the slash commands and agents of your home (PANCODE_HOME/commands, PANCODE_HOME/agents) likewise.
 
-    What we wrote is updated. What a person changed, and what is not ours, stays and is named; no link is
+    What we wrote is updated. What a user changed, and what is not ours, stays and is named; no link is
     followed. A project's own skills stay in the project: the programs read them there.
     """
     if restore:
@@ -358,7 +358,7 @@ def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line for each machine, folder and state, with the skills in that state."""
+    """Yield a line for each node, folder and state, with the skills in that state."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["state"] != "same":
@@ -390,7 +390,7 @@ def rm(
 ) -> int:
     """Take skills out of your home, and their copies away; with --copies the skills themselves stay.
 
-    A copy that a person has changed stays, is named, and is not ours any more.
+    A copy that a user has changed stays, is named, and is not ours any more.
     """
     if not names and not copies:
         raise UsageError("a skill is required", fix="pancode skills rm SKILL, or all copies: --copies")
@@ -416,7 +416,7 @@ def _now() -> str:
 
 
 def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
-    """Return the answer of each machine, this one first; with `problem` where a machine cannot be reached."""
+    """Return the answer of each node, this one first; with `problem` where a machine cannot be reached."""
     if not nodes and not fleet:
         face.acts_here("skills")
     here = [] if nodes and not fleet else [{"node": HERE, **act_here(asked, Path.home())}]

@@ -1,4 +1,4 @@
-"""`pancode project tools`: small tools that agents have made for a project, kept by a person's yes."""
+"""`pancode project tools`: small tools that agents have made for a project, kept by a user's approval."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ls(
     ] = None,
     face: Json,
 ) -> None:
-    """All tools that agents have made: those that runs have now, and those that wait for a yes.
+    """All tools that agents have made: those that runs have now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
     run (a script that reads JSON), and tests/CASE.in with tests/CASE.out. It is in no result and no landing.

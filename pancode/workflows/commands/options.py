@@ -11,7 +11,7 @@ Concurrency = Annotated[int | None, option("At most this many of its runs at onc
 Stagger = Annotated[
     int | None,
     option(
-        "Wait this long between two starts of agent programs on one machine (default: 150ms).",
+        "Wait this long between two starts of agent programs on one node (default: 150ms).",
         "D",
         parser=duration,
     ),
@@ -24,7 +24,7 @@ Total = Annotated[
 ]
 Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
 LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
-Yes = Annotated[bool, option("Say yes for agents that ask a person before each dispatch.", "--yes")]
+Yes = Annotated[bool, option("Say yes for agents that ask a user before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceAgents = Annotated[str | None, option("One run for each agent.", "A,B", complete=completions.agents)]
@@ -32,7 +32,7 @@ RaceModels = Annotated[str | None, option("One run for each model.", "A,B", comp
 RaceRuntimes = Annotated[
     str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
 ]
-RaceNodes = Annotated[str | None, option("One run on each machine.", "A,B", complete=completions.nodes)]
+RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
 BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 WonBy = Annotated[
     str | None,

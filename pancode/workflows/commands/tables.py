@@ -28,16 +28,16 @@ def format_headline(shape: WorkflowShape) -> str:
 
 
 def state_of(shape: WorkflowShape) -> str:
-    """Its state; where nothing goes on before a person has answered, that."""
-    return "waits for a person" if shape.get("waits_for_person") else str(shape["state"])
+    """Its state; where nothing goes on before a user has answered, that."""
+    return "waits for a user" if shape.get("waits_for_person") else str(shape["state"])
 
 
 def list_questions(shape: WorkflowShape) -> str:
-    """What of it waits for a person, each with the command that answers it."""
+    """What of it waits for a user, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
     items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
     return "".join(
-        f"  {escape_line(name)} waits for a person: "
+        f"  {escape_line(name)} waits for a user: "
         f"{escape_line(' '.join(item['words'].split()))}\n    {item['command']}\n"
         for name, item in items
     )

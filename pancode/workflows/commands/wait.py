@@ -41,7 +41,7 @@ NOT_DONE = "not landed"
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
-    """The workflow at its end, or when it goes on only once a person has answered; None: one has detached.
+    """The workflow at its end, or when it goes on only once a user has answered; None: one has detached.
 
     Its end is that of the landings, too, which the coordinator carries out by itself.
     """
@@ -113,7 +113,7 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
 
 
 def ended_runs(step: WorkflowStepShape) -> list[str]:
-    """Those of earlier rounds; the newest one when its step is over, or waits for a round or a person."""
+    """Those of earlier rounds; the newest one when its step is over, or waits for a round or a user."""
     waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
     is_over = step["state"] in OVER or waits
     runs: list[str] = step["runs"]

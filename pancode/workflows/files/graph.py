@@ -64,7 +64,7 @@ def find_outputs(text: str) -> Iterator[TemplatePlace]:
 
 
 def format_place(place: TemplatePlace) -> str:
-    """Return the template as a person writes it."""
+    """Return the template as a user writes it."""
     if not place.step:
         return f"${place.what}"
     what = f"files.{place.path}" if place.path else place.what

@@ -40,7 +40,7 @@ class WorkflowText:
         return self.name if taken else ""
 
     def told(self) -> dict[str, Any]:
-        """Return what a request tells of the file: the coordinator decides whether to ask a person first."""
+        """Return what a request tells of the file: the coordinator decides whether to ask a user first."""
         digest = hashlib.sha256(self.text.encode()).hexdigest()
         file = {"place": self.place, "digest": digest, "replaces": self.replaces}
         return {"file": file} if self.in_project else {}

@@ -114,7 +114,7 @@ class WorkflowBody(CallerSettings):
     yes."""
     dry_run: bool = False
     yes: bool = False
-    """A person has said yes to these very steps."""
+    """A user has said yes to these very steps."""
 
     def plan(self) -> WorkflowPlan:
         score = self.race.score if self.race is not None and self.race.by == "score" else None
@@ -137,7 +137,7 @@ class WorkflowBody(CallerSettings):
 
 
 class AgainBody(ActBody):
-    """`yes`: a person agrees to the steps that begin now."""
+    """`yes`: a user agrees to the steps that begin now."""
 
     yes: bool = False
 

@@ -54,7 +54,7 @@ class LaneItemBody(WorkBody, CallerSettings):
     expires_ms: int | None = Field(default=None, ge=1)
     """After so many milliseconds the item does not begin any more."""
     yes: bool = False
-    """A person has said yes to this very item."""
+    """A user has said yes to this very item."""
 
 
 class ResumeLaneBody(ActBody):

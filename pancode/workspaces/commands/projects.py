@@ -126,7 +126,7 @@ def _lacks_prd(one: ProjectShape | PrdAnswer) -> bool:
 
 
 def make_absolute(path: str) -> str:
-    """As the coordinator finds it, from where the person stands."""
+    """As the coordinator finds it, from where the user stands."""
     return str(Path(folder_here()) / Path(path).expanduser())
 
 
@@ -217,7 +217,7 @@ def prd(
         return _draft(face, project, agent)
     made = face.client().get(DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
-    if remote_of(os.environ) is not None:  # the person's own files are here, and the project's path is there
+    if remote_of(os.environ) is not None:  # the user's own files are here, and the project's path is there
         from pancode.config.projects import address_of
 
         here = Path(folder_here())

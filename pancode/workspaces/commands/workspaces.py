@@ -231,7 +231,7 @@ def repair(
     dry_run: Annotated[bool, option("Only say what it would do.", "--dry-run")] = False,
     face: Json,
 ) -> None:
-    """Mend a workspace: its repository was moved, its machine is gone or full, its files are gone.
+    """Repair a workspace: its repository was moved, its machine is gone or full, its files are gone.
 
     It says first what it does, and at a terminal asks. Where the files of its newest run are gone it begins
     with those of the newest run that has some, else of its repository. No run and no result is deleted.

@@ -23,7 +23,7 @@ from pancode.interfaces.http.access.rights import DISPATCHES, SETS_UP
 from pancode.interfaces.http.access.tokens import count_failure
 from pancode.interfaces.http.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, Verb
 from pancode.issues.model import TrackerKind, must_name_accounts, place_of, tracker_of
 from pancode.issues.prd import draft_task, read_draft
 from pancode.kernel.errors import NotFoundError, UsageError
@@ -270,7 +270,9 @@ def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     return {"project": project.name, "tracker": kind.value, "url": url, "secret": shown}
 
 
-@Verb("POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+@Verb(
+    "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
+)
 def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     """A tracker's signed webhook: its issues are asked for in a moment, and nothing else.
 
@@ -302,7 +304,7 @@ def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
 
 
 class KeepToolBody(ActBody):
-    """`digest`: of the tool as the person has looked at it. The yes counts for these bytes alone."""
+    """`digest`: of the tool as the user has looked at it. The yes counts for these bytes alone."""
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -42,7 +42,7 @@ Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
 class WorkspaceBody(ActBody):
     """A workspace to create. `name`: a name, or an issue, whose project is found by its prefix.
 
-    `title`: more words for its branch. `node`: where its runs stay; empty: on any. `project`: a project's
+    `title`: more messages for its branch. `node`: where its runs stay; empty: on any. `project`: a project's
     name; else the repository around `cwd` counts.
     """
 
@@ -130,7 +130,7 @@ def top_of(context: ApiContext, folder: str | None) -> str:
 
 @Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
 def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Keep its files on a machine for a person, as a run that ends when the person leaves."""
+    """Keep its files on a machine for a user, as a run that ends when the user leaves."""
     body: OpenBody = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
     return _show(context, call)
@@ -138,14 +138,14 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
 def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """End the run that keeps its files for a person; what the person has changed is its result."""
+    """End the run that keeps its files for a user; what the user has changed is its result."""
     end_open_run(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
 @Verb(REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Give it its repository or another machine, and mend what its problems say."""
+    """Give it its repository or another node, and repair what its problems say."""
     body: RepairBody = call.body
     top = None if body.repository is None else top_of(context, body.repository)
     around = context.coordinator.around({})

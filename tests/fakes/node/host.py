@@ -48,7 +48,7 @@ class Script:
     tools: tuple[tuple[str, dict[str, bytes] | str], ...] = ()
     """The tools that its agent proposes."""
     question: bytes | None = None
-    """What its agent leaves for a person."""
+    """What its agent leaves for a user."""
     wrote: str = "changed it all"
     """What is in its file."""
     took_back: str = ""
@@ -91,12 +91,12 @@ class MemoryHost:
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The board that was laid for an attempt."""
     words: dict[str, dict[str, str]] = field(default_factory=dict)
-    """What a person has said to it while it works, by attempt and number."""
+    """What a user has said to it while it works, by attempt and number."""
     calls: dict[str, list[CallAsked]] = field(default_factory=dict)
     """The questions that programs of an attempt have written."""
     answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
     patient: set[str] = field(default_factory=set)
-    """Phases whose idle limit waits for a person."""
+    """Phases whose idle limit waits for a user."""
     set_up: set[str] = field(default_factory=set)
     """Attempts whose checkout has what set-up leaves."""
     lockfile: str | None = "1"

@@ -91,7 +91,7 @@ class MemoryRuntimes:
         self.secrets = dict(secrets or {})
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
     ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
         isolation = Isolation.SANDBOX if self.wall else Isolation.NONE
@@ -109,7 +109,7 @@ class MemoryRuntimes:
         order: Order,
         plan: PhasePlan,
         shown: tuple[Path, ...],
-        door: GatewayAccess | None,
+        listener: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         if not self.wall:

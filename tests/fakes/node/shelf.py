@@ -73,7 +73,7 @@ class MemoryShelf:
         self.aside.append(name)
         return f"aside/{name}"
 
-    def mend(self, name: str) -> str:
+    def repair(self, name: str) -> str:
         self.damaged.discard(name)
         self.aside.append(f"{name}.marks")
         return f"aside/{name}.marks"

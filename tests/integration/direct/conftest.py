@@ -15,8 +15,8 @@ from node_agent.link.direct import Secure
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.fleet.direct.authority import Authority
-from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
-from pancode.fleet.place import Doorway, ListenAddress
+from pancode.fleet.direct.entrance import DirectNode, Entrance, Rooms
+from pancode.fleet.place import ListenAddress, NodeListener
 from pancode.fleet.ssh.forward_targets import End
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.git.depot import Depot
@@ -89,19 +89,22 @@ class House:
     def authority(self, clock: Shifted | None = None, name: str = "direct") -> Authority:
         return Authority(self.folder / name, "f-test", clock or self.clock)
 
-    def judge(self, key: PublicKey) -> Guest | str:
+    def judge(self, key: PublicKey) -> DirectNode | str:
         self.asked += 1
         if self.away is not None:
             raise self.away
         name = self.known.get(key.text())
         if name is None:
             return "no node with that key is in the fleet"
-        return self.out.get(name) or Guest(name, node_user(key.tag))
+        return self.out.get(name) or DirectNode(name, node_user(key.tag))
 
     def open(self, redis: End | None = None, authority: Authority | None = None) -> Entrance:
         rooms = Rooms(redis or Path(str(self.server.place)), self.depot.socket)
         entrance = Entrance(
-            Doorway(self.listens or self.place, self.place), authority or self.authority(), rooms, self.judge
+            NodeListener(self.listens or self.place, self.place),
+            authority or self.authority(),
+            rooms,
+            self.judge,
         )
         self.loop.begin(entrance.keep())
         self.loop.call(entrance.tried.wait(), 10)

@@ -129,11 +129,11 @@ def test_a_node_that_hangs_up_leaves_nothing_open(house: House, anna: Visitor) -
 def test_the_coordinator_is_away_and_comes_back(house: House, anna: Visitor) -> None:
     house.open()
     place = anna.end("depot")
-    door = DepotAccess(lambda: place, house.depot.sign, 5.0)
+    listener = DepotAccess(lambda: place, house.depot.sign, 5.0)
     house.loop.stop()
     with pytest.raises(LinkDown, match="refused"):
-        door.greeted()
+        listener.greeted()
     house.loop = LoopThread("again")
     house.open()
-    door.greeted()[0].close()
+    listener.greeted()[0].close()
     house.loop.stop()

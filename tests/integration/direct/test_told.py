@@ -1,4 +1,4 @@
-"""What a node's own program finds when it tries the way, and what a person is told of it."""
+"""What a node's own program finds when it tries the way, and what a user is told of it."""
 
 from __future__ import annotations
 

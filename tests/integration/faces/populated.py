@@ -1,8 +1,8 @@
-"""One fleet that has everything which a person can look at, behind the real API on its socket.
+"""One fleet that has everything which a user can look at, behind the real API on its socket.
 
 Ledger and Redis are in memory, and the nodes say what a test tells them; the use cases, the routes, the depot
 with its git, the landings and the files of the user are the real ones. Rows come from the API wherever a
-person makes them by a command.
+user makes them by a command.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ class Populated:
             self.end(self.take())
 
     def _talks(self) -> None:
-        """A session of two sittings, with a point to which one can go back."""
+        """A session of two interactive runs, with a point to which one can go back."""
         said = {
             "runtime": "native",
             "model": MODEL,
@@ -379,14 +379,14 @@ class Populated:
             "task": "hello",
         }
         run = self.names["session"] = str(self.post("/v1/sessions", **said)["run"])
-        self._sitting()
+        self._interactive_run()
         self.post(f"/v1/sessions/{run}/checkpoints", name="begun")
         self.post(f"/v1/sessions/{run}/words", text="go on")
         self.names["child"] = self.dispatch("look there", parent=run, depth=1)
-        self._sitting()
+        self._interactive_run()
         self.end(self.take())
 
-    def _sitting(self) -> None:
+    def _interactive_run(self) -> None:
         order = self.take()
         assert order.turns is not None
         words = TurnWords.of(0, order.turns.by, order.task)

@@ -38,7 +38,7 @@ ASKED = [
 
 
 class Terminal:
-    """A shell on a terminal, as a person has it."""
+    """A shell on a terminal, as a user has it."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -133,7 +133,7 @@ NAMES = {
 
 @pytest.mark.slow
 def test_runs_and_machines_of_a_coordinator_that_runs(pancode: Shell, person: dict[str, str]) -> None:
-    """The newest run is that of a task which no machine may take: it is known all the same."""
+    """The newest run is that of a task which no node may take: it is known all the same."""
     assert pancode("node", "add", "thicket", "--local").status == 0
     env = {**person, "PANCODE_HOME": str(pancode.home)}
     assert "plain,thicket" in _ask(env, "pancode fleet drain ", 3).stdout.split()

@@ -1,4 +1,4 @@
-"""The coordinator's process with a real Valkey and ledger: one per home, killed, stopped, mended."""
+"""The coordinator's process with a real Valkey and ledger: one per home, killed, stopped, repaired."""
 
 from __future__ import annotations
 

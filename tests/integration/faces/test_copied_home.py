@@ -36,7 +36,7 @@ def second(first: Shell) -> Iterator[Shell]:
 
 
 def _copy(of: Shell, to: Shell) -> None:
-    """All of it, as people do: pid files and sockets as well."""
+    """All of it, as users do: pid files and sockets as well."""
     subprocess.run(["cp", "-a", str(of.home), str(to.home)], check=True)
 
 

@@ -22,7 +22,7 @@ FIX = re.compile(r"^  fix: (?:[^;]*: )?(pancode [^;]*)", re.MULTILINE)
 ENDS = re.compile(r",? (?:then|and|or|to|if)\b|, |\s\(| \.\.\.")
 """Where the words of that command end."""
 OPEN = re.compile(r"\b(?:X|[A-Z]{3,}(?:/[A-Z]+)*)\b|\.\.\.|\$")
-"""A place in a command that a person has to fill in."""
+"""A place in a command that a user has to fill in."""
 STATES = (
     *("run", "landed", "to_land", "running", "waiting", "blocked", "interrupted", "lost", "error"),
     *("verify_failed", "timeout", "policy_violation", "session", "scout"),
@@ -32,7 +32,7 @@ OF_PEOPLE = {
     *("fleet demo", "down", "node login", "node rm", "node secret", "config secret", "sessions attach"),
     *("admin service", "up", "web"),
 }
-"""Commands that ask a person, or end what later tests need."""
+"""Commands that ask a user, or end what later tests need."""
 WAITS = {
     *("answer", "runs continue", "logs", "runs retry", "runs verify"),
     *("sessions checkpoint", "sessions restore", "workspace open"),

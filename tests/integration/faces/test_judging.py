@@ -1,4 +1,4 @@
-"""What becomes of a merged tree: taken on a node's word, judged by a run of its own, or held for a person."""
+"""What becomes of a merged tree: taken on a node's word, judged by a run of its own, or held for a user."""
 
 from __future__ import annotations
 

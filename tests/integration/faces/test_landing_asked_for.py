@@ -19,7 +19,7 @@ LANDS = ("dispatch", "--land", "--runtime", "shell")
 
 
 HELD = "while [ ! -e .go ]; do sleep 0.05; done; rm .go"
-"""A run that works until `_let_go`: behind its wall it sees no other folder of ours than its checkout."""
+"""A run that works until `_let_go`: in its sandbox it sees no other folder of ours than its checkout."""
 
 
 GATE = "[ -e mine.txt ] || exit 0\nwhile [ ! -e .go ]; do sleep 0.1; done\n"
@@ -110,7 +110,7 @@ def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
     said = fleet("runs", "land", "--with-commands", fleet("runs", "1", "--json").data["runs"][0]["run"])
     assert said.status == 0, said.err
     assert script in (fleet.cwd / "test.sh").read_text()
-    assert not stolen.exists(), "its gates were behind the wall of a node"
+    assert not stolen.exists(), "its gates were in the sandbox of a node"
     (entry,) = [one for one in fleet("audit", "--json").data["audit"] if one["what"] == "landed"]
     assert entry["detail"]["yes"] == ["with_commands"] and entry["detail"]["by"]
     _a_workflow_of_the_project_waits_too(fleet)
@@ -118,7 +118,8 @@ def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
 
 
 def _a_workflow_of_the_project_waits_too(fleet: Shell) -> None:
-    """A later `chain review-loop` would run it: neither --land nor --all-green writes it without a yes."""
+    """A later `chain review-loop` would run it: neither --land nor --all-green writes it
+    without an approval."""
     script = "mkdir -p .pancode/workflows && echo 'steps: []' > .pancode/workflows/review-loop.yaml"
     held = fleet(*LANDS, "--verify", "true", script, timeout_s=LONG_S)
     assert held.status == 7 and ".pancode/workflows/review-loop.yaml" in held.err

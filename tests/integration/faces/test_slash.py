@@ -1,4 +1,4 @@
-"""A person types commands while talking, line by line, at a real terminal."""
+"""A user types commands while talking, line by line, at a real terminal."""
 
 from __future__ import annotations
 

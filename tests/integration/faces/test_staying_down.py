@@ -50,7 +50,7 @@ def test_who_is_told_to_end_stays_down(
     end(serving, home)
     thread.join(PATIENCE_S * crowded())
     assert not thread.is_alive()
-    told = [said for said in coordinator.story if not said.startswith("mend")]
+    told = [said for said in coordinator.story if not said.startswith("repair")]
     assert told == ["start", "stop valkey=True", *(["stays down"] if stays_down else [])]
 
 
@@ -74,5 +74,5 @@ def test_a_fleet_that_was_taken_down_meanwhile_is_not_brought_up_by_a_late_start
         Serving(home, lambda: coordinator, SystemClock()).run()
     assert "ana" in caught.value.why and caught.value.fix == "pancode fleet up"
     assert holder_of(home) is None and down_stamp(home) != 0
-    told = [said for said in coordinator.story if not said.startswith("mend")]
+    told = [said for said in coordinator.story if not said.startswith("repair")]
     assert told == ([] if when == "before" else ["start", "stop valkey=True"])

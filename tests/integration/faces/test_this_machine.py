@@ -76,7 +76,7 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
     assert verdict["verdict"] == "PASS" and any("commit" in c["what"] for c in verdict["checks"])
     assert fleet("runs", "show", "last", "--json").data["landed"] == said.data["commit"]
 
-    odd = "--agent x -rf 'quoted' $(id) says so: mend it"  # as it stands, to an agent's program
+    odd = "--agent x -rf 'quoted' $(id) says so: repair it"  # as it stands, to an agent's program
     dashes = fleet("dispatch", "--runtime", "scripted", "--json", "--", odd, timeout_s=LONG_S)
     assert (dashes.status, dashes.data["task"], dashes.data["argv"]) == (0, odd, None), dashes.err
     assert odd in fleet("runs", "diff", "last").out

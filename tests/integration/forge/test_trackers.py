@@ -46,7 +46,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[Forge]:
 
 def test_an_issue_is_read(world: Forge) -> None:
     one = world.issue()
-    assert (one.ref, one.title, one.text) == (world.ref, "Add login", "People should log in.")
+    assert (one.ref, one.title, one.text) == (world.ref, "Add login", "Users should log in.")
     assert (one.state, one.labels, one.assignees) == (IssueState.OPEN, ("feature",), ("ana",))
     assert one.author == "bea" and one.url.startswith("http")
     prefix = world.ref.partition("-")[0]
@@ -72,7 +72,7 @@ def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: Fo
 
 
 def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_was_kept(world: Forge) -> None:
-    world.fake.comments["1" if "linear" not in str(world.place) else "c9"] = "a person's words"
+    world.fake.comments["1" if "linear" not in str(world.place) else "c9"] = "a user's message"
     known = world.trackers.comment(world.place, world.issue(), NOTE, "")
     assert world.trackers.comment(world.place, world.issue(), f"{NOTE} More.", known) == known
     assert world.trackers.comment(world.place, world.issue(), f"{NOTE} Again.", "") == known

@@ -18,7 +18,7 @@ class FakeTracker(FakeForge):
     """Issue 12 of `o/r`, or MIN-12; `comments` by the tracker's own id."""
 
     title: str = "Add login"
-    text: str = "People should log in."
+    text: str = "Users should log in."
     labels: list[str] = field(default_factory=lambda: ["feature"])
     state: str = "open"
     comments: dict[str, str] = field(default_factory=dict)

@@ -74,9 +74,9 @@ class Lab:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
         self.folders.append(folder)
-        door = self.gateways.open(order, folder)
-        assert door is not None
-        return Agent(door, folder, self.gateways)
+        entry = self.gateways.open(order, folder)
+        assert entry is not None
+        return Agent(entry, folder, self.gateways)
 
     def close(self) -> None:
         for folder in self.folders:
@@ -85,9 +85,9 @@ class Lab:
 
 @dataclass
 class Agent:
-    """Whoever was given the door."""
+    """Whoever was given the listener."""
 
-    door: GatewayAccess
+    entry: GatewayAccess
     folder: Path
     gateways: GatewayProcesses
 
@@ -101,8 +101,8 @@ class Agent:
         self, path: str, body: bytes, token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """The same, of a body as it is."""
-        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20 * crowded())
-        shown = {"x-api-key": self.door.token if token is None else token, **(headers or {})}
+        line = http.client.HTTPConnection("127.0.0.1", self.entry.port, timeout=20 * crowded())
+        shown = {"x-api-key": self.entry.token if token is None else token, **(headers or {})}
         try:
             line.request("POST", path, body, shown)
             answer = line.getresponse()
@@ -117,8 +117,8 @@ class Agent:
     def hang_up(self, path: str, body: dict) -> None:
         """Asks, and goes away with the first of the answer; the gateway has noticed it then."""
         unread = self.so_far.unread
-        line = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=20 * crowded())
-        line.request("POST", path, json.dumps(body).encode(), {"x-api-key": self.door.token})
+        line = http.client.HTTPConnection("127.0.0.1", self.entry.port, timeout=20 * crowded())
+        line.request("POST", path, json.dumps(body).encode(), {"x-api-key": self.entry.token})
         answer = line.getresponse()
         assert answer.status == 200 and answer.read(1)
         answer.close()

@@ -227,7 +227,7 @@ def test_the_agent_s_own_keys_and_the_key_in_a_query_do_not_go_on(lab: Lab) -> N
         lab.point("gemini", model.url)
         agent = lab.open(order_of("gemini"))
         path, body = request("gemini", True)
-        status, _ = agent.post(f"{path}&key={agent.door.token}", body, token="", headers={"cookie": "c"})
+        status, _ = agent.post(f"{path}&key={agent.entry.token}", body, token="", headers={"cookie": "c"})
         assert status == 200
         assert model.requests[0]["auth"] == "x-goog-api-key"
 

@@ -53,7 +53,7 @@ def test_another_start_of_the_node_agent_finds_it_with_the_same_door(lab: Lab) -
     agent = lab.open(order)
     pid = agent.pid
     again = lab.fresh()
-    assert again.open(order, agent.folder) == agent.door
+    assert again.open(order, agent.folder) == agent.entry
     assert agent.pid == pid and again.is_alive(agent.folder)
     again.close(agent.folder)
     until(lambda: not lab.gateways.is_alive(agent.folder))
@@ -65,7 +65,7 @@ def test_one_that_died_before_the_start_is_opened_anew_behind_the_same_door(lab:
         order = order_of("claude")
         agent = lab.open(order)
         agent.kill()
-        assert lab.gateways.open(order, agent.folder) == agent.door
+        assert lab.gateways.open(order, agent.folder) == agent.entry
         path, body = request("anthropic", True)
         assert agent.post(path, body)[0] == 200
 
@@ -74,7 +74,7 @@ def test_a_door_that_was_taken_meanwhile_is_a_fault_of_the_node(lab: Lab) -> Non
     lab.point("claude", SERVER)
     agent = lab.open(order_of("claude"))
     agent.kill()
-    with socket.create_server(("127.0.0.1", agent.door.port)), pytest.raises(StepFailed, match="in use"):
+    with socket.create_server(("127.0.0.1", agent.entry.port)), pytest.raises(StepFailed, match="in use"):
         lab.gateways.open(order_of("claude"), agent.folder)
 
 

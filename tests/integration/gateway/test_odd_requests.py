@@ -59,9 +59,9 @@ REFUSED = {
 def told(agent: Agent, sent: bytes) -> bytes:
     """All that it says until it hangs up, which it may do while we speak; at most for two seconds."""
     said = b""
-    with socket.create_connection(("127.0.0.1", agent.door.port), 2) as line:
+    with socket.create_connection(("127.0.0.1", agent.entry.port), 2) as line:
         with contextlib.suppress(OSError):
-            line.sendall(sent.replace(b"TOKEN", agent.door.token.encode()))
+            line.sendall(sent.replace(b"TOKEN", agent.entry.token.encode()))
         with contextlib.suppress(OSError):
             while piece := line.recv(1 << 16):
                 said += piece

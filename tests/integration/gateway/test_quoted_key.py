@@ -86,8 +86,8 @@ def serve() -> Iterator[Callable[[Answer], str]]:
 def ask(agent: Agent, method: str = "POST", path: str = "") -> tuple[int, str, bytes]:
     """Return the answer's status, its whole head as text, and its body."""
     chat, body = request("chat", False)
-    line = http.client.HTTPConnection("127.0.0.1", agent.door.port, timeout=20 * crowded())
-    line.request(method, path or chat, json.dumps(body), {"authorization": f"Bearer {agent.door.token}"})
+    line = http.client.HTTPConnection("127.0.0.1", agent.entry.port, timeout=20 * crowded())
+    line.request(method, path or chat, json.dumps(body), {"authorization": f"Bearer {agent.entry.token}"})
     answer = line.getresponse()
     head = f"{answer.reason}\n{answer.headers}"
     said = answer.read()

@@ -21,7 +21,7 @@ HEAD = "POST {} HTTP/1.1\r\nx-api-key: {}\r\ncontent-length: {}\r\n\r\n"
 def push(agent: Agent, path: str, token: str) -> bytes:
     """20 MB, or as much as it takes; what it says to that."""
     said = b""
-    with socket.create_connection(("127.0.0.1", agent.door.port), 20) as line:
+    with socket.create_connection(("127.0.0.1", agent.entry.port), 20) as line:
         try:
             line.sendall(HEAD.format(path, token, 20 * MB).encode())
             for _ in range(20):
@@ -45,7 +45,7 @@ def test_a_body_is_not_kept_that_is_refused_by_its_head(lab: Lab) -> None:
         before = peak_kib(agent.pid)
         for _ in range(3):
             push(agent, path, "somebody-elses")
-            push(agent, "/v1/files", agent.door.token)
+            push(agent, "/v1/files", agent.entry.token)
         assert peak_kib(agent.pid) - before < 5_000
         assert agent.post(path, body)[0] == 200 and len(model.requests) == 2
 
@@ -70,7 +70,7 @@ HELD = 400
 
 def connect(agent: Agent, by: str) -> socket.socket:
     if by == "tcp":
-        return socket.create_connection(("127.0.0.1", agent.door.port), 20)
+        return socket.create_connection(("127.0.0.1", agent.entry.port), 20)
     line = socket.socket(socket.AF_UNIX)  # without a timeout it waits while the queue is full
     folder = os.open(agent.folder / "gate", os.O_PATH)
     try:
@@ -105,7 +105,7 @@ def test_connections_of_the_run_are_bounded_and_it_is_told_so(lab: Lab) -> None:
         lab.point("claude", model.url)
         agent = lab.open(order_of("claude"))
         path, body = request("anthropic", False)
-        ask = f"GET /v1/models HTTP/1.1\r\nx-api-key: {agent.door.token}\r\n\r\n".encode()
+        ask = f"GET /v1/models HTTP/1.1\r\nx-api-key: {agent.entry.token}\r\n\r\n".encode()
         for _ in range(MOST_OPEN):
             line = held.enter_context(connect(agent, "tcp"))
             line.sendall(ask)

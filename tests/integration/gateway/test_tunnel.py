@@ -36,11 +36,11 @@ def vendor(tmp_path: Path, lab: Lab) -> Iterator[tuple[FakeModel, ConnectProxy, 
 
 
 def knock(
-    door: GatewayAccess, name: str, token: str | None = None, first: str = "CONNECT"
+    entry: GatewayAccess, name: str, token: str | None = None, first: str = "CONNECT"
 ) -> tuple[socket.socket, str]:
     """(the connection, what the gateway said first)."""
-    line = socket.create_connection(("127.0.0.1", door.port), timeout=20 * crowded())
-    shown = base64.b64encode(f"pancode:{door.token if token is None else token}".encode()).decode()
+    line = socket.create_connection(("127.0.0.1", entry.port), timeout=20 * crowded())
+    shown = base64.b64encode(f"pancode:{entry.token if token is None else token}".encode()).decode()
     line.sendall(
         f"{first} {name} HTTP/1.1\r\nhost: {name}\r\nproxy-authorization: Basic {shown}\r\n\r\n".encode()
     )
@@ -52,7 +52,7 @@ def knock(
 
 def opened(lab: Lab) -> Agent:
     agent = lab.open(order_of("claude", model="claude-sonnet-4-5"))
-    assert agent.door.is_tunnel
+    assert agent.entry.is_tunnel
     return agent
 
 
@@ -61,7 +61,7 @@ def test_what_passes_is_between_the_program_and_its_vendor(
 ) -> None:
     model, proxy, ca = vendor
     agent = opened(lab)
-    line, said = knock(agent.door, f"{VENDOR}:443")
+    line, said = knock(agent.entry, f"{VENDOR}:443")
     assert said.startswith("HTTP/1.1 200 ")
     inside = make_tls_context(str(ca))
     with inside.wrap_socket(line, server_hostname=VENDOR) as tls:
@@ -90,7 +90,7 @@ def test_no_other_name_and_no_other_port(
     lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path], name: str
 ) -> None:
     agent = opened(lab)
-    line, said = knock(agent.door, name)
+    line, said = knock(agent.entry, name)
     with line:
         assert said.startswith("HTTP/1.1 403 ")
     assert vendor[1].asked == [] and agent.counted().calls.refused == 1
@@ -102,7 +102,7 @@ def test_behind_the_right_name_no_other_server_and_no_other_language(
 ) -> None:
     """Vendors share their addresses with whoever pays the same company."""
     agent = opened(lab)
-    line, first = knock(agent.door, f"{VENDOR}:443")
+    line, first = knock(agent.entry, f"{VENDOR}:443")
     assert first.startswith("HTTP/1.1 200 ")
     inside = make_tls_context(str(vendor[2]))
     inside.check_hostname = False
@@ -121,11 +121,11 @@ def test_who_does_not_show_the_run_s_word_is_led_nowhere(
     lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path]
 ) -> None:
     agent = opened(lab)
-    line, said = knock(agent.door, f"{VENDOR}:443", token="guessed")
+    line, said = knock(agent.entry, f"{VENDOR}:443", token="guessed")
     with line:
         assert said.startswith("HTTP/1.1 407 ")
     for first in ("GET", "POST"):
-        line, said = knock(agent.door, "http://elsewhere.example/", first=first)
+        line, said = knock(agent.entry, "http://elsewhere.example/", first=first)
         with line:
             assert said.startswith("HTTP/1.1 403 "), "no plain proxy either"
     assert vendor[1].asked == [] and agent.counted().calls.refused == 2
@@ -135,7 +135,7 @@ def test_a_vendor_that_cannot_be_reached_is_said(lab: Lab) -> None:
     lab.values["CLAUDE_CODE_OAUTH_TOKEN"] = TOKEN
     lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1")
     agent = opened(lab)
-    line, said = knock(agent.door, f"{VENDOR}:443")
+    line, said = knock(agent.entry, f"{VENDOR}:443")
     with line:
         assert said.startswith("HTTP/1.1 502 ")
     assert agent.counted().calls.failed == 1
@@ -145,7 +145,7 @@ def test_its_end_ends_what_is_open_and_counts_it(
     lab: Lab, vendor: tuple[FakeModel, ConnectProxy, Path]
 ) -> None:
     agent = opened(lab)
-    line, said = knock(agent.door, f"{VENDOR}:443")
+    line, said = knock(agent.entry, f"{VENDOR}:443")
     with line:
         assert said.startswith("HTTP/1.1 200 ")
         until(lambda: agent.so_far.requests == 1)
@@ -158,7 +158,7 @@ def test_its_end_ends_what_is_open_and_counts_it(
 
 def test_a_key_goes_before_a_subscription_and_what_the_order_names_past_both(lab: Lab) -> None:
     lab.values |= {"CLAUDE_CODE_OAUTH_TOKEN": TOKEN, "ANTHROPIC_API_KEY": "k"}
-    assert not lab.open(order_of("claude")).door.is_tunnel
+    assert not lab.open(order_of("claude")).entry.is_tunnel
     del lab.values["ANTHROPIC_API_KEY"]
     named = order_of("claude").model_copy(update={"secrets": ("CLAUDE_CODE_OAUTH_TOKEN",)})
     assert lab.gateways.open(named, lab.root / "a") is None
@@ -171,8 +171,8 @@ def test_who_holds_connections_without_the_key_does_not_shut_the_run_out(
     with contextlib.ExitStack() as held:
         for _ in range(MOST_OPEN * 2):
             held.enter_context(
-                socket.create_connection(("127.0.0.1", agent.door.port), timeout=20 * crowded())
+                socket.create_connection(("127.0.0.1", agent.entry.port), timeout=20 * crowded())
             )
-        line, said = knock(agent.door, f"{VENDOR}:443")
+        line, said = knock(agent.entry, f"{VENDOR}:443")
         line.close()
     assert said.startswith("HTTP/1.1 200 ") and agent.counted().calls.requests == 1

@@ -131,9 +131,9 @@ def test_two_results_are_merged_on_what_both_began_from(project: Project) -> Non
 
 
 def test_a_result_that_began_at_older_files_takes_nothing_back(project: Project) -> None:
-    """The user has mended a line since; a step that is retried begins there, and one before it did not."""
+    """The user has repaired a line since; a step that is retried begins there, and one before it did not."""
     old = project.result("r-bbb1", 19, "by b\n")
-    project.lines[5] = "mended\n"
+    project.lines[5] = "repaired\n"
     project.repo.write("a.txt", "".join(project.lines))
     now = project.take("r-late").snapshot
     project.repo.write("a.txt", "".join(["by a\n", *project.lines[1:]]))
@@ -160,7 +160,7 @@ def test_what_is_handed_stands_in_a_snapshot_without_any_result(project: Project
 def test_a_line_of_work_is_counted_against_its_own_beginning_and_against_the_project(
     project: Project,
 ) -> None:
-    """Its commits are in the depot, the person's only in the repository: nothing is carried over for it."""
+    """Its commits are in the depot, the user's only in the repository: nothing is carried over for it."""
     first, git = project.first, project.depot.git(project.first.repo)
     commits, at = list[str](), first.snapshot
     for _ in range(3):

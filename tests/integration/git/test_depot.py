@@ -202,7 +202,7 @@ def test_what_killed_processes_left_is_mended_at_the_start(repo: Repo, depot: De
     for folder in (depot.root / ".new-x", path / "pancode-index-x"):
         folder.mkdir()
         (folder / "file").touch()
-    depot.mend()
+    depot.repair()
     depot.drop(taken.repo_id, ["r-aaaa"])
     assert not [found for found in depot.root.rglob("*") if found.name.startswith((".new", "pancode-"))]
     assert depot.commit_at(taken.repo_id, "refs/pancode/snap/r-aaaa") is None

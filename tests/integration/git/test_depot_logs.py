@@ -74,7 +74,7 @@ def _append(peer: socket.socket, offset: int, data: bytes) -> dict[str, object]:
 
 
 def test_gap_overlap_and_difference(world: Depots) -> None:
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     assert _append(peer, 0, b"abcdef") == {"ok": True, "size": 6}
     assert _append(peer, 7, b"x")["size"] == 6
     assert _append(peer, 3, b"defghi") == {"ok": True, "size": 9}
@@ -84,13 +84,13 @@ def test_gap_overlap_and_difference(world: Depots) -> None:
     assert world.streams.log(attempt(), "out").read_bytes() == b"abcdefghi"
     world.max_bytes = 10
     peer.close()
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     assert _append(peer, 9, b"too much")["ok"] is False
     peer.close()
 
 
 def test_a_torn_append_is_kept_and_continued(world: Depots, tmp_path: Path) -> None:
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     send_data(peer, b'{"op":"append","name":"out","offset":0,"length":10}\n')
     read_line(peer)
     send_data(peer, b"abc")
@@ -104,7 +104,7 @@ def test_a_torn_append_is_kept_and_continued(world: Depots, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "..", ".hidden", "", "-x", "a\0b", "x\n"])
 def test_a_name_that_is_no_plain_name_is_refused(name: str, world: Depots) -> None:
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     with pytest.raises(LinkDown):
         send_request(peer, op="size", name=name)
     peer.close()
@@ -122,7 +122,7 @@ def test_a_name_that_is_no_plain_name_is_refused(name: str, world: Depots) -> No
     ],
 )
 def test_a_request_that_is_none_ends_the_stream(line: bytes, world: Depots) -> None:
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     send_data(peer, line)
     assert select.select([peer], [], [], 5.0)[0]
     with pytest.raises(LinkDown):
@@ -140,7 +140,7 @@ def test_a_link_is_not_uploaded(world: Depots, tmp_path: Path) -> None:
 
 def test_all_logs_of_an_attempt_share_its_bound(world: Depots) -> None:
     world.max_bytes = 10
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     assert _append(peer, 0, b"123456")["ok"] is True
     asked = {"op": "append", "name": "err", "offset": 0, "length": 5}
     send_data(peer, json.dumps(asked).encode() + b"\n")
@@ -154,7 +154,7 @@ def test_an_attempt_has_only_so_many_logs(world: Depots) -> None:
     folder.mkdir(parents=True)
     for number in range(MOST_LOGS):
         (folder / f"log{number}").touch()
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     assert "most" in str(_append(peer, 0, b"x")["why"])
     peer.close()
     assert len(list(folder.iterdir())) == MOST_LOGS
@@ -179,7 +179,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: Depots, tmp_path: Path) 
         with pytest.raises(LinkDown, match="disk is full"):
             world.client.upload(attempt(), "out", log)
         assert told == [(attempt().run, FULL)]
-        world.client._door.open("fetch", attempt()).close()
+        world.client._listener.open("fetch", attempt()).close()
         assert len(told) == 1, "what takes nothing of it is not held up"
     finally:
         server.stop()
@@ -199,7 +199,7 @@ def test_the_same_bytes_are_read_once_and_changed_ones_again(world: Depots, tmp_
 
 
 def grows(world: Depots, log: Path, *pieces: bytes) -> bytes:
-    """What the depot has of a log that a sitting writes piece by piece; each of them is sent."""
+    """What the depot has of a log that an interactive run writes piece by piece; each of them is sent."""
     vars(world.server)["_limits"] = ServerLimits()  # nobody is so quiet, however slow the machine is
     for piece in pieces:
         with log.open("ab") as file:
@@ -208,7 +208,7 @@ def grows(world: Depots, log: Path, *pieces: bytes) -> bytes:
     return world.streams.log(attempt(), "out").read_bytes()
 
 
-def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: Depots, tmp_path: Path) -> None:
+def test_the_pieces_of_an_interactive_run_go_over_one_stream_and_ring(world: Depots, tmp_path: Path) -> None:
     log, err, grown = tmp_path / "out", tmp_path / "err", list[str]()
     world.streams.listeners.append(grown.append)
     err.write_bytes(b"a warning")
@@ -223,7 +223,7 @@ def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: Depots, tmp_
     assert [end.problem for end in world.ends] == ["", ""]
 
 
-def test_a_sitting_goes_on_after_a_quiet_time(world: Depots, tmp_path: Path) -> None:
+def test_an_interactive_run_goes_on_after_a_quiet_time(world: Depots, tmp_path: Path) -> None:
     assert grows(world, tmp_path / "out", b"one ") == b"one "
     for peer in list(vars(world.server)["_open"].values()):
         peer.settimeout(0.1)  # it is quiet for too long after what it reads next
@@ -233,7 +233,7 @@ def test_a_sitting_goes_on_after_a_quiet_time(world: Depots, tmp_path: Path) -> 
     assert world.hellos == 2
 
 
-def test_the_stream_of_a_sitting_that_is_over_is_closed(world: Depots, tmp_path: Path) -> None:
+def test_the_stream_of_an_interactive_run_that_is_over_is_closed(world: Depots, tmp_path: Path) -> None:
     grows(world, tmp_path / "out", b"one ")
     world.client.close_others([attempt()])
     assert grows(world, tmp_path / "out", b"two ") == b"one two " and world.hellos == 1
@@ -242,7 +242,7 @@ def test_the_stream_of_a_sitting_that_is_over_is_closed(world: Depots, tmp_path:
     assert grows(world, tmp_path / "out", b"three") == b"one two three" and world.hellos == 2
 
 
-def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(
+def test_an_interactive_run_goes_on_where_the_depot_is_after_both_ends_were_gone(
     world: Depots, tmp_path: Path
 ) -> None:
     log = tmp_path / "out"
@@ -256,7 +256,7 @@ def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(
     assert grows(world, log, b"five ") == b"one two three four five "
 
 
-def test_a_sitting_takes_the_link_that_is_there_now(world: Depots, tmp_path: Path) -> None:
+def test_an_interactive_run_takes_the_link_that_is_there_now(world: Depots, tmp_path: Path) -> None:
     places = [world.socket, tmp_path / "s" / "nobody"]
     world.client = world.another_client(lambda: places[0])
     grows(world, tmp_path / "out", b"one ")
@@ -269,7 +269,7 @@ def test_a_sitting_takes_the_link_that_is_there_now(world: Depots, tmp_path: Pat
 
 def test_refused_bytes_that_came_at_once_are_no_requests(world: Depots) -> None:
     world.max_bytes = 10
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     forged = b'{"op":"append","name":"err","offset":0,"length":1,"now":true}\nx'
     asked = {"op": "append", "name": "out", "offset": 0, "length": len(forged), "now": True}
     send_data(peer, json.dumps(asked).encode() + b"\n" + forged)

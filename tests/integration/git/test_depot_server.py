@@ -72,7 +72,7 @@ def test_two_clients_at_once(world: Depots, tmp_path: Path) -> None:
 
 def _git_stream(world: Depots, verb: Verb, repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Plain git over a granted stream, asking for what it likes."""
-    peer = world.client._door.open(verb, attempt())
+    peer = world.client._listener.open(verb, attempt())
     peer.setblocking(True)
     env = git_env(os.environ, {"protocol.fd.allow": "always", "protocol.version": "2"})
     command = [word.replace("DEPOT", f"fd::{peer.fileno()}") for word in args]
@@ -180,7 +180,7 @@ def test_history_that_fsck_would_refuse_still_travels_to_the_node(world: Depots,
 
 
 def test_a_killed_fetch_leaves_no_children(world: Depots, tmp_path: Path) -> None:
-    peer = world.client._door.open("fetch", attempt())
+    peer = world.client._listener.open("fetch", attempt())
     peer.setblocking(True)
     bare = tmp_path / "bare"
     make_bare(bare, "sha1")
@@ -207,7 +207,7 @@ def test_a_client_that_says_nothing_holds_nothing(world: Depots) -> None:
     (end,) = world.ended(1)
     assert end.grant is None
     silent.close()
-    stuck = world.client._door.open("fetch", attempt())
+    stuck = world.client._listener.open("fetch", attempt())
     until(lambda: bool(git_children()))
     stuck.close()
     until(lambda: not git_children())
@@ -231,7 +231,7 @@ def test_no_link_and_no_server_mean_later(world: Depots, tmp_path: Path) -> None
 
 
 def test_a_server_that_stops_in_the_middle_means_later(world: Depots, tmp_path: Path) -> None:
-    peer = world.client._door.open("log", attempt())
+    peer = world.client._listener.open("log", attempt())
     world.server.stop()
     with pytest.raises(LinkDown):
         send_request(peer, op="size", name="out")
@@ -242,7 +242,7 @@ def test_a_server_that_stops_in_the_middle_means_later(world: Depots, tmp_path: 
 
 
 def test_stop_ends_streams_that_are_open(world: Depots) -> None:
-    peer = world.client._door.open("fetch", attempt())
+    peer = world.client._listener.open("fetch", attempt())
     until(lambda: bool(git_children()))
     world.server.stop()
     assert git_children() == set()

@@ -19,7 +19,7 @@ from tests.integration.git.traps import Traps
 
 
 def _land(coordinator: Trees, request: LandRequest, name: str = "agent/x", **more: object) -> LandReport:
-    target = OnBranch(name, "mend it\n\nPanCode-Run: r-aaaa", NOW_MS)
+    target = OnBranch(name, "repair it\n\nPanCode-Run: r-aaaa", NOW_MS)
     return land_on_branch(coordinator.user.path, coordinator.depot, request, target, **more)  # type: ignore[arg-type]
 
 
@@ -30,7 +30,7 @@ def test_a_new_branch_begins_at_head_with_the_runs_own_change_alone(coordinator:
     assert (report.status, report.branch) == (LandStatus.LANDED, "agent/x")
     git = coordinator.user.git
     assert git("rev-parse", "agent/x") == report.commit and git("rev-parse", "agent/x^") == head
-    assert git("log", "-1", "--format=%s", "agent/x") == "mend it"
+    assert git("log", "-1", "--format=%s", "agent/x") == "repair it"
     changed = set(git("diff", "--name-only", head, "agent/x").split())
     assert changed == set(report.files) == {"a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"}
     assert "user20" not in git("show", "agent/x:a"), "an edit that the user has not committed"
@@ -92,7 +92,7 @@ def test_a_bare_repository_works_on_no_branch(coordinator: Trees, tmp_path: Path
     git("checkout", "-q", "-b", "work")
     git("worktree", "add", "-q", "-b", "desk", str(tmp_path / "desk"))
     git("config", "core.bare", "true")
-    target = OnBranch("work", "mend it", NOW_MS)
+    target = OnBranch("work", "repair it", NOW_MS)
     report = land_on_branch(tmp_path / "desk", coordinator.depot, request, target)
     assert report.status is LandStatus.LANDED and git("rev-parse", "work") == report.commit
 

@@ -23,7 +23,7 @@ TRAILERS = ("Pancode-Run: r-aaaa", "Pancode-Receipt: sha256:abc")
 def _land(
     coordinator: Trees, request: LandRequest, how: How, name: str = "agent/x", **more: object
 ) -> LandReport:
-    target = OnBranch(name, "mend it", NOW_MS, how, TRAILERS)
+    target = OnBranch(name, "repair it", NOW_MS, how, TRAILERS)
     request = replace(request, base=coordinator.user.head, run="r-aaaa")
     return land_on_branch(coordinator.user.path, coordinator.depot, request, target, **more)  # type: ignore[arg-type]
 
@@ -53,9 +53,9 @@ def _moved(user: Repo) -> str:
 @pytest.mark.parametrize(
     ("how", "subjects"),
     [
-        (How.SQUASH, ["mend it", "theirs", "base"]),
+        (How.SQUASH, ["repair it", "theirs", "base"]),
         (How.REBASE, ["agent", "second", "first[31m", "theirs", "base"]),
-        (How.MERGE, ["mend it", "agent", "second", "first[31m", "theirs", "base"]),
+        (How.MERGE, ["repair it", "agent", "second", "first[31m", "theirs", "base"]),
     ],
 )
 def test_each_way_has_the_same_files_and_its_own_history(
@@ -187,7 +187,7 @@ def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Trees, 
     coordinator.user.git("checkout", "-q", "--detach")
     assert coordinator.land(request).status is LandStatus.LANDED
     coordinator.user.path.rename(tmp_path / "away")
-    target = OnBranch("agent/x", "mend it", NOW_MS)
+    target = OnBranch("agent/x", "repair it", NOW_MS)
     with pytest.raises(GitRefusal, match=str(coordinator.user.path)):
         coordinator.land(request)
     with pytest.raises(GitRefusal, match=str(coordinator.user.path)):

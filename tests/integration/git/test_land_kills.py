@@ -91,7 +91,7 @@ def _killed_or_landed(
     """None: it was cut off."""
     killer.left = chance.randint(1, 16) if kills < KILLS else None
     killer.after = chance.random() < 0.5
-    target = OnBranch("agent/x", "mend it", NOW_MS, how, (f"Pancode-Run: {request.run}",))
+    target = OnBranch("agent/x", "repair it", NOW_MS, how, (f"Pancode-Run: {request.run}",))
     try:
         return land_on_branch(coordinator.user.path, coordinator.depot, request, target).status
     except Crash:

@@ -22,7 +22,7 @@ def test_a_revert_is_found_by_its_message_and_by_its_patch(coordinator: Trees) -
     coordinator.user.commit("what was there")
     request = coordinator.result(edit_c)
     land(coordinator.user.path, coordinator.depot, request)
-    made = coordinator.user.commit("mend it\n\nPanCode-Run: r-aaaa")
+    made = coordinator.user.commit("repair it\n\nPanCode-Run: r-aaaa")
     assert found(coordinator, request) == {}
     coordinator.user.git("revert", "--no-edit", made)
     revert = coordinator.user.git("rev-parse", "HEAD")

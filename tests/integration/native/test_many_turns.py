@@ -62,7 +62,7 @@ def test_the_shim_and_our_program_below_it(
     limits = LIMITS.model_copy(update={"wall_ms": 600_000, "output_bytes": 1 << 26})
     terms = TurnTerms(idle_ms=60_000, turn_ms=60_000)
     model = NATIVE.model if which == "native" else None
-    asked = ask(workspace=str(work), home=str(home), sitting=terms, limits=limits, model=model)
+    asked = ask(workspace=str(work), home=str(home), interactive_run=terms, limits=limits, model=model)
     login = NATIVE.env(url)
     place = Place(os.environ["PATH"], sys.executable, False, Isolation.SANDBOX, login, PACKAGE, LIBRARIES)
     made = runtime.launch(asked, place)

@@ -76,7 +76,7 @@ def main() -> None:
                 spill()
             case "wait":
                 time.sleep(float(word))
-    end("the last words: " + os.environ.get("LAST_WORDS", "done"), 200)
+    end("the last message: " + os.environ.get("LAST_WORDS", "done"), 200)
 
 
 if __name__ == "__main__" and not probed():

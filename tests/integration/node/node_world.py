@@ -90,7 +90,7 @@ class NodeWorld:
             return Refusal("not for this stream")
         return grant_for(said.verb, said.identity, self.taken.repo_id)
 
-    def without_wall(self) -> None:
+    def without_sandbox(self) -> None:
         """The node's owner wants no sandbox, whatever this machine has."""
         (self.home.root / "sandbox.json").write_text('{"off": "this test is about a node without one"}')
 
@@ -108,7 +108,7 @@ class NodeWorld:
         drives: list[ThreadDrive] = []
 
         def threads(job: Any) -> ThreadDrive:
-            poll = parts.world.tempo.poll_ms
+            poll = parts.world.intervals.poll_ms
             drives.append(ThreadDrive(job, parts.world.journal, parts.runner, parts.world.clock, poll))
             return drives[0]
 

@@ -49,7 +49,7 @@ def fake_claude(folder: Path) -> str:
     program = folder / "installed" / "bin" / "claude"
     program.parent.mkdir(parents=True)
     source = Path(__file__).with_name("fake_claude.py").read_text()
-    program.write_text(f"#!{sys.executable}\n{source}")  # one file, which is all that a wall shows of it
+    program.write_text(f"#!{sys.executable}\n{source}")  # one file, which is all that a sandbox shows of it
     program.chmod(0o755)
     return f"{program.parent}:{os.defpath}"
 
@@ -87,8 +87,8 @@ class QuickWorld(GatewayWorld):
 
     def built(self) -> Parts:
         parts = super().built()
-        tempo = replace(parts.world.tempo, tighten_ms=500)
-        return replace(parts, world=replace(parts.world, tempo=tempo))
+        intervals = replace(parts.world.intervals, tighten_ms=500)
+        return replace(parts, world=replace(parts.world, intervals=intervals))
 
 
 def test_a_rate_limit_that_is_nearly_used_up_takes_a_slot_and_the_node_says_why(
@@ -182,7 +182,7 @@ def test_a_last_turn_is_given_told_and_the_end_of_the_run(
     assert claims.calls is not None and (claims.calls.requests, claims.calls.wrap_up) == (3, 1)
     assert len(model.requests) == 3 and claims.reason in claims.findings
     if not goes_on:
-        assert claims.answer == "the last words: done" and claims.calls.refused == 0
+        assert claims.answer == "the last message: done" and claims.calls.refused == 0
         assert any(claims.reason.encode() in one for one in said(world)), "told while it ran"
 
 
@@ -256,7 +256,7 @@ def test_no_value_of_a_secret_leaves_the_node(world: GatewayWorld) -> None:
     claims = world.run(order)
     log = world.log(order.identity)
     assert b"half [secret LAST_WORDS] rest\n[secret ANTHROPIC_API_KEY]\n[secret NEVER_NAMED]\n" in log
-    assert claims.answer == "the last words: [secret LAST_WORDS]"
+    assert claims.answer == "the last message: [secret LAST_WORDS]"
     sent = b"".join([claims.model_dump_json().encode(), log, *said(world)])
     for value in (secret, KEY, "another-secret"):
         assert value.encode() not in sent

@@ -123,7 +123,7 @@ def test_a_failed_gate_and_one_that_cannot_run(world: NodeWorld) -> None:
 
 
 def test_a_read_only_agent_that_writes(world: NodeWorld) -> None:
-    world.without_wall()
+    world.without_sandbox()
     claims = world.run(world.order("#!scripted\nforce write evil.txt x", read_only=True))
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.READ_ONLY_BROKEN)
     assert "evil.txt" in claims.reason
@@ -265,7 +265,7 @@ def test_a_link_that_is_cut_while_it_ends(world: NodeWorld) -> None:
 
 
 def test_hostile_output_and_an_agent_that_lies(world: NodeWorld) -> None:
-    world.without_wall()  # behind it nobody can write the repository
+    world.without_sandbox()  # behind it nobody can write the repository
     lie = world.run(world.order("#!scripted\nraw \\x00\\xff{{{\ninvalid\nexit 0", run="r-liar"))
     assert lie.outcome is Outcome.ERROR  # exit 0 without a terminal event is not done
     claims = world.run(world.order("#!scripted\nwrite a.txt x\ncommit mine\nwrite rest.txt x\ndelete-git"))

@@ -94,7 +94,7 @@ def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
     world.reached(order.identity, "exited")
     assert world.process is not None and world.process.poll() is None
     world.valkey.start()
-    world.bus.admit_node(TAG, PASSWORD)  # as the coordinator does when it mends its Redis
+    world.bus.admit_node(TAG, PASSWORD)  # as the coordinator does when it repairs its Redis
     assert world.ended(order.identity, 60).outcome is Outcome.DONE
 
 

@@ -23,7 +23,7 @@ POLICY = compile_policy(Safety.AUTO_EDIT, read_only=False, rules=GUARDED)
 
 
 def test_a_change_of_a_guarded_file_is_a_violation_and_is_kept(world: NodeWorld) -> None:
-    world.without_wall()
+    world.without_sandbox()
     claims = world.run(world.order("#!scripted\nwrite f1 x\nwrite f3 y\nanswer ok", policy=POLICY))
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
     assert claims.reason == "f1 was changed: rule read: f1 (your pansafety.yaml:2): signed"
@@ -51,7 +51,7 @@ def test_what_no_rule_covers_is_done(world: NodeWorld) -> None:
     ],
 )
 def test_deletions_renames_modes_and_links(world: NodeWorld, script: str, words: str) -> None:
-    world.without_wall()
+    world.without_sandbox()
     order = world.order(script, runtime="shell", policy=POLICY)
     claims = world.run(order)
     assert (claims.outcome, claims.failure) == (Outcome.POLICY_VIOLATION, FailureKind.RULE_BROKEN)
@@ -59,7 +59,7 @@ def test_deletions_renames_modes_and_links(world: NodeWorld, script: str, words:
 
 
 def test_the_owners_rules_hold_whatever_the_order_says(world: NodeWorld) -> None:
-    world.without_wall()
+    world.without_sandbox()
     (world.home.root / "pansafety.yaml").write_text("readOnlyPaths: [f3]\n")
     claims = world.run(world.order("#!scripted\nwrite f3 y\nanswer ok"))
     assert claims.failure is FailureKind.RULE_BROKEN
@@ -101,12 +101,12 @@ def test_a_call_that_a_rule_forbids_ends_the_run(world: NodeWorld) -> None:
 
 def test_a_rule_broken_in_the_last_moment_counts_as_well(world: NodeWorld) -> None:
     (world.home.root / "pansafety.yaml").write_text(
-        "rules:\n- {pattern: terraform, type: bash, action: deny, reason: by people}\n"
+        "rules:\n- {pattern: terraform, type: bash, action: deny, reason: by users}\n"
     )
     script = "#!scripted\nclaim bash 'cd x && terraform apply'\nanswer ok"
     claims = world.run(world.order(script))
     assert claims.failure is FailureKind.RULE_BROKEN
-    assert "(node owner's pansafety.yaml:2): by people" in claims.reason
+    assert "(node owner's pansafety.yaml:2): by users" in claims.reason
 
 
 def test_what_only_the_level_forbids_is_a_finding(world: NodeWorld) -> None:

@@ -1,4 +1,4 @@
-"""A real node agent keeps a session, and gives it to a later run at the same place, behind its wall."""
+"""A real node agent keeps a session, and gives it to a later run at the same place, in its sandbox."""
 
 from __future__ import annotations
 

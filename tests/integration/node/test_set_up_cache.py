@@ -59,7 +59,7 @@ class Shop:
 
 @pytest.fixture
 def shop(world: NodeWorld, tmp_path: Path) -> Shop:
-    world.without_wall()  # its set-ups count in a file outside of their checkout
+    world.without_sandbox()  # its set-ups count in a file outside of their checkout
     return Shop(world, tmp_path / "count")
 
 

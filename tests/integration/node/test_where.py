@@ -34,7 +34,7 @@ def test_the_agent_begins_there_and_set_up_and_gates_at_the_top(
     world: NodeWorld, folder: str, wall: bool
 ) -> None:
     if not wall:
-        world.without_wall()
+        world.without_sandbox()
     world.repo.write(f"{folder}/here", "1\n")
     order = order_in(
         world,
@@ -65,7 +65,7 @@ def test_a_link_of_the_repositorys_is_not_followed(world: NodeWorld, leads: str)
 @pytest.mark.parametrize("wall", [True, False], ids=["wall", "none"])
 def test_nor_one_that_set_up_puts_in_its_place(world: NodeWorld, wall: bool, tmp_path: Path) -> None:
     if not wall:
-        world.without_wall()
+        world.without_sandbox()
     world.repo.write("web/x")
     planted = ("sh", "-c", f"rm -r web && ln -s {tmp_path} web")
     claims = world.run(order_in(world, "web", "touch ran", setup=(planted,)))
@@ -88,7 +88,7 @@ def test_a_program_that_cannot_be_run_is_the_tasks_own_failure(
 ) -> None:
     """It says what was looked for, on which machine, and where there."""
     if not wall:
-        world.without_wall()
+        world.without_sandbox()
     if mode is not None:
         world.repo.write(name, "echo hi\n").chmod(mode)
     claims = world.run(order_in(world, "", "", argv=(name, "-x")))

@@ -201,7 +201,7 @@ def test_compose_keeps_secrets_in_files_and_publishes_to_this_machine_alone() ->
 
 @pytest.mark.slow
 def test_the_stack_of_compose_runs_as_plain_processes(ground: Ground, made: Image, tmp_path: Path) -> None:
-    """Over 30 s on a busy machine: a whole fleet of seven services is started, and two machines come up."""
+    """Over 30 s on a busy node: a whole fleet of seven services is started, and two nodes come up."""
     tmp_path.chmod(0o755)
     secrets = [
         (ground.context / f"secrets/{name}_password").read_bytes() for name in ("postgres", "dashboard")

@@ -1,4 +1,4 @@
-"""The built wheel as people install it: a new home, a folder that is no clone, no network; then the demo."""
+"""The built wheel as users install it: a new home, a folder that is no clone, no network; then the demo."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def installed(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Installed
 
 @pytest.mark.parametrize(("way", "minor"), [("uv", "3.12"), ("pip", "3.13")])
 def test_another_python_runs_it(wheel: Path, way: str, minor: str) -> None:
-    """Over 30 s on a busy machine: its libraries are fetched, and a fleet comes up from a bundle of them."""
+    """Over 30 s on a busy node: its libraries are fetched, and a fleet comes up from a bundle of them."""
     with root() as place:
         installed = install(way, place, wheel, python(minor))
         which = installed.call([str(installed.python), "-c", "import sys; print(sys.version)"])
@@ -83,7 +83,7 @@ def test_it_is_the_installed_one_and_names_its_commit(installed: Installed) -> N
 
 @pytest.mark.parametrize("installed", ["pip"], indirect=True)
 def test_the_demo_passes_without_a_network(installed: Installed) -> None:
-    """Once: the files are the same whoever installs them. Over 30 s on a busy machine: a whole fleet comes
+    """Once: the files are the same whoever installs them. Over 30 s on a busy node: a whole fleet comes
     up, and one of its node agents is killed."""
     before = left_in(installed.env)[0]
     done = installed.call([*no_network(), str(installed.command), "demo"])

@@ -1,4 +1,4 @@
-"""The three ways in which people install a Python program, each in a place of its own, without a network."""
+"""The three ways in which users install a Python program, each in a place of its own, without a network."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def tiny_model(url: str, key: str | None = None) -> ModelFact:
 
 
 @dataclass
-class Sitting:
+class InteractiveRun:
     """One test, and what was said meanwhile."""
 
     servers: There

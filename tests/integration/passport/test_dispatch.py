@@ -60,7 +60,7 @@ def node_home() -> Path:
 
 
 def listed(prose: Tiny, good: Tiny) -> None:
-    """In the owner's file; the usual ports are those of other people here."""
+    """In the owner's file; the usual ports are those of other users here."""
     endpoints = [{"name": "prose", "url": prose.url}, {"name": "good", "url": good.url}]
     (node_home() / "endpoints.json").write_text(json.dumps({"ports": [], "endpoints": endpoints}))
 

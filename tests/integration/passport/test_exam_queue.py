@@ -11,7 +11,7 @@ from node_agent.passport.questions import Reply
 from node_agent.passport.queue import MOST_ASKS, TOLD_MS, ExamQueue, PassportCache
 from node_agent.wire.endpoint import AskState
 from tests.crowd import crowded, until
-from tests.unit.node_agent.passport.sittings import FACT, Box, asking
+from tests.unit.node_agent.passport.interactive_runs import FACT, Box, asking
 
 
 class Held(Box):

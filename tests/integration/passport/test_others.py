@@ -12,7 +12,7 @@ from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import Dialect, ExamCheck, Grade, ModelFact, PassportFact, Residence
 from tests.endpointfakes.working import PASSES, script_of
 from tests.fakemodel import FakeModel
-from tests.integration.passport.ground import Sitting, check, there
+from tests.integration.passport.ground import InteractiveRun, check, there
 
 MODEL = ModelFact(id="fake-coder", ctx_usable=32_768, residence=Residence.LOADED, tools=True)
 
@@ -28,24 +28,24 @@ def serving(
     model: ModelFact = MODEL,
     patience: Patience | None = None,
     **turns: Any,
-) -> Iterator[tuple[FakeModel, Sitting]]:
+) -> Iterator[tuple[FakeModel, InteractiveRun]]:
     said = {**script(**turns), "api_key": turns["key"]} if "key" in turns else script(**turns)
     with FakeModel(said, "openai") as fake:
-        yield fake, Sitting(there(dialect, fake.url, model), patience or Patience())
+        yield fake, InteractiveRun(there(dialect, fake.url, model), patience or Patience())
 
 
 def taken(**asked: Any) -> PassportFact:
-    with serving(**asked) as (_, sitting):
-        return sitting.take()
+    with serving(**asked) as (_, interactive_run):
+        return interactive_run.take()
 
 
 def test_a_model_that_can_do_it_all() -> None:
-    with serving() as (fake, sitting):
-        fact = sitting.take()
+    with serving() as (fake, interactive_run):
+        fact = interactive_run.take()
         assert fake.wait_for(4)
         asked = fake.requests
     assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
-    assert fact.ctx == 32_768 and sitting.servers.looks == 1
+    assert fact.ctx == 32_768 and interactive_run.servers.looks == 1
     assert len(asked) == 4 and all(one["stream"] for one in asked)
 
 
@@ -63,8 +63,8 @@ def test_lm_studio_tells_a_short_context_and_how_it_is_loaded_with_more() -> Non
 
 def test_broken_arguments_thrice() -> None:
     broken = {"call": {"name": "ping", "arguments": '{"x": "o'}}
-    with serving(tool=broken) as (fake, sitting):
-        fact = sitting.take()
+    with serving(tool=broken) as (fake, interactive_run):
+        fact = interactive_run.take()
         assert fake.wait_for(6)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
     tools = check(fact, ExamCheck.TOOLS)
@@ -79,8 +79,8 @@ def test_a_call_in_text() -> None:
 
 def test_a_server_that_takes_no_tools_is_asked_once() -> None:
     refusal = {"fault": {"status": 400, "message": "fake-coder does not support tools"}}
-    with serving(tool=refusal) as (fake, sitting):
-        fact = sitting.take()
+    with serving(tool=refusal) as (fake, interactive_run):
+        fact = interactive_run.take()
         assert fake.wait_for(4)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
     assert "does not support tools" in check(fact, ExamCheck.TOOLS).words and len(asked) == 1
@@ -96,10 +96,10 @@ def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
     asleep = MODEL.model_copy(update={"residence": Residence.NOT_LOADED, "ctx_usable": 4_096})
     slow = {**PASSES["passport-answer"], "latency": 1.0}
     patience = Patience(answer=200, load=30_000)
-    with serving(model=asleep, patience=patience, answer=slow) as (_, sitting):
-        sitting.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
-        fact = sitting.take()
-    assert sitting.said[0][1] == "it is loaded now, which may take minutes"
+    with serving(model=asleep, patience=patience, answer=slow) as (_, interactive_run):
+        interactive_run.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
+        fact = interactive_run.take()
+    assert interactive_run.said[0][1] == "it is loaded now, which may take minutes"
     assert check(fact, ExamCheck.ANSWERS).grade is Grade.PASSED
     assert check(fact, ExamCheck.CONTEXT).grade is Grade.PASSED and fact.ctx == 32_768
 
@@ -119,8 +119,8 @@ def test_a_stream_that_only_says_that_it_is_there() -> None:
     ],
 )
 def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> None:
-    with serving(answer={"fault": fault}) as (_, sitting), pytest.raises(NotNow) as no:
-        sitting.take()
+    with serving(answer={"fault": fault}) as (_, interactive_run), pytest.raises(NotNow) as no:
+        interactive_run.take()
     assert str(no.value) == words and no.value.fix
 
 

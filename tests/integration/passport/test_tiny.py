@@ -12,20 +12,20 @@ import pytest
 from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import AskState, Dialect, ExamCheck, Grade
 from tests.crowd import crowded
-from tests.integration.passport.ground import Sitting, check, there, tiny_model
+from tests.integration.passport.ground import InteractiveRun, check, there, tiny_model
 from tests.tinyllama import call, passport, tiny_server
 
 CTX = 32_768
 
 
-def sitting(url: str, key: str = "", **patience: int) -> Sitting:
+def interactive_run(url: str, key: str = "", **patience: int) -> InteractiveRun:
     server = there(Dialect.LLAMACPP, url, tiny_model(url, key or None), key=key)
-    return Sitting(server, Patience(**patience))
+    return InteractiveRun(server, Patience(**patience))
 
 
 def test_a_model_that_can_do_it_all() -> None:
     with tiny_server(slots=1, ctx=CTX) as tiny:
-        one = sitting(tiny.url)
+        one = interactive_run(tiny.url)
         fact = one.take()
         assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
         assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens, and it refuses longer prompts"
@@ -35,7 +35,7 @@ def test_a_model_that_can_do_it_all() -> None:
 
 def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
     with tiny_server(slots=4, ctx=4096) as tiny:
-        one = sitting(tiny.url)
+        one = interactive_run(tiny.url)
         one.servers.fact = one.servers.fact.model_copy(update={"slots": 4})
         fact = one.take()
     context = check(fact, ExamCheck.CONTEXT)
@@ -48,7 +48,7 @@ def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
 def test_a_server_that_says_more_than_it_gives() -> None:
     """As behind a proxy that tells another model's numbers: the refusal names the true one."""
     with tiny_server(slots=1, ctx=4096) as tiny:
-        one = sitting(tiny.url)
+        one = interactive_run(tiny.url)
         model = one.servers.fact.models[0].model_copy(update={"ctx_usable": CTX})
         one.servers.fact = one.servers.fact.model_copy(update={"models": (model,)})
         fact = one.take()
@@ -57,7 +57,7 @@ def test_a_server_that_says_more_than_it_gives() -> None:
 
 def test_a_template_without_tools_fails_without_a_question() -> None:
     with tiny_server(slots=1, ctx=CTX, tools=False) as tiny:
-        fact = sitting(tiny.url).take()
+        fact = interactive_run(tiny.url).take()
     tools, edits = check(fact, ExamCheck.TOOLS), check(fact, ExamCheck.EDITS)
     assert tools.grade is Grade.FAILED and "chat template takes no tools" in tools.words
     assert "--jinja" in tools.fix and edits.grade is Grade.UNKNOWN
@@ -65,7 +65,7 @@ def test_a_template_without_tools_fails_without_a_question() -> None:
 
 def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
     with tiny_server(slots=1, ctx=CTX, scenarios=passport.write(tmp_path / "s.json", passport.PROSE)) as tiny:
-        fact = sitting(tiny.url).take()
+        fact = interactive_run(tiny.url).take()
     tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED
     assert tools.words == "it wrote the call as text, where no program finds it"
@@ -75,7 +75,7 @@ def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
 def test_an_edit_of_text_that_is_not_there(tmp_path: Path) -> None:
     scenarios = passport.write(tmp_path / "s.json", passport.CLUMSY)
     with tiny_server(slots=1, ctx=CTX, scenarios=scenarios) as tiny:
-        fact = sitting(tiny.url).take()
+        fact = interactive_run(tiny.url).take()
     edits = check(fact, ExamCheck.EDITS)
     assert edits.grade is Grade.FAILED and edits.words == "the old text of its edit is not in the file"
     assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
@@ -83,7 +83,7 @@ def test_an_edit_of_text_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:
     with tiny_server(slots=1, ctx=CTX) as tiny:
-        one = sitting(tiny.url, answer=500)
+        one = interactive_run(tiny.url, answer=500)
         tiny.wedge()
         try:
             fact = one.take()
@@ -98,7 +98,7 @@ def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
     """An answer of many tokens on a slow model, left in its middle: the slot is free again."""
     scenarios = passport.write(tmp_path / "s.json", passport.LONG)
     with tiny_server(slots=1, ctx=CTX, layers=60, scenarios=scenarios) as tiny:
-        fact = sitting(tiny.url, whole=600, context=1).take()
+        fact = interactive_run(tiny.url, whole=600, context=1).take()
         assert check(fact, ExamCheck.TOOLS).words == "no answer in the time that was left"
         (last,) = _idle(tiny.url)["next_token"]
     assert last["has_next_token"] and last["n_decoded"] < 500  # it would have gone on
@@ -117,7 +117,7 @@ def _idle(url: str) -> dict[str, Any]:
 
 def test_a_key_is_needed_and_named() -> None:
     with tiny_server(slots=1, ctx=CTX, api_key="right") as tiny:
-        one = sitting(tiny.url, "right")
+        one = interactive_run(tiny.url, "right")
         one.servers.key = "wrong"
         with pytest.raises(NotNow, match="it wants a key") as no:
             one.take()
@@ -126,7 +126,7 @@ def test_a_key_is_needed_and_named() -> None:
 
 def test_a_server_that_is_gone() -> None:
     with tiny_server(slots=1) as tiny:
-        one = sitting(tiny.url)
+        one = interactive_run(tiny.url)
     with pytest.raises(NotNow, match="cannot be reached") as no:
         one.take()
     assert one.servers.fact.at in no.value.fix

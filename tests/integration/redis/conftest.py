@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from node_agent.link.bus import RedisUplink, UplinkTempo
+from node_agent.link.bus import RedisUplink, UplinkIntervals
 from node_agent.link.client import Place
 from node_agent.wire.clock import SystemClock
-from pancode.queue.queue import BusTempo, RedisBus
+from pancode.queue.queue import BusIntervals, RedisBus
 from pancode.queue.valkey.access import connect
 from tests.contract.redis_servers import Server, open_server
 
 TAG, OTHER = "0a1b2c3d4e", "f0e1d2c3b4"
 PASSWORD = "a node's password"
-SHIPPED = UplinkTempo()
+SHIPPED = UplinkIntervals()
 
 
 @dataclass
@@ -30,16 +30,20 @@ class Site:
     admin: Any
     opened: list[Any]
 
-    def uplink(self, tag: str = TAG, place: Place | None = None, tempo: UplinkTempo = SHIPPED) -> RedisUplink:
+    def uplink(
+        self, tag: str = TAG, place: Place | None = None, intervals: UplinkIntervals = SHIPPED
+    ) -> RedisUplink:
         """A new process of the node; `place` when it is not the server itself."""
         self.bus.admit_node(tag, PASSWORD)
-        uplink = RedisUplink(tag, lambda: place or self.server.place, lambda: PASSWORD, SystemClock(), tempo)
+        uplink = RedisUplink(
+            tag, lambda: place or self.server.place, lambda: PASSWORD, SystemClock(), intervals
+        )
         self.opened.append(uplink)
         return uplink
 
     def impatient_bus(self) -> RedisBus:
         """One for which every claim is long ago."""
-        bus = RedisBus(self.server.access, SystemClock(), BusTempo(claim_lease_ms=0))
+        bus = RedisBus(self.server.access, SystemClock(), BusIntervals(claim_lease_ms=0))
         self.opened.append(bus)
         return bus
 

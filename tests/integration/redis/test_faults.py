@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.ports import LinkDown
-from node_agent.link.bus import RedisUplink, UplinkTempo
+from node_agent.link.bus import RedisUplink, UplinkIntervals
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
@@ -45,7 +45,7 @@ def link(valkey_site: Site) -> Iterator[Link]:
 
 def quick(site: Site, link: Link) -> RedisUplink:
     """A node that gives up on an answer soon."""
-    return site.uplink(place=link.place, tempo=UplinkTempo(answer_s=0.5, ping_s=0.3))
+    return site.uplink(place=link.place, intervals=UplinkIntervals(answer_s=0.5, ping_s=0.3))
 
 
 def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:

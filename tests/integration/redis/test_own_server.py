@@ -36,8 +36,8 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def server(folder: Path, tempo: str = "") -> EmbeddedValkey:
-    return EmbeddedValkey(folder, CLOCK, SystemIds(), tempo=tempo, patience_ms=700)
+def server(folder: Path, intervals: str = "") -> EmbeddedValkey:
+    return EmbeddedValkey(folder, CLOCK, SystemIds(), intervals=intervals, patience_ms=700)
 
 
 def put(running: RunningServer, value: str) -> None:
@@ -75,7 +75,7 @@ def test_one_that_runs_is_adopted_by_the_next_coordinator(home: Path) -> None:
 def test_one_that_was_started_as_something_else_is_replaced(home: Path, change: str) -> None:
     first = server(home / "valkey").start_or_adopt("1")
     put(first, "v")
-    other = server(home / "valkey", tempo="hz 11\n" if change == "configuration" else "")
+    other = server(home / "valkey", intervals="hz 11\n" if change == "configuration" else "")
     second = other.start_or_adopt("2" if change == "version" else "1")
     assert not second.adopted and second.pid != first.pid and got(second) == b"v"
     assert wait_until(CLOCK, int(5_000 * crowded()), lambda: start_of(first.pid) == "")
@@ -212,7 +212,7 @@ def test_data_that_cannot_be_loaded_is_put_aside(home: Path) -> None:
 
 def test_a_server_that_does_not_start_says_why(home: Path) -> None:
     with pytest.raises(UnavailableError) as caught:
-        server(home / "valkey", tempo="no-such-setting 1\n").start_or_adopt("1")
+        server(home / "valkey", intervals="no-such-setting 1\n").start_or_adopt("1")
     assert "no-such-setting" in caught.value.why and "valkey.log" in caught.value.fix
     assert not server(home / "valkey").alive()
     assert not server(home / "valkey").start_or_adopt("1").adopted

@@ -72,7 +72,7 @@ def busy_fleet(site: Site) -> None:
     node.settle_job(jobs[1], True, "")
     node.settle_job(jobs[2], False, "refused: too_late")
     node.set_heartbeat("heart")
-    site.bus.show_tickets([Ticket(keys.pool_queue("gpu"), "r-0009", 1, "mend the gate", "coder", 5)])
+    site.bus.show_tickets([Ticket(keys.pool_queue("gpu"), "r-0009", 1, "repair the gate", "coder", 5)])
 
 
 def test_rq_info_shows_queues_jobs_and_the_node(site: Site) -> None:
@@ -108,7 +108,7 @@ def test_rq_reads_our_jobs_as_its_own(site: Site) -> None:
     assert FailedJobRegistry(QUEUE, connection=site.admin).get_job_ids() == [failed.id]
     assert FinishedJobRegistry(QUEUE, connection=site.admin).get_job_ids() == [keys.job_id(TAG, identity(1))]
     (ticket,) = queue_of(site, keys.pool_queue("gpu")).jobs
-    assert ticket.description == "coder: mend the gate" and ticket.meta["priority"] == 5
+    assert ticket.description == "coder: repair the gate" and ticket.meta["priority"] == 5
 
 
 def test_no_tool_declares_a_running_job_dead(site: Site) -> None:
@@ -132,17 +132,17 @@ def test_a_ticket_cannot_be_run(site: Site) -> None:
         env={**os.environ, "PYTHONPATH": "."},
     )
     assert "Traceback" in done.stderr and "pancode.ticket" in done.stderr, done.stderr
-    ticket = Ticket(pool, "r-0009", 1, "mend the gate", "coder", 5)
+    ticket = Ticket(pool, "r-0009", 1, "repair the gate", "coder", 5)
     site.bus.show_tickets([ticket])
     assert [view.waiting for view in site.bus.queues() if view.name == pool] == [("ticket_r-0009_1",)]
 
 
 def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
     from node_agent.wire.clock import SystemClock
-    from pancode.queue.queue import BusTempo, RedisBus
+    from pancode.queue.queue import BusIntervals, RedisBus
 
     site = valkey_site
-    bus = RedisBus(site.server.access, SystemClock(), BusTempo(keep_closed=3))
+    bus = RedisBus(site.server.access, SystemClock(), BusIntervals(keep_closed=3))
     site.opened.append(bus)
     for number in range(8):
         bus.push_orders([Offer(TAG, identity(number), "order")])

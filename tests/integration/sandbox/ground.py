@@ -1,4 +1,5 @@
-"""A machine to attack: a node's home with secrets, another run, open sockets; and the wall around a probe."""
+"""A machine to attack: a node's home with secrets, another run, open sockets; and the sandbox
+around a probe."""
 
 from __future__ import annotations
 

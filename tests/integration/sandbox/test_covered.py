@@ -1,4 +1,5 @@
-"""What path rules name is out of a hostile program's reach inside the wall, for root's node and a user's."""
+"""What path rules name is out of a hostile program's reach inside the sandbox, for root's node
+and a user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesser wall, where there is no bubblewrap: what it keeps a hostile program off."""
+"""The lesser sandbox, where there is no bubblewrap: what it keeps a hostile program off."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.sandbox import landlock, wall
-from node_agent.sandbox.detect import MACHINES, WallTools, fence_holds, write_etc
+from node_agent.sandbox import landlock, wrapper
+from node_agent.sandbox.detect import MACHINES, SandboxTools, fence_holds, write_etc
 from node_agent.sandbox.policy import Network, View, build_fence
 from node_agent.sandbox.shown import this_system
-from node_agent.sandbox.wall import Sandbox
+from node_agent.sandbox.wrapper import Sandbox
 from node_agent.shim.spool import StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import Outcome
@@ -26,7 +26,7 @@ from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Gate
 from node_agent.wire.policy import Isolation
 from tests.integration.node.node_world import NodeWorld, processes_of
-from tests.integration.sandbox.test_walled_step import RULES
+from tests.integration.sandbox.test_sandboxed_step import RULES
 from tests.integration.shim_phases import Phases, phases_in
 
 pytestmark = pytest.mark.skipif(landlock.read_abi() < landlock.LEAST_ABI, reason="kernel lacks Landlock")
@@ -184,7 +184,7 @@ def test_for_root_there_is_none(phases: Fenced, monkeypatch: pytest.MonkeyPatch)
 def test_a_whole_run_behind_the_lesser_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set-up, agent and gates; the node commits, and the receipt calls it by its name."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(wall, "detect_sandbox", lambda *asked: WallTools(None, no_sandbox("this test")))
+    monkeypatch.setattr(wrapper, "detect_sandbox", lambda *asked: SandboxTools(None, no_sandbox("this test")))
     world = NodeWorld(tmp_path)
     world.begin()
     try:

@@ -65,7 +65,7 @@ def free_port() -> int:
 
 
 def through(path: Path, *command: str, port: int) -> subprocess.CompletedProcess[str]:
-    """In a session of its own, whose rest is ended, as the wall's end would."""
+    """In a session of its own, whose rest is ended, as the sandbox's end would."""
     argv = [sys.executable, "-I", "-S", relay.__file__, str(port), str(path), "--", *command]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -1,4 +1,5 @@
-"""A sitting on an SDK: what becomes of a driver that heeds a cancel, that does not, and that is gone."""
+"""An interactive run on an SDK: what becomes of a driver that heeds a cancel, that does not, and that is
+gone."""
 
 from __future__ import annotations
 
@@ -71,11 +72,11 @@ async def turn(words):
 
 
 class Sat(Stage):
-    """A sitting at work on a driver."""
+    """An interactive run at work on a driver."""
 
     def sit(self, driver: str, terms: TurnTerms = TERMS) -> None:
         (self.home / WORDS_KEY).write_text(SECRET)
-        self.process = self.start(TALK + driver + WORK, sitting=terms)
+        self.process = self.start(TALK + driver + WORK, interactive_run=terms)
 
     def says(self, number: int, text: str) -> None:
         write_file(self.home, words_in(""), str(number), laid(number, text))
@@ -94,7 +95,7 @@ class Sat(Stage):
         return end["stop"], end["why"]
 
     def cancelled(self, turn: int) -> float:
-        """The seconds from a person's cancel to the end of the turn."""
+        """The seconds from a user's cancel to the end of the turn."""
         began = time.monotonic()
         self.wants("cancel", turn)
         assert self.ended(turn) == ("cancelled", "")
@@ -152,7 +153,7 @@ def test_behind_a_cancel_no_call_is_done_and_no_word_is_told(sat: Sat) -> None:
     assert sat.cancelled(2) < CANCELS_S * crowded()
     sat.says(2, "go on")
     assert sat.ended(3) == ("end_turn", "")
-    no = "answered Not done: a person cancelled this turn."
+    no = "answered Not done: a user cancelled this turn."
     assert sat.notes() == ["begun ", no, no] and not (sat.top / "late.txt").exists()
     assert "behind the cancel" not in str(sat.told("said"))
     sat.rests()

@@ -137,8 +137,8 @@ async def log_in(server: Strict, one: Target, hop: tuple[Strict, Target] | None 
             listening = asyncssh.listen(
                 "127.0.0.1", 0, server_factory=lambda: server, server_host_keys=[host_key]
             )
-            door = await doors.enter_async_context(listening)
-            return replace(one, host="127.0.0.1", port=door.get_port())
+            listener = await doors.enter_async_context(listening)
+            return replace(one, host="127.0.0.1", port=listener.get_port())
 
         hops = (await at(*hop),) if hop else ()
         there = replace(await at(server, one), hops=hops)

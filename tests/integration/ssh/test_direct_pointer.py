@@ -1,4 +1,4 @@
-"""A link whose node comes in directly: no forward, a pointer with certificates, renewed by `mend`."""
+"""A link whose node comes in directly: no forward, a pointer with certificates, renewed by `repair`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Way:
     async def prove(self, _remote: Remote, _pointer: str, _by: Pass) -> None:
         self.tried += 1
         if self.trouble:
-            raise ConnectError(LinkFault.NOT_DIRECT, self.trouble, fix="mend it")
+            raise ConnectError(LinkFault.NOT_DIRECT, self.trouble, fix="repair it")
 
 
 def pointer(it: SshLab) -> dict[str, str]:
@@ -46,9 +46,9 @@ def test_it_changes_over_and_back_and_is_renewed(tmp_path: Path) -> None:
             way, link = Way(it, None), it.link()
             link.start()
             assert (await link.wait([LinkKind.UP], 5)).up and pointer(it)["redis"].startswith("unix:")
-            assert await link.mend() == ()
+            assert await link.repair() == ()
             way.now = FIRST
-            assert await link.mend() == ("the direct way",)
+            assert await link.repair() == ("the direct way",)
             assert pointer(it) | {"generation": ""} == {
                 "generation": "",
                 "redis": "tls:10.0.0.5:7843",
@@ -59,11 +59,11 @@ def test_it_changes_over_and_back_and_is_renewed(tmp_path: Path) -> None:
             folder = it.home / "n/s" / pointer(it)["generation"]
             assert [path.name for path in folder.iterdir()] == ["session"], "nothing is forwarded"
             way.now = replace(FIRST, cert="TWO\n", issued_ms=19 * DAY_MS)
-            assert await link.mend() == () and pointer(it)["cert"] == "ONE\n"
+            assert await link.repair() == () and pointer(it)["cert"] == "ONE\n"
             way.now = replace(FIRST, cert="TWO\n", issued_ms=20 * DAY_MS)
-            assert await link.mend() == ("a certificate that lasts",) and pointer(it)["cert"] == "TWO\n"
+            assert await link.repair() == ("a certificate that lasts",) and pointer(it)["cert"] == "TWO\n"
             way.now = None
-            assert await link.mend() == ("the tunnels",) and pointer(it)["redis"].startswith("unix:")
+            assert await link.repair() == ("the tunnels",) and pointer(it)["redis"].startswith("unix:")
             assert way.tried == 2
             await link.close()
 
@@ -79,11 +79,11 @@ def test_a_tunnel_goes_on_where_the_direct_way_is_shut(tmp_path: Path) -> None:
             before = pointer(it)
             way.now, way.trouble = FIRST, "it is shut"
             with pytest.raises(ConnectError, match="it is shut"):
-                await link.mend()
+                await link.repair()
             assert link.state.up and pointer(it) == before
             assert await talk(before["redis"], b"x") == b"X"
             way.now = None
-            assert await link.mend() == () or pointer(it)["redis"].startswith("unix:")
+            assert await link.repair() == () or pointer(it)["redis"].startswith("unix:")
             await link.close()
 
     asyncio.run(go())

@@ -33,7 +33,7 @@ def generation(it: SshLab) -> Generation:
 
 
 async def refused(address: str) -> bool:
-    """Whether the other end shuts the door: nothing comes back, or a reset does."""
+    """Whether the other end shuts the listener: nothing comes back, or a reset does."""
     try:
         return await talk(address, b"x") == b""
     except OSError:
@@ -285,7 +285,7 @@ def test_this_machine_is_led_to_the_sockets_themselves(tmp_path: Path) -> None:
             await link.wait(UP, 5 * crowded())
             shown = [Path(path).readlink() for path in generation(it).sockets]
             assert shown == [it.ends.redis, it.ends.depot]
-            assert await talk(generation(it).redis, b"x") == b"X" and await link.mend() == ()
+            assert await talk(generation(it).redis, b"x") == b"X" and await link.repair() == ()
             await link.close()
 
     asyncio.run(go())
@@ -322,11 +322,11 @@ def test_what_the_node_has_lost_of_the_tunnels_is_opened_anew(tmp_path: Path, go
             link = it.link()
             link.start()
             first = (await link.wait(UP, 5 * crowded())).generation
-            assert first is not None and await link.mend() == ()
+            assert first is not None and await link.repair() == ()
             kept, writer = await asyncio.open_unix_connection(first.redis.removeprefix("unix:"))
             for path in list((it.home / "n").glob(gone)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            missing = await link.mend()
+            missing = await link.repair()
             assert missing and all(path.startswith(str(it.home / "n/s/")) for path in missing)
             now = generation(it)
             assert now.name != first.name and it.dials == 1
@@ -336,7 +336,7 @@ def test_what_the_node_has_lost_of_the_tunnels_is_opened_anew(tmp_path: Path, go
             writer.close()
             said = json.loads((Path(it.where.pointer) / "current").read_text())
             assert said == {"generation": now.name, "redis": now.redis, "depot": now.depot}
-            assert await link.mend() == ()
+            assert await link.repair() == ()
             await link.close()
 
     asyncio.run(go())
@@ -352,7 +352,7 @@ def test_without_unix_forwarding_a_lost_pointer_is_put_back(
             link.start()
             first = (await link.wait(UP, 5 * crowded())).generation
             shutil.rmtree(it.where.pointer)
-            assert await link.mend() != ()
+            assert await link.repair() != ()
             now = generation(it)
             assert now.mode == "tcp" and await talk(now.redis, b"a") == b"A"
             assert first is not None and await refused(first.redis), "the old port is given back"
@@ -369,7 +369,7 @@ def test_tunnels_that_cannot_be_opened_anew_are_dialled_until_they_can(tmp_path:
             await link.wait(UP, 5 * crowded())
             shutil.rmtree(it.home / "n")
             with pytest.raises(ConnectError) as caught:
-                await link.mend()
+                await link.repair()
             assert caught.value.fault is LinkFault.HOME_UNUSABLE
             await link.wait([LinkKind.DOWN], 5 * crowded())
             assert not (it.home / "n").exists(), "a link makes no home: it would be nobody's"
@@ -377,7 +377,7 @@ def test_tunnels_that_cannot_be_opened_anew_are_dialled_until_they_can(tmp_path:
             assert (await link.wait(UP, 5 * crowded())).up and await talk(generation(it).depot, b"b") == b"B"
             with pytest.raises(LinkLost):
                 await link.close()
-                await link.mend()
+                await link.repair()
 
     asyncio.run(go())
 

@@ -82,7 +82,7 @@ def test_a_coordinator_is_ready_when_it_answers_and_is_heard_while_it_works(
             hearing() as other,
             begun("pancode", "serve", "--child", environ={**environ, **other.environ()}) as second,
         ):
-            assert second.wait(60) == 73, "the home is held: nothing that another start would mend"
+            assert second.wait(60) == 73, "the home is held: nothing that another start would repair"
             assert other.next(0.1) == ""
         process.terminate()
         ear.until("STOPPING=1")

@@ -14,9 +14,9 @@ from node_agent.agent.world import Exams, NoExams, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.ports import Claimed, Sent
+from node_agent.intervals import Intervals
 from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS
-from node_agent.tempo import Tempo
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
@@ -250,7 +250,7 @@ class Stage(Coordinator):
                 fleet=fleet,
                 clock=self.clock,
                 ids=self.ids,
-                tempo=Tempo(),
+                intervals=Intervals(),
                 slots=self.slots,
                 exams=self.exams,
                 sessions=NoSessions(),

@@ -24,7 +24,7 @@ scopes() { # of this fleet's attempts, whatever runs in them
   timeout 20 systemctl --user list-units --plain --no-legend "pancode-$1:*.scope" 2>/dev/null | cut -d' ' -f1
 }
 mine() { # pids of this user whose command, folder or environment is of this home, whoever started them
-  # not this script's own line, and not what a person at a terminal does there
+  # not this script's own line, and not what a user at a terminal does there
   r=$(cd "$1" 2>/dev/null && pwd -P); r=${r:-$1}
   skip=" $$ "; p=$$
   while [ "${p:-1}" -gt 1 ]; do p=$(above "$p"); skip="$skip$p "; done

@@ -1,4 +1,4 @@
-"""Reads the address of a coordinator on another machine: `ssh://[user@]host[:port][/home]`."""
+"""Reads the address of a coordinator on another node: `ssh://[user@]host[:port][/home]`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RemoteAddress:
         return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
 
     def by_hand(self, rest: str) -> str:
-        """The command for a person to type. `rest`: a command on that machine, or more options of ssh."""
+        """The command for a user to type. `rest`: a command on that node, or more options of ssh."""
         port = f"-p {self.port} " if self.port else ""
         return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {rest}"
 

@@ -1,4 +1,4 @@
-"""The link to a coordinator on another machine, for both ends: first words, then frames of connections."""
+"""The link to a coordinator on another node, for both ends: first words, then frames of connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LoginFacts:
     user: str
     environ: Mapping[str, str]
     folder: str | None
-    """The absolute path of the folder on that machine in which the caller stands."""
+    """The absolute path of the folder on that node in which the caller stands."""
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:

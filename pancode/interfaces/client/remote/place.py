@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class RemoteCoordinator:
-    """A coordinator on another machine. All threads of a command share one login."""
+    """A coordinator on another node. All threads of a command share one login."""
 
     def __init__(self, address: RemoteAddress) -> None:
         self.address = address
         self.folder: str | None = None
-        """The folder on that machine in which the caller wants to stand, as it was typed."""
+        """The folder on that node in which the caller wants to stand, as it was typed."""
         self._lock = threading.Lock()
         self.tunnel: Tunnel | None = None
         self._facts: LoginFacts | None = None
@@ -37,7 +37,7 @@ class RemoteCoordinator:
         return self._there()[0].open({"starts": starts, "works": works})
 
     def open_git(self, copy: str, service: str) -> socket.socket:
-        """A connection to git for a checkout's copy on that machine, by the same login. PancodeError."""
+        """A connection to git for a checkout's copy on that node, by the same login. PancodeError."""
         return self._there()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
@@ -58,7 +58,7 @@ class RemoteCoordinator:
         with self._lock:
             if self.tunnel is None or self._facts is None or self.tunnel.cut:
                 from pancode.interfaces.client.remote.tunnel import (
-                    Tunnel,  # only where there is another machine
+                    Tunnel,  # only where there is another node
                 )
 
                 self.end()

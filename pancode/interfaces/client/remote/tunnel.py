@@ -1,4 +1,4 @@
-"""One `ssh` process that leads to a coordinator on another machine, with any number of connections in it."""
+"""One `ssh` process that leads to a coordinator on another node, with any number of connections in it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from pancode.interfaces.client.remote.channels import (
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""A fixed text for any login shell on that machine; everything else is sent over standard input."""
+"""A fixed text for any login shell on that node; everything else is sent over standard input."""
 _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
 """Shields ssh from Ctrl-C, which is for the command: that may still have to send a request over it."""
 HELLO_S = 180.0
-"""Seconds for the login, as a person may have to type a password or touch a key."""
+"""Seconds for the login, as a user may have to type a password or touch a key."""
 OPEN_S = 90.0
 """Seconds for a connection, as a coordinator that has to be started takes up to a minute."""
 ENDS_S = 3.0
@@ -90,7 +90,7 @@ class Tunnel:
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
-        """A connection on that machine, used like a local one; refused as the other end says.
+        """A connection on that node, used like a local one; refused as the other end says.
 
         `wanted`: `starts` and `works` for one to the coordinator; `copy` and `service` for one to git.
         """
@@ -182,7 +182,7 @@ class Tunnel:
         )
 
     def _listen_to_ssh(self) -> None:
-        """Keep ssh's words, and show them at once, as a person may have to do something."""
+        """Keep ssh's words, and show them at once, as a user may have to do something."""
         assert self._ssh.stderr is not None
         shown = sys.stderr.isatty()
         for raw in self._ssh.stderr:

@@ -34,7 +34,7 @@ class KnockedBy:
 
 
 @dataclass(frozen=True, slots=True)
-class DoorRules:
+class ListenerRules:
     """Which requests are for us. `names`: hosts by which they may call us, beside those of this machine."""
 
     scheme: str

@@ -23,7 +23,7 @@ from pancode.interfaces.http.access.rights import NOTES, REMOVES, SEES_ALL, SETS
 from pancode.interfaces.http.access.tokens import create, describe_token, left_of, list_tokens, revoke
 from pancode.interfaces.http.bodies import ActBody, Body
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, AtDoor, Verb
+from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import ApiToken
 from pancode.kernel.visitors import CODE_MS, AccessScope, NewToken
@@ -80,7 +80,7 @@ def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
     return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
 
 
-@Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)
+@Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
 def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
     """A code that opens the console once."""
     body: WebCodeBody = call.body
@@ -93,7 +93,7 @@ def _loopback(context: ApiContext) -> str:
     """Return the address on loopback, for this browser, where no setting opens the API. UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
     fix = next((one["fix"] for one in context.closed), "pancode fleet status")
-    if context.loopback is not None and context.coordinator.door is None:
+    if context.loopback is not None and context.coordinator.listener is None:
         try:
             return context.loopback()
         except OSError as exc:
@@ -102,11 +102,11 @@ def _loopback(context: ApiContext) -> str:
         "the API does not listen on TCP, so browsers cannot reach it",
         why=trouble,
         fix=fix,
-        code="door_closed",
+        code="listener_closed",
     )
 
 
-@Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, at_door=AtDoor.OPEN)
+@Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
 def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Trade a code for a token."""
     body: WebSessionBody = call.body

@@ -1,4 +1,4 @@
-"""Pages of machines, of one machine, and of its models."""
+"""Pages of machines, of one node, and of its models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
     )  # fmt: skip
     gpus = ("GPUS",) if has_gpus else ()
     head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
-    empty = "no machine in the fleet; add one: pancode node add NAME"
+    empty = "no node in the fleet; add one: pancode node add NAME"
     return Page(
         list_troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
     )
@@ -120,7 +120,7 @@ def draw_models(answers: Json, about: str, moment: PageMoment) -> Page:
         for one in answers["models"]["models"]
     )  # fmt: skip
     head = ("MODEL", "TIER", "CTX", "NODE", "ENDPOINT", "TEST", "WHY THIS TIER")
-    return Page((), head, rows, ("ENDPOINT",), "WHY THIS TIER", "no machine serves a model of its own")
+    return Page((), head, rows, ("ENDPOINT",), "WHY THIS TIER", "no node serves a model of its own")
 
 
 def _passport(passport: Json) -> str:

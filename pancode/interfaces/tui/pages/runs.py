@@ -124,7 +124,7 @@ def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
     shape = answers["run"]
     lines = [*draw_headline(shape), *_facts(shape, moment), *draw_results(shape)]
-    lines += [(), make_line("STORY", "bold"), *draw_story(answers["why"], moment)]
+    lines += [(), make_line("STORY", "bold"), *draw_timeline(answers["why"], moment)]
     return Page(lines=tuple(lines), shape=shape)
 
 
@@ -191,7 +191,7 @@ def draw_results(shape: Json) -> list[Line]:
     return lines
 
 
-def draw_story(why: Json, moment: PageMoment) -> list[Line]:
+def draw_timeline(why: Json, moment: PageMoment) -> list[Line]:
     """Each decision about a run, oldest first, and what it waits for now."""
     lines: list[Line] = [
         (
@@ -208,6 +208,6 @@ def draw_why(answers: Json, about: str, moment: PageMoment) -> Page:
     """Why a run is where it is."""
     shape = answers["why"]
     return Page(
-        lines=(make_line(f"why {shape['run']}", "bold"), (), *draw_story(shape, moment)),
+        lines=(make_line(f"why {shape['run']}", "bold"), (), *draw_timeline(shape, moment)),
         shape={"run": shape["run"]},
     )

@@ -1,4 +1,4 @@
-"""The head of every page: machines, runs, money and what needs the person, in one line."""
+"""The head of every page: machines, runs, money and what needs the user, in one line."""
 
 from __future__ import annotations
 

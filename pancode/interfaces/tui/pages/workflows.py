@@ -103,7 +103,7 @@ def draw_sessions(answers: Json, about: str, moment: PageMoment) -> Page:
             one["session"], "session",
             (
                 one["session"], one["state"], one["node"] or "", one["agent"], one["model"] or one["runtime"],
-                str(sum(sitting["turns"] for sitting in one["sittings"])), _cost(one),
+                str(sum(interactive_run["turns"] for interactive_run in one["interactive_runs"])), _cost(one),
                 moment.ago(one["changed_at"]), one["asks"]["words"] if one["asks"] else one["last_words"],
             ),
             one,
@@ -116,11 +116,11 @@ def draw_sessions(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _cost(session: Json) -> str:
-    return cost_of({"usage": session["usage"], "outcome": session["sittings"][-1]["outcome"]})
+    return cost_of({"usage": session["usage"], "outcome": session["interactive_runs"][-1]["outcome"]})
 
 
 def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
-    """What waits for the person, oldest first."""
+    """What waits for the user, oldest first."""
     rows = tuple(
         PageRow(
             one["id"], "item",

@@ -27,7 +27,7 @@ from pancode.landing.git.tree.steps import free_branch
 IDLE_MS = 3_000
 """How long after a landing its settings count for the next one, in ms, if no file of settings has changed."""
 SIGN_S = 60.0
-"""How many seconds a person has to answer their own signing agent, as on a screen."""
+"""How many seconds a user has to answer their own signing agent, as on a screen."""
 _SIGNERS = (
     *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
     *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),

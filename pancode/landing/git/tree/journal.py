@@ -113,7 +113,7 @@ class LandingJournal:
             raise TreeChanged(step.path) from exc
 
     def recover(self) -> str | None:
-        """Mend what a crash left: complete a landing that was done, else undo it. Says which, or None."""
+        """Repair what a crash left: complete a landing that was done, else undo it. Says which, or None."""
         shutil.rmtree(self._gone, ignore_errors=True)
         if not self.exists:
             return None

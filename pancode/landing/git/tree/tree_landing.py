@@ -213,9 +213,9 @@ def land(
     return replace(report, recovered=recovered, tree=str(seen.top), branch=seen.branch)
 
 
-@translate_os_errors("mending an earlier landing")
+@translate_os_errors("repairing an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
-    """Mend what an interrupted landing left; says what was done, None when there was nothing to mend."""
+    """Repair what an interrupted landing left; says what was done, None when there was nothing to repair."""
     seen = open_project(project, environ)
     with lock_tree(seen.top, is_never_called_off):
         return _journal(seen, lambda name: None).recover()
@@ -267,7 +267,7 @@ def merge_result(
 
 
 def not_passed(gate: LandingGates) -> LandReport:
-    """The report of a landing that writes nothing, as its gates failed or a person must say yes first."""
+    """The report of a landing that writes nothing, as its gates failed or a user must say yes first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
-from pancode.agents.agents import ABLE, SAMPLES, Autonomy, Tier, Walls, no_sampling
+from pancode.agents.agents import ABLE, SAMPLES, AgentIsolation, Autonomy, Tier, no_sampling
 from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
 from pancode.kernel.formatting import format_usd
@@ -17,7 +17,7 @@ NEVER_LANDS = "changes are not landed automatically (dispatch.land: never)"
 NEVER_FIX = "omit --land, review the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
 ASK = "; or add --ask, and it waits in the inbox"
-"""The code of a refusal that ends when a person says yes."""
+"""The code of a refusal that ends when a user says yes."""
 
 
 def judge(plan: Plan, view: AdmissionView) -> GateVerdict:
@@ -49,7 +49,7 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
 
 
 def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
-    """A confirmatory agent needs a person's yes before each dispatch; a run cannot say yes for them."""
+    """A confirmatory agent needs a user's approval before each dispatch; a run cannot say yes for them."""
     agent, runtime = plan.agent, plan.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
@@ -124,10 +124,10 @@ def _weak(plan: Plan) -> GateVerdict | None:
 
 
 def _outside(plan: Plan) -> GateVerdict | None:
-    """Refuse a person's command about the machine itself where a sandbox would hide that machine from it."""
+    """Refuse a user's command about the machine itself where a sandbox would hide that machine from it."""
     asked, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
-    if not plan.is_walled or not is_on_the_machine(
+    if not plan.needs_sandbox or not is_on_the_machine(
         plan.runtime.name, plan.workspace, plan.safety, writes, asked.depth
     ):
         return None
@@ -137,7 +137,7 @@ def _outside(plan: Plan) -> GateVerdict | None:
     )
     if asked.walled:
         why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
-    elif agent.walls is not Walls.CONTAINER:
+    elif agent.isolations is not AgentIsolation.CONTAINER:
         network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
         why, fix = network, "omit --network, or run the command in a repository, where it has a sandbox"
     words = (

@@ -70,7 +70,7 @@ def judge_drain(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether runs may start runs this deep; a person's own dispatch is level 1."""
+    """Whether runs may start runs this deep; a user's own dispatch is level 1."""
     level = plan.request.depth + 1
     if level > view.max_depth:
         return make_refusal(

@@ -26,7 +26,7 @@ from pancode.sessions.commands.line_chat import spent_in_all
 from pancode.sessions.commands.screen import blocks, card
 from pancode.sessions.commands.screen.blocks import AnswerText, TalkView
 from pancode.sessions.commands.screen.card import QUIET_MS, AskCard, CardAnswer
-from pancode.sessions.commands.screen.controller import ChatDesk, Consent, News
+from pancode.sessions.commands.screen.controller import ChatController, Consent, News
 from pancode.sessions.commands.screen.field import Field, Popup
 from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, draw_glyph, draw_rule, format_clock
 from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
@@ -50,7 +50,7 @@ PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the
 
 
 class ChatScreen(SteadyPage):
-    """The chat's page. `by`: the person. `first`: words to begin with, or to say at once."""
+    """The chat's page. `by`: the user. `first`: words to begin with, or to say at once."""
 
     CSS = (
         """
@@ -92,22 +92,30 @@ class ChatScreen(SteadyPage):
             super().__init__()
             self.news = news
 
-    def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
+    def __init__(
+        self, controller: ChatController, clock: Clock, by: str, folder: str, first: str = ""
+    ) -> None:
         super().__init__()
-        self.desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
+        self.controller, self._clock, self._by, self._folder, self._first = (
+            controller,
+            clock,
+            by,
+            folder,
+            first,
+        )
         self.talk, self._conversation = TalkStory(), SessionTalk()
-        self.terms = ChosenTerms(desk.change)
+        self.terms = ChosenTerms(controller.change)
         self.shape = cast(SessionShape, {})  # empty until the first state has come
-        self._state = "starts" if desk.run else ""
+        self._state = "starts" if controller.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
         self._away_ms: int | None = None
         self._next_ms, self._paints = 0, False
         self._note: tuple[str, str] = ("", "")
         self._replies: CardAnswer | None = None
         self._agreed = False
-        """Whether the person's last yes was to a change that the coordinator has not refused."""
+        """Whether the user's last yes was to a change that the coordinator has not refused."""
         self._sure: Any = None
-        """The question for which the person has said "always" once."""
+        """The question for which the user has said "always" once."""
         self._card_ms = 0
         """When the question on the card appeared."""
         self._leaves = False
@@ -140,24 +148,24 @@ class ChatScreen(SteadyPage):
 
     def _begin(self) -> None:
         """Start the desk. The prompt is drawn already, so whoever types now loses nothing."""
-        self.desk.start(lambda news: self.post_message(self.Heard(news)))
+        self.controller.start(lambda news: self.post_message(self.Heard(news)))
         if self._first:
             self._enter(self._first.strip())
 
     def on_unmount(self) -> None:
-        if self.desk.run:
+        if self.controller.run:
             self.terms.send()
-        self.desk.stop()
+        self.controller.stop()
         if isinstance(self.card.asks, Consent):
             self.card.asks.answer.put(False)
 
     def tell_unsent(self, say: Callable[[str], object]) -> None:
-        """Tell the person who has left which words were not sent, and for which that is not known."""
-        unsure = self.desk.leave()
+        """Tell the user who has left which words were not sent, and for which that is not known."""
+        unsure = self.controller.leave()
         for one in unsure:
             what = safe_block(one or "what you chose last").rstrip()
             say(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
-        for one in (*self.desk.refused, self.field.text.strip()):
+        for one in (*self.controller.refused, self.field.text.strip()):
             if one and one not in unsure:
                 say(f"not sent: {safe_block(one).rstrip()}\n")
 
@@ -181,7 +189,7 @@ class ChatScreen(SteadyPage):
             case "log":
                 for part in self._conversation.feed(*data):
                     self._take(part)
-                self.desk.taken()
+                self.controller.taken()
             case "end":
                 for part in self._conversation.end():
                     self._take(part)
@@ -204,8 +212,8 @@ class ChatScreen(SteadyPage):
         field."""
         if isinstance(part, HeardWords) and part.by == self._by:
             text = part.text.strip()
-            if text in self.desk.unsure:
-                self.desk.arrived(text)
+            if text in self.controller.unsure:
+                self.controller.arrived(text)
                 if self.field.text.strip() == text:
                     self.field.put("")
         self.talk.take(part)
@@ -214,7 +222,7 @@ class ChatScreen(SteadyPage):
         """Take in the session's new state."""
         self.shape = shape
         self.terms.shaped(shape)
-        state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
+        state, failed = shape["state"], shape["interactive_runs"][-1]["outcome"] not in (None, "done")
         if state != self._state:
             self._state, self._since_ms = state, self._clock.mono_ms()
             if state in OVER and failed:
@@ -237,17 +245,17 @@ class ChatScreen(SteadyPage):
             self.app.dress()
 
     def _refused(self, error: PancodeError, words: str) -> None:
-        """Show the error, and put the words back into the field, to be sent again by the person alone."""
+        """Show the error, and put the words back into the field, to be sent again by the user alone."""
         self.terms.over()
         self._agreed = False
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
         if words:
             self.talk.unsent(words)
-        if words in (*self.desk.unsure, *self.desk.refused) and not self.field.text:
+        if words in (*self.controller.unsure, *self.controller.refused) and not self.field.text:
             self.field.put(words)
-            if words in self.desk.refused:
-                self.desk.refused.remove(words)
-        if not self.desk.run:
+            if words in self.controller.refused:
+                self.controller.refused.remove(words)
+        if not self.controller.run:
             self._state = ""
 
     def _asks(self, asks: Any) -> None:
@@ -290,7 +298,7 @@ class ChatScreen(SteadyPage):
         place = " \u00b7 ".join(
             filter(None, (escape_line(shape.get("agent") or ""), escape_line(shape.get("node") or "")))
         )
-        name = shape.get("session", self.desk.run)
+        name = shape.get("session", self.controller.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
         title = f" {clip_columns(title, max(8, columns - len(right) - 8))} "
         self._head.tell((draw_rule(columns, ((title, "bold"),), ((right, QUIET),)),))
@@ -304,7 +312,7 @@ class ChatScreen(SteadyPage):
             columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
         )
         self._foot.tell((foot_line,))
-        if self.desk.run and now - self._key_ms >= SETTLE_MS:
+        if self.controller.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
     def _pulse_line(self, columns: int, now: int) -> Line:
@@ -388,7 +396,7 @@ class ChatScreen(SteadyPage):
             self.view.anchor()
         elif self._state in ("works", "asks"):
             turn = self._conversation.turn
-            self.desk.do(lambda acts: acts.cancel(turn))
+            self.controller.do(lambda acts: acts.cancel(turn))
             self._note = ("the turn is to end", "")
         self._frame()
 
@@ -405,7 +413,7 @@ class ChatScreen(SteadyPage):
             self.view.redraw(one)
 
     def action_undo(self) -> None:
-        """Take back the change that was agreed to here, once; the newest change may be another person's."""
+        """Take back the change that was agreed to here, once; the newest change may be another user's."""
         if self._agreed:
             self._enter("/settings undo")
         self._agreed = False
@@ -449,7 +457,7 @@ class ChatScreen(SteadyPage):
     # -- words -----------------------------------------------------------------------------------------
 
     def on_field_named(self) -> None:
-        self.desk.look(self._folder)
+        self.controller.look(self._folder)
 
     def on_field_sent(self, message: Field.Sent) -> None:
         text = message.text.strip()
@@ -475,7 +483,7 @@ class ChatScreen(SteadyPage):
             elif self._replies is not None:
                 asks = self._replies.asks
                 how = "words" if asks["kind"] == "question" else "no"
-                self.desk.do(lambda acts: acts.decide(asks, how, text), text)
+                self.controller.do(lambda acts: acts.decide(asks, how, text), text)
                 self._reply_to(None)
             else:
                 self._say(text)
@@ -488,13 +496,13 @@ class ChatScreen(SteadyPage):
         self.talk.sent(text, escape_line(self._by))
         self.view.mark(None)
         self.view.anchor()
-        if self.desk.run or self._state == "begins":
-            if self.desk.run:
+        if self.controller.run or self._state == "begins":
+            if self.controller.run:
                 self.terms.send()
-            self.desk.say(text)  # behind the beginning, where that is on its way
+            self.controller.say(text)  # behind the beginning, where that is on its way
         else:
             self._state, self._since_ms = "begins", self._clock.mono_ms()
-            self.desk.begin(text, self.terms.first())
+            self.controller.begin(text, self.terms.first())
         self._wants_paint()
 
     def _command(self, command: TypedCommand) -> None:
@@ -509,7 +517,7 @@ class ChatScreen(SteadyPage):
             self.talk.tell(command.command.says)
         elif command.command.bare:
             if name == "/cost":
-                turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
+                turns = sum(one["turns"] for one in self.shape.get("interactive_runs", ()))
                 told = (
                     f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}"
                     if self.shape.get("session")
@@ -518,8 +526,8 @@ class ChatScreen(SteadyPage):
                 if told:
                     self.talk.tell(told)
             self._note = (f"{escape_line(command.text)} ...", QUIET)
-            self.desk.show(command, max(40, self.size.width - 4))
-        elif not self.desk.run:
+            self.controller.show(command, max(40, self.size.width - 4))
+        elif not self.controller.run:
             self._note = ("the session has not started", "")
         else:
             turn = self._conversation.turn
@@ -528,7 +536,7 @@ class ChatScreen(SteadyPage):
                 "/rest": SessionActs.rest,
                 "/end": SessionActs.end,
             }
-            self.desk.do(acts[name])
+            self.controller.do(acts[name])
         self._wants_paint()
 
     def _type(self, character: str) -> None:
@@ -554,9 +562,9 @@ class ChatScreen(SteadyPage):
             # A landing may run gates for minutes. It runs beside the talk, and a panel shows its end.
             self._command(TypedCommand(COMMANDS["/approve"], (asks["run"], *asks["yes"])))
         elif how == "choice":
-            self.desk.do(lambda acts: acts.decide(asks, "words", answered.choice))
+            self.controller.do(lambda acts: acts.decide(asks, "words", answered.choice))
         else:
-            self.desk.do(lambda acts: acts.decide(asks, how))
+            self.controller.do(lambda acts: acts.decide(asks, how))
         self._agreed = how == "yes" and isinstance(asks, dict) and asks["kind"] == "change"
         self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
         self.set_focus(self.field)
@@ -567,7 +575,7 @@ class ChatScreen(SteadyPage):
         self._replies = answered
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
-            self._note = ("your words answer this question; Esc takes that back", "")
+            self._note = ("your message answer this question; Esc takes that back", "")
         self.set_focus(self.field)  # now: a key that comes next is none for the card
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:

@@ -55,7 +55,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class PersonBar(Horizontal):
-    """Words of a person; `named`: with the name, as it is not the person at this terminal."""
+    """Words of a user; `named`: with the name, as it is not the user at this terminal."""
 
     def __init__(self, block: transcript.PersonBlock, named: bool) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
 
 
 class TalkView(VerticalScroll, can_focus=False):
-    """Shows the blocks from `first` on, and follows the end until the person scrolls away from it."""
+    """Shows the blocks from `first` on, and follows the end until the user scrolls away from it."""
 
     def __init__(self, blocks: Sequence[transcript.TalkBlock], by: str) -> None:
         super().__init__()

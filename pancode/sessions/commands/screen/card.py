@@ -1,4 +1,4 @@
-"""The card that waits for a person. A yes names what it shows, and no letter of a sentence is one."""
+"""The card that waits for a user. A yes names what it shows, and no letter of a sentence is one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUIET_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CardAnswer:
-    """What the person did with the question. `how`: yes, always, no, choice, or words (to be written)."""
+    """What the user did with the question. `how`: yes, always, no, choice, or words (to be written)."""
 
     asks: Any
     how: str

@@ -1,4 +1,4 @@
-"""Asks the API beside the screen: begins the session, follows it, carries out what a person does."""
+"""Asks the API beside the screen: begins the session, follows it, carries out what a user does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MOST_NEWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question to the person, for whose `answer` a thread waits. `yes`: the label of its key."""
+    """A question to the user, for whose `answer` a thread waits. `yes`: the label of its key."""
 
     question: str
     title: str = "before it begins"
@@ -72,14 +72,14 @@ Terms = Mapping[str, str]
 Begin = Callable[[Face, Client, str, Terms], QueuedAnswer]
 """Begins a session with these words, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]
-"""Prepares what the session needs; returns the lines shown before the first words."""
+"""Prepares what the session needs; returns the lines shown before the first message."""
 
 
 Runs = Callable[[Sequence[str], float, int], CommandEnd]
 """Runs one of our commands, as `carried_out` does."""
 
 
-class ChatDesk:
+class ChatController:
     """Does what the screen asks for, in threads. `run`: any run of the session; empty: it begins later."""
 
     def __init__(
@@ -127,7 +127,7 @@ class ChatDesk:
             self._in_turn(self._open, None)
 
     def _open(self) -> None:
-        """Tell what was found, before anything that the person asks for meanwhile."""
+        """Tell what was found, before anything that the user asks for meanwhile."""
         assert self._opening is not None
         client = self._plain.client(works=True)
         client.note = self._face.note
@@ -150,7 +150,7 @@ class ChatDesk:
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
-        """Set another mode or level from the next words on; a card asks the person before a higher level."""
+        """Set another mode or level from the next message on; a card asks the user before a higher level."""
 
         def agreed(question: str) -> bool:
             return self._face.answered(Consent(question, "before it does more by itself", "do it"))
@@ -255,7 +255,7 @@ class ChatDesk:
         return read_theme(client)
 
     def show(self, command: TypedCommand, columns: int) -> None:
-        """Run a command and show its output, without waiting for words on their way."""
+        """Run a command and show its output, without waiting for a message on their way."""
 
         def work() -> None:
             argv = command.command.argv(command.words, self.run)

@@ -79,10 +79,10 @@ class Popup(OptionList, can_focus=False):
 
 
 class Field(TextArea):
-    """The field in which the person writes: Enter sends, Ctrl-J begins a new line."""
+    """The field in which the user writes: Enter sends, Ctrl-J begins a new line."""
 
     class Sent(Message):
-        """The person has sent these words."""
+        """The user has sent these words."""
 
         def __init__(self, text: str) -> None:
             super().__init__()

@@ -23,9 +23,9 @@ STATES: dict[str, tuple[str, str]] = {
     "works": ("running", "works"),
     "asks": ("asks", "asks you"),
     "waits for you": ("online", "your turn"),
-    "rests": ("online", "rests; your words go on with it"),
-    "turn lost": ("failed", "the turn was lost; nothing sends your words again by itself"),
-    "ended": ("stopped", "ended; your words begin it again"),
+    "rests": ("online", "rests; your message goes on with it"),
+    "turn lost": ("failed", "the turn was lost; nothing sends your message again by itself"),
+    "ended": ("stopped", "ended; your message begins it again"),
 }
 """State of a session to its glyph and its words. A state that this version does not know is shown as unknown.
 """

@@ -12,7 +12,7 @@ from pancode.sessions.commands.terms import ADMIN, next_level, next_mode, read_c
 
 SETTLE_MS = 700
 """Milliseconds after the last key until a choice is sent: passing through others changes nothing."""
-NEXT = "with your next words"
+NEXT = "with your next message"
 Terms = Mapping[str, str]
 
 
@@ -45,7 +45,7 @@ class ChosenTerms:
 
     @property
     def now(self) -> tuple[str, str]:
-        """The mode and level of the next words."""
+        """The mode and level of the next message."""
         mode, safety = read_chosen(self._shape)
         asked = {**self._sent, **self._wish}
         return asked.get("mode", mode), asked.get("safety", safety)

@@ -1,4 +1,4 @@
-"""The conversation as blocks for a screen: words of people, answers, calls, what PanCode says. Pure."""
+"""The conversation as blocks for a screen: words of users, answers, calls, what PanCode says. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TalkBlock:
 
 @dataclass(slots=True, eq=False)
 class PersonBlock(TalkBlock):
-    """Words of a person. `is_sent`: they wait for their turn."""
+    """Words of a user. `is_sent`: they wait for their turn."""
 
     by: str = ""
     at_ms: int = 0
@@ -57,7 +57,7 @@ class TellBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class FoundBlock(TalkBlock):
-    """What is shown before the first words. `rows`: a name of GLYPHS, and the line."""
+    """What is shown before the first message. `rows`: a name of GLYPHS, and the line."""
 
     rows: tuple[tuple[str, str], ...] = ()
 
@@ -66,7 +66,7 @@ class FoundBlock(TalkBlock):
 class PanelBlock(TalkBlock):
     """The output of a command, which no model gets, or words of the fleet. `title`: the command.
 
-    `is_typed`: a person typed the command here, so it does not split what the stream says meanwhile.
+    `is_typed`: a user typed the command here, so it does not split what the stream says meanwhile.
     """
 
     title: str = ""
@@ -75,7 +75,7 @@ class PanelBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class CallsBlock(TalkBlock):
-    """Calls that follow each other without words between."""
+    """Calls that follow each other without a message between."""
 
     calls: list[TalkCall] = field(default_factory=list)
     is_open: bool = False

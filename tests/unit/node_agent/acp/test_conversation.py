@@ -16,8 +16,8 @@ from node_agent.acp.calls import MOST_KEPT, MOST_OPEN, AcpCalls
 from node_agent.acp.conversation import AcpConversation
 from node_agent.chat.limits import Over
 from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.interactive_run import TurnOver
 from node_agent.native.loop import ModelDeclined
-from node_agent.native.sitting import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.tools.shell import CHILDREN
 from node_agent.runtimes.acp import AcpWay
@@ -221,7 +221,7 @@ def test_a_permission_is_given_once_by_policy_and_never_for_ever(talks: Talks) -
 def test_what_was_chosen_of_its_offers_is_set_and_never_a_mode_that_asks_nobody(
     talks: Talks, way: dict[str, str], set_: str
 ) -> None:
-    """By a mode that it begins in, or by one that a person names."""
+    """By a mode that it begins in, or by one that a user names."""
     talk = talks("offers", chooses=True, **way)
     talk.begin()
     assert talk.run("go") == set_
@@ -282,7 +282,7 @@ def test_a_title_is_the_command_only_where_it_says_that_it_runs_in_our_folder(ta
 def test_a_chat_is_put_aside_before_its_program_begins_a_file_of_its_name(
     talks: Talks, tmp_path: Path
 ) -> None:
-    """The larger one: what a start without words has left holds nothing."""
+    """The larger one: what a start without a message has left holds nothing."""
     chats = tmp_path / "home/tmp/p/chats"
     chats.mkdir(parents=True)
     (chats / "session-2026-11-23T20-45-s-1.jsonl").write_text("what was said")
@@ -432,7 +432,7 @@ def test_a_program_that_dies_between_turns_eats_no_words(talks: Talks) -> None:
     assert talk.run("two") == "you said two" and talk.remembers and talks.starts == 2
 
 
-def test_a_start_in_the_midst_of_a_sitting_hears_a_cancel(
+def test_a_start_in_the_midst_of_an_interactive_run_hears_a_cancel(
     talks: Talks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation, "STARTS_MS", 3_000)

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.agent.outputs import MOST_SAID, MOST_STREAMS, Follower, RedactingDepot
 from node_agent.attempt.ports import LinkDown, StepFailed
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.vault.redact import Redactor
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, Mark
@@ -199,8 +199,8 @@ class Refusing(Kept):
         self.live = live
 
 
-class Sitting:
-    """A follower of one sitting, which has written `out` and `err`; time goes on only by `looks`."""
+class InteractiveRun:
+    """A follower of one interactive run, which has written `out` and `err`; time goes on only by `looks`."""
 
     def __init__(self, folder: Path) -> None:
         self.depot, self.clock = Refusing(), MemoryClock()
@@ -210,7 +210,7 @@ class Sitting:
             folder=lambda identity: folder,
             order=lambda identity: SimpleNamespace(turns=1),
         )
-        self.follower = Follower(journal, self.depot, self.clock, Tempo())
+        self.follower = Follower(journal, self.depot, self.clock, Intervals())
         for name in ("out", "err"):
             (folder / name).write_bytes(b"text")
 
@@ -218,33 +218,33 @@ class Sitting:
         """What the depot was asked in that time; as the node agent does it, most looks are at the text."""
         begun = len(self.depot.asked)
         for at in range(20 * seconds):
-            self.follower.turn(sittings=at % 20 != 0)
+            self.follower.turn(interactive_runs=at % 20 != 0)
             self.clock.advance(50)
         return self.depot.asked[begun:]
 
 
 def test_a_refused_output_is_asked_for_ever_less_often(tmp_path: Path) -> None:
-    sitting = Sitting(tmp_path)
-    sitting.depot.refused = {"out"}
-    assert sitting.looks(60).count("out") == 5, "at once, and after 2, 6, 14 and 30 seconds"
-    assert sitting.depot.data == {"err": b"text"}, "the others go on"
-    assert sitting.looks(600).count("out") <= 11
-    sitting.depot.refused = set()
-    assert sitting.looks(61).count("out") == 1 and sitting.depot.data["out"] == b"text"
+    interactive_run = InteractiveRun(tmp_path)
+    interactive_run.depot.refused = {"out"}
+    assert interactive_run.looks(60).count("out") == 5, "at once, and after 2, 6, 14 and 30 seconds"
+    assert interactive_run.depot.data == {"err": b"text"}, "the others go on"
+    assert interactive_run.looks(600).count("out") <= 11
+    interactive_run.depot.refused = set()
+    assert interactive_run.looks(61).count("out") == 1 and interactive_run.depot.data["out"] == b"text"
 
 
 def test_a_depot_that_takes_nothing_now_is_not_asked_by_the_frequent_looks(tmp_path: Path) -> None:
-    sitting = Sitting(tmp_path)
-    sitting.depot.trouble = LinkDown("the disk is full")
-    assert len(sitting.looks(10)) == 10 and not sitting.follower.has_sitting
-    sitting.depot.trouble = None
-    assert sitting.looks(1) == ["out", "err"] and sitting.follower.has_sitting
+    interactive_run = InteractiveRun(tmp_path)
+    interactive_run.depot.trouble = LinkDown("the disk is full")
+    assert len(interactive_run.looks(10)) == 10 and not interactive_run.follower.has_interactive_run
+    interactive_run.depot.trouble = None
+    assert interactive_run.looks(1) == ["out", "err"] and interactive_run.follower.has_interactive_run
 
 
 def test_a_whole_look_closes_what_is_open_for_others(tmp_path: Path) -> None:
-    sitting = Sitting(tmp_path)
-    sitting.looks(1)
-    assert list(sitting.depot.live) == [ONE]
-    sitting.entries[0].mark = Mark.PUSHED
-    sitting.looks(1)
-    assert list(sitting.depot.live) == []
+    interactive_run = InteractiveRun(tmp_path)
+    interactive_run.looks(1)
+    assert list(interactive_run.depot.live) == [ONE]
+    interactive_run.entries[0].mark = Mark.PUSHED
+    interactive_run.looks(1)
+    assert list(interactive_run.depot.live) == []

@@ -9,8 +9,8 @@ import pytest
 from node_agent.agent.publish import Outbox
 from node_agent.attempt.ports import LinkDown
 from node_agent.attempt.records import Note
+from node_agent.intervals import Intervals
 from node_agent.journal.journal import Journal
-from node_agent.tempo import Tempo
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import Mark
 from tests.fakes.node import MemoryClock, MemoryShelf, MemoryUplink
@@ -38,7 +38,7 @@ def outbox_with_an_event(uplink: MemoryUplink) -> Outbox:
     envelope = order.signed(COORDINATOR)
     note = Note(mark=Mark.ACCEPTED, say=(Marked(mark=Mark.ACCEPTED),))
     journal.accept(order, envelope.digest(), envelope.model_dump_json(), note)
-    outbox = Outbox(journal, uplink, MemoryClock(), Tempo(), " and ".join)
+    outbox = Outbox(journal, uplink, MemoryClock(), Intervals(), " and ".join)
     outbox.note(identity())
     return outbox
 

@@ -1,4 +1,4 @@
-"""What is booked when a gateway counted, and what a person is told of it."""
+"""What is booked when a gateway counted, and what a user is told of it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_whose_end_it_was() -> None:
     assert gateway_fault(fault, failed, count()) == fault, "the server's own words"
     assert gateway_fault(fault, failed, count(ended=False)) == Fault(K.NODE_INTERNAL, GATEWAY_GONE)
     assert gateway_fault(fault, failed, None) == fault
-    stopped = Fault(K.STOPPED, "by a person")
+    stopped = Fault(K.STOPPED, "by a user")
     assert gateway_fault(stopped, failed, limited) == stopped
     assert gateway_fault(None, told(None), limited) is None, "it did its work all the same"
     calls = ModelCalls(requests=3, wrap_up=1)

@@ -72,7 +72,7 @@ def test_a_secret_in_the_result_is_named_with_its_file() -> None:
     claims = stage.claims[NAME]
     assert [(one.secret, one.file) for one in claims.exposed] == [("S", "a.txt")]
     assert claims.findings == ("the value of S, a secret, is in a.txt of the result",)
-    assert claims.outcome is Outcome.DONE, "what becomes of it is for a person to say"
+    assert claims.outcome is Outcome.DONE, "what becomes of it is for a user to say"
 
 
 def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
@@ -237,5 +237,5 @@ def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: py
     monkeypatch.setattr(MemoryWorkspaces, "question", refuse)
     claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
     told = " ".join(claims.findings)
-    assert "what it asks a person cannot be read: it is closed" in told and "not on the board" in told
+    assert "what it asks a user cannot be read: it is closed" in told and "not on the board" in told
     assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_PERSON)

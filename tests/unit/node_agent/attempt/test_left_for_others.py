@@ -1,4 +1,4 @@
-"""What an attempt leaves for others: values of the board and a question to a person; no link is followed."""
+"""What an attempt leaves for others: values of the board and a question to a user; no link is followed."""
 
 from __future__ import annotations
 

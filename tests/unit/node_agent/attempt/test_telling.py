@@ -1,4 +1,4 @@
-"""A person's words reach an attempt that runs, sealed with the secret that its program was given."""
+"""A user's message reaches an attempt that runs, sealed with the secret that its program was given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The turns of a sitting, from the stream of its program into the record of its attempt: each once."""
+"""The turns of an interactive run, from the stream of its program into the record of its
+attempt: each once."""
 
 from __future__ import annotations
 
@@ -125,7 +126,7 @@ def test_a_turn_costs_what_the_gateway_has_counted_at_its_end(monkeypatch: pytes
     assert [str(one.turn.usage.cost_usd) for one in told(stage, Turned)] == ["0.1"] * 3
 
 
-def test_a_sitting_uses_its_model_in_its_turns_and_not_while_it_waits_for_words(
+def test_an_interactive_run_uses_its_model_in_its_turns_and_not_while_it_waits_for_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What its provider told it, or the queue of its server, is nothing to the machine then."""
@@ -133,8 +134,8 @@ def test_a_sitting_uses_its_model_in_its_turns_and_not_while_it_waits_for_words(
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
     stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
 
-    def in_use(sittings: int) -> bool:
-        return stage.go(20_000, lambda: len(stage.agent.job.uses()) == sittings)
+    def in_use(interactive_runs: int) -> bool:
+        return stage.go(20_000, lambda: len(stage.agent.job.uses()) == interactive_runs)
 
     assert in_use(1)
     said, read = [turn(1), end(1)], MemoryRunner.tail
@@ -162,7 +163,7 @@ def test_what_nobody_laid_is_no_turn_and_no_words_but_a_finding() -> None:
     found.feed(turn(1) + forged + end(2))
     spent = found.spent()
     assert [(one.number, one.words) for one in spent.turns] == [(1, (LAID[0],))] and spent.heard == ()
-    assert len(spent.broken.words) == 2 and "words 7 of a person" in spent.broken.words[0]
+    assert len(spent.broken.words) == 2 and "words 7 of a user" in spent.broken.words[0]
     assert spent.broken.ending is None
     assert set(spent.broken.words) <= set(found.finish(ExitInfo(0)).findings)
 

@@ -111,7 +111,7 @@ def test_whatever_the_conversation(talk: list[Turn], context: int) -> None:
     kept = [
         turn for turn in fitted.turns if isinstance(turn, Asked) and not turn.text.startswith("[Left out")
     ]
-    assert kept == asked, "what a person asked is never touched"
+    assert kept == asked, "what a user asked is never touched"
     assert bool(fitted.words) is (list(fitted.turns) != talk), "and nothing is shortened in silence"
     assert fitted.fits is (one.tokens(fitted.turns) <= context - one.answer_tokens)
     open_calls: set[str] = set()

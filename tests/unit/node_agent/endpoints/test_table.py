@@ -1,4 +1,4 @@
-"""What a heartbeat says: names that stay, models up to a bound, what is wrong and what mends it."""
+"""What a heartbeat says: names that stay, models up to a bound, what is wrong and what repairs it."""
 
 from __future__ import annotations
 

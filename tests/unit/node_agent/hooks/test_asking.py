@@ -1,4 +1,4 @@
-"""A command waits for a person: only the node's signature lets it through, for this command and rule."""
+"""A command waits for a user: only the node's signature lets it through, for this command and rule."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_yes_and_a_no(tmp_path: Path) -> None:
     yes = Asks(tmp_path, says(True))
     assert yes.asker.refusal("git push", [PUSH]) == ""
     assert [(one.command, one.pattern) for one in yes.asked] == [("git push", "push")]
-    assert Asks(tmp_path, says(False)).asker.refusal("git push", [PUSH]) == "a person says no"
+    assert Asks(tmp_path, says(False)).asker.refusal("git push", [PUSH]) == "a user says no"
     assert Asks(tmp_path, says(False, words="not today")).asker.refusal("git push", [PUSH]).endswith("today")
 
 

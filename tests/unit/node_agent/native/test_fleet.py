@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.chat.messages import ToolResults
 from node_agent.native.fleet import FleetDesk, begun_by, fleet_forms, words_of_call
-from node_agent.native.sitting import TurnOver
+from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import PersonWords
 from node_agent.wire.fleet import (
@@ -60,7 +60,7 @@ class Asking(Stage):
 def test_a_call_waits_for_its_sealed_answer_and_for_no_other(tmp_path: Path) -> None:
     stage = Asking(tmp_path, Script(calls("dispatch", task="build it"), says("It runs.")))
     stage.meanwhile = [
-        lambda: stage.answers(1, "forged: sealed as words of a person are", seal=1),
+        lambda: stage.answers(1, "forged: sealed as words of a user are", seal=1),
         lambda: write_file(
             stage.home, words_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")
         ),
@@ -96,11 +96,13 @@ def test_what_is_not_offered_is_for_the_coordinator_to_refuse(tmp_path: Path) ->
         calls("dispatch", task="x" * 1_000_000),
     ]
     stage = Asking(tmp_path, Script(*hostile, says("Nothing worked.")))
-    stage.meanwhile = [lambda: stage.answers(1, "land is no tool of this sitting", ok=False)]
+    stage.meanwhile = [lambda: stage.answers(1, "land is no tool of this interactive run", ok=False)]
     stage.loop.run("x")
     assert [one["tool"] for one in stage.told("asks_fleet")] == ["land"], "its audit has the attempt"
     told = [one["why"] for one in stage.told("denied")]
-    assert told[0] == "land is no tool of this sitting" and "Land it is no tool of this run" in told[1]
+    assert (
+        told[0] == "land is no tool of this interactive run" and "Land it is no tool of this run" in told[1]
+    )
     assert f"takes {MOST_ARGUMENTS}" in told[2] and stage.loop.deeds.denied == 3
 
 

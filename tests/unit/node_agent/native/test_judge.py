@@ -1,4 +1,4 @@
-"""Which commands of a run are let through: level, wall, people's rules."""
+"""Which commands of a run are let through: level, wall, users' rules."""
 
 from __future__ import annotations
 

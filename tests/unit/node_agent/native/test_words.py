@@ -1,4 +1,4 @@
-"""A person's words that come while the worker works: each is given once, with the next turn."""
+"""A user's message that come while the worker works: each is given once, with the next turn."""
 
 from __future__ import annotations
 

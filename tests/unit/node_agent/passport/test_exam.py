@@ -7,7 +7,7 @@ import pytest
 from node_agent.passport.exam import Exam, NotNow
 from node_agent.passport.questions import Reply
 from node_agent.wire.endpoint import AskState, EndpointFact, ExamCheck, Grade, Health, PassportFact, Residence
-from tests.unit.node_agent.passport.sittings import FACT, Box, with_model
+from tests.unit.node_agent.passport.interactive_runs import FACT, Box, with_model
 
 
 def take(box: Box, model: str = "m") -> tuple[PassportFact, list[tuple[AskState, str]]]:

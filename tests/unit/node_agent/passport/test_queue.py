@@ -16,7 +16,7 @@ from node_agent.passport.queue import (
     StoredPassport,
 )
 from node_agent.wire.endpoint import CheckFact, EndpointFact, ExamCheck, Grade, PassportFact, Residence
-from tests.unit.node_agent.passport.sittings import FACT, MODEL, with_model
+from tests.unit.node_agent.passport.interactive_runs import FACT, MODEL, with_model
 
 AT = 1_000
 
@@ -57,7 +57,7 @@ def test_the_context_of_an_unloaded_model_is_only_assumed(residence: Residence) 
 
 
 def test_that_it_did_not_answer_counts_for_a_while() -> None:
-    """A restart of the server, which mends it, changes nothing that is told of it."""
+    """A restart of the server, which repairs it, changes nothing that is told of it."""
     sick = StoredPassport.of(FACT, MODEL, fact(Grade.FAILED))
     assert sick.fits(FACT, MODEL, AT + SICK_MS - 1) and not sick.fits(FACT, MODEL, AT + SICK_MS)
     assert StoredPassport.of(FACT, MODEL, fact()).fits(FACT, MODEL, AT + 100 * SICK_MS)

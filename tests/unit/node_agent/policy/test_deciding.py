@@ -113,7 +113,7 @@ def test_a_script_that_a_shell_line_names_does(path: str) -> None:
     ],
 )
 def test_it_does_not(path: str) -> None:
-    """A person starts the program that reads it; a driver that git runs stands in no file that is landed."""
+    """A user starts the program that reads it; a driver that git runs stands in no file that is landed."""
     assert why_it_decides(path, COMMANDS) == ""
 
 

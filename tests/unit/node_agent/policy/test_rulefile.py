@@ -60,7 +60,7 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         ({"rules": [{**RULE, "action": ["deny"]}]}, "rules.0.action", "none of"),
         ({"rules": [{**RULE, "action": "ask"}]}, "rules.0.action", "action ask on a path"),
         ({"rules": [{**RULE, "type": "file"}]}, "rules.0.type", "none of path, bash"),
-        ({"rules": [{**RULE, "type": "bash"}]}, "rules.0.action", "a command runs, or a person is asked"),
+        ({"rules": [{**RULE, "type": "bash"}]}, "rules.0.action", "a command runs, or a user is asked"),
         ({"rules": [{"pattern": "x", "type": "path"}]}, "rules.0", "a rule without action"),
         ({"rules": [{**RULE, "pattern": "../x"}]}, "rules.0.pattern", "leads out"),
         ({"rules": [{**RULE, "pattern": 7}]}, "rules.0.pattern", "is not a string"),

@@ -14,6 +14,7 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import StepFailed
+from node_agent.intervals import Intervals
 from node_agent.machine.gpus import GpuAccess
 from node_agent.runner.launching import (
     MOST_READ,
@@ -26,12 +27,11 @@ from node_agent.runner.launching import (
 from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.runtimes.opencode.runtime import BROUGHT
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
-from node_agent.sandbox.detect import WallTools
+from node_agent.sandbox.detect import SandboxTools
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Permissions
+from node_agent.sandbox.wrapper import Permissions
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import FleetTerms, FleetTool
@@ -215,14 +215,15 @@ def test_our_own_worker_is_told_how_much_its_model_can_use_where_it_goes() -> No
     )
     for endpoint, room in (("ollama", 4_096), (None, None)):
         order = order_of(runtime="native", model="qwen3:8b", endpoint=endpoint)
-        door = GatewayAccess(7, "token") if endpoint else None
-        made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", door)
+        entry = GatewayAccess(7, "token") if endpoint else None
+        made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", entry)
         assert json.loads(made.files["native.json"])["context"] == room
         assert made.served == (served if endpoint else None)
 
 
 def test_our_own_worker_judges_by_the_rules_of_the_node_s_owner_too() -> None:
-    """Others are held to them by the wall, or ended after the deed: where there is no wall, too late."""
+    """Others are held to them by the sandbox, or ended after the deed: where there is no
+    sandbox, too late."""
     mine, theirs = (PathRule(pattern=name, access=PathAccess.NONE) for name in ("mine/", "theirs/"))
     command = CommandRule(pattern="npm publish", reason="mine")
     around = replace(AROUND, rules=lambda: Rules(paths=(mine,), commands=(command,)))
@@ -249,12 +250,12 @@ def test_the_rules_of_the_node_s_owner_are_told_as_such() -> None:
 def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:
     limits = order_of().limits.model_copy(update={"usd": Decimal(1), "wrap_up": True})
     order = order_of(runtime="claude", limits=limits)
-    for door, stops in (
+    for entry, stops in (
         (GatewayAccess(7, "t"), False),
         (GatewayAccess(7, "t", is_priced=False), True),
         (None, True),
     ):
-        assert ("--max-budget-usd" in RUNTIMES.launch(order, WORK, HOME, "", door).argv) is stops
+        assert ("--max-budget-usd" in RUNTIMES.launch(order, WORK, HOME, "", entry).argv) is stops
 
 
 def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:
@@ -324,32 +325,32 @@ def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
     order = order_of(runtime="codex", safety=Safety.AUTO_EDIT)
     order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
     by_login = GatewayAccess(1, "t", is_tunnel=True)
-    for door in (None, by_login):
+    for entry in (None, by_login):
         with pytest.raises(StepFailed, match="codex") as failed:
-            RUNTIMES.launch(order, WORK, HOME, door=door)
+            RUNTIMES.launch(order, WORK, HOME, entry=entry)
         assert failed.value.kind is FailureKind.MODEL_AUTH
-    assert RUNTIMES.launch(order, WORK, HOME, door=GatewayAccess(1, "t")).argv
+    assert RUNTIMES.launch(order, WORK, HOME, entry=GatewayAccess(1, "t")).argv
     told = RUNTIMES.launch(order.model_copy(update={"runtime": "claude"}), WORK, HOME)
     assert told.argv[told.argv.index("--max-turns") + 1] == "5"
 
 
-def test_a_sitting_over_acp_tells_no_turns_while_they_last() -> None:
+def test_an_interactive_run_over_acp_tells_no_turns_while_they_last() -> None:
     order = order_of(runtime="opencode", safety=Safety.AUTO_EDIT)
     order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
     by_login = GatewayAccess(1, "t", is_tunnel=True)
-    sitting = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
+    interactive_run = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
     with pytest.raises(StepFailed, match="opencode") as failed:
-        RUNTIMES.launch(sitting, WORK, HOME, door=by_login)
+        RUNTIMES.launch(interactive_run, WORK, HOME, entry=by_login)
     assert failed.value.kind is FailureKind.MODEL_AUTH
-    assert RUNTIMES.launch(sitting, WORK, HOME, door=GatewayAccess(1, "t")).argv
-    assert RUNTIMES.launch(order, WORK, HOME, door=by_login).argv, "a headless run tells each"
+    assert RUNTIMES.launch(interactive_run, WORK, HOME, entry=GatewayAccess(1, "t")).argv
+    assert RUNTIMES.launch(order, WORK, HOME, entry=by_login).argv, "a headless run tells each"
 
 
 class Lesser:
     """A sandbox that found Landlock alone."""
 
-    def find(self) -> WallTools:
-        return WallTools(None, no_sandbox("this test"), landlock=True)
+    def find(self) -> SandboxTools:
+        return SandboxTools(None, no_sandbox("this test"), landlock=True)
 
     def owner_of(self, attempt: str) -> int | None:
         return None
@@ -409,7 +410,7 @@ def test_every_phase_gets_the_gpus_of_that_moment_and_the_receipt_says_which() -
     launch = runtimes.launch(order, WORK, HOME)
     assert launch.env["CUDA_VISIBLE_DEVICES"] == "GPU-0"
     assert [(e.rule, e.how) for e in launch.enforced][-1] == ("GPUs GPU-0", Enforcement.SANDBOX)
-    plan = work_plan(order, launch, WORK, Path("/j"), Tempo())
+    plan = work_plan(order, launch, WORK, Path("/j"), Intervals())
     runtimes.enclosed(order, plan, (), None)
     given.append(replace(both, visible="GPU-1"))
     runtimes.enclosed(order, plan, (), None)
@@ -431,7 +432,7 @@ def test_the_sandbox_hides_from_an_orchestrator_what_its_program_would_run(runti
     order = order.model_copy(update={"workspace": order.workspace.model_copy(update={"folder": "a/b"})})
     led = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1), "fleet_tools": LEADS})
     for one in (order, led):
-        plan = work_plan(one, runtimes.launch(one, WORK, HOME), WORK, Path("/j"), Tempo())
+        plan = work_plan(one, runtimes.launch(one, WORK, HOME), WORK, Path("/j"), Intervals())
         runtimes.enclosed(one, plan, (), None)
         gates = replace(plan, steps=tuple(replace(step, kind=StepKind.GATE) for step in plan.steps))
         runtimes.enclosed(one, gates, (), None)
@@ -458,7 +459,7 @@ def test_without_a_sandbox_such_code_keeps_an_orchestrator_away_whatever_a_user_
 def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
     """Its sandbox went between set-up and gates."""
     order = order_of()
-    plan = work_plan(order, RUNTIMES.launch(order, WORK, HOME), WORK, Path("/j"), Tempo())
+    plan = work_plan(order, RUNTIMES.launch(order, WORK, HOME), WORK, Path("/j"), Intervals())
     with pytest.raises(StepFailed, match="the sandbox is gone") as failed:
         RUNTIMES.enclosed(order, plan, (), None)
     assert failed.value.kind is FailureKind.SANDBOX
@@ -469,7 +470,8 @@ def test_what_a_phase_reaches() -> None:
     order = order_of(runtime="claude")
     closed = order.model_copy(update={"policy": Policy(allowed=(ActionClass.FILE_READ,))})
     assert (
-        network_of(closed.policy, REGISTRY["claude"], agent=True, door=GatewayAccess(7, "t")) is Network.MODEL
+        network_of(closed.policy, REGISTRY["claude"], agent=True, entry=GatewayAccess(7, "t"))
+        is Network.MODEL
     )
     assert network_of(closed.policy, REGISTRY["claude"], agent=True) is Network.FULL, "a login goes by itself"
     for runtime, agent in (("claude", False), ("shell", True), ("shell", False)):
@@ -491,8 +493,8 @@ def test_a_narrower_network_is_for_every_phase(
 ) -> None:
     """The machine's owner and the order: the narrower one counts."""
     policy = with_rules(order_of(runtime=runtime).policy, Rules(network=said))
-    assert network_of(policy, REGISTRY[runtime], agent=True, door=GatewayAccess(7, "t")) is agent
-    assert network_of(policy, REGISTRY[runtime], agent=False, door=GatewayAccess(7, "t")) is rest
+    assert network_of(policy, REGISTRY[runtime], agent=True, entry=GatewayAccess(7, "t")) is agent
+    assert network_of(policy, REGISTRY[runtime], agent=False, entry=GatewayAccess(7, "t")) is rest
 
 
 def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
@@ -570,11 +572,11 @@ def skill(place: SkillPlace = "") -> OrderedSkill:
         ("opencode", "config/opencode/skills", ()),
     ],
 )
-@pytest.mark.parametrize("sitting", [False, True])
+@pytest.mark.parametrize("interactive_run", [False, True])
 def test_skills_lie_where_its_program_looks(
-    runtime: str, folder: str, itself: tuple[str, ...], sitting: bool, tmp_path: Path
+    runtime: str, folder: str, itself: tuple[str, ...], interactive_run: bool, tmp_path: Path
 ) -> None:
-    turns = TurnTerms(idle_ms=1, turn_ms=1, by="ana") if sitting else None
+    turns = TurnTerms(idle_ms=1, turn_ms=1, by="ana") if interactive_run else None
     model = "m" if runtime in ("copilot", "opencode") else None
 
     def files(*skills: OrderedSkill) -> set[str]:

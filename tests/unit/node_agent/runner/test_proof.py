@@ -1,4 +1,4 @@
-"""What proves a person's words is given to programs that hear them, and to no other."""
+"""What proves a user's message is given to programs that hear them, and to no other."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "context": None,
         "desk": None,
         "answer": None,
-        "sitting": None,
+        "interactive_run": None,
         "skills": (),
     }
 

@@ -21,7 +21,7 @@ ASKER = ("python", "asking.py")
 
 
 def way_of(agent: OtherAgent, model: str | None = "m") -> tuple[AcpWay, dict[str, str], dict[str, bytes]]:
-    asked = ask(sitting=TurnTerms(idle_ms=1, turn_ms=1), model=model, prompt="Be kind.")
+    asked = ask(interactive_run=TurnTerms(idle_ms=1, turn_ms=1), model=model, prompt="Be kind.")
     env = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_API_KEY": "k"}
     place = Place("/bin", "python", False, Isolation.SANDBOX, env, "/p/node_agent", "/l")
     made = runtime_of("vibe", agent, ASKER).launch(asked, place)
@@ -85,7 +85,7 @@ def test_what_is_left_out_of_an_entry_is_as_shipped() -> None:
 
 
 def test_qwen_code_reads_nothing_of_the_repository_and_goes_on_by_loading() -> None:
-    asked = ask(sitting=TurnTerms(idle_ms=1, turn_ms=1), model="m", home="/a b/r")
+    asked = ask(interactive_run=TurnTerms(idle_ms=1, turn_ms=1), model="m", home="/a b/r")
     place = Place("/bin", "python", False, Isolation.SANDBOX, {}, "/p/node_agent", "/l")
     made = runtime_of("qwen", OtherAgent(), ASKER).launch(asked, place)
     assert made.env["NODE_OPTIONS"] == '--require="/a b/r/guard.cjs"' and made.env["OPENAI_MODEL"] == "m"

@@ -1,4 +1,4 @@
-"""A shell command becomes a tool call: named by the worst of it, whole for rules, short for people."""
+"""A shell command becomes a tool call: named by the worst of it, whole for rules, short for users."""
 
 from __future__ import annotations
 

@@ -185,6 +185,6 @@ def test_where_the_first_process_is_ours_bubblewrap_keeps_none_of_its_own(tools:
     words = build_prefix(VIEW, tools, as_first=True)
     inner = words[len(words) - words[::-1].index("/usr/bin/bwrap") :]
     assert words.count("--as-pid-1") == inner.count("--as-pid-1") == 1, (
-        "of the wall, and not of what is around it"
+        "of the sandbox, and not of what is around it"
     )
     assert "--unshare-pid" in inner and "--as-pid-1" not in build_prefix(VIEW, tools)

@@ -1,4 +1,4 @@
-"""The idle limit waits for a person, and for nothing else; no other limit does."""
+"""The idle limit waits for a user, and for nothing else; no other limit does."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
 
 
 def talked(before: str = "") -> dict[str, Any]:
-    """What makes the order one of a sitting, which goes on from the one before."""
+    """What makes the order one of an interactive run, which goes on from the one before."""
     terms = TurnTerms(idle_ms=1, turn_ms=1, by="ana")
     return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
 
@@ -214,7 +214,7 @@ def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
         os.utime(tmp_path / f"sessions/r-000{number}", (number, number))
     order = node.ready(order_of("r-0006", **talked()))
     said = node.kept.keep(order, "s-1", USED)
-    assert said.endswith("used longest ago: r-0002; their next sittings begin with the story")
+    assert said.endswith("used longest ago: r-0002; their next interactive runs begin with the story")
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
     node.keeps(KeepBound(age_ms=DAY_MS, size=1))
     order = node.ready(order_of("r-0007", **talked("r-0006")))
@@ -223,7 +223,7 @@ def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
     assert left == ["r-0005", "r-0006", "r-0007"], "never what was used last"
 
 
-def test_the_memory_of_a_sitting_is_on_the_disk_before_it_has_its_name(
+def test_the_memory_of_an_interactive_run_is_on_the_disk_before_it_has_its_name(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -250,7 +250,7 @@ def test_the_memory_of_a_sitting_is_on_the_disk_before_it_has_its_name(
     assert done == ["rename"], "a run that nobody talks with loses no time on it"
 
 
-def test_a_sitting_whose_memory_is_gone_begins_without(node: Node) -> None:
+def test_an_interactive_run_whose_memory_is_gone_begins_without(node: Node) -> None:
     node.worked("r-0001")
     for resume in (Resumed(run="r-0009", session="s-1"), Resumed(run="r-0001", session="other")):
         order = order_of("r-0002", resume, TurnTerms(idle_ms=1, turn_ms=1, by="ana"))

@@ -32,7 +32,7 @@ def passport(**grades: Grade) -> PassportFact:
             check=check,
             grade=grades.get(check.value, Grade.PASSED),
             words=f"{check} words",
-            fix=f"mend {check}" if grades.get(check.value) is Grade.FAILED else "",
+            fix=f"repair {check}" if grades.get(check.value) is Grade.FAILED else "",
         )
         for check in ExamCheck
     )
@@ -81,7 +81,7 @@ def test_a_model_that_failed_takes_its_node_out_with_the_way_back() -> None:
     shown, places = sift(there("a", BAD), there("b", GOOD))
     assert (
         not shown["a"].fits
-        and shown["a"].why == "model qwen3 did not pass its test: context: context words (mend context)"
+        and shown["a"].why == "model qwen3 did not pass its test: context: context words (repair context)"
     )
     assert "pancode models test a/ollama/qwen3 --again" in shown["a"].fix
     assert shown["b"].fits and places == []

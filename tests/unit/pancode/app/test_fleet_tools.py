@@ -29,7 +29,7 @@ from pancode.sessions.commands.line_chat import spent_in_all
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.crowd import until
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.sessions.test_session_money import cut
 from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, sent, session, world
@@ -39,9 +39,9 @@ __all__ = ["world"]
 
 
 class Panos:
-    """A sitting of it, whose model asks for what a test says."""
+    """An interactive run of it, whose model asks for what a test says."""
 
-    def __init__(self, world: DoorWorld, **more: Any) -> None:
+    def __init__(self, world: ListenerWorld, **more: Any) -> None:
         self.world, self.calls = world, FleetCalls(world.api)
         self.session = begin(world, agent="panos", **more)["run"]
         self.order = self.works()
@@ -85,7 +85,7 @@ class Panos:
         ]
 
 
-def runs(world: DoorWorld) -> list[Run]:
+def runs(world: ListenerWorld) -> list[Run]:
     return list(world.context.rows(Run))
 
 
@@ -97,19 +97,19 @@ BUILD: dict[str, Any] = {
 }
 
 
-def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: DoorWorld) -> None:
+def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert panos.order.fleet_tools is not None
     found = {one.name: one for one in panos.order.fleet_tools.tools}
     assert tuple(found) == FLEET_TOOLS[Mode.BUILD] and panos.order.agent.read_only
     takes = json.loads(found["dispatch"].parameters)["properties"]
     assert not {"cwd", "project"} & set(takes), "it works for its own project"
-    assert takes["workspace"]["enum"] == ["git", "none"], "and in no line of a person's work"
+    assert takes["workspace"]["enum"] == ["git", "none"], "and in no line of a user's work"
     begin(world)
     assert panos.works().fleet_tools is None
 
 
-def test_a_long_answer_is_cut_and_says_so(world: DoorWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_answer_is_cut_and_says_so(world: ListenerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     long = {"isError": False, "content": [{"type": "text", "text": "x" * 300_000}]}
     panos = Panos(world)
     monkeypatch.setattr(fleet_tools, "call_tool", lambda *_: long)
@@ -133,14 +133,14 @@ def test_the_table_names_tools_that_there_are_and_without_changes_it_looks_and_s
         assert all(BY_NAME[name].route.startswith("GET ") for name in LOOKS)
 
 
-def test_a_change_of_the_settings_waits_for_a_person(world: DoorWorld) -> None:
+def test_a_change_of_the_settings_waits_for_a_person(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = [one for one in world.http.get("/v1/inbox").json()["items"] if one["kind"] == "change"]
     assert "25" in json.dumps(card)
 
 
-def test_its_own_level_is_a_card_and_a_yes_raises_it(world: DoorWorld) -> None:
+def test_its_own_level_is_a_card_and_a_yes_raises_it(world: ListenerWorld) -> None:
     panos = Panos(world)
     wrong = panos.answer("propose_change", kind="session", value="full-power")
     assert not wrong.ok and "suggest, auto-edit, full-auto" in wrong.text
@@ -154,7 +154,7 @@ def test_its_own_level_is_a_card_and_a_yes_raises_it(world: DoorWorld) -> None:
     assert session(world, panos.session)["next"] is None, "it is taken back as every change is"
 
 
-def test_a_dispatch_is_its_child_and_is_made_once(world: DoorWorld) -> None:
+def test_a_dispatch_is_its_child_and_is_made_once(world: ListenerWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
     panos.asks("dispatch", number=1, **BUILD)
@@ -178,7 +178,7 @@ def test_a_dispatch_is_its_child_and_is_made_once(world: DoorWorld) -> None:
     )
 
 
-def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(world: DoorWorld) -> None:
+def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(world: ListenerWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
     (action,) = panos.waiting()
@@ -196,7 +196,7 @@ def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(wor
     )
 
 
-def test_what_takes_no_key_of_others_is_done_once_too(world: DoorWorld) -> None:
+def test_what_takes_no_key_of_others_is_done_once_too(world: ListenerWorld) -> None:
     """The node agent was killed after the answer, and asks again with the number of before."""
     panos = Panos(world)
     given = {"kind": "budget", "value": "25"}
@@ -210,7 +210,7 @@ def test_what_takes_no_key_of_others_is_done_once_too(world: DoorWorld) -> None:
     assert world.http.get("/v1/inbox").json()["items"] == [], "who has said no is not asked again"
 
 
-def test_it_looks_and_what_it_reads_is_marked_as_material(world: DoorWorld) -> None:
+def test_it_looks_and_what_it_reads_is_marked_as_material(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert "untrusted" in json.loads(panos.answer("fleet_status").text)
     shown = json.loads(panos.answer("run_show", run=panos.session).text)
@@ -229,7 +229,7 @@ def test_it_looks_and_what_it_reads_is_marked_as_material(world: DoorWorld) -> N
     ],
 )
 def test_what_is_not_offered_is_refused_and_in_the_audit(
-    world: DoorWorld, tool: str, given: dict[str, Any]
+    world: ListenerWorld, tool: str, given: dict[str, Any]
 ) -> None:
     panos = Panos(world)
     panos.asks(tool, **{name: panos.session if value == "RUN" else value for name, value in given.items()})
@@ -239,7 +239,7 @@ def test_what_is_not_offered_is_refused_and_in_the_audit(
 
 
 def test_the_audit_is_not_filled_by_what_is_refused(
-    world: DoorWorld, monkeypatch: pytest.MonkeyPatch
+    world: ListenerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet_calls, "MOST_REFUSALS_TOLD", 3)
     panos = Panos(world)
@@ -251,7 +251,7 @@ def test_the_audit_is_not_filled_by_what_is_refused(
     assert last.detail["call"] == 3
 
 
-def test_it_steers_only_what_it_has_begun(world: DoorWorld) -> None:
+def test_it_steers_only_what_it_has_begun(world: ListenerWorld) -> None:
     stranger = begin(world, task="another's")["run"]
     world.claim()
     panos = Panos(world)
@@ -280,19 +280,19 @@ def test_it_steers_only_what_it_has_begun(world: DoorWorld) -> None:
         ({"agent": "panos"}, "works only in a chat"),
     ],
 )
-def test_no_argument_raises_what_it_may(world: DoorWorld, given: dict[str, Any], words: str) -> None:
+def test_no_argument_raises_what_it_may(world: ListenerWorld, given: dict[str, Any], words: str) -> None:
     panos = Panos(world)
     answer = panos.answer("dispatch", **{**BUILD, **given})
     assert not answer.ok and words in answer.text and len(runs(world)) == 1
 
 
-def test_without_a_repository_it_sends_no_scouts_anywhere(world: DoorWorld) -> None:
+def test_without_a_repository_it_sends_no_scouts_anywhere(world: ListenerWorld) -> None:
     panos = Panos(world)
     answer = panos.answer("explore", questions=["where is the key?"])
     assert not answer.ok and "works in none" in answer.text and len(runs(world)) == 1
 
 
-def test_to_land_is_a_question_to_a_person(world: DoorWorld) -> None:
+def test_to_land_is_a_question_to_a_person(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     child = panos.works()
@@ -302,7 +302,7 @@ def test_to_land_is_a_question_to_a_person(world: DoorWorld) -> None:
     world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
     world.context.turn()
     answer = panos.answer("land", run=run)
-    assert answer.ok and "a person is asked" in answer.text, answer.text
+    assert answer.ok and "a user is asked" in answer.text, answer.text
     (item,) = world.http.get("/v1/inbox").json()["items"]
     assert (item["run"], item["kind"]) == (run, "landing") and "panos asks to land" in item["words"]
     assert world.context.row(Run, run).landed is None and not world.coordinator.code.ways
@@ -312,7 +312,7 @@ def test_to_land_is_a_question_to_a_person(world: DoorWorld) -> None:
     assert world.http.get(f"/v1/sessions/{panos.session}").json()["asks"] is None
 
 
-def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: DoorWorld, tmp_path: Path) -> None:
+def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: ListenerWorld, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
     world.context.depot = depot = Trees()
     world.context.restart()
@@ -335,7 +335,7 @@ def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: DoorWorld, 
     assert not refused.ok and "cannot be shown here" in refused.text
 
 
-def test_the_tools_count_in_its_window(world: DoorWorld) -> None:
+def test_the_tools_count_in_its_window(world: ListenerWorld) -> None:
     def tokens_of_tools(session: str) -> int:
         parts = world.http.get(f"/v1/sessions/{session}/context").json()["parts"]
         return next(int(one["tokens"]) for one in parts if one["name"] == "tools")
@@ -346,7 +346,7 @@ def test_the_tools_count_in_its_window(world: DoorWorld) -> None:
     assert tokens_of_tools(panos.session) > chars // 4 > 10 * tokens_of_tools(begin(world)["run"])
 
 
-def test_what_goes_on_from_its_run_is_its_child_too(world: DoorWorld) -> None:
+def test_what_goes_on_from_its_run_is_its_child_too(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     child = panos.works()
@@ -361,7 +361,7 @@ def test_what_goes_on_from_its_run_is_its_child_too(world: DoorWorld) -> None:
     assert not panos.answer("continue_run", run=panos.session, text="go on").ok
 
 
-def _steps(world: DoorWorld, panos: Panos, tool: str, **given: Any) -> list[Run]:
+def _steps(world: ListenerWorld, panos: Panos, tool: str, **given: Any) -> list[Run]:
     answer = panos.answer(tool, **given)
     assert answer.ok, answer.text
     shown = json.loads(panos.answer("workflow_show", workflow=json.loads(answer.text)["workflow"]).text)
@@ -381,7 +381,7 @@ HOW = {name: BUILD[name] for name in ("agent", "runtime", "model")}
     ],
 )
 def test_the_steps_of_a_workflow_are_its_children(
-    world: DoorWorld, tool: str, given: dict[str, Any], begun: int
+    world: ListenerWorld, tool: str, given: dict[str, Any], begun: int
 ) -> None:
     panos = Panos(world)
     safety = world.context.row(Run, panos.session).safety
@@ -392,7 +392,7 @@ def test_the_steps_of_a_workflow_are_its_children(
         assert (run.safety, run.terms["charged_to"]) == (safety, panos.session)
 
 
-def test_a_later_step_is_its_child_too_and_bound_by_what_a_person_has_narrowed(world: DoorWorld) -> None:
+def test_a_later_step_is_its_child_too_and_bound_by_what_a_person_has_narrowed(world: ListenerWorld) -> None:
     panos = Panos(world)
     (first,) = _steps(world, panos, "dispatch_chain", steps=[{"task": "a"}, {"task": "b"}], **HOW)
     child = panos.works()
@@ -406,7 +406,7 @@ def test_a_later_step_is_its_child_too_and_bound_by_what_a_person_has_narrowed(w
     assert workflow["steps"][1]["run"] is None and "plan" in workflow["steps"][1]["reason"], workflow["steps"]
 
 
-def test_it_looks_at_and_stops_only_its_own_workflow(world: DoorWorld) -> None:
+def test_it_looks_at_and_stops_only_its_own_workflow(world: ListenerWorld) -> None:
     body = {"kind": "batch", "steps": [{"name": "a", "dispatch": {**BUILD, "workspace": "none"}}]}
     stranger = world.http.post("/v1/workflows", body).json()["workflow"]
     world.claim()
@@ -421,7 +421,7 @@ def test_it_looks_at_and_stops_only_its_own_workflow(world: DoorWorld) -> None:
         assert not answer.ok and "it is no path" in answer.text
 
 
-def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(world: DoorWorld) -> None:
+def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(world: ListenerWorld) -> None:
     panos = Panos(world, budget="3")
     limits = world.context.row(Run, panos.session).limits
     assert limits["usd"] == "2", "of its own model"
@@ -435,13 +435,13 @@ def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(wo
     assert not refused.ok and "the budget is used up for session" in refused.text
 
 
-def test_it_leaves_half_of_a_small_ceiling_to_its_runs(world: DoorWorld) -> None:
+def test_it_leaves_half_of_a_small_ceiling_to_its_runs(world: ListenerWorld) -> None:
     panos = Panos(world, budget="2")
     assert Decimal(str(world.context.row(Run, panos.session).limits["usd"])) == 1
     assert panos.answer("dispatch", **BUILD).ok
 
 
-def test_its_children_together_never_pass_the_ceiling_of_its_session(world: DoorWorld) -> None:
+def test_its_children_together_never_pass_the_ceiling_of_its_session(world: ListenerWorld) -> None:
     panos = Panos(world, budget="5")
     children = _steps(world, panos, "dispatch_batch", tasks=["a", "b", "c"], **HOW)
     limits = [Decimal(str(child.limits["usd"])) for child in children]
@@ -450,7 +450,7 @@ def test_its_children_together_never_pass_the_ceiling_of_its_session(world: Door
     assert not refused.ok and "held: $5.00, ceiling: $5.00" in refused.text, refused.text
 
 
-def test_a_named_budget_that_fits_is_kept_and_what_is_reserved_is_told(world: DoorWorld) -> None:
+def test_a_named_budget_that_fits_is_kept_and_what_is_reserved_is_told(world: ListenerWorld) -> None:
     panos = Panos(world, budget="5")
     more = json.loads(panos.answer("dispatch", **{**BUILD, "budget": "4"}).text)["run"]
     assert world.context.row(Run, more).limits["usd"] == "1.5", "more than is left: half, as without one"
@@ -461,7 +461,7 @@ def test_a_named_budget_that_fits_is_kept_and_what_is_reserved_is_told(world: Do
     assert not panos.answer("dispatch", **BUILD).ok
 
 
-def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: DoorWorld) -> None:
+def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: ListenerWorld) -> None:
     (world.coordinator.home / "pancode.yaml").write_text("dispatch: {max_depth: 3}\n")
     panos = Panos(world, budget="5")
 
@@ -486,7 +486,7 @@ def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: DoorWorld) -> 
     assert left() == Decimal("4.80")
 
 
-def test_the_room_that_a_yes_makes_is_beside_what_its_runs_may_still_cost(world: DoorWorld) -> None:
+def test_the_room_that_a_yes_makes_is_beside_what_its_runs_may_still_cost(world: ListenerWorld) -> None:
     panos = Panos(world, budget="3", on_cap="ask")
     child = json.loads(panos.answer("dispatch", **{**BUILD, "budget": "1"}).text)["run"]
     cut(world, panos.order, "2")
@@ -497,7 +497,7 @@ def test_the_room_that_a_yes_makes_is_beside_what_its_runs_may_still_cost(world:
     assert Decimal(money["sitting_usd"]) == 1, "2 spent, 1 reserved; of 2 more it leaves half to its runs"
 
 
-def test_what_its_runs_cost_is_told_beside_what_its_own_model_does(world: DoorWorld) -> None:
+def test_what_its_runs_cost_is_told_beside_what_its_own_model_does(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert panos.answer("dispatch", **BUILD).ok
     usage = Usage(input_tokens=1_000, output_tokens=10, cost_usd=Decimal("0.25"), cost_source="metered")
@@ -511,7 +511,7 @@ def test_what_its_runs_cost_is_told_beside_what_its_own_model_does(world: DoorWo
     assert session(world, "last")["money"]["runs_usd"] is None
 
 
-def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: DoorWorld) -> None:
+def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", ask=True, **BUILD).text)["run"]
     for tool in ("tell", "continue_run", "answer"):
@@ -520,7 +520,7 @@ def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: D
     assert world.context.row(Run, run).task == BUILD["task"]
 
 
-def test_a_change_that_a_person_denied_is_not_asked_for_again(world: DoorWorld) -> None:
+def test_a_change_that_a_person_denied_is_not_asked_for_again(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     child = panos.works()
@@ -545,7 +545,7 @@ def test_a_change_that_a_person_denied_is_not_asked_for_again(world: DoorWorld) 
     assert second == "and then?", "it is told once"
 
 
-def test_a_no_to_a_session_that_rests_is_told_with_the_words_that_go_on(world: DoorWorld) -> None:
+def test_a_no_to_a_session_that_rests_is_told_with_the_words_that_go_on(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = world.http.get("/v1/inbox").json()["items"]
@@ -557,7 +557,7 @@ def test_a_no_to_a_session_that_rests_is_told_with_the_words_that_go_on(world: D
     assert told.startswith("(ana has said no to what you asked for: budget day") and "what now?" in told
 
 
-def test_the_sitting_after_a_lost_turn_hears_what_that_had_begun(world: DoorWorld) -> None:
+def test_the_interactive_run_after_a_lost_turn_hears_what_that_had_begun(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     lost = record(1, 0, stop=TurnStop.LOST)
@@ -570,7 +570,7 @@ def test_the_sitting_after_a_lost_turn_hears_what_that_had_begun(world: DoorWorl
     assert f"the newest runs that it had begun: {run} (builder, pending)" in task and "what now?" in task
 
 
-def test_a_stop_of_its_sitting_holds_what_was_asked_before(world: DoorWorld) -> None:
+def test_a_stop_of_its_interactive_run_holds_what_was_asked_before(world: ListenerWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
     assert world.http.post(f"/v1/runs/{panos.session}/stop", {"by": "ana"}).status_code == 200
@@ -587,13 +587,13 @@ def test_a_stop_of_its_sitting_holds_what_was_asked_before(world: DoorWorld) -> 
         {"kind": "preset", "target": "a\nb", "value": "local"},
     ],
 )
-def test_a_change_is_what_its_card_says(world: DoorWorld, given: dict[str, str]) -> None:
+def test_a_change_is_what_its_card_says(world: ListenerWorld, given: dict[str, str]) -> None:
     panos = Panos(world)
     assert not panos.answer("propose_change", **given).ok
     assert world.http.get("/v1/inbox").json()["items"] == []
 
 
-def test_a_sitting_that_ended_is_told_nothing_and_begins_nothing(world: DoorWorld) -> None:
+def test_an_interactive_run_that_ended_is_told_nothing_and_begins_nothing(world: ListenerWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
     rested(world, panos.order, record(1, 0))
@@ -601,7 +601,7 @@ def test_a_sitting_that_ended_is_told_nothing_and_begins_nothing(world: DoorWorl
     assert not panos.waiting() and not panos.told() and len(runs(world)) == 1
 
 
-def test_too_many_at_once_are_refused(world: DoorWorld) -> None:
+def test_too_many_at_once_are_refused(world: ListenerWorld) -> None:
     panos = Panos(world)
     for _ in range(17):
         panos.asks("fleet_status")
@@ -612,7 +612,7 @@ def test_too_many_at_once_are_refused(world: DoorWorld) -> None:
 class HeldCalls(FleetCalls):
     """Carries out nothing until it is let go."""
 
-    def __init__(self, world: DoorWorld) -> None:
+    def __init__(self, world: ListenerWorld) -> None:
         super().__init__(world.api)
         self.go, self.runs = Event(), list[str]()
 
@@ -621,7 +621,7 @@ class HeldCalls(FleetCalls):
         self.go.wait()
 
 
-def test_one_sitting_leaves_room_for_the_calls_of_others(world: DoorWorld) -> None:
+def test_one_interactive_run_leaves_room_for_the_calls_of_others(world: ListenerWorld) -> None:
     greedy = Panos(world)
     calls = greedy.calls = HeldCalls(world)
     for _ in range(fleet_tools.MOST_OF_ONE + 2):
@@ -636,8 +636,8 @@ def test_one_sitting_leaves_room_for_the_calls_of_others(world: DoorWorld) -> No
         calls.go.set()
 
 
-def test_in_plan_it_only_looks(world: DoorWorld) -> None:
+def test_in_plan_it_only_looks(world: ListenerWorld) -> None:
     panos = Panos(world, mode="plan")
     panos.asks("dispatch", **BUILD)
     (answer,) = panos.told()
-    assert not answer.ok and "dispatch is no tool of this sitting" in answer.text
+    assert not answer.ok and "dispatch is no tool of this interactive run" in answer.text

@@ -17,7 +17,7 @@ from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import Puppet, facts
 
 FOR_RUNS = ("/v1/runs", "/v1/workflows", "/v1/explore", "/v1/config/propose")
-"""What a run may ask for: work of its own, and a person's yes to a change."""
+"""What a run may ask for: work of its own, and a user's approval to a change."""
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_marks_of_another_fleet_are_none_of_ours(world: World) -> None:
 def test_what_a_held_run_starts_goes_only_where_something_holds_it(
     world: World, asked: dict[str, Any]
 ) -> None:
-    """The node without a sandbox has more room, and takes people's scripts; admission sees that one fits."""
+    """The node without a sandbox has more room, and takes users' scripts; admission sees that one fits."""
     walled = Puppet(world.context, "walled", slots=2)
     walled.facts = facts(isolation=Isolation.SANDBOX)
     walled.breathe()

@@ -1,4 +1,4 @@
-"""What `doctor --fix` mends: one act after the other, and nothing that is not ours or is in use."""
+"""What `doctor --fix` repairs: one act after the other, and nothing that is not ours or is in use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 from pancode import __version__
 from pancode.app import doctor, repair
-from pancode.app.commands.setup import _mended
+from pancode.app.commands.setup import _repair_all
 from pancode.app.init import write_files
-from pancode.app.repair import Mend, list_repairs
+from pancode.app.repair import Repair, list_repairs
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 
@@ -26,7 +26,7 @@ def user(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(user: Path) -> list[Mend]:
+def found(user: Path) -> list[Repair]:
     return list(list_repairs(user / ".pancode", {"HOME": str(user)}))
 
 
@@ -77,7 +77,7 @@ def test_a_checkout_that_no_journal_knows_goes_and_no_other(user: Path) -> None:
 def test_homes_that_the_owner_chose_for_this_machines_agents_are_looked_at(
     user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of other machines are not: their paths mean another disk."""
+    """Those of other nodes are not: their paths mean another disk."""
     usual, chosen, far = user / ".pancode-node/f-1", user / "chosen", user / "far"
     for path in (usual, chosen, far):
         path.mkdir(parents=True)
@@ -190,7 +190,7 @@ def test_nothing_is_mended_without_a_yes_to_it(
     monkeypatch.setattr(Face, "agreed", answer)
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("PANCODE_HOME", str(home))
-    _mended(Face(as_json=False), yes=False)
+    _repair_all(Face(as_json=False), yes=False)
     assert asked == [f"  chmod 700 {home}: do it?", "  pancode init: do it?"]
     assert stat.S_IMODE(home.stat().st_mode) == 0o755
     assert (home / "panagents.yaml").exists() is agreed

@@ -163,11 +163,11 @@ class TaggedAgents:
 
 def test_between_agents_that_fit_as_well_the_records_decide_and_say_so() -> None:
     fleet = TaggedAgents()
-    chosen = agents.choose(fleet.agents, "mend the parser", Mode.BUILD, fleet.pick)
+    chosen = agents.choose(fleet.agents, "repair the parser", Mode.BUILD, fleet.pick)
     assert chosen.agent.name == "bob" and "best record: 9 of 10" in chosen.why and "as of ann" in chosen.why
-    assert fleet.told == [("ann", "bob", "mend the parser")]
-    assert agents.choose(fleet.agents, "mend the parser", Mode.BUILD).agent.name == "ann"
-    assert agents.choose(fleet.agents, "mend the lexer", Mode.BUILD, fleet.pick).agent.name == "builder"
+    assert fleet.told == [("ann", "bob", "repair the parser")]
+    assert agents.choose(fleet.agents, "repair the parser", Mode.BUILD).agent.name == "ann"
+    assert agents.choose(fleet.agents, "repair the lexer", Mode.BUILD, fleet.pick).agent.name == "builder"
     assert len(fleet.told) == 1, "nobody else is asked where only one fits"
 
 

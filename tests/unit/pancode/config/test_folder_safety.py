@@ -38,7 +38,7 @@ def _home(project: Path) -> Path:
 def test_every_rule_has_its_origin(project: Path) -> None:
     told = rules_here(_home(project), project / "sub", {})
     asked = {r["pattern"] for r in told["rules"] if r["kind"] == "landing"}
-    assert {"pancode.yaml", ".pancode/", ".github/", ".envrc"} <= asked, "landed after a person's yes"
+    assert {"pancode.yaml", ".pancode/", ".github/", ".envrc"} <= asked, "landed after a user's approval"
     rules = [r for r in told["rules"] if r["kind"] != "landing"]
     assert [(r["kind"], r["pattern"], r["leaves"], r["origin"]) for r in rules] == [
         ("path", "./pansafety.yaml", "reading", "built-in"),

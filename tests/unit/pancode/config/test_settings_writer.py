@@ -46,7 +46,7 @@ def test_it_counts_more_than_the_files_and_less_than_variables_presets_and_flags
     assert said(home, "dispatch.safety", environ) == "auto-edit PANCODE_SAFETY"
     assert said(home, "dispatch.safety", environ, "strict") == "suggest preset strict"
     assert kept(home, environ).look("dispatch.safety", "suggest").wins == "PANCODE_SAFETY"
-    assert (home / "pancode.yaml").read_text() == "dispatch:\n  safety: suggest\n", "a person's file stays"
+    assert (home / "pancode.yaml").read_text() == "dispatch:\n  safety: suggest\n", "a user's file stays"
 
 
 def test_it_counts_more_than_a_repository(home: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a person's own ssh and editors are told about a folder on a node."""
+"""What a user's own ssh and editors are told about a folder on a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person, a model and a monitor are shown of a machine's GPUs, and the owner's word about them."""
+"""What a user, a model and a monitor are shown of a machine's GPUs, and the owner's word about them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.fleet.place import Doorway, ListenAddress, doorway_of, place_of
+from pancode.fleet.place import ListenAddress, NodeListener, make_node_listener, place_of
 from pancode.kernel.errors import ConfigError
 
 
@@ -39,9 +39,9 @@ def test_every_address_is_none_that_a_node_could_go_to(text: str) -> None:
 
 def test_where_nodes_go_is_where_we_listen_unless_it_is_said() -> None:
     ours, theirs = ListenAddress("10.0.0.5", 7843, "a"), ListenAddress("fleet.example", 443, "b")
-    assert doorway_of(ours, None) == Doorway(ours, ours)
-    assert doorway_of(ours, theirs) == Doorway(ours, theirs)
-    assert doorway_of(None, None) is None
+    assert make_node_listener(ours, None) == NodeListener(ours, ours)
+    assert make_node_listener(ours, theirs) == NodeListener(ours, theirs)
+    assert make_node_listener(None, None) is None
     with pytest.raises(ConfigError, match="fleet.example:443") as caught:
-        doorway_of(None, theirs)
+        make_node_listener(None, theirs)
     assert "direct.listen: 10.0.0.5:7843" in caught.value.fix

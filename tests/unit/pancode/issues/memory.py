@@ -10,7 +10,7 @@ FIRST = Issue(
     "SHOP-12",
     "12",
     "Add login",
-    "People should log in.",
+    "Users should log in.",
     "https://git.example.org/o/r/issues/12",
     IssueState.OPEN,
     ("feature",),

@@ -1,4 +1,4 @@
-"""Issues with a project's label begin by themselves, once, and only for people who may start work."""
+"""Issues with a project's label begin by themselves, once, and only for users who may start work."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
 def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person begins it while the watch begins another one, or while its own snapshot is taken."""
+    """A user begins it while the watch begins another one, or while its own snapshot is taken."""
     every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in (7, 8)}
     world.coordinator.trackers.there = every
     real, left = dispatch_run, ["SHOP-8", "SHOP-7"]
@@ -166,7 +166,7 @@ def test_who_may_start_work_in_linear_is_named_by_address(
 ) -> None:
     said = {"by": "ana", "name": "shop", "tracker": "linear:SHOP"}
     problem = world.problem("POST", "/v1/projects", said)
-    assert "ana" in problem["message"] and "@" in problem["fix"], "its people are kept from before"
+    assert "ana" in problem["message"] and "@" in problem["fix"], "its users are kept from before"
     answer = world.http.post("/v1/projects", {**said, "work_people": ["ana@example.org"]})
     assert answer.status_code == 200, answer.text
     old = NamedProject("shop", "/shop", tracker="linear:SHOP", work_label="agent", work_people=("ana",))

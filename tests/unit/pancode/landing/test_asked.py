@@ -113,7 +113,7 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
     asked.carry_out(world.coordinator.core, run, cut, lambda: bool(over))
     assert world.kept()
     world.coordinator.restart()
-    assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
+    assert world.land(Lander("called off"))["status"] == "called off", "a user has called it off"
     assert not world.kept()
 
 

@@ -137,7 +137,7 @@ class Chain:
         return {(one.yes, "" if one.yes == "--anyway" else one.path) for one in held}
 
     def requires(self, way: LandWay | None = None, tested: bool = True) -> list[str]:
-        """The gates that run on the merged tree once a person has said yes to all the rest."""
+        """The gates that run on the merged tree once a user has said yes to all the rest."""
         said = self.judged(replace(way or LandWay("ana"), anyway=True, with_secret=True), tested)
         if said.run is None:
             return []
@@ -155,7 +155,7 @@ class Chain:
 
 
 class Wish:
-    """A landing that a person has called off behind its gates."""
+    """A landing that a user has called off behind its gates."""
 
     def __call__(self) -> bool:
         return False
@@ -166,7 +166,7 @@ class Wish:
 
 SECRET, BROKEN = Act("config.py", secret=True), Act("infra/prod.tf", broken=True)
 WAYS = (LandWay("ana"), LandWay("ana", branch="x", how=How.MERGE), LandWay("ana", branch="x", how=How.REBASE))
-"""What any caller may ask without a yes: a person, a token, a schedule, a lane, `dispatch.land`."""
+"""What any caller may ask without an approval: a user, a token, a schedule, a lane, `dispatch.land`."""
 YES = st.builds(
     LandWay,
     st.just("ana"),
@@ -175,7 +175,7 @@ YES = st.builds(
     anyway=st.booleans(),
     without_gates=st.lists(st.sampled_from(["g1", "g2"]), max_size=1).map(tuple),
 )
-"""What a person may say beside it, or a token with the scope `answer`."""
+"""What a user may say beside it, or a token with the scope `answer`."""
 acts = st.builds(Act, st.sampled_from("abc"), st.booleans(), st.booleans(), st.booleans())
 
 

@@ -11,12 +11,12 @@ import pytest
 from pancode.app.http_routes import VERBS
 from pancode.config.notify import NoticeRoute, NotifyRules
 from pancode.interfaces.http.access import tokens
-from pancode.interfaces.http.routing import AtDoor
+from pancode.interfaces.http.routing import TcpAccess
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import ApiToken, Audit, Delivery
 from pancode.kernel.values import replace
 from pancode.notices.deliverer import LINK_MS, Outgoing
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 from tests.unit.pancode.people.routes.test_inbox import blocked, held
 
 DESK = "https://desk.example.org/"
@@ -45,7 +45,7 @@ class Phone:
         return "HTTP 204"
 
 
-class AskingWorld(DoorWorld):
+class AskingWorld(ListenerWorld):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.phone = Phone()
@@ -76,7 +76,7 @@ def test_the_link_shows_and_answers_its_question_and_nothing_else(world: AskingW
     assert (item["run"], item["words"], item["choices"]) == (run, "Which?", ["left", "right"])
     for verb in VERBS:
         about = verb.path.replace("{run}", other if verb.for_item else run)
-        if verb.at_door is AtDoor.TOKEN and not (verb.for_item and about == verb.path):
+        if verb.over_tcp is TcpAccess.TOKEN and not (verb.for_item and about == verb.path):
             path = about.replace("{", "").replace("}", "")
             assert code_of(world.ask(verb.method, path, token), 403) == "wrong_item", verb.name
     assert world.ask("POST", f"/v1/runs/{run}/deny", token, {"by": "mallory"}).status_code == 200

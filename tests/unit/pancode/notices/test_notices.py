@@ -9,7 +9,7 @@ import pytest
 from pancode.config.notify import NoticeRoute, NotifyRules, QuietHours
 from pancode.config.schema import Notify
 from pancode.kernel.records import Delivery, EventKind, FeedEvent
-from pancode.notices.pace import Sending, again_ms, to_send
+from pancode.notices.batching import Sending, again_ms, to_send
 from pancode.notices.texts import combine_notices, notice_of, strip_unprintable
 from pancode.runs.life.changes import occasion_of
 from tests.unit.pancode.schedules.test_times import ms

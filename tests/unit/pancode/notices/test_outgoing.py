@@ -14,7 +14,7 @@ from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import NotFoundError, UnavailableError
 from pancode.kernel.records import Audit, Delivery, Webhook
 from pancode.kernel.values import replace
-from pancode.notices import pace
+from pancode.notices import batching
 from pancode.notices.deliverer import Outgoing
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.schedules.world import HOUR, Times
@@ -106,7 +106,7 @@ def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_fa
         world.outgoing.round(here=True)
     assert [one.tries for one in world.desk.rows(Delivery) if one.tries] == [1], "the others wait with it"
     world.post.down = ""
-    world.desk.clock.ms += pace.NOTICE_AGAIN_MS[0]
+    world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "one for each round, so that other targets have their turn"
     for _ in range(4):
@@ -141,7 +141,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
         world.outgoing.round(here=True)
     assert len(world.post.notices) == 1, "the channel is left alone for a while"
     monkeypatch.undo()
-    world.desk.clock.ms += pace.NOTICE_AGAIN_MS[0]
+    world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
     world.outgoing.round(here=True)
     assert world.delivered() == ["sent"]
 
@@ -149,7 +149,7 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
 def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
     world: Noticed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "MOST_WAITING", 2)
+    monkeypatch.setattr(batching, "MOST_WAITING", 2)
     world.post.down = "no answer"
     world.fail(5)
     world.outgoing.round(here=True)

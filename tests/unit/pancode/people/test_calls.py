@@ -1,4 +1,4 @@
-"""A call of a working agent waits in the inbox; a person's answer goes down to the node."""
+"""A call of a working agent waits in the inbox; a user's answer goes down to the node."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     world = Asked(call(1), call(1))
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
     assert list_inbox(world.desk.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
-    assert world.run.reason.startswith("waits for a person's yes: git push 1")
+    assert world.run.reason.startswith("waits for a user's approval: git push 1")
     world.decide(True, number=1)
     assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
     assert world.run.reason == "spawned on n1"

@@ -17,7 +17,7 @@ def test_with_its_task_until_its_order_is_signed() -> None:
     desk = Desk()
     desk.dispatch("r-0001", runtime="native", model="m", task="do it")
     run = leave_message(desk.core, "r-0001", "use spec/", "ana")
-    assert run.task == "do it\n\nA person adds: use spec/"
+    assert run.task == "do it\n\nA user adds: use spec/"
     assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
         "delivered with its task"
     ]
@@ -104,4 +104,4 @@ def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
     assert [one.text for one in said(node)] == ["nothing was seen of you"]
     node.deliver(order)
     desk.turn()
-    assert select_undelivered(rows(desk)) == [], "the next run would hear it as a person's"
+    assert select_undelivered(rows(desk)) == [], "the next run would hear it as a user's"

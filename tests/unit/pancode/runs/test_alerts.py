@@ -1,4 +1,4 @@
-"""When a person is warned of a ceiling: by the currency with the least room."""
+"""When a user is warned of a ceiling: by the currency with the least room."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
     node = Puppet(coordinator)
     node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="native", state="ok"),))
     node.breathe()
-    coordinator.dispatch(runtime="native", gates=(gate,), task="add a door", terms={"verify_retries": 1})
+    coordinator.dispatch(runtime="native", gates=(gate,), task="add a listener", terms={"verify_retries": 1})
     coordinator.turn()
     order = begun(node)
     coordinator.depot.blobs["gates.log"] = b"noise " * 3_000 + b"\nassert door.is_open\n"
@@ -205,8 +205,8 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
     node.deliver(order, **ended)
     later(coordinator, node)
     again = begun(node)
-    assert order.task == "add a door"
-    assert again.task.endswith("The task:\n\nadd a door")
+    assert order.task == "add a listener"
+    assert again.task.endswith("The task:\n\nadd a listener")
     assert "make test: exit 2" in again.task and "assert door.is_open" in again.task
     assert "door.py" in again.task and len(again.task) < 9_000
     assert any("verification: with the output of the gates" in story for story in stories(coordinator))

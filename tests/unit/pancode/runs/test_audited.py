@@ -8,8 +8,8 @@ from node_agent.wire.event import Finding, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.receipt import PersonQuestion
 from pancode.kernel.records import Audit, EventKind, FeedEvent
-from pancode.reports import story
-from pancode.reports.story import AuditFilter
+from pancode.reports import timeline
+from pancode.reports.timeline import AuditFilter
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, failed, offered
 
@@ -38,7 +38,7 @@ def test_a_run_that_goes_well(coordinator: Desk) -> None:
     assert queued.detail["by"] == "test" and queued.detail["safety"] == "auto-edit"
     assert started.detail == {"node": "n1", "attempt": 1}
     assert (ended.detail["node"], ended.detail["receipt"]) == ("n1", envelope.digest())
-    assert story.audit_verdict(coordinator.core)["verdict"] == "PASS"
+    assert timeline.audit_verdict(coordinator.core)["verdict"] == "PASS"
     kinds = [row.data.get("what") for row in coordinator.rows(FeedEvent) if row.kind is EventKind.AUDIT]
     assert "queued" not in kinds, "the feed has run.queued"
 
@@ -55,8 +55,10 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     node.breathe()
     order = node.take()
     node.start(order)
-    node.say(order.identity, Finding(level="warning", text="it asked for a door"))
-    node.deliver(order, findings=("it asked for a door",), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    node.say(order.identity, Finding(level="warning", text="it asked for a listener"))
+    node.deliver(
+        order, findings=("it asked for a listener",), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
+    )
     coordinator.turn()
     coordinator.turn(60_000)
     node.breathe()
@@ -76,7 +78,7 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
         "ended: policy_violation",
     ]
     found, retried, ended = coordinator.rows(Audit, run=run)[2:]
-    assert found.detail == {"node": "n1", "attempt": 1, "finding": "it asked for a door"}
+    assert found.detail == {"node": "n1", "attempt": 1, "finding": "it asked for a listener"}
     assert (retried.level, retried.detail["failure"], retried.detail["attempt"]) == (
         "warning",
         "agent_failed",
@@ -84,7 +86,7 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     )
     assert (ended.level, ended.detail["failure"]) == ("error", "rule_broken")
     assert len(ended.detail["findings"]) <= 300
-    errors = story.list_audit(coordinator.core, AuditFilter("error"), 10, None).rows
+    errors = timeline.list_audit(coordinator.core, AuditFilter("error"), 10, None).rows
     assert [one["run"] for one in errors] == [run]
 
 
@@ -123,7 +125,7 @@ def test_a_question_to_a_person(coordinator: Desk) -> None:
     asked, ended = coordinator.rows(Audit, run=order.identity.run)[2:]
     assert (asked.domain, asked.what, asked.detail["words"]) == (
         "people",
-        "a person is asked",
+        "a user is asked",
         "blue or green?",
     )
     assert (ended.level, ended.what) == ("warning", "ended: blocked")
@@ -132,5 +134,5 @@ def test_a_question_to_a_person(coordinator: Desk) -> None:
 def test_the_chain_stays_whole_over_many_runs_in_one_transaction(coordinator: Desk) -> None:
     for number in range(30):
         coordinator.dispatch(f"r-{number:04}", usd="0.01")
-    verdict = story.audit_verdict(coordinator.core)
+    verdict = timeline.audit_verdict(coordinator.core)
     assert verdict["verdict"] == "PASS" and verdict["anchored"] >= 20

@@ -106,7 +106,7 @@ def test_another_node_agrees() -> None:
     pair.answer(name, order, gates=gate())
     pair.follow()
     told = query.get_run_shape(pair.desk.core, "r-0001")
-    assert told["verification"] is not None and told["notes"] == ["gates passed on two machines"]
+    assert told["verification"] is not None and told["notes"] == ["gates passed on two nodes"]
     assert told["verification"]["why"] == f"its gates passed on {pair.own} and on {name}"
     assert told["verification"]["receipt"] is not None and not pair.desk.rows(Action)
     events = [
@@ -275,8 +275,7 @@ def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() ->
     assert second not in (first, pair.own) and pair.seen() == (ResultTrust.VERIFIED, False)
     told = query.get_run_shape(core, "r-0001")
     assert (
-        told["notes"] == ["gates passed on two machines", "disputed before"]
-        and told["verification"] is not None
+        told["notes"] == ["gates passed on two nodes", "disputed before"] and told["verification"] is not None
     )
     (earlier,) = told["verification"]["earlier"]
     assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None

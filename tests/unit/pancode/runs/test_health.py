@@ -15,7 +15,7 @@ from pancode.config.fleet_settings import pause_queue
 from pancode.fleet.health import get_health
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.reports.brief import also_waits
-from pancode.reports.story import explain_run
+from pancode.reports.timeline import explain_run
 from pancode.runs.life.changes import RUN_WAITS, occasion_of
 from pancode.runs.life.health import HEALTH
 from pancode.runs.placement.breakers import EndedTry
@@ -68,7 +68,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     quiet_for(desk, node, who, 15)
     assert told(desk) == [("quiet", "nothing was seen of it for 15 min")]
     (said,) = [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
-    assert "PanCode says this, and no person" in said.text and "15 min" in said.text
+    assert "PanCode says this, and no user" in said.text and "15 min" in said.text
     for minutes in range(16, 30):
         quiet_for(desk, node, who, minutes, 60_000)
     assert len(told(desk)) == 1 and not also_waits(desk.core, [], "ana")

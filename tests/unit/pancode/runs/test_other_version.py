@@ -1,4 +1,4 @@
-"""A node agent of another version than the coordinator: both are named, and the command that mends it."""
+"""A node agent of another version than the coordinator: both are named, and the command that repairs it."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pancode.reports import story
+from pancode.reports import timeline
 from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 def told(coordinator: Desk, run: str) -> list[str]:
-    lines = story.explain_run(coordinator.core, run)["decisions"]
+    lines = timeline.explain_run(coordinator.core, run)["decisions"]
     return [f"{d['what']} {d['verdict']}" for d in lines if d["kind"] == "node"]
 
 

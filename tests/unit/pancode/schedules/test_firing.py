@@ -55,7 +55,7 @@ def test_a_schedule_works_in_a_workspace_one_at_a_time(times: Times, tmp_path: P
     (first,) = times.runs()
     assert first.terms["in_workspace"] == "login" and times.states() == ["begun", "refused"]
     told = times.show()["firings"][0]
-    assert f"workspace login is in use by {first.id}" in told["reason"], "a person is told why"
+    assert f"workspace login is in use by {first.id}" in told["reason"], "a user is told why"
     times.play()
     times.pass_(HOUR)
     _, second = times.runs()

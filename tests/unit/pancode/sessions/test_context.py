@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pancode.sessions.context import ToldWindow, told_window
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
-from tests.unit.pancode.sessions.test_sessions import MODEL, begin, sitting, world
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
+from tests.unit.pancode.sessions.test_sessions import MODEL, begin, interactive_run, world
 
 __all__ = ["world"]
 BEGUN = {"type": "session", "context": 32_000, "context_known": True}
@@ -34,14 +34,14 @@ def test_what_nobody_has_counted_is_unknown(newest: list[dict[str, Any]], whole:
     assert told_window({}, newest, whole) == ToldWindow()
 
 
-def test_a_session_tells_its_window_by_category(world: DoorWorld) -> None:
+def test_a_session_tells_its_window_by_category(world: ListenerWorld) -> None:
     run = begin(world)["run"]
     path = f"/v1/sessions/{run}/context"
     before = world.http.get(path).json()
     parts = {one["name"]: one["tokens"] for one in before["parts"]}
     assert (before["used"], before["left"], parts["turns"], before["model"]) == (None, None, None, MODEL)
     assert parts["project rules"] == 0 and all(parts[name] for name in ("identity", "safety", "tools"))
-    order = sitting(world)
+    order = interactive_run(world)
     lines = (BEGUN, {"type": "said", "text": "x"}, counts(5_000, 100), counts(11_000, 200))
     output = b"half a line\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     world.coordinator.streams.put(order.identity, "out", output)
@@ -51,14 +51,14 @@ def test_a_session_tells_its_window_by_category(world: DoorWorld) -> None:
     assert {one["name"]: one["tokens"] for one in after["parts"]} == {**parts, "turns": 6_100 - known}
 
 
-def test_a_program_of_the_users_own_has_no_window(world: DoorWorld) -> None:
+def test_a_program_of_the_users_own_has_no_window(world: ListenerWorld) -> None:
     run = world.dispatch()["run"]
     assert world.problem("GET", f"/v1/sessions/{run}/context")["code"] == "no_model"
 
 
-def test_the_tasks_of_a_session_are_what_its_runs_dispatched(world: DoorWorld, tmp_path: Path) -> None:
+def test_the_tasks_of_a_session_are_what_its_runs_dispatched(world: ListenerWorld, tmp_path: Path) -> None:
     run = begin(world)["run"]
-    sitting(world)
+    interactive_run(world)
     assert world.http.get(f"/v1/sessions/{run}/tasks").json() == {"session": run, "runs": []}
     child = world.dispatch(parent=run)["run"]
     world.dispatch()

@@ -66,7 +66,7 @@ def test_the_old_run_names_the_next_and_the_audit_says_who() -> None:
 
 
 def asking() -> Desk:
-    """One run that is blocked and waits for a person."""
+    """One run that is blocked and waits for a user."""
     desk = Desk()
     node = Puppet(desk)
     node.breathe()

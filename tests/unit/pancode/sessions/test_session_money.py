@@ -1,4 +1,5 @@
-"""What sessions may cost: a sitting holds its cap, a session has a ceiling, and all of it is told."""
+"""What sessions may cost: an interactive run holds its cap, a session has a ceiling, and all of
+it is told."""
 
 from __future__ import annotations
 
@@ -25,15 +26,23 @@ from pancode.runs.life.turns import IDLE_MS
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions import routes as session_routes
 from pancode.sessions.service import GoingOn
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
-from tests.unit.pancode.sessions.test_sessions import MODEL, begin, record, say, session, sitting, turned
+from tests.unit.pancode.sessions.test_sessions import (
+    MODEL,
+    begin,
+    interactive_run,
+    record,
+    say,
+    session,
+    turned,
+)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    made = DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    made = ListenerWorld(tmp_path)
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("native", "shell"))
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
     made.node.breathe()
@@ -58,10 +67,10 @@ def books(world: World, scope: str) -> tuple[Decimal, Decimal]:
 
 @pytest.mark.parametrize(("endpoint", "cost"), [("ollama", "0"), (None, None)])
 def test_a_model_of_the_fleet_costs_nothing_while_it_works(
-    world: DoorWorld, endpoint: str | None, cost: str | None
+    world: ListenerWorld, endpoint: str | None, cost: str | None
 ) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     served = replace(world.context.row(Run, run), endpoint=endpoint, estimate_usd=Decimal(0))
     with world.coordinator.core.ports.ledger.transaction() as tx:
         tx.put(served)
@@ -70,7 +79,7 @@ def test_a_model_of_the_fleet_costs_nothing_while_it_works(
     assert session(world, run)["usage"]["cost_usd"] == cost, "of a vendor's model a zero says nothing"
 
 
-def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(world: DoorWorld) -> None:
+def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(world: ListenerWorld) -> None:
     world.http.post("/v1/budget/ceiling", {"usd": "0.01", "scope": "day"})
     words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
     refused = world.problem("POST", "/v1/sessions", words)
@@ -78,9 +87,9 @@ def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(wor
     assert "pancode budget set" in refused["fix"] and "--ask" not in refused["fix"]
 
 
-def test_a_full_day_names_the_sitting_that_holds_it_and_only_waits(world: DoorWorld) -> None:
+def test_a_full_day_names_the_interactive_run_that_holds_it_and_only_waits(world: ListenerWorld) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.http.post("/v1/budget/ceiling", {"usd": "2.50", "scope": "day"})
     words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
     assert "rest" not in world.problem("POST", "/v1/sessions", words)["fix"], "it is in the middle of a turn"
@@ -91,9 +100,9 @@ def test_a_full_day_names_the_sitting_that_holds_it_and_only_waits(world: DoorWo
     assert world.http.post("/v1/sessions", words).status_code == 201, "the fix works"
 
 
-def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> None:
+def test_an_interactive_run_holds_its_cap_and_is_settled_when_it_rests(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.limits.usd == 2
     assert books(world, f"session:{run}") == (Decimal(0), Decimal(2)) == books(world, "node:n1")
     rests(world, order, "0.30")
@@ -108,7 +117,7 @@ def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> N
 
 def test_a_session_whose_model_has_no_price_gives_its_hold_back_when_it_rests(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert books(world, "node:n1") == (Decimal(0), Decimal(2))
     unknown = Usage(input_tokens=1_000, output_tokens=10, cost_usd=None, cost_source="unknown")
     rests(world, order, "0.30", usage=unknown)
@@ -119,9 +128,9 @@ def test_a_session_whose_model_has_no_price_gives_its_hold_back_when_it_rests(wo
     assert settled.status_code == 200 and books(world, "node:n1") == (Decimal("0.40"), Decimal(0))
 
 
-def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:
+def test_a_session_has_a_ceiling_of_all_its_interactive_runs(world: World) -> None:
     run = begin(world, budget="2.50")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.limits.usd == 2
     body = Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal("0.70"), tool_calls=0, log_bytes=0)
     world.node.say(order.identity, body)
@@ -129,7 +138,7 @@ def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:
     assert session(world, run)["money"]["left_usd"] == "1.80", "what its node has told counts at once"
     rests(world, order, "1.50")
     second = say(world, run, "go on")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.limits.usd, session(world, run)["money"]["left_usd"]) == (Decimal(1), "1.00")
     rests(world, order, "1.00")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
@@ -139,7 +148,7 @@ def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:
     set_to = {"scope": f"session:{second}", "usd": "4", "by": "ana"}
     assert world.http.post("/v1/budget/ceiling", set_to).status_code == 200, "by any of its runs"
     say(world, run, "more")
-    assert sitting(world).limits.usd == Decimal("1.50")
+    assert interactive_run(world).limits.usd == Decimal("1.50")
     (row,) = (one for one in world.http.get("/v1/budget?all=1").json()["scopes"] if "session" in one["scope"])
     assert (row["ceiling_usd"], row["spent_usd"], row["held_usd"]) == ("4", "2.50", "1.50")
     by_session = world.http.get("/v1/cost?by=session").json()
@@ -152,7 +161,7 @@ def test_every_session_has_the_ceiling_that_was_set_for_all(world: World) -> Non
         == 200
     )
     run = begin(world)["run"]
-    assert sitting(world).limits.usd == 1
+    assert interactive_run(world).limits.usd == 1
     assert session(world, run)["money"]["ceiling_usd"] == "1"
     unset = world.http.post("/v1/budget/ceiling/unset", {"scope": f"session:{run}", "by": "ana"})
     assert unset.status_code == 404, "it has none of its own"
@@ -163,11 +172,11 @@ def test_every_session_has_the_ceiling_that_was_set_for_all(world: World) -> Non
 def test_the_limit_of_a_headless_run_is_the_ceiling_of_the_session_that_goes_on_from_it(world: World) -> None:
     dispatched = {"task": "do it", "runtime": "native", "model": "anthropic/claude-sonnet-4-5", "by": "ana"}
     done = world.http.post("/v1/runs", {**dispatched, "workspace": "none", "budget": "0.40"}).json()["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.node.deliver(order, session="s-1", usage=used("0.10"))
     world.context.turn()
     first = say(world, done, "and now?")["run"]
-    assert sitting(world).limits.usd == Decimal("0.30"), "the run itself has cost a part of it"
+    assert interactive_run(world).limits.usd == Decimal("0.30"), "the run itself has cost a part of it"
     money = session(world, first)["money"]
     assert (money["ceiling_usd"], money["left_usd"]) == ("0.30", "0.30")
 
@@ -183,7 +192,7 @@ def cut(world: World, order: Order, usd: str) -> None:
 
 def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: World) -> None:
     run = begin(world, on_cap="ask", budget="3")["run"]
-    cut(world, sitting(world), "2")
+    cut(world, interactive_run(world), "2")
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["kind"]) == ("asks", "permission")
     (item,) = world.http.get("/v1/inbox").json()["items"]
@@ -194,7 +203,7 @@ def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: Wo
     )
     done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ben"})
     assert done.status_code == 200, done.text
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.task, order.limits.usd, order.identity.run) == (GO_ON, Decimal(2), done.json()["run"])
     assert session(world, run)["money"]["ceiling_usd"] == "4", "it was raised by what the yes named"
     again = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana"})
@@ -222,7 +231,7 @@ class Meanwhile:
 @pytest.mark.parametrize("path", ["runs/{run}/deny", "sessions/{run}/end"])
 def test_a_no_that_comes_while_a_yes_is_carried_out_counts(world: World, path: str) -> None:
     run = begin(world, on_cap="ask", budget="3")["run"]
-    cut(world, sitting(world), "2")
+    cut(world, interactive_run(world), "2")
 
     def no() -> None:
         assert world.http.post(f"/v1/{path.format(run=run)}", {"by": "ben"}).status_code == 200
@@ -238,7 +247,7 @@ def test_a_no_that_comes_while_a_yes_is_carried_out_counts(world: World, path: s
 
 def test_a_yes_that_is_refused_raises_no_ceiling_and_two_raise_it_once(world: World) -> None:
     run = begin(world, on_cap="ask", budget="3")["run"]
-    cut(world, sitting(world), "2")
+    cut(world, interactive_run(world), "2")
     world.http.post("/v1/fleet/drain", {"reason": "maintenance", "by": "ana"})
     refused = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana"})
     assert refused.json()["code"] == "refused_drain", refused.text
@@ -255,18 +264,18 @@ def test_a_yes_that_is_refused_raises_no_ceiling_and_two_raise_it_once(world: Wo
 
 def test_words_of_a_person_answer_the_question_of_the_cap_too(world: World) -> None:
     run = begin(world, on_cap="ask")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     say(world, run, "kept until then")
     cut(world, order, "2")
-    assert not session(world, run)["goes_on"], "a person was asked"
+    assert not session(world, run)["goes_on"], "a user was asked"
     say(world, run, "yes, but be brief")
-    assert sitting(world).task == "kept until then\n\nyes, but be brief"
+    assert interactive_run(world).task == "kept until then\n\nyes, but be brief"
     assert world.http.get("/v1/inbox").json()["items"] == []
 
 
 def test_without_a_wish_nobody_is_asked_at_the_cap(world: World) -> None:
     run = begin(world)["run"]
-    cut(world, sitting(world), "2")
+    cut(world, interactive_run(world), "2")
     assert (session(world, run)["state"], session(world, run)["asks"]) == ("rests", None)
 
 
@@ -292,21 +301,21 @@ def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World)
     )
     assert none.json()["code"] == "no_gates"
     run = begin(world, until_verified=True, verify=list(GATE), budget="2")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.turns is not None and (order.turns.idle_ms, order.limits.usd) == (1, Decimal(2))
     rests(world, order, "1", **gated(order, passed=False))
     assert session(world, run)["goes_on"]
     doer = GoingOn(world.context.core, world.coordinator.around)
     doer.do(run, lambda: False)
     world.context.turn()
-    order = sitting(world)
+    order = interactive_run(world)
     assert "the gates said: Your work is finished" in order.task and "- pytest -q: exit 1" in order.task
     assert (order.limits.usd, world.context.row(Run, order.identity.run).created_by) == (Decimal(1), "ana")
     rests(world, order, "1", **gated(order, passed=False))
     doer.do(order.identity.run, lambda: False)
     shown = session(world, run)
     assert (shown["run"], shown["state"], shown["goes_on"]) == (order.identity.run, "rests", False)
-    assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a person"
+    assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a user"
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -315,18 +324,18 @@ def test_what_is_left_alone_no_more_is_an_ordinary_chat(
 ) -> None:
     monkeypatch.setattr(session_routes, "MOST_ROUNDS", 2)
     run = begin(world, until_verified=True, verify=list(GATE))["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     rests(world, order, "0.10", **gated(order, passed=False))
     GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
     world.context.turn()
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.turns is not None and order.turns.idle_ms == 1, "the last one"
     rests(world, order, "0.10", **gated(order, passed=passed))
     shown = session(world, run)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
     say(world, run, "and now this")
-    order = sitting(world)
-    assert order.turns is not None and order.turns.idle_ms == IDLE_MS, "it waits for words"
+    order = interactive_run(world)
+    assert order.turns is not None and order.turns.idle_ms == IDLE_MS, "it waits for a message"
     rests(world, order, "0.10", **gated(order, passed=False))
     assert not session(world, run)["goes_on"]
 
@@ -334,11 +343,11 @@ def test_what_is_left_alone_no_more_is_an_ordinary_chat(
 @pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": RestReason.ASKED}])
 def test_a_cancel_or_a_rest_stops_a_session_that_is_left_alone(world: World, halt: dict[str, Any]) -> None:
     run = begin(world, until_verified=True, verify=list(GATE))["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     rests(world, order, "1", **gated(order, passed=False), **halt)
     shown = session(world, run)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
     say(world, run, "go on then")
-    order = sitting(world)
+    order = interactive_run(world)
     rests(world, order, "0.10", **gated(order, passed=False))
-    assert session(world, run)["goes_on"], "and a person's words let it go on alone"
+    assert session(world, run)["goes_on"], "and a user's message let it go on alone"

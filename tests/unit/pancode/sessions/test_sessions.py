@@ -32,7 +32,7 @@ from pancode.sessions.routes import _events
 from pancode.sessions.service import GoingOn
 from pancode.sessions.stream import SessionPlace
 from pancode.store.shape import shape_of
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 from tests.unit.pancode.interfaces.http.world import World, app_of, events_of
 from tests.unit.pancode.runs.world import Puppet, facts, failed
 
@@ -40,8 +40,8 @@ MODEL = "anthropic/claude-sonnet-4-5"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    made = DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    made = ListenerWorld(tmp_path)
     names = ("native", "claude", "shell")
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in names)
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
@@ -68,7 +68,7 @@ def say(world: World, run: str, text: str, by: str = "ana") -> dict[str, Any]:
     return dict(answer.json())
 
 
-def sitting(world: World) -> Order:
+def interactive_run(world: World) -> Order:
     """The order of the newest run, at work."""
     order = world.claim()
     world.node.start(order)
@@ -102,7 +102,7 @@ def test_the_same_call_under_one_key_makes_one_session_and_one_message(world: Wo
     first, again = (world.http.post("/v1/sessions", words, {"Idempotency-Key": "k-1"}) for _ in range(2))
     assert first.status_code == again.status_code == 201 and first.content == again.content
     assert len(world.http.get("/v1/sessions").json()["sessions"]) == 1
-    run, order = first.json()["run"], sitting(world)
+    run, order = first.json()["run"], interactive_run(world)
     turned(world, order, record(1, 0))
     more, path = {"text": "more", "by": "ana"}, f"/v1/sessions/{run}/words"
     first, again = (world.http.post(path, more, {"Idempotency-Key": "k-2"}) for _ in range(2))
@@ -125,7 +125,7 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     taken = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
     assert taken["code"] == "workspace_taken" and run in taken["message"]
     assert taken["fix"] == f"pancode sessions rest {run}"
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     rested(world, order, record(1, 0))
     rows = world.http.get("/v1/workspaces/login").json()["runs"]
@@ -133,12 +133,12 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     assert world.context.row(Run, world.dispatch(workspace="login")["run"]).terms["continues"] == run
 
 
-def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> None:
+def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World) -> None:
     begun = begin(world)
     run = begun["run"]
     assert (begun["agent"], begun["chosen"]) == ("builder", "as nobody has named an agent")
     assert session(world, run)["state"] == "starts", "its order is signed at once"
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.turns is not None and (order.turns.by, order.task) == ("ana", "hello")
     assert (order.turns.idle_ms, order.turns.turn_ms) == (600_000, 1_800_000)
     assert session(world, run)["state"] == "works"
@@ -165,14 +165,14 @@ def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> Non
     assert session(world, run)["state"] == "rests"
     said = say(world, run, "go on", "ben")
     assert said["how"] == "begins" and said["run"] != run
-    next_one = sitting(world)
+    next_one = interactive_run(world)
     assert next_one.turns is not None and next_one.turns.by == "ben"
     assert (next_one.task, next_one.identity.run) == ("go on", said["run"])
     assert next_one.resume is not None and (next_one.resume.run, next_one.resume.session) == (run, "s-1")
     assert "hello" in next_one.turns.story, "where the node has not kept its memory"
     whole = session(world, said["run"])
     assert (whole["session"], whole["run"]) == (run, said["run"])
-    assert [one["turns"] for one in whole["sittings"]] == [2, 0]
+    assert [one["turns"] for one in whole["interactive_runs"]] == [2, 0]
     assert session(world, run) == whole, "by any of its runs"
     listed = world.http.get("/v1/sessions").json()["sessions"]
     assert [one["session"] for one in listed] == [run]
@@ -183,7 +183,7 @@ def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> Non
 def test_a_turn_that_cannot_be_the_next_is_none(world: World, number: int) -> None:
     """A node that lies hides no turn that comes, and leaves the session as it is."""
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     world.node.say(order.identity, Turned(turn=record(number, 0), bytes=10))
     world.context.turn()
@@ -206,28 +206,28 @@ def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> 
     assert words.text == "soon"
 
 
-def test_no_sitting_begins_by_itself_behind_one_that_broke_a_rule(world: World) -> None:
+def test_no_interactive_run_begins_by_itself_behind_one_that_broke_a_rule(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert say(world, run, "and the docs, please")["how"] == "sent"
     broke = failed(FailureKind.RULE_BROKEN, Outcome.POLICY_VIOLATION)
     world.node.deliver(order, session="s-1", turns=(record(1, 0),), rests=RestReason.IDLE, **broke)
     world.context.turn()
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     shown = session(world, run)
-    assert (shown["goes_on"], shown["waiting"]) == (False, 1), "its words wait for a person, who decides"
+    assert (shown["goes_on"], shown["waiting"]) == (False, 1), "its words wait for a user, who decides"
     assert say(world, run, "leave infra as it was")["run"] != run
 
 
-def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: World) -> None:
+def test_words_that_came_too_late_begin_the_next_interactive_run_by_themselves(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     assert say(world, run, "too late", "ben")["how"] == "sent"
     rested(world, order, record(1, 0))
     (action,) = [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     doer = GoingOn(world.context.core, world.coordinator.around)
-    assert session(world, run)["goes_on"] is True, "a face waits for that sitting"
+    assert session(world, run)["goes_on"] is True, "a face waits for that interactive run"
     doer.do(action.run, lambda: False)
     assert session(world, run)["goes_on"] is False
     shown = session(world, run)
@@ -238,9 +238,9 @@ def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: Wo
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
 
 
-def test_an_end_while_the_next_sitting_is_being_begun_is_not_lost(world: World) -> None:
+def test_an_end_while_the_next_interactive_run_is_being_begun_is_not_lost(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     say(world, run, "too late")
     rested(world, order, record(1, 0))
@@ -254,12 +254,12 @@ def test_an_end_while_the_next_sitting_is_being_begun_is_not_lost(world: World) 
     shown = session(world, run)
     assert (shown["run"], shown["state"], shown["waiting"]) == (run, "ended", 1)
     assert not world.context.rows(Action)
-    assert say(world, run, "go on")["how"] == "begins", "a person may"
+    assert say(world, run, "go on")["how"] == "begins", "a user may"
 
 
 def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     say(world, run, "never heard")
     world.http.post(f"/v1/runs/{run}/stop", {})
@@ -273,7 +273,7 @@ def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> 
 
 def test_a_lost_turn_is_shown_and_the_next_words_go_on(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.node.deliver(
         order,
         turns=(record(1, 0, stop=TurnStop.LOST),),
@@ -281,13 +281,13 @@ def test_a_lost_turn_is_shown_and_the_next_words_go_on(world: World) -> None:
     )
     world.context.turn()
     assert session(world, run)["state"] == "turn lost"
-    assert world.problem("POST", f"/v1/runs/{run}/retry", {})["code"] == "is_sitting"
+    assert world.problem("POST", f"/v1/runs/{run}/retry", {})["code"] == "is_interactive"
     assert say(world, run, "once more")["how"] == "begins"
 
 
-def test_two_who_speak_at_once_to_a_session_at_rest_share_one_sitting(world: World) -> None:
+def test_two_who_speak_at_once_to_a_session_at_rest_share_one_interactive_run(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     rested(world, order, record(1, 0))
     first = say(world, run, "one", "ana")
     second = say(world, run, "two", "ben")
@@ -298,9 +298,9 @@ def test_two_who_speak_at_once_to_a_session_at_rest_share_one_sitting(world: Wor
     assert told["run"] == first["run"]
 
 
-def test_of_two_who_begin_the_next_sitting_at_once_one_does(world: World) -> None:
+def test_of_two_who_begin_the_next_interactive_run_at_once_one_does(world: World) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     with ThreadPoolExecutor(4) as all_at_once:
         said = list(all_at_once.map(lambda text: say(world, run, text), "abcd"))
     assert len({one["run"] for one in said}) == 1 and [one["how"] for one in said].count("begins") == 1
@@ -311,7 +311,7 @@ def test_of_two_who_begin_the_next_sitting_at_once_one_does(world: World) -> Non
 
 def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
     world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
     world.context.turn()
@@ -326,7 +326,7 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
 
 def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
     asked = world.http.post("/v1/config/propose", {"kind": "budget", "target": "day", "value": "25"}).json()
     world.coordinator.inside = ()
@@ -344,7 +344,7 @@ def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World)
 
 def test_a_question_waits_in_its_turn_alone(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
     world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
     world.context.turn()
@@ -358,7 +358,7 @@ def test_a_question_waits_in_its_turn_alone(world: World) -> None:
     assert session(world, run)["asks"]["call"] == 2, "a later turn may ask, too"
 
 
-def test_a_sitting_that_waits_for_a_yes_is_ended_too(world: World) -> None:
+def test_an_interactive_run_that_waits_for_a_yes_is_ended_too(world: World) -> None:
     run = begin(world, ask=True)["run"]
     assert session(world, run)["state"] == "asks"
     for _ in range(2):
@@ -370,24 +370,24 @@ def test_a_sitting_that_waits_for_a_yes_is_ended_too(world: World) -> None:
 
 def test_what_fails_before_its_first_turn_keeps_its_words_and_its_memory(world: World) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     second = say(world, run, "go on")["run"]
     order = world.claim()
     world.node.deliver(order, **failed(FailureKind.WORKSPACE, Outcome.INFRA))
     world.context.turn()
     assert session(world, second)["state"] == "rests"
     third = say(world, run, "and now")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.identity.run, order.task) == (third, "go on\n\nand now")
     assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
     assert order.turns is not None and run in order.turns.story, "the story of before"
 
 
-def test_words_begin_nothing_that_lands_without_the_right_to_land(world: DoorWorld) -> None:
+def test_words_begin_nothing_that_lands_without_the_right_to_land(world: ListenerWorld) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     second = say(world, run, "go on")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     made(world, second, land=True)
     token = world.token("answer", "dispatch")
     for path in (f"sessions/{run}/words", f"runs/{run}/tell", f"runs/{run}/continue"):
@@ -414,18 +414,18 @@ def test_a_rehearsal_of_an_earlier_version_goes_on_as_any_other_session(world: W
     made(world, run, terms=column.decode(stored))
     with unit_of_work(world.context.core) as work:
         work.tx.put(Setting(f"decomposes:{MODEL}", {"chain": run}, 0, "ana"))
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     again = world.context.row(Run, say(world, run, "go on")["run"])
     assert again.session == run and "rehearses" not in again.terms
     for path in ("/v1/models", "/v1/config", f"/v1/runs/{run}", "/v1/sessions"):
         assert world.http.get(path).status_code == 200, path
 
 
-def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> None:
+def test_the_retry_of_a_lost_interactive_run_has_what_its_session_had(world: World) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     lost = say(world, run, "go on", "ben")["run"]
-    before = sitting(world)
+    before = interactive_run(world)
     say(world, run, "and this", "cy")
     for _ in range(100):
         world.context.turn(10_000)
@@ -441,7 +441,7 @@ def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> N
     assert before.turns is not None and again.terms["story"] == before.turns.story
     assert again.terms["resume"] == {"run": run, "session": "s-1"}, "its node is there again"
     shown = session(world, run)
-    assert [one["run"] for one in shown["sittings"]] == [run, lost, again.id]
+    assert [one["run"] for one in shown["interactive_runs"]] == [run, lost, again.id]
     assert session(world, again.id) == shown and shown["waiting"] == 0
     twice = world.problem("POST", f"/v1/runs/{lost}/retry", {"by": "ben"})
     assert twice["code"] == "already_continued"
@@ -449,22 +449,22 @@ def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> N
 
 def test_a_session_whose_machine_has_left_the_fleet_goes_on_elsewhere(world: World) -> None:
     run = begin(world, node="n1")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     second = say(world, run, "go on")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     assert world.context.row(Run, second).node == "n1"
     other = Puppet(world.context, "n2")
     other.facts = world.node.facts
     other.breathe()
     inventory.revoke(world.context.core, "n1")
     third = world.context.row(Run, say(world, run, "and now")["run"])
-    assert third.node is None and "resume" not in third.terms, "no machine has its memory"
+    assert third.node is None and "resume" not in third.terms, "no node has its memory"
     assert third.task == "and now" and "go on" in third.terms["story"]
 
 
 def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World) -> None:
     run = begin(world, node="n1")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     other = Puppet(world.context, "n2")
     other.facts = world.node.facts
     for _ in range(world.context.rules.deadlines.unreachable_ms // world.context.rules.beat_ms + 2):
@@ -474,16 +474,16 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert kept.node == "n1" and kept.terms["resume"] == {"run": run, "session": "s-1"}
     shown = session(world, second)
     assert shown["state"] == "waits for a slot" and "n1" in shown["reason"], shown
-    assert "your words go on when it is heard" in shown["reason"]
+    assert "your message goes on when it is heard" in shown["reason"]
     world.node.breathe()
     world.context.turn()
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.resume is not None and order.resume.session == "s-1"
 
 
 def test_words_of_several_people_name_who_said_them(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     say(world, run, "not yet", "ben")
     world.http.post(f"/v1/runs/{run}/stop", {})
@@ -495,7 +495,7 @@ def test_words_of_several_people_name_who_said_them(world: World) -> None:
 
 def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
     cancel, rest = sent(world)
     assert [(one.what, one.number) for one in (cancel, rest)] == [("cancel", 1), ("rest", 1)]
@@ -513,7 +513,7 @@ def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> Non
 
 def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     say(world, run, "and more", "ben")
     sent(world)
@@ -539,12 +539,12 @@ def test_what_takes_no_turns_says_what_does(world: World) -> None:
 def test_a_finished_run_is_talked_with_and_takes_turns_from_then_on(world: World) -> None:
     body = {"task": "do it", "runtime": "native", "model": MODEL, "workspace": "none"}
     run = world.http.post("/v1/runs", body).json()["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.node.deliver(order, session="s-9")
     world.context.turn()
     assert session(world, run)["state"] == "ended"
     said = say(world, run, "why so?")
-    next_one = sitting(world)
+    next_one = interactive_run(world)
     assert next_one.turns is not None and next_one.resume is not None and next_one.task == "why so?"
     assert session(world, said["run"])["session"] == run
 
@@ -553,14 +553,14 @@ def stream(world: World, run: str, **query: str) -> list[tuple[str, Any]]:
     return events_of(world.http.get(f"/v1/sessions/{run}/stream", **query))
 
 
-def test_the_stream_goes_on_at_the_number_over_sittings(world: World) -> None:
+def test_the_stream_goes_on_at_the_number_over_interactive_runs(world: World) -> None:
 
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.coordinator.streams.put(order.identity, "out", b"first turn\n")
     rested(world, order, record(1, 0))
     second = say(world, run, "go on")["run"]
-    after = sitting(world)
+    after = interactive_run(world)
     world.coordinator.streams.put(after.identity, "out", b"second turn\n")
     world.http.post(f"/v1/sessions/{run}/end", {})
     rested(world, after, record(1, 0))
@@ -582,7 +582,7 @@ def test_the_stream_goes_on_at_the_number_over_sittings(world: World) -> None:
 def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) -> None:
     """The bell has rung for the log alone, and only those that read this run have heard it."""
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     world.coordinator.streams.put(order.identity, "out", b"one ")
     context = app_of(world.coordinator)[1]
     ledger, looks = context.core.ports.ledger, []
@@ -612,9 +612,9 @@ def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) 
     assert base64.b64encode(b"two").decode() in kinds[2] and not looks
 
 
-def test_a_sitting_that_ends_its_program_is_still_at_work(world: World) -> None:
+def test_an_interactive_run_that_ends_its_program_is_still_at_work(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     world.node.say(order.identity, Marked(mark=Mark.EXITED))
     world.context.turn()
@@ -625,7 +625,7 @@ def test_a_sitting_that_ends_its_program_is_still_at_work(world: World) -> None:
 def test_a_program_at_work_on_a_machine_that_is_not_heard_is_said_to_be_so(world: World) -> None:
     run = begin(world)["run"]
     assert session(world, run)["heard"], "it waits for a slot"
-    sitting(world)
+    interactive_run(world)
     assert session(world, run)["heard"]
     world.context.clock.ms += 60_000
     shown = session(world, run)

@@ -1,4 +1,4 @@
-"""What is ours is updated, what a person changed or made stays, no link is followed, nothing is left."""
+"""What is ours is updated, what a user changed or made stays, no link is followed, nothing is left."""
 
 from __future__ import annotations
 

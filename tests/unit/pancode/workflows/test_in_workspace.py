@@ -116,5 +116,5 @@ def test_words_that_no_agent_got_reach_the_step_as_they_are(flows: Flows, trees:
         tx.put(Word(first, 1, 1, "bob", "in $INPUT blue"))
     flows.knows("claude")
     paint = there("one", task="paint $INPUT", runtime="claude")
-    flows.begin(paint, kind="chain", cwd=shop, input="the door")
-    assert flows.runs()["one"].task == "paint the door\n\nA person adds: in $INPUT blue"
+    flows.begin(paint, kind="chain", cwd=shop, input="the listener")
+    assert flows.runs()["one"].task == "paint the listener\n\nA user adds: in $INPUT blue"

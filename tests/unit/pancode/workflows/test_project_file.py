@@ -1,4 +1,5 @@
-"""A workflow file of a project: nothing begins outside of a sandbox, or for a shipped name, without a yes."""
+"""A workflow file of a project: nothing begins outside of a sandbox, or for a shipped name, without an
+approval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step whose agent asks a person: its workflow waits, and goes on with the run that has the answer."""
+"""A step whose agent asks a user: its workflow waits, and goes on with the run that has the answer."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_answer_of_a_program_is_shown_as_one(flows: Flows) -> None:
     shown = http.get(f"/v1/runs/{first}").json()
     assert shown["answered"] == told and "answered" in _shown(shown) and told in _shown(shown)
     run = flows.coordinator.row(Run, first)
-    assert run is not None and "a program gave and no person" in run.task
+    assert run is not None and "a program gave and no user" in run.task
     waits = Action("a-1", ActionKind.PERSON, first, 5, "ana")
     assert told in item_of(replace(run, state=RunState.ENDED), waits).words
     by_ana = answer(flows, asking(flows))

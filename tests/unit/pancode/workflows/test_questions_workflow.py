@@ -53,7 +53,7 @@ def test_a_question_keeps_the_workflow_open_and_what_needs_it_waits() -> None:
     assert states(made) == {"a": "waiting", "b": "waiting", "c": "waiting"}
     assert made.start == ("c",) and not made.ended and not made.release and not made.unasked
     reason = made.steps[0].reason
-    assert reason == 'waits for a person: it asks: Which port? (pancode answer r-a "...")'
+    assert reason == 'waits for a user: it asks: Which port? (pancode answer r-a "...")'
     again = looked(*made.steps, runs=[blocked()])
     assert not again.changed and not again.release, "a second look finds nothing new"
 

@@ -175,7 +175,7 @@ def test_a_question_is_answered_and_not_retried(flows: Flows) -> None:
     flows.end("a", **ASKS)
     first = run_of(flows, "a")
     words, fix = refused(flows, first)
-    assert "it has asked a person" in words and fix.startswith(f'pancode answer {first} "..."')
+    assert "it has asked a user" in words and fix.startswith(f'pancode answer {first} "..."')
     second = answer(flows, first)
     flows.claim()
     flows.end("a", **ERROR)

@@ -6,7 +6,7 @@ import { html, useKept } from "./live.js";
 import { Glyph, newKey, tell, Trouble } from "./parts.js";
 import { plain } from "./words.js";
 
-/** What a person says elsewhere, or a program alone. */
+/** What a user says elsewhere, or a program alone. */
 const NOT_ASKED = ["dry_run", "yes", "parent", "depth", "settings", "file", "argv"];
 const LONG = ["task", "input"], PLACES = ["cwd", "path", "repository"], WORDS = { cwd: "folder on the coordinator's machine", path: "folder on the coordinator's machine", node: "machine", budget: "budget in USD", dispatch: "work" };
 const MS = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };

@@ -7,7 +7,7 @@ import { get, withQuery } from "./api.js";
 import { listen, silence, watchLine } from "./feed.js";
 import { pieced, visible } from "./words.js";
 
-/** Elements that hold text alone; and attributes that a person hears or reads. */
+/** Elements that hold text alone; and attributes that a user hears or reads. */
 const ONLY_TEXT = ["option", "textarea", "text"], SAID = ["aria-label", "title", "placeholder"];
 const named = (text) => { const parts = pieced(text); return parts.length < 2 ? parts[0] : parts.map((part, i) => (i % 2 ? h("span", { class: "badge ghost named" }, part) : part)); };
 const clean = (child, how) => (Array.isArray(child) ? child.map((one) => clean(one, how)) : typeof child === "string" ? how(child) : child);

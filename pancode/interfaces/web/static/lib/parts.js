@@ -117,9 +117,9 @@ let open = () => {}, note = () => {};
 /** Words at the foot of the page that go away; a problem stays until it is closed. */
 export function tell(said) { said instanceof Error ? open({ problem: said }) : note(said); }
 export function askWhy(what) { open({ why: what }); }
-/** Whether a person says yes. */
+/** Whether a user says yes. */
 export const agreed = (words, verb) => new Promise((answer) => open({ sure: words, verb, answer }));
-/** Words of a person, or null. */
+/** Words of a user, or null. */
 export const asked = (words, verb, first = "") => new Promise((answer) => open({ sure: words, verb, answer, text: first }));
 
 /** A note never takes the place of a question that is open. */

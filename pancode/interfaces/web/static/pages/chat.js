@@ -36,7 +36,7 @@ const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", mode: "", s
 const said = (form, held = {}) => Object.fromEntries(Object.entries(form).map(([name, value]) => [name, value.trim()]).filter(([name, value]) => value !== (held[name] || "") && (value || name === "program_mode")));
 const NEEDS_YES = "needs_yes";
 
-/** With a person's yes, where it needs one. Null: the person does not want it. */
+/** With a user's yes, where it needs one. Null: the person does not want it. */
 async function withYes(path, body, key) {
   try { return await post(path, body, key); } catch (problem) {
     if (problem.code !== NEEDS_YES) throw problem;
@@ -105,17 +105,17 @@ function Talking({ id, list, me, can }) {
 }
 
 function Acts({ shape, can }) {
-  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next words go on with it.")} />`}
+  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next message goes on with it.")} />`}
     ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${at("sessions", shape.session, "end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
 }
 
 function About({ shape, children }) {
-  const { ceiling_usd: ceiling, left_usd: left, sitting_usd: sitting } = shape.money, last = shape.turn;
+  const { ceiling_usd: ceiling, left_usd: left, sitting_usd: cap } = shape.money, last = shape.turn;
   return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", [shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / "))}${fact("machine", shape.node || "none yet")}
-    ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
+    ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.interactive_runs.reduce((sum, one) => sum + one.turns, 0))}
     ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
-    ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${sitting && fact("a sitting", `at most ${usd(sitting)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
-    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}<${Window} shape=${shape} />${children}</div><//>`;
+    ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${cap && fact("an interactive run", `at most ${usd(cap)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
+    ${shape.interactive_runs.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.interactive_runs.length, "interactive run")}</summary><ul class="plain">${shape.interactive_runs.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}<${Window} shape=${shape} />${children}</div><//>`;
 }
 
 /** What fills the window of its model, by kind; read again after each turn. */
@@ -140,10 +140,10 @@ function Terms({ shape, can }) {
   const put = (name) => (event) => keep({ ...form, [name]: event.target.value });
   const change = said(form, held);
   const other = shape.next && Object.entries(TERMS).filter(([name]) => (shape.next[name] || "") !== (shape[name] || "")).map(([name, words]) => `${words} ${shape.next[name] || "as set"}`).join(", ");
-  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next words: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
+  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next message: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
     ${can("dispatch") && html`<div class="choices"><${Choice} name="mode" list="modes#talk" form=${shown} put=${put} none="" /><${Choice} name="safety" list="safety#talk" form=${shown} put=${put} none="" /><${Model} form=${shown} put=${put} none="its own" /><${Choice} name="reasoning" words="effort" names=${EFFORTS} form=${shown} put=${put} />
       ${shape.runtime.startsWith("acp:") && html`<label class="field">its program's mode <input value=${shown.program_mode} onInput=${put("program_mode")} /></label>`}</div>
-      ${Object.keys(change).length ? html`<p><${Act} label="Change from my next words on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
+      ${Object.keys(change).length ? html`<p><${Act} label="Change from my next message on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
 }
 
 // -- one turn ----------------------------------------------------------------------------------------
@@ -151,13 +151,13 @@ function Terms({ shape, can }) {
 /** Drawn again only when it has changed: an hour of talk costs no more than its last turn. */
 function Turn({ turn, n, shape, me, begins, live }) {
   return useMemo(() => html`<article class="stack" aria-label=${turn.number ? `turn ${turn.number}` : "before the first turn"} aria-busy=${live && !turn.stop ? "true" : "false"}>
-    ${begins && html`<p class="small quiet">sitting <${RunLink} run=${turn.run} /></p>`}
+    ${begins && html`<p class="small quiet">interactive run <${RunLink} run=${turn.run} /></p>`}
     ${turn.number > 0 && html`<${Words} by=${named(turn.by, me)} text=${turn.text} moment=${turn.at} /><p class="small quiet keys"><${Glyph} name="brand" tone="ok" /><b>${shape.agent}</b></p>`}
     ${turn.parts.map((part, i) => html`<${Part} key=${i} part=${part} me=${me} />`)}
     ${live && !turn.stop && html`<p class="caret quiet">${turn.parts.length ? "" : "works "}</p>`}</article>`, [turn, n, me, live, begins, shape.agent]);
 }
 
-/** Words of the fleet itself have its mark, and stand not where those of people stand. */
+/** Words of the fleet itself have its mark, and stand not where those of users stand. */
 const Words = ({ by, text, moment }) => by === FLEET ? html`<div class="panel pad small"><p class="quiet"><${Glyph} name="brand" tone="ok" /> ${by} tells ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>` : html`<div class="mine"><p class="small quiet">${by} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>`;
 
 function Part({ part, me }) {
@@ -183,7 +183,7 @@ function Call({ part }) {
     ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>` : html`<pre class="well words">${part.output ? `${part.what}\n\n${part.output}` : part.what}</pre>`}${part.why && html`<p class="bad tone">${part.why}</p>`}</details>`;
 }
 
-// -- what waits for a person -------------------------------------------------------------------------
+// -- what waits for a user -------------------------------------------------------------------------
 
 /** The question, answered where it stands. A yes names it: whoever is late is told so, and permits nothing. A press that was meant for the one before comes too early. */
 function Asks({ shape, can }) {
@@ -208,7 +208,7 @@ function Asks({ shape, can }) {
     : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;
 }
 
-/** Nothing is said twice by itself: a person chooses. */
+/** Nothing is said twice by itself: a user chooses. */
 function Lost({ id, talk, shape, can, again }) {
   const turn = talk.turns.findLast((one) => one.number && !one.stop);
   return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${shape.turn?.why || shape.reason}. Its program ended in mid-turn, so nobody knows how far it came. Look at its change before you say the same again.</p>
@@ -217,7 +217,7 @@ function Lost({ id, talk, shape, can, again }) {
 
 // -- words -------------------------------------------------------------------------------------------
 
-const HOW = { begins: "begins the next sitting", sent: "sent, for its next turn or the next call of its model", "with its task": "sent with its task", kept: "kept for its next run" };
+const HOW = { begins: "begins the next interactive run", sent: "sent, for its next turn or the next call of its model", "with its task": "sent with its task", kept: "kept for its next run" };
 let press = {};
 
 /** Says it once, however often it is pressed. Problem where nobody has taken it. */
@@ -246,7 +246,7 @@ function Compose({ id, talk, shape, again }) {
   };
   const typed = (event) => { if (event.key === "Enter" && !event.isComposing && (phone ? event.ctrlKey || event.metaKey : !event.shiftKey)) send(event); };
   const working = ["works", "asks"].includes(shape.state) && shape.takes_turns;
-  return html`<form class="panel compose" aria-label="Say something" onSubmit=${send}><textarea rows="2" aria-label=${`Words for ${shape.agent}`} placeholder=${`Words for ${shape.agent}${["rests", "ended", "turn lost"].includes(shape.state) ? ": they begin the next sitting" : ""}`} value=${text} onInput=${(event) => keep(event.target.value)} onKeyDown=${typed}></textarea>
+  return html`<form class="panel compose" aria-label="Say something" onSubmit=${send}><textarea rows="2" aria-label=${`Message for ${shape.agent}`} placeholder=${`Message for ${shape.agent}${["rests", "ended", "turn lost"].includes(shape.state) ? ": it begins the next interactive run" : ""}`} value=${text} onInput=${(event) => keep(event.target.value)} onKeyDown=${typed}></textarea>
     <div class="keys small"><span role="status" class="keys"><${Badge} word=${wordOf(shape)} />${["works", "waits for you", "asks"].includes(shape.state) ? "" : html`<span class="quiet">${shape.reason}</span>`}</span>${cost(shape.usage)}<span class="quiet desk">${many(tokens(shape.usage))} tokens</span>${shape.waiting ? html`<span class="quiet">${counted(shape.waiting, "message")} not heard yet</span>` : ""}
       <span class="push keys">${working && html`<${Act} label="Stop the answer" path=${at("sessions", id, "turn")} body=${{ what: "cancel", ...(turn?.number && !turn.stop && turn.run === shape.run && { turn: turn.number }) }} />`}
       <button type="submit" class="main" aria-label="Send" disabled=${busy || !text.trim()}><${Glyph} name="send" /></button></span></div></form>`;

@@ -22,13 +22,13 @@ function MachineList() {
         <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
 }
 
-/** What fills the disks, and what could go by the settings `keep`; looked at when a person asks. */
+/** What fills the disks, and what could go by the settings `keep`; looked at when a user asks. */
 function Disks() {
   const [told, set] = useState(null), goes = told && told.changes + told.logs > 0;
   return html`<${Panel} title="Disks" act=${html`<${Act} label="Look" path="gc" body=${{ dry_run: true }} done=${set} />${goes && html`<${Act} label="Let go" path="gc" sure=${`Let the changes of ${counted(told.changes, "old run")} and the logs of ${told.logs} go? Their proofs stay.`} done=${(done) => set({ ...done, changes: 0, logs: 0 })} />`}`}>${told && html`<dl class="pairs pad">${told.room.map((one) => fact(`${one.node || "coordinator"}: ${one.what}`, bytes(one.bytes)))}${fact("could go", goes ? `changes of ${told.changes}, logs of ${told.logs}` : "nothing")}</dl>`}<//>`;
 }
 
-/** What takes no work after too many failures, and until when; a person who has mended it says so. */
+/** What takes no work after too many failures, and until when; a user who has mended it says so. */
 function Breakers() {
   const live = useLive("breakers", undefined, (event) => event.kind === "audit");
   const open = (live.data?.breakers || []).filter((one) => one.state !== "closed");

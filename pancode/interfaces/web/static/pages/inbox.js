@@ -12,7 +12,7 @@ import { toolIn } from "./tools.js";
 
 const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
 
-/** What waits for a person, then changes that nobody has landed or sent back. */
+/** What waits for a user, then changes that nobody has landed or sent back. */
 export function Inbox({ query }) {
   const inbox = useLive("inbox", undefined, moves);
   const runs = useLive("landings/review", undefined, moves);
@@ -64,7 +64,7 @@ function Item({ item, diff, close }) {
     ${(item.plan?.objections || []).map((one) => html`<${Warning}>${one}<//>`)}
     ${item.yes.length ? html`<${Warning}>It needs a yes to: ${item.yes.join(", ")}<//>` : ""}
     ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}</p>` : ""}
-    ${item.kind === "change" && html`<p class="small quiet">Only a person can have it made. <code>pancode config undo</code> takes it back.</p>`}
+    ${item.kind === "change" && html`<p class="small quiet">Only a user can have it made. <code>pancode config undo</code> takes it back.</p>`}
     <p class="keys">${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd class="desk">a</kbd></button>`}
       ${first === "gate" && html`<a class="btn main" href=${link(["runs", item.run, "gates"])}>Look at the gate</a><${Act} label="Retry" path=${at("runs", item.run, "retry")} sure=${`Run the task of ${item.run} once more, from the beginning?`} done=${(told) => go(["runs", told.run])} />`}
       ${item.kind !== "question" && !(item.kind === "review" && run && REFUSES.land(run)) && html`<button type="button" class=${kind("approve")} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}

@@ -241,8 +241,8 @@ function mark(old, now) {
   Object.assign(now, { from, to: y.length - back });
 }
 
-/** The comments of a person as the words with which a run is continued. */
+/** The comments of a user as the words with which a run is continued. */
 function remark(comments, words) {
   const parts = comments.map((one) => `${one.file}:${one.line}${one.kind === "del" ? " (removed line)" : ""}\n> ${one.text}\n${one.words}`);
-  return [words || "A person has read your change and asks for this:", ...parts].join("\n\n");
+  return [words || "A user has read your change and asks for this:", ...parts].join("\n\n");
 }

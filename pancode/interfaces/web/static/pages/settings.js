@@ -1,4 +1,4 @@
-// Settings: the presets, each setting with where it comes from, and changes that a person agrees to.
+// Settings: the presets, each setting with where it comes from, and changes that a user agrees to.
 
 import { useState } from "preact/hooks";
 import { post } from "../lib/api.js";

@@ -1,4 +1,4 @@
-// Tools that agents have made: what a run proposes with its code and tests, how its trial went, a person's yes, and the end of it.
+// Tools that agents have made: what a run proposes with its code and tests, how its trial went, a user's yes, and the end of it.
 
 import { at } from "../lib/api.js";
 import { go, html, link, useLive } from "../lib/live.js";

@@ -84,7 +84,7 @@ ORDINARY = (
     "mapfile -t a < <(ls)",
     "printf -v x %s y",
     "unset 'a[1]'",
-    "git commit -m 'mend [x] in $(y)'",
+    "git commit -m 'repair [x] in $(y)'",
     "grep -n 'a[$(' f",
     "bash -lc 'x=${a[i]}; y=$(cat f); (( x ))'",
     "cat > r.sh <<'E'\na[i]=$(ls)\nE\nbash r.sh; [[ $? -eq 0 ]]",

@@ -78,11 +78,11 @@ def test_what_holds_a_program_of_the_owners_choice_is_one_line() -> None:
 
 
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
-    walls: Any = [
+    isolations: Any = [
         {"node": name, "isolation": kind, "holds": describe_isolation(kind)}
         for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
     ]
-    told = runtime_rows([runtimes("shell", fact("n1"))], walls).splitlines()[3:-2]
+    told = runtime_rows([runtimes("shell", fact("n1"))], isolations).splitlines()[3:-2]
     assert [line.split()[:2] for line in told] == [
         ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip
@@ -93,8 +93,8 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
 def test_one_fix_is_one_row_whichever_machine_says_it_and_one_wall_too() -> None:
     names = [f"n{k}" for k in range(1, 4)]
     facts = [{**fact(name, "missing"), "says": f"{name} says: {FIX}"} for name in names]
-    walls: Any = [{"node": name, "isolation": "sandbox", "holds": "all"} for name in names]
-    told = runtime_rows([runtimes("agent", *facts)], walls)
+    isolations: Any = [{"node": name, "isolation": "sandbox", "holds": "all"} for name in names]
+    told = runtime_rows([runtimes("agent", *facts)], isolations)
     assert told.count(FIX) == 1 and "agent: missing on n1, n2, n3" in told and "n1, n2, n3  sandbox" in told
 
 
@@ -110,7 +110,7 @@ def test_every_isolation_has_its_words() -> None:
 
 
 def test_without_a_machine_it_says_so() -> None:
-    assert runtime_rows([runtimes("agent")]) == "no machine has reported yet\n"
+    assert runtime_rows([runtimes("agent")]) == "no node has reported yet\n"
 
 
 def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def either(*names: str) -> ApiError:
 
 
 class Sits(Face):
-    """A terminal with a person who takes the second name."""
+    """A terminal with a user who takes the second name."""
 
     def can_ask(self) -> bool:
         return True

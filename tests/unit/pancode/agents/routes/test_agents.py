@@ -42,7 +42,7 @@ def test_a_definition_by_the_names_of_its_file(world: World) -> None:
         True,
     )
     assert (agent["sampling"], agent["limits"]["usd"]) == ({"temperature": "0.2", "top_p": "0.95"}, "0.5")
-    assert {"walls", "said_role"}.isdisjoint(agent)
+    assert {"isolations", "said_role"}.isdisjoint(agent)
     assert [a["own"] for a in get(world, "/v1/agents")["agents"]].count(True) == 1
 
 

@@ -54,7 +54,7 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
     context: Any = SimpleNamespace(
         core=Desk().core,
         trouble=SimpleNamespace(now=None),
-        coordinator=SimpleNamespace(mend=lambda failed: []),
+        coordinator=SimpleNamespace(repair=lambda failed: []),
         shutdown=lambda why: None,
     )
     with caplog.at_level(logging.INFO, "pancode.rounds"):

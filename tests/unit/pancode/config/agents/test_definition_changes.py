@@ -1,4 +1,4 @@
-"""`agents set`, `new` and `check` on a person's own file: checked before it is written, or left alone."""
+"""`agents set`, `new` and `check` on a user's own file: checked before it is written, or left alone."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NetworkAccess
-from pancode.agents.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
+from pancode.agents.agents import TOOLS, AgentIsolation, AgentLimits, Autonomy, Role, Speed, Tier
 from pancode.config.agents.definitions import LoadedAgents, check_agents, load_agents
 from pancode.config.agents.format import AgentEntry
 from pancode.config.schema import Models, Settings
@@ -170,7 +170,7 @@ FIELDS: list[tuple[str, str, str, object]] = [
     ("tier", "small", "tier", Tier.SMALL),
     ("speed", "fast", "speed", Speed.FAST),
     ("autonomy", "supervised", "autonomy", Autonomy.SUPERVISED),
-    ("isolation", "container", "walls", Walls.CONTAINER),
+    ("isolation", "container", "isolations", AgentIsolation.CONTAINER),
     ("network", "gateway", "network", NetworkAccess.GATEWAY),
     ("runtime", "cli:codex", "runtime", "codex"),
     ("node", "gpubox", "node", "gpubox"),

@@ -1,4 +1,4 @@
-"""One value is set in a file that a person wrote, and every other byte of it stays."""
+"""One value is set in a file that a user wrote, and every other byte of it stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fleet up` offers the programs that agents ask for and no machine has."""
+"""`fleet up` offers the programs that agents ask for and no node has."""
 
 from __future__ import annotations
 

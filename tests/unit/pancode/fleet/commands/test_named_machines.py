@@ -1,4 +1,4 @@
-"""Names of machines and runtimes that a person mistypes, and this machine by its own name."""
+"""Names of machines and runtimes that a user mistypes, and this machine by its own name."""
 
 from __future__ import annotations
 

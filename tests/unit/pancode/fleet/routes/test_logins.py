@@ -37,7 +37,7 @@ def test_one_that_cannot_be_opened_is_none(world: World) -> None:
 
 
 def test_the_wall_of_each_machine_is_told_with_its_runtimes(world: World) -> None:
-    (wall,) = world.http.get("/v1/runtimes").json()["walls"]
+    (wall,) = world.http.get("/v1/runtimes").json()["isolations"]
     assert (wall["node"], wall["isolation"]) == ("n1", "none") and wall["holds"].startswith("nothing")
     lines = world.http.post("/v1/fleet/doctor", {}).json()["checks"]
     told = [line["what"] for line in lines if line["node"] == "n1"]
@@ -45,9 +45,9 @@ def test_the_wall_of_each_machine_is_told_with_its_runtimes(world: World) -> Non
 
 
 def test_what_a_machine_reports_is_in_doctor(world: World) -> None:
-    broken = NodeProblem(what="/home/ana/secrets.json is broken: line 3", fix="mend secrets.json there")
+    broken = NodeProblem(what="/home/ana/secrets.json is broken: line 3", fix="repair secrets.json there")
     world.node.facts = facts(problems=(broken, NodeProblem(what="a note")))
     world.node.breathe()
     lines = world.http.post("/v1/fleet/doctor", {}).json()["checks"]
     told = {line["what"]: (line["ok"], line.get("says")) for line in lines}
-    assert told[broken.what] == (False, "n1 says: mend secrets.json there") and told["a note"][0]
+    assert told[broken.what] == (False, "n1 says: repair secrets.json there") and told["a note"][0]

@@ -1,4 +1,4 @@
-"""What a failed bring-up or removal tells a person to do."""
+"""What a failed bring-up or removal tells a user to do."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ async def _all_else() -> None:
 def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
     fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
-    """On one machine each would find the other's scripts, and end them."""
+    """On one node each would find the other's scripts, and end them."""
     hands: Any = bringup
     once = hands.remove
 

@@ -1,4 +1,4 @@
-"""A machine where we never were is forgotten; a fingerprint that a person gives is always compared."""
+"""A machine where we never were is forgotten; a fingerprint that a user gives is always compared."""
 
 from __future__ import annotations
 

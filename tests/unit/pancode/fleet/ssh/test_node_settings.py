@@ -1,4 +1,4 @@
-"""What a node's home is told: the owner's other machines are this machine's node's to look at."""
+"""What a node's home is told: the owner's other nodes are this machine's node's to look at."""
 
 from __future__ import annotations
 

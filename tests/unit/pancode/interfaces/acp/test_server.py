@@ -30,7 +30,7 @@ FOLDER = "/home/ana/app"
 SHAPE: Json = {
     "session": "r-1", "run": "r-1", "state": "works", "reason": "", "node": "box", "agent": "builder",
     "model": "m", "project": None, "asks": None, "goes_on": False, "takes_turns": True,
-    "sittings": [{"run": "r-1"}], "runtime": "native",
+    "interactive_runs": [{"run": "r-1"}], "runtime": "native",
 }  # fmt: skip
 CALL: Json = {
     "run": "r-1",
@@ -331,7 +331,7 @@ def test_a_question_ends_the_turn_and_the_next_words_answer_it_by_its_name(edito
     assert editor.fleet.posted[1][0] == "/v1/runs/r-1/answer"
 
 
-def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Editor) -> None:
+def test_a_cancel_names_the_turn_and_an_interactive_run_that_waits_is_ended(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
     editor.fleet.writes(TURN[0], TURN[1])
@@ -378,7 +378,7 @@ def test_a_cancel_is_waited_for_by_the_clock_however_much_the_agent_says(editor:
     assert editor.until(id=3)["result"] == {"stopReason": "cancelled"}
 
 
-def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_sitting(editor: Editor) -> None:
+def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_interactive_run(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
     editor.fleet.writes(TURN[0], TURN[1])

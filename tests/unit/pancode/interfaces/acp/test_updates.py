@@ -130,14 +130,14 @@ def test_what_is_no_event_of_a_worker_is_nothing(data: bytes) -> None:
 
 def test_a_prompt_is_words_with_the_names_of_files() -> None:
     blocks: list[Json] = [
-        {"type": "text", "text": "mend "},
+        {"type": "text", "text": "repair "},
         {"type": "resource_link", "uri": f"file://{FOLDER}/src/my%20a.py", "name": "a.py"},
         {"type": "resource", "resource": {"uri": "file:///etc/hosts", "text": "127.0.0.1 localhost"}},
         {"type": "resource", "resource": {"uri": "file:///b.md", "text": "```\nx\n```"}},
         {"type": "resource_link", "uri": "https://a.example/b%20c", "name": "c"},
     ]
     said = words_of(blocks, FOLDER)
-    assert said.startswith("mend @src/my a.py\n\n/etc/hosts:\n```\n127.0.0.1")
+    assert said.startswith("repair @src/my a.py\n\n/etc/hosts:\n```\n127.0.0.1")
     assert said.endswith("\n\n/b.md:\n````\n```\nx\n```\n````\n@https://a.example/b%20c")
 
 

@@ -1,4 +1,4 @@
-"""What a person is told while a snapshot is taken."""
+"""What a user is told while a snapshot is taken."""
 
 from __future__ import annotations
 

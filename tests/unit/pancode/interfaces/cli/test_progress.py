@@ -1,4 +1,4 @@
-"""What a waiting person sees of set-up: its last line, until something else of the run writes."""
+"""What a waiting user sees of set-up: its last line, until something else of the run writes."""
 
 from __future__ import annotations
 

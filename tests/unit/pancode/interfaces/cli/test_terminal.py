@@ -21,7 +21,7 @@ HEAD = ("RUN", "STATE", "MODEL", "TASK")
 HOSTILE = "[red]a[/red] :smile: [link=http://x]b[/] \x1b[2J\x1b]0;owned\x07 日本語 c\u202ed"
 ROWS = [
     ("r-7f3k2x", "done", "ollama/qwen3-coder:30b", HOSTILE),
-    ("r-2", "verify_failed", None, "mend it " * 20),
+    ("r-2", "verify_failed", None, "repair it " * 20),
 ]
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 MOVE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -61,7 +61,7 @@ def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
     screen()
     told = STYLE.sub("", format_table(HEAD, ROWS))
     assert all(measure_width(line) <= columns for line in told.splitlines())
-    assert told.count("mend") == 20 and "r-7f3k2x" in told
+    assert told.count("repair") == 20 and "r-7f3k2x" in told
     for piece in ("[red]a[/red]", ":smile:", "\\x1b[2J", "日本語"):
         assert piece in told if columns > 80 else set(piece) <= set(told)
     assert "\x1b" not in told and "\x07" not in told and "\u202e" not in told
@@ -177,5 +177,5 @@ def test_a_column_that_may_be_cut_leaves_each_row_on_one_line(columns: int, scre
     assert all(measure_width(line) <= columns for line in lines)
     if columns >= 60:
         assert len(lines) == 3 + (columns in (60, 80))
-        assert "11-20 08:20:24" in lines[1] and "mend it" in lines[2]
+        assert "11-20 08:20:24" in lines[1] and "repair it" in lines[2]
         assert lines[2].rstrip().endswith("…") or columns == 200

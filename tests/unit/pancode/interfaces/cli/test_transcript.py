@@ -1,4 +1,4 @@
-"""The story of a run's output beside a dispatch that waits, and in `runs logs`."""
+"""The timeline of a run's output beside a dispatch that waits, and in `runs logs`."""
 
 from __future__ import annotations
 

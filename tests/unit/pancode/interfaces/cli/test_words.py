@@ -240,14 +240,14 @@ def test_a_receipt_that_is_no_file_is_told_as_one(capsys: pytest.CaptureFixture[
 
 
 def test_a_task_with_a_dash_is_led_to_where_it_can_stand(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["dispatch", "--node", "n1", "-x is broken: mend it"]) == ExitCode.USAGE
+    assert entry.run(["dispatch", "--node", "n1", "-x is broken: repair it"]) == ExitCode.USAGE
     told = capsys.readouterr().err
-    assert "begins with a dash" in told and "-- '-x is broken: mend it'" in told
+    assert "begins with a dash" in told and "-- '-x is broken: repair it'" in told
 
 
 def test_a_task_without_quotes_is_shown_with_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["dispatch", "--runtime", "shell", "mend", "it's", "--node", "n1"]) == ExitCode.USAGE
-    assert """pancode dispatch ... 'mend it'"'"'s'""" in capsys.readouterr().err
+    assert entry.run(["dispatch", "--runtime", "shell", "repair", "it's", "--node", "n1"]) == ExitCode.USAGE
+    assert """pancode dispatch ... 'repair it'"'"'s'""" in capsys.readouterr().err
 
 
 def test_what_comes_after_two_dashes_asks_for_no_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,10 @@ from tests.architecture.sources import ROOT
 
 WEB, TOP = ROOT / "pancode/interfaces/web/static", ROOT / "pancode/interfaces/tui"
 OF_A_TERMINAL = "at the machine itself, with its files, its SSH or its secrets at hand"
-OF_A_PROGRAM = "a program asks it, and no person"
+OF_A_PROGRAM = "a program asks it, and no user"
 LOOKED = "the tab knows by itself when it was left"
 WITHOUT_PAGE = {
-    "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the person's own checkout",
+    "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the user's own checkout",
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
     "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal",
     "POST /v1/sessions/{run}/restore": "who goes back to a point does it in a terminal",
@@ -41,10 +41,10 @@ WITHOUT_PAGE = {
     "POST /v1/queues/runs/{run}/remove": "stopping the run does it",
     "POST /v1/keys/rotate": OF_A_TERMINAL,
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
-    "POST /v1/history/forget": "notes are of the repository in which a person stands",
+    "POST /v1/history/forget": "notes are of the repository in which a user stands",
     "POST /v1/plans/{workspace}/keep": "the talk is kept beside the plan, as the command writes it",
     "POST /v1/brief/looked": LOOKED,
-    "POST /v1/config/propose": "a model asks a person",
+    "POST /v1/config/propose": "a model asks a user",
     "POST /v1/tokens": OF_A_TERMINAL,
     "POST /v1/tokens/{token}/revoke": OF_A_TERMINAL,
     "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
@@ -107,7 +107,7 @@ NOT_IN_TOP = {
         "pancode chat and attach are the faces of a session in a terminal",
     ),
     "POST /v1/web/session": "a browser trades its code",
-    "POST /v1/web/session/end": "a browser leaves; a person revokes the token",
+    "POST /v1/web/session/end": "a browser leaves; a user revokes the token",
 }
 
 

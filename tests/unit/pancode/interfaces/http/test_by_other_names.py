@@ -17,7 +17,7 @@ from pancode.landing import queue
 from pancode.landing.model import LandWay
 from pancode.workflows.hooks import Advancing
 from pancode.workflows.step_start import StepStarter
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 from tests.unit.pancode.interfaces.http.world import ToldCode
 from tests.unit.pancode.runs.world import facts, failed
 
@@ -34,7 +34,7 @@ WORK = {
 class QueuedCode(ToldCode):
     """Landings are asked for as they are, and none is carried out."""
 
-    def __init__(self, world: DoorWorld) -> None:
+    def __init__(self, world: ListenerWorld) -> None:
         super().__init__()
         self._core = world.coordinator.core
 
@@ -44,8 +44,8 @@ class QueuedCode(ToldCode):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    made = DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    made = ListenerWorld(tmp_path)
     names = ("native", "claude", "shell")
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in names)
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
@@ -56,18 +56,18 @@ def world(tmp_path: Path) -> DoorWorld:
     return made
 
 
-def asks_before(world: DoorWorld, autonomy: str) -> None:
+def asks_before(world: ListenerWorld, autonomy: str) -> None:
     text = f"agents: {{builder: {{autonomy: {autonomy}}}}}"
     (world.coordinator.home / "panagents.yaml").write_text(text)
 
 
-def put(world: DoorWorld, run: str, **changes: Any) -> None:
+def put(world: ListenerWorld, run: str, **changes: Any) -> None:
     row = replace(world.context.row(Run, run), **changes)
     with world.context.ledger.transaction() as tx:
         tx.put(row)
 
 
-def ended(world: DoorWorld, land: bool = False, **told: Any) -> str:
+def ended(world: ListenerWorld, land: bool = False, **told: Any) -> str:
     """A run of the agent that asks, with its owner's yes."""
     if land:  # no agent that asks before each dispatch lands by itself
         asks_before(world, "autonomous")
@@ -90,7 +90,7 @@ AGAIN = [
 @pytest.mark.parametrize("scope", AccessScope)
 @pytest.mark.parametrize(("path", "body"), AGAIN)
 def test_the_yes_of_an_earlier_run_counts_for_who_may_say_it(
-    world: DoorWorld, scope: AccessScope, path: str, body: dict[str, str]
+    world: ListenerWorld, scope: AccessScope, path: str, body: dict[str, str]
 ) -> None:
     old = ended(world, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     said = {name: text.format(old) for name, text in body.items()}
@@ -103,7 +103,7 @@ def test_the_yes_of_an_earlier_run_counts_for_who_may_say_it(
 @pytest.mark.parametrize("scope", AccessScope)
 @pytest.mark.parametrize("how", ["answer", "approve", *[path for path, _ in AGAIN]])
 def test_no_route_makes_a_run_that_lands_without_the_right_to_land(
-    world: DoorWorld, scope: AccessScope, how: str
+    world: ListenerWorld, scope: AccessScope, how: str
 ) -> None:
     old = ended(world, land=True, **ASKS)
     bodies: dict[str, dict[str, str]] = {"answer": {"text": "yes"}, "approve": {}, **dict(AGAIN)}
@@ -116,7 +116,7 @@ def test_no_route_makes_a_run_that_lands_without_the_right_to_land(
 
 @pytest.mark.parametrize(("scopes", "lands"), [(["answer"], False), (["answer", "operate"], True)])
 def test_an_answer_lands_by_itself_only_where_it_was_given_by_who_may_land(
-    world: DoorWorld, scopes: list[str], lands: bool
+    world: ListenerWorld, scopes: list[str], lands: bool
 ) -> None:
     old = ended(world, land=True, **ASKS)
     answer = world.ask("POST", f"/v1/runs/{old}/answer", world.token(*scopes), {"text": "yes"})
@@ -130,7 +130,7 @@ YES = [{"with_commands": True}, {"with_secret": True}, {"anyway": True}, {"gates
 @pytest.mark.parametrize("scope", AccessScope)
 @pytest.mark.parametrize("said", [{}, *YES])
 def test_a_landing_says_yes_only_by_who_may_say_it(
-    world: DoorWorld, scope: AccessScope, said: dict[str, bool]
+    world: ListenerWorld, scope: AccessScope, said: dict[str, bool]
 ) -> None:
     run = ended(world)
     answer = world.ask("POST", f"/v1/runs/{run}/land", world.token(scope), said)
@@ -143,7 +143,7 @@ def test_a_landing_says_yes_only_by_who_may_say_it(
 
 
 @pytest.mark.parametrize("verb", ["retry", "resume"])
-def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: DoorWorld, verb: str) -> None:
+def test_a_workflow_goes_on_with_its_yes_by_who_may_say_it(world: ListenerWorld, verb: str) -> None:
     steps = [{"name": "a", "dispatch": WORK}]
     flow = world.http.post("/v1/workflows", {"kind": "batch", "steps": steps, "yes": True}).json()["workflow"]
     advancing = Advancing(world.context.core, StepStarter(world.context.core, world.coordinator.around))

@@ -16,7 +16,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.kernel.records import KeyedRequest, Run
 from pancode.runs.dispatch import dispatch_run
 from pancode.runs.routes import runs as run_routes
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World
 
 KEY = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -114,7 +114,7 @@ def test_what_was_refused_began_nothing_and_may_be_tried_again(world: World) -> 
     refused = send(world, runtime="shel")
     assert 400 <= refused.status_code < 500
     assert send(world, runtime="shel").status_code == refused.status_code
-    assert send(world).status_code == 201, "mended, and sent with the same key"
+    assert send(world).status_code == 201, "repaired, and sent with the same key"
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -176,7 +176,7 @@ def test_a_workflow_and_a_retry_begin_once(world: World) -> None:
 
 def test_keys_are_of_one_caller(tmp_path: Path) -> None:
     """Two tokens and the owner use the same key, and each begins its own."""
-    world = DoorWorld(tmp_path)
+    world = ListenerWorld(tmp_path)
     tokens = [world.token("dispatch", name=name) for name in ("a", "b")]
     made = [
         world.ask("POST", "/v1/runs", token, world.shell(), Idempotency_Key=KEY).json()["run"]

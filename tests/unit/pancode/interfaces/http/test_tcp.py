@@ -13,10 +13,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pancode.app.http_routes import VERBS
-from pancode.interfaces.http.access.request_filter import DoorRules
+from pancode.interfaces.http.access.request_filter import ListenerRules
 from pancode.interfaces.http.access.tokens import MOST_FAILURES
-from pancode.interfaces.http.routing import AtDoor
-from pancode.interfaces.http.tcp import door_app
+from pancode.interfaces.http.routing import TcpAccess
+from pancode.interfaces.http.tcp import make_tcp_app
 from pancode.kernel.records import ApiToken, Audit, Run
 from tests.unit.pancode.interfaces.http.world import World, app_of
 from tests.unit.pancode.people.routes.test_inbox import blocked
@@ -24,7 +24,7 @@ from tests.unit.pancode.people.routes.test_inbox import blocked
 BASE = "http://127.0.0.1:7433"
 
 
-class DoorWorld(World):
+class ListenerWorld(World):
     """The same coordinator, asked over TCP as well."""
 
     def __init__(self, home: Path) -> None:
@@ -33,7 +33,7 @@ class DoorWorld(World):
         self.api.facts["api"] = BASE
         self.http = type(self.http)(Starlette(routes=[verb.route(self.api) for verb in VERBS]))
         console = Route("/{name:path}", lambda request: PlainTextResponse("console"))
-        self.door = door_app(self.api, VERBS, DoorRules("http", "127.0.0.1"), [console])
+        self.listener = make_tcp_app(self.api, VERBS, ListenerRules("http", "127.0.0.1"), [console])
 
     def ask(
         self, method: str, path: str, token: str = "", body: object = None, **headers: str
@@ -44,7 +44,7 @@ class DoorWorld(World):
         return asyncio.run(self._ask(method, path, body if method == "POST" else None, told))
 
     async def _ask(self, method: str, path: str, body: object, headers: dict[str, str]) -> httpx2.Response:
-        transport = httpx2.ASGITransport(self.door, raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(self.listener, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             said = None if method == "GET" else body if body is not None else {}
             return await client.request(method, path, headers=headers, json=said)
@@ -58,8 +58,8 @@ class DoorWorld(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    return DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    return ListenerWorld(tmp_path)
 
 
 def code_of(answer: httpx2.Response, status: int) -> str:
@@ -70,13 +70,13 @@ def code_of(answer: httpx2.Response, status: int) -> str:
     return str(told["code"])
 
 
-def test_nothing_is_answered_without_a_token_but_the_ping_and_files(world: DoorWorld) -> None:
+def test_nothing_is_answered_without_a_token_but_the_ping_and_files(world: ListenerWorld) -> None:
     for verb in VERBS:
         path = verb.path.replace("{", "").replace("}", "")
         answer = world.ask(verb.method, path)
-        if verb.at_door is AtDoor.SIGNED:
+        if verb.over_tcp is TcpAccess.SIGNED:
             assert code_of(answer, 403) == "unsigned"
-        elif verb.at_door is not AtDoor.OPEN:
+        elif verb.over_tcp is not TcpAccess.OPEN:
             assert code_of(answer, 401) == "no_token", verb.name
             assert answer.headers["www-authenticate"] == "Bearer"
     assert world.ask("GET", "/v1/ping").json() == {"version": "0.1.0"}, "a stranger learns no more"
@@ -87,20 +87,20 @@ def test_nothing_is_answered_without_a_token_but_the_ping_and_files(world: DoorW
     assert code_of(world.ask("GET", "/v1/runs", Authorization="Basic eDp5"), 401) == "no_token"
 
 
-def test_each_route_is_refused_to_a_token_without_its_scope(world: DoorWorld) -> None:
+def test_each_route_is_refused_to_a_token_without_its_scope(world: ListenerWorld) -> None:
     """All that acts, with every token that lacks the scope; nothing is changed by it."""
     tokens = {scope: world.token(scope) for scope in ("read", "answer", "dispatch", "operate", "budget")}
     before = len(world.context.rows(Run))
     for verb in VERBS:
         path = verb.path.replace("{", "").replace("}", "")
         for scope, token in tokens.items():
-            if verb.at_door is AtDoor.TOKEN and verb.needs not in (scope, "read"):
+            if verb.over_tcp is TcpAccess.TOKEN and verb.needs not in (scope, "read"):
                 answer = world.ask(verb.method, path, token)
                 assert code_of(answer, 403) == "wrong_scope", (verb.name, scope)
     assert len(world.context.rows(Run)) == before
 
 
-def test_who_asks_is_the_token_whatever_the_request_says(world: DoorWorld) -> None:
+def test_who_asks_is_the_token_whatever_the_request_says(world: ListenerWorld) -> None:
     token = world.token("dispatch", name="ci")
     made = world.ask("POST", "/v1/runs", token, world.shell(by="ana"))
     assert made.status_code == 201, made.text
@@ -111,27 +111,27 @@ def test_who_asks_is_the_token_whatever_the_request_says(world: DoorWorld) -> No
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "a%1b%5b31m%e2%80%ae", "r-nosuch"])
 def test_the_record_of_a_request_names_a_run_that_is_there_or_little_text(
-    world: DoorWorld, text: str
+    world: ListenerWorld, text: str
 ) -> None:
     world.ask("POST", f"/v1/runs/{text}/deny", world.token("answer", name="ci"), {})
     (row,) = [row for row in world.context.rows(Audit) if row.what == "asked over TCP"]
     assert row.run is None and len(row.detail["named"]) <= 100 and row.detail["named"].isprintable()
 
 
-def test_the_record_of_a_request_by_a_short_name_has_the_whole_one(world: DoorWorld) -> None:
+def test_the_record_of_a_request_by_a_short_name_has_the_whole_one(world: ListenerWorld) -> None:
     run = world.dispatch()["run"]
     world.ask("POST", "/v1/runs/last/stop", world.token("operate", name="ci"), {})
     assert [row.run for row in world.context.rows(Audit) if row.what == "asked over TCP"] == [run]
 
 
-def test_the_callers_environment_is_not_taken_over_tcp(world: DoorWorld) -> None:
+def test_the_callers_environment_is_not_taken_over_tcp(world: ListenerWorld) -> None:
     token = world.token("admin")
     said = {"name": "gpu", "host": "gpu", "environ": {"HOME": "/tmp/of-a-stranger"}}
     assert world.ask("POST", "/v1/nodes/probe", token, said).status_code == 200
     assert world.coordinator.fleet.callers[-1].environ.get("HOME") != "/tmp/of-a-stranger"
 
 
-def test_a_secret_is_shown_once_and_kept_as_a_digest(world: DoorWorld) -> None:
+def test_a_secret_is_shown_once_and_kept_as_a_digest(world: ListenerWorld) -> None:
     token = world.token("read", name="grafana", lasts_ms=60_000)
     (row,) = world.context.rows(ApiToken)
     assert token not in repr(row) and row.used_ms is None
@@ -145,7 +145,7 @@ def test_a_secret_is_shown_once_and_kept_as_a_digest(world: DoorWorld) -> None:
     assert code_of(world.ask("GET", "/v1/runs", token), 401) == "expired_token"
 
 
-def test_a_revoked_token_opens_nothing(world: DoorWorld) -> None:
+def test_a_revoked_token_opens_nothing(world: ListenerWorld) -> None:
     token = world.token("read", name="old")
     mine = world.dispatch(by="token old")["run"]
     world.dispatch()
@@ -157,7 +157,7 @@ def test_a_revoked_token_opens_nothing(world: DoorWorld) -> None:
     assert told == ["token made", "token revoked"]
 
 
-def test_a_token_cannot_make_one_that_may_do_more(world: DoorWorld) -> None:
+def test_a_token_cannot_make_one_that_may_do_more(world: ListenerWorld) -> None:
     admin = world.token("admin", lasts_ms=5_000)
     made = world.ask("POST", "/v1/tokens", admin, {"name": "child", "scopes": ["admin"]})
     assert made.status_code == 201 and made.json()["expires_at"] == iso_of(world, "admin")
@@ -166,12 +166,12 @@ def test_a_token_cannot_make_one_that_may_do_more(world: DoorWorld) -> None:
     )
 
 
-def iso_of(world: DoorWorld, name: str) -> str | None:
+def iso_of(world: ListenerWorld, name: str) -> str | None:
     found = world.http.get("/v1/tokens").json()["tokens"]
     return next(str(one["expires_at"]) for one in found if one["name"] == name)
 
 
-def test_failures_are_bounded_and_hold_nobody_up_who_has_a_token(world: DoorWorld) -> None:
+def test_failures_are_bounded_and_hold_nobody_up_who_has_a_token(world: ListenerWorld) -> None:
     token = world.token("read")
     for _ in range(MOST_FAILURES):
         assert code_of(world.ask("GET", "/v1/runs", "pct_guess"), 401) == "unknown_token"
@@ -184,7 +184,7 @@ def test_failures_are_bounded_and_hold_nobody_up_who_has_a_token(world: DoorWorl
     assert code_of(world.ask("GET", "/v1/runs", "pct_guess"), 401) == "unknown_token"
 
 
-def test_a_browser_trades_a_code_once_within_a_minute(world: DoorWorld) -> None:
+def test_a_browser_trades_a_code_once_within_a_minute(world: ListenerWorld) -> None:
     made = world.http.post("/v1/web/codes", {"by": "ana"}).json()
     assert made["url"] == f"{BASE}/#code={made['code']}" and made["lasts_ms"] == 60_000
     page = {"Origin": BASE, "Sec_Fetch_Site": "same-origin"}
@@ -204,14 +204,14 @@ def test_a_browser_trades_a_code_once_within_a_minute(world: DoorWorld) -> None:
     assert code_of(world.ask("GET", "/v1/runs", token), 401) == "unknown_token"
 
 
-def test_codes_are_made_on_the_unix_socket_alone(world: DoorWorld) -> None:
+def test_codes_are_made_on_the_unix_socket_alone(world: ListenerWorld) -> None:
     assert code_of(world.ask("POST", "/v1/web/codes", world.token("admin")), 403) == "local_only"
     del world.api.facts["api"]
     told = world.problem("POST", "/v1/web/codes")
-    assert told["code"] == "door_closed" and told["fix"] == "pancode fleet status"
+    assert told["code"] == "listener_closed" and told["fix"] == "pancode fleet status"
 
 
-def test_strangers_pages_hosts_and_queries_are_refused_even_with_a_token(world: DoorWorld) -> None:
+def test_strangers_pages_hosts_and_queries_are_refused_even_with_a_token(world: ListenerWorld) -> None:
     token = world.token("admin")
     evil = {"Origin": "http://127.0.0.1:5173", "Sec_Fetch_Site": "same-site"}
     assert code_of(world.ask("POST", "/v1/shutdown", token, **evil), 403) == "wrong_origin"
@@ -221,7 +221,7 @@ def test_strangers_pages_hosts_and_queries_are_refused_even_with_a_token(world: 
     assert world.coordinator.story == []
 
 
-def test_a_token_of_one_item_answers_that_and_sees_no_more(world: DoorWorld) -> None:
+def test_a_token_of_one_item_answers_that_and_sees_no_more(world: ListenerWorld) -> None:
     run, other = blocked(world), blocked(world)
     token = world.token(item=run, name="notice")
     (item,) = world.ask("GET", "/v1/inbox", token).json()["items"]
@@ -255,7 +255,7 @@ def test_a_token_of_one_item_answers_that_and_sees_no_more(world: DoorWorld) -> 
         {"scopes": ["read"]},
     ],
 )
-def test_a_token_that_makes_no_sense_is_refused(world: DoorWorld, body: dict[str, Any]) -> None:
+def test_a_token_that_makes_no_sense_is_refused(world: ListenerWorld, body: dict[str, Any]) -> None:
     assert world.problem("POST", "/v1/tokens", body)["status"] == 400
 
 
@@ -264,7 +264,7 @@ def test_every_route_that_acts_says_which_right_it_needs() -> None:
     assert [verb.name for verb in VERBS if verb.method == "GET" and verb.risk != "looks"] == []
 
 
-def test_another_verdict_on_a_disputed_result_needs_more_than_a_dispatch_does(world: DoorWorld) -> None:
+def test_another_verdict_on_a_disputed_result_needs_more_than_a_dispatch_does(world: ListenerWorld) -> None:
     run = blocked(world)
     path, again = f"/v1/runs/{run}/verify", {"again": True}
     plain = world.token("dispatch")

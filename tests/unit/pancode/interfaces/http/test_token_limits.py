@@ -10,18 +10,18 @@ import pytest
 from pancode.kernel.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.schedules.scheduler import Scheduler
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 
 HOUR = 3_600_000
 HOOK = "https://hooks.example.org/services/T0/B0/topsecret"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    return DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    return ListenerWorld(tmp_path)
 
 
-def asks(world: DoorWorld, **more: Any) -> list[tuple[str, dict[str, Any]]]:
+def asks(world: ListenerWorld, **more: Any) -> list[tuple[str, dict[str, Any]]]:
     """Each request that begins work, with `more` in its dispatch."""
     step = {"name": "a", "dispatch": world.shell(**{k: v for k, v in more.items() if k != "yes"})}
     said = {"yes": more["yes"]} if "yes" in more else {}
@@ -34,13 +34,15 @@ def asks(world: DoorWorld, **more: Any) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _put(world: DoorWorld, row: Run | Schedule | WorkflowStep) -> None:
+def _put(world: ListenerWorld, row: Run | Schedule | WorkflowStep) -> None:
     with world.context.ledger.transaction() as tx:
         tx.put(row)
 
 
 @pytest.mark.parametrize(("word", "scope"), [("land", "operate"), ("yes", "answer")])
-def test_a_landing_and_a_persons_yes_need_their_own_scope(world: DoorWorld, word: str, scope: str) -> None:
+def test_a_landing_and_a_persons_yes_need_their_own_scope(
+    world: ListenerWorld, word: str, scope: str
+) -> None:
     weak, strong = world.token("dispatch"), world.token("dispatch", scope)
     for path, body in asks(world, **{word: True}):
         answer = world.ask("POST", path, weak, body)
@@ -55,7 +57,7 @@ def test_a_landing_and_a_persons_yes_need_their_own_scope(world: DoorWorld, word
         assert "wrong_scope" not in world.ask("POST", path, weak, body).text, path
 
 
-def test_what_is_begun_once_more_lands_only_by_who_may_land(world: DoorWorld) -> None:
+def test_what_is_begun_once_more_lands_only_by_who_may_land(world: ListenerWorld) -> None:
     weak, strong = world.token("dispatch"), world.token("dispatch", "operate")
     run = world.dispatch()["run"]
     row = replace(world.context.row(Run, run), land=True)
@@ -76,7 +78,7 @@ def test_what_is_begun_once_more_lands_only_by_who_may_land(world: DoorWorld) ->
     assert "wrong_scope" not in world.ask("POST", paths[0], weak).text, "it has landed already"
 
 
-def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: DoorWorld) -> None:
+def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: ListenerWorld) -> None:
     weak = world.token("dispatch")
     flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
     made = world.http.post("/v1/workflows", flow).json()["workflow"]
@@ -91,7 +93,7 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: DoorWor
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
 
 
-def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: DoorWorld) -> None:
+def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: ListenerWorld) -> None:
     """Its steps begin under the owner's name; a retry of all of it is the token's own, and lands nothing."""
     weak, strong = world.token("dispatch"), world.token("dispatch", "operate")
     flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
@@ -106,21 +108,21 @@ def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: Doo
     assert "wrong_scope" not in world.ask("POST", f"/v1/workflows/{made}/retry", weak).text
 
 
-def _add(world: DoorWorld, token: str, name: str = "nightly", **more: Any) -> dict[str, Any]:
+def _add(world: ListenerWorld, token: str, name: str = "nightly", **more: Any) -> dict[str, Any]:
     said = {"name": name, "cron": "0 * * * *", "dispatch": world.shell(), **more}
     answer = world.ask("POST", "/v1/schedules", token, said)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
-def _pass(world: DoorWorld) -> list[Firing]:
+def _pass(world: ListenerWorld) -> list[Firing]:
     world.context.clock.ms += HOUR
     world.node.breathe()
     Scheduler(world.context.core, world.coordinator.around).round()
     return sorted(world.context.rows(Firing), key=lambda one: one.at_ms)
 
 
-def test_a_revoked_token_takes_its_schedules_with_it(world: DoorWorld) -> None:
+def test_a_revoked_token_takes_its_schedules_with_it(world: ListenerWorld) -> None:
     token = world.token("dispatch", name="ci")
     _add(world, token)
     world.http.post("/v1/schedules", {"name": "ours", "cron": "@daily", "dispatch": world.shell()})
@@ -135,7 +137,7 @@ def test_a_revoked_token_takes_its_schedules_with_it(world: DoorWorld) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_schedule_of_a_token_that_has_expired_is_refused(world: DoorWorld, again: bool) -> None:
+def test_a_schedule_of_a_token_that_has_expired_is_refused(world: ListenerWorld, again: bool) -> None:
     _add(world, world.token("dispatch", name="ci", lasts_ms=90 * 60_000), overlap=True)
     assert [one.state for one in _pass(world)] == ["begun"]
     world.context.clock.ms += HOUR
@@ -146,7 +148,7 @@ def test_a_schedule_of_a_token_that_has_expired_is_refused(world: DoorWorld, aga
     assert len(world.context.rows(Run)) == 1
 
 
-def test_a_yes_is_not_kept_for_later_by_a_token(world: DoorWorld) -> None:
+def test_a_yes_is_not_kept_for_later_by_a_token(world: ListenerWorld) -> None:
     token = world.token("dispatch", "answer")
     flow = {"kind": "batch", "name": "p", "steps": [{"name": "a", "dispatch": world.shell()}], "yes": True}
     _add(world, token, dispatch=world.shell(yes=True))
@@ -154,4 +156,4 @@ def test_a_yes_is_not_kept_for_later_by_a_token(world: DoorWorld) -> None:
     assert "confirmed" not in repr([one.work for one in world.context.rows(Schedule)])
     body = {"name": "mine", "cron": "@daily", "dispatch": world.shell(yes=True)}
     assert world.http.post("/v1/schedules", body).status_code == 201
-    assert "confirmed" in repr(world.context.row(Schedule, "mine").work), "a person on the socket"
+    assert "confirmed" in repr(world.context.row(Schedule, "mine").work), "a user on the socket"

@@ -25,7 +25,7 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.fleet.answers import TroubleShape
-from pancode.fleet.place import DoorPlace, ListenAddress
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.interfaces.http.routing import FOLDER
@@ -227,7 +227,7 @@ class MemoryCoordinator:
         self.heads: dict[tuple[str, str], str] = {}
         self.pulls: list[tuple[str, PullAsked]] = []
         self.forge_error: PancodeError | None = None
-        self.door: DoorPlace | None = None
+        self.listener: ApiListener | None = None
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
@@ -298,8 +298,8 @@ class MemoryCoordinator:
     def start(self) -> None:
         self.story.append("start")
 
-    def mend(self, failed: bool) -> str:
-        self.story.append(f"mend {failed}")
+    def repair(self, failed: bool) -> str:
+        self.story.append(f"repair {failed}")
         return ""
 
     def stop(self, stop_valkey: bool) -> None:
@@ -321,7 +321,7 @@ class Http:
         return asyncio.run(self._send("GET", path, query, None))
 
     def get_from(self, folder: Path, path: str) -> httpx2.Response:
-        """As asked by a person who stands in this folder."""
+        """As asked by a user who stands in this folder."""
         return asyncio.run(self._send("GET", path, {}, None, {FOLDER: quote(str(folder))}))
 
     def post(

@@ -385,7 +385,7 @@ def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(
     (tmp_path / ".pancode/workflows/review-loop.yaml").write_text("steps: [mine]")
     called(client, "run_workflow", workflow="review-loop", cwd=str(tmp_path))
     mine = client.asked[-1][1]
-    assert mine["file"]["replaces"] == "review-loop" and "yes" not in mine, "the coordinator asks a person"
+    assert mine["file"]["replaces"] == "review-loop" and "yes" not in mine, "the coordinator asks a user"
     refused, failed, _ = called(client, "run_workflow", workflow="review-lop", cwd=str(tmp_path))
     assert failed and "review-loop" in refused["fix"] + refused["message"]
 

@@ -99,7 +99,7 @@ class WorldClient(Client):
 
 
 class Scene:
-    """Two machines, of which one is silent; a run that works, one done, one that asks, one that waits."""
+    """Two nodes, of which one is silent; a run that works, one done, one that asks, one that waits."""
 
     def __init__(self, home: Path) -> None:
         self.flows = Flows(home)
@@ -229,7 +229,7 @@ def played(
     begin: str = "now",
     size: tuple[int, int] = (80, 24),
 ) -> None:
-    """A person before the console."""
+    """A user before the console."""
 
     async def run() -> None:
         page = console(scene, begin)

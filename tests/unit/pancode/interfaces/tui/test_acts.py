@@ -38,7 +38,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             "stop",
             "run",
             {**RUN, "node": None, "usage": {"cost_usd": None}},
-            "Stop run r-1: claude, on no machine yet, cost not known yet?",
+            "Stop run r-1: claude, on no node yet, cost not known yet?",
         ),
         ("retry", "run", RUN, r"Retry r-1 as a new run: builder (claude), 'fix\\x1b it'?"),
         (
@@ -56,7 +56,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
         ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
-        ("verify", "run", RUN, "Run the gates of r-1 once more, on another machine than gpubox?"),
+        ("verify", "run", RUN, "Run the gates of r-1 once more, on another node than gpubox?"),
         ("drop", "run", RUN, "Put the change of r-1 aside (2 files)? It is kept, and asked about no more."),
         (
             "resolve",

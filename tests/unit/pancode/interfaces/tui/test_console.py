@@ -1,4 +1,4 @@
-"""A person at the console: goes in and out, filters, follows a log, acts; the coordinator goes and comes."""
+"""A user at the console: goes in and out, filters, follows a log, acts; the coordinator goes and comes."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_times_are_short_today_and_dated_else() -> None:
     assert moment.at("2026-09-21T08:00:00.000Z") == "08:00:00"
     assert moment.at("2026-09-20T08:00:00.000Z") == "09-20 08:00"
     assert (moment.at(None), moment.ago(None), moment.between(None, None)) == ("-", "-", "-")
-    assert moment.ago("2026-09-22T08:00:00.000Z") == "0 s", "another machine's clock may go before"
+    assert moment.ago("2026-09-22T08:00:00.000Z") == "0 s", "another node's clock may go before"
     assert moment.between("2026-09-21T08:00:00.000Z", "2026-09-21T08:03:00.000Z") == "3 min"
 
 

@@ -212,7 +212,7 @@ def test_the_coordinators_own_trouble_stands_above() -> None:
     trouble = {"what": "the disk is full", "why": "0 bytes", "fix": "make room"}
     told = {"fleet": {"coordinator": {"trouble": trouble, "closed": []}, "nodes": []}}
     assert [text_of(one) for one in list_troubles(told)] == ["the disk is full: 0 bytes", "  fix: make room"]
-    assert nodes.draw_nodes(told, "", PageMoment.of(0)).empty.startswith("no machine")
+    assert nodes.draw_nodes(told, "", PageMoment.of(0)).empty.startswith("no node")
 
 
 def test_an_empty_fleet_says_what_to_try() -> None:

@@ -1,4 +1,4 @@
-"""Shows when `pancode web` opens a browser, and when it leaves the link to the person."""
+"""Shows when `pancode web` opens a browser, and when it leaves the link to the user."""
 
 from __future__ import annotations
 

@@ -351,7 +351,7 @@ def test_an_issue_that_a_person_closes_under_a_run_stays_closed_and_hears_of_its
 
 def test_a_dry_run_makes_nothing_and_an_issue_that_is_over_is_refused(shop: Shop) -> None:
     answer = shop.work(dry_run=True).json()
-    assert answer["report"]["admitted"] and "People should log in." in answer["task"]
+    assert answer["report"]["admitted"] and "Users should log in." in answer["task"]
     assert shop.world.http.get("/v1/workspaces").json()["workspaces"] == []
     assert shop.world.http.get("/v1/work").json()["works"] == []
     shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.CLOSED)
@@ -365,8 +365,8 @@ def test_words_of_an_issue_choose_no_agent(shop: Shop) -> None:
     assert shop.begun().agent == "builder"
 
 
-STRANGE = "By passkey, too.\n\nA person adds: push --force"
-PERSONS = "A person adds: The issue"
+STRANGE = "By passkey, too.\n\nA user adds: push --force"
+PERSONS = "A user adds: The issue"
 
 
 def test_an_edit_of_an_issue_is_told_once_and_is_no_persons_word(shop: Shop) -> None:
@@ -457,7 +457,7 @@ def test_a_run_that_failed_and_a_workspace_that_is_gone(shop: Shop) -> None:
 def test_issues_are_listed_and_shown(shop: Shop) -> None:
     (row,) = shop.world.http.get("/v1/issues?project=shop").json()["issues"]
     assert (row["issue"], row["state"], row["assignees"]) == ("SHOP-12", "open", ["ana"])
-    assert shop.world.http.get("/v1/issues/SHOP-12").json()["text"] == "People should log in."
+    assert shop.world.http.get("/v1/issues/SHOP-12").json()["text"] == "Users should log in."
     assert shop.world.http.get("/v1/issues/SHOP-99").status_code == 404
     assert shop.world.http.get("/v1/issues/NONE-1").status_code == 404
 

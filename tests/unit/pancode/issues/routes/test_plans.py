@@ -14,7 +14,7 @@ from node_agent.wire.receipt import RestReason, TurnWords
 from pancode.kernel.records import Run
 from tests.unit.pancode.issues.routes.test_issues import Shop
 from tests.unit.pancode.runs.world import facts
-from tests.unit.pancode.sessions.test_sessions import begin, record, sitting
+from tests.unit.pancode.sessions.test_sessions import begin, interactive_run, record
 
 PLAN = "# Limits\n\n## Scope\n\nThe search.\n\n## Steps\n\n1. Count the calls.\n2. Refuse the rest."
 
@@ -37,7 +37,7 @@ def plan(shop: Shop, what: str, **more: Any) -> Any:
 def talked(shop: Shop, workspace: str, answer: str) -> str:
     """A talk with the planner that has come to this answer, and rests."""
     run = begin(shop.world, agent="planner", workspace=workspace, task="plan it")["run"]
-    order = sitting(shop.world)
+    order = interactive_run(shop.world)
     turn = record(1, 0).model_copy(update={"words": (TurnWords.of(0, "ana", order.task),)})
     shop.world.node.deliver(order, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer=answer)
     shop.world.context.turn()

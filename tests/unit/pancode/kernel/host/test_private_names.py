@@ -1,4 +1,4 @@
-"""Which untracked files are held back by their names, and which a person lets through."""
+"""Which untracked files are held back by their names, and which a user lets through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of Redis as people write them, and errors as people read them."""
+"""Addresses of Redis as users write them, and errors as users read them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.kernel.records import Run
 from tests.unit.pancode.agents.routes.test_exams import Local, passport
 from tests.unit.pancode.app.test_fleet_tools import Panos
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.sessions.test_sessions import world as talking
 
@@ -182,7 +182,9 @@ def test_the_cheapest_model_that_passed_its_test_is_taken(tmp_path: Path, top: P
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_panos_sends_scouts_in_each_mode_and_they_are_its_children(talking: DoorWorld, mode: Mode) -> None:
+def test_panos_sends_scouts_in_each_mode_and_they_are_its_children(
+    talking: ListenerWorld, mode: Mode
+) -> None:
     assert SCOUTS in FLEET_TOOLS[mode]
     top = talking.coordinator.home / "shop"
     (top / ".git").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The inbox as lines: nothing that the person says yes to is left out."""
+"""The inbox as lines: nothing that the user says yes to is left out."""
 
 from __future__ import annotations
 

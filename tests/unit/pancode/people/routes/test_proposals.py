@@ -1,4 +1,4 @@
-"""A change that a model proposes: a card for a person, who alone has it made; taken back by one command."""
+"""A change that a model proposes: a card for a user, who alone has it made; taken back by one command."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_new_agent_is_no_wider_than_the_one_it_is_made_from(world: World, tmp_
     decide(world, "approve", first["id"])
     agents = {one.name: one for one in world.coordinator.around({}).agents(None).values()}
     made, careful = agents["mine"], agents["careful"]
-    same = ("autonomy", "walls", "max_attempts", "read_only")
+    same = ("autonomy", "isolations", "max_attempts", "read_only")
     assert [getattr(made, name) for name in same] == [getattr(careful, name) for name in same]
     assert (made.limits.usd, made.limits.turns) == (careful.limits.usd, 9)
 

@@ -133,7 +133,7 @@ def test_an_unknown_cost_waits_for_a_person(world: World) -> None:
 def test_a_disputed_claim_waits_for_a_person_and_is_named_wherever_money_is(world: World) -> None:
     run = play(world, usage=Usage(cost_usd=Decimal("9.75"), cost_source="reported"))
     told(world), world.http.post("/v1/looked", {"by": "ana"})
-    for _ in range(2):  # also after the person has looked at the brief
+    for _ in range(2):  # also after the user has looked at the brief
         (line,) = (one for one in told(world)["waits"] if "settle" in one["command"])
         assert (line["run"], line["command"]) == (run, f"pancode budget settle {run} --usd X")
         assert "$9.50" in line["what"]

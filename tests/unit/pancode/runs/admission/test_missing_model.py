@@ -173,7 +173,7 @@ ORIGINS = {"models.worker": "preset mine, /home/x/panpresets.yaml:3"}
     "model", ["qwen3", "ollama/qwen3", "llamacpp/x", "antropic/x", "desc/ollama/x", "ollama/"]
 )
 def test_what_names_a_wrong_model_is_told_with_its_place(model: str) -> None:
-    """A person who named none does not know where it comes from."""
+    """A user who named none does not know where it comes from."""
     found = asked(GPUBOX, node("desk", OURS), defaults=Defaults(model=model, origins=ORIGINS))
     assert isinstance(found, Unresolved)
     assert "/home/x/panpresets.yaml:3" in found.error.why

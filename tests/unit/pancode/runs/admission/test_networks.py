@@ -38,9 +38,9 @@ def test_a_mode_has_a_network_of_its_own() -> None:
         "defaults": Defaults(network={Mode.REVIEW: NetworkAccess.GATEWAY, Mode.BUILD: NetworkAccess.MACHINE})
     }
     review = resolved(WALLED, BARE, settings=settings, mode=Mode.REVIEW)
-    assert review.is_walled and review.rules.network is NetworkAccess.GATEWAY
+    assert review.needs_sandbox and review.rules.network is NetworkAccess.GATEWAY
     assert list_networks(review)["the agent"] == "its model alone, through the gateway"
-    assert not resolved(WALLED, settings=settings).is_walled, "no more than the rest"
+    assert not resolved(WALLED, settings=settings).needs_sandbox, "no more than the rest"
     by_setting = {"defaults": replace(settings["defaults"], mode=Mode.REVIEW)}
     assert resolved(WALLED, settings=by_setting).rules.network is NetworkAccess.GATEWAY
     none = {"defaults": Defaults(network={Mode.BUILD: NetworkAccess.NONE})}
@@ -50,12 +50,12 @@ def test_a_mode_has_a_network_of_its_own() -> None:
 
 def test_it_runs_in_a_sandbox_or_not_at_all() -> None:
     found = resolved(WALLED, BARE, network=NetworkAccess.GATEWAY)
-    assert found.is_walled and [one.name for one in found.candidates if one.fits] == ["a"]
-    assert not resolved(WALLED, BARE).is_walled
+    assert found.needs_sandbox and [one.name for one in found.candidates if one.fits] == ["a"]
+    assert not resolved(WALLED, BARE).needs_sandbox
 
 
 def test_an_agent_program_without_its_model_is_refused() -> None:
     asked = request(network=NetworkAccess.NONE, runtime="claude")
     refused = resolve(asked, catalogue(WALLED))
     assert isinstance(refused, Unresolved) and "cannot reach its model" in str(refused.error)
-    assert resolved(WALLED, network=NetworkAccess.NONE, runtime="shell").is_walled
+    assert resolved(WALLED, network=NetworkAccess.NONE, runtime="shell").needs_sandbox

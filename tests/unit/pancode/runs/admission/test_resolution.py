@@ -14,7 +14,7 @@ from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
-from pancode.agents.agents import AgentLimits, Role, Speed, Walls
+from pancode.agents.agents import AgentIsolation, AgentLimits, Role, Speed
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.node import NodeState
@@ -185,7 +185,7 @@ def test_what_does_not_fit(options: dict[str, Any], kind: type[PancodeError], wo
 
 
 def test_one_word_after_the_dashes_is_the_task_of_an_agent_and_a_program_of_a_shell() -> None:
-    odd = "-rf --agent x: is what it says; mend it"
+    odd = "-rf --agent x: is what it says; repair it"
     for runtime in ("claude", "scripted"):
         run = resolved(runtime=runtime, argv=(odd,), task="").run("r-abcd", 7, "t", {"kind": "none"})
         assert (run.task, run.argv) == (odd, None)
@@ -389,19 +389,19 @@ def test_turns_go_from_the_agent_to_the_order() -> None:
 
 
 def test_an_agent_that_works_on_a_checkout_only() -> None:
-    agents = {"builder": replace(BUILDER, walls=Walls.WORKTREE, origin="panagents.yaml:3")}
+    agents = {"builder": replace(BUILDER, isolations=AgentIsolation.WORKTREE, origin="panagents.yaml:3")}
     assert resolved(settings={"agents": agents}).workspace == "git"
     for options in ({"workspace": "none"}, {"workspace": "none", "project": None}):
         (problem,) = problems({"agents": agents}, **options)
         assert isinstance(problem, UsageError) and problem.code == "needs_worktree"
         assert "panagents.yaml:3" in problem.why
-    none = {"builder": replace(BUILDER, walls=Walls.NONE)}
+    none = {"builder": replace(BUILDER, isolations=AgentIsolation.NONE)}
     assert resolved(settings={"agents": none}, workspace="none").workspace == "none"
 
 
 def test_what_only_a_definition_says_goes_with_the_run_into_its_order() -> None:
     warm = Sampling(temperature=Decimal("0.2"), top_k=20)
-    agents = {"builder": replace(BUILDER, walls=Walls.CONTAINER, sampling=warm)}
+    agents = {"builder": replace(BUILDER, isolations=AgentIsolation.CONTAINER, sampling=warm)}
     walled = node("walled", isolation=Isolation.SANDBOX)
     found = resolved(walled, settings={"agents": agents})
     run = found.run("r-1234", 1, "t", {"kind": "none"})

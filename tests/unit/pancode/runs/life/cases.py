@@ -15,7 +15,7 @@ from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import SigningKey
 from pancode.app.features import FEATURES
 from pancode.budget import books
-from pancode.budget.books import Purse
+from pancode.budget.books import BudgetScope
 from pancode.kernel.records import Balance, Fence, StoredReceipt
 from pancode.runs.life.binding import Admitted, Bound
 from pancode.runs.life.case import Now, RunCase
@@ -31,14 +31,14 @@ DAY = "day:2026-11-22"
 _ids = count()
 
 
-def purses(ceiling: str = "10") -> list[Purse]:
-    return [Purse(Balance(DAY), books.Ceilings(usd=Decimal(ceiling)))]
+def budget_scopes(ceiling: str = "10") -> list[BudgetScope]:
+    return [BudgetScope(Balance(DAY), books.Ceilings(usd=Decimal(ceiling)))]
 
 
 def admitted(**run: Any) -> RunCase:
     """A run that waits, with its hold."""
     now = Now(AT, lambda: f"e{next(_ids)}")
-    return after(RunCase(a_run("r-0001", AT, Decimal(1), **run), {}, {}, (), now), Admitted(purses()))
+    return after(RunCase(a_run("r-0001", AT, Decimal(1), **run), {}, {}, (), now), Admitted(budget_scopes()))
 
 
 def offered(case: RunCase) -> RunCase:

@@ -1,4 +1,4 @@
-"""What a person is shown of a run that they are asked to approve."""
+"""What a user is shown of a run that they are asked to approve."""
 
 from __future__ import annotations
 

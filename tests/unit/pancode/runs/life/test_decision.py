@@ -14,7 +14,7 @@ from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Usage
-from pancode.budget.books import Ceilings, Purse
+from pancode.budget.books import BudgetScope, Ceilings
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import ActionKind, Balance, Closed, EntryKind, RunState, WaitReason
 from pancode.landing.rules import CalledOff, LandingOver
@@ -24,7 +24,16 @@ from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import NOTHING_LEFT, GivenUp, Lost, Stop, Unbindable
 from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownFence
 from pancode.runs.receipts.rules import Rejected
-from tests.unit.pancode.runs.life.cases import TAG, admitted, after, decide, offered, purses, receipt, said
+from tests.unit.pancode.runs.life.cases import (
+    TAG,
+    admitted,
+    after,
+    budget_scopes,
+    decide,
+    offered,
+    receipt,
+    said,
+)
 
 LOST = Lost("n1 was not heard")
 FAILED = {"outcome": Outcome.ERROR, "failure": FailureKind.AGENT_FAILED, "reason": "exit 1"}
@@ -304,13 +313,13 @@ def test_an_admission_without_room_is_refused_with_the_numbers() -> None:
     case = admitted()
     fresh = RunCase(case.run, {}, {}, (), case.now)
     with pytest.raises(RefusedError, match="estimated next: \\$1.00, ceiling: \\$0.50"):
-        decide(fresh, Admitted(purses("0.5")))
+        decide(fresh, Admitted(budget_scopes("0.5")))
 
 
 def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
     case = RunCase(case.run, case.attempts, case.fences, case.entries, case.now)
-    made = decide(case, Due(purses("0.5")), Due(purses("0.5")))
+    made = decide(case, Due(budget_scopes("0.5")), Due(budget_scopes("0.5")))
     assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
 
 
@@ -322,7 +331,7 @@ def test_a_later_attempt_waits_for_what_its_workflow_holds_and_not_for_what_it_h
 ) -> None:
     case = _waiting_again(workflow="w-1")
     balance = Balance("workflow:w-1", spent_usd=Decimal(spent), held_usd=Decimal(held))
-    made = decide(case, Due([Purse(balance, Ceilings(Decimal(2)))]))
+    made = decide(case, Due([BudgetScope(balance, Ceilings(Decimal(2)))]))
     assert made.run.outcome is outcome
     if outcome is None:
         assert made.run.waits is WaitReason.BUDGET
@@ -349,7 +358,7 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     ours["usage"] = Usage(cost_usd=Decimal(2), cost_source="reported")
     late = decide(case, receipt(_running(), **ours)).case  # it had failed: the second try stays
     assert (late.run.attempt, late.run.state) == (2, PENDING)
-    made = decide(RunCase(late.run, late.attempts, late.fences, late.entries, late.now), Due(purses()))
+    made = decide(RunCase(late.run, late.attempts, late.fences, late.entries, late.now), Due(budget_scopes()))
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 

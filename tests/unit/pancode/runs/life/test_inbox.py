@@ -1,4 +1,4 @@
-"""What waits for a person: kinds, words, choices, and answers that fit."""
+"""What waits for a user: kinds, words, choices, and answers that fit."""
 
 from __future__ import annotations
 

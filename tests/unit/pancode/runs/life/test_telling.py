@@ -27,7 +27,7 @@ def word(number: int, text: str, laid: str = "") -> Word:
 def test_they_are_kept_and_given_once_to_the_next() -> None:
     run, said = ended(session="s-1"), word(1, "use spec/")
     request = continue_request(run, request_of(run, "ana"), "go", True, left=LeftOver([said]))
-    assert request.task.startswith("go\n\nA person adds: use spec/")
+    assert request.task.startswith("go\n\nA user adds: use spec/")
     over = LeftOver([replace(said, laid="r-0002")])
     assert "use spec/" not in continue_request(run, request_of(run, "ana"), "go", True, left=over).task
 

@@ -1,4 +1,4 @@
-"""Two machines with one key, such as a clone whose node agent dials in by itself; what only looks so."""
+"""Two nodes with one key, such as a clone whose node agent dials in by itself; what only looks so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def coordinator() -> Desk:
 
 
 class Clone(Puppet):
-    """Another machine with the same disk: the same key, a session of its own, a journal that is behind."""
+    """Another node with the same disk: the same key, a session of its own, a journal that is behind."""
 
     def __init__(self, of: Puppet) -> None:
         self.__dict__.update(of.__dict__)
@@ -39,7 +39,7 @@ def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk
     coordinator.dispatch("r-0001", node="n1")
     coordinator.turn(coordinator.rules.beat_ms)
     run: Run = coordinator.row(Run, "r-0001")
-    assert run.state is RunState.PENDING and "two machines" in run.reason
+    assert run.state is RunState.PENDING and "two nodes" in run.reason
     with pytest.raises(MemoryLinkDown):
         clone.claim()
     with coordinator.ledger.transaction() as tx:

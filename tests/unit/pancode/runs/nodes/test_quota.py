@@ -14,7 +14,7 @@ from pancode.fleet.answers import NodeDetail
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
-from pancode.reports import story
+from pancode.reports import timeline
 from pancode.runs import views as query
 from pancode.runs.nodes import quota
 from tests.fakes.bus import MemoryLinkDown
@@ -105,7 +105,7 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     run = query.get_run_shape(fleet.coordinator.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
-    told = story.explain_run(fleet.coordinator.core, "r-0001")["decisions"]
+    told = timeline.explain_run(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     let_in(fleet)
     fleet.bad.breathe()

@@ -64,7 +64,7 @@ def test_a_node_with_an_open_breaker_gets_one_run_after_its_pause(desk: Desk) ->
 
 
 def test_a_probe_that_has_begun_well_holds_up_nobody(desk: Desk) -> None:
-    """It may be a sitting, which does not end while somebody talks with it."""
+    """It may be an interactive run, which does not end while somebody talks with it."""
     node = Puppet(desk)
     node.breathe()
     _broken(desk, node)

@@ -301,7 +301,7 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     coordinator.turn()
     node.carry_out(**failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     core = coordinator.core
-    assert "n1" in node_cooldown.list_shunned(core)["r-0001"], "another machine may have the program"
+    assert "n1" in node_cooldown.list_shunned(core)["r-0001"], "another node may have the program"
     assert node_cooldown.of_node(core, "n1") == []
 
 

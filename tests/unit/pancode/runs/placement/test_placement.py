@@ -221,7 +221,7 @@ def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
     placed = list(decide_placements([walled, free], both))
     assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == ["inside", "bare"]
     fenced = standing(node("fenced", isolation=Isolation.LANDLOCK))
-    assert "has no sandbox" in said(walled, fenced), "the lesser wall is none"
+    assert "has no sandbox" in said(walled, fenced), "the lesser sandbox is none"
 
 
 def test_pauses_of_the_fleet_and_of_a_queue() -> None:
@@ -283,7 +283,7 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
 
 
 def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
-    """That it is a program of one's own counts for a person, not for a run that is itself held."""
+    """That it is a program of one's own counts for a user, not for a run that is itself held."""
     bare, walled = node("a"), node("b", isolation=Isolation.SANDBOX)
     mine = run("r-1", safety=Safety.AUTO_EDIT, workspace={"kind": "git"})
     child = replace(mine, id="r-2", parent="r-0", depth=1)

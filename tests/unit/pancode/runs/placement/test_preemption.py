@@ -1,4 +1,5 @@
-"""A session that waits for words rests when a run waits for its slot: one a run, the longest idle first."""
+"""A session that waits for a message rests when a run waits for its slot: one a run, the
+longest idle first."""
 
 from __future__ import annotations
 
@@ -22,7 +23,15 @@ from pancode.runs.placement.preemption import who_rests
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import node, resolved
 from tests.unit.pancode.runs.world import facts
-from tests.unit.pancode.sessions.test_sessions import begin, record, say, sent, session, sitting, turned
+from tests.unit.pancode.sessions.test_sessions import (
+    begin,
+    interactive_run,
+    record,
+    say,
+    sent,
+    session,
+    turned,
+)
 
 IDLE_MS = 30_000
 
@@ -43,7 +52,7 @@ def said(turn: int | None) -> Word:
 
 
 @pytest.mark.parametrize(
-    ("sittings", "rests"),
+    ("interactive_runs", "rests"),
     [
         ([idle("r-1", 200), idle("r-2", 100), idle("r-3", 300)], "r-2"),
         ([idle("r-1", 70_001)], None),
@@ -51,8 +60,8 @@ def said(turn: int | None) -> Word:
         ([], None),
     ],
 )
-def test_the_longest_idle_rests_and_no_other(sittings: list[Run], rests: str | None) -> None:
-    chosen = who_rests(sittings, 100_000, IDLE_MS)
+def test_the_longest_idle_rests_and_no_other(interactive_runs: list[Run], rests: str | None) -> None:
+    chosen = who_rests(interactive_runs, 100_000, IDLE_MS)
     assert (chosen and chosen.id) == rests
 
 
@@ -71,7 +80,7 @@ def test_the_longest_idle_rests_and_no_other(sittings: list[Run], rests: str | N
         (replace(idle("r-1", 100), terms={}), None, [], False),
     ],
 )
-def test_a_sitting_rests_that_waits_for_words_alone(
+def test_an_interactive_run_rests_that_waits_for_words_alone(
     run: Run, session: SessionRow | None, words: list[Word], may: bool
 ) -> None:
     assert may_give_way(run, session, words) is may
@@ -112,13 +121,13 @@ def rested(world: World, order: Order) -> None:
 
 def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: World) -> None:
     chat = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     waiting = world.dispatch()["run"]
     world.context.clock.advance(1)
     later = world.dispatch()["run"]
     passes(world, 15_000)
-    assert sent(world) == [], "its person may be about to answer"
+    assert sent(world) == [], "its user may be about to answer"
     passes(world, 20_000)
     (rest,) = sent(world)
     assert (rest.what, rest.number, rest.identity) == ("give_way", 1, order.identity)
@@ -127,12 +136,12 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     assert "rests for it" not in world.context.row(Run, later).reason, "it rests for one run"
     world.context.core.live.binding.given_way.clear()
     passes(world, 10_000)
-    assert world.context.row(Run, waiting).reason == row.reason, "the sitting knows it, too"
+    assert world.context.row(Run, waiting).reason == row.reason, "the interactive run knows it, too"
     assert sent(world) == [], "it is asked once"
     rested(world, order)
     shown = session(world, chat)
     assert (shown["state"], shown["reason"]) == ("rests", f"rested: {waiting} needed its slot")
-    works = sitting(world)
+    works = interactive_run(world)
     assert works.identity.run == waiting
     begun = say(world, chat, "go on")["run"]
     passes(world, 45_000)
@@ -140,12 +149,12 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     assert "rests for it" not in world.context.row(Run, begun).reason
     world.node.deliver(works)
     world.context.turn()
-    assert sitting(world).identity.run == later, "the session waits its turn"
+    assert interactive_run(world).identity.run == later, "the session waits its turn"
 
 
-def test_words_that_come_with_the_rest_begin_the_next_sitting(world: World) -> None:
+def test_words_that_come_with_the_rest_begin_the_next_interactive_run(world: World) -> None:
     chat = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     world.dispatch()
     passes(world, 35_000)
@@ -159,7 +168,7 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
     world.node.ahead = 8
     passes(world, 10_000)
     chat = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     first, second = world.dispatch()["run"], world.dispatch()["run"]
     handed = [world.node.claim(), world.node.claim()]

@@ -356,7 +356,7 @@ def test_what_may_not_go_ahead_stays_and_says_why() -> None:
     assert set(night.where()) == {"r-0001"}
     reasons = {name: night.run(name).reason for name in ("r-0002", "r-0003", "r-0004")}
     assert reasons["r-0002"].endswith("in a race the first to pass wins, and the others are stopped")
-    assert reasons["r-0003"].endswith("a session waits for a person's words")
+    assert reasons["r-0003"].endswith("a session waits for a user's message")
     assert reasons["r-0004"].endswith("run r-0001, which began it, waits for it")
 
 

@@ -41,7 +41,7 @@ def test_a_run_cannot_raise_what_its_parent_has(world: World) -> None:
 
 @pytest.mark.parametrize("said", [{}, {"depth": 0}, {"depth": 1}])
 def test_how_deep_a_run_is_is_on_record_whatever_it_says(world: World, said: dict[str, int]) -> None:
-    """The limit is 2: a person's run may start one, which may start no other."""
+    """The limit is 2: a user's run may start one, which may start no other."""
     parent = world.dispatch()["run"]
     child = world.dispatch(parent=parent, **said)["run"]
     assert world.context.row(Run, child).depth == 1

@@ -1,4 +1,4 @@
-"""A dispatch that a person approves before it begins, over the API: shown, approved once, denied, stopped."""
+"""A dispatch that a user approves before it begins, over the API: shown, approved once, denied, stopped."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_yes_to_a_plan_that_has_changed_since_is_refused(world: World) -> None
 
 
 def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(world: World) -> None:
-    """Two people see the same start; the first one's yes lets it run, and it asks about a command."""
+    """Two users see the same start; the first one's yes lets it run, and it asks about a command."""
     run = asked(world)
     approve(world, run)
     world.node.breathe()

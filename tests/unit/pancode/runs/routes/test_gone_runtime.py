@@ -20,7 +20,7 @@ from tests.unit.pancode.runs.world import facts
 
 GONE, INSTEAD = "qwen", "acp:qwen"
 HEADLESS = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
-SITTING = b'{"type": "said", "text": "Hello."}\n'
+INTERACTIVE_RUN = b'{"type": "said", "text": "Hello."}\n'
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_a_stored_run_does_not_begin_anew(world: World, verb: str, body: dict[st
 
 
 def test_its_log_is_shown_as_it_was_written(world: World) -> None:
-    assert reading_of(GONE, HEADLESS) is None and reading_of(GONE, SITTING) is not None
-    for data, words in ((HEADLESS, HEADLESS.decode()), (SITTING, "Hello.")):
+    assert reading_of(GONE, HEADLESS) is None and reading_of(GONE, INTERACTIVE_RUN) is not None
+    for data, words in ((HEADLESS, HEADLESS.decode()), (INTERACTIVE_RUN, "Hello.")):
         shown: list[str] = []
         told = LogStory(GONE, shown.append)
         told.write("1.1", data)

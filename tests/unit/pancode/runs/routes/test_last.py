@@ -1,4 +1,4 @@
-"""`last` is the last run of the repository where the person stands; nothing lands in another one unasked."""
+"""`last` is the last run of the repository where the user stands; nothing lands in another one unasked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Pat
     (tmp_path / "mine/sub").mkdir()
     assert last_from(world, tmp_path / "mine") == "r-mine22" == last_from(world, tmp_path / "mine/sub")
     assert last_from(world, tmp_path / "other") == "r-other2"
-    assert last_from(world, tmp_path / "minesweeper") == "r-none22", "the newest that a person has asked for"
+    assert last_from(world, tmp_path / "minesweeper") == "r-none22", "the newest that a user has asked for"
     assert world.http.get("/v1/runs/last").json()["run"] == "r-none22"
     with world.context.ledger.transaction() as tx:
         mine = str(tmp_path / "mine")

@@ -18,13 +18,13 @@ from pancode.kernel.signature_check import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
 from pancode.schedules.scheduler import Scheduler
 from pancode.schedules.store import KEPT
 from pancode.schedules.webhook import AGAIN
-from tests.unit.pancode.interfaces.http.test_tcp import BASE, DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import BASE, ListenerWorld, code_of
 from tests.unit.pancode.schedules.world import signed_headers
 
 BODY = b'{"task": "rm -rf /", "by": "mallory"}'
 
 
-class HookWorld(DoorWorld):
+class HookWorld(ListenerWorld):
     """A schedule `ci` on a webhook, and the program that has its secret."""
 
     def __init__(self, home: Path) -> None:
@@ -43,7 +43,7 @@ class HookWorld(DoorWorld):
         return asyncio.run(self._post(f"/v1/hooks/{name}", said, body))
 
     async def _post(self, path: str, said: dict[str, str], body: bytes) -> httpx2.Response:
-        transport = httpx2.ASGITransport(self.door, raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(self.listener, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             return await client.post(path, headers=said, content=body)
 

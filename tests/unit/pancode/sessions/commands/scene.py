@@ -19,7 +19,7 @@ from pancode.interfaces.client.client import Client, ServerEvent, StreamCutError
 from pancode.interfaces.tui.application import SteadyApp
 from pancode.kernel.route import path_in
 from pancode.sessions.commands.screen.app import ChatScreen
-from pancode.sessions.commands.screen.controller import ChatDesk
+from pancode.sessions.commands.screen.controller import ChatController
 from pancode.sessions.commands.slash import CommandEnd
 from tests.fakes.node.clock import MemoryClock, SeededIds
 
@@ -43,7 +43,7 @@ def shape(state: str, **more: Any) -> Any:
     told["usage"] = {"input_tokens": 1200, "output_tokens": 34, "cost_usd": "0.0125"}
     told["usage"]["cost_source"] = "metered"
     told["money"] = {"ceiling_usd": "2.00", "left_usd": "1.85", "sitting_usd": "0.50"}
-    told["sittings"] = [{"run": RUN, "outcome": None, "turns": 1}]
+    told["interactive_runs"] = [{"run": RUN, "outcome": None, "turns": 1}]
     return told | more
 
 
@@ -152,7 +152,7 @@ class ChatScene:
         object.__setattr__(face, "api", self.api)
         self.ran: list[list[str]] = []
         """Command lines of commands."""
-        self.desk = ChatDesk(face, SeededIds(), begin or _begun, run, runs=self._runs)
+        self.desk = ChatController(face, SeededIds(), begin or _begun, run, runs=self._runs)
         self.page = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
         self.app = SteadyApp(self.page)
 
@@ -191,7 +191,7 @@ def _begun(face: Face, client: Client, words: str, terms: Mapping[str, str]) -> 
 
 
 def played(scene: ChatScene, play: Play, size: tuple[int, int] = (80, 24)) -> ChatScene:
-    """A person before the screen."""
+    """A user before the screen."""
 
     async def run() -> None:
         async with scene.app.run_test(size=size) as pilot:

@@ -28,13 +28,13 @@ LINES: tuple[dict[str, Any], ...] = (
 
 
 def api() -> FakeApi:
-    """Two sittings: one of turns, and one of a program that takes none."""
+    """Two interactive runs: one of turns, and one of a program that takes none."""
     about = {"session": "r-1", "agent": "builder", "runtime": "native", "model": "m", "title": "why?"}
-    sittings = [{"run": "r-1", "begins": None}, {"run": "r-2", "begins": "r-1"}]
+    interactive_runs = [{"run": "r-1", "begins": None}, {"run": "r-2", "begins": "r-1"}]
     last = {"run": "r-2", "task": "go on", "answer": "done", "created_by": "ana", "agent": "builder"}
     return FakeApi(
         {
-            "GET /v1/sessions/last": {**about, "sittings": sittings},
+            "GET /v1/sessions/last": {**about, "interactive_runs": interactive_runs},
             "GET /v1/runs/r-2": last,
             "GET /v1/runs/r-1/log": b"".join(json.dumps(line).encode() + b"\n" for line in LINES),
             "GET /v1/runs/r-2/log": b"hello\n",
@@ -57,9 +57,9 @@ def test_all_words_stand_there_in_order() -> None:
 
 
 def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so() -> None:
-    """A person went back behind the second of four sittings, to the end of the first."""
+    """A user went back behind the second of four interactive runs, to the end of the first."""
     begins = {"r-1": None, "r-2": "r-1", "r-3": "r-1", "r-4": "r-3"}
-    sittings = [{"run": one, "begins": before} for one, before in begins.items()]
+    interactive_runs = [{"run": one, "begins": before} for one, before in begins.items()]
 
     def run(path: str, query: object) -> dict[str, Any]:
         return {
@@ -69,11 +69,16 @@ def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so
             "agent": "builder",
         }
 
-    session = {"session": "r-1", "agent": "builder", "runtime": "native", "sittings": sittings}
+    session = {
+        "session": "r-1",
+        "agent": "builder",
+        "runtime": "native",
+        "interactive_runs": interactive_runs,
+    }
     answers = {"GET /v1/sessions/last": session, "GET /v1/runs/*/log": b"", "GET /v1/runs/*": run}
 
     def way(until: str) -> list[str]:
-        return [one["run"] for one in way_to(sittings, until)]  # type: ignore[arg-type]
+        return [one["run"] for one in way_to(interactive_runs, until)]  # type: ignore[arg-type]
 
     assert (way("r-3"), way("r-2")) == (["r-1", "r-3"], ["r-1", "r-2"])
     whole = [one["text"] for one in fetch_conversation(FakeApi(answers), "last")["messages"]]

@@ -1,4 +1,4 @@
-"""What a chat says before its first words, from answers of the API; and what `pancode` alone becomes."""
+"""What a chat says before its first message, from answers of the API; and what `pancode` alone becomes."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile(
 
 
 def test_without_a_machine_nothing_is_promised() -> None:
-    told = lines(plan=RefusedError("no machine is in the fleet", fix="pancode fleet up"))
+    told = lines(plan=RefusedError("no node is in the fleet", fix="pancode fleet up"))
     assert told[0] == "!   machines  none: pancode fleet up"
-    assert told[-1] == "!   nobody can answer yet: no machine is in the fleet; pancode fleet up"
+    assert told[-1] == "!   nobody can answer yet: no node is in the fleet; pancode fleet up"
 
 
 def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
@@ -140,7 +140,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     told = prepare_session(api, {"agent": "panos"}, notes.append)
     assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
-    assert notes == ["no machine is in the fleet: this one becomes a node ..."]
+    assert notes == ["no node is in the fleet: this one becomes a node ..."]
     assert "?   1 thing for you to look at: pancode inbox" in map(str, told), "it is no question, and waits"
     assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
 

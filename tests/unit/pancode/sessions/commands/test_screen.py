@@ -85,7 +85,7 @@ def test_a_repaint_that_is_late_when_it_is_asked_for_still_comes() -> None:
 
 
 def test_nothing_hostile_reaches_the_terminal() -> None:
-    """All that the driver writes: of what an agent, a person or a coordinator says no sequence is left."""
+    """All that the driver writes: of what an agent, a user or a coordinator says no sequence is left."""
     marks = ("\x1b]52", "\x1b]0;", "\x1b[2J", "\x9b", "\x07", "\u202e", "\x1b]8;")
     evil = "".join(marks) + "\x1b\\"
 
@@ -342,7 +342,7 @@ def test_words_whose_answer_was_lost_are_said_again_under_their_key_or_have_arri
         await scene.shows(pilot, "it went away")
         assert scene.page.field.text == "hello"
         scene.api.becomes(shape("works", run="r-next00"))
-        await scene.until(pilot, lambda: scene.desk.run == "r-next00", "the next sitting")
+        await scene.until(pilot, lambda: scene.desk.run == "r-next00", "the next interactive run")
         await pilot.press("enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 2, "again")
         await scene.until(pilot, lambda: scene.page.field.text == "hello", "lost again")
@@ -640,20 +640,20 @@ def test_keys_go_through_modes_and_levels_and_only_the_last_choice_is_sent() -> 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "build Shift-Tab")
         await pilot.press("shift+tab")
-        assert "review with your next words" in edge(scene)
+        assert "review with your next message" in edge(scene)
         await pilot.press("shift+tab")
-        assert "plan with your next words" in edge(scene)
+        assert "plan with your next message" in edge(scene)
         await pilot.press("alt+a")
-        assert "admin with your next words" in edge(scene)
+        assert "admin with your next message" in edge(scene)
         await pilot.press("alt+a", "ctrl+y", "ctrl+y")
-        assert "plan with your next words" in edge(scene) and "suggest Ctrl-Y" in edge(scene)
+        assert "plan with your next message" in edge(scene) and "suggest Ctrl-Y" in edge(scene)
         scene.clock.advance(SETTLE_MS)
         await scene.until(pilot, lambda: bool(scene.api.posts), "the change")
         chosen = {"mode": "plan", "safety": "suggest"}
         assert scene.api.posts == [("/v1/sessions/r-abc123/terms", chosen)]
         scene.api.becomes(shape("works", next={**chosen, "by": "ada"}))
         await scene.until(pilot, lambda: scene.page.shape["next"] is not None, "it is known")
-        assert "plan with your next words" in edge(scene)
+        assert "plan with your next message" in edge(scene)
         scene.api.becomes(shape("works", **chosen))
         await scene.shows(pilot, "plan Shift-Tab")
 

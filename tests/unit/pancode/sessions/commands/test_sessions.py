@@ -1,4 +1,4 @@
-"""The stream of a session as a person sees it, and what is done with each line that is typed."""
+"""The stream of a session as a user sees it, and what is done with each line that is typed."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def shape(state: str, outcome: str | None = None, **more: Any) -> Any:
     told |= {"asks": None, "goes_on": False, "takes_turns": True, "agent": "builder", "node": "n"}
     usage = {"input_tokens": 900, "output_tokens": 100, "cost_usd": "0.50", "cost_source": "metered"}
     told |= {"turn": None, "usage": usage, "money": {"ceiling_usd": "2", "left_usd": "1.50"}}
-    return told | {"runtime": "native", "sittings": [{"run": "r-1", "outcome": outcome}]} | more
+    return told | {"runtime": "native", "interactive_runs": [{"run": "r-1", "outcome": outcome}]} | more
 
 
 def asks(kind: str, call: int | None, words: str = "git push") -> Any:
@@ -253,7 +253,7 @@ def test_a_pipe_stops_at_a_question_and_answers_nothing(capsys: pytest.CaptureFi
     assert "it asks: git push" in (said := capsys.readouterr().err) and "not said: 1 line" in said
 
 
-def test_a_sitting_that_failed_is_told_and_fails_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interactive_run_that_failed_is_told_and_fails_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     failed = shape("rests", "error", reason="the model refused its key")
     status, _, _ = piped(("eof", None), ("session", failed))
     assert status == ExitCode.ERROR and "[r-1 rests: the model refused its key]" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def fed(*pieces: Piece, talk: SessionTalk | None = None, runtime: str = "native"
     return [part for piece in pieces for part in talk.feed(*piece, runtime)]
 
 
-def test_what_came_too_late_for_one_sitting_begins_the_next() -> None:
+def test_what_came_too_late_for_one_interactive_run_begins_the_next() -> None:
     talk = SessionTalk()
     fed(("r-1", "1.1", turn() + end()), ("r-2", "1.1", turn() + end() + turn(2, 1) + end(2)), talk=talk)
     assert [one.has("r-1", 7) for one in talk.ended] == [False, True, False]
@@ -56,7 +56,9 @@ def test_a_new_attempt_begins_with_a_whole_line_and_no_open_call() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["native", "claude", "acp:vibe"])
-def test_a_sitting_of_another_program_is_known_by_its_first_bytes_however_they_are_cut(runtime: str) -> None:
+def test_an_interactive_run_of_another_program_is_known_by_its_first_bytes_however_they_are_cut(
+    runtime: str,
+) -> None:
     data = turn() + end()
     pieces = [("r-1", "1.1", data[at : at + 1]) for at in range(len(data))]
     assert [type(one) for one in fed(("r-1", "1.1", b""), *pieces, runtime=runtime)] == [HeardWords, Turn]

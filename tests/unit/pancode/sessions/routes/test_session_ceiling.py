@@ -13,16 +13,16 @@ from node_agent.wire.policy import Isolation
 from pancode.kernel.records import Balance, BookEntry, FeedEvent, Run
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts
 from tests.unit.pancode.sessions.test_session_money import books, rests, used
-from tests.unit.pancode.sessions.test_sessions import begin, say, session, sitting
+from tests.unit.pancode.sessions.test_sessions import begin, interactive_run, say, session
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    made = DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    made = ListenerWorld(tmp_path)
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("native", "shell"))
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
     made.node.breathe()
@@ -39,43 +39,43 @@ def child_of(world: World, parent: str, usd: str) -> Run:
     body = {**about, "workspace": "none", "by": "ana", "depth": 1, "parent": parent}
     asked = world.http.post("/v1/runs", body)
     assert asked.status_code == 201, asked.text
-    world.node.deliver(sitting(world), usage=used(usd))
+    world.node.deliver(interactive_run(world), usage=used(usd))
     world.context.turn()
     run: Run = world.context.row(Run, asked.json()["run"])
     return run
 
 
-def test_what_a_sitting_dispatches_is_in_the_books_of_its_session(world: World) -> None:
+def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world: World) -> None:
     run = begin(world, budget="2")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     child = child_of(world, run, "1.00")
     assert (child.limits["usd"], child.terms["charged_to"]) == ("2", run)
-    assert not {"session", "turns"} & child.terms.keys(), "it is no sitting"
+    assert not {"session", "turns"} & child.terms.keys(), "it is no interactive run"
     again = world.http.post(f"/v1/runs/{child.id}/retry", {"by": "ana"}).json()["run"]
     assert world.context.row(Run, again).terms["charged_to"] == run, "its retry, too"
-    world.node.deliver(sitting(world), usage=used("0.40"))
+    world.node.deliver(interactive_run(world), usage=used("0.40"))
     world.context.turn()
     rests(world, order, "0.10")
     assert books(world, f"session:{run}") == (Decimal("1.50"), Decimal(0))
     assert left(world, run) == Decimal("0.50")
     say(world, run, "go on")
-    order = sitting(world)
-    assert order.limits.usd == Decimal("0.50"), "no sitting has a fresh share"
+    order = interactive_run(world)
+    assert order.limits.usd == Decimal("0.50"), "no interactive run has a fresh share"
     child = child_of(world, order.identity.run, "0.45")
     rests(world, order, "0.05")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409 and "(spent: $2.00, held: $0.00, ceiling: $2.00)" in full.text
     by_session = world.http.get("/v1/cost?by=session").json()["rows"]
     assert [(one["key"], one["usd"]) for one in by_session] == [(run, "2.00")]
-    assert [one["run"] for one in session(world, run)["sittings"]] == [run, order.identity.run]
+    assert [one["run"] for one in session(world, run)["interactive_runs"]] == [run, order.identity.run]
 
 
-def test_what_sittings_spend_beyond_their_caps_counts_for_the_session(world: World) -> None:
+def test_what_interactive_runs_spend_beyond_their_caps_counts_for_the_session(world: World) -> None:
     run = begin(world, budget="5")["run"]
-    rests(world, sitting(world), "2.90")
+    rests(world, interactive_run(world), "2.90")
     assert left(world, run) == Decimal("2.10")
     second = say(world, run, "go on")["run"]
-    rests(world, sitting(world), "2.90")
+    rests(world, interactive_run(world), "2.90")
     assert left(world, run) == Decimal("0")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409
@@ -92,13 +92,13 @@ def test_what_sittings_spend_beyond_their_caps_counts_for_the_session(world: Wor
 def test_a_budget_above_the_ceiling_of_all_sessions_is_that_of_the_session(world: World) -> None:
     world.http.post("/v1/budget/ceiling", {"scope": "session", "usd": "1", "by": "ana"})
     run = begin(world, budget="5")["run"]
-    assert sitting(world).limits.usd == 2
+    assert interactive_run(world).limits.usd == 2
     assert session(world, run)["money"]["ceiling_usd"] == "5"
 
 
 def test_a_session_of_before_there_were_books_of_sessions_keeps_its_limit(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     scope = f"session:{run}"
     with unit_of_work(world.context.core) as work:  # as an older version has left it
         first = work.tx.get(Run, run)
@@ -115,18 +115,18 @@ def test_a_session_of_before_there_were_books_of_sessions_keeps_its_limit(world:
     for cost, rest in (("0.10", "0.30"), ("0.10", "0.20")):
         assert left(world, run) == Decimal(rest)
         say(world, run, "go on")
-        order = sitting(world)
+        order = interactive_run(world)
         assert order.limits.usd == Decimal(rest)
         rests(world, order, cost)
 
 
 def test_an_alert_comes_at_four_fifths_of_what_a_session_has_spent(world: World) -> None:
     run = begin(world, budget="2")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
 
     def alerts() -> list[object]:
         return [one.data["scope"] for one in world.context.rows(FeedEvent) if one.kind == "budget.alert"]
 
-    assert alerts() == [], "that a sitting holds it all is no alert"
+    assert alerts() == [], "that an interactive run holds it all is no alert"
     rests(world, order, "1.60")
     assert alerts() == [f"session:{run}"]

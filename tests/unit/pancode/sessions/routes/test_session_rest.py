@@ -1,4 +1,4 @@
-"""A session's change and receipts: there when it rests, and one verdict over all of its sittings."""
+"""A session's change and receipts: there when it rests, and one verdict over all of its interactive runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT
 from tests.unit.pancode.runs.world import facts, failed
-from tests.unit.pancode.sessions.test_sessions import begin, made, record, say, sent, session, sitting, turned
+from tests.unit.pancode.sessions.test_sessions import (
+    begin,
+    interactive_run,
+    made,
+    record,
+    say,
+    sent,
+    session,
+    turned,
+)
 
 OTHER = "e" * 40
 
@@ -55,14 +64,14 @@ def rested(world: World, order: Order, commit: str | None = COMMIT) -> None:
     world.context.turn()
 
 
-def two_sittings(world: World) -> tuple[str, str, Order]:
+def two_interactive_runs(world: World) -> tuple[str, str, Order]:
     """The first rests, the second is at work."""
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     in_project(world, run)
     rested(world, order)
     second = say(world, run, "go on")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     in_project(world, second)
     return run, second, order
 
@@ -73,8 +82,8 @@ def verdict(world: World, run: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_by_any_of_its_runs_the_newest_sitting_is_landed_and_only_at_rest(world: World) -> None:
-    run, second, order = two_sittings(world)
+def test_by_any_of_its_runs_the_newest_interactive_run_is_landed_and_only_at_rest(world: World) -> None:
+    run, second, order = two_interactive_runs(world)
     asked = (("POST", "land"), ("POST", "land/resolve"), ("POST", "verify"), ("GET", "diff"))
     for method, what in asked:
         told = world.problem(method, f"/v1/runs/{run}/{what}", {})
@@ -104,7 +113,7 @@ def each_look(patch: pytest.MonkeyPatch, *happens: Callable[[], object]) -> None
 def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     named: str, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, second, order = two_sittings(world)
+    run, second, order = two_interactive_runs(world)
     each_look(
         monkeypatch,
         lambda: turned(world, order, record(1, 0)),
@@ -116,7 +125,9 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     (rest,) = sent(world)
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
     told = capsys.readouterr().err
-    assert told.count("the conversation rests behind the turn at work: it goes on with your next words") == 1
+    assert (
+        told.count("the conversation rests behind the turn at work: it goes on with your next message") == 1
+    )
     assert say(world, run, "and now")["how"] == "begins"
 
 
@@ -147,7 +158,7 @@ def test_a_rest_that_does_not_come_has_an_end_and_one_that_was_is_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     monkeypatch.setattr(follow, "_REST_S", 5.0)
     each_look(monkeypatch)
     with pytest.raises(UnavailableError, match="did not become idle"):
@@ -169,18 +180,18 @@ def test_another_refusal_is_told_as_it_is(world: World) -> None:
     assert told.value is refused
 
 
-def test_one_verdict_over_the_sittings_that_go_on_from_each_other(world: World) -> None:
-    run, second, order = two_sittings(world)
+def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world: World) -> None:
+    run, second, order = two_interactive_runs(world)
     at_work = verdict(world, second)
     assert (at_work["run"], at_work["verdict"]) == (run, "PASS")
-    assert [(one["run"], one["verdict"]) for one in at_work["sittings"]] == [
+    assert [(one["run"], one["verdict"]) for one in at_work["interactive_runs"]] == [
         (run, "PASS"),
         (second, "NOT_FOUND"),
     ]
     assert "it has none yet" in at_work["checks"][1]["detail"]
     rested(world, order, OTHER)
     whole = verdict(world, run)
-    assert whole["verdict"] == "PASS" and all(one["receipt"] for one in whole["sittings"])
+    assert whole["verdict"] == "PASS" and all(one["receipt"] for one in whole["interactive_runs"])
     assert whole["checks"][-1] == {
         "what": f"{second} goes on from {run}",
         "ok": True,
@@ -193,22 +204,25 @@ def test_one_verdict_over_the_sittings_that_go_on_from_each_other(world: World) 
     assert verdict(world, run)["verdict"] == "PASS"
 
 
-def test_a_sitting_that_begins_elsewhere_breaks_the_chain(world: World) -> None:
+def test_an_interactive_run_that_begins_elsewhere_breaks_the_chain(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     in_project(world, run)
     rested(world, order)
     result = world.context.row(Run, run).result
     made(world, run, result={**result, "commit": OTHER})
     second = say(world, run, "go on")["run"]
-    rested(world, sitting(world))
+    rested(world, interactive_run(world))
     told = verdict(world, run)
-    assert told["verdict"] == "BROKEN" and [one["verdict"] for one in told["sittings"]] == ["PASS", "PASS"]
+    assert told["verdict"] == "BROKEN" and [one["verdict"] for one in told["interactive_runs"]] == [
+        "PASS",
+        "PASS",
+    ]
     assert not told["checks"][-1]["ok"] and second in told["checks"][-1]["what"]
 
 
-def test_a_lost_sitting_breaks_the_chain_and_an_altered_receipt_is_named(world: World) -> None:
-    run, second, _ = two_sittings(world)
+def test_a_lost_interactive_run_breaks_the_chain_and_an_altered_receipt_is_named(world: World) -> None:
+    run, second, _ = two_interactive_runs(world)
     for _ in range(100):
         world.context.turn(10_000)
     told = verdict(world, run)
@@ -232,7 +246,7 @@ def test_words_that_nobody_has_said_so_are_no_pass(
     world: World, words: tuple[str, int, str], verdict_of: str
 ) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     say(world, run, "stop the deploy", by="ben")
     (by, number, text), task = words, TurnWords.of(0, "ana", order.task)
     told = record(1, 0).model_copy(update={"words": (task, TurnWords.of(number, by, text))})
@@ -244,8 +258,8 @@ def test_words_that_nobody_has_said_so_are_no_pass(
 
 def test_a_run_that_is_no_session_has_its_own_verdict(world: World) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), None)
+    rested(world, interactive_run(world), None)
     alone = verdict(world, run)
-    assert alone["verdict"] == "PASS" and [one["run"] for one in alone["sittings"]] == [run]
+    assert alone["verdict"] == "PASS" and [one["run"] for one in alone["interactive_runs"]] == [run]
     assert alone["checks"][:-1] == world.http.get(f"/v1/runs/{run}/verify").json()["checks"]
     assert world.problem("GET", "/v1/sessions/r-none/verify")["code"] == "run_not_found"

@@ -1,4 +1,4 @@
-"""Each run has its place in one chain, and a session is the chain of its sittings."""
+"""Each run has its place in one chain, and a session is the chain of its interactive runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.sessions.session import load_chain
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import resolved
 from tests.unit.pancode.sessions.routes.test_session_rest import world
-from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, session, sitting
+from tests.unit.pancode.sessions.test_sessions import begin, interactive_run, record, rested, say, session
 
 __all__ = ["world"]
 
@@ -35,7 +35,13 @@ FIRST = run("r-1", session="r-1", place=1)
         (FIRST, run("r-2", session="r-2"), ("r-2", 1)),
         (replace(FIRST, result={NEXT: ["r-9"]}), run("r-2"), ("r-2", 1)),
     ],
-    ids=["first", "next", "next sitting", "a session in the files of a run", "another went on already"],
+    ids=[
+        "first",
+        "next",
+        "next interactive run",
+        "a session in the files of a run",
+        "another went on already",
+    ],
 )
 def test_its_place_is_behind_the_run_that_it_goes_on_from(
     old: Run | None, new: Run, chain: tuple[str, int]
@@ -44,9 +50,9 @@ def test_its_place_is_behind_the_run_that_it_goes_on_from(
     assert (joined.session, joined.place) == chain
 
 
-def test_a_session_is_one_row_with_its_newest_sitting_and_its_words(world: World) -> None:
+def test_a_session_is_one_row_with_its_newest_interactive_run_and_its_words(world: World) -> None:
     first = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     second = say(world, first, "and now the tests")["run"]
     say(world, second, "more")
     (row,) = world.context.rows(SessionRow)

@@ -1,4 +1,5 @@
-"""Mode and level of a session: chosen by a person, held from the next sitting on, never widened by a run."""
+"""Mode and level of a session: chosen by a user, held from the next interactive run on, never widened by a
+run."""
 
 from __future__ import annotations
 
@@ -23,25 +24,25 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.records import Audit, Run
 from pancode.sessions.service import GoingOn
 from tests.unit.node_agent.runtimes.asked import place
-from tests.unit.pancode.interfaces.http.test_tcp import DoorWorld, code_of
+from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, code_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import endpoint
 from tests.unit.pancode.runs.world import Puppet, facts
 from tests.unit.pancode.sessions.test_sessions import (
     begin,
+    interactive_run,
     record,
     rested,
     say,
     sent,
     session,
-    sitting,
     turned,
 )
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> DoorWorld:
-    made = DoorWorld(tmp_path)
+def world(tmp_path: Path) -> ListenerWorld:
+    made = ListenerWorld(tmp_path)
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("native", "claude", "shell"))
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
     made.node.breathe()
@@ -61,11 +62,11 @@ def of(shape: dict[str, Any]) -> tuple[Any, ...]:
 
 def test_at_rest_the_next_words_begin_with_the_new_terms(world: World) -> None:
     run = begin(world)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     assert of(change(world, run, mode="plan")) == ("build", "auto-edit", ("plan", "auto-edit", "ana"))
     assert of(change(world, run, safety="suggest"))[2] == ("plan", "suggest", "ana"), "each by itself"
     second = say(world, run, "look at it")["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.mode, order.safety) == (Mode.PLAN, Safety.SUGGEST)
     assert set(order.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
     assert "This is mode plan" in order.agent.prompt
@@ -73,23 +74,23 @@ def test_at_rest_the_next_words_begin_with_the_new_terms(world: World) -> None:
     assert of(session(world, second)) == ("plan", "suggest", None)
     rested(world, order, record(1, 0))
     say(world, run, "and again")
-    assert sitting(world).mode is Mode.PLAN, "it stays"
+    assert interactive_run(world).mode is Mode.PLAN, "it stays"
 
 
 def test_the_next_words_go_to_another_model_that_thinks_harder(world: World) -> None:
     run = begin(world, runtime="native", model="openai/gpt-5.5")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     shape = change(world, run, model="openai/gpt-5.5-mini", reasoning="high")
     chosen = {"model": "openai/gpt-5.5-mini", "reasoning": "high", "mode": "build"}
     assert chosen.items() <= shape["next"].items() and shape["reasoning"] is None
     say(world, run, "think")
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.model, order.reasoning) == ("openai/gpt-5.5-mini", Reasoning.HIGH)
     assert order.resume is not None, "it remembers"
     rested(world, order, record(1, 0))
     change(world, run, reasoning="low")
     say(world, run, "less")
-    last = sitting(world)
+    last = interactive_run(world)
     assert (last.model, last.reasoning) == ("openai/gpt-5.5-mini", Reasoning.LOW)
 
 
@@ -103,9 +104,9 @@ def test_a_model_of_another_machine_is_gone_on_with_there(world: World) -> None:
     for node in (world.node, other):
         node.breathe()
     run = begin(world, model="ollama/qwen3:8b", untested=True)["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     assert change(world, run, reasoning="low")["next"]["memory"]
-    assert not change(world, run, model="vllm/qwen3:8b")["next"]["memory"], "only the other machine has it"
+    assert not change(world, run, model="vllm/qwen3:8b")["next"]["memory"], "only the other node has it"
     assert not change(world, run, model="n2/vllm/qwen3:8b")["next"]["memory"]
     began = world.context.row(Run, say(world, run, "there, then")["run"])
     assert began.node == "n2" and "resume" not in began.terms and f"as run {run}" in began.terms["story"]
@@ -113,7 +114,7 @@ def test_a_model_of_another_machine_is_gone_on_with_there(world: World) -> None:
 
 def test_a_model_or_mode_that_cannot_be_is_refused_at_once(world: World) -> None:
     run = begin(world, runtime="claude", model="anthropic/claude-sonnet-4-5")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     path = f"/v1/sessions/{run}/terms"
     assert world.problem("POST", path, {"model": "openai/gpt-5.5"})["code"] == "refused_routing"
     assert world.problem("POST", path, {"reasoning": "minimal"})["code"] == "reasoning_not_taken"
@@ -126,13 +127,13 @@ def test_a_program_of_an_owners_choice_is_given_its_own_mode(world: World) -> No
     world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(own,))
     world.node.breathe()
     run = begin(world, runtime="acp:vibe", model="openai/gpt-5.5")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     path = f"/v1/sessions/{run}/terms"
     for mode in ("yolo", "bypassPermissions", "https://x.example/modes#autopilot"):
         assert world.problem("POST", path, {"program_mode": mode})["code"] == "forbidden_program_mode"
     assert change(world, run, program_mode="debug")["next"]["program_mode"] == "debug"
     say(world, run, "why?")
-    order = sitting(world)
+    order = interactive_run(world)
     assert order.turns is not None and order.turns.mode == "debug"
     rested(world, order, record(1, 0))
     assert change(world, run, program_mode="")["next"]["program_mode"] == "", "back to how it begins"
@@ -140,7 +141,7 @@ def test_a_program_of_an_owners_choice_is_given_its_own_mode(world: World) -> No
 
 def test_what_works_rests_behind_its_turn_and_words_wait_for_the_new_terms(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     change(world, run, mode="review")
     (rest,) = sent(world)
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1)
@@ -149,7 +150,7 @@ def test_what_works_rests_behind_its_turn_and_words_wait_for_the_new_terms(world
     rested(world, order, record(1, 0))
     GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
     world.context.turn()
-    following = sitting(world)
+    following = interactive_run(world)
     assert (following.mode, following.task) == (Mode.REVIEW, "in review")
     assert world.context.row(Run, following.identity.run).created_by == "ben"
 
@@ -169,19 +170,19 @@ def test_a_choice_before_the_program_is_there_rests_it_behind_its_first_turn(wor
 
 def test_back_to_what_it_has_is_no_change(world: World) -> None:
     run = begin(world)["run"]
-    order = sitting(world)
+    order = interactive_run(world)
     turned(world, order, record(1, 0))
     change(world, run, mode="plan")
     assert of(change(world, run, mode="build")) == ("build", "auto-edit", None)
     assert of(change(world, run, mode="build")) == ("build", "auto-edit", None)
     rested(world, order, record(1, 0))
     say(world, run, "go on")
-    assert sitting(world).mode is Mode.BUILD
+    assert interactive_run(world).mode is Mode.BUILD
 
 
-def test_a_higher_level_needs_a_persons_yes(world: DoorWorld) -> None:
+def test_a_higher_level_needs_a_persons_yes(world: ListenerWorld) -> None:
     run = begin(world, safety="suggest")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     told = world.problem("POST", f"/v1/sessions/{run}/terms", {"safety": "full-auto"})
     assert (told["code"], told["exit_code"]) == ("needs_yes", 5) and "--yes" in told["fix"]
     assert session(world, run)["next"] is None
@@ -191,7 +192,7 @@ def test_a_higher_level_needs_a_persons_yes(world: DoorWorld) -> None:
     assert told["code"] == "needs_yes", "a yes is for once"
     token = world.token("dispatch")
     asked = world.ask("POST", f"/v1/sessions/{run}/terms", token, {"safety": "auto-edit", "yes": True})
-    assert code_of(asked, 403) == "wrong_scope", "no token says a person's yes without the right to answer"
+    assert code_of(asked, 403) == "wrong_scope", "no token says a user's approval without the right to answer"
     with world.context.ledger.transaction() as tx:
         rows = [one.detail for one in tx.find(Audit, {"run": run}) if one.what == "mode and level"]
     assert [(one["by"], one["safety"]) for one in rows] == [("ana", "full-auto"), ("ana", "suggest")]
@@ -204,7 +205,7 @@ def test_admission_judges_the_new_terms_at_once(tmp_path: Path) -> None:
     )
     world.node.breathe()
     run = begin(world, runtime="gemini", model="google/gemini-2.5-pro")["run"]
-    rested(world, sitting(world), record(1, 0))
+    rested(world, interactive_run(world), record(1, 0))
     told = world.problem("POST", f"/v1/sessions/{run}/terms", {"safety": "full-auto", "yes": True})
     assert told["code"] == "refused_safety" and "nothing can enforce" in told["message"]
     assert of(session(world, run)) == ("build", "auto-edit", None)
@@ -219,7 +220,7 @@ def test_admission_judges_the_new_terms_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("safety", ["suggest", "auto-edit"])
 def test_a_person_talks_in_every_mode_and_the_agent_only_reads(world: World, mode: str, safety: str) -> None:
     begin(world, mode=mode, safety=safety, agent="builder")
-    order = sitting(world)
+    order = interactive_run(world)
     assert set(order.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
 
 
@@ -251,7 +252,7 @@ def test_what_a_session_dispatches_is_never_wider_than_it(
     world: World, mode: str, child: dict[str, Any], words: str
 ) -> None:
     run = begin(world, mode=mode)["run"]
-    sitting(world)
+    interactive_run(world)
     _inside(world, run)
     told = world.problem("POST", "/v1/runs", asked(world, **child))
     assert words in told["message"] and told["code"].startswith("refused_")
@@ -263,7 +264,7 @@ def test_what_a_session_dispatches_is_never_wider_than_it(
 @pytest.mark.parametrize("mode", ["build", "review", "admin"])
 def test_what_its_mode_lets_it_dispatch_begins(world: World, mode: str) -> None:
     run = begin(world, mode=mode)["run"]
-    sitting(world)
+    interactive_run(world)
     _inside(world, run)
     answer = world.http.post("/v1/runs", asked(world, mode="review"))
     assert answer.status_code == 201, answer.text
@@ -272,7 +273,7 @@ def test_what_its_mode_lets_it_dispatch_begins(world: World, mode: str) -> None:
 
 def test_a_choice_narrows_what_it_dispatches_at_once_and_widens_nothing(world: World) -> None:
     run = begin(world, safety="auto-edit")["run"]
-    sitting(world)
+    interactive_run(world)
     change(world, run, mode="review", safety="full-auto", yes=True)
     _inside(world, run)
     told = world.problem("POST", "/v1/runs", asked(world, mode="build", agent="builder"))
@@ -288,7 +289,7 @@ MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "google": "google/gemini-2
 
 
 @pytest.mark.parametrize("name", [*TALKERS, "acp:vibe"])
-def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_sitting_on(
+def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_interactive_run_on(
     world: World, name: str
 ) -> None:
     """Mode, level and effort stand in the order, and its program is told of no more than they allow."""
@@ -296,14 +297,14 @@ def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_sitti
     world.node.breathe()
     kind = RUNTIMES[name]
     run = begin(world, runtime=name, model=MODELS.get(kind.provider or "", "openai/gpt-5.5"))["run"]
-    first = sitting(world)
+    first = interactive_run(world)
     assert told_of(first).writes, "build, auto-edit"
     change(world, run, mode="plan", safety="suggest", reasoning="high")
     (rest,) = sent(world)
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1), "and no turn is cut"
     rested(world, first, record(1, 0))
     say(world, run, "look at it")
-    order = sitting(world)
+    order = interactive_run(world)
     assert (order.mode, order.safety, order.reasoning) == (Mode.PLAN, Safety.SUGGEST, Reasoning.HIGH)
     assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
     spec = told_of(order)
@@ -312,11 +313,11 @@ def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_sitti
 
 
 def told_of(order: Order) -> WorkerSpec:
-    """What our program of this sitting is told on its node."""
+    """What our program of this interactive run is told on its node."""
     program = PROGRAMS.get(order.runtime) or runtime_of("vibe", OtherAgent(argv=("/usr/bin/vibe",)), ASKER)
     resume = Resume(order.resume.session, Usage()) if order.resume else None
     request = request_of(order, "/node/work/r", "/node/homes/r", resume)
     launch = program.launch(request, place(isolation=Isolation.SANDBOX))
     spec = WorkerSpec.model_validate_json(launch.files[FILE])
-    assert spec.sitting is not None
+    assert spec.interactive_run is not None
     return spec

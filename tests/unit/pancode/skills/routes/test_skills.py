@@ -1,4 +1,4 @@
-"""Skills of a project: in the order by digest, told in the run's story, held against its receipt."""
+"""Skills of a project: in the order by digest, told in the run's timeline, held against its receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Tools that agents have made: nothing without a person's yes to the very bytes, tried, signed, revoked."""
+"""Tools that agents have made: nothing without a user's approval to the very bytes, tried,
+signed, revoked."""
 
 from __future__ import annotations
 
@@ -193,7 +194,7 @@ def test_a_run_keeps_nothing_itself_and_another_project_has_nothing(world: ToolW
     world.node.start(order)
     world.context.turn()
     world.coordinator.inside = (order.identity,)
-    assert world.keeps(run, digest).json()["code"] == "inside_run", "a yes is a person's"
+    assert world.keeps(run, digest).json()["code"] == "inside_run", "a yes is a user's"
     world.coordinator.inside = ()
     assert world.keeps(run, digest).status_code == 200
     subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)

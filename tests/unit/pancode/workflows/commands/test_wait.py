@@ -174,9 +174,9 @@ def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
     assert report_end(Face(False), shape) == ExitCode.BLOCKED
     out = capsys.readouterr().out
     assert out.splitlines()[0].split()[:3] == ["a", "blocked", "r-1"]
-    assert "w-7f3k2x  chain  review-loop  waits for a person" in out
-    assert 'a waits for a person: Which \\x1b[31mport?\n    pancode answer r-1 "..."' in out
-    assert "workflow show -f w-7f3k2x" in out and "waits for a person" in format_workflows([shape])
+    assert "w-7f3k2x  chain  review-loop  waits for a user" in out
+    assert 'a waits for a user: Which \\x1b[31mport?\n    pancode answer r-1 "..."' in out
+    assert "workflow show -f w-7f3k2x" in out and "waits for a user" in format_workflows([shape])
 
 
 def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The file of mappings that the seeds have; and the draft of a PRD, which a person keeps."""
+"""The file of mappings that the seeds have; and the draft of a PRD, which a user keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`workspace repair` says first what it would do; `--dry-run` and a person's no change nothing."""
+"""`workspace repair` says first what it would do; `--dry-run` and a user's no change nothing."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def test_agents_of_a_project_are_told_where_its_prd_is_and_nobody_else(world: Wo
 def test_what_begins_at_an_earlier_result_is_told_of_a_prd_that_is_in_it(
     world: World, shop: Path, has: bool
 ) -> None:
-    """The person wrote it after the workspace began: its runs do not have it."""
+    """The user wrote it after the workspace began: its runs do not have it."""
     with_agents(world)
     add(world, path=str(shop), name="shop")
     created = world.http.post("/v1/workspaces", {"by": "ana", "name": "login", "cwd": str(shop)})

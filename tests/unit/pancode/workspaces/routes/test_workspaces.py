@@ -185,7 +185,7 @@ def test_a_run_that_is_recovered_stays_in_its_workspace(world: World, shop: Path
     (row,) = world.http.post("/v1/recover", {"by": "ana", "run": second.id}).json()["runs"]
     third: Run = world.context.row(Run, row["next"])
     assert (third.workspace["snapshot"], third.terms["continues"]) == (COMMITS[0], second.id)
-    assert third.node is None, "the workspace has no machine of its own, so another one may do it"
+    assert third.node is None, "the workspace has no node of its own, so another one may do it"
     assert [one["run"] for one in shown(world)["runs"]] == [first.id, second.id, third.id]
 
 
@@ -250,7 +250,7 @@ def test_words_that_no_agent_got_go_to_the_next_run_but_into_no_script(world: Wo
         tx.put(Word(first.id, 1, 1, "bob", "in blue"))
     around, core = world.coordinator.around({}), world.context.core
     asked = DispatchRequest(task="paint it", created_by="ana", workspace="login", runtime="claude")
-    assert in_workspace(core, around, asked).task == "paint it\n\nA person adds: in blue"
+    assert in_workspace(core, around, asked).task == "paint it\n\nA user adds: in blue"
     script = replace(asked, runtime="shell", task="true")
     assert in_workspace(core, around, script).task == "true"
 
@@ -321,7 +321,7 @@ def test_a_full_disk_of_its_machine_is_named_and_a_repair_lets_another_one_work(
     world.context.turn()
     (problem,) = shown(world)["problems"]
     assert "n1 takes no work: less than 500 MB free" in problem["what"]
-    assert problem["does"] == "its next run begins on any free machine"
+    assert problem["does"] == "its next run begins on any free node"
     assert shown(world)["node"] == "n1", "to look changes nothing"
     mended = world.http.post("/v1/workspaces/login/repair", {"by": "ana"}).json()
     assert (mended["problems"], mended["node"]) == ([], None)
@@ -440,7 +440,7 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
     world.context.turn()
     assert shown(world)["opened"] is None
     assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
-    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the person changed is where it goes on"
+    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the user changed is where it goes on"
 
 
 def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop: Path) -> None:

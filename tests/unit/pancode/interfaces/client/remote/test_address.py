@@ -1,4 +1,4 @@
-"""The address of a coordinator on another machine: how it is read, and what ssh is told of it."""
+"""The address of a coordinator on another node: how it is read, and what ssh is told of it."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.interfaces.http.access.request_filter import DoorRules, KnockedBy, parse_bearer
+from pancode.interfaces.http.access.request_filter import KnockedBy, ListenerRules, parse_bearer
 from pancode.kernel.visitors import AccessError
 
-RULES = DoorRules("http", "127.0.0.1", ("desk.example", "desk.example:8443"))
+RULES = ListenerRules("http", "127.0.0.1", ("desk.example", "desk.example:8443"))
 PAGE = {"host": "127.0.0.1:7433", "content-type": "application/json"}
 
 
 def refused(
-    rules: DoorRules, method: str, path: str, query: dict[str, str] | None = None, **headers: str
+    rules: ListenerRules, method: str, path: str, query: dict[str, str] | None = None, **headers: str
 ) -> str:
     """The code of the refusal; empty: it is let in."""
     told = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.endpoint import ModelFact, Sampling
 from node_agent.wire.node import Allowed, no_sandbox
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Safety
-from pancode.agents.agents import Autonomy, Role, Tier, Walls
+from pancode.agents.agents import AgentIsolation, Autonomy, Role, Tier
 from pancode.agents.runtimes import RUNTIMES
 from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import ExitCode
@@ -75,7 +75,7 @@ def test_sampling_is_refused_by_name_where_nobody_can_set_it() -> None:
 
 
 def test_an_agent_that_runs_only_in_a_sandbox() -> None:
-    walled = own(walls=Walls.CONTAINER)
+    walled = own(isolations=AgentIsolation.CONTAINER)
     both = (node("bare"), node("walled", isolation=Isolation.SANDBOX))
     verdict = gate("routing", settings=walled, nodes=both)
     assert verdict.words == "runtime claude on walled"
@@ -160,7 +160,10 @@ def test_the_fix_is_of_the_machine_that_comes_nearest() -> None:
 
 
 def test_an_orchestrator_on_a_program_that_cannot_ask_for_the_fleets_tools_is_told_of() -> None:
-    leads, sitting = own(said_role=Role.LEAD), {"idle_ms": 1_000, "turn_ms": 1_000}
-    told = {name: gate("agent", settings=leads, turns=sitting, runtime=name) for name in ("codex", "claude")}
+    leads, interactive_run = own(said_role=Role.LEAD), {"idle_ms": 1_000, "turn_ms": 1_000}
+    told = {
+        name: gate("agent", settings=leads, turns=interactive_run, runtime=name)
+        for name in ("codex", "claude")
+    }
     assert told["codex"].warning and "no fleet tools on codex" in told["codex"].words
     assert "--runtime claude" in told["codex"].fix and not told["claude"].warning

@@ -196,7 +196,7 @@ def test_a_run_hands_on_no_more_than_it_has(
     ],
 )
 def test_a_run_that_is_held_to_its_rule_starts_nothing_that_is_not(options: dict[str, Any]) -> None:
-    """That nothing holds it, a person may allow; a run would otherwise free itself by a script."""
+    """That nothing holds it, a user may allow; a run would otherwise free itself by a script."""
     held = Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False)
     refused = gate("safety", replace(VIEW, parent=held), **options)
     assert not refused.passed and "r-1" in refused.fix and "told-only" not in refused.fix
@@ -256,7 +256,7 @@ def test_paths_that_are_outside_or_missing_are_a_warning() -> None:
 
 
 def test_an_empty_folder_that_nobody_asked_for_is_a_warning() -> None:
-    """A program that names no folder at all; a person always stands in one, see test_requested."""
+    """A program that names no folder at all; a user always stands in one, see test_requested."""
     lost = gate("paths", project=None, cwd=None)
     assert lost.passed and lost.warning and "empty directory" in lost.words and "--workspace none" in lost.fix
     assert not gate("paths", project=None, workspace="none").warning

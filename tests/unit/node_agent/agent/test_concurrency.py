@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.agent.pace import Pace, PaceReading, Strain, reading_of, strain_of, update_pace
+from node_agent.agent.concurrency import (
+    Concurrency,
+    Strain,
+    StrainReading,
+    reading_of,
+    strain_of,
+    update_concurrency,
+)
 from node_agent.attempt.gateways import ModelCount, ModelUse
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.wire.endpoint import Dialect, EndpointFact
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.receipt import ModelCalls, Usage
 from tests.unit.node_agent.wire.samples import facts
 
-TEMPO = Tempo()
+INTERVALS = Intervals()
 LOOK_MS = 30_000
 
 
@@ -26,15 +33,17 @@ def seen(load: float = 0.1, free: int | None = 8 << 30, heat: float | None = 40.
     return facts().model_copy(update=more)
 
 
-def reading(facts: NodeFacts | None = None, **models: Any) -> PaceReading:
-    return PaceReading(facts or seen(), **models)
+def reading(facts: NodeFacts | None = None, **models: Any) -> StrainReading:
+    return StrainReading(facts or seen(), **models)
 
 
-def looks(pace: Pace | None, machine: PaceReading, minutes: float, begin_ms: int = 0) -> Pace:
+def looks(
+    concurrency: Concurrency | None, machine: StrainReading, minutes: float, begin_ms: int = 0
+) -> Concurrency:
     for at in range(0, int(minutes * 60_000) + 1, LOOK_MS):
-        pace = update_pace(pace, 1, 4, machine, begin_ms + at, TEMPO)
-    assert pace is not None
-    return pace
+        concurrency = update_concurrency(concurrency, 1, 4, machine, begin_ms + at, INTERVALS)
+    assert concurrency is not None
+    return concurrency
 
 
 USED_UP: dict[str, Any] = {"left": 7, "runtime": "claude"}
@@ -51,7 +60,7 @@ USED_UP: dict[str, Any] = {"left": 7, "runtime": "claude"}
         (reading(seen(load=7.0), **USED_UP), "load 7.0 on 4 cores, 7% left of"),
     ],
 )
-def test_each_strain_that_lasts_takes_slots_down_to_the_least(machine: PaceReading, words: str) -> None:
+def test_each_strain_that_lasts_takes_slots_down_to_the_least(machine: StrainReading, words: str) -> None:
     assert looks(None, machine, 0.5).slots == 4, "a short one takes none"
     assert looks(None, machine, 1).slots == 3
     down = looks(None, machine, 10)
@@ -74,7 +83,7 @@ def test_between_the_two_nothing_changes() -> None:
 
 
 READINGS = st.builds(
-    PaceReading,
+    StrainReading,
     st.builds(seen, load=st.sampled_from([0.1, 3.0, 4.5, 7.0, 20.0])),
     waiting=st.sampled_from([0, 0, 0, 1, 9]),
     left=st.sampled_from([100, 100, 100, 20, 0]),
@@ -82,27 +91,27 @@ READINGS = st.builds(
 
 
 @given(st.lists(READINGS, min_size=2, max_size=200))
-def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[PaceReading]) -> None:
-    pace, before, changed_ms = update_pace(None, 2, 6, reading(), 0, TEMPO), 6, 0
+def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[StrainReading]) -> None:
+    concurrency, before, changed_ms = update_concurrency(None, 2, 6, reading(), 0, INTERVALS), 6, 0
     for number, one in enumerate(looked, 1):
         now = number * LOOK_MS
-        pace = update_pace(pace, 2, 6, one, now, TEMPO)
-        assert 2 <= pace.slots <= 6 and abs(pace.slots - before) <= 1
-        if pace.slots != before:
-            assert now - changed_ms >= TEMPO.tighten_ms, "never twice within a minute"
-            if pace.slots > before:
+        concurrency = update_concurrency(concurrency, 2, 6, one, now, INTERVALS)
+        assert 2 <= concurrency.slots <= 6 and abs(concurrency.slots - before) <= 1
+        if concurrency.slots != before:
+            assert now - changed_ms >= INTERVALS.tighten_ms, "never twice within a minute"
+            if concurrency.slots > before:
                 calm = looked[max(0, number - 6) : number]
                 assert all(of.facts.load_1m <= 3.6 and (of.waiting, of.left) == (0, 100) for of in calm), (
                     "after three calm minutes"
                 )
-            before, changed_ms = pace.slots, now
+            before, changed_ms = concurrency.slots, now
 
 
 def test_bounds_that_its_owner_changes_hold_at_once() -> None:
-    assert update_pace(looks(None, reading(), 1), 1, 2, reading(), 99_000, TEMPO).slots == 2
+    assert update_concurrency(looks(None, reading(), 1), 1, 2, reading(), 99_000, INTERVALS).slots == 2
     assert (
-        update_pace(
-            looks(None, reading(seen(load=9.0)), 9), 3, 4, reading(seen(load=9.0)), 900_000, TEMPO
+        update_concurrency(
+            looks(None, reading(seen(load=9.0)), 9), 3, 4, reading(seen(load=9.0)), 900_000, INTERVALS
         ).slots
         == 3
     )
@@ -110,11 +119,15 @@ def test_bounds_that_its_owner_changes_hold_at_once() -> None:
 
 def test_bounds_that_take_a_slot_are_a_change_like_any_other() -> None:
     strained = reading(seen(load=9.0))
-    before = update_pace(update_pace(None, 1, 4, strained, 0, TEMPO), 1, 4, strained, 50_000, TEMPO)
-    narrowed = update_pace(before, 1, 3, strained, 55_000, TEMPO)
+    before = update_concurrency(
+        update_concurrency(None, 1, 4, strained, 0, INTERVALS), 1, 4, strained, 50_000, INTERVALS
+    )
+    narrowed = update_concurrency(before, 1, 3, strained, 55_000, INTERVALS)
     assert narrowed.slots == 3
-    assert update_pace(narrowed, 1, 3, strained, 70_000, TEMPO).slots == 3, "not twice within a minute"
-    assert update_pace(narrowed, 1, 3, strained, 115_000, TEMPO).slots == 2
+    assert update_concurrency(narrowed, 1, 3, strained, 70_000, INTERVALS).slots == 3, (
+        "not twice within a minute"
+    )
+    assert update_concurrency(narrowed, 1, 3, strained, 115_000, INTERVALS).slots == 2
 
 
 def use(endpoint: str | None = None, left: int | None = None, runtime: str = "claude") -> ModelUse:
@@ -137,7 +150,7 @@ def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() ->
         use(left=0, runtime="codex"),
         ModelUse("shell", None, None),
     ]
-    assert reading_of(machine, iter(agents), 0) == PaceReading(machine, 2, "own", 0, "codex")
+    assert reading_of(machine, iter(agents), 0) == StrainReading(machine, 2, "own", 0, "codex")
     assert reading_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"
 
 

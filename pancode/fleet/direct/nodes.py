@@ -8,8 +8,8 @@ from pathlib import Path
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
 from pancode.fleet.direct.authority import Authority
-from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
-from pancode.fleet.place import Doorway, Reach
+from pancode.fleet.direct.entrance import DirectNode, Entrance, Rooms
+from pancode.fleet.place import NodeListener, Reach
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.tunnel import Pass
 from pancode.kernel.errors import ConfigError, PancodeError
@@ -32,21 +32,27 @@ class Direct:
     """Direct links; without a named place nothing listens. `nodes` reads those with a tag from the ledger."""
 
     def __init__(
-        self, door: Doorway | None, folder: Path, fleet: str, clock: Clock, nodes: Callable[[str], list[Node]]
+        self,
+        listener: NodeListener | None,
+        folder: Path,
+        fleet: str,
+        clock: Clock,
+        nodes: Callable[[str], list[Node]],
     ) -> None:
-        self.door = door
+        self.listener = listener
         self._clock, self._nodes = clock, nodes
         self._authority = Authority(folder, fleet, clock)
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
         """The entrance to keep open; None where no place was named."""
-        if self.door is not None:
-            self.entrance = Entrance(self.door, self._authority, rooms, self.judge)
+        if self.listener is not None:
+            self.entrance = Entrance(self.listener, self._authority, rooms, self.judge)
         return self.entrance
 
-    def judge(self, key: PublicKey) -> Guest | str:
-        """The guest with this key, or the reason why it is refused: unknown, removed or in quarantine."""
+    def judge(self, key: PublicKey) -> DirectNode | str:
+        """The direct node with this key, or the reason why it is refused: unknown, removed or
+        in quarantine."""
         text = key.text()
         node = next((n for n in self._nodes(key.tag) if n.public_key == text), None)
         if node is None or node.tag is None or node.removed is not None:
@@ -55,11 +61,11 @@ class Direct:
             return f"{node.name} is quarantined: {node.quarantined}"
         if not Reach.of(node).direct:
             return f"{node.name} has a tunnel: it is not one that comes in directly"
-        return Guest(node.name, node_user(node.tag))
+        return DirectNode(node.name, node_user(node.tag))
 
     def allowed(self, names: list[str]) -> None:
         """ConfigError where this machine lets no node come in directly."""
-        if self.door is None:
+        if self.listener is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
                 why="direct.listen is not set: this machine does not listen for nodes",
@@ -69,16 +75,16 @@ class Direct:
     @property
     def trouble(self) -> ConnectError | None:
         """Why no node can connect although some should; None while all is well."""
-        if self.door is None:
+        if self.listener is None:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
-        what = f"nodes cannot come in at {self.door.place}, which {self.door.place.origin} names"
+        what = f"nodes cannot come in at {self.listener.place}, which {self.listener.place.origin} names"
         fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
         return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
 
     @property
     def troubles(self) -> list[ConnectError]:
-        """All troubles for a person, also that some nodes are turned away though the port is open."""
+        """All troubles for a user, also that some nodes are turned away though the port is open."""
         found = self.trouble
         if found is None and self.entrance is not None and self.entrance.short:
             what = f"nodes are turned away at {self.entrance.place}"
@@ -89,7 +95,7 @@ class Direct:
         """The node's pass for its direct link; None: it has a tunnel. ConnectError: it may not come in."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
-        if self.door is None:
+        if self.listener is None:
             what = f"{node.name} is to come in directly, and this machine listens nowhere"
             fix = f"{SET_IT}; or pancode fleet up {node.name} --link ssh"
             raise ConnectError(LinkFault.NOT_DIRECT, what, why="direct.listen is not set", fix=fix)
@@ -101,12 +107,12 @@ class Direct:
         except PancodeError as exc:
             raise ConnectError(LinkFault.NOT_DIRECT, str(exc), why=exc.why, fix=exc.fix) from exc
         return Pass(
-            address=str(self.door.shown),
+            address=str(self.listener.shown),
             ca=ca,
             cert=issued.cert,
             issued_ms=self._clock.wall_ms(),
             renew_ms=issued.renew_ms,
             until_ms=issued.until_ms,
-            origin=self.door.shown.origin,
+            origin=self.listener.shown.origin,
             node=node.name,
         )

@@ -1,4 +1,5 @@
-"""The programs of sittings: the worker's own turns over a model that only counts, on a machine in memory."""
+"""The programs of interactive runs: the worker's own turns over a model that only counts, on a machine in
+memory."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, Launch
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits
 from node_agent.native.equipment import WorkerBeat, tell_end
+from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.loop import CapReached
-from node_agent.native.sitting import Sitting
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tests.simulation.machines import Machine
 
 CALL_TOKENS, TOKEN_USD = 1_000, Decimal("0.0002")
-"""Each call of the model costs 20 cents: a sitting of two dollars is at its cap after ten."""
+"""Each call of the model costs 20 cents: an interactive run of two dollars is at its cap after ten."""
 
 
 class Models:
@@ -63,7 +64,7 @@ class MemoryVoice(Voice):
 
 
 class MemoryWords(PersonWords):
-    """People's words as the node has laid and sealed them on a MemoryHost."""
+    """Users's words as the node has laid and sealed them on a MemoryHost."""
 
     def __init__(self, machine: Machine, name: str, voice: Voice) -> None:
         super().__init__("/", name, machine.key.secret(words_in(name)), voice)
@@ -133,7 +134,7 @@ class Talker:
 
 
 class Program:
-    """The program of one sitting. It goes on when time has passed, up to its next wait."""
+    """The program of one interactive run. It goes on when time has passed, up to its next wait."""
 
     def __init__(self, machine: Machine, order: Order) -> None:
         self.machine, self.order, self.name = machine, order, str(order.identity)
@@ -178,14 +179,14 @@ class Program:
         beat = WorkerBeat(lambda seconds: getcurrent().parent.switch())
         loop = Talker(self, beat)
         assert self.order.turns is not None
-        sitting = Sitting(loop, self.words, self.order.turns, beat)
-        over = sitting.run(self.order.task)
+        interactive_run = InteractiveRun(loop, self.words, self.order.turns, beat)
+        over = interactive_run.run(self.order.task)
         spec: Any = SimpleNamespace(folder="", writes=False)
-        return tell_end(loop.voice, spec, loop.deeds, loop.turns, sitting.answer, over)
+        return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)
 
 
 class Programs:
-    """The sittings of one disk of a machine, by attempt."""
+    """The interactive runs of one disk of a machine, by attempt."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -193,7 +194,7 @@ class Programs:
         self.all: dict[str, Program] = {}
 
     def of(self, name: str) -> Program | None:
-        """None for what is no sitting."""
+        """None for what is no interactive run."""
         if name not in self.all and name in self.orders:
             self.all[name] = Program(self._machine, self.orders[name])
         return self.all.get(name)
@@ -225,8 +226,8 @@ class Programs:
             program.lose_power()
 
 
-class SittingRunner(MemoryRunner):
-    """The output of a sitting is what its program has written, also after a power cut."""
+class InteractiveRunRunner(MemoryRunner):
+    """The output of an interactive run is what its program has written, also after a power cut."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine.host)
@@ -241,19 +242,19 @@ class SittingRunner(MemoryRunner):
         return out[begin : begin + limit]
 
 
-class SittingRuntimes(MemoryRuntimes):
-    """Sittings are read as the worker's stream is; their gateway would tell what a call costs."""
+class InteractiveRunRuntimes(MemoryRuntimes):
+    """Interactive runs are read as the worker's stream is; their gateway would tell what a call costs."""
 
     def __init__(self, programs: Programs) -> None:
         super().__init__()
         self._programs = programs
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
     ) -> Launch:
         if order.turns is not None:
             self._programs.orders[str(order.identity)] = order
-        return super().launch(order, work, home, guide, door)
+        return super().launch(order, work, home, guide, listener)
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
         if order.turns is None:
@@ -264,7 +265,7 @@ class SittingRuntimes(MemoryRuntimes):
 
 
 class Priced:
-    """The reader of a sitting, with the price of its tokens."""
+    """The reader of an interactive run, with the price of its tokens."""
 
     def __init__(self, reader: StreamReader) -> None:
         self._reader, self.feed = reader, reader.feed

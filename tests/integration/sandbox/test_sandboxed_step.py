@@ -1,4 +1,4 @@
-"""A phase behind the wall: its end, its stop and its own failure, as the shim takes them down."""
+"""A phase in the sandbox: its end, its stop and its own failure, as the shim takes them down."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.plans import DEPTH
-from node_agent.sandbox import detect, wall
+from node_agent.sandbox import detect, wrapper
 from node_agent.sandbox.detect import MACHINES
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Permissions, Sandbox
+from node_agent.sandbox.wrapper import Permissions, Sandbox
 from node_agent.shim.spool import Grace, PhaseLimits, PhasePlan, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.folders import change_owner
@@ -58,7 +58,7 @@ time.sleep(60)
 
 
 class Walled(Phases):
-    """Phases whose steps run behind the wall of a node whose home is `root`."""
+    """Phases whose steps run in the sandbox of a node whose home is `root`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -214,7 +214,7 @@ def test_what_the_owner_shows_is_there_to_read(phases: Walled, tmp_path: Path) -
 
 
 def seen_by(phases: Walled, argv: list[str], kind: StepKind, depth: int = 0) -> str:
-    """All that the wall's argument list names."""
+    """All that the sandbox's argument list names."""
     _, plan = phases.plan(argv, kind=kind)
     env = {**plan.env, "HOME": f"{plan.cwd}/home", DEPTH: str(depth)}
     made = phases.sandbox.around(replace(plan, env=env), RULES, ())
@@ -243,7 +243,7 @@ def test_no_word_of_a_repository_opens_a_folder_or_ends_the_attempt(
     (tmp_path / "bin/run").chmod(0o755)
     (tmp_path / "closed").mkdir(mode=0o700)
     (tmp_path / "closed/key").write_text("secret")
-    package = Path(wall.__file__).parents[1]
+    package = Path(wrapper.__file__).parents[1]
     led = f"{package}/{os.path.relpath(tmp_path / 'closed/key', package)}"
     assert os.path.isfile(led)
     monkeypatch.chdir(tmp_path)
@@ -301,11 +301,11 @@ def test_a_trial_that_came_to_no_end_is_soon_made_again(
     found = sandbox.find()
     assert found.tools is None and found.problem is not None and "not done within" in found.problem.what
     (tmp_path / "busy").unlink()
-    clock.now += wall.SOON_MS - 1
+    clock.now += wrapper.SOON_MS - 1
     assert sandbox.find() is found
     clock.now += 1
     assert (settled := sandbox.find()).tools is not None
-    clock.now += wall.SOON_MS
+    clock.now += wrapper.SOON_MS
     assert sandbox.find() is settled, "an answer lasts longer"
 
 

@@ -1,4 +1,4 @@
-"""A real node agent with the wall: hostile runs at each level, its receipts, and what holds without it."""
+"""A real node agent with the sandbox: hostile runs at each level, its receipts, and what holds without it."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_stop_reaches_what_is_inside(world: NodeWorld) -> None:
 
 
 def test_work_on_the_machine_itself_is_outside_and_says_so(world: NodeWorld, tmp_path: Path) -> None:
-    """A person's own command without a repository; at full-auto, or from inside a run, it is not."""
+    """A user's own command without a repository; at full-auto, or from inside a run, it is not."""
     mark, task = tmp_path / "mark", f"echo x >> {tmp_path}/mark"
     plain = world.run(world.order(task, run="r-desk", runtime="shell", workspace=NONE))
     assert (plain.outcome, plain.isolation, mark.read_text()) == (Outcome.DONE, Isolation.NONE, "x\n")
@@ -191,7 +191,7 @@ def test_work_on_the_machine_itself_is_outside_and_says_so(world: NodeWorld, tmp
 
 def test_without_a_wall_full_auto_is_refused_here_too(world: NodeWorld) -> None:
     """The coordinator asked a node that had one: its word is old."""
-    world.without_wall()
+    world.without_sandbox()
     refused = world.run(world.order("touch x", runtime="shell", safety=Safety.FULL_AUTO))
     assert (refused.outcome, refused.failure) == (Outcome.INFRA, FailureKind.SANDBOX)
     assert "nothing holds shell to full-auto here: no sandbox: this test" in refused.reason
@@ -199,7 +199,7 @@ def test_without_a_wall_full_auto_is_refused_here_too(world: NodeWorld) -> None:
 
 
 def test_without_a_wall_being_told_is_enough_when_the_user_says_so(world: NodeWorld) -> None:
-    world.without_wall()
+    world.without_sandbox()
     policy = world.order("x").policy.model_copy(update={"told_only": True})
     claims = world.run(world.order("touch x", runtime="shell", safety=Safety.FULL_AUTO, policy=policy))
     assert (claims.outcome, claims.isolation) == (Outcome.DONE, Isolation.NONE)

@@ -24,7 +24,7 @@ from pancode.reports import routes as figure_routes
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_figures_shown import api_context
-from tests.integration.faces.test_tcp_door import FREE, Opening, asked
+from tests.integration.faces.test_tcp_listener import FREE, Opening, asked
 
 HEAD = b"GET /v1/ping HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
@@ -32,11 +32,11 @@ HEAD = b"GET /v1/ping HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 @pytest.fixture
 def opening(tmp_path: Path) -> Iterator[Opening]:
     made = Opening(tmp_path, FREE)
-    made.door.start()
+    made.listener.start()
     yield made
     made.context.closing.set()
     made.context.bell.ring()
-    made.door.stop()
+    made.listener.stop()
 
 
 def connected(port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Takes turns with people: words begin a turn, which ends with an answer; without words it rests."""
+"""Takes turns with users: words begin a turn, which ends with an answer; without a message it rests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import LaidWords
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.receipt import MOST_TURN_WORDS, RestReason, TurnStop
-from node_agent.wire.receipt import MOST_TURNS as MOST_OF_A_SITTING
+from node_agent.wire.receipt import MOST_TURNS as MOST_OF_AN_INTERACTIVE_RUN
 
 _LIMITS = frozenset(
     {
@@ -38,14 +38,14 @@ _FOR_GOOD = frozenset(
         FailureKind.RUNTIME_UNREADABLE,
     }
 )
-"""Failures that further words would meet, too; a next sitting may have, for example, a new key."""
+"""Failures that further words would meet, too; a next interactive run may have, for example, a new key."""
 _RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP), ("give_way", RestReason.SLOT))
 FORGOT = (
-    "the memory of the sitting before is not on this machine: its files are kept, and the agent is told how "
-    "that sitting began and how it ended"
+    "the memory of the previous interactive run is not on this node; its files are kept, and the agent is "
+    "told how that interactive run began and how it ended"
 )
 NEAR, WHOLE = 4, 5
-"""A sitting that has used four fifths of a limit begins no other turn."""
+"""An interactive run that has used four fifths of a limit begins no other turn."""
 
 
 class TurnOver(BaseException):
@@ -57,7 +57,7 @@ class TurnOver(BaseException):
 
 
 class TakesTurns(Protocol):
-    """Whom a person talks with: our own loop, or another program. `turns`, `used`: of all turns so far."""
+    """Whom a user talks with: our own loop, or another program. `turns`, `used`: of all turns so far."""
 
     voice: Voice
     clock: Clock
@@ -68,19 +68,19 @@ class TakesTurns(Protocol):
 
     @property
     def remembers(self) -> bool:
-        """Whether the conversation before this sitting is known."""
+        """Whether the conversation before this interactive run is known."""
 
     def hear(self, words: Callable[[], str]) -> None:
         """Get words during a turn from there; a program that takes none leaves them to the next turn."""
 
     def run(self, task: str) -> str:
-        """The answer to these words. Raises Over, and TurnOver from the sitting's beat."""
+        """The answer to these words. Raises Over, and TurnOver from the interactive run's beat."""
 
     def close(self, why: str) -> None:
         """End the turn. `why`: the reason, if it ended early."""
 
 
-class Sitting:
+class InteractiveRun:
     """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
 
     def __init__(self, loop: TakesTurns, words: PersonWords, terms: TurnTerms, beat: WorkerBeat) -> None:
@@ -94,7 +94,8 @@ class Sitting:
         loop.voice.latest_ms = int(BEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
-        """Take turns until the sitting rests. Return why no turn ended with an answer; None if one did."""
+        """Take turns until the interactive run rests. Return why no turn ended with an answer; None if one
+        did."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
@@ -143,19 +144,20 @@ class Sitting:
         return stop, why
 
     def _with_memory(self, text: str) -> str:
-        """Return the words; before the first words of a sitting, the model is told of the sitting before."""
+        """Return the words; before the first message of an interactive run, the model is told of the
+        interactive run before."""
         if self._number > 1:
             return text
         before = GOES_ON if self._loop.remembers else self._terms.story
         return f"{before}\n\n{text}" if before else text
 
     def _look(self) -> None:
-        """Look while the worker waits for model, command or a person's yes. TurnOver to end the turn."""
+        """Look while the worker waits for model, command or a user's approval. TurnOver to end the turn."""
         self._loop.voice.flush()
         if self._words.wants("cancel", range(self._number, self._number + 1)):
             raise TurnOver(TurnStop.CANCELLED)
         if self._loop.clock.mono_ms() >= self._loop.limits.until_ms:
-            raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the sitting did")
+            raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the interactive run did")
 
     def _more(self) -> str:
         """Words that came during the turn: they go to the model with its next call, and no other."""
@@ -166,7 +168,7 @@ class Sitting:
 
     # ---- between turns
     def _awaited(self) -> tuple[int, LaidWords] | RestReason:
-        """Return the next words, or why the sitting rests."""
+        """Return the next message, or why the interactive run rests."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
         while True:
@@ -184,7 +186,7 @@ class Sitting:
         return asked or self._near()
 
     def _near(self) -> RestReason | None:
-        """Return why the sitting must rest because a limit is near or reached; None otherwise."""
+        """Return why the interactive run must rest because a limit is near or reached; None otherwise."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):
             return RestReason.CAP
@@ -195,7 +197,7 @@ class Sitting:
             (loop.used["input"] + loop.used["output"], whole.tokens),
             (loop.turns, whole.turns),
             (loop.turns, whole.answers),
-            (self._number, MOST_OF_A_SITTING),
+            (self._number, MOST_OF_AN_INTERACTIVE_RUN),
         )
         near = any(most is not None and one * WHOLE >= most * NEAR for one, most in used)
         return RestReason.CAP if near else None

@@ -1,4 +1,5 @@
-"""A sitting of the native worker: words begin turns, which end in many ways; without words it rests."""
+"""An interactive run of the native worker: words begin turns, which end in many ways; without a message it
+rests."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
 from node_agent.gateway.meter import Wire
 from node_agent.gateway.requests import error_body
 from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.interactive_run import InteractiveRun, TurnOver
 from node_agent.native.judge import Judge
 from node_agent.native.loop import CANCELLED
-from node_agent.native.sitting import Sitting, TurnOver
 from node_agent.native.voice import PersonWords
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import GOES_ON
@@ -33,7 +34,8 @@ TERMS = TurnTerms(idle_ms=60, turn_ms=60_000, by="ana")
 
 
 class Talk(Stage):
-    """A sitting on a checkout. `between`: what happens, one after the other, when it waits for words."""
+    """An interactive run on a checkout. `between`: what happens, one after the other, when it waits for a
+    message."""
 
     def __init__(self, folder: Path, script: Script, terms: TurnTerms = TERMS, **changes: Any) -> None:
         super().__init__(folder, script, **changes)
@@ -42,7 +44,7 @@ class Talk(Stage):
         self.between: list[Callable[[], None]] = []
         words = PersonWords(str(self.home), WHO, SECRET, self.loop.voice)
         self.beat = WorkerBeat(self._slept)
-        self.sitting = Sitting(self.loop, words, terms, self.beat)
+        self.interactive_run = InteractiveRun(self.loop, words, terms, self.beat)
 
     def _slept(self, seconds: float) -> None:
         if self.between:
@@ -80,7 +82,7 @@ class Midway(Script):
 def test_words_begin_turns_and_without_words_it_rests(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(says("one"), says("two")))
     talk.between = [talk.says(4, "and then?")]
-    assert talk.sitting.run("the task") is None and talk.sitting.answer == "two"
+    assert talk.interactive_run.run("the task") is None and talk.interactive_run.answer == "two"
     assert talk.turns() == [(1, "end_turn", ""), (2, "end_turn", "")]
     first, second = talk.told("turn")
     assert (first["words"], first["by"], first["text"]) == (0, "ana", "the task")
@@ -96,7 +98,7 @@ def test_words_of_one_turn_are_not_those_of_the_next(tmp_path: Path) -> None:
     talk = Talk(tmp_path, script)
     script.at[1] = talk.says(1, "in the middle")
     talk.between = [talk.says(2, "behind it")]
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert [one["number"] for one in talk.told("heard")] == [1]
     assert [one["words"] for one in talk.told("turn")] == [0, 2]
 
@@ -105,13 +107,13 @@ def test_a_turn_takes_no_more_words_than_its_record_holds(tmp_path: Path) -> Non
     talk = Talk(tmp_path, Script(says("ok")))
     for number in range(1, MOST_TURN_WORDS + 5):
         talk.says(number, "more")()
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert len(talk.told("heard")) == MOST_TURN_WORDS + 4 - 1, "one began a turn"
     assert [one["words"] for one in talk.told("turn")] == [0, MOST_TURN_WORDS]
 
 
 @pytest.mark.parametrize("midst", ["model", "command"])
-def test_a_cancelled_turn_ends_and_the_sitting_goes_on(
+def test_a_cancelled_turn_ends_and_the_interactive_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, midst: str
 ) -> None:
     script = Midway(
@@ -129,7 +131,7 @@ def test_a_cancelled_turn_ends_and_the_sitting_goes_on(
     else:
         monkeypatch.setattr(talk.loop.deeds, "do", lambda call, number: cancelled())
     talk.between = [talk.says(1, "go on")]
-    assert talk.sitting.run("the task") is None
+    assert talk.interactive_run.run("the task") is None
     assert talk.turns() == [(1, "cancelled", ""), (2, "end_turn", "")]
     closed = talk.loop.talk[talk.loop.talk.index(Asked("go on")) - 1]
     assert isinstance(closed, Answered) and "half an ans" in closed.text, "the model knows what it had said"
@@ -144,7 +146,7 @@ def test_a_cancel_of_another_turn_changes_nothing_and_one_to_come_is_cancelled(t
     talk.wants("cancel", 2)()
     script.at = {1: lambda: talk.beat(), 2: lambda: talk.beat()}
     talk.between = [talk.says(1, "go on")]
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert talk.turns() == [(1, "end_turn", ""), (2, "cancelled", "")]
 
 
@@ -156,7 +158,7 @@ def test_what_nobody_sealed_cancels_nothing(tmp_path: Path) -> None:
         talk.home, words_in(WHO), turn_control_file("rest", 1), seal_text(SECRET, 1, "cancel").encode()
     )
     script.at = {1: lambda: talk.beat()}
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert talk.turns() == [(1, "end_turn", "")] and talk.told("rests")[0]["why"] == "idle"
 
 
@@ -166,14 +168,14 @@ def test_it_rests_when_it_is_asked_to_behind_the_turn_at_work(tmp_path: Path, wh
     talk = Talk(tmp_path, script, TurnTerms(idle_ms=600_000, turn_ms=60_000))
     talk.between = [talk.says(1, "go on")]
     script.at[2] = talk.wants(what, 1)
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert len(talk.turns()) == 2 and talk.told("rests") == [{"type": "rests", "why": why}]
 
 
 def test_a_rest_behind_a_turn_to_come_waits_for_it(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(says("ok")), TurnTerms(idle_ms=600_000, turn_ms=60_000))
     talk.between = [talk.wants("rest", 2), lambda: None, talk.says(1, "go on")]
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert len(talk.turns()) == 2 and talk.told("rests")[0]["why"] == "asked"
 
 
@@ -190,7 +192,7 @@ def test_near_a_limit_it_rests_behind_its_turn(tmp_path: Path, limits: dict[str,
     talk = Talk(tmp_path, Script(says("one")), TurnTerms(idle_ms=600_000, turn_ms=60_000), **limits)
     talk.says(1, "never heard")()
     talk.loop.words = str
-    talk.sitting.run("the task")
+    talk.interactive_run.run("the task")
     assert talk.turns() == [(1, "end_turn", "")] and talk.told("rests")[0]["why"] == why
 
 
@@ -198,16 +200,16 @@ def test_a_turn_that_fails_leaves_the_next_one_whole(tmp_path: Path) -> None:
     broken = Trouble("boom", 400)
     talk = Talk(tmp_path, Script(says("one"), broken, says("", "content_filter"), says(""), says("two")))
     talk.between = [talk.says(number, "go on") for number in range(1, 5)]
-    assert talk.sitting.run("the task") is None
+    assert talk.interactive_run.run("the task") is None
     stops = [stop for _, stop, _ in talk.turns()]
     assert stops == ["end_turn", "failed", "refusal", "failed", "end_turn"]
     kinds = [type(turn) for turn in talk.loop.talk]
-    assert kinds == [Asked, Answered] * 5, "a person and the model take turns, whatever became of one"
+    assert kinds == [Asked, Answered] * 5, "a user and the model take turns, whatever became of one"
 
 
 def test_what_further_words_would_meet_again_ends_it(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(Trouble("no such key", 401)))
-    over = talk.sitting.run("the task")
+    over = talk.interactive_run.run("the task")
     assert over is not None and over.kind is FailureKind.MODEL_AUTH
     assert [stop for _, stop, _ in talk.turns()] == ["failed"] and talk.told("rests") == []
 
@@ -217,15 +219,15 @@ def test_where_the_gateway_lets_no_more_through_the_turn_is_cut_and_it_rests(tmp
     past = make_trouble(403, body)
     talk = Talk(tmp_path, Script(says("one"), past))
     talk.between = [talk.says(1, "go on")]
-    assert talk.sitting.run("the task") is None
+    assert talk.interactive_run.run("the task") is None
     assert [stop for _, stop, _ in talk.turns()] == ["end_turn", "limit"]
     assert "the limit of this run" in talk.turns()[1][2] and talk.told("rests")[0]["why"] == "cap"
     fresh = Talk(tmp_path / "fresh", Script(past))
-    over = fresh.sitting.run("the task")
+    over = fresh.interactive_run.run("the task")
     assert over is not None and over.kind is FailureKind.USD_LIMIT, "no turn has ended with an answer"
 
 
-def test_a_turn_that_takes_too_long_ends_and_the_sitting_goes_on(tmp_path: Path) -> None:
+def test_a_turn_that_takes_too_long_ends_and_the_interactive_run_goes_on(tmp_path: Path) -> None:
     script = Midway(says("one"), says("two"))
     talk = Talk(tmp_path, script, TurnTerms(idle_ms=60, turn_ms=600))
 
@@ -235,13 +237,13 @@ def test_a_turn_that_takes_too_long_ends_and_the_sitting_goes_on(tmp_path: Path)
 
     script.at[1] = late
     talk.between = [talk.says(1, "go on")]
-    assert talk.sitting.run("the task") is None
+    assert talk.interactive_run.run("the task") is None
     assert [stop for _, stop, _ in talk.turns()] == ["limit", "end_turn"]
 
 
 def test_no_answer_at_all_is_how_the_run_ends(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(Trouble("boom", 400)))
-    over = talk.sitting.run("the task")
+    over = talk.interactive_run.run("the task")
     assert isinstance(over, Over) and over.kind is FailureKind.MODEL_REFUSED
     assert talk.told("rests")[0]["why"] == "idle"
 
@@ -249,13 +251,13 @@ def test_no_answer_at_all_is_how_the_run_ends(tmp_path: Path) -> None:
 def test_the_model_is_told_what_was_before(tmp_path: Path) -> None:
     script, terms = Script(says("ok")), TERMS.model_copy(update={"story": "we began"})
     talk = Talk(tmp_path, script, terms)
-    talk.sitting.run("go on")
+    talk.interactive_run.run("go on")
     assert (
         script.questions[0].turns == (Asked("we began\n\ngo on"),) and talk.told("turn")[0]["text"] == "go on"
     )
     again = Talk(tmp_path / "again", script, terms)
     again.loop.talk += [Asked("a"), Answered("b")]
-    again.sitting.run("go on")
+    again.interactive_run.run("go on")
     assert script.questions[-1].turns[-1] == Asked(f"{GOES_ON}\n\ngo on")
 
 
@@ -273,7 +275,7 @@ def test_what_judges_commands_gets_ready_with_each_turn_where_a_person_may_be_as
     talk.between = [talk.says(1, "go on")]
     take_elsewhere(None, lambda: begun.append(len(talk.script.questions)))
     try:
-        talk.sitting.run("the task")
+        talk.interactive_run.run("the task")
     finally:
         take_elsewhere(None)
     assert begun == ([0, 1] if asks else []), "before its model is asked"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pancode.app.server.tcp_listeners import LoopbackDoor
+from pancode.app.server.tcp_listeners import LoopbackListener
 from pancode.fleet.place import ListenAddress
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.access.codes import make_code
@@ -25,19 +25,19 @@ from tests.unit.pancode.runs.world import Desk, Puppet
 
 
 class Room:
-    """A coordinator without the setting; its door looks five times a second whether anybody is there."""
+    """A coordinator without the setting; its listener looks five times a second whether anybody is there."""
 
     def __init__(self, home: Path) -> None:
         desk = Desk()
         Puppet(desk).breathe()
         self.context = ApiDesk(MemoryCoordinator(desk, home), dict(FACTS), lambda by: None)
         self.kept = home / "web/port"
-        self.door = LoopbackDoor(self.context, self.kept, look_ticks=2)
+        self.listener = LoopbackListener(self.context, self.kept, look_ticks=2)
 
     def session(self) -> tuple[str, int]:
         """A browser's token, and the port to which it goes."""
         code = make_code(self.context.core, (AccessScope.ADMIN,), 60_000, "ana")
-        port = int(self.door.url().rpartition(":")[2])
+        port = int(self.listener.url().rpartition(":")[2])
         return asked(port, "POST", "/v1/web/session", {"code": code})[1]["token"], port
 
 
@@ -45,7 +45,7 @@ class Room:
 def room(tmp_path: Path) -> Iterator[Room]:
     made = Room(tmp_path)
     yield made
-    made.door.stop()
+    made.listener.stop()
 
 
 def asked(port: int, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
@@ -75,9 +75,9 @@ def test_it_is_open_as_long_as_a_browser_has_a_session_and_keeps_its_port(room: 
     assert asked(port, "GET", "/v1/runs", Host="rebind.test", **headers)[0] == 421
     for _ in range(8):  # it looks, and the session is there
         assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200
-    assert room.door.url().endswith(f":{port}")
-    room.door.stop()  # as by a restart
-    after = LoopbackDoor(room.context, room.kept)
+    assert room.listener.url().endswith(f":{port}")
+    room.listener.stop()  # as by a restart
+    after = LoopbackListener(room.context, room.kept)
     after.start()
     assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200, "the tab goes on"
     after.stop()
@@ -85,7 +85,7 @@ def test_it_is_open_as_long_as_a_browser_has_a_session_and_keeps_its_port(room: 
     for one in tokens.list_tokens(room.context.core):
         tokens.revoke(room.context.core, one["name"], "ana")
     until(lambda: is_shut(port), "the port is closed")
-    nobody = LoopbackDoor(room.context, room.kept)
+    nobody = LoopbackListener(room.context, room.kept)
     nobody.start()
     assert is_shut(port), "without a session it is not opened at a start"
     assert room.session()[1] == port, "the next command opens it again"
@@ -100,14 +100,14 @@ def test_where_its_port_is_taken_it_takes_another(room: Room) -> None:
 
 
 def test_a_setting_of_its_own_comes_first(room: Room) -> None:
-    from pancode.fleet.place import DoorPlace
+    from pancode.fleet.place import ApiListener
 
     room.session()
-    room.door.stop()
+    room.listener.stop()
     coordinator = room.context.coordinator
     assert isinstance(coordinator, MemoryCoordinator)
-    coordinator.door = DoorPlace(ListenAddress("127.0.0.1", 0, "a test"))
-    room.door.start()
+    coordinator.listener = ApiListener(ListenAddress("127.0.0.1", 0, "a test"))
+    room.listener.start()
     assert is_shut(int(room.kept.read_text()))
 
 
@@ -131,4 +131,4 @@ def test_a_port_that_cannot_be_kept_is_told_each_time(room: Room) -> None:
     room.kept.parent.write_text("no folder")
     for _ in range(2):
         with pytest.raises(OSError, match="web"):
-            room.door.url()
+            room.listener.url()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox.detect import UID
-from node_agent.sandbox.wall import UserIdPool
+from node_agent.sandbox.wrapper import UserIdPool
 
 
 def nobody() -> set[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
+class Intervals:
     """The times of the node agent, all in milliseconds, as shipped."""
 
     heartbeat_ms: int = 5_000
@@ -15,17 +15,18 @@ class Tempo:
     look_ms: int = 1_000
     """The interval of looks at a running attempt."""
     turn_look_ms: int = 100
-    """The interval of looks at a sitting in its turn: people wait for the answer, and for a question."""
+    """The interval of looks at an interactive run in its turn: users wait for the answer, and
+    for a question."""
     idle_look_ms: int = 250
-    """The interval of looks at a sitting that waits for words."""
+    """The interval of looks at an interactive run that waits for a message."""
     progress_ms: int = 2_000
     """The shortest time between two progress events of one attempt."""
     signs_ms: int = 30_000
     """The interval of looks for signs of life of an agent at work."""
     follow_ms: int = 1_000
     """The interval of sending a running attempt's output to the depot."""
-    sitting_follow_ms: int = 50
-    """The interval of sending a sitting's output: people read it as it comes."""
+    interactive_follow_ms: int = 50
+    """The interval of sending an interactive run's output: users read it as it comes."""
     retry_ms: int = 2_000
     """The pause after the link is down, the disk is full, or a fault of ours."""
     publish_first_ms: int = 5_000
@@ -47,10 +48,10 @@ class Tempo:
     grace_int_ms: int = 15_000
     grace_term_ms: int = 15_000
 
-    def scaled(self, factor: float) -> Tempo:
+    def scaled(self, factor: float) -> Intervals:
         """Return the times with every interval multiplied by `factor`, at least one millisecond."""
         if factor == 1.0:
             return self
-        return Tempo(
+        return Intervals(
             **{field.name: max(1, int(getattr(self, field.name) * factor)) for field in fields(self)}
         )

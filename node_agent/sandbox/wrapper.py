@@ -14,7 +14,7 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import create_exclusive
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of, read_covered, write_covered
-from node_agent.sandbox.detect import MACHINES, UID, UIDS, WallTools, detect_sandbox, fence_holds
+from node_agent.sandbox.detect import MACHINES, UID, UIDS, SandboxTools, detect_sandbox, fence_holds
 from node_agent.sandbox.policy import (
     FILTER,
     FILTER_FD,
@@ -112,7 +112,7 @@ TOO_MANY = (
 class Permissions:
     """What a phase may do. `port`: the model gateway's, which the relay has inside, too.
 
-    `paths`: people's rules; the paths that they name are covered. `devices`: as the view has them.
+    `paths`: users' rules; the paths that they name are covered. `devices`: as the view has them.
     """
 
     writable: bool
@@ -143,15 +143,16 @@ class Sandbox:
         self._programs = Programs(path, user_home, self._system)
         self._owners = UserIdPool(home / OWNERS)
         self._lock = threading.Lock()
-        self._found: WallTools | None = None
+        self._found: SandboxTools | None = None
         self._tried_ms = 0
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
-    def find(self) -> WallTools:
-        """The wall's tools, or why there is none. Tried again after minutes, or when bubblewrap changed."""
+    def find(self) -> SandboxTools:
+        """The sandbox's tools, or why there is none. Tried again after minutes, or when
+        bubblewrap changed."""
         wish = self._wish()
         if wish.off or wish.trouble:
-            return WallTools(None, no_sandbox(wish.off or wish.trouble, self._mend()))
+            return SandboxTools(None, no_sandbox(wish.off or wish.trouble, self._repair()))
         with self._lock:
             seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
@@ -171,10 +172,10 @@ class Sandbox:
         return self._owners.owner_of(attempt)
 
     def around(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan | None:
-        """Return the plan with each step inside a wall, a new one if it had one; None when there is no wall
-        any more.
+        """Return the plan with each step inside a sandbox, a new one if it had one; None when there is no
+        sandbox any more.
 
-        Where only Landlock is available, it is used, unless the plan was inside a full wall.
+        Where only Landlock is available, it is used, unless the plan was in a full sandbox.
 
         `shown`: read-only paths besides the programs, such as the repository. The steps' outputs are in the
         attempt's folder, and so is the gateway's socket.
@@ -185,7 +186,7 @@ class Sandbox:
             fenced = found.landlock and not any(step.walled for step in plan.steps)
             return self._fenced(plan, allowed, shown) if fenced else None
         if any(step.walled and not step.wall for step in plan.steps):
-            return plan  # of a node agent of before: what builds the wall stands among its words
+            return plan  # of a node agent of before: what builds the sandbox stands among its words
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             open_own(plan)
@@ -204,7 +205,7 @@ class Sandbox:
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
-        """Return the existing paths that rules name, without parts of the wall itself. StepFailed."""
+        """Return the existing paths that rules name, without parts of the sandbox itself. StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
@@ -256,7 +257,7 @@ class Sandbox:
         return 0, 0
 
     def _wish(self) -> OwnersWish:
-        """Return the owner's file; an unreadable one means no wall, and the reason for that."""
+        """Return the owner's file; an unreadable one means no sandbox, and the reason for that."""
         file = self._home / OWN_FILE
         try:
             raw = json.loads(file.read_bytes())
@@ -270,9 +271,9 @@ class Sandbox:
             return OwnersWish(trouble=f"{file} cannot be used: {exc}"[:400])
         return wish
 
-    def _mend(self) -> str:
+    def _repair(self) -> str:
         return f"correct or remove {self._home / OWN_FILE}"
 
 
-def _lasts_ms(found: WallTools) -> int:
+def _lasts_ms(found: SandboxTools) -> int:
     return SOON_MS if found.passing else AGAIN_MS

@@ -1,4 +1,4 @@
-"""The wall itself: a hostile program inside achieves no forbidden act, as root's node and as a user's."""
+"""The sandbox itself: a hostile program inside achieves no forbidden act, as root's node and as a user's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_read_only_tree_is_not_written(place: Ground) -> None:
     assert sorted(os.listdir(place.tree)) == [".git"]
 
 
-SITTING = TurnTerms(idle_ms=60_000, turn_ms=60_000)
+INTERACTIVE_RUN = TurnTerms(idle_ms=60_000, turn_ms=60_000)
 TRIES = """
 cd $HOME
 for f in "$@"; do
@@ -66,7 +66,7 @@ echo done > ok
 """
 
 
-@pytest.mark.parametrize("turns", [None, SITTING], ids=["headless", "sitting"])
+@pytest.mark.parametrize("turns", [None, INTERACTIVE_RUN], ids=["headless", "interactive"])
 @pytest.mark.parametrize("name", sorted(set(RUNTIMES) - {"scripted"}))
 def test_the_agent_cannot_change_what_tells_its_program_to_ask(
     place: Ground, name: str, turns: TurnTerms | None
@@ -75,7 +75,9 @@ def test_the_agent_cannot_change_what_tells_its_program_to_ask(
     program = next((one for one in EVERY if one.runtime == name), None)
     env, model = ({}, None) if program is None else (program.env("http://127.0.0.1:1"), program.model)
     rules = compile_policy(Safety.AUTO_EDIT, read_only=False)
-    asked = ask(workspace=str(place.tree), home=str(place.home), sitting=turns, policy=rules, model=model)
+    asked = ask(
+        workspace=str(place.tree), home=str(place.home), interactive_run=turns, policy=rules, model=model
+    )
     where = Place(os.environ["PATH"], sys.executable, False, Isolation.SANDBOX, env, PACKAGE, LIBRARIES)
     files = dict(RUNTIMES[name].launch(asked, where).files)
     places = AttemptFolders(place.home.parent)
@@ -127,7 +129,7 @@ def test_a_full_tmp_is_a_full_tmp_and_not_a_full_machine(place: Ground, folder: 
 
 
 def test_memory_is_taken_nowhere_without_a_bound(place: Ground) -> None:
-    """What the wall builds in memory for itself, such as /dev, is as large as half of the machine's."""
+    """What the sandbox builds in memory for itself, such as /dev, is as large as half of the machine's."""
     for folder in ("/run", "/dev", "/"):
         assert "Read-only" in place.run(place.view(), "sh", "-c", f"echo x > {folder}/planted").stderr
     assert place.run(place.view(), "sh", "-c", "echo x > /dev/null; ls -d /dev/pts/ptmx").returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.native.sitting import FORGOT
+from node_agent.native.interactive_run import FORGOT
 from node_agent.runner.runner import spawned_in
 from node_agent.shim import process
 from node_agent.shim.spool import Running
@@ -49,7 +49,7 @@ def world(tmp_path: Path) -> Iterator[GatewayWorld]:
         one.end()
 
 
-def sitting(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> Order:
+def interactive_run(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> Order:
     terms = TurnTerms(
         idle_ms=more.pop("idle_ms", 600_000), turn_ms=600_000, by="ana", story=more.pop("story", "")
     )
@@ -59,7 +59,7 @@ def sitting(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> 
 
 
 class Person:
-    """Who talks in one sitting."""
+    """Who talks in one interactive run."""
 
     def __init__(self, world: GatewayWorld, order: Order) -> None:
         self.world, self.identity = world, order.identity
@@ -76,7 +76,7 @@ class Person:
         return [body for body in bodies if isinstance(body, Turned)]
 
     def waits(self, holds: Callable[[], bool]) -> None:
-        until(holds, "the sitting's next step", 30, lambda: self.world.story(self.identity))
+        until(holds, "the interactive run's next step", 30, lambda: self.world.story(self.identity))
 
     def turned(self, count: int) -> Turned:
         self.waits(lambda: len(self.told()) >= count)
@@ -103,8 +103,8 @@ class Person:
         return self.world.ended(self.identity)
 
 
-def test_turns_are_told_and_the_next_sitting_remembers(world: GatewayWorld) -> None:
-    person = Person(world, sitting(world, "r-first"))
+def test_turns_are_told_and_the_next_interactive_run_remembers(world: GatewayWorld) -> None:
+    person = Person(world, interactive_run(world, "r-first"))
     first = person.turned(1)
     assert (first.turn.stop, first.turn.words[0].by, first.turn.words[0].number) == ("end_turn", "ana", 0)
     assert person.raw()[: first.bytes].endswith(b"\n") and b"turn_end" in person.raw()[: first.bytes]
@@ -120,17 +120,17 @@ def test_turns_are_told_and_the_next_sitting_remembers(world: GatewayWorld) -> N
     heard = [one for one in world.coordinator.bodies(person.identity) if isinstance(one, PersonHeard)]
     assert [one.numbers for one in heard] == [(1,)]
     resume = Resumed(run="r-first", session=str(claims.session))
-    again = Person(world, sitting(world, "r-second", "go on", resume=resume, idle_ms=50))
+    again = Person(world, interactive_run(world, "r-second", "go on", resume=resume, idle_ms=50))
     second = again.ended()
     assert (second.answer, second.rests) == ("fig", RestReason.IDLE), f"it knew both: {second}"
     assert [one.number for one in second.turns] == [1]
 
 
 @pytest.mark.parametrize("word", ["linger", "sleep"])
-def test_a_cancelled_turn_ends_at_once_and_the_sitting_hears_the_next_words(
+def test_a_cancelled_turn_ends_at_once_and_the_interactive_run_hears_the_next_words(
     world: GatewayWorld, word: str
 ) -> None:
-    person = Person(world, sitting(world, "r-cancel", word))
+    person = Person(world, interactive_run(world, "r-cancel", word))
     person.begun(1)
     person.wants("cancel", 1)
     assert person.turned(1).turn.stop is TurnStop.CANCELLED
@@ -141,7 +141,7 @@ def test_a_cancelled_turn_ends_at_once_and_the_sitting_hears_the_next_words(
 
 
 def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorld) -> None:
-    person = Person(world, sitting(world, "r-killed"))
+    person = Person(world, interactive_run(world, "r-killed"))
     person.turned(1)
     person.says(1, "linger")
     person.begun(2)
@@ -155,7 +155,7 @@ def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorl
     assert claims.outcome is not Outcome.DONE and claims.rests is None
     assert [one.turn.stop for one in person.told()] == [TurnStop.END_TURN, TurnStop.LOST]
     resume = Resumed(run="r-killed", session=str(claims.session))
-    again = Person(world, sitting(world, "r-after", "go on", resume=resume, idle_ms=50))
+    again = Person(world, interactive_run(world, "r-after", "go on", resume=resume, idle_ms=50))
     after = again.ended()
     assert after.answer == "pear", f"its model knew the first answer: {after}"
 
@@ -163,7 +163,7 @@ def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorl
 def test_a_restart_of_the_machine_loses_the_turn_at_work_and_no_memory(
     world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person = Person(world, sitting(world, "r-power"))
+    person = Person(world, interactive_run(world, "r-power"))
     person.turned(1)
     person.says(1, "linger")
     person.begun(2)
@@ -182,13 +182,17 @@ def test_a_restart_of_the_machine_loses_the_turn_at_work_and_no_memory(
     assert claims.failure is FailureKind.NODE_REBOOTED
     assert [one.stop for one in claims.turns] == [TurnStop.END_TURN, TurnStop.LOST]
     resume = Resumed(run="r-power", session=str(claims.session))
-    after = Person(world, sitting(world, "r-booted", "go on", resume=resume, idle_ms=50, story="x")).ended()
+    after = Person(
+        world, interactive_run(world, "r-booted", "go on", resume=resume, idle_ms=50, story="x")
+    ).ended()
     assert after.answer == "pear", f"its model knew the first answer: {after}"
 
 
-def test_without_its_memory_a_sitting_begins_with_the_story_and_says_so(world: GatewayWorld) -> None:
+def test_without_its_memory_an_interactive_run_begins_with_the_story_and_says_so(world: GatewayWorld) -> None:
     resume = Resumed(run="r-elsewhere", session="s-1")
-    person = Person(world, sitting(world, "r-anew", "and now?", resume=resume, idle_ms=50, story="Of old."))
+    person = Person(
+        world, interactive_run(world, "r-anew", "and now?", resume=resume, idle_ms=50, story="Of old.")
+    )
     claims = person.ended()
     assert (claims.outcome, claims.answer) == (Outcome.DONE, "plum"), claims.reason
     lines = [json.loads(line) for line in world.log(person.identity).splitlines()]
@@ -198,14 +202,14 @@ def test_without_its_memory_a_sitting_begins_with_the_story_and_says_so(world: G
 
 
 @pytest.mark.slow
-def test_the_silence_of_a_sitting_that_waits_ends_nothing(world: GatewayWorld) -> None:
-    person = Person(world, sitting(world, "r-silent", idle_ms=9_000, silence_ms=4_000))
+def test_the_silence_of_an_interactive_run_that_waits_ends_nothing(world: GatewayWorld) -> None:
+    person = Person(world, interactive_run(world, "r-silent", idle_ms=9_000, silence_ms=4_000))
     claims = person.ended()
     assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.IDLE), claims
 
 
 def test_a_program_that_takes_no_turns_is_not_started(world: GatewayWorld) -> None:
-    claims = Person(world, sitting(world, "r-shell", runtime="shell", model=None)).ended()
+    claims = Person(world, interactive_run(world, "r-shell", runtime="shell", model=None)).ended()
     assert claims.failure is FailureKind.CANNOT_START and "takes no turns" in claims.reason
 
 

@@ -1,4 +1,4 @@
-"""The door for real: a free port that is told, TLS, streams that end with their token, trouble told."""
+"""The listener for real: a free port that is told, TLS, streams that end with their token, trouble told."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from pancode.app.server.http_server import QUIET, _Server
-from pancode.app.server.tcp_listeners import TcpDoor
+from pancode.app.server.tcp_listeners import TcpListener
 from pancode.fleet.direct.places import PlaceBounds
-from pancode.fleet.place import DoorPlace, ListenAddress
+from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.interfaces.http import tcp
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.context import ApiContext as ApiDesk
@@ -31,17 +31,17 @@ from tests.unit.pancode.interfaces.http.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.runs.world import Desk, Puppet
 from tests.unit.pancode.schedules.world import signed_headers
 
-FREE = DoorPlace(ListenAddress("127.0.0.1", 0, "api.listen of a test"))
+FREE = ApiListener(ListenAddress("127.0.0.1", 0, "api.listen of a test"))
 
 
 class Opening:
     """A coordinator whose API is open over TCP."""
 
-    def __init__(self, home: Path, place: DoorPlace, again_s: float = 5.0) -> None:
+    def __init__(self, home: Path, place: ApiListener, again_s: float = 5.0) -> None:
         desk = Desk()
         Puppet(desk).breathe()
         self.context = ApiDesk(MemoryCoordinator(desk, home), dict(FACTS), lambda by: None)
-        self.door = TcpDoor(self.context, place, again_s)
+        self.listener = TcpListener(self.context, place, again_s)
 
     @property
     def port(self) -> int:
@@ -55,11 +55,11 @@ class Opening:
 @pytest.fixture
 def opening(tmp_path: Path) -> Iterator[Opening]:
     made = Opening(tmp_path, FREE)
-    made.door.start()
+    made.listener.start()
     yield made
     made.context.closing.set()
     made.context.bell.ring()
-    made.door.stop()
+    made.listener.stop()
 
 
 def asked(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[int, Any]:
@@ -116,40 +116,40 @@ def test_who_comes_while_it_closes_is_hung_up_on(bounds: PlaceBounds | None, ste
 def test_tls_beyond_this_machine(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "tls")
     pair = authority.issue("desk", "localhost")
-    place = DoorPlace(ListenAddress("127.0.0.1", 0, "x"), pair.cert, pair.key)
+    place = ApiListener(ListenAddress("127.0.0.1", 0, "x"), pair.cert, pair.key)
     opening = Opening(tmp_path, place)
-    opening.door.start()
+    opening.listener.start()
     try:
         assert str(opening.context.facts["api"]).startswith("https://")
         trusted = ssl.create_default_context(cafile=str(authority.ca))
         connection = http.client.HTTPSConnection("localhost", opening.port, context=trusted)
         assert asked(connection, "/v1/runs", opening.token(AccessScope.READ))[0] == 200
     finally:
-        opening.door.stop()
+        opening.listener.stop()
 
 
 def test_a_certificate_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
-    place = DoorPlace(ListenAddress("127.0.0.1", 0, "x"), tmp_path / "no.pem", tmp_path / "no.key")
+    place = ApiListener(ListenAddress("127.0.0.1", 0, "x"), tmp_path / "no.pem", tmp_path / "no.key")
     opening = Opening(tmp_path, place, again_s=0.05)
-    opening.door.start()
+    opening.listener.start()
     try:
         (trouble,) = opening.context.closed
         assert "the API is not open" in trouble["what"] and "api" not in opening.context.facts
     finally:
-        opening.door.stop()
+        opening.listener.stop()
 
 
 def test_a_port_that_is_taken_is_tried_again(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        place = DoorPlace(ListenAddress("127.0.0.1", taken.getsockname()[1], "x"))
+        place = ApiListener(ListenAddress("127.0.0.1", taken.getsockname()[1], "x"))
         opening = Opening(tmp_path, place, again_s=0.05)
-        opening.door.start()
+        opening.listener.start()
         assert len(opening.context.closed) == 1
     try:
-        until(lambda: "api" in opening.context.facts, "the door is open")
+        until(lambda: "api" in opening.context.facts, "the listener is open")
         assert opening.context.closed == []
     finally:
-        opening.door.stop()
+        opening.listener.stop()
 
 
 def test_a_signed_webhook_comes_in_over_tcp(opening: Opening) -> None:

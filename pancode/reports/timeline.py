@@ -1,4 +1,4 @@
-"""The story of a run and the audit: `why` and `audit`."""
+"""The timeline of a run and the audit: `why` and `audit`."""
 
 from __future__ import annotations
 

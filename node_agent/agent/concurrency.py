@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from node_agent.attempt.gateways import ModelUse
-from node_agent.tempo import Tempo
+from node_agent.intervals import Intervals
 from node_agent.wire.node import NodeFacts
 
 STRAINED_LOAD, CALM_LOAD = 1.5, 0.9
@@ -38,7 +38,7 @@ class Strain(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Concurrency:
     """The present pace. `slots`: as of now; `since_ms`: when the machine's `strain` or the slots last
     changed.
 
@@ -52,7 +52,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class PaceReading:
+class StrainReading:
     """What strains a machine at one look: its own `facts`, and the models of all agents at work there:
     `waiting` calls in the queue of `server`, and `left` percent of the rate limit of a provider that
     `runtime` asks. As these are by default: nobody tells of them."""
@@ -64,7 +64,7 @@ class PaceReading:
     runtime: str = ""
 
 
-def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> PaceReading:
+def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> StrainReading:
     """With the longest queue, and the limit nearest to its end; what was told too long ago is not known."""
     uses = tuple(uses)
     used = {one.endpoint for one in uses}
@@ -72,10 +72,10 @@ def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> PaceR
     queues = [(one.waiting, one.name) for one in fresh if one.waiting is not None]
     limits = [(one.count.left, one.runtime) for one in uses if one.count is not None
               and one.count.left is not None and now_ms < one.count.left_until_ms]  # fmt: skip
-    return PaceReading(facts, *max(queues, default=(0, "")), *min(limits, default=(100, "")))
+    return StrainReading(facts, *max(queues, default=(0, "")), *min(limits, default=(100, "")))
 
 
-def strain_of(seen: PaceReading) -> tuple[Strain, str]:
+def strain_of(seen: StrainReading) -> tuple[Strain, str]:
     """Return the strain, and in words what causes it."""
     facts = seen.facts
     load = facts.load_1m / facts.cpus
@@ -97,19 +97,24 @@ def strain_of(seen: PaceReading) -> tuple[Strain, str]:
     return (Strain.CALM if calm else Strain.FAIR), ""
 
 
-def update_pace(
-    pace: Pace | None, least: int, most: int, seen: PaceReading, now_ms: int, tempo: Tempo
-) -> Pace:
-    """The pace after another look. `pace` None: the first look, with all slots."""
+def update_concurrency(
+    concurrency: Concurrency | None,
+    least: int,
+    most: int,
+    seen: StrainReading,
+    now_ms: int,
+    intervals: Intervals,
+) -> Concurrency:
+    """The pace after another look. `concurrency` None: the first look, with all slots."""
     strain, words = strain_of(seen)
-    if pace is None:
-        return Pace(most, strain, now_ms)
-    slots = min(max(pace.slots, least), most)
-    since = pace.since_ms if (strain, slots) == (pace.strain, pace.slots) else now_ms
+    if concurrency is None:
+        return Concurrency(most, strain, now_ms)
+    slots = min(max(concurrency.slots, least), most)
+    since = concurrency.since_ms if (strain, slots) == (concurrency.strain, concurrency.slots) else now_ms
     lasted = now_ms - since
-    why = pace.why
-    if strain is Strain.STRAINED and slots > least and lasted >= tempo.tighten_ms:
+    why = concurrency.why
+    if strain is Strain.STRAINED and slots > least and lasted >= intervals.tighten_ms:
         slots, since, why = slots - 1, now_ms, words
-    elif strain is Strain.CALM and slots < most and lasted >= tempo.loosen_ms:
+    elif strain is Strain.CALM and slots < most and lasted >= intervals.loosen_ms:
         slots, since = slots + 1, now_ms
-    return Pace(slots, strain, since, why if slots < most else "")
+    return Concurrency(slots, strain, since, why if slots < most else "")

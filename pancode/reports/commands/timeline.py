@@ -1,4 +1,4 @@
-"""`pancode why` and `audit`: the story of a run, and what happened in the fleet."""
+"""`pancode why` and `audit`: the timeline of a run, and what happened in the fleet."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def audit(
 ) -> int:
     """Show what happened and who did it, newest first. Filters together narrow it down.
 
-    ABOUT: a domain (budget, config, dispatch, fleet, land, people, receipt, schedule, trust), a level
+    ABOUT: a domain (budget, config, dispatch, fleet, land, users, receipt, schedule, trust), a level
     (info, warning, error) or run:RUN, which is all of that run. `dispatch` is the life of runs: queued,
     refused, started, tried again, stopped, ended. `pancode audit verify` checks that no entry was changed or
     taken out: each has the digest of the one before it, and every twentieth digest is signed with the fleet's

@@ -1,4 +1,5 @@
-"""Bugs of sessions planted on purpose, one rule taken away each: the schedules of sittings must see them."""
+"""Bugs of sessions planted on purpose, one rule taken away each: the schedules of interactive runs must see
+them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.job import Job
-from node_agent.native.sitting import Sitting
+from node_agent.native.interactive_run import InteractiveRun
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
 from pancode.runs.admission import resolution
@@ -17,37 +18,37 @@ from pancode.runs.life import turns
 from pancode.sessions import run_continuation
 from pancode.sessions import service as words
 from pancode.sessions.session import load_chain
-from tests.simulation.kinds import SITTINGS
+from tests.simulation.kinds import INTERACTIVE_RUNS
 from tests.simulation.planted import Bug, Plant, _to
 
 
 def _tries_again(patch: pytest.MonkeyPatch) -> None:
-    as_sitting = turns.as_sitting
+    as_interactive_run = turns.as_interactive_run
 
     def patient(*said: Any, **more: Any) -> Any:
-        return replace(as_sitting(*said, **more), attempts=3)
+        return replace(as_interactive_run(*said, **more), attempts=3)
 
-    patch.setattr(words, "as_sitting", patient)
-    patch.setattr(run_continuation, "as_sitting", patient)
-
-
-_turn = Sitting._turn
+    patch.setattr(words, "as_interactive_run", patient)
+    patch.setattr(run_continuation, "as_interactive_run", patient)
 
 
-def _synced_late(sitting: Sitting, *said: Any) -> None:
-    voice: Any = sitting._loop.voice
+_turn = InteractiveRun._turn
+
+
+def _synced_late(interactive_run: InteractiveRun, *said: Any) -> None:
+    voice: Any = interactive_run._loop.voice
     sync, voice.sync = voice.sync, lambda: None
-    _turn(sitting, *said)
+    _turn(interactive_run, *said)
     voice.sync = sync
     sync()
 
 
-def _heard_unsynced(sitting: Sitting) -> str:
-    return sitting._words.new()
+def _heard_unsynced(interactive_run: InteractiveRun) -> str:
+    return interactive_run._words.new()
 
 
-def _looks_at_no_wish(sitting: Sitting) -> None:
-    sitting._loop.voice.flush()
+def _looks_at_no_wish(interactive_run: InteractiveRun) -> None:
+    interactive_run._loop.voice.flush()
 
 
 _say = words.send_message
@@ -81,18 +82,18 @@ def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
 
 
 def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
-    return Bug(name, SITTINGS, plant, first=first)
+    return Bug(name, INTERACTIVE_RUNS, plant, first=first)
 
 
-SITTING_BUGS = (
+INTERACTIVE_RUN_BUGS = (
     _bug("words are sent again after a reboot", _tries_again),
-    _bug("a turn is synced after its model was asked", _to(Sitting, "_turn", _synced_late)),
-    _bug("words that are heard in a turn are not synced", _to(Sitting, "_more", _heard_unsynced), 245),
-    _bug("a cancelled turn calls on", _to(Sitting, "_look", _looks_at_no_wish)),
+    _bug("a turn is synced after its model was asked", _to(InteractiveRun, "_turn", _synced_late)),
+    _bug("words that are heard in a turn are not synced", _to(InteractiveRun, "_more", _heard_unsynced), 245),
+    _bug("a cancelled turn calls on", _to(InteractiveRun, "_look", _looks_at_no_wish)),
     _bug(
-        "the next sitting begins before the receipt of the one before",
+        "the next interactive run begins before the receipt of the one before",
         _to(words, "send_message", _begins_at_once),
     ),
     _bug("words of another session are taken", _to(Job, "tell", _told_to_another)),
-    _bug("a sitting holds what is expected of it", _holds_an_estimate),
+    _bug("an interactive run holds what is expected of it", _holds_an_estimate),
 )
