@@ -60,6 +60,9 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _wrong(words: list[str], fix: str) -> Iterator[str]:
+    from pancode.interfaces.cli.tree import rewrite
+
+    words = rewrite(words).words
     command, path = root(), list[str]()
     while isinstance(command, click.Group) and words:
         below = command.get_command(click.Context(command), words[0])
@@ -67,9 +70,6 @@ def _wrong(words: list[str], fix: str) -> Iterator[str]:
             break
         command, path = below, [*path, words.pop(0)]
     name = " ".join(("pancode", *path))
-    default = getattr(command, "default", "")
-    if isinstance(command, click.Group) and default and path:
-        command = command.get_command(click.Context(command), default) or command
     takes = any(isinstance(one, click.Argument) for one in command.params)
     if words and not takes and re.match(r"[a-z]", words[0]):
         yield f"{name} has no {words[0]!r}: {fix}"

@@ -9,11 +9,13 @@ import click
 
 from docs.generate.markdown import block, code, page, table, words
 from pancode.interfaces.cli.main import cli
+from pancode.interfaces.cli.tree import children
+from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
 INTRO = """
 Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, `last`,
 or an agent with one run at work. Progress and notes go to standard error, the result to standard output;
-`--json` makes the result, and an error, one JSON object. Exit statuses are on
+`--json` makes the result, and an error, one JSON object; a group alone lists. Exit statuses are on
 [a page of their own](exit-codes.md), the objects of `--json` on [another](json.md).
 """
 
@@ -25,9 +27,9 @@ def whole() -> click.Context:
 
 def commands_page() -> str:
     top = whole()
-    parts = [words(INTRO), _contents(top)]
+    parts = [words(INTRO), _contents()]
     parts += [part for path, command in walk(cli, top) for part in _one(path, command)]
-    return page("Commands", "the commands of `pancode`", *parts)
+    return page("Commands", "the commands of `pancode`", *parts, *_other_names())
 
 
 def walk(group: click.Group, context: click.Context) -> Iterator[tuple[click.Context, click.Command]]:
@@ -48,13 +50,22 @@ def examples(command: click.Command) -> list[str]:
     return [line.strip() for line in lines if line.startswith("  ")]
 
 
-def _contents(top: click.Context) -> str:
-    rows = []
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
-        short = command.get_short_help_str(110) if command is not None else ""
-        rows.append((f"[`{name}`](#pancode-{name})", short))
+def _contents() -> str:
+    rows = [(f"[`{name}`](#pancode-{name})", command.line) for name, command in children("").items()]
     return table(("Command", "What for"), rows)
+
+
+def _other_names() -> list[str]:
+    told = (
+        ("These work for good.", WORDS, "Command"),
+        ("These work until 1.0; a terminal is told the new name.", ALIASES, "Command"),
+        ("These say what to use, and end with exit status 2.", INSTEAD, "What to use"),
+    )
+    parts = ["## Other names"]
+    for sentence, names, head in told:
+        rows = [(code(name), code(meant.replace("pancode ", ""))) for name, meant in names.items()]
+        parts += [sentence, table(("Name", head), rows)]
+    return parts
 
 
 def _one(context: click.Context, command: click.Command) -> list[str]:

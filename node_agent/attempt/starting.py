@@ -20,7 +20,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 
-NO_VALUE = "env: {0} has no value on this machine: pancode node secret set {1} {0}"
+NO_VALUE = "env: {0} has no value on this machine: pancode node secret {1} {0}"
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 

@@ -120,11 +120,11 @@ def _installed_program(one: InstalledProgram) -> Program:
 def _program(runtime: str) -> Program:
     if runtime not in RUNTIMES:
         raise NoProgram(
-            f"runtime {runtime!r} not found", REMOVED_RUNTIMES.get(runtime, "look: pancode runtimes")
+            f"runtime {runtime!r} not found", REMOVED_RUNTIMES.get(runtime, "look: pancode agents runtimes")
         )
     program = RUNTIMES[runtime].program
     if program is None:
-        raise NoProgram(f"{runtime} is a part of PanCode", "look: pancode runtimes")
+        raise NoProgram(f"{runtime} is a part of PanCode", "look: pancode agents runtimes")
     return program
 
 

@@ -89,7 +89,7 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
         _say(f"it left no {file}: its runs would not be logged in")
         return FAILED
     file.chmod(0o600)
-    _say("logged in: runs on this machine go by it from now on; look: pancode runtimes")
+    _say("logged in: runs on this machine go by it from now on; look: pancode agents runtimes")
     return 0
 
 

@@ -189,7 +189,7 @@ class Exam:
     def _found(self) -> tuple[ExamServer, ModelFact]:
         server = self.tools.servers.server(self.endpoint)
         if server is None:
-            raise NotNow(f"endpoint {self.endpoint} not found on this node", "pancode endpoints")
+            raise NotNow(f"endpoint {self.endpoint} not found on this node", "pancode models ls --servers")
         model = server.fact.model(self.model)
         if model is None:
             raise NotNow(f"endpoint {self.endpoint} has no model {self.model} now", "pancode models")

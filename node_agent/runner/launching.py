@@ -597,7 +597,7 @@ def _check_chosen(order: Order, runtime: base.Runtime, entry: GatewayAccess | No
         words = f"{order.runtime} takes part in chats only; fix: pancode chat --runtime {order.runtime}"
         raise StepFailed(FailureKind.CANNOT_START, words)
     if entry is None or entry.is_tunnel:
-        fix = "pancode node secret set NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
+        fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
         words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 

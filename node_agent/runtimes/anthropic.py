@@ -12,7 +12,7 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_T
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
     "by subscription: pancode node login NODE claude; else by a key: "
-    "pancode node secret set NODE ANTHROPIC_API_KEY (kept in ~/.pancode-node/*/secrets.json there)"
+    "pancode node secret NODE ANTHROPIC_API_KEY (kept in ~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.OFF: ("", 0),

@@ -30,7 +30,7 @@ from node_agent.wire.skill import TOOLS as KEPT
 CREDENTIALS = (*LOGINS, CONTEXT)
 """The variables of model servers; a server of one's own without a key needs only its URL."""
 LOGIN = (
-    "pancode node secret set NODE OPENAI_API_KEY, or the key of another model server, or the OPENAI_BASE_URL "
+    "pancode node secret NODE OPENAI_API_KEY, or the key of another model server, or the OPENAI_BASE_URL "
     "of one with OpenAI's chat wire, as http://127.0.0.1:11434/v1 (kept in "
     "~/.pancode-node/*/secrets.json there)"
 )

@@ -110,9 +110,7 @@ def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[byt
     """Start the driver. Over where its environment does not exist."""
     environment = found_environment(name, env.get("PATH", os.defpath))
     if environment is None:
-        words = (
-            f"no link {name} on PATH leads into a Python environment; `pancode runtimes` shows how to make it"
-        )
+        words = f"no link {name} on PATH leads into a Python environment; see `pancode agents runtimes`"
         raise Over(FailureKind.RUNTIME_MISSING, words)
     argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
     return CHILDREN.start(

@@ -162,6 +162,6 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
                 return f"pancode node login {view.node.name} {program.name}"
     first, easy = nodes[0].node.name, pull_command(Dialect.OLLAMA, EASY)
     dispatch = f"{command} --runtime native --model openai/gpt-5.5"
-    key = f"pancode node secret set {first} OPENAI_API_KEY, then {dispatch}"
+    key = f"pancode node secret {first} OPENAI_API_KEY, then {dispatch}"
     install = f"pancode node install {first} claude, then pancode node login {first} claude"
     return f"{install}; or on {first}: install Ollama and {easy}; or with a key: {key}"

@@ -129,10 +129,14 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
     """Return what the node's endpoint lacks; None: nothing. What is not known counts as no lack."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     if found is None:
-        return Lack(f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode endpoints")
+        return Lack(
+            f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode models ls --servers"
+        )
     if found.health is not Health.OK:
         state = "is wedged" if found.health is Health.WEDGED else "needs a key"
-        return Lack(with_words(f"its {found.name} {state}: {found.words}", found.fix), "pancode endpoints")
+        return Lack(
+            with_words(f"its {found.name} {state}: {found.words}", found.fix), "pancode models ls --servers"
+        )
     wire = wire_of(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
@@ -248,7 +252,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
         f"endpoint {endpoint!r} not found on {where}",
         why=_elsewhere(asked, ref.model)
         or (f"there are {', '.join(names)}" if names else "no endpoints were found"),
-        fix=f"{start}, or add its address to endpoints.json there; see: pancode endpoints",
+        fix=f"{start}, or add its address to endpoints.json there; see: pancode models ls --servers",
         code="endpoint_not_found",
     )
 

@@ -135,7 +135,9 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
     if not silent:
         return error
     words = f"{error.why}; the models of {', '.join(silent)} cannot be listed"
-    return NotFoundError(str(error), why=words, fix=f"{error.fix}; see: pancode endpoints", code=error.code)
+    return NotFoundError(
+        str(error), why=words, fix=f"{error.fix}; see: pancode models ls --servers", code=error.code
+    )
 
 
 def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:

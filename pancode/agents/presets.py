@@ -43,7 +43,7 @@ def find_preset(presets: Presets, name: str) -> Preset:
     """Return the preset of this name; NotFoundError with the nearest one, or the list."""
     found = presets.get(name)
     if found is None:
-        raise not_found("preset", name, presets, "pancode presets")
+        raise not_found("preset", name, presets, "pancode config preset")
     return found
 
 

@@ -168,7 +168,9 @@ def known_runtime(name: str) -> str:
     return name
 
 
-def no_runtime(name: str, fix: str = "pancode runtimes", known: Iterable[str] = RUNTIMES) -> NotFoundError:
+def no_runtime(
+    name: str, fix: str = "pancode agents runtimes", known: Iterable[str] = RUNTIMES
+) -> NotFoundError:
     """Return the error for an unknown runtime. `fix`: the command that lists the known ones."""
     if name in REMOVED_RUNTIMES:
         words = f"runtime {name!r} no longer exists"

@@ -138,7 +138,7 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     """Return who holds each rule for each runtime, with the acts tried; for one runtime also every act."""
     found = load_evidence()
     if runtime is not None and runtime not in RUNTIMES:
-        raise no_runtime(runtime, "pancode safety matrix")
+        raise no_runtime(runtime, "pancode policy show --matrix")
     rows = [
         _row(found, *row)
         for row in build_matrix()

@@ -98,7 +98,7 @@ def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: Te
         raise UsageError(
             f"{words[0] if words else 'rq'} is not available in a fleet",
             why="RQ's other commands write to Redis or run functions that a node could have put there",
-            fix="pancode queue rq info; to move work: pancode queue, pancode runs",
+            fix="pancode admin queue --rq info; to move work: pancode queue, pancode runs",
         )
     with _reader(home, environ) as access:
         rq_info(access, words, out)

@@ -124,7 +124,7 @@ class OutgoingParts:
 
     def shown(self) -> list[TroubleShape]:
         """The failed deliveries as `fleet status` shows them."""
-        fix = "pancode notify ls"
+        fix = "pancode admin notify"
         return [
             {"what": words, "why": "its last message did not arrive", "fix": fix}
             for words in self.sending.troubles

@@ -1,4 +1,4 @@
-"""`pancode demo`: plays six acts with a fleet of its own, checks each, and removes everything again."""
+"""`pancode fleet demo`: plays six acts with a fleet of its own, checks each, and removes everything again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ What next, in a repository of yours:
     pancode fleet up                                      this machine becomes a node
     pancode dispatch --runtime shell 'uname -a'           a run without a model
     pancode node add gpubox && pancode fleet up gpubox    another node, by its name in ~/.ssh/config
-    pancode runtimes                                      which agents are here, and what the others need
+    pancode agents runtimes                               which agents are here, and what the others need
     pancode init                                          your settings, and this repository's"""
 FILES = {
     "README.md": "# greeter\n\nSays hello.\n",
@@ -188,7 +188,7 @@ class Demo:
                 mark = "ok" if line["state"] == "done" else "FAILED"
                 lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
                 story.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
-        self.command("fleet status")
+        self.command("node ls")
         states = self._states()
         if not story.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
             raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")
@@ -415,7 +415,7 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
         story.tell(f"export PANCODE_HOME={stage.home}")
         story.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
         story.say("Take it away, with its folder:")
-        story.tell("pancode demo --remove")
+        story.tell("pancode fleet demo --remove")
     passed, count = sum(check.ok for check in story.checks), len(story.checks)
     words = "all of them" if passed == count else "NOT all"
     story.say(f"\n{passed} of {count} checks held, {words}; {story.seconds:.0f} s")

@@ -110,7 +110,7 @@ class Stage:
             raise UnavailableError(
                 f"{' '.join(argv[1:4])} did not finish within {COMMAND_S} s",
                 why="this machine is very busy, or a process hangs",
-                fix="pancode demo --keep, then read the log of its coordinator",
+                fix="pancode fleet demo --keep, then read the log of its coordinator",
             ) from exc
         return CommandDone(done.returncode, done.stdout, done.stderr)
 

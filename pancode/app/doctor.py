@@ -293,7 +293,10 @@ def _key(home: Path) -> Check:
         if (home / "ledger.db").exists() or (home / "epoch").exists():
             lost = "the coordinator's key is missing, but the ledger exists"
             return fail_check(
-                "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
+                "key",
+                "error",
+                lost,
+                f"restore {key} from your backup, else: pancode admin keys --rotate --lost",
             )
         return pass_check("key", "made at the first start")
     except OSError as exc:
@@ -325,7 +328,7 @@ def _disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < SHORT_DISK:
-        fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
+        fix = "pancode admin gc --dry-run shows what fills it, and admin gc frees what old runs left"
         # This reads all files, so only for a disk that is short.
         parts = [f"{name} {format_bytes(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
         return fail_check("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
@@ -337,7 +340,7 @@ def check_disks(answer: Mapping[str, Any] | None) -> Check:
     short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
     if short:
         words = (f"{one['name']}: free {disk_of(one)}" for one in short)
-        fix = "pancode fleet doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
+        fix = "pancode doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
         return fail_check("nodes' disks", "warning", "; ".join(words), fix)
     return pass_check(
         "nodes' disks", "not known: no coordinator answers" if answer is None else "none is short"
@@ -424,7 +427,7 @@ def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
         why = "the coordinator does not say" if runs else "no coordinator runs"
         return pass_check("notices", f"not known: {why}")
     if answer["troubles"]:
-        fix = "pancode notify ls; then: pancode notify test CHANNEL"
+        fix = "pancode admin notify; then: pancode admin notify --test CHANNEL"
         return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
     return pass_check("notices", f"{count} channels, nothing failed" if count else "no channel is set")

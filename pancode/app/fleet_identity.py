@@ -47,7 +47,7 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
                 f"the ledger at {ledger.place} is empty, but this home has a fleet",
                 why=f"{home.epoch} exists; a new ledger does not have its nodes, runs and costs",
                 fix=(
-                    f"restore {copy}, or copy it from its backup (pancode ledger move --help); to "
+                    f"restore {copy}, or copy it from its backup (pancode admin ledger --help); to "
                     f"start a new fleet: mv {home.root} {home.root}.old"
                 ),
             )
@@ -122,7 +122,7 @@ def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigEr
         else "the coordinator's key belongs to another fleet",
         why=(f"{found}; the nodes and receipts in this ledger trust only the key {old.tag}"),
         fix=(
-            f"restore the key {old.tag} from your backup as {path}; if it is lost: pancode key "
-            "rotate --lost, then pancode fleet up"
+            f"restore the key {old.tag} from your backup as {path}; if it is lost: pancode admin keys "
+            "--rotate --lost, then pancode fleet up"
         ),
     )

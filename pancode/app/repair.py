@@ -63,7 +63,7 @@ def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
         if wrong:
             yield Repair(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
     if _leaves_room(home):
-        yield Repair("old runs left files that are no longer needed", "pancode gc", partial(_run, "gc"))
+        yield Repair("old runs left files that are no longer needed", "pancode admin gc", partial(_run, "gc"))
 
 
 def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:

@@ -85,7 +85,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
         if not status.startswith("restarted"):
             raise UnavailableError(
                 f"cannot start it as a user service: {status}",
-                fix="without a systemd user manager: sudo pancode service install --system",
+                fix="without a systemd user manager: sudo pancode admin service --install --system",
                 code="no_systemd",
             )
         changed = service.seen() != before

@@ -93,7 +93,7 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
     return f"{kind}:{name}" if name else kind
 
 
-@Verb(UNSET_CEILING, ScopeBody, "budget unset", pokes=True, right=BUDGETS)
+@Verb(UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
 def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
     """The configured one again.
 
@@ -116,7 +116,7 @@ def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
 _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 
-@Verb(COST, command="cost", query=_COST)
+@Verb(COST, command="budget spent", query=_COST)
 def _cost(context: ApiContext, call: ApiCall) -> CostTable:
     """What runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
@@ -128,20 +128,20 @@ def _cost(context: ApiContext, call: ApiCall) -> CostTable:
     return report_cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
 
 
-@Verb(WORKERS, command="workers")
+@Verb(WORKERS, command="agents record")
 def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
     """Each agent on each runtime and node: its work now, its record."""
     return {"workers": list_workers(context.core)}
 
 
-@Verb(RECORDS, command="workers", query=("agent", "rankings", "limit"))
+@Verb(RECORDS, command="agents record", query=("agent", "rankings", "limit"))
 def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
     """Who does which kind of work how well."""
     agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
     return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
-@Verb(INBOX, command="inbox", query=("by",), for_item=True)
+@Verb(INBOX, command="inbox ls", query=("by",), for_item=True)
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     """Everything that waits for a user."""
     found = list_inbox(context.core)
@@ -152,7 +152,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
 
 
-@Verb(BRIEFING, command="brief", query=("by", "since"))
+@Verb(BRIEFING, command="status", query=("by", "since"))
 def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     """What happened since the last look."""
     context.coordinator.code.look_for_reverts()
@@ -161,14 +161,14 @@ def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
     )
 
 
-@Verb(LOOKED, ActBody, "brief", right=NOTES)
+@Verb(LOOKED, ActBody, "status", right=NOTES)
 def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
     """A user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}
 
 
-@Verb(REPORT, command="brief", query=("by", "since"))
+@Verb(REPORT, command="status", query=("by", "since"))
 def _report(context: ApiContext, call: ApiCall) -> ReportShape:
     """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()

@@ -22,27 +22,21 @@ from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
 
 app = Commands()
 Key = Annotated[str, Argument(autocompletion=completions.settings)]
-Yes = Annotated[bool, option("Say yes to a higher safety level.", "--yes")]
+Yes = Annotated[bool, option("Say yes to a higher safety level.", "-y", "--yes")]
 
 
-@app.group("config", "pancode config show --origin", "pancode config set dispatch.safety full-auto")
-def config() -> None:
-    """Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
-    < a preset < flags.
-
-    `config set` writes settings.json in your home; your own files
-    stay as they are.
-    """
-
-
-@config.verb("show", "pancode config show --origin", "pancode config show budget")
+@app.verb("config show", "pancode config show --origin", "pancode config show budget")
 def show(
     *,
     word: Annotated[str, Argument(help="Only settings with this in their name.")] = "",
     origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
     face: Json,
 ) -> None:
-    """Every setting as it is in this folder; of a coordinator on another node, as it is there."""
+    """Every setting as it is in this folder; of a coordinator on another node, as it is there.
+
+    Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
+    < a preset < flags.
+    """
     rows, warnings = _settings(face)
     for warning in warnings:
         face.note(f"warning: {warning}")
@@ -77,8 +71,8 @@ def _unheeded_here() -> list[str]:
         return []
 
 
-@config.verb(
-    "set",
+@app.verb(
+    "config set",
     "pancode config set dispatch.safety full-auto",
     "pancode config set limits.wall 90m",
     "pancode config set models.tiers '{\"ollama/qwen3*\": mid}'",
@@ -93,14 +87,14 @@ def set_(
     """Set one setting for the whole fleet, above all files; `config undo` takes it back.
 
     A PANCODE_ variable, a preset or a flag counts more, and the answer says so. A rule of a pansafety.yaml
-    holds, whatever is set here. What has a command of its own is set there: pancode budget set, presets
-    apply, agents set, node set.
+    holds, whatever is set here. What has a command of its own is set there: pancode budget set, config use,
+    agents set, node set.
     """
     body = {"key": key, "value": value, "by": find_user(), "yes": yes}
     _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirms))
 
 
-@config.verb("unset", "pancode config unset dispatch.safety")
+@app.verb("config unset", "pancode config unset dispatch.safety")
 def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
     body = {"key": key, "by": find_user(), "yes": yes}
@@ -116,7 +110,7 @@ def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     _tell(face, done)
 
 
-@config.verb("undo", "pancode config undo")
+@app.verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
     _tell(face, face.client().post(UNDO, {"by": find_user()}))

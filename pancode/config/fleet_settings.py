@@ -48,7 +48,7 @@ def reset_breaker(core: Core, name: str, by: str) -> None:
     """Close a breaker: failures until now do not count any more. NotFoundError."""
     known = breaker_service.list_resettable(core)
     if name not in known:
-        raise not_found("breaker", name, known, "pancode breakers")
+        raise not_found("breaker", name, known, "pancode admin breakers")
     at = core.wall_ms()
     with unit_of_work(core) as work:
         work.tx.put(Setting(f"{breaker_service.RESET}{name}", "reset", at, by))

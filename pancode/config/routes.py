@@ -73,7 +73,7 @@ class ProposeBody(ActBody):
     why: Line = ""
 
 
-@Verb(PRESETS, command="presets", query=("name",))
+@Verb(PRESETS, command="config preset", query=("name",))
 def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
     """The presets."""
     around = context.coordinator.around({})
@@ -97,7 +97,7 @@ def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
     }
 
 
-@Verb(APPLY_PRESET, PresetBody, "presets apply", right=SETS_UP)
+@Verb(APPLY_PRESET, PresetBody, "config use", right=SETS_UP)
 def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     """Apply one.
 
@@ -108,7 +108,7 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     preset = find_preset(around.presets().presets, body.name)
     if preset.safety is not None:
         now = Safety(around.origins(None)[SAFETY].value)
-        must_be_agreed("all later work", now, preset.safety, body.yes, f"pancode presets apply {preset.name}")
+        must_be_agreed("all later work", now, preset.safety, body.yes, f"pancode config use {preset.name}")
     before = context.coordinator.applied_preset(preset.name)
     record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
@@ -117,13 +117,13 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
 
-@Verb(UNSET_PRESET, ActBody, "presets unset", right=SETS_UP)
+@Verb(UNSET_PRESET, ActBody, "config use", right=SETS_UP)
 def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     """Apply none."""
     body: ActBody = call.body
     before = context.coordinator.applied_preset(None)
     if before is None:
-        raise NotFoundError("no preset is active", fix="pancode presets", code="no_preset")
+        raise NotFoundError("no preset is active", fix="pancode config preset", code="no_preset")
     record_preset(context.core, None, before, body.by)
     return {"preset": None, "before": before}
 

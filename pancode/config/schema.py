@@ -35,7 +35,7 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 def _named(text: str) -> str:
     """Return `secret:NAME` unchanged; ValueError for a token itself."""
     if not _SECRET.fullmatch(text):
-        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
+        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode config secret forge")
     return text
 
 
@@ -92,7 +92,7 @@ def _secret(text: str) -> str:
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise SecretShownError(
             "an address of a channel holds a password, so it is only named: url: secret:phone. "
-            "Fix: pancode notify secret phone"
+            "Fix: pancode config secret phone"
         )
     return text
 
@@ -279,7 +279,7 @@ class KeepSettings(Part):
 
     `undecided`: commits about which nobody has decided; None: until somebody has. `sessions`: a session that
     nobody has used for so long counts as ended. `logs_size`: of all logs; beyond it the oldest go. Cleared
-    once a day, and with `pancode gc`.
+    once a day, and with `pancode admin gc`.
     """
 
     changes: units.Duration = KEEP.changes_ms

@@ -447,9 +447,9 @@ def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestProgr
     """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
     machine has a newer version, and the command that brings it. A chosen version is never old."""
     mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
-    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
+    hint = "" if fact.brought else " (or as it was brought)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
-    old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
+    old = f"{where}: pancode node install {name} {fact.name}{hint}" if is_old else ""
     told: RuntimeTold = separate_advice(fact.model_dump(mode="json"))
     return {
         **told,

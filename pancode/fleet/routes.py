@@ -40,7 +40,7 @@ from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.service import carry_out, plan_retention
 
 
-@Verb(answers.FLEET, command="fleet status")
+@Verb(answers.FLEET, command="node ls")
 def _status(context: ApiContext, call: ApiCall) -> FleetShape:
     """Coordinator and nodes."""
     return get_fleet(context.core, context.running())
@@ -94,7 +94,7 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
-@Verb(answers.HANDOVER, bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
+@Verb(answers.HANDOVER, bodies.ActBody, "admin handover", pokes=True, right=OPERATES)
 def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
     """Hand all runs over that may wait on nodes, and say which stay here, and why."""
     return hand_over(context.core)
@@ -113,7 +113,7 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
-@Verb(answers.DOCTOR, bodies.NodesBody, "fleet doctor", right=OPERATES)
+@Verb(answers.DOCTOR, bodies.NodesBody, "doctor", right=OPERATES)
 def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     """Reach and check nodes."""
     body: bodies.NodesBody = call.body
@@ -122,7 +122,7 @@ def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     return {"checks": [*check_sandboxes(context.core, body.nodes), *checks]}
 
 
-@Verb(answers.COLLECT, bodies.CollectBody, "gc", right=REMOVES)
+@Verb(answers.COLLECT, bodies.CollectBody, "admin gc", right=REMOVES)
 def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
     """Let go of the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
@@ -210,7 +210,7 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(stream_steps(context, work))
 
 
-@Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "node steps", right=SETS_UP)
+@Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "admin steps", right=SETS_UP)
 def _handed(context: ApiContext, call: ApiCall) -> Object:
     """A bring-up as data, for other tools."""
     body: bodies.HandedBody = call.body

@@ -132,7 +132,7 @@ def place_of(
         raise ConfigError(
             f"no token is set for {host}",
             why="the API of the forge needs a token to open a pull request",
-            fix=f"pancode notify secret forge, and in pancode.yaml of your PANCODE_HOME: "
+            fix=f"pancode config secret forge, and in pancode.yaml of your PANCODE_HOME: "
             f"forge: {{{host}: {{token: secret:forge}}}}",
             code="no_forge_token",
         )

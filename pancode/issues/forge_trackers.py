@@ -145,7 +145,7 @@ class HttpTrackers:
             why=f"{variable} is for {own}, and no login was found"
             if value
             else f"{variable} is not set for the coordinator, and no login was found",
-            fix=f"pancode notify secret tracker, and in pancode.yaml of your PANCODE_HOME: "
+            fix=f"pancode config secret tracker, and in pancode.yaml of your PANCODE_HOME: "
             f"forge: {{{host}: {{token: secret:tracker}}}}",
             code="no_forge_token",
         )

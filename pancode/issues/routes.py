@@ -79,7 +79,7 @@ class KeepPlanBody(ActBody):
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
-@Verb(ISSUES, command="issues ls", query=("project", "cwd"))
+@Verb(ISSUES, command="issue ls", query=("project", "cwd"))
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
     """The open issues of a project, asked of its tracker."""
     project = _project(context, call)
@@ -100,7 +100,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     return here
 
 
-@Verb(ISSUE, command="issues show")
+@Verb(ISSUE, command="issue show")
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
@@ -120,19 +120,19 @@ def _shape(one: Issue) -> IssueShape:
     }
 
 
-@Verb(WORKS, command="work status")
+@Verb(WORKS, command="issue ls")
 def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
     """The work on issues."""
     return {"works": list_work(context.core)}
 
 
-@Verb(WORK_RUN, command="work tell")
+@Verb(WORK_RUN, command="tell")
 def _newest(context: ApiContext, call: ApiCall) -> RunShape:
     """The newest run that works on it."""
     return get_run_shape(context.core, find_newest_run(context.core, call.path["issue"]).id)
 
 
-@Verb(WORK, WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
+@Verb(WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
 def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     """Have an issue worked on; with `dry_run` only judge.
 
@@ -154,7 +154,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     return cast("IssueWorkAnswer", {**about, "workspace": name, **describe_queued(begun)})
 
 
-@Verb(PLAN, PlanBody, "plan", right=DISPATCHES)
+@Verb(PLAN, PlanBody, "issue plan", right=DISPATCHES)
 def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     """The workspace and the task of a talk with a planner."""
     body: PlanBody = call.body
@@ -164,7 +164,7 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
     return cast("PlanAnswer", asdict(found))
 
 
-@Verb(KEEP_PLAN, KeepPlanBody, "plan keep", pokes=True, right=DISPATCHES)
+@Verb(KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=DISPATCHES)
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Write a plan into its workspace, as a run.
 

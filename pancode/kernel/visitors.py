@@ -102,7 +102,7 @@ def hash_secret(secret: str) -> str:
 
 def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
     """The token that this secret belongs to, if it is in force. AccessError."""
-    make = "pancode token create NAME --scope read"
+    make = "pancode admin tokens --create NAME --allow read"
     if found is None or not hmac.compare_digest(found.digest, hash_secret(secret)):
         why = "there is none with this secret; it may have been revoked"
         raise AccessError("the token is not known", why=why, fix=make, code="unknown_token")
@@ -122,7 +122,7 @@ def used_code(session: str) -> AccessError:
     return AccessError(
         "this code was already used",
         why=f"it opened session {session}; if that was not you, somebody else has your permissions there",
-        fix=f"see `pancode token ls`; revoke it with `pancode token revoke {session}`; then: pancode web",
+        fix=f"revoke it: pancode admin tokens --revoke {session}; then: pancode web",
         code="used_code",
         details={"session": session},
     )
@@ -134,7 +134,7 @@ def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = 
         raise AccessError(
             f"token {token.name} is not allowed to request {asked}",
             why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
-            fix=f"{without}pancode token create NAME --scope {needed}",
+            fix=f"{without}pancode admin tokens --create NAME --allow {needed}",
             code="wrong_scope",
             details={"scope": needed.value},
         )
@@ -206,7 +206,7 @@ def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewTo
 def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
     """ConflictError where a token in force has this name."""
     if any(token.name == name and not is_over(token, now_ms) for token in known):
-        fix = f"choose another name, or: pancode token revoke {name}"
+        fix = f"choose another name, or: pancode admin tokens --revoke {name}"
         raise ConflictError(f"token {name} already exists", fix=fix, code="token_exists")
 
 

@@ -61,7 +61,7 @@ def _at_rest(context: ApiContext, call: ApiCall) -> Run:
     return at_rest(context.core, call.path["run"])
 
 
-@Verb("GET /v1/runs/{run}/diff", command="runs diff", query=("stat",))
+@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
     """What it changed."""
     change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
@@ -119,7 +119,7 @@ def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
     return {"runs": list_landable(context.core, _project(context, call))}
 
 
-@Verb(REVIEW, command="review", query=("folder",))
+@Verb(REVIEW, command="inbox review", query=("folder",))
 def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """Changes that nobody has decided on, here or everywhere."""
     project = _project(context, call) if "folder" in call.query else None
@@ -179,7 +179,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     return context.coordinator.pull_request(_at_rest(context, call), asked)
 
 
-@Verb(DROP, ReasonBody, "review", right=OPERATES)
+@Verb(DROP, ReasonBody, "inbox review", right=OPERATES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Its change is not wanted."""
     run = _meant(context, call)

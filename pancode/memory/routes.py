@@ -74,7 +74,7 @@ class ForgetBody(ActBody):
     everywhere: bool = False
 
 
-@Verb(HISTORY, command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
+@Verb(HISTORY, command="history find", query=("cwd", "text", "limit", "all", "lane", "workspace"))
 def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     """What runs decided, did and left open.
 
@@ -86,7 +86,7 @@ def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     return {"repository": place.project, "notes": notes}
 
 
-@Verb(REMEMBERED, command="context state", query=("cwd", "text", "lane", "workspace"))
+@Verb(REMEMBERED, command="history find", query=("cwd", "text", "lane", "workspace"))
 def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
     """What a new run in the lane, the workspace or the repository would be told of those before it."""
     place = _place(context, call)
@@ -131,7 +131,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
     return {"forgotten": delete_notes(context.core, Forgotten(body.runs, body.before, project), body.by)}
 
 
-@Verb(EXPLORE, ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
+@Verb(EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
 def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     """Send scouts out with questions; what is known is answered."""
     body: ExploreBody = call.body

@@ -1,4 +1,4 @@
-"""`pancode notify`: notices to users."""
+"""`pancode admin notify` and `config secret`: channels of notices to users, and their secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ app = Commands()
 
 
 PATIENCE, EVERY_S = 80, 0.5
-Newest = Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)]
 
 
 def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
@@ -41,33 +40,45 @@ def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
     return ExitCode.DONE if good else ExitCode.UNAVAILABLE
 
 
-def show_deliveries(face: Face, target: str, number: int) -> None:
-    """The newest of a target, such as `notify:phone`."""
-    answer = face.client().get(DELIVERIES, target=target, limit=number)
-    face.show(answer, lambda: format_rows(answer["deliveries"], _DELIVERIES, "nothing was sent yet"))
-
-
 _DELIVERIES: Columns = {
     **{"AT": "created_at", "STATE": "state", "KIND": "kind", "TRIES": "tries", "NEXT TRY": "next_at"},
     **{"ANSWER": "status", "DELIVERY": "delivery"},
 }
-Channel = Annotated[str, Argument(metavar="CHANNEL")]
 
 
-@app.group("notify", "pancode notify ls", "pancode notify test phone", default="ls")
-def notify() -> None:
-    """Notices to users by ntfy, mail, Slack and other services of Apprise; channels are in pancode.yaml."""
+@app.verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
+def notify(
+    *,
+    channel: Annotated[str | None, Argument()] = None,
+    tests: Annotated[
+        bool, option("Send a notice to CHANNEL now, also in quiet hours, and say what came of it.", "--test")
+    ] = False,
+    log: Annotated[bool, option("Show what was sent to CHANNEL, newest first.", "--log")] = False,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
+    face: Json,
+) -> int:
+    """Every channel with the kinds of notices that it gets, and how its last message ended.
 
-
-@notify.verb("ls", "pancode notify ls")
-def ls(face: Json) -> None:
-    """Every channel with the kinds of notices that it gets, and how its last message ended."""
-    answer = face.client().get(CHANNELS)
+    Channels are ntfy, mail, Slack and other services of Apprise, and stand in pancode.yaml.
+    """
+    if tests + log != (channel is not None):
+        raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
+    client = face.client()
+    if tests:
+        return wait_for_delivery(
+            face, client, client.post(TEST_NOTICE, {"by": find_user(), "channel": channel})
+        )
+    if log:
+        sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
+        face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing was sent yet"))
+        return ExitCode.DONE
+    answer = client.get(CHANNELS)
     none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
     unknown = [
         f"a rule of notices names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
     ]
     face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + "".join(unknown))
+    return ExitCode.DONE
 
 
 def _state(one: dict[str, Any]) -> str:
@@ -80,21 +91,7 @@ _CHANNELS: Columns = {
 }
 
 
-@notify.verb("test", "pancode notify test phone")
-def test(channel: Channel, face: Json) -> int:
-    """Send a notice now, also in quiet hours, and say what came of it."""
-    client = face.client()
-    made = client.post(TEST_NOTICE, {"by": find_user(), "channel": channel})
-    return wait_for_delivery(face, client, made)
-
-
-@notify.verb("log", "pancode notify log phone")
-def log(channel: Channel, *, number: Newest = 20, face: Json) -> None:
-    """What was sent to a channel, newest first."""
-    show_deliveries(face, f"notify:{channel}", number)
-
-
-@notify.verb("secret", "pancode notify secret phone < address.txt")
+@app.verb("config secret", "pancode config secret phone < address.txt")
 def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
 
@@ -120,6 +117,6 @@ def _value(face: Face, name: str) -> str:
     if len(text.split()) != 1:
         raise UsageError(
             "the address or token must be one line without spaces",
-            fix=f"echo ADDRESS | pancode notify secret {name}",
+            fix=f"echo ADDRESS | pancode config secret {name}",
         )
     return text.strip()

@@ -30,7 +30,7 @@ class ChannelBody(ActBody):
     channel: Word
 
 
-@Verb(CHANNELS, command="notify ls")
+@Verb(CHANNELS, command="admin notify")
 def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     """Channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
@@ -42,14 +42,14 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
     }
 
 
-@Verb(TEST_NOTICE, ChannelBody, "notify test", right=OPERATES)
+@Verb(TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
 def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
     """Send a notice now."""
     body: ChannelBody = call.body
     return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
-@Verb(DELIVERIES, command="notify log", query=("target", "limit"))
+@Verb(DELIVERIES, command="admin notify", query=("target", "limit"))
 def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
     """What a target was sent."""
     target = call.query.get("target")

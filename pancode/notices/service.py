@@ -16,7 +16,7 @@ from pancode.runs.unit_of_work import unit_of_work
 def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> DeliveryShape:
     """Send a test notice now, also in quiet hours. NotFoundError."""
     if channel not in rules.channels:
-        raise not_found("channel", channel, rules.channels, "pancode notify ls")
+        raise not_found("channel", channel, rules.channels, "pancode admin notify")
     now, target = core.wall_ms(), f"{NOTIFY}{channel}"
     body = Notice("test", "PanCode: a test", f"asked for by {by}"[:200], rules.console).row()
     one = Delivery(f"{target}:test-{now}", target, now, "test", body, now)

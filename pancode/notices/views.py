@@ -27,7 +27,7 @@ def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> 
     with core.ports.ledger.transaction() as tx:
         found = rows.list_newest(tx, target, limit)
     if not found and name not in rules.channels:
-        raise not_found("channel", name, rules.channels, "pancode notify ls")
+        raise not_found("channel", name, rules.channels, "pancode admin notify")
     return [describe_delivery(one) for one in found]
 
 

@@ -89,7 +89,7 @@ class PresetMaker:
         before, name = self._around.applied(), _named(change.value)
         sets = {} if name is None else find_preset(self._around.presets().presets, name).settings()
         notes = tuple(f"it sets {key} = {value}" for key, value in sets.items())
-        old, new = (SettingSaid(one or NONE, "pancode presets apply") for one in (before, name))
+        old, new = (SettingSaid(one or NONE, "pancode config use") for one in (before, name))
         back = AskedChange(change.kind, change.target, before)
         return ChangeEffect(change, old, new, back, name, notes)
 

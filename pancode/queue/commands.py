@@ -1,4 +1,4 @@
-"""`pancode redis`: shows how to set up your own Redis or Valkey for a fleet."""
+"""`pancode admin redis`: shows how to set up your own Redis or Valkey for a fleet."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from pancode.interfaces.cli.parameters import Json, option
 app = Commands()
 
 
-@app.group("redis", "pancode redis users --password-file ~/redis/password")
-def redis() -> None:
-    """Settings for your own Redis or Valkey; pancode doctor checks it."""
-
-
-@redis.verb(
-    "users",
-    "pancode redis users --password-file ~/redis/password > ~/redis/users.acl",
-    "pancode redis users --password-file ~/redis/password --known users.acl",
+@app.verb(
+    "admin redis",
+    "pancode admin redis --password-file ~/redis/password > ~/redis/users.acl",
+    "pancode admin redis --password-file ~/redis/password --known users.acl",
 )
-def users(
+def print_users(
     password_file: Annotated[str, option("The file with its password; - is standard input.", "FILE")],
     *,
     user: Annotated[str, option("The coordinator's user.")] = "pancode",
@@ -29,7 +24,7 @@ def users(
     ] = None,
     face: Json,
 ) -> None:
-    """Print the server's file of users (its setting aclfile) for a coordinator.
+    """Print the file of users (its setting aclfile) for a coordinator.
 
     The rights are those that PanCode gives its own server's coordinator. The password goes in as a digest,
     and the user who needs no login is closed.

@@ -73,15 +73,17 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
     vars(helpers)["CliConfig"] = _configured(access)
     try:
         with redirect_stdout(out):
-            cli.main.main(args=list(words), prog_name="pancode queue rq", standalone_mode=False)
+            cli.main.main(args=list(words), prog_name="pancode admin queue --rq", standalone_mode=False)
     except click.ClickException as exc:
-        raise UsageError(exc.format_message(), fix="pancode queue rq info --help") from exc
+        raise UsageError(exc.format_message(), fix="pancode admin queue --rq info --help") from exc
     except SystemExit as exc:
         why = f"its status is {exc.code}"
         raise UnavailableError("RQ's info exited early", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
         why = f"a node may write anything; {type(exc).__name__}: {exc}"[:300]
-        raise UnavailableError("RQ cannot read the data in Redis", why=why, fix="pancode queue info") from exc
+        raise UnavailableError(
+            "RQ cannot read the data in Redis", why=why, fix="pancode admin queue"
+        ) from exc
 
 
 def _configured(access: RedisAccess) -> Any:

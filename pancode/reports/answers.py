@@ -28,7 +28,7 @@ class WhyShape(TypedDict):
 
 
 class FeedShape(TypedDict):
-    """Something that happened, as `pancode events` and `GET /v1/events` tell it. `number` grows."""
+    """Something that happened, as `pancode audit --events` and `GET /v1/events` tell it. `number` grows."""
 
     number: int
     at: str

@@ -66,7 +66,7 @@ def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     note = f"{configured.origin} says {format_decimal(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling
-        return [] if same else [f"{note}; it counts after: pancode budget unset"]
+        return [] if same else [f"{note}; it counts after: pancode budget set none"]
     if configured.ceiling != core.rules.ceiling_usd:
         return [f"{note}; it counts after: pancode fleet down, pancode fleet up"]
     return []

@@ -60,7 +60,7 @@ class Wanted:
         return self.run in (None, one.run) and self.node in (None, one.node)
 
 
-@Verb("GET /v1/events", command="events", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
+@Verb("GET /v1/events", command="audit", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
 def events(context: ApiContext, call: ApiCall) -> EventStream:
     """Everything that happens."""
     wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
@@ -109,13 +109,13 @@ def _samples(context: ApiContext) -> list[Sample]:
     return collect_samples(context.core, context.running(), context.coordinator.process_figures())
 
 
-@Verb(BREAKERS, command="breakers")
+@Verb(BREAKERS, command="admin breakers")
 def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     """Circuit breakers."""
     return {"breakers": list_breakers(context.core)}
 
 
-@Verb(RESET_BREAKER, BreakerBody, "breakers reset", right=OPERATES)
+@Verb(RESET_BREAKER, BreakerBody, "admin breakers", right=OPERATES)
 def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     """Close one."""
     body: BreakerBody = call.body
@@ -123,7 +123,7 @@ def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
     return _breakers(context, call)
 
 
-@Verb(METRICS, command="metrics")
+@Verb(METRICS, command="status")
 def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
     """The fleet in figures."""
     samples = _samples(context)

@@ -103,7 +103,7 @@ def _pause_when_many_fail(core: Core) -> None:
     core.live.health.paused_ms = core.wall_ms()
     why = f"{len(failed)} agents or machines failed within a minute: {', '.join(failed)}"
     put_setting(core, PAUSED, why, HEALTH_WATCH)
-    data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode queue resume"}
+    data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode fleet resume --queue"}
     with unit_of_work(core) as work:
         work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
 
@@ -118,7 +118,7 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     paused = tx.get(Setting, PAUSED)
     if paused is not None and paused.changed_by == HEALTH_WATCH:
         what = f"the fleet is paused: {paused.value}"
-        yield {"run": None, "what": what, "task": "", "command": "pancode queue resume"}
+        yield {"run": None, "what": what, "task": "", "command": "pancode fleet resume --queue"}
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:

@@ -81,6 +81,8 @@ class Option:
     kept: str | None = None
     """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
     computed there."""
+    is_common: bool = False
+    """Whether the short help has it."""
     tool: str = ""
     """What the option is, as a model is told; empty: no tool of the MCP server has it."""
 
@@ -127,9 +129,14 @@ class WorkOptions:
         "A",
         complete="agents",
         tool="agent: scout, builder, reviewer ... (see agents)",
+        is_common=True,
     )
     node: Name | None = _where(
-        "Only this machine.", "N", complete="nodes", tool="machine; default: PanCode chooses"
+        "Only this machine.",
+        "N",
+        complete="nodes",
+        tool="machine; default: PanCode chooses",
+        is_common=True,
     )
     require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(
@@ -153,6 +160,7 @@ class WorkOptions:
         complete="models",
         kept="asked_model",
         tool="model (see models); default: the agent's",
+        is_common=True,
     )
     reasoning: Reasoning | None = _who(
         "How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"
@@ -162,6 +170,7 @@ class WorkOptions:
         "R",
         complete="runtimes",
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
+        is_common=True,
     )
     workspace: Name | None = _where(
         "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
@@ -175,9 +184,15 @@ class WorkOptions:
         "USD",
         kept="limits.usd",
         tool="most that a run may cost in USD: 0.75",
+        is_common=True,
     )
     timeout_ms: Duration | None = option(
-        "At most this long.", "D", example="15m", key="timeout", kept="limits.wall_ms"
+        "At most this long.",
+        "D",
+        example="15m",
+        key="timeout",
+        kept="limits.wall_ms",
+        is_common=True,
     )
     idle_timeout_ms: Duration | None = _limit(
         "At most this long without a sign of life.",
@@ -216,6 +231,7 @@ class WorkOptions:
         commands=(*TASKS, "chat"),
         kept="",
         tool="commands that must pass before a run counts as done, such as: pytest -q",
+        is_common=True,
     )
     """None: the project's gates; empty: none."""
     reports: Paths | None = _gate(
@@ -280,6 +296,7 @@ class WorkOptions:
         kept="",
         commands=ALONE,
         under=GATES,
+        is_common=True,
     )
     ask: bool = option(
         "Let a user approve it before it starts, also as an exception from a budget or rule.",

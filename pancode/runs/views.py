@@ -159,7 +159,7 @@ def _running(tx: Transaction, of: str) -> records.Run:
         parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
         found = [run for run in found if (by := parents.get(run.id)) and by.session == session]
         if not found:
-            fix = "what it has begun: pancode sessions tasks RUN; the run you talk with: /stop"
+            fix = "what it has begun: pancode sessions show --tasks RUN; the run you talk with: /stop"
             raise NotFoundError("no run that this session started is running", fix=fix, code="run_not_found")
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))

@@ -200,13 +200,8 @@ Name = Annotated[str, Argument(autocompletion=completions.schedules)]
 _HTTPS = "https://"
 
 
-@app.group("schedule", "pancode schedule ls", "pancode schedule show nightly", default="ls")
-def schedule() -> None:
-    """Work that begins by itself, each with its next times."""
-
-
-@schedule.verb(
-    "add",
+@app.verb(
+    "schedule add",
     "pancode schedule add nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
     "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
     "pancode schedule add look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
@@ -290,20 +285,20 @@ def _work(
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
-@schedule.verb("ls", "pancode schedule ls", "pancode schedule ls --json")
+@app.verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
     answer = face.client().get(SCHEDULES)
     face.show(answer, lambda: format_schedules(answer["schedules"]))
 
 
-@schedule.verb("show", "pancode schedule show nightly")
+@app.verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """One schedule with its next five times and its last firings."""
     _show(face, face.client().get(SCHEDULE.at(name)))
 
 
-@schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
+@app.verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
@@ -311,19 +306,19 @@ def pause(
     _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
-@schedule.verb("resume", "pancode schedule resume nightly")
+@app.verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
     _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": find_user()}))
 
 
-@schedule.verb("run", "pancode schedule run nightly")
+@app.verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
     _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": find_user()}))
 
 
-@schedule.verb("rm", "pancode schedule rm nightly")
+@app.verb("schedule rm", "pancode schedule rm nightly")
 def rm(name: Name, face: Json) -> None:
     """Remove a schedule; runs that it has begun go on."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})

@@ -40,7 +40,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
         if _NAME.fullmatch(name) is None:
             fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
             raise UsageError(f"{name[:80]!r} is not a valid checkpoint name", fix=fix, code="bad_value")
-        look = f"pancode sessions checkpoints {row.id}"
+        look = f"pancode sessions checkpoint {row.id}"
         if any(one["name"] == name for one in row.points):
             raise UsageError(
                 f"checkpoint {name} already exists", fix=f"choose another name; {look}", code="taken"
@@ -90,7 +90,7 @@ def _run_at(row: SessionRow, name: str) -> str:
         if one["name"] == name:
             return str(one["run"])
     names = [str(one["name"]) for one in row.points]
-    raise not_found("checkpoint", name, names, f"pancode sessions checkpoints {row.id}")
+    raise not_found("checkpoint", name, names, f"pancode sessions checkpoint {row.id}")
 
 
 def _told(core: Core, streams: Streams, text: str, name: str) -> str:

@@ -171,7 +171,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return is_session_landing(context.core, call.path["run"])
 
 
-@Verb(WORDS, TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
+@Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_lands)
 def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
     """Words for it: all that users say."""
     body: TellBody = call.body
@@ -219,7 +219,7 @@ def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
-@Verb(CHECKPOINTS, command="sessions checkpoints")
+@Verb(CHECKPOINTS, command="sessions checkpoint")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its named points."""
     return checkpoints.list_checkpoints(context.core, call.path["run"])
@@ -241,20 +241,20 @@ def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     )
 
 
-@Verb(TASKS, command="sessions tasks")
+@Verb(TASKS, command="sessions show")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """What it has dispatched."""
     return list_tasks(context.core, call.path["run"])
 
 
-@Verb(CONTEXT, command="sessions context")
+@Verb(CONTEXT, command="sessions show")
 def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     """The window of its model, by category."""
     place = context.coordinator
     return window_of(context.core, place.around({}), place.streams, call.path["run"])
 
 
-@Verb("GET /v1/sessions/{run}/stream", command="attach", query=("since", "attempt"))
+@Verb("GET /v1/sessions/{run}/stream", command="sessions attach", query=("since", "attempt"))
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
     """Its output from `RUN:BYTE` on, and its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)

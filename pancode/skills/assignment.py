@@ -79,7 +79,7 @@ def assign_skills(
 def _why_not(skill: Skill, unagreed: bool) -> RefusedError | None:
     if not skill.is_sound:
         why = "; ".join(finding.what for finding in skill.findings if finding.error)
-        fix = f"pancode skills check {skill.name}"
+        fix = f"pancode config check --kind skills {skill.name}"
         return RefusedError(f"skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
     if unagreed:
         why, fix = "; ".join(power.what for power in skill.powers), f"pancode skills agree {skill.name}"

@@ -25,9 +25,9 @@ STAGE = ".pancode-skills.tmp"
 """For half-written copies: beside a folder of skills, never in it, so that no program lists half a skill."""
 IGNORED = ("__pycache__", ".DS_Store")
 """Names that programs leave behind in a folder that they use; they count as nobody's change."""
-MOST_READ, MOST_SHOWN = 8 << 20, 256 << 10
+MOST_READ = 8 << 20
 NONE, LINK, OTHER = "", "link", "other"
-GONE, HASH = "-", 64
+HASH = 64
 FileMark = tuple[str, bool]
 """SHA-256 of a file, and whether it may be executed."""
 Json = dict[str, Any]
@@ -106,9 +106,6 @@ class Copies:
             case "status":
                 self.load()
                 return {"rows": [_row(one) for one in self.plan()]}
-            case "diff":
-                self.load()
-                return {"rows": [self.shown(one) for one in self.plan()]}
             case "sync":
                 with self.locked():
                     return self.sync()
@@ -236,20 +233,6 @@ class Copies:
         """Whether a part of the path below the home is a link, also one that leads nowhere."""
         parts = place.split("/")
         return any((self.home / "/".join(parts[: n + 1])).is_symlink() for n in range(len(parts)))
-
-    def shown(self, row: Json) -> Json:
-        """Return the row with the files that differ in the copy: base 64, GONE, or None (cannot be shown)."""
-        wanted = self.wanted_in(row["folder"]).get(row["skill"], {})
-        files: dict[str, str | None] = {}
-        if row["state"] in ("changed", "old", "unknown"):
-            top = self.home / self.folders[row["folder"]] / row["skill"]
-            for path in sorted({*wanted, *row["marks"]}):
-                mark = row["marks"].get(path)
-                if mark is None:
-                    files[path] = GONE
-                elif mark != wanted.get(path):
-                    files[path] = _text(top / path) if len(mark[0]) == HASH else None
-        return {**_row(row), "files": files}
 
     # -- changes -----------------------------------------------------------------------------------
 
@@ -465,12 +448,6 @@ def _put(path: Path, data: bytes, mode: int) -> None:
         writer.flush()
         os.fchmod(writer.fileno(), mode)
         os.fsync(writer.fileno())
-
-
-def _text(path: Path) -> str | None:
-    """Return the file in base 64; None where it is too large to be shown."""
-    data = path.read_bytes()
-    return base64.b64encode(data).decode() if len(data) <= MOST_SHOWN else None
 
 
 def _no_file(folder: str, names: list[str]) -> list[str]:

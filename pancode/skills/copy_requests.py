@@ -1,17 +1,15 @@
-"""Writes what `copies.act` is asked, and reads its answers: a row for each copy, counts by program, diffs."""
+"""Writes what `copies.act` is asked, and reads its answers: a row for each copy, counts by program."""
 
 from __future__ import annotations
 
 import base64
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import not_found
-from pancode.skills.copies import GONE, mark_of
+from pancode.skills.copies import mark_of
 from pancode.skills.definitions import SUFFIX, find_folders, list_wanted
 from pancode.skills.model import Skill
 from pancode.skills.sources import FoundSkill
@@ -108,47 +106,3 @@ def count_copies(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -
     }
     shown = {tool: counts[key] for key in counts for tool in list_readers(key)}
     return {tool: dict(shown[tool]) for tool in tools or TOOLS}
-
-
-def source_name(row: Mapping[str, Any]) -> str:
-    """Return the name of what was copied there: of a skill, or such as `commands/fix`."""
-    kind = row["folder"].partition("-")[2]
-    return f"{kind}/{row['skill'].removesuffix(SUFFIX)}" if kind else str(row["skill"])
-
-
-def format_diff(row: Mapping[str, Any], wanted: Skill | None) -> str:
-    """A diff from the skill to its copy, as `diff -u` shows it; hidden characters are named."""
-    parts = []
-    for path, there in row["files"].items():
-        file = wanted.files.get(path) if wanted is not None else None
-        name = f"{row['skill']}/{path}".rstrip("/")
-        old = _lines(file.data) if file is not None else []
-        new = _copied(there)
-        if old is None or new is None:
-            parts.append(f"{reveal_invisible(name)} differs\n")
-        elif old == new:
-            parts.append(f"{reveal_invisible(name)}: another mode\n")
-        else:
-            parts += difflib.unified_diff(
-                old, new, reveal_invisible(name), reveal_invisible(f"{row['folder']}:{name}")
-            )
-    return "".join(parts)
-
-
-def _copied(there: object) -> list[str] | None:
-    """Return the lines of a copy's file, as its machine told it; None for what cannot be shown."""
-    if there == GONE:
-        return []
-    try:
-        return _lines(base64.b64decode(there)) if isinstance(there, str) else None
-    except ValueError:
-        return None
-
-
-def _lines(data: bytes) -> list[str] | None:
-    """Return the lines, each with its end; None for what is no text."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return [f"{line}\n" for line in reveal_invisible(text).splitlines()] if "\0" not in text else None

@@ -125,7 +125,7 @@ def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkil
     for row in kept:
         room = MOST_PACKED - sum(len(one.packed) for one in ordered)
         if not is_as_kept(core, row):
-            fix = f"pancode tools rm {row.name}"
+            fix = f"pancode project tools rm {row.name}"
             left_out.append(f"the tool {row.name} is not as it was kept, and is not given: {fix}")
         elif len(row.packed) > room or len(ordered) == MOST_SKILLS:
             left_out.append(f"there is no room for the tool {row.name} beside the skills")

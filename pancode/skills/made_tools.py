@@ -56,7 +56,7 @@ def keep_proposed(work: Work, claims: Claims) -> None:
         now = work.core.wall_ms()
         row = StoredTool(run.id, one.name, False, run.project, run.id, one.digest, one.packed, now)
         put_tool(work.tx, replace(row, problem=_problem(row) or ""))
-        work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
+        work.tell(run.id, "tools", one.name, "proposed", f"pancode project tools show {run.id} {one.name}")
     for old in proposed_rows(work.tx)[: -MOST // 2]:
         forget_tool(work.tx, old)
 
@@ -77,10 +77,15 @@ def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[Bri
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
         words, verb = _ASKED[state]
-        what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode tools {verb}"
+        what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode project tools {verb}"
         yield {"run": row.run, "what": what, "task": "", "command": f"{command} {row.run} {row.name}"}
     if (more := len(waiting) - _MOST_ASKED) > 0:
-        yield {"run": None, "what": f"{more} more proposed tools", "task": "", "command": "pancode tools ls"}
+        yield {
+            "run": None,
+            "what": f"{more} more proposed tools",
+            "task": "",
+            "command": "pancode project tools ls",
+        }
 
 
 def get_tool(core: Core, run: str, name: str) -> ToolDetail:
@@ -139,7 +144,7 @@ def _row(tx: Transaction, run: str, name: str) -> StoredTool:
     asked = proposed_rows(tx, find_run(tx, run).id)
     found = next((one for one in asked if one.name == name), None)
     if found is None:
-        raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
+        raise not_found("tool", name, [one.name for one in asked], "pancode project tools ls")
     return load_files(tx, found)
 
 
@@ -169,11 +174,11 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
         tool = _tool(row)
         if digest != tool.digest:
             what = f"the tool {name} is not the one that was looked at"
-            fix = f"pancode tools show {row.run} {name}"
+            fix = f"pancode project tools show {row.run} {name}"
             raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
         if _state(core, work.tx, row) != "tried":
             why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
-            fix = f"pancode tools try {row.run} {name}"
+            fix = f"pancode project tools try {row.run} {name}"
             raise RefusedError(f"the tests of {name} did not pass", why=why, fix=fix, code="not_tried")
         laid = tool.ordered()
         kept = replace(
@@ -200,7 +205,7 @@ def remove_tool(core: Core, name: str, project: str, by: str) -> None:
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
-            raise not_found("tool", name, list(kept), "pancode tools ls")
+            raise not_found("tool", name, list(kept), "pancode project tools ls")
         forget_tool(work.tx, kept[name])
         work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
 

@@ -40,34 +40,34 @@ def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
     return context.top_of(cwd)
 
 
-@Verb(TOOLS, command="tools ls", query=("project",))
+@Verb(TOOLS, command="project tools ls", query=("project",))
 def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
     """Tools that agents have made, kept and proposed."""
     project = call.query.get("project")
     return {"tools": list_tools(context.core, None if project is None else _place(context, project, None))}
 
 
-@Verb(TOOL, command="tools show")
+@Verb(TOOL, command="project tools show")
 def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
     """A proposed one, with its files and tests."""
     return get_tool(context.core, call.path["run"], call.path["tool"])
 
 
-@Verb(TRY_TOOL, ActBody, "tools try", pokes=True, right=DISPATCHES)
+@Verb(TRY_TOOL, ActBody, "project tools try", pokes=True, right=DISPATCHES)
 def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Run its tests in a node's sandbox, as a run."""
     around = context.coordinator.around({})
     return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
 
 
-@Verb(KEEP_TOOL, KeepToolBody, "tools keep", right=SETS_UP)
+@Verb(KEEP_TOOL, KeepToolBody, "project tools keep", right=SETS_UP)
 def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
     """Give it to the later runs of its project."""
     body: KeepToolBody = call.body
     return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
 
 
-@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
+@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "project tools rm", right=SETS_UP)
 def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
     """Give it to no later run; or put a proposal aside."""
     body: RemoveToolBody = call.body

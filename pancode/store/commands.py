@@ -1,4 +1,4 @@
-"""`pancode ledger`: the fleet's database, and where it is kept."""
+"""`pancode admin ledger`: the fleet's database, and where it is kept."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from pancode.interfaces.client.client import home_of
 app = Commands()
 
 
-@app.group("ledger", "pancode ledger move --from file")
-def ledger() -> None:
-    """The database with the record of the fleet; pancode doctor checks it."""
-
-
-@ledger.verb("move", "pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode")
+@app.verb(
+    "admin ledger", "pancode admin ledger --from file", "pancode admin ledger --from postgresql:///pancode"
+)
 def move(
     source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
     *,
     password_file: Annotated[str | None, option("The file with the password for PLACE.", "FILE")] = None,
     face: Json,
 ) -> None:
-    """Move it from PLACE to where the settings now say: all of it or nothing.
+    """Move the record of the fleet from PLACE to where the settings now say: all of it or nothing.
 
     First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
     neither of them means the file in your home. What is there already is never written over.

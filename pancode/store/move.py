@@ -93,7 +93,7 @@ def _copied(old: Connection, new: Connection, table: Table) -> Moved:
 def _check_source(old: Connection, source: str) -> None:
     if not any(_count(old, table) for table in TABLES.values()):
         raise NotFoundError(
-            f"the ledger at {source} is empty", fix="choose another source: pancode ledger move --help"
+            f"the ledger at {source} is empty", fix="choose another source: pancode admin ledger --help"
         )
     gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
     if gone is not None:

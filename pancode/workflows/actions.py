@@ -144,7 +144,9 @@ def is_workflow_landing(core: Core, text: str, around: Surroundings | None = Non
 def _must_be_no_lane(workflow: Workflow) -> None:
     if workflow.kind is WorkflowKind.LANE:
         name = workflow.name
-        fix = f"pancode lane show {name}; then pancode lane skip {name}, or pancode lane resume {name}"
+        fix = (
+            f"pancode lane show {name}; then pancode lane skip {name}, or pancode lane create --resume {name}"
+        )
         raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
 
 
@@ -154,7 +156,7 @@ def _must_have_failed(workflow: Workflow) -> None:
         ended = workflow.state is WorkflowState.DONE
         raise UsageError(
             f"{workflow.id} {'is done' if ended else 'has not ended'}, so there is nothing to resume",
-            fix=f"run all of it again: pancode workflow retry {workflow.id}"
+            fix=f"run all of it again: pancode runs retry {workflow.id}"
             if ended
             else f"pancode workflow show {workflow.id}",
             code="nothing_to_resume",

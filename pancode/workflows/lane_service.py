@@ -371,7 +371,7 @@ def _state(
         return "stopped", f"item {bad.name}: {bad.reason}", _fix(workflow, bad)
     if isinstance(paused, Mapping):
         why = f": {paused['why']}" if paused.get("why") else ""
-        return "paused", f"by {paused['by']}{why}", f"pancode lane resume {workflow.name}"
+        return "paused", f"by {paused['by']}{why}", f"pancode lane create --resume {workflow.name}"
     left = [step for step in steps if not step.state.is_over]
     if not left:
         return "empty", "", f'pancode lane add {workflow.name} "..."'

@@ -70,7 +70,7 @@ def _objection(
         return _goes_on(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} won the race" if workflow.winner else "the step is done"
-        return done, "run all of it again: pancode workflow retry {workflow}"
+        return done, "run all of it again: pancode runs retry {workflow}"
     return _closed(workflow, steps, step, old, asks)
 
 

@@ -29,7 +29,7 @@ STAYS = f"""\
 # What is changed here is the result of this run, and the next one in the workspace begins with it.
 i=0
 while [ ! -e "$HOME/{words_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
-  [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace leave NAME"
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace open --leave NAME"
   i=$((i + 1))
   sleep 1
 done
@@ -148,7 +148,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):
-        why, fix = f"{last.created_by} has it open", f"pancode workspace leave {name}"
+        why, fix = f"{last.created_by} has it open", f"pancode workspace open --leave {name}"
     else:
         why, fix = (
             f"agent {last.agent} works there",

@@ -14,7 +14,7 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/main.py")
+TABLES = ("pancode/app/features.py", "pancode/app/http_routes.py", "pancode/interfaces/cli/tree.py")
 """Where the application lists the features: what they add to runs, their routes and their commands."""
 TOOLS = "pancode/interfaces/mcp/tools.py"
 NAMING = (
@@ -94,12 +94,12 @@ class Removal(ast.NodeTransformer):
         return [one for one in several if one not in gone]
 
     def visit_Dict(self, node: ast.Dict) -> ast.Dict:
-        self.generic_visit(node)
         pairs = list(zip(node.keys, node.values, strict=True))
         gone = [one for one in pairs if self._is_named(one[1]) or (one[0] and self._is_named(one[0]))]
         self.removed |= {str(key.value) for key, _ in gone if isinstance(key, ast.Constant)}
         left = [one for one in pairs if one not in gone]
         node.keys, node.values = [key for key, _ in left], [value for _, value in left]
+        self.generic_visit(node)
         return node
 
     def _is_of(self, name: str) -> bool:

@@ -38,10 +38,10 @@ def test_start_of_the_command_line_is_light(module: str) -> None:
 PROBES = """
 import importlib, json, os, sys
 sys.path.insert(0, "")
-from pancode.interfaces.cli.main import ALIASES, COMMANDS
+from pancode.interfaces.cli.tree import HIDDEN, TREE
 found = {}
-others = {name.partition(":")[0] for name in ALIASES.values()}
-for module in sorted({name for name, _ in COMMANDS.values()} | others):
+commands = [*TREE.values(), *HIDDEN.values()]
+for module in sorted({one.module for one in commands if one.module}):
     reading, writing = os.pipe()
     child = os.fork()  # each from the same start, as one command is
     if child == 0:

@@ -78,7 +78,8 @@ def flags(*path):
         command = command.get_command(context, word)
     return [flag for one in command.params for flag in one.opts]
 
-for path in [["dispatch"], ["run"], ["batch"], ["chain"], ["race"], ["schedule", "add"]]:
+of_workflow = (["workflow", one] for one in ("batch", "chain", "race"))
+for path in [["dispatch"], *of_workflow, ["schedule", "add"]]:
     assert "--planted" in flags(*path), path
 assert collect_given({"planted": 3}) == {"planted": 3}
 request = parse_body(DispatchBody, {"task": "x", "planted": 3}).request()

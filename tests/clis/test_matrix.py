@@ -1,7 +1,8 @@
 """Every forbidden act in every real program, under every rule, in the sandbox and without it.
 
-What came of it must be what the product says (`pancode safety matrix`, docs/reference/safety-matrix.md);
-`make matrix` writes it anew. About four minutes in all with two processes: 42 hostile runs in real programs.
+What came of it must be what the product says (`pancode policy show --matrix`,
+docs/reference/safety-matrix.md); `make matrix` writes it anew. About four minutes in all with two processes:
+42 hostile runs in real programs.
 """
 
 from __future__ import annotations

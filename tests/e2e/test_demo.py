@@ -1,4 +1,4 @@
-"""`pancode demo` from the outside: a fresh HOME, no network, Ctrl-C, --keep; nothing may be left behind.
+"""`pancode fleet demo` from outside: a fresh HOME, no network, Ctrl-C, --keep; nothing may be left behind.
 
 Each takes up to a minute, since the demo really brings up a fleet and loses a node agent.
 """

@@ -30,8 +30,8 @@ GUIDES = [
 ]
 PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FOUND = Command(
-    "for n in $(seq 120); do pancode endpoints | grep -q llamacpp && break; sleep 0.5; done\n"
-    "pancode endpoints",
+    "for n in $(seq 120); do pancode models ls --servers | grep -q llamacpp && break; sleep 0.5; done\n"
+    "pancode models ls --servers",
     ("gpubox  llamacpp ...",),
     0,
 )

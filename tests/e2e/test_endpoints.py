@@ -41,7 +41,7 @@ def test_a_model_of_a_machines_own(fleet: Owner, lab: Lab) -> None:
         until(lambda: not endpoints(fleet), "it is gone", 60, lambda: endpoints(fleet))
     gone = fleet.run("dispatch", "--model", "llamacpp/tiny", "--node", NODE, "--workspace", "none", "say so")
     assert gone.code == ExitCode.NOT_FOUND, gone
-    assert "'llamacpp'" in gone.err and "pancode endpoints" in gone.err
+    assert "'llamacpp'" in gone.err and "pancode models ls --servers" in gone.err
 
 
 def test_a_real_model_drives_panos(fleet: Owner, lab: Lab) -> None:

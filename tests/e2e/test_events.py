@@ -1,4 +1,4 @@
-"""`pancode events` beside a real fleet: all that happens, in order, once, also over a new coordinator."""
+"""`pancode audit --events` beside a real fleet: all that happens, in order, once, also over a restart."""
 
 from __future__ import annotations
 

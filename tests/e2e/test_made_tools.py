@@ -36,9 +36,9 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
     assert run["files_changed"] == ["made.txt"], "the tool is in no result"
     shown = fleet.run("tools", "show", run["run"], NAME).ok().out
     assert "Counts the words" in shown and "wc -w" in shown and "tests/two.in" in shown
-    assert f"pancode tools try {run['run']} {NAME}" in fleet.run("inbox").ok().out
+    assert f"pancode project tools try {run['run']} {NAME}" in fleet.run("inbox").ok().out
     early = fleet.run("tools", "keep", run["run"], NAME, "--yes")
-    assert early.code == 5 and "pancode tools try" in early.err
+    assert early.code == 5 and "pancode project tools try" in early.err
     trial = fleet.run("tools", "try", run["run"], NAME, "--json").ok().json()
     proof = fleet.ask("receipt", "show", trial["run"])["statement"]["predicate"]
     assert (trial["outcome"], proof["isolation"]) == ("done", "sandbox")

@@ -24,7 +24,7 @@ def test_a_plan_is_talked_about_kept_built_on_and_landed(fleet: Owner, healed: L
         await_state(fleet, THERE, "native", "ok")
         begin = ("plan", "Limit the calls", "--once", *WHERE, "--runtime", "native")
         asked = fleet.run(*begin, cwd=top, timeout_s=120).ok()
-        assert "Which calls count?" in asked.out and f"pancode plan keep {NAME}" in asked.err
+        assert "Which calls count?" in asked.out and f"pancode issue plan --keep {NAME}" in asked.err
         early = fleet.run("plan", "keep", NAME, cwd=top, timeout_s=60)
         assert early.code != 0 and "no plan" in early.err, "a question is none"
         (talk,) = fleet.ask("workspace", "show", NAME)["runs"]

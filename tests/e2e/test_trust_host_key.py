@@ -61,7 +61,9 @@ def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> N
     kill_coordinator(owner)
     (owner.fleet_home / "key/coordinator.key").unlink()
     said = owner.run("fleet", "status", "--json")
-    assert said.code == 3 and "key_lost" in said.err and "pancode key rotate --lost" in said.err, said
+    assert said.code == 3 and "key_lost" in said.err and "pancode admin keys --rotate --lost" in said.err, (
+        said
+    )
     owner.run("key", "rotate", "--lost").ok()
     up(owner, 3)
     after = owner.dispatch(*words)

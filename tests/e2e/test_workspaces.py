@@ -70,7 +70,7 @@ def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
     shell = ("dispatch", "--workspace", "page", "--runtime", "shell", "--json", "cat page.txt > copy.txt")
     assert fleet.run(*shell, cwd=top).ok().json()["files_changed"] == ["copy.txt"], "the next begins with it"
     again = fleet.ask("workspace", "open", "page", cwd=top)
-    assert again["leave"] == "pancode workspace leave page"
+    assert again["leave"] == "pancode workspace open --leave page"
     on_host(lab, 1, f"echo more > {shlex.quote(again['folder'])}/more.txt")
     fleet.run("workspace", "leave", "page").ok()
     ended = fleet.show(again["run"])

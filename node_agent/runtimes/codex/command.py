@@ -27,7 +27,7 @@ PROGRAM = Program(
     lowest="0.142.2",
     known="0.169.",
     login="by subscription: pancode node login NODE codex; else by a key: "
-    "pancode node secret set NODE OPENAI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); for a "
+    "pancode node secret NODE OPENAI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); for a "
     "server that speaks the Responses wire set OPENAI_BASE_URL in the same way",
 )
 _HOOK = "hooks.PreToolUse"

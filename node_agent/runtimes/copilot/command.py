@@ -22,7 +22,7 @@ PROGRAM = Program(
     "@github/copilot",
     version=r"(?:GitHub Copilot CLI )?(\d+\.\d+\.\d+)\b",
     known="1.0.",
-    login="pancode node secret set NODE COPILOT_PROVIDER_BASE_URL, of a server with OpenAI's chat wire, and "
+    login="pancode node secret NODE COPILOT_PROVIDER_BASE_URL, of a server with OpenAI's chat wire, and "
     "COPILOT_PROVIDER_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); by "
     "subscription in the same way COPILOT_GITHUB_TOKEN, a fine-grained token of GitHub's with the permission "
     "Copilot Requests and no other",

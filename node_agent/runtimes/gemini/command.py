@@ -26,7 +26,7 @@ PROGRAM = Program(
     node=20,
     lowest="0.39.1",
     known="0.61.",
-    login="pancode node secret set NODE GEMINI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); with "
+    login="pancode node secret NODE GEMINI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); with "
     'a Google account write into that file: {"GOOGLE_CLOUD_ACCESS_TOKEN": '
     '{"command": ["gcloud", "auth", "print-access-token"]}}',
 )

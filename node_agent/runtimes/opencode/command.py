@@ -26,7 +26,7 @@ PROGRAM = Program(
     "opencode-ai",
     version=r"(\d+\.\d+\.\d+)\b",
     known="1.18.",
-    login="pancode node secret set NODE OPENAI_BASE_URL, of a server with OpenAI's chat wire, and "
+    login="pancode node secret NODE OPENAI_BASE_URL, of a server with OpenAI's chat wire, and "
     "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); with a ChatGPT account: "
     "pancode node login NODE opencode",
     needs_scripts=True,

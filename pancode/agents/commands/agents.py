@@ -37,12 +37,7 @@ def _agents_file() -> AgentsFile:
     return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
 
-@app.group("agents", "pancode agents show reviewer", default="ls")
-def agents() -> None:
-    """Agent definitions: shipped ones, and those of your panagents.yaml."""
-
-
-@agents.verb("ls", "pancode agents", "pancode agents --tag python")
+@app.verb("agents ls", "pancode agents ls", "pancode agents --tag python")
 def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
@@ -62,8 +57,8 @@ _COLUMNS: Columns = {
 }
 
 
-@agents.verb(
-    "show",
+@app.verb(
+    "agents show",
     "pancode agents show builder",
     "pancode agents show reviewer --prompt --mode review --runtime claude",
 )
@@ -106,8 +101,8 @@ def _shown(value: object) -> str:
     return escape_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-@agents.verb(
-    "set",
+@app.verb(
+    "agents set",
     "pancode agents set scout model ollama/qwen3:8b",
     "pancode agents set builder limits.wall 2h",
     "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
@@ -130,7 +125,7 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@agents.verb("new", "pancode agents new migrator --from builder")
+@app.verb("agents new", "pancode agents new migrator --from builder")
 def new_agent(
     name: str,
     *,
@@ -144,19 +139,15 @@ def new_agent(
 
     answer = made(_agents_file(), name, base)
     where = f"{answer['file']}:{answer['line']}"
-    words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
+    words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode config check"
     face.show(answer, lambda: escape_line(words) + "\n")
 
 
-@agents.verb("check", "pancode agents check", "pancode agents check ./panagents.yaml")
-def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json) -> int:
-    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is.
-
-    FILE may be a folder with a panagents.yaml in it.
-    """
+def check_agents(face: Face, file: str | None) -> int:
+    """Everything that is wrong with your panagents.yaml, or with this file or folder, at once."""
     from pancode.config.agents.definition_changes import check_file
 
-    answer = check_file(_agents_file(), file)
+    answer = check_file(_agents_file(), None if file is None else Path(file))
     face.show(answer, lambda: _checked(answer))
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 

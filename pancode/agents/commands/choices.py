@@ -1,12 +1,13 @@
-"""`pancode runtimes`, `modes`, `safety`: the choices of a dispatch."""
+"""`pancode agents runtimes`, `policy show` and `policy check`: the choices of a dispatch."""
 
 from __future__ import annotations
 
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from typer import Argument
 
@@ -24,34 +25,30 @@ from pancode.agents.answers import (
 )
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
-from pancode.interfaces.client.client import home_of
-from pancode.kernel.errors import ExitCode, UsageError
+from pancode.interfaces.client.client import Client, home_of
+from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
+from pancode.kernel.names import not_found
 from pancode.kernel.route import check_name
 
 app = Commands()
 
 
-@app.group("runtimes", "pancode runtimes", default="ls")
-def runtimes() -> None:
-    """The programs that run agents."""
+@app.verb("agents runtimes", "pancode agents runtimes", "pancode agents runtimes claude")
+def runtimes(
+    *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
+) -> None:
+    """The programs that run agents: the nodes that have each, the fix for the others, each node's sandbox.
 
-
-@runtimes.verb("ls", "pancode runtimes")
-def list_runtimes(face: Json) -> None:
-    """All that PanCode knows: the nodes that have each, the fix for the others, and the sandbox
-    of each node."""
-    answer = face.client().get(RUNTIMES, cwd=find_folder())
-    face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
-
-
-@runtimes.verb("show", "pancode runtimes show claude")
-def show_runtime(name: str, face: Json) -> None:
-    """One runtime, node by node."""
+    With NAME one program, node by node.
+    """
     answer = face.client().get(RUNTIMES, cwd=find_folder(), name=name)
-    face.show(answer["runtimes"][0], lambda: _found(answer))
+    if name is not None:
+        return face.show(answer["runtimes"][0], lambda: _found(answer))
+    return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
 
 
 def _found(answer: RuntimesAnswer) -> str:
@@ -83,19 +80,6 @@ def _login(fact: NodeRuntime) -> str:
     return "key, metered" if fact["login"] == "key" else "-"
 
 
-def _one(what: str, name: str, found: Sequence[Named]) -> Named:
-    """Return the entry with this name. NotFoundError, with the nearest name, where there is none."""
-    from pancode.kernel.names import not_found
-
-    one = next((one for one in found if one["name"] == name), None)
-    if one is None:
-        raise not_found(what, name, [one["name"] for one in found], f"pancode {what}s".replace("ys", "y"))
-    return one
-
-
-Named = TypeVar("Named", ModeShape, LevelShape)
-
-
 def _modes(found: list[ModeShape]) -> str:
     return format_rows(found, _MODES)
 
@@ -114,76 +98,88 @@ _MODES: RowColumns[ModeShape] = {
 }
 
 
-@app.group("modes", "pancode modes", default="ls")
-def modes() -> None:
-    """What you are doing: the outer gate."""
-
-
-@modes.verb("ls", "pancode modes")
-def list_modes(face: Json) -> None:
-    """List all modes; the default is marked."""
-    answer = face.client().get(MODES, cwd=find_folder())
-    face.show(answer, lambda: _modes(answer["modes"]))
-
-
-@modes.verb("show", "pancode modes show review")
-def show_mode(name: str, face: Json) -> None:
-    """One mode."""
-    mode = _one("mode", name, face.client().get(MODES, cwd=find_folder())["modes"])
-    face.show(mode, lambda: _modes([mode]))
-
-
-@app.group("safety", "pancode safety", default="ls")
-def safety() -> None:
-    """Show how much a run may do by itself, and the rules of your pansafety.yaml."""
-
-
-@safety.verb("ls", "pancode safety")
-def list_levels(face: Json) -> None:
-    """List all safety levels; the default is marked."""
-    answer = face.client().get(SAFETY, cwd=find_folder())
-    face.show(answer, lambda: _levels(answer["safety"]))
-
-
-@safety.verb("matrix", "pancode safety matrix", "pancode safety matrix claude")
-def show_matrix(
-    *, runtime: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
+@app.verb(
+    "policy show",
+    "pancode policy show",
+    "pancode policy show auto-edit",
+    "pancode policy show --matrix claude",
+)
+def show_policy(
+    *,
+    name: Annotated[str | None, Argument(autocompletion=completions.policies)] = None,
+    matrix: Annotated[
+        bool, option("Show who holds a run to its rule, for each runtime or for NAME.", "--matrix")
+    ] = False,
+    face: Json,
 ) -> None:
-    """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
+    """The modes, the safety levels, and the rules in force in this folder with the place of each.
 
-    HAPPENED: of the forbidden acts that a hostile model tried in the real program, how many nobody held. With
-    a RUNTIME: each act, and who holds it. The level `suggest` is read-only. `impossible`: only where there is
-    a sandbox.
+    With --matrix: the sandbox, the runtime's own flags, or nobody (told only). HAPPENED: of the forbidden
+    acts that a hostile model tried in the real program, how many nobody held. With a runtime: each act, and
+    who holds it. The level `suggest` is read-only. `impossible`: only where there is a sandbox.
     """
-    from pancode.agents.safety_evidence import matrix_here
+    if matrix:
+        from pancode.agents.safety_evidence import matrix_here
 
-    answer = matrix_here(runtime)
-    face.show(answer, lambda: evidence_of(answer))
-
-
-@safety.verb("show", "pancode safety show", "pancode safety show auto-edit")
-def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
-    """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
+        measured = matrix_here(name)
+        return face.show(measured, lambda: evidence_of(measured))
+    if name is None:
+        return show_rules(face)
+    modes, levels = find_choices(face.client())
+    mode = next((one for one in modes if one["name"] == name), None)
+    level = next((one for one in levels if one["name"] == name), None)
+    if mode is not None:
+        return face.show(mode, lambda: _modes([mode]))
     if level is not None:
-        found = _one("safety", level, face.client().get(SAFETY, cwd=find_folder())["safety"])
-        face.show(found, lambda: _levels([found]))
-    else:
-        from pancode.config.folder_safety import rules_here
+        return face.show(level, lambda: _levels([level]))
+    known = [one["name"] for one in (*modes, *levels)]
+    raise not_found("mode or safety level", name, known, "pancode policy show")
 
-        answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
-        for warning in answer["warnings"]:
-            face.note(f"warning: {warning}")
-        held = [r for r in answer["rules"] if r["kind"] == "landing"]
-        rules = [r for r in answer["rules"] if r["kind"] != "landing"]
-        columns: Columns = {
-            "RULE": "kind",
-            "PATTERN": "pattern",
-            "LEAVES": "leaves",
-            "FROM": "origin",
-            "WHY": "reason",
-        }
-        files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-        face.show(answer, lambda: format_rows(rules, columns) + _asked(held) + "\n" + files)
+
+def find_choices(client: Client) -> tuple[list[ModeShape], list[LevelShape]]:
+    """The modes and the safety levels, the default of this folder marked."""
+    here = find_folder()
+    return client.get(MODES, cwd=here)["modes"], client.get(SAFETY, cwd=here)["safety"]
+
+
+def show_rules(face: Face) -> None:
+    """The rules need no coordinator; modes and levels are shown where one runs."""
+    from pancode.config.folder_safety import rules_here
+
+    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+    modes, levels = list[ModeShape](), list[LevelShape]()
+    with suppress(UnavailableError):
+        modes, levels = find_choices(face.client(starts=False))
+    for warning in answer["warnings"]:
+        face.note(f"warning: {warning}")
+    held = [r for r in answer["rules"] if r["kind"] == "landing"]
+    rules = [r for r in answer["rules"] if r["kind"] != "landing"]
+    columns: Columns = {
+        "RULE": "kind",
+        "PATTERN": "pattern",
+        "LEAVES": "leaves",
+        "FROM": "origin",
+        "WHY": "reason",
+    }
+    files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+    told = {"modes": modes, "safety": levels, **answer}
+    choices = f"{_modes(modes)}\n{_levels(levels)}\n" if modes else ""
+    face.show(told, lambda: choices + format_rows(rules, columns) + _asked(held) + "\n" + files)
+
+
+def check_rules(face: Face, file: str | None) -> int:
+    """Whether the rules in force can be read, here or beside FILE; ConfigError names file and line."""
+    from pancode.config.folder_safety import rules_here
+
+    path = None if file is None else Path(folder_here(), file).expanduser()
+    answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
+    if path is not None and str(path) not in answer["files"]:
+        fix = "name it pansafety.yaml, in your PANCODE_HOME or at the top of a repository"
+        raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
+    told = {"files": answer["files"], "warnings": answer["warnings"]}
+    lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
+    face.show(told, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
+    return ExitCode.DONE
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
@@ -195,8 +191,8 @@ def _asked(held: list[dict[str, Any]]) -> str:
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
 
 
-@safety.verb(
-    "check", "pancode safety check 'git push --force'", "pancode safety check --path .env --as write"
+@app.verb(
+    "policy check", "pancode policy check 'git push --force'", "pancode policy check --path .env --as write"
 )
 def check_deed(
     *,
@@ -219,7 +215,7 @@ def check_deed(
 
     if (command is None) == (path is None):
         raise UsageError(
-            "exactly one of COMMAND and --path is required", fix="pancode safety check 'rm -rf build'"
+            "exactly one of COMMAND and --path is required", fix="pancode policy check 'rm -rf build'"
         )
     for value in (command, path, level):
         if value is not None:
@@ -257,7 +253,7 @@ def runtime_rows(runtimes: Sequence[RuntimeShape], isolations: Sequence[Isolatio
             )
         held = [(", ".join(nodes), *isolation) for isolation, nodes in around.items()]
         parts.append(format_table(("NODE", "WALL", "HOLDS"), held))
-    return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
+    return "\n".join([*parts, "flags, reasoning and logins of one: pancode agents runtimes NAME\n"])
 
 
 def _on(facts: Sequence[NodeRuntime], *, ready: bool) -> str:

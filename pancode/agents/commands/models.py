@@ -1,4 +1,4 @@
-"""`pancode endpoints` and `pancode models`: the model servers that your machines reach, and their models."""
+"""`pancode models`: the model servers that your machines reach, and their models."""
 
 from __future__ import annotations
 
@@ -38,19 +38,7 @@ _NONE = """no model server was found
 """
 
 
-@app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
-def endpoints(*, node: _Node = None, face: Json) -> None:
-    """Show the model servers that your machines reach: their kinds, health and APIs."""
-    answer = face.client().get(ENDPOINTS, node=node)
-    face.show(answer, lambda: _endpoints(answer["endpoints"]))
-
-
-@app.group("models", "pancode models", "pancode models test qwen3-coder:30b", default="ls")
-def models() -> None:
-    """The models of your own servers, and what each can do for an agent."""
-
-
-@models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
+@app.verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
 def list_models(
     *,
     node: _Node = None,
@@ -61,6 +49,9 @@ def list_models(
             "Show vendors' models for this runtime instead, with prices.", "R", complete=completions.runtimes
         ),
     ] = None,
+    servers: Annotated[
+        bool, option("Show the model servers that your nodes reach: kinds, health and APIs.", "--servers")
+    ] = False,
     face: Json,
 ) -> None:
     """The models of your own servers, or of vendors (--runtime).
@@ -73,10 +64,13 @@ def list_models(
             "--node and --runtime cannot be combined",
             fix="omit one of them",
         )
+    if servers:
+        reached = face.client().get(ENDPOINTS, node=node)
+        return face.show(reached, lambda: _endpoints(reached["endpoints"]))
     if runtime is not None:
         return show_vendors(face, runtime, tier)
     answer = face.client().get(MODELS, cwd=find_folder(), node=node, tier=tier)
-    face.show(answer, lambda: _models(answer["models"], tier))
+    return face.show(answer, lambda: _models(answer["models"], tier))
 
 
 def _endpoints(found: list[NodeEndpoint]) -> str:
@@ -159,8 +153,10 @@ def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
     face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
 
 
-@models.verb(
-    "test", "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
+@app.verb(
+    "models test",
+    "pancode models test qwen3-coder:30b",
+    "pancode models test gpubox/ollama/qwen3-coder:30b --again",
 )
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],

@@ -1,4 +1,4 @@
-"""`pancode presets`: named sets of settings; one of them can be the fleet's default."""
+"""`pancode config preset` and `config use`: named sets of settings; one can be the fleet's default."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from pancode.interfaces.client.retry import post_confirmed
 app = Commands()
 
 
-@app.group("presets", "pancode presets apply local", default="ls")
-def presets() -> None:
-    """Named sets of settings: shipped ones, and those of your panpresets.yaml.
+@app.verb("config preset", "pancode config preset", "pancode config preset hybrid")
+def show_presets(
+    *, name: Annotated[str | None, Argument(autocompletion=completions.presets)] = None, face: Json
+) -> None:
+    """List all presets, with the applied one marked; or show what one sets, and where it is written.
 
-    A preset counts more than PANCODE_ variables and files, and less than the flags of a dispatch.
+    Presets are shipped, or stand in your panpresets.yaml. A preset counts more than PANCODE_ variables and
+    files, and less than the flags of a dispatch.
     """
-
-
-@presets.verb("ls", "pancode presets")
-def list_presets(face: Json) -> None:
-    """List all presets; the applied one is marked."""
-    answer = face.client().get(PRESETS)
-    face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
+    answer = face.client().get(PRESETS, name=name)
+    if name is None:
+        return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
+    facts = {key: value for key, value in answer["presets"][0].items() if value != ""}
+    return face.show(
+        answer["presets"][0],
+        lambda: "".join(f"{key:<13} {escape_line(_word(value))}\n" for key, value in facts.items()),
+    )
 
 
 _COLUMNS: Columns = {
@@ -39,43 +43,25 @@ _COLUMNS: Columns = {
 }
 
 
-@presets.verb("show", "pancode presets show hybrid")
-def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
-    """What one sets, and where it is written."""
-    preset = face.client().get(PRESETS, name=name)["presets"][0]
-    face.show(
-        preset,
-        lambda: "".join(
-            f"{key:<13} {escape_line(_word(value))}\n" for key, value in preset.items() if value != ""
-        ),
-    )
-
-
 def _word(value: object) -> str:
     """Return the value as a word; "-" for None, which the preset leaves as it is."""
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
-@presets.verb("apply", "pancode presets apply local")
-def apply_preset(
+@app.verb("config use", "pancode config use local", "pancode config use none")
+def use_preset(
     name: Annotated[str, Argument(autocompletion=completions.presets)],
     *,
-    yes: Annotated[bool, option("Say yes to a higher safety level.", "--yes")] = False,
+    yes: Annotated[bool, option("Say yes to a higher safety level.", "-y", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
+    """Make a preset the default of every dispatch; `none` ends that. Your files stay as they are."""
     if name == "none":
-        return unset_preset(face)
+        ended = face.client().post(UNSET_PRESET, {"by": find_user()})
+        return face.show(ended, lambda: f"preset {ended['before']} is no longer applied\n")
     body = {"name": name, "by": find_user(), "yes": yes}
     answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirms)
     for warning in answer["warnings"]:
         face.note(f"warning: {escape_line(warning)}")
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
     return face.show(answer, lambda: format_rows(answer["settings"], columns))
-
-
-@presets.verb("unset", "pancode presets unset")
-def unset_preset(face: Json) -> None:
-    """No preset any more: variables and files count again."""
-    answer = face.client().post(UNSET_PRESET, {"by": find_user()})
-    face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

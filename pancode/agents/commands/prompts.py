@@ -1,4 +1,4 @@
-"""`pancode prompts`: what a run is told, part by part."""
+"""`pancode agents prompt`: what a run is told, part by part."""
 
 from __future__ import annotations
 
@@ -25,17 +25,12 @@ Model = Annotated[
 ]
 
 
-@app.group("prompts", "pancode prompts show builder --model ollama/qwen3:8b --task 'Add a test.'")
-def prompts() -> None:
-    """What runs are told."""
-
-
-@prompts.verb(
-    "show",
-    "pancode prompts show builder",
-    "pancode prompts show reviewer --mode review --runtime claude",
-    "pancode prompts show builder --model ollama/qwen3:8b --task 'Add a test.'",
-    "pancode prompts show r-k3v9xq",
+@app.verb(
+    "agents prompt",
+    "pancode agents prompt builder",
+    "pancode agents prompt reviewer --mode review --runtime claude",
+    "pancode agents prompt builder --model ollama/qwen3:8b --task 'Add a test.'",
+    "pancode agents prompt r-k3v9xq",
 )
 def show(
     name: Annotated[str, Argument(metavar="AGENT|RUN", autocompletion=completions.agents)],
@@ -58,7 +53,7 @@ def show(
         return face.show(told, lambda: head + safe_block(told["text"]))
     asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
     answer = compile_prompt(face, name, asked)
-    face.show(answer, lambda: in_parts(answer))
+    return face.show(answer, lambda: in_parts(answer))
 
 
 def compile_prompt(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:

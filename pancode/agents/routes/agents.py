@@ -27,7 +27,7 @@ from pancode.runs.prompt_history import program_for, told_prompt
 E = TypeVar("E", bound=StrEnum)
 
 
-@Verb(AGENTS, command="agents", query=("cwd", "name"))
+@Verb(AGENTS, command="agents ls", query=("cwd", "name"))
 def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
     """Agent definitions."""
     agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
@@ -54,7 +54,7 @@ def _shape(agent: Agent) -> AgentShape:
 
 @Verb(
     PROMPT,
-    command="prompts show",
+    command="agents prompt",
     query=("cwd", "mode", "safety", "runtime", "model", "task"),
 )
 def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
@@ -87,7 +87,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     }
 
 
-@Verb(RUN_PROMPT, command="prompts show")
+@Verb(RUN_PROMPT, command="agents prompt")
 def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
     """What a run was told."""
     return told_prompt(context.core, call.path["run"])
@@ -98,5 +98,5 @@ def _one_of(kind: type[E], word: str | None, default: E) -> E:
         return default
     if word not in set(kind):
         what = kind.__name__.lower()
-        raise not_found(what, word, list(kind), "pancode modes" if kind is Mode else f"pancode {what}")
+        raise not_found(what, word, list(kind), "pancode policy show")
     return kind(word)

@@ -23,7 +23,7 @@ from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.node import describe_isolation
 
 
-@Verb(answers.RUNTIMES, command="runtimes", query=("cwd", "name"))
+@Verb(answers.RUNTIMES, command="agents runtimes", query=("cwd", "name"))
 def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
     """Programs, and where they are.
 
@@ -57,7 +57,7 @@ def _runtime(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
     }  # fmt: skip
 
 
-@Verb(answers.MODES, command="modes", query=("cwd",))
+@Verb(answers.MODES, command="policy show", query=("cwd",))
 def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
     """What each mode lets a dispatch do."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
@@ -73,7 +73,7 @@ def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
     return {"modes": modes}
 
 
-@Verb(answers.SAFETY, command="safety ls", query=("cwd",))
+@Verb(answers.SAFETY, command="policy show", query=("cwd",))
 def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
     """The levels, and who holds them."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety

@@ -30,7 +30,7 @@ def _test(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(stream_steps(context, work))
 
 
-@Verb(answers.ENDPOINTS, command="endpoints", query=("node",))
+@Verb(answers.ENDPOINTS, command="models ls", query=("node",))
 def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
     """Model servers of the nodes.
 
@@ -39,7 +39,7 @@ def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
     return {"endpoints": list_endpoints(context.core, call.query.get("node"))}
 
 
-@Verb(answers.MODELS, command="models", query=("cwd", "node", "tier"))
+@Verb(answers.MODELS, command="models ls", query=("cwd", "node", "tier"))
 def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
     """Their models.
 

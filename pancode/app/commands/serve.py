@@ -1,4 +1,4 @@
-"""`pancode serve`, `service` and `api-stdio`: the coordinator's process on this machine."""
+"""`pancode admin serve`, `service` and `api-stdio`: the coordinator's process on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HELD = 73
 """The exit status that tells a service: another coordinator holds the home. The systemd units know it."""
 
 
-@app.verb("serve", "pancode serve", "pancode serve --background")
+@app.verb("admin serve", "pancode admin serve", "pancode admin serve --background")
 def serve(
     background: Annotated[
         bool, option("Start it in its own session and come back when it answers.", "--background")
@@ -40,7 +40,7 @@ def serve(
     stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
 ) -> int:
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
-    Face(as_json=False).acts_here("pancode serve")
+    Face(as_json=False).acts_here("pancode admin serve")
     if check:
         Client(home_of(os.environ), starts=False).get(PING)
         return ExitCode.DONE
@@ -96,14 +96,20 @@ User = Annotated[
 ]
 
 
-@app.group("service", "pancode service print", "pancode service install")
-def service() -> None:
-    """The coordinator as a service, ready and watched; `pancode fleet up` installs yours where it can."""
-
-
-@service.verb("print", "pancode service print --system")
-def show(
+@app.verb(
+    "admin service",
+    "pancode admin service --system",
+    "pancode admin service --install",
+    'sudo "$(command -v pancode)" admin service --install --system',
+)
+def service(
     *,
+    installs: Annotated[
+        bool, option("Install the unit; the coordinator starts from the next boot on.", "--install")
+    ] = False,
+    removes: Annotated[
+        bool, option("Remove the unit; a coordinator that runs goes on until `fleet down`.", "--remove")
+    ] = False,
     system: System = False,
     user: User = None,
     node_home: Annotated[
@@ -114,53 +120,44 @@ def show(
     ] = "/usr/bin/python3",
     face: Json,
 ) -> None:
-    """The very unit that install would write, and changes nothing."""
+    """Print the very unit that --install would write, and change nothing.
+
+    `pancode fleet up` installs yours where it can. A second --install changes nothing.
+    """
     from pancode.app import units
 
-    face.acts_here("pancode service")
-    whose = _whose(system, user)
+    face.acts_here("pancode admin service")
+    whose = find_owner(system, user)
     root = units.home_for(os.environ, whose)
+    if installs + removes + bool(node_home) > 1:
+        raise UsageError("--install, --remove and --node-home cannot be combined", fix="give one of them")
+    if installs:
+        answer = units.install(root, os.environ, whose)
+        now = "it starts at the next boot; pancode fleet down takes it away, pancode fleet up brings it back"
+        if system:
+            now = f"now: pancode fleet down, then systemctl start {answer['name']}"
+        return face.show(answer, lambda: f"{answer['told']}\n{now}\n")
+    if removes:
+        gone = units.remove(root, os.environ, whose)
+        return face.show(gone, lambda: f"not restarted after reboot; {gone['name']} is gone\n")
     if node_home:
         text = units.node_text(Path(node_home).absolute(), python, whose)
     else:
         text = units.unit_text(root, os.environ, whose)
-    face.show({"text": text}, lambda: text)
+    return face.show({"text": text}, lambda: text)
 
 
-@service.verb("install", "pancode service install", 'sudo "$(command -v pancode)" service install --system')
-def install(*, system: System = False, user: User = None, face: Json) -> None:
-    """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
-    from pancode.app import units
-
-    face.acts_here("pancode service")
-    whose = _whose(system, user)
-    answer = units.install(units.home_for(os.environ, whose), os.environ, whose)
-    now = "it starts at the next boot; pancode fleet down takes it away, and pancode fleet up brings it back"
-    if system:
-        now = f"now: pancode fleet down, then systemctl start {answer['name']}"
-    face.show(answer, lambda: f"{answer['told']}\n{now}\n")
-
-
-@service.verb("remove", "pancode service remove", 'sudo "$(command -v pancode)" service remove --system')
-def remove(*, system: System = False, user: User = None, face: Json) -> None:
-    """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
-    from pancode.app import units
-
-    face.acts_here("pancode service")
-    whose = _whose(system, user)
-    answer = units.remove(units.home_for(os.environ, whose), os.environ, whose)
-    face.show(answer, lambda: f"not restarted after reboot; {answer['name']} is gone\n")
-
-
-def _whose(system: bool, user: str | None) -> Whose | None:
+def find_owner(system: bool, user: str | None) -> Whose | None:
     from pancode.app import units
 
     if user is not None and not system:
-        raise UsageError("--user requires --system", fix="pancode service install --system --user NAME")
+        raise UsageError(
+            "--user requires --system", fix="pancode admin service --install --system --user NAME"
+        )
     return units.Whose.of(user) if system else None
 
 
-@app.verb("api-stdio", "pancode api-stdio", "ssh desk pancode api-stdio")
+@app.verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
 def api_stdio() -> int:
     """Carry connections with the coordinator of this machine over standard input and output.
 

@@ -1,8 +1,9 @@
-"""`pancode init`, `demo`, `doctor`: commands that need no coordinator."""
+"""`pancode init`, `fleet demo`, `doctor`: commands that need no coordinator."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, folder_here
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, Nodes, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
@@ -60,7 +61,7 @@ def _initialised(answer: dict[str, Any], shown: bool) -> str:
     return f"{words}{project['path']}  not written\n{rest}"
 
 
-@app.verb("demo", "pancode demo", "pancode demo --keep", "pancode demo --remove")
+@app.verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
 def demo(
     *,
     keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
@@ -74,7 +75,7 @@ def demo(
     """
     from pancode.app import demo as offline
 
-    face.acts_here("pancode demo")
+    face.acts_here("pancode fleet demo")
     if remove:
         count = offline.remove(os.environ, write=_narrator(face))
         face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
@@ -95,24 +96,33 @@ def _narrator(face: Face) -> Callable[[str], None]:
     return write
 
 
-@app.verb("doctor", "pancode doctor", "pancode doctor --fix")
+@app.verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
 def doctor(
+    nodes: Nodes,
     *,
+    whole: Annotated[bool, option("Every node of the fleet instead of this machine.", "--all")] = False,
     repair: Annotated[
         bool, option("Repair what can be repaired without harm; ask before each act.", "--fix")
     ] = False,
-    yes: Annotated[bool, option("With --fix: do not ask.", "--yes")] = False,
+    yes: Annotated[bool, option("With --fix: do not ask.", "-y", "--yes")] = False,
     face: Json,
 ) -> int:
-    """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor.
+    """Show what is wrong on this machine, each with its fix; of NODES, repair what bring-up can repair there.
 
     --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
     coordinator left and checkouts that no node agent of this machine knows, writes configuration files that
     are missing, brings node agents of another version, or that say nothing, up again, and lets go of the
-    files of old runs (pancode gc). It asks before each.
+    files of old runs (pancode admin gc). It asks before each.
     """
     from pancode.app.doctor import run_checks
 
+    if nodes or whole:
+        if repair or yes:
+            fix = shlex.join(["pancode", "doctor", *nodes]) if nodes else "pancode doctor --all"
+            raise UsageError("--fix is about this machine; nodes are repaired without it", fix=fix)
+        from pancode.fleet.commands.fleet import check_nodes
+
+        return check_nodes(face, nodes)
     face.acts_here("pancode doctor")
     if yes and not repair:
         raise UsageError("--yes requires --fix", fix="pancode doctor --fix --yes")

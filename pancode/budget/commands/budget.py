@@ -21,9 +21,18 @@ from pancode.interfaces.cli.terminal import (
     format_usd,
 )
 from pancode.interfaces.client.caller import work_folder
+from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 
 app = Commands()
+NONE = "none"
+
+
+def amount_or_none(value: str) -> str:
+    """USD as a decimal string, or `none`."""
+    return NONE if value.strip() == NONE else money(value)
+
+
 Scope = Annotated[
     str,
     option(
@@ -33,18 +42,16 @@ Scope = Annotated[
 ]
 
 
-@app.group("budget", "pancode budget", "pancode budget set 20", default="show")
-def budget() -> None:
-    """A run starts only if spent money, held money and its own estimate fit under every ceiling."""
-
-
-@budget.verb("show", "pancode budget show")
+@app.verb("budget show", "pancode budget show")
 def show(
     *,
     everything: Annotated[bool, option("Show past days, workflows and sessions, too.", "--all")] = False,
     face: Json,
 ) -> None:
-    """Today, week and month where they have a ceiling, and each node, agent and repository."""
+    """Today, week and month where they have a ceiling, and each node, agent and repository.
+
+    A run starts only if spent money, held money and its own estimate fit under every ceiling.
+    """
     answer = face.client().get(BUDGET, all=everything)
     face.show(answer, lambda: _books(answer))
 
@@ -68,7 +75,7 @@ def _books(answer: BudgetShape) -> str:
     )
 
 
-def _absolute(scope: str) -> str:
+def absolute_scope(scope: str) -> str:
     """Return the scope with an absolute path, as the coordinator stands in another folder than the user."""
     kind, _, path = scope.partition(":")
     if kind != "repo":
@@ -83,39 +90,39 @@ def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], 
     return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
 
 
-@budget.verb(
-    "set",
+@app.verb(
+    "budget set",
     "pancode budget set 20",
     "pancode budget set 5 --scope node:gpubox",
-    "pancode budget set 60 --scope week",
     "pancode budget set --tokens 5000000 --minutes 600",
+    "pancode budget set none --scope week",
 )
 def set_(
     *,
-    amount: Annotated[str | None, Argument(metavar="[USD]", parser=money)] = None,
+    amount: Annotated[str | None, Argument(metavar="[USD|none]", parser=amount_or_none)] = None,
     tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
     minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
     scope: Scope = "day",
     face: Json,
 ) -> None:
-    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
+    """Change a ceiling; it counts more than any file, until `none`. What is spent stays spent.
 
-    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
+    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is. `none`
+    takes back all that was set there: the configured ceiling counts again, or none.
     """
-    ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
-    body = {name: value for name, value in ceilings.items() if value is not None}
-    answer = face.client().post(SET_CEILING, {"by": find_user(), "scope": _absolute(scope), **body})
+    asked = {"by": find_user(), "scope": absolute_scope(scope)}
+    if amount == NONE:
+        if tokens is not None or minutes is not None:
+            raise UsageError("none takes back all that was set there", fix="pancode budget set none")
+        answer = face.client().post(UNSET_CEILING, asked)
+    else:
+        ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+        body = {name: value for name, value in ceilings.items() if value is not None}
+        answer = face.client().post(SET_CEILING, {**asked, **body})
     face.show(answer, lambda: _books(answer))
 
 
-@budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
-def unset(*, scope: Scope = "day", face: Json) -> None:
-    """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
-    answer = face.client().post(UNSET_CEILING, {"by": find_user(), "scope": _absolute(scope)})
-    face.show(answer, lambda: _books(answer))
-
-
-@budget.verb("settle", "pancode budget settle r-7f3k --usd 0.42")
+@app.verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
 def settle(
     run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
 ) -> None:

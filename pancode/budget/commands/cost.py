@@ -1,4 +1,4 @@
-"""`pancode cost`: what runs have cost, by one of their properties."""
+"""`pancode budget spent`: what runs have cost, by one of their properties."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ def _properties(incomplete: str) -> list[str]:
     return [name for name in BY if name.startswith(incomplete)]
 
 
-@app.verb("costs", "pancode cost", hidden=True)
-@app.verb("cost", "pancode cost", "pancode cost --by agent --node gpubox", "pancode cost --by day --csv")
+@app.verb(
+    "budget spent",
+    "pancode budget spent",
+    "pancode budget spent --by agent --node gpubox",
+    "pancode budget spent --by day --csv",
+)
 def cost(
     *,
     by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",

@@ -1,8 +1,10 @@
-"""`pancode workers`: each agent with its work now and its record, by machine or by kind of work."""
+"""`pancode agents record`: each agent with its work now and its record, by machine or by kind of work."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+
+from typer import Argument
 
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli import completions
@@ -22,9 +24,10 @@ Most = Annotated[
 ]
 
 
-@app.verb("workers", "pancode workers", "pancode workers --by kind --agent builder")
+@app.verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
+    name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[
         Literal["node", "kind", "agent"],
         option("Group by machine, by kind of work and repository, or by agent and model alone."),
@@ -41,6 +44,7 @@ def workers(
     of a model server or of ours do not count there, and a landed change that a later commit takes back is no
     good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """
+    agent = name or agent
     if by != "node":
         limit = number or _MOST
         answer = face.client().get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
@@ -53,7 +57,7 @@ def workers(
     found = face.client().get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
-        raise not_found("agent", agent, {one["agent"] for one in found}, "pancode workers")
+        raise not_found("agent", agent, {one["agent"] for one in found}, "pancode agents record")
     face.show(
         {"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, "no agent has worked yet")
     )

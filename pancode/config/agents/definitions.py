@@ -92,7 +92,11 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
     if not found.problems:
         return found.loaded
     first, more = found.problems[0], len(found.problems) - 1
-    others = f"{count_noun(more, 'more problem')} after this one: pancode agents check" if more else ""
+    others = (
+        f"{count_noun(more, 'more problem')} after this one: pancode config check --kind agents"
+        if more
+        else ""
+    )
     why = "; ".join(part for part in (first.why, others) if part)
     raise ConfigError(str(first), why=why, fix=first.fix) from first
 

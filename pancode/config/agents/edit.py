@@ -28,7 +28,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
         raise ConfigError(
             f"{place}: {'.'.join(path)} cannot be set here without changing something else",
             why="it is written with an anchor, a tag or an unusual form",
-            fix=f"edit {place} by hand, then: pancode agents check",
+            fix=f"edit {place} by hand, then: pancode config check --kind agents",
         )
     return edited
 

@@ -94,7 +94,7 @@ def read_applied(home: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ConfigError(f"cannot read {path}", why=str(exc), fix="pancode presets unset") from exc
+        raise ConfigError(f"cannot read {path}", why=str(exc), fix="pancode config use none") from exc
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:
@@ -129,7 +129,7 @@ def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Prese
         if asked:
             raise
         where, fix = (
-            ("it was applied", "pancode presets unset") if stands else (VARIABLE, f"unset {VARIABLE}")
+            ("it was applied", "pancode config use none") if stands else (VARIABLE, f"unset {VARIABLE}")
         )
         raise ConfigError(f"{missing} ({where})", why=missing.why, fix=fix) from missing
 

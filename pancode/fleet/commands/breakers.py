@@ -1,4 +1,4 @@
-"""`pancode breakers`: circuit breakers of providers, nodes and agents; reset one."""
+"""`pancode admin breakers`: circuit breakers of providers, nodes and agents; reset one."""
 
 from __future__ import annotations
 
@@ -10,38 +10,34 @@ from typer import Argument
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
+from pancode.kernel.errors import UsageError
 
 app = Commands()
 
 
-@app.group("breakers", "pancode breakers", default="ls")
-def breakers() -> None:
-    """Circuit breakers of providers, nodes and agents.
+@app.verb("admin breakers", "pancode admin breakers", "pancode admin breakers --reset node:gpubox")
+def breakers(
+    *,
+    name: Annotated[str | None, Argument()] = None,
+    resets: Annotated[
+        bool, option("Forget the failures of NAME; `loop`: the one against repeated tasks.", "--reset")
+    ] = False,
+    face: Json,
+) -> None:
+    """Circuit breakers of providers, nodes and agents; those that hold something up come first.
 
     A breaker opens after failures in a row: nothing more goes to that provider, node or agent. After a
     pause it lets one run through; a success closes it.
     """
-
-
-@breakers.verb("ls", "pancode breakers", "pancode breakers --json")
-def list_breakers(face: Json) -> None:
-    """Those that hold something up come first."""
-    answer = face.client().get(BREAKERS)
-    face.show(
-        answer,
-        lambda: format_rows(
-            answer["breakers"], _COLUMNS, "no attempt has ended of late, all breakers are closed"
-        ),
-    )
-
-
-@breakers.verb("reset", "pancode breakers reset node:gpubox", "pancode breakers reset loop")
-def reset_breaker(name: Annotated[str, Argument()], face: Json) -> None:
-    """Forget the failures of a breaker: work goes there again. `loop`: the one against repeated tasks."""
-    answer = face.client().post(RESET_BREAKER, {"name": name, "by": find_user()})
-    face.show(answer, lambda: f"{name}: reset\n")
+    if resets != (name is not None):
+        raise UsageError("--reset and NAME go together", fix="pancode admin breakers --reset NAME")
+    if name is not None:
+        done = face.client().post(RESET_BREAKER, {"name": name, "by": find_user()})
+        return face.show(done, lambda: f"{name}: reset\n")
+    answer, none = face.client().get(BREAKERS), "no attempt has ended of late, all breakers are closed"
+    return face.show(answer, lambda: format_rows(answer["breakers"], _COLUMNS, none))
 
 
 def _until(one: dict[str, Any]) -> str | None:

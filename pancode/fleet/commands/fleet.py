@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Container, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,23 +40,18 @@ from pancode.interfaces.cli.terminal import (
     format_advice,
     format_rows,
     format_tokens,
-    make_console,
 )
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import count_noun, disk_of, gpus_of, slots_of
-from pancode.reports.commands.events import watch_feed
-from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps
+from pancode.reports.commands.events import watch_feed, watch_screen
+from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
+from pancode.runs.answers import RESUME as RESUME_QUEUE
 
 app = Commands()
 
 
-@app.group("fleet", "pancode fleet up", "pancode fleet status --watch")
-def fleet() -> None:
-    """The machines that work for you."""
-
-
-@fleet.verb("up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+@app.verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
 def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
@@ -105,7 +100,7 @@ def show_steps(face: Face, events: Iterator[ServerEvent]) -> Any:
                 elif event.kind == "result":
                     return event.data
     except KeyboardInterrupt:
-        face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
+        face.note("\ndetached; the coordinator goes on with it.  look: pancode node ls")
         raise
     raise UnavailableError(
         "the coordinator stopped before it finished", fix="run the same command again: it continues"
@@ -130,31 +125,26 @@ def _troubles(results: list[NodeResultShape]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-@fleet.verb("status", "pancode fleet status --watch")
+@app.verb("node ls", "pancode node ls --watch")
 def status(
     *,
     watch: Annotated[
-        bool, option("Show it again when something has happened, until Ctrl-C.", "--watch")
+        bool, option("Show it again when something has happened, until Ctrl-C.", "-w", "--watch")
     ] = False,
     face: Json,
 ) -> None:
-    """Coordinator and nodes as they are heard."""
+    """The coordinator, and every node as it is heard: state, slots, labels, agent programs, models."""
     client = face.client()
-    if watch and not face.as_json and can_draw(sys.stdout):
-        return _watch(face, client)
-    for _ in watch_feed(face, client) if watch else (None,):
+
+    def look() -> None:
         answer = client.get(FLEET)
-        face.show(answer, partial(_whole, answer))
+        face.show(answer, lambda: _whole(answer))
 
-
-def _watch(face: Face, client: Client) -> None:
-    """Draw the fleet's status again whenever something changes; the last picture stays on the terminal."""
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(console=make_console(sys.stdout), auto_refresh=False) as live:
-        for _ in watch_feed(face, client):
-            live.update(Text.from_ansi(_whole(client.get(FLEET))), refresh=True)
+    if watch and not face.as_json and can_draw(sys.stdout):
+        return watch_screen(face, client, lambda: _whole(client.get(FLEET)))
+    for _ in watch_feed(face, client) if watch else (None,):
+        look()
+    return None
 
 
 def _whole(answer: FleetShape) -> str:
@@ -196,7 +186,9 @@ def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
     ]
     below = [list(_problems(node)) for node in nodes]
     columns = _NODES if any(map(gpus_of, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
-    return format_rows(nodes, columns, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+    return format_rows(
+        nodes, columns, none, below=below, spare=("CLOCK", "DISK", "LABELS", "ISOLATION", "AGENT")
+    )
 
 
 def _problems(node: NodeShape) -> Iterator[str]:
@@ -220,6 +212,7 @@ def format_clock_skew(node: NodeShape) -> str:
 
 _NODES: RowColumns[NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
+    "LABELS": lambda node: ",".join(f"{k}={v}" for k, v in sorted(node["labels"].items())),
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
     "GPUS": gpus_of,
@@ -247,7 +240,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
     return f"{fact['name']}{version}{state}"
 
 
-@fleet.verb("down", "pancode fleet down --now")
+@app.verb("fleet down", "pancode fleet down --now")
 def down(
     nodes: Nodes,
     *,
@@ -340,25 +333,46 @@ def _is_away(client: Client) -> bool:
     return False
 
 
-@fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
+Queue = Annotated[bool, option("NODES is a queue, or nothing: bind no more from it, or from any.", "--queue")]
+
+
+@app.verb(
+    "fleet drain",
+    "pancode fleet drain gpubox --reason 'new disk'",
+    "pancode fleet drain --queue pool.any --reason 'disk full'",
+)
 def drain(
-    nodes: Nodes, reason: Annotated[str, option("The reason, shown to users whose runs wait.")], face: Json
+    nodes: Nodes,
+    *,
+    queue: Queue = False,
+    reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
+    face: Json,
 ) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    if queue:
+        name = _queue_of(nodes)
+        paused = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
+        who = name or "the whole fleet"
+        return face.show(paused, lambda: f"{who} is paused: {escape_line(paused['paused'] or '')}\n")
     if not reason.strip():
         raise UsageError(
             "--reason must not be empty", fix="give a reason for the users who wait: --reason 'new disk'"
         )
     answer = face.client().post(DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
-    face.show(
-        answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {escape_line(reason)}\n"
-    )
+    there = ", ".join(answer["nodes"]) or "the fleet"
+    return face.show(answer, lambda: f"draining {there}: {escape_line(reason)}\n")
+
+
+def _queue_of(names: list[str]) -> str | None:
+    if len(names) > 1:
+        raise UsageError("--queue takes one queue", fix=f"pancode fleet drain --queue {names[0]}")
+    return names[0] if names else None
 
 
 _LOOKS, _LOOK_S = 60, 0.5
 
 
-@fleet.verb("handover", "pancode fleet handover")
+@app.verb("admin handover", "pancode admin handover")
 def handover(face: Json) -> int:
     """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
 
@@ -399,21 +413,24 @@ def handed_over(answer: HandoverShape) -> str:
         text += "\nlater steps, which begin when this machine is back:\n" + format_rows(answer["later"], rows)
     if coming:
         why = f"{count_noun(coming, 'run')} on the way, which no node has said that it has"
-        text += f"\n{why}; look again: pancode fleet handover\n"
+        text += f"\n{why}; look again: pancode admin handover\n"
     return text
 
 
-@fleet.verb("resume", "pancode fleet resume gpubox")
-def resume(nodes: Nodes, face: Json) -> None:
+@app.verb("fleet resume", "pancode fleet resume gpubox", "pancode fleet resume --queue pool.any")
+def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
+    if queue:
+        name = _queue_of(nodes)
+        again = face.client().post(RESUME_QUEUE, {"by": find_user(), "queue": name})
+        return face.show(again, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
     answer = face.client().post(RESUME, {"by": find_user(), "nodes": nodes})
-    again = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
-    face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
+    let_in = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
+    return face.show(answer, lambda: f"{let_in}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
 
-@fleet.verb("doctor", "pancode fleet doctor")
-def doctor(nodes: Nodes, face: Json) -> int:
-    """Reach every node, repair what bring-up can repair, name the rest with its fix."""
+def check_nodes(face: Face, nodes: list[str]) -> int:
+    """Reach these nodes, or all; repair what bring-up can repair, name the rest with its fix."""
     answer = face.client().post(DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[CheckLine] = {
         "NODE": "node",

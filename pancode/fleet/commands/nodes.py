@@ -49,45 +49,25 @@ from pancode.interfaces.cli.parameters import (
     slot_bounds,
 )
 from pancode.interfaces.cli.terminal import (
-    RowColumns,
     color_state,
     escape_line,
     format_advice,
     format_bytes,
-    format_rows,
     safe_block,
     short_time,
 )
 from pancode.interfaces.client.client import Client, home_of, path_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
-from pancode.kernel.formatting import slots_of
 from pancode.kernel.names import not_found
 
 app = Commands()
 
 
-MORE = {
-    "secret": (
-        "pancode.fleet.commands.secrets",
-        "Keys and logins on a machine, in its owner's secrets.json: set.",
-    ),
-    "steps": (
-        "pancode.fleet.commands.steps",
-        "The steps of a bring-up as data, for a tool that carries them out.",
-    ),
-}
-
-
-@app.group("node", "pancode node add gpubox", "pancode node ls", table=MORE)
-def node() -> None:
-    """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
-
-
 _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
 
 
-@node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+@app.verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
 def add(
     ctx: typer.Context,
     name: str,
@@ -185,25 +165,11 @@ def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> 
     return given
 
 
-@node.verb("ls", "pancode node ls")
-def ls(face: Json) -> None:
-    """All machines."""
-    answer = {"nodes": face.client().get(FLEET)["nodes"]}
-    columns: RowColumns[NodeShape] = {
-        "NODE": "name",
-        "STATE": "state",
-        "SLOTS": slots_of,
-        "LABELS": _labels,
-        "PROBLEMS": lambda node: len(node["problems"]) or None,
-    }
-    face.show(answer, lambda: format_rows(answer["nodes"], columns, "no node; pancode node add NAME"))
-
-
 def _labels(shape: NodeShape) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
-@node.verb("show", "pancode node show gpubox")
+@app.verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(NODE.at(name))
@@ -214,8 +180,8 @@ def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
-@node.verb(
-    "set",
+@app.verb(
+    "node set",
     "pancode node set gpubox --slots 2 --label room=attic",
     "pancode node set gpubox --slots 1-8",
     "pancode node set gpubox --gpus asked",
@@ -241,7 +207,7 @@ def set_(
 
     With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
     calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
-    and more again when all that is over: pancode fleet status, pancode why RUN.
+    and more again when all that is over: pancode node ls, pancode why RUN.
 
     What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
     fewer are heeded at once.
@@ -260,7 +226,7 @@ def set_(
     face.show(answer, lambda: f"{name}: {count} slots, labels {escape_line(_labels(answer)) or '-'}{rule}\n")
 
 
-@node.verb("rm", "pancode node rm gpubox")
+@app.verb("node rm", "pancode node rm gpubox")
 def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
     """Take out every file, process, key and unit that we brought, and prove it.
 
@@ -303,7 +269,7 @@ def _removed(answer: NodeResultShape) -> str:
     return "\n".join(lines) + "\n"
 
 
-@node.verb("trust", "pancode node trust gpubox")
+@app.verb("node trust", "pancode node trust gpubox")
 def trust(
     name: Node,
     *,
@@ -330,7 +296,7 @@ def trust(
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
-@node.verb("login", "pancode node login gpubox claude")
+@app.verb("node login", "pancode node login gpubox claude")
 def login(
     name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
 ) -> int:
@@ -365,10 +331,11 @@ def login(
 Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]
 
 
-@node.verb(
-    "install",
+@app.verb(
+    "node install",
     "pancode node install gpubox claude codex",
     "pancode node install gpubox claude --version 2.1.3",
+    "pancode node install gpubox",
 )
 def install(
     words: Words,
@@ -376,26 +343,18 @@ def install(
     version: Annotated[str, option("This version (default: the newest that fits).", "V")] = "",
     face: Json,
 ) -> int:
-    """Install agent programs on machines, for the login there.
+    """Install agent programs on machines, for the login there. Repeated, it brings the newest.
 
-    They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
-    A machine without Node.js gets it first, from Python's package index, and loses it with the last program
-    that wants it. `node rm` takes away what was installed this way. The command ends when the machine has
-    told what it has now, after 5 seconds at most, and says what a program lacks, such as a login.
+    Where no program is named: the newest of all that it has brought, but what was brought in a version of
+    your choice. They come by npm below ~/.local, or in a Python environment of their own. A machine without
+    Node.js gets it first, from Python's package index, and loses it with the last program that wants it.
+    `node rm` takes away what was installed this way. The command ends when the machine has told what it has
+    now, after 5 seconds at most, and says what a program lacks, such as a login.
     """
     return _programs(face, "install", words, version)
 
 
-@node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
-def update(words: Words, *, face: Json) -> int:
-    """Bring the newest of what `node install` has brought.
-
-    Where no runtime is named: of all of it but what was brought in a version of your choice.
-    """
-    return _programs(face, "update", words)
-
-
-@node.verb("uninstall", "pancode node uninstall gpubox codex")
+@app.verb("node uninstall", "pancode node uninstall gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
     """Take away what `node install` has brought; a program that came another way stays."""
     return _programs(face, "uninstall", words)
@@ -421,9 +380,12 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     nodes = [word for word in words if word not in runtimes]
     names = [one["name"] for one in client.get(FLEET)["nodes"]]
     for word in (one for one in nodes if one not in names):
-        raise not_found("machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode runtimes")
+        raise not_found(
+            "machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode agents runtimes"
+        )
+    act = "update" if act == "install" and not wanted else act
     if not nodes or not (wanted or act == "update"):
-        fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
+        fix = f"pancode node {act} gpubox claude (see pancode agents runtimes, pancode node ls)"
         raise UsageError("at least one node and one runtime are required", fix=fix)
     if version and len(wanted) > 1:
         raise UsageError(
@@ -585,7 +547,10 @@ def _offers(node: NodeDetail) -> Iterator[Fact]:
         yield name, escape_line(runtime_words(one))
     missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
     if missing:
-        yield "Not there", f"{escape_line(', '.join(missing))} (pancode runtimes shows how to install them)"
+        yield (
+            "Not there",
+            f"{escape_line(', '.join(missing))} (pancode agents runtimes shows how to install them)",
+        )
     told = {one.get("says") for one in node["problems"]}
     for one in there:
         if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):

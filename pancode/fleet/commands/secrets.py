@@ -19,17 +19,12 @@ app = Commands()
 MOST = 1 << 20
 
 
-@app.group("secret", "pancode node secret set gpubox ANTHROPIC_API_KEY")
-def secret() -> None:
-    """Keys and logins on a machine, in its owner's secrets.json."""
-
-
-@secret.verb(
-    "set",
-    "pancode node secret set gpubox ANTHROPIC_API_KEY",
-    "pass show openai | pancode node secret set gpubox OPENAI_API_KEY",
+@app.verb(
+    "node secret",
+    "pancode node secret gpubox ANTHROPIC_API_KEY",
+    "pass show openai | pancode node secret gpubox OPENAI_API_KEY",
 )
-def set_(node: Node, name: str, face: Json) -> None:
+def keep_secret(node: Node, name: str, face: Json) -> None:
     """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
 
     The other values stay. It goes straight to that node; the coordinator never has it. The command ends

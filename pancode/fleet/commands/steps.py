@@ -1,4 +1,4 @@
-"""`pancode node steps`: the steps of bring-up and removal for another tool, line by line."""
+"""`pancode admin steps`: the steps of bring-up and removal for another tool, line by line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.kernel.errors import ExitCode, UsageError
 app = Commands()
 
 
-@app.verb("steps", "pancode node steps gpubox < answers")
+@app.verb("admin steps", "pancode admin steps gpubox < answers")
 def steps(
     name: str,
     *,

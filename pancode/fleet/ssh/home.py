@@ -130,7 +130,7 @@ class Home:
             raise ConfigError(
                 f"{path} is damaged",
                 why=str(exc),
-                fix=f"restore it from your backup; if it is lost: rm {path}; pancode key rotate --lost",
+                fix=f"restore it from your backup; if lost: rm {path}; pancode admin keys --rotate --lost",
             ) from exc
 
     def keep_key(self, key: SigningKey) -> None:
@@ -149,7 +149,7 @@ class Home:
         (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
 
     def is_key_lost(self) -> bool:
-        """Whether a user has said (`pancode key rotate --lost`) that the fleet's key is lost for good."""
+        """Whether a user has said (`pancode admin keys --rotate --lost`) that the fleet's key is lost."""
         return (self.root / KEY_LOST).exists()
 
     def node_password(self, tag: str, ids: Ids) -> str:

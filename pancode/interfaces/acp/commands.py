@@ -1,4 +1,4 @@
-"""`pancode acp`: the fleet's agents in an editor that speaks the Agent Client Protocol."""
+"""`pancode sessions acp`: the fleet's agents in an editor that speaks the Agent Client Protocol."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CALLER = ("settings", "parent", "depth")
 
 
 @app.verb(
-    "acp",
-    "pancode acp",
-    "pancode acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
+    "sessions acp",
+    "pancode sessions acp",
+    "pancode sessions acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",
     cls=options.WorkCommand,
 )
 @options.take_options("chat", after="agent")

@@ -90,3 +90,8 @@ def levels(incomplete: str) -> list[str]:
     from node_agent.wire.policy import Safety
 
     return [level.value for level in Safety]
+
+
+def policies(incomplete: str) -> list[str]:
+    """What `policy show` shows: modes, safety levels, and runtimes for its matrix."""
+    return [*modes(incomplete), *levels(incomplete), *runtimes(incomplete)]

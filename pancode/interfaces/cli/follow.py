@@ -332,7 +332,7 @@ def format_summary(shape: RunDetail) -> str:
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
         stream = _LOGS.get(failure or "", "")
         look = f"  look: pancode runs logs {stream}{shape['run']} " if failure != "gate_missing" else ""
-        servers = "   servers: pancode endpoints" if failure == "model_failed" else ""
+        servers = "   servers: pancode models ls --servers" if failure == "model_failed" else ""
         lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
     return "\n".join(lines) + "\n"
 

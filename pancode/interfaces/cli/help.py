@@ -10,15 +10,17 @@ import typer
 from click.shell_completion import get_completion_class
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands, unknown_command_error
+from pancode.interfaces.cli.commands import Commands, Group, unknown_command_error
 from pancode.interfaces.cli.output import MEANINGS
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.cli.terminal import format_rows
+from pancode.interfaces.cli.tree import rewrite
+from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
 app = Commands()
 
 
-TOPICS = ("exit-codes",)
+TOPICS = ("exit-codes", "words")
 
 
 @app.verb("help", "pancode help exit-codes", "pancode help fleet up")
@@ -27,27 +29,29 @@ def help_command(
     topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
     face: Json,
 ) -> None:
-    """Help on a command, or the table of exit codes."""
+    """Help on a command, the other names of commands (words), or the table of exit codes."""
     if topic == ["exit-codes"]:
         rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
-        face.show({"exit_codes": rows}, lambda: format_rows(rows, {"CODE": "code", "MEANING": "meaning"}))
-        return
-    # the help of a command, named word by word
-    root = ctx.find_root()
-    context = root
-    for word in topic:
+        return face.show(
+            {"exit_codes": rows}, lambda: format_rows(rows, {"CODE": "code", "MEANING": "meaning"})
+        )
+    if topic == ["words"]:
+        names = [{"name": old, "meant": f"pancode {new}"} for old, new in {**WORDS, **ALIASES}.items()]
+        names += [{"name": old, "meant": f"use: {new}"} for old, new in INSTEAD.items()]
+        return face.show({"words": names}, lambda: format_rows(names, {"NAME": "name", "MEANS": "meant"}))
+    context = ctx.find_root()
+    for word in rewrite(topic, completes=True).words:
         group = context.command
-        found = group.get_command(context, word) if isinstance(group, click.Group) else None
+        found = group.get_command(context, word) if isinstance(group, Group) else None
         if found is None:
-            names = group.list_commands(context) if isinstance(group, click.Group) else []
             path = context.command_path.replace("pancode", "pancode help", 1)
-            raise unknown_command_error(word, [*names, *TOPICS], path)
+            raise unknown_command_error(word, group.path if isinstance(group, Group) else word, path)
         context = click.Context(found, info_name=word, parent=context)
     text = context.get_help()
-    face.show({"help": text}, lambda: text + "\n")
+    return face.show({"help": text}, lambda: text + "\n")
 
 
-@app.verb("completion", 'eval "$(pancode completion bash)"', "pancode completion fish")
+@app.verb("admin completion", 'eval "$(pancode admin completion bash)"', "pancode admin completion fish")
 def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,15 @@ PROGRAM = (sys.executable, "-P", "-m", "pancode")
 """How a command starts another `pancode` command. `-P`: a `pancode.py` in this folder is not imported."""
 
 
+FORMATS = ("json", "yaml", "wide", "name")
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """What a command says with. Progress and notes go to standard error, the result to standard output."""
 
     as_json: bool
+    format: str = ""
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
         """Return a client. `works`: the command begins work, so a fleet that was taken down comes up for it.
@@ -53,9 +58,22 @@ class Face:
             forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
-        """Print the result: as JSON, or in words."""
-        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else words())
+        """Print the result: in the format that was asked for, or in words."""
+        sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
+
+    def format_result(self, data: Any, words: Callable[[], str]) -> str:
+        """The result as YAML, as ids, in words, or in words with columns that no terminal cuts."""
+        if self.format == "yaml":
+            import yaml
+
+            return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        if self.format == "name":
+            return "".join(f"{name}\n" for name in list_names(data))
+        if self.format != "wide":
+            return words()
+        with redirect_stdout(io.StringIO()):  # only a terminal has too little room
+            return words()
 
     def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
         """As `show`, for a command that waited; return its exit status even where the reader has gone."""
@@ -98,6 +116,12 @@ class Face:
 
         answer: str = typer.prompt(question, type=click.Choice(names), err=True)
         return answer
+
+
+def list_names(data: Mapping[str, object]) -> list[str]:
+    """The ids of a result: the first field of each row of its first list, or its own first field."""
+    rows = next((value for value in data.values() if isinstance(value, list)), [data])
+    return [str(next(iter(row.values()))) if isinstance(row, Mapping) else str(row) for row in rows if row]
 
 
 def write_stderr(text: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.output import FORMATS, Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.route import Route
 
@@ -94,24 +94,27 @@ def many(help: str, *words: str, **more: Any) -> Any:
     return option(help, *words, default_factory=list, show_default=False, **more)
 
 
-def boolean(count: object) -> Face:
-    """The name is that of what takes no value, as Rich's help looks at it."""
-    return Face(bool(count))
+def read_face(format: str) -> Face:
+    """How the command answers; in words where no format is named."""
+    if format and format not in FORMATS:
+        raise typer.BadParameter(f"format {format!r} not found; there are {', '.join(FORMATS)}")
+    return Face(format == "json", format)
 
 
 Json = Annotated[
     Face,
-    # Only a bool can be a flag in Typer; what is counted takes no value either, and may become anything.
     Option(
+        "-o",
+        "--output",
         "--json",
-        count=True,
-        parser=boolean,
-        default_factory=int,
+        metavar="FORMAT",
+        parser=read_face,
+        default_factory=str,
         show_default=False,
-        help="Print the answer as JSON, and errors as JSON on standard error.",
+        help="json, yaml, wide (columns are not cut) or name (ids alone); --json is -o json.",
     ),
 ]
-"""The option --json: the command answers in JSON instead of words."""
+"""The option -o: the command answers in this format instead of words. `--json` stands for `-o json`."""
 Run = Annotated[str, Argument(autocompletion=completions.runs)]
 Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[

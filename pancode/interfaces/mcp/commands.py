@@ -39,12 +39,7 @@ Tools = Annotated[
 ]
 
 
-@app.group("mcp", "pancode mcp install claude", "claude mcp add pancode -- pancode mcp", default="serve")
-def mcp() -> None:
-    """The fleet as tools for Claude Code, Codex and other agents (Model Context Protocol)."""
-
-
-@mcp.verb("serve", "pancode mcp", "pancode mcp --tools workflows,schedules")
+@app.verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
 def serve(*, tools: Tools = "") -> int:
     """Serve tools on standard input and output, for a program that starts this by itself."""
     from pancode.interfaces.mcp.server import serve as answer
@@ -55,8 +50,8 @@ def serve(*, tools: Tools = "") -> int:
     return ExitCode.DONE
 
 
-@mcp.verb(
-    "install",
+@app.verb(
+    "mcp install",
     "pancode mcp install claude",
     "pancode mcp install claude --tools workflows",
     "pancode mcp install codex --dry-run",
@@ -78,7 +73,7 @@ def install(
     return _apply(face, change, dry_run=dry_run, yes=yes)
 
 
-@mcp.verb("uninstall", "pancode mcp uninstall claude")
+@app.verb("mcp uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)

@@ -49,7 +49,7 @@ def _check_terminal() -> None:
         if not stream.isatty():
             raise UsageError(
                 f"pancode top needs a terminal, and {name} is not one",
-                fix="pancode fleet status, pancode runs, pancode events -f",
+                fix="pancode fleet status, pancode runs, pancode audit --events -f",
                 code="no_terminal",
             )
     if os.environ.get("TERM", "dumb") == "dumb":

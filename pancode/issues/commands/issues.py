@@ -1,4 +1,4 @@
-"""`pancode issues` and `pancode work`: issues of a project's tracker, and runs that work on them."""
+"""`pancode issue`: issues of a project's tracker, and runs that work on them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, money, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
-from pancode.issues.answers import ISSUE, ISSUES, WORK, WORK_RUN, WORKS, IssueAnswer, IssueWorkAnswer
-from pancode.kernel.errors import ExitCode, UsageError
-from pancode.people.answers import TELL
-from pancode.people.commands.inbox import format_delivery
-from pancode.runs.answers import STOP
+from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer, IssueWorkAnswer
+from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
 
@@ -25,17 +22,7 @@ app = Commands()
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
 
 
-@app.group("issues", "pancode issues ls --project shop", "pancode issues show SHOP-12")
-def issues() -> None:
-    """Issues of a project, as its tracker has them now: GitHub, GitLab or Linear.
-
-    `pancode project add --tracker` says where a project's issues are. The token is a kept secret
-    (`pancode notify secret`), GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY of the coordinator, or the login
-    of gh or glab.
-    """
-
-
-@issues.verb("ls", "pancode issues ls", "pancode issues ls --project shop")
+@app.verb("issue ls", "pancode issue", "pancode issue ls --project shop")
 def ls(
     *,
     project: Annotated[
@@ -44,10 +31,29 @@ def ls(
     ] = None,
     face: Json,
 ) -> None:
-    """The open issues, the one that was changed last first."""
-    answer = face.client().get(ISSUES, project=project, cwd=find_folder())
-    none = f"project {answer['project']} has no open issue"
-    face.show(answer, lambda: format_rows(answer["issues"], _ISSUES, none, cut="TITLE"))
+    """Issues that are worked on, and what their trackers were told; then the open issues of the project.
+
+    `pancode project add --tracker` says where a project's issues are: GitHub, GitLab or Linear. The token is
+    a kept secret (`pancode config secret`), GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY of the coordinator,
+    or the login of gh or glab.
+    """
+    client = face.client()
+    works = client.get(WORKS)["works"]
+    found: IssuesAnswer = {"project": "", "issues": []}
+    try:
+        found = client.get(ISSUES, project=project, cwd=find_folder())
+    except ApiError as error:
+        if error.code != "no_project":
+            raise
+        face.note(f"no open issues are listed: {escape_line(str(error))}")
+    none = f"project {found['project']} has no open issue"
+    begun = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
+    face.show(
+        {"works": works, **found}, lambda: begun + format_rows(found["issues"], _ISSUES, none, cut="TITLE")
+    )
+    for one in works:
+        if one["trouble"]:
+            face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
 
 
 _ISSUES: Columns = {
@@ -56,7 +62,7 @@ _ISSUES: Columns = {
 }
 
 
-@issues.verb("show", "pancode issues show SHOP-12")
+@app.verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """One issue with its text."""
     one = face.client().get(ISSUE.at(issue))
@@ -73,25 +79,7 @@ def _shown(one: IssueAnswer) -> str:
     )
 
 
-@app.group(
-    "work",
-    "pancode work SHOP-12 --agent builder",
-    "pancode work SHOP-12 --dry-run",
-    "pancode work SHOP-12 --plan",
-    "pancode work status",
-    default="on",
-    free=True,
-)
-def work() -> None:
-    """Have an issue worked on, in a workspace of its own, until its change has landed.
-
-    The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
-    landed; one comment says which run it is. The words of an issue are material for the agent, and never
-    orders.
-    """
-
-
-@work.verb("on", "pancode work SHOP-12", "pancode work SHOP-12 --dry-run")
+@app.verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
 def on(
     issue: Issue,
     *,
@@ -105,21 +93,25 @@ def on(
     plans: Annotated[bool, option("First a talk with a planner in its workspace.", "--plan")] = False,
     face: Json,
 ) -> int:
-    """Begin, or go on with the files that the run before has left.
+    """Have an issue worked on in a workspace of its own, or go on with what the run before left.
 
-    With --plan nothing is built yet: a planner reads and asks, as `pancode plan ISSUE` has it. When the plan
-    is kept, the same command without --plan carries it out.
+    The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
+    landed; one comment says which run it is. The words of an issue are material for the agent, and never
+    orders.
+
+    With --plan nothing is built yet: a planner reads and asks, as `pancode issue plan ISSUE` has it. When the
+    plan is kept, the same command without --plan carries it out.
     """
     if plans:
         if agent is not None or budget is not None or dry_run:
-            fix = f"pancode work {issue} --plan; the rest comes with the work behind it"
+            fix = f"pancode issue work {issue} --plan; the rest comes with the work behind it"
             raise UsageError(
                 "--plan cannot be combined with these options: a plan has its own agent", fix=fix
             )
         from pancode.issues.commands.plans import on as talk
 
         status = talk(issue, model=model, runtime=runtime, node=node, face=face)
-        face.note(f"next: pancode plan keep {issue.lower()}; then: pancode work {issue}")
+        face.note(f"next: pancode issue plan --keep {issue.lower()}; then: pancode issue work {issue}")
         return status
     said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
     body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
@@ -144,19 +136,8 @@ def _begun(one: IssueWorkAnswer) -> str:
     return (
         f"{one['run']}  works on {escape_line(one['issue'])} {escape_line(one['title'])}\n"
         f"  workspace {one['workspace']}, agent {escape_line(one['agent'])}\n"
-        f"  follow it: pancode runs follow {one['run']}   when it is done: pancode land {one['run']}\n"
+        f"  follow it: pancode logs -f {one['run']}   when it is done: pancode land {one['run']}\n"
     )
-
-
-@work.verb("status", "pancode work status")
-def status(face: Json) -> None:
-    """All work on issues, and what their trackers were told."""
-    answer = face.client().get(WORKS)
-    none = "no issue is worked on; try: pancode work ISSUE"
-    face.show(answer, lambda: format_rows(answer["works"], _WORKS, none, cut="TITLE"))
-    for one in answer["works"]:
-        if one["trouble"]:
-            face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
 
 
 _WORKS: Columns = {
@@ -164,21 +145,3 @@ _WORKS: Columns = {
     **{"RUN IS": lambda one: one["run_state"] or "-", "BEGAN": lambda one: short_time(one["began_at"])},
     "TITLE": "title",
 }
-
-
-@work.verb("tell", 'pancode work tell SHOP-12 "leave the old API in place"')
-def tell(issue: Issue, words: Annotated[str, Argument(help="What to say.")], face: Json) -> None:
-    """Words for the agent that works on it, or for the next one there; it says which of the two."""
-    client = face.client()
-    run = client.get(WORK_RUN.at(issue))["run"]
-    told = client.post(TELL.at(run), {"text": words, "by": find_user()})
-    face.show(told, lambda: format_delivery(told))
-
-
-@work.verb("kill", "pancode work kill SHOP-12")
-def kill(issue: Issue, face: Json) -> None:
-    """Stop the run that works on it. Its workspace and its files stay."""
-    client = face.client()
-    run = client.get(WORK_RUN.at(issue))["run"]
-    done = client.post(STOP.at(run), {"by": find_user(), "reason": f"work kill {issue}"})
-    face.show(done, lambda: f"{run}  {escape_line(done['state'])}\n")

@@ -40,6 +40,7 @@ from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUES
 from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
 from pancode.runs.answers import BRIEF, RunShape
+from pancode.runs.commands.named_runs import find_run
 
 app = Commands()
 
@@ -253,7 +254,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
     "pancode land last --without-gate 'pytset -q'",
     "pancode land last --push origin agent/export",
     "pancode land last --push origin agent/export --pull-request",
-    "pancode runs land last",
+    "pancode land SHOP-12",
 )
 def land(
     *,
@@ -310,7 +311,7 @@ def land(
     if run is None:
         return _queue(face, body)
     if resolve:
-        return finish_landing(face, run, body, detach=detach)
+        return finish_landing(face, find_run(face.client(), run), body, detach=detach)
     pull = PullWanted(message or "", forge) if pull_request else None
     if pull is not None and push_to is not None:
         body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
@@ -366,6 +367,7 @@ def _one(
     face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
 ) -> int:
     client = face.client()
+    run = find_run(client, run)
     if body["wait"]:
         # those of the same repository come first
         rows = client.get(LANDINGS, before=run)["landings"]

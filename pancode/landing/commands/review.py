@@ -1,4 +1,4 @@
-"""`pancode review`: each change that nobody has decided on, one after the other; one key for each answer."""
+"""`pancode inbox review`: each change that nobody has decided on; one key for each answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOST_KEY = 16
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
-@app.verb("review", "pancode review", "pancode review --json")
+@app.verb("inbox review", "pancode inbox review", "pancode inbox review --json")
 def review(face: Json) -> int:
     """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 
@@ -106,7 +106,7 @@ def _change(client: Client, run: str) -> str:
     lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
     cut = b"".join(lines[:MOST_LINES])
     shown = color_diff(cut, sys.stdout) if can_draw(sys.stdout) else escape_output(cut, sys.stdout).decode()
-    more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {run}\n"
+    more = f"... {len(lines) - MOST_LINES} more lines: pancode diff {run}\n"
     return shown + (more if len(lines) > MOST_LINES else "")
 
 

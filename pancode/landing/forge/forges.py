@@ -49,7 +49,7 @@ class HttpForges:
     def _token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
         if not _TOKEN.fullmatch(token):
-            fix = f"pancode notify secret {place.token}"
+            fix = f"pancode config secret {place.token}"
             raise ConfigError(f"secret {place.token} is not a valid token", fix=fix, code="forge_token")
         return token
 

@@ -148,7 +148,7 @@ class ForgeClient:
     def _error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
         why = self._clean(f"HTTP {status}: {words_of(body)}")
-        keep = f"pancode notify secret {name}"
+        keep = f"pancode config secret {name}"
         if is_rate_limit(status, headers, body):
             return rate_limit_error(
                 f"{host} does not accept more requests now", why, wait_of(headers, self._clock.wall_ms())

@@ -12,46 +12,57 @@ from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.formatting import clip_columns, count_noun
-from pancode.memory.answers import FORGET, HISTORY, NOTE, NoteShape
+from pancode.memory.answers import FORGET, HISTORY, NOTE, REMEMBERED, NoteShape, RememberedAnswer
 
 app = Commands()
 _LINE = 110
 
 
-@app.group(
-    "history",
-    "pancode history",
-    "pancode history rate limit",
-    "pancode history show last",
-    "pancode history forget r-k3v9xq",
-    default="find",
-    free=True,
+@app.verb(
+    "history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'"
 )
-def history() -> None:
-    """What earlier runs in this repository decided, did and left open, out of their accepted receipts.
-
-    Words behind it are searched for: `pancode history rate limit`. The next run in the repository is given
-    what fits its task, as material, within `history.tokens` of the settings; 0 there gives it nothing.
-    """
-
-
-@history.verb("find", "pancode history find rate limit")
 def find(
     words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
     *,
     everywhere: Annotated[bool, option("In all repositories.", "--everywhere")] = False,
+    lane: Annotated[str | None, option("Of the items of this lane.")] = None,
+    workspace: Annotated[str | None, option("Of the runs in this workspace.", "NAME")] = None,
+    told: Annotated[
+        bool,
+        option("Show what the next run there is told of earlier ones; the words are its task.", "--told"),
+    ] = False,
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
     face: Json,
 ) -> None:
-    """Search the notes of this repository for words; without a message, the newest. Outside of one: all
-    notes."""
+    """Search the notes of this repository for words; without words, the newest. Outside of one: all notes.
+
+    A note is what an earlier run decided, did and left open, out of its accepted receipt. The next run in the
+    repository is given what fits its task, within `history.tokens` of the settings; 0 there gives it nothing.
+    With --told: the run before in the lane or workspace comes whole; of the others what was decided and left
+    open. It is text of models: a run gets it as material between marks, and never as its task.
+    """
     text = " ".join(words or ())
+    if told:
+        given = face.client().get(
+            REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder()
+        )
+        return face.show(given, lambda: format_told(given))
+    whole = "1" if everywhere else None
     answer = face.client().get(
-        HISTORY, text=text or None, limit=number, all="1" if everywhere else None, cwd=find_folder()
+        HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
-    face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
+    return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
+
+
+def format_told(answer: RememberedAnswer) -> str:
+    """What a run is told, nearest first, and how much of its room that takes."""
+    if not answer["budget"]:
+        return "history.tokens is 0: runs are told nothing of those before them\n"
+    runs = count_noun(len(answer["given"]), "run")
+    head = f"{answer['used']} of {answer['budget']} tokens (history.tokens), {runs}\n"
+    return head + "".join("\n" + safe_block(one["text"]) for one in answer["given"])
 
 
 def in_short(note: NoteShape) -> str:
@@ -60,7 +71,7 @@ def in_short(note: NoteShape) -> str:
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
-@history.verb("show", "pancode history show last")
+@app.verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
     note = face.client().get(NOTE.at(run))
@@ -75,8 +86,8 @@ def _long(note: NoteShape) -> str:
     return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
 
 
-@history.verb(
-    "forget",
+@app.verb(
+    "history forget",
     "pancode history forget r-k3v9xq",
     "pancode history forget --before 30d",
     "pancode history forget --before 0s --everywhere",

@@ -1,4 +1,4 @@
-"""`pancode explore`: sends scouts out with questions about this repository, and shows what they found."""
+"""`pancode workflow explore`: sends scouts out with questions, and shows what they found."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ UNDER_WAY = "under way"
 
 
 @app.verb(
-    "explore",
-    'pancode explore "where is the rate limiter, and which tests cover it?"',
-    'pancode explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',
+    "workflow explore",
+    'pancode workflow explore "where is the rate limiter, and which tests cover it?"',
+    'pancode workflow explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',
 )
 def explore(
     questions: Annotated[list[str], Argument(metavar="QUESTION...", show_default=False)],
@@ -61,8 +61,10 @@ def explore(
     """
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):
-        fix = "put each question in quotes, and ask the rest with another pancode explore"
-        raise UsageError(f"pancode explore requires 1 to {MOST} questions that are not empty", fix=fix)
+        fix = "put each question in quotes, and ask the rest with another pancode workflow explore"
+        raise UsageError(
+            f"pancode workflow explore requires 1 to {MOST} questions that are not empty", fix=fix
+        )
     if depth not in DEPTHS:
         raise UsageError(
             f"{depth!r} is not a valid depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium"

@@ -36,7 +36,7 @@ class KeptSecrets:
                 raise ConfigError(f"other users can read {path}", fix=f"chmod 600 {path}", code="secret_open")
             return path.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as exc:
-            fix = f"pancode notify secret {name}"
+            fix = f"pancode config secret {name}"
             raise NotFoundError(f"secret {name} not found", why=str(exc), fix=fix, code="no_secret") from exc
 
     def keep(self, name: str, value: str | None) -> None:

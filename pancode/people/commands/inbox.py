@@ -12,7 +12,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
-from pancode.interfaces.cli.terminal import escape_line, short_time
+from pancode.interfaces.cli.terminal import escape_line, safe_block, short_time
 from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import escape_text
@@ -20,6 +20,7 @@ from pancode.kernel.names import OWN_NAMES
 from pancode.landing.commands import progress
 from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
 from pancode.runs.answers import RUN, RunDetail
+from pancode.runs.commands.named_runs import find_run
 
 app = Commands()
 
@@ -73,12 +74,30 @@ _CALL = "The number of the call in the inbox; the answer is refused if another c
 _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
 
 
-@app.verb("inbox", "pancode inbox", "pancode inbox --json")
+@app.verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
 def inbox(face: Json) -> None:
     """Everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, machines and costs."""
     answer = face.client().get(INBOX, by=find_user())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
+
+
+@app.verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
+def show(run: Run, face: Json) -> None:
+    """All that waits for a user about one run, with what its agent said last."""
+    client = face.client()
+    whole = client.get(RUN.at(find_run(client, run)))
+    answer = client.get(INBOX, by=find_user())
+    items, also = (
+        [one for one in rows if one["run"] == whole["run"]] for rows in (answer["items"], answer["also"])
+    )
+    said = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""
+    told = [one["text"] for one in whole["told"]]
+    said += "".join(f"told: {escape_line(text)}\n" for text in told)
+    face.show(
+        {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]},
+        lambda: _listed(items, also) + said,
+    )
 
 
 def _listed(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
@@ -102,7 +121,7 @@ def _item(item: dict[str, Any]) -> str:
         f"  {number}: {escape_line(one)}\n" for number, one in enumerate(item["choices"], start=1)
     )
     choices += _plan(item["plan"]) if item.get("plan") else ""
-    look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
+    look = f"   look: pancode diff {item['run']}" if item["kind"] == "landing" else ""
     no = (
         f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
     )
@@ -189,7 +208,7 @@ def _approved(done: dict[str, Any]) -> str:
     if "change" in done:
         return f"{change_line(done['change'])}to take it back: pancode config undo\n"
     reason = escape_line(done["reason"])
-    return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
+    return f"{done['run']}  approved, {reason}   follow: pancode logs -f {done['run']}\n"
 
 
 @app.verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
@@ -230,7 +249,8 @@ def tell(
     has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
     `pancode runs show` says which words were delivered.
     """
-    done = face.client().post(TELL.at(run), {"by": find_user(), "text": text})
+    client = face.client()
+    done = client.post(TELL.at(find_run(client, run)), {"by": find_user(), "text": text})
     if resume and not done["delivered"]:
         status = go_on_with_words(face, done["run"])
         if status is not None:
@@ -248,12 +268,3 @@ def format_delivery(done: ToldAnswer) -> str:
         return f"{done['run']}  sent: its agent gets it at its next turn\n"
     kept = f"kept for: pancode runs continue {done['run']}"
     return f"{done['run']}  not delivered, it is {done['state']}; {kept}\n"
-
-
-@app.group("mail", "pancode mail ls", "pancode mail send builder 'the tests are in spec/'", default="ls")
-def mail() -> None:
-    """The inbox and your message for agents by the names of a mailbox: `ls` is `inbox`, `send` is `tell`."""
-
-
-mail.verb("ls", "pancode mail ls")(inbox)
-mail.verb("send", "pancode mail send builder 'the tests are in spec/'")(tell)

@@ -1,42 +1,29 @@
-"""`pancode brief`: what happened, what waits for you, what landed, what it cost."""
+"""`pancode status --since`: what happened, what waits for you, what landed, what it cost."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pancode.budget.answers import CostRow
-from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
+from pancode.kernel.names import LAST
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
 from pancode.runs.answers import BriefLine
 
-app = Commands()
 Costs = tuple[tuple[str, list[CostRow]], ...]
 """A title, and its rows."""
-Markdown = Annotated[bool, option("Write Markdown, to paste elsewhere.", "--markdown")]
 
 
-@app.verb("brief", "pancode brief", "pancode brief --since 30d --markdown > month.md")
-def brief(
-    *,
-    since: Annotated[
-        str | None, option("Show events since then, and not since your last look.", "TIME")
-    ] = None,
-    markdown: Markdown = False,
-    face: Json,
-) -> None:
-    """Show what ran, waits for you, landed and cost since you last looked, with commands.
+def show_brief(face: Face, since: str, markdown: bool) -> None:
+    """Show what ran, waits for the user, landed and cost since a time; `last`: since the user last looked.
 
-    PanCode remembers for each user when they last looked. A brief with --since does not count as a look; it
-    has the cost of each repository and day, too.
+    PanCode remembers for each user when they last looked. Only `last` counts as a look; another time has the
+    cost of each repository and day, too.
     """
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
-    if since is not None:
+    if since != LAST:
         report = face.client().get(REPORT, by=find_user(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
         shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
@@ -44,6 +31,7 @@ def brief(
         return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
     face.client().post(LOOKED, {"by": find_user()})
+    return None
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:

@@ -1,43 +1,26 @@
-"""`pancode events`: what happens in the fleet, as it happens."""
+"""`pancode audit --events`: what happens in the fleet, as it happens."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import escape_line, short_time
+from pancode.interfaces.cli.terminal import escape_line, make_console, short_time
 from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
 from pancode.kernel.errors import ExitCode, PancodeError
 
-app = Commands()
 AGAIN_S = 1.0
 PACE_S = (AGAIN_S, 10.0)
 """The least and the most time between two looks: loads and ages change even when nothing happens."""
 
 
-@app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
-def events(
-    *,
-    follow: Annotated[bool, option("Follow new events until Ctrl-C.", "-f", "--follow")] = False,
-    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=0, max=5_000)] = 20,
-    run: Annotated[
-        str | None, option("Show only events of this run.", "R", complete=completions.runs)
-    ] = None,
-    node: Annotated[
-        str | None, option("Show only events of this machine.", "N", complete=completions.nodes)
-    ] = None,
-    kind: Annotated[str | None, option("Only these kinds: run.ended, run, node, audit ...", "K,...")] = None,
-    face: Json,
-) -> int:
+def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: bool) -> int:
     """The newest events of the fleet, oldest first. With --json each is one object on one line."""
-    wanted = {"run": run, "node": node, "kind": kind}
     client = face.client()
     query = {name: value for name, value in wanted.items() if value is not None}
     try:
@@ -96,6 +79,18 @@ def watch_feed(
         yield
         time.sleep(least_s)
         happened.wait(quiet_s)
+
+
+def watch_screen(
+    face: Face, client: Client, draw: Callable[[], str], pace_s: tuple[float, float] = PACE_S
+) -> None:
+    """Draw this again whenever something changes; the last picture stays on the terminal."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=make_console(sys.stdout), auto_refresh=False) as live:
+        for _ in watch_feed(face, client, pace_s=pace_s):
+            live.update(Text.from_ansi(draw()), refresh=True)
 
 
 def _line(one: dict[str, Any]) -> str:

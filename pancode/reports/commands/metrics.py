@@ -1,27 +1,17 @@
-"""`pancode metrics`: the fleet's figures, six lines for users or Prometheus' text for programs."""
+"""`pancode status --metrics`: the fleet's figures, six lines for users or Prometheus' text for programs."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.kernel.formatting import count_noun, format_bytes, format_count, format_seconds, format_usd
 from pancode.reports.answers import METRICS, FigureShape
 
-app = Commands()
 
-
-@app.verb("metrics", "pancode metrics", "pancode metrics | grep nodes", "pancode metrics --json")
-def metrics(
-    *, brief: Annotated[bool, option("Six lines for users in a pipe, too.", "--brief")] = False, face: Json
-) -> None:
-    """The fleet in figures now: six lines on a terminal, and Prometheus' text format in a pipe.
-
-    The setting metrics.listen (HOST:PORT) shows that text at http://HOST:PORT/metrics.
-    """
+def show_metrics(face: Face, *, brief: bool) -> None:
+    """The fleet in figures now: six lines on a terminal or with `brief`, and Prometheus' text in a pipe."""
     answer = face.client().get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}

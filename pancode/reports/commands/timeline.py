@@ -7,20 +7,25 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
+from pancode.kernel.names import LAST
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
+from pancode.reports.commands.events import show_events
+from pancode.runs.commands.named_runs import AnyRun, find_run
 
 app = Commands()
 
 
-@app.verb("why", "pancode why last")
-def why(run: Run, face: Json) -> None:
+@app.verb("why", "pancode why", "pancode why SHOP-12")
+def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
-    answer = face.client().get(WHY.at(run))
+    client = face.client()
+    answer = client.get(WHY.at(find_run(client, run)))
     face.show(answer, lambda: _story(answer))
 
 
@@ -29,15 +34,39 @@ def _story(answer: WhyShape) -> str:
     return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 
 
-@app.verb("audit", "pancode audit error", "pancode audit run:last", "pancode audit verify")
+@app.verb(
+    "audit",
+    "pancode audit error",
+    "pancode audit run:last",
+    "pancode audit --events -f --kind run.ended,node",
+)
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
     domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
-    by: Annotated[str | None, option("Show only entries of this user.", "USER")] = None,
-    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
+    number: Annotated[
+        int | None,
+        option(
+            "Show at most this many rows (default: 50; of events 20).", "-n", "--number", min=0, max=10_000
+        ),
+    ] = None,
+    as_events: Annotated[
+        bool, option("Show everything that happens instead, oldest first; JSON lines.", "--events")
+    ] = False,
+    follow: Annotated[bool, option("Follow what is new until Ctrl-C.", "-f", "--follow")] = False,
+    run: Annotated[
+        str | None, option("With --events: only of this run.", "R", complete=completions.runs)
+    ] = None,
+    node: Annotated[
+        str | None,
+        option("With --events: only of this node.", "-N", "--node", "N", complete=completions.nodes),
+    ] = None,
+    kind: Annotated[
+        str | None, option("With --events: only these: run.ended, run, node ...", "K,...")
+    ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
@@ -50,13 +79,16 @@ def audit(
     taken out: each has the digest of the one before it, and every twentieth digest is signed with the fleet's
     key.
     """
+    if as_events or follow:
+        wanted = {"run": run, "node": node, "kind": kind if as_events else "audit"}
+        return show_events(face, wanted, 20 if number is None else number, follow)
     if about == "verify":
         return _verify(face)
     answer = fetch_page(
         face.client(),
         AUDIT,
         "audit",
-        number,
+        50 if number is None else max(number, 1),
         cursor,
         whole=whole,
         about=about,

@@ -135,7 +135,7 @@ def check_network(
             f"{runtime.name} cannot reach its model with network none",
             why=("an agent program reaches its model through the node's gateway"),
             fix=(
-                "--network gateway; rules (pancode safety show), agents and dispatch.network can "
+                "--network gateway; rules (pancode policy show), agents and dispatch.network can "
                 "also set none"
             ),
         )

@@ -13,7 +13,7 @@ import click
 import typer
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import ELSEWHERE, Commands
+from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
     WaitedRun,
     format_summary,
@@ -27,6 +27,7 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
+from pancode.interfaces.cli.tree import command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
@@ -85,6 +86,7 @@ class WithArgv(options.WorkCommand):
     'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
     "pancode dispatch -f task.md",
     "pancode dispatch --runtime shell -- uname -a",
+    'pancode dispatch --headless --artifacts out "make the tests pass"',
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="file")
@@ -104,6 +106,20 @@ def dispatch(
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
+    headless: Annotated[
+        bool,
+        option(
+            "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
+            "and take it down at the end.",
+            "--headless",
+        ),
+    ] = False,
+    keep_fleet: Annotated[
+        bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
+    ] = False,
+    artifacts: Annotated[
+        Path | None, option("Write receipt, change, logs, JUnit and the run itself here.", "DIR")
+    ] = None,
     face: Json,
     **_options: Any,
 ) -> int:
@@ -112,7 +128,18 @@ def dispatch(
     Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
     run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
+
+    With --headless nothing is left behind, also after Ctrl-C and SIGTERM: no run, no coordinator, no node
+    agent. A fleet that runs is used, and stays up.
     """
+    if headless or artifacts is not None:
+        if detach or dry_run:
+            raise UsageError("--headless and --artifacts wait for a run", fix="omit --detach and --dry-run")
+        from pancode.runs.commands.headless import run_headless, run_with_artifacts
+
+        if headless:
+            return run_headless(face, ctx, artifacts, keep_fleet=keep_fleet)
+        return run_with_artifacts(face, ctx, artifacts, headless=False)
     if dry_run:
         must_be_task(ctx.params)
         planned = post_agreed(face, face.client(works=True), DRY_RUN, _request(ctx))
@@ -144,10 +171,11 @@ def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAns
 def must_be_task(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a task that is a command's name: what users of gh and docker type to look."""
     task = given["task"]
-    if task in ELSEWHERE and given["runtime"] is None:
+    meant = None if task is None or given["runtime"] == "shell" else command_like(task)
+    if meant is not None:
         raise UsageError(
-            f"{task} is a command, not a task; no run was started",
-            fix=f"{ELSEWHERE[task]}; if it is a task, describe it in more messages",
+            f'"{task}" looks like a command: {meant}',
+            fix=f"{meant}; to give it as a task: pancode dispatch -- {shlex.quote(task)}",
             code="no_task",
         )
 

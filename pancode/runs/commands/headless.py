@@ -1,4 +1,4 @@
-"""`pancode run --headless`: one task for a script or a CI job, on a fleet that lives as long as the task."""
+"""`pancode dispatch --headless`: one task on a fleet that lives as long as the task."""
 
 from __future__ import annotations
 
@@ -8,75 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from pancode.fleet.answers import PING
 from pancode.fleet.commands.fleet import show_steps, take_down
-from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
-from pancode.runs.commands import options
 from pancode.runs.commands.artifacts import write_artifacts
-from pancode.runs.commands.dispatch import WithArgv, must_be_task, queue_run, wait_and_show
+from pancode.runs.commands.dispatch import must_be_task, queue_run, wait_and_show
 
-app = Commands()
-Headless = Annotated[
-    bool,
-    option(
-        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
-        "and take it down at the end.",
-        "--headless",
-    ),
-]
-Keep = Annotated[bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")]
-Artifacts = Annotated[
-    Path | None, option("Write receipt, change, logs, JUnit and the run itself here.", "DIR")
-]
 STOPS_S = 60
 """The time that a stopped run has to end."""
-_NOT_HERE = ("detach", "dry_run")
 """Options of `dispatch` that make no sense for a command that waits."""
 
 
-@app.verb(
-    "run",
-    'pancode run --headless --artifacts out "make the tests pass"',
-    "pancode run --headless --artifacts out -f task.md",
-    cls=WithArgv,
-)
-@options.take_options("dispatch", after="yes")
-def run(
-    ctx: typer.Context,
-    *,
-    task: options.Task = None,
-    file: options.File = None,
-    yes: options.Yes = False,
-    headless: Headless = False,
-    keep_fleet: Keep = False,
-    artifacts: Artifacts = None,
-    face: Json,
-    **_options: Any,
-) -> int:
-    """Give TASK to the fleet, wait, and leave artifacts for a CI job.
-
-    The exit status is that of `pancode dispatch`. With --headless nothing is left behind, also after
-    Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.
-    """
-    ctx.params |= dict.fromkeys(_NOT_HERE, False)
-    if not headless:
-        return _done(face, ctx, artifacts, headless=False)
+def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep_fleet: bool) -> int:
+    """Run the task on a fleet that lives as long as it; nothing is left behind, also after a signal."""
     must_be_task(ctx.params)  # before a fleet is brought up
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled
     with _fleet(face, ends=not keep_fleet):
-        return _done(face, ctx, artifacts, headless=True)
+        return run_with_artifacts(face, ctx, artifacts, headless=True)
 
 
-def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
+def run_with_artifacts(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
     """Queue the run, wait for its end, and write its artifacts, however the wait ends."""
     answer: QueuedAnswer | None = None
     try:

@@ -1,8 +1,7 @@
-"""`pancode health` and `recover`: what works, what is quiet or stuck; what ended badly goes on."""
+"""`pancode runs recover` and `status --health`: what is quiet or stuck; what ended badly goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from typer import Argument
@@ -14,33 +13,18 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
+from pancode.runs.commands.named_runs import find_run
 
 app = Commands()
 
 
-@app.group("health", "pancode health", "pancode health check", default="status")
-def health() -> None:
-    """How each agent that has work, and each node, is: working, thinking, in a long command, quiet, stuck.
-
-    The status is 12 if something needs a user.
-    """
-
-
-@health.verb("status", "pancode health status --json")
-def status(face: Json) -> int:
-    """Every agent that has work and every machine, with the evidence."""
-    return _tell(face, lambda row: True)
-
-
-@health.verb("check", "pancode health check && echo well")
-def check(face: Json) -> int:
-    """Only what somebody should look at, each with the command for it."""
-    return _tell(face, lambda row: row["gravity"] != "well")
-
-
-def _tell(face: Face, wanted: Callable[[HealthRow], bool]) -> int:
+def show_health(face: Face, *, whole: bool) -> int:
+    """How each agent that has work, and each node, is; only those in trouble, or all."""
     answer = face.client().get(HEALTH)
-    agents, machines = (list(filter(wanted, rows)) for rows in (answer["agents"], answer["machines"]))
+    agents, machines = (
+        [row for row in rows if whole or row["gravity"] != "well"]
+        for rows in (answer["agents"], answer["machines"])
+    )
     face.show({**answer, "agents": agents, "machines": machines}, lambda: _lines([*agents, *machines]))
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
 
@@ -61,7 +45,10 @@ _COLUMNS: RowColumns[HealthRow] = {
 
 
 @app.verb(
-    "recover", "pancode recover builder", "pancode recover --all --dry-run", "pancode runs recover last"
+    "runs recover",
+    "pancode runs recover builder",
+    "pancode runs recover --all --dry-run",
+    "pancode runs recover last",
 )
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
@@ -77,9 +64,10 @@ def recover(
     was stopped, waits for a user or goes on already is left alone.
     """
     if (run is None) is not whole:
-        raise UsageError("RUN or --all is required", fix="pancode recover --all --dry-run")
-    body = {"run": run, "dry_run": dry_run, "by": find_user()}
-    answer = face.client(works=not dry_run).post(RECOVER, body)
+        raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")
+    client = face.client(works=not dry_run)
+    named = None if run is None else find_run(client, run)
+    answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
     rows = answer["runs"]
     none = "nothing of the last day is to be recovered\n"
     face.show(answer, lambda: "".join(map(_recovered, rows)) or none)

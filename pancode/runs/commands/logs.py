@@ -1,4 +1,4 @@
-"""`pancode runs logs`: what a run's agent says and does."""
+"""`pancode logs`: what a run's agent says and does."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import Annotated
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart
 from pancode.interfaces.client.session import Place, followed_log, stored_log
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.names import LAST
 from pancode.runs.answers import BRIEF
+from pancode.runs.commands.named_runs import AnyRun, find_run
 from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
 app = Commands()
 
 
-@app.verb("logs", "pancode runs logs -f last", "pancode runs logs r-7f3k --stream err")
+@app.verb("logs", "pancode logs", "pancode logs -f last", "pancode logs r-7f3k --stream err")
 def logs(
-    run: Run,
     *,
+    run: AnyRun = LAST,
     follow: Annotated[
         bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
     ] = False,
@@ -43,10 +45,10 @@ def logs(
     """The output of a run's agent for users, from the stored log; scripts and other streams as they are."""
     if offset and not stream:
         raise UsageError(
-            "--offset requires --stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
+            "--offset requires --stream", fix=f"pancode logs {run} --stream out --offset {offset}"
         )
     client = face.client()
-    brief = client.get(BRIEF.at(run))
+    brief = client.get(BRIEF.at(find_run(client, run)))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
@@ -57,12 +59,6 @@ def logs(
     for one, sink in sinks.items():
         _shown(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
     return ExitCode.DONE
-
-
-@app.verb("follow", "pancode runs follow last")
-def follow(run: Run, *, face: Json) -> int:
-    """The output of a run's agent until the run has ended, as `runs logs --follow`; Ctrl-C detaches."""
-    return int(logs(run, follow=True, face=face))
 
 
 def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import RichHelpCommand
+from pancode.interfaces.cli.commands import SectionedCommand
 from pancode.interfaces.cli.parameters import Label, duration, label, many, money, option, size_of
 from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 
@@ -24,7 +24,7 @@ File = Annotated[
 Preset = Annotated[
     str | None,
     option(
-        "Use the settings of this preset; none: use no preset (see pancode presets).",
+        "Use the settings of this preset; none: use no preset (see pancode config preset).",
         "P",
         complete=completions.presets,
     ),
@@ -65,10 +65,11 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size":
 _LISTS = ("Labels", "Commands", "Paths")
 
 
-class WorkCommand(RichHelpCommand):
+class WorkCommand(SectionedCommand):
     """A command with the options of a dispatch, below their headings."""
 
     headings = HEADINGS
+    only_whole = {one.word for one in OPTIONS.values() if not one.is_common} | {"preset", "no_verify"}
 
 
 def take_options(like: str, *, after: str) -> Callable[[F], F]:

@@ -1,4 +1,4 @@
-"""`pancode queue`: what waits, in which order, and why; pause a queue, take a run out."""
+"""`pancode runs ls --waiting` and `admin queue`: what waits, in which order, and why; what Redis holds."""
 
 from __future__ import annotations
 
@@ -10,44 +10,27 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli.commands import Commands
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
-from pancode.runs.answers import PAUSE, QUEUES, RESUME, TAKE_OUT, OrderShape, QueueShape, QueuesShape
+from pancode.kernel.errors import UsageError
+from pancode.runs.answers import QUEUES, OrderShape, QueueShape, QueuesShape
 
 app = Commands()
 
 
-@app.group(
-    "queue",
-    "pancode queue",
-    "pancode queue pause pool.any --reason 'disk full'",
-    default="ls",
-)
-def queue() -> None:
-    """Pools of work that no node has yet, and the orders of each node."""
-
-
-@queue.verb("ls", "pancode queue ls --json")
-def ls(face: Json) -> None:
-    """All queues with their waiting and running work."""
-    answer = face.client().get(QUEUES)
-    face.show(answer, lambda: _queues(answer))
-
-
-@queue.verb("show", "pancode queue show gpubox")
-def show(name: str, face: Json) -> None:
-    """One queue: its name, a pool's requirement, or a node."""
+def show_queues(face: Face, name: str | None) -> None:
+    """All queues with their waiting and running work; or one: its name, a pool's requirement, or a node."""
     answer = face.client().get(QUEUES, name=name)
-    face.show(answer, lambda: _queues(answer))
+    face.show(answer, lambda: format_queues(answer))
 
 
 class QueuedOrder(OrderShape):
     queue: str
 
 
-def _queues(answer: QueuesShape) -> str:
+def format_queues(answer: QueuesShape) -> str:
     head = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
     orders: list[QueuedOrder] = [
         {"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]
@@ -67,49 +50,36 @@ _ORDERS: RowColumns[QueuedOrder] = {
 }
 
 
-@queue.verb("pause", "pancode queue pause --reason 'rotating keys'")
-def pause(
+@app.verb(
+    "admin queue",
+    "pancode admin queue --json",
+    "pancode admin queue --rq info",
+    context_settings={"ignore_unknown_options": True},
+)
+def queue(
+    words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    name: Annotated[str | None, Argument()] = None,
-    reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
+    rq: Annotated[bool, option("RQ's own info with these ARGS, with JSON alone.", "--rq")] = False,
     face: Json,
 ) -> None:
-    """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
-    answer = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
-    face.show(
-        answer, lambda: f"{name or 'the whole fleet'} is paused: {escape_line(answer['paused'] or '')}\n"
-    )
-
-
-@queue.verb("resume", "pancode queue resume")
-def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> None:
-    """Take up a paused queue again."""
-    answer = face.client().post(RESUME, {"by": find_user(), "queue": name})
-    face.show(answer, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
-
-
-@queue.verb("rm", "pancode queue rm r-7f3k")
-def rm(
-    run: Run, *, reason: Annotated[str, option("The reason, for the run's timeline.")] = "", face: Json
-) -> None:
-    """Take a waiting run out; one that runs must be stopped."""
-    answer = face.client().post(TAKE_OUT.at(run), {"by": find_user(), "reason": reason})
-    face.show(
-        answer,
-        lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {escape_line(answer['reason'])}\n",
-    )
-
-
-@queue.verb("info", "pancode queue info --json")
-def info(face: Json) -> None:
     """What Redis holds: jobs of each RQ queue and registry, and its workers; without a coordinator, too.
 
-    It logs in as a user that may only read, and reads no job. pancode queue ls is what the ledger says.
+    It logs in as a user that may only read, and reads no job. `pancode runs ls --waiting` is what the ledger
+    says. Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
     """
-    from pancode.app.administration import count_jobs
+    from pancode.app import administration
 
-    answer = count_jobs(home_of(os.environ), os.environ)
-    face.show(answer, lambda: _counts(answer))
+    if not rq:
+        if words:
+            raise UsageError("ARGS require --rq", fix="pancode admin queue --rq info")
+        answer = administration.count_jobs(home_of(os.environ), os.environ)
+        return face.show(answer, lambda: _counts(answer))
+    out = io.StringIO()
+    try:
+        administration.run_rq(words, home_of(os.environ), os.environ, out)
+    finally:
+        # Nodes wrote part of it: control characters are shown, not obeyed.
+        sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))
 
 
 def _counts(answer: dict[str, Any]) -> str:
@@ -122,25 +92,3 @@ def _counts(answer: dict[str, Any]) -> str:
         "LAST HEARTBEAT": "last_heartbeat",
     }
     return queues + "\n" + format_rows(answer["workers"], columns)
-
-
-@queue.verb(
-    "rq",
-    "pancode queue rq info",
-    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]},
-)
-def rq(
-    words: Annotated[list[str], Argument(metavar="ARGS...", default_factory=list, show_default=False)],
-) -> None:
-    """RQ's own info on this fleet: with JSON alone, and as a user of Redis that may only read.
-
-    Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
-    """
-    from pancode.app import administration
-
-    out = io.StringIO()
-    try:
-        administration.run_rq(words, home_of(os.environ), os.environ, out)
-    finally:
-        # Nodes wrote part of it: control characters are shown, not obeyed.
-        sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))

@@ -12,10 +12,12 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
 from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
+from pancode.kernel.names import LAST
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
+from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
 from pancode.sessions.answers import SESSION_VERDICT
 from pancode.workflows.answers import WORKFLOW_VERDICT
 
@@ -24,12 +26,7 @@ app = Commands()
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 
-@app.group("receipt", "pancode receipt verify last", default="ls")
-def receipt() -> None:
-    """Receipts: signed by the node that did the work, countersigned by the coordinator that accepted it."""
-
-
-@receipt.verb("ls", "pancode receipt ls")
+@app.verb("receipt ls", "pancode receipt ls")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
@@ -54,15 +51,20 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 }
 
 
-@receipt.verb("show", "pancode receipt show last")
-def show(run: Run, face: Json) -> None:
-    """Prints the claims of the receipt; `verify` checks them."""
-    answer = face.client().get(RECEIPT.at(run))
-    face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
+@app.verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
+def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
+    """Prints the claims of the receipt; `verify` checks them. Of a workflow that has ended: its summary."""
+    client = face.client()
+    if workflow or is_workflow(run):
+        from pancode.workflows.commands.group import show_receipt
+
+        return show_receipt(face, run)
+    answer = client.get(RECEIPT.at(find_run(client, run)))
+    return face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
-@receipt.verb(
-    "verify",
+@app.verb(
+    "receipt verify",
     "pancode receipt verify last",
     "pancode receipt verify w-zd43pq",
     "pancode receipt verify r.json --keys k.json",
@@ -80,7 +82,7 @@ def verify(
     ] = None,
     face: Json,
 ) -> int:
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check. Without RUN: of the last run.
 
     RUN may be a workflow: then its receipt is judged with those of its runs. RUN may be a session, by any of
     its runs: then the receipts and the chain of its interactive runs are judged. RUN may be an exported file:
@@ -89,9 +91,11 @@ def verify(
     With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
     names a receipt that never was, or two follow the same one.
     """
-    if (run is None) == (chain is None) or (chain is not None and keys is not None):
-        raise UsageError("RUN or --chain NODE is required", fix="pancode receipt verify last")
-    answer = _verdict(face, run, keys) if run is not None else face.client().get(CHAIN.at(chain or ""))
+    if chain is not None and (run is not None or keys is not None):
+        raise UsageError(
+            "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
+        )
+    answer = _verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
     face.show(answer, lambda: format_verdict(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
@@ -121,8 +125,8 @@ def format_verdict(answer: VerdictShape) -> str:
     return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + "\n".join(lines) + "\n"
 
 
-@receipt.verb(
-    "export",
+@app.verb(
+    "receipt export",
     "pancode receipt export last > r.json",
     "pancode receipt export > keys.json",
     "pancode receipt export last --dsse > r.dsse.json",

@@ -1,4 +1,4 @@
-"""`pancode gc`: what old runs take of the disks, and lets go of it."""
+"""`pancode admin gc`: what old runs take of the disks, and lets go of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_S = 3_600.0
 """How long the call may take: git may have much to pack."""
 
 
-@app.verb("gc", "pancode gc --dry-run", "pancode gc")
+@app.verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
 def gc(
     *,
     dry_run: Annotated[

@@ -1,4 +1,4 @@
-"""`pancode runs`: the newest runs, and every action on one."""
+"""`pancode runs` and `diff`: the newest runs, and every action on one."""
 
 from __future__ import annotations
 
@@ -35,45 +35,30 @@ from pancode.interfaces.cli.terminal import (
     short_time,
 )
 from pancode.interfaces.client.client import path_of
-from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import cost_of, count_noun
-from pancode.kernel.names import OF_AGENT
+from pancode.kernel.names import LAST
 from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
-from pancode.runs.answers import RETRY, RUN, RUNS, STOP, CallsShape, RunDetail, RunShape, UsageShape
+from pancode.runs.answers import RETRY, RUN, RUNS, CallsShape, RunDetail, RunShape, UsageShape
+from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
+from pancode.runs.commands.options import Detach, Yes
 
 app = Commands()
 
 
-MORE = {
-    "logs": ("pancode.runs.commands.logs", "What a run's agent says and does, from the stored log."),
-    "follow": (
-        "pancode.runs.commands.logs",
-        "What it says from now on, until it has ended; as `runs logs -f`.",
-    ),
-    "land": ("pancode.landing.commands.landing", "Merge a run's change into your tree; as `pancode land`."),
-    "recover": ("pancode.runs.commands.health", "Let a run that ended badly go on; as `pancode recover`."),
-}
 """Subcommands whose modules take a while to load."""
 
 
-@app.group("runs", "pancode runs -n 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
-def runs() -> None:
-    """The last runs (20, or as many as you say).
-
-    A RUN may be any unambiguous prefix, `last`, or the name of an agent that has one run at work.
-    """
-
-
-@runs.verb(
-    "ls",
-    "pancode runs 50",
-    "pancode runs --node gpubox --outcome verify_failed --since 3d",
+@app.verb(
+    "runs ls",
+    "pancode runs ls 50",
+    "pancode runs --node gpubox --state verify_failed --since 3d",
     "pancode runs --text 'export' --agent builder",
 )
 def ls(
     *,
-    number: Annotated[int, Argument(min=1, max=10_000)] = 20,
+    count: Annotated[int, Argument(metavar="[NUMBER]", min=1, max=10_000)] = 20,
     node: Annotated[
         str | None, option("Show only runs of this machine.", "N", complete=completions.nodes)
     ] = None,
@@ -81,25 +66,39 @@ def ls(
         str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
     ] = None,
     outcome: Annotated[
-        str | None, option("Show only runs with this end, such as done or error, or running ones.", "O")
+        str | None,
+        option("Show only runs with this end, such as done or error, or running ones.", "--state", "S"),
     ] = None,
     since: Annotated[
         str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
     ] = None,
     text: Annotated[str | None, option("Show only runs whose task has this text.", "T")] = None,
-    limit: Annotated[
-        int | None, option("Show at most this many, as NUMBER.", "-n", "--limit", "N", min=1, max=10_000)
+    number: Annotated[
+        int | None, option("Show at most this many, as NUMBER.", "-n", "--number", "N", min=1, max=10_000)
+    ] = None,
+    waiting: Annotated[
+        bool, option("Show the queues instead: what waits where, in order, with the reason.", "--waiting")
+    ] = False,
+    queue: Annotated[
+        str | None, option("With --waiting: only this queue, a pool's requirement, or a node.", "NAME")
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> None:
-    """The newest runs, newest first."""
+    """The newest runs, newest first.
+
+    A RUN may be any unambiguous prefix, `last`, or the name of an agent that has one run at work.
+    """
+    if waiting or queue is not None:
+        from pancode.runs.commands.queue import show_queues
+
+        return show_queues(face, queue)
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
-    client, most = face.client(), limit or number
+    client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
     none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
-    face.show(answer, lambda: format_runs(answer["runs"], none))
+    return face.show(answer, lambda: format_runs(answer["runs"], none))
 
 
 def format_runs(found: list[RunShape], none: str) -> str:
@@ -121,11 +120,16 @@ _COLUMNS: RowColumns[RunShape] = {
 }
 
 
-@runs.verb("show", "pancode runs show last")
-def show(run: Run, face: Json) -> None:
-    """Everything about one run."""
-    answer = face.client().get(RUN.at(run))
-    face.show(answer, lambda: _shown(answer))
+@app.verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
+def show(*, run: AnyRun = LAST, face: Json) -> None:
+    """Everything about one run; of a workflow its steps."""
+    client = face.client()
+    if is_workflow(run):
+        from pancode.workflows.commands.group import show_workflow
+
+        return show_workflow(face, run)
+    answer = client.get(RUN.at(find_run(client, run)))
+    return face.show(answer, lambda: _shown(answer))
 
 
 def _facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
@@ -205,27 +209,7 @@ def _word(value: str | list[str] | None) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-@runs.verb("stop", "pancode runs stop last --reason 'wrong branch'", "pancode runs stop --agent builder")
-def stop(
-    *,
-    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
-    agent: Annotated[
-        str | None, option("Stop the only run of this agent.", "A", complete=completions.agents)
-    ] = None,
-    reason: Annotated[str, option("The reason, for the run's timeline.")] = "",
-    face: Json,
-) -> None:
-    """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
-    if run is not None and agent is not None:
-        raise UsageError("RUN and --agent cannot be combined", fix="omit one of them")
-    of_agent = None if agent is None else f"{OF_AGENT}{agent}"
-    named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
-    answer = face.client().post(STOP.at(named), {"by": find_user(), "reason": reason})
-    words = "; ".join(escape_line(text) for text in (answer["reason"], *answer["notes"]))
-    face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
-
-
-@runs.verb("verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+@app.verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
 def verify(
     run: Run,
     *,
@@ -238,7 +222,7 @@ def verify(
     again: Annotated[
         bool, option("Verify a disputed result again, on a machine that has not judged it.", "--again")
     ] = False,
-    detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
+    detach: Detach = False,
     face: Json,
 ) -> int:
     """Have another node run the gates on a run's result, and sign what it sees.
@@ -266,25 +250,34 @@ def _verdict(run: RunShape) -> int:
     return exit_of("verify_failed") if disputed else ExitCode.DONE
 
 
-@runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")
+@app.verb(
+    "runs retry", "pancode runs retry last", "pancode runs retry last --resume", "pancode runs retry w-7f3k2x"
+)
 def retry(
     run: Run,
     *,
     resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
     alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
-    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    workflow: OfWorkflow = False,
+    detach: Detach = False,
+    yes: Yes = False,
     face: Json,
 ) -> int:
-    """The same work as a new run; a lost one is given up for good.
+    """The same work as a new run; a lost one is given up for good. Of a workflow: all of it as a new one.
 
     The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
     """
+    if workflow or is_workflow(run):
+        from pancode.workflows.answers import RETRY_WORKFLOW
+        from pancode.workflows.commands.group import begin_again
+
+        return begin_again(face, RETRY_WORKFLOW.at(run), detach, yes)
     body = {"by": find_user(), "resume": resume, "alone": alone}
     return follow_new(face, RETRY.at(run), body, detach)
 
 
-@runs.verb(
-    "continue",
+@app.verb(
+    "runs continue",
     "pancode runs continue last 'also update the changelog'",
     "pancode runs continue r-zd43pq --detach",
 )
@@ -292,22 +285,23 @@ def continue_(
     run: Run,
     text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
     *,
-    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    detach: Detach = False,
     face: Json,
 ) -> int:
     """A new run that goes on from the result of an old one, in its conversation where that is kept."""
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
-@runs.verb("diff", "pancode runs diff last | git apply --stat")
+@app.verb("diff", "pancode diff", "pancode diff last | git apply --stat")
 def diff(
-    run: Run,
     *,
+    run: AnyRun = LAST,
     stat: Annotated[bool, option("Show only the files, with counted lines.", "--stat")] = False,
     face: Json,
 ) -> None:
     """What a run changed, as a patch that git apply takes; of a session the whole change, once it rests."""
-    change = face.client().raw(path_of("runs", run, "diff"), stat=stat)
+    client = face.client()
+    change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
     if face.as_json:
         face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
         return

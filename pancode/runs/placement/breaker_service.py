@@ -33,7 +33,7 @@ RESET = "breaker-reset:"
 """The prefix of a setting that holds when a user reset the breaker of that name."""
 RECENT_MS, RUNS = 3_600_000, 200
 """At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
-FIX = "pancode breakers reset {}"
+FIX = "pancode admin breakers --reset {}"
 
 
 def provider_of(core: Core, run: Run, node: str) -> str:
@@ -210,10 +210,10 @@ def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
 
 _FIXES = {
     OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
-    OrderRefusal.RUNTIME_MISSING: "pancode runtimes",
+    OrderRefusal.RUNTIME_MISSING: "pancode agents runtimes",
     OrderRefusal.DISK_FULL: "free disk there",
-    FailureKind.RUNTIME_MISSING: "pancode runtimes",
-    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode runtimes",
+    FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
+    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode agents runtimes",
 }
 
 

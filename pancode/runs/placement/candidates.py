@@ -230,7 +230,9 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         if why:
             return Candidate(name, False, False, why, fix, facts.isolation, near=3)
     if is_looking(facts, wish.runtime):
-        return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
+        return Candidate(
+            name, True, False, f"{LOOKING} {wish.runtime}", "pancode agents runtimes", facts.isolation
+        )
     for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):
         lack = demand(facts, wish, name)
         if lack is not None:
@@ -255,25 +257,25 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
         says = "" if fact is None else fact.fix
         kind = RUNTIMES.get(wish.runtime)
         comes = kind is not None and kind.installable
-        fix = f"pancode node install {name} {wish.runtime}" if comes else "pancode runtimes"
+        fix = f"pancode node install {name} {wish.runtime}" if comes else "pancode agents runtimes"
         return Lack(with_words(f"has no runtime {wish.runtime}", says), fix)
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
         lacks = fact.no_turns if wish.turns else ""
         return (
-            Lack(with_words(f"has no chats with {wish.runtime}", lacks), "pancode runtimes")
+            Lack(with_words(f"has no chats with {wish.runtime}", lacks), "pancode agents runtimes")
             if lacks
             else None
         )
     words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
     state = words.get(fact.state, "has an unknown version")
-    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")
+    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode agents runtimes")
 
 
 def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     if not wish.walled or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
-    return Lack(with_words(WITHOUT_SANDBOX, "" if missing is None else missing.fix), "pancode fleet doctor")
+    return Lack(with_words(WITHOUT_SANDBOX, "" if missing is None else missing.fix), "pancode doctor --all")
 
 
 def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
@@ -300,7 +302,7 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     if view.node.quarantined is not None:
         return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
     if view.node.paused is not None:
-        return f"is paused: {view.node.paused}", f"pancode queue resume {name}"
+        return f"is paused: {view.node.paused}", f"pancode fleet resume --queue {name}"
     if view.node.draining is not None:
         return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
     if view.state is not NodeState.ONLINE:

@@ -14,20 +14,20 @@ from pancode.runs.stop import stop_waiting
 from pancode.runs.views import get_run_shape
 
 
-@Verb(answers.QUEUES, command="queue ls", query=("name",))
+@Verb(answers.QUEUES, command="runs ls", query=("name",))
 def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
     """What waits where."""
     return list_queues(context.core, call.query.get("name"))
 
 
-@Verb(answers.PAUSE, QueueBody, "queue pause", pokes=True, right=OPERATES)
+@Verb(answers.PAUSE, QueueBody, "fleet drain", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
     """Pause the fleet or a queue."""
     body: QueueBody = call.body
     return _set_pause(context, body, body.reason or f"paused by {body.by}")
 
 
-@Verb(answers.RESUME, QueueBody, "queue resume", pokes=True, right=OPERATES)
+@Verb(answers.RESUME, QueueBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
     """And go on."""
     return _set_pause(context, call.body, None)
@@ -39,7 +39,7 @@ def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Paus
     return {"queue": body.queue, "paused": reason}
 
 
-@Verb(answers.TAKE_OUT, ReasonBody, "queue rm", pokes=True, right=OPERATES)
+@Verb(answers.TAKE_OUT, ReasonBody, "stop", pokes=True, right=OPERATES)
 def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
     """Take out what still waits.
 

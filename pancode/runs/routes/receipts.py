@@ -41,13 +41,13 @@ def _chain(context: ApiContext, call: ApiCall) -> VerdictShape:
     return verify_chain(context.core, call.path["node"])
 
 
-@Verb(answers.KEYS, command="key ls")
+@Verb(answers.KEYS, command="admin keys")
 def _keys(context: ApiContext, call: ApiCall) -> KeysAnswer:
     """Every key with its dates."""
     return {"keys": list_keys(context.core)}
 
 
-@Verb(answers.ROTATE, ReasonBody, "key rotate", pokes=True, right=REMOVES)
+@Verb(answers.ROTATE, ReasonBody, "admin keys", pokes=True, right=REMOVES)
 def _rotate(context: ApiContext, call: ApiCall) -> KeysAnswer:
     """A new key for the coordinator."""
     context.coordinator.rotate_key(call.body.by)

@@ -22,7 +22,7 @@ class RecoverBody(ActBody):
     dry_run: bool = False
 
 
-@Verb(answers.HEALTH, command="health")
+@Verb(answers.HEALTH, command="status")
 def _health(context: ApiContext, call: ApiCall) -> HealthShape:
     """Each agent that has work and each node: one state, and why."""
     return get_health(context.core)
@@ -34,7 +34,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return any(one.run.land and one.run.landed is None for one in found)
 
 
-@Verb(answers.RECOVER, RecoverBody, "recover", pokes=True, right=DISPATCHES, lands=_lands)
+@Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_lands)
 def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
     """Let what ended badly go on."""
     body: RecoverBody = call.body

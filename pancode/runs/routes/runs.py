@@ -41,7 +41,7 @@ from pancode.runs.views import get_run, get_run_detail, get_run_shape
 from pancode.workflows.actions import caller_of, is_workflow_landing
 
 
-@Verb(answers.RUNS, command="runs", query=(*PAGED, *RUN_FILTERS))
+@Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
 def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
     """The newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
@@ -150,7 +150,7 @@ def _events(context: ApiContext, call: ApiCall) -> EventStream:
     return make_event_stream(run_events(context, call))
 
 
-@Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "last", "stream", "attempt", "follow"))
+@Verb("GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow"))
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     """Its output from a byte on, or its last bytes."""
     place = LogPlace.of(call.query)
@@ -172,7 +172,7 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
     return get_run(context.core, call.path["run"])
 
 
-@Verb(answers.STOP, ReasonBody, "runs stop", pokes=True, right=DROPS)
+@Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> RunShape:
     """Stop it."""
     body: ReasonBody = call.body

@@ -272,10 +272,10 @@ def _typed() -> str | None:
 
 
 @app.verb(
-    "attach",
-    "pancode attach last",
-    "pancode attach r-7f3k",
-    'pancode attach --once r-7f3k "and now the tests"',
+    "sessions attach",
+    "pancode sessions attach last",
+    "pancode sessions attach r-7f3k",
+    'pancode sessions attach --once r-7f3k "and now the tests"',
 )
 def attach(
     run: Run,
@@ -295,8 +295,8 @@ def attach(
     """
     client = face.client(works=words is not None)
     if once and words is None:
-        raise UsageError("--once requires a message", fix=f'pancode attach --once {run} "..."')
-    _unless_json(face, f"pancode attach {run}", once=once)
+        raise UsageError("--once requires a message", fix=f'pancode sessions attach --once {run} "..."')
+    _unless_json(face, f"pancode sessions attach {run}", once=once)
     shape = client.get(SESSION.at(run))
     if not once and not plain and _draws(face):
         return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)

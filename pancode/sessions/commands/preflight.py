@@ -94,7 +94,7 @@ def _programs(nodes: list[NodeShape]) -> FoundLine:
                 ready.setdefault(one["name"], []).append(node["name"])
     able = [name for name in ready if name != "shell"]
     if not able:
-        return FoundLine("not begun", "programs  no agent program is ready: pancode runtimes")
+        return FoundLine("not begun", "programs  no agent program is ready: pancode agents runtimes")
     return FoundLine("verified", f"programs  {first_few(able, 2 * SHOWN)}")
 
 

@@ -40,7 +40,6 @@ from pancode.sessions.answers import (
     ContextShape,
     SessionShape,
 )
-from pancode.sessions.commands.chat import attach
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
 from pancode.sessions.commands.terms import set_terms, terms_told
@@ -48,11 +47,6 @@ from pancode.sessions.commands.tmux import list_terminals
 
 app = Commands()
 TITLE = 40
-
-
-@app.group("sessions", "pancode sessions", "pancode sessions show last", default="ls")
-def _group() -> None:
-    """The sessions: agents that you talk with, which stay when you leave."""
 
 
 _COLUMNS: RowColumns[SessionShape] = {
@@ -68,7 +62,7 @@ _COLUMNS: RowColumns[SessionShape] = {
 }
 
 
-@_group.verb("ls", "pancode sessions ls", "pancode sessions --json")
+@app.verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
@@ -93,11 +87,30 @@ def _terminals(found: list[dict[str, Any]]) -> str:
     return "\n" + format_rows(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
 
 
-@_group.verb("show", "pancode sessions show last")
-def show(run: Run, *, face: Json) -> None:
-    """All of a session: its state, its interactive runs, what it cost, what it asks."""
-    answer = face.client().get(SESSION.at(run))
-    face.show(answer, lambda: _shown(answer))
+@app.verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
+def show(
+    run: Run,
+    *,
+    context: Annotated[
+        bool, option("Show the window of its model by category, in tokens.", "--context")
+    ] = False,
+    tasks: Annotated[bool, option("Show what it has dispatched, the newest first.", "--tasks")] = False,
+    face: Json,
+) -> None:
+    """All of a session: its state, its interactive runs, what it cost, what it asks.
+
+    The parts of --context are estimates. What was used in all is what the model's server has counted for the
+    last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
+    """
+    client = face.client()
+    if tasks:
+        runs = client.get(TASKS.at(run))
+        return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
+    if context:
+        window = client.get(CONTEXT.at(run))
+        return face.show(window, lambda: _window(window))
+    answer = client.get(SESSION.at(run))
+    return face.show(answer, lambda: _shown(answer))
 
 
 def _shown(one: SessionShape) -> str:
@@ -127,19 +140,8 @@ def _shown(one: SessionShape) -> str:
         lines.append(f"  {lost_turn(one)}")
     if one["asks"]:
         lines.append(f"  it asks: {escape_line(one['asks']['words'])}\n    {one['asks']['command']}")
-    lines.append(f"  come back: pancode attach {one['session']}   change: pancode runs diff {one['run']}")
+    lines.append(f"  come back: pancode sessions attach {one['session']}   change: pancode diff {one['run']}")
     return "\n".join(lines) + "\n"
-
-
-@_group.verb("context", "pancode sessions context last")
-def window(run: Run, *, face: Json) -> None:
-    """The window of a session's model by category: its prompt, its talk, and what is left.
-
-    All in tokens. The parts are estimates. What was used in all is what the model's server has counted for
-    the last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
-    """
-    answer = face.client().get(CONTEXT.at(run))
-    face.show(answer, lambda: _window(answer))
 
 
 def _window(one: ContextShape) -> str:
@@ -156,19 +158,13 @@ def _tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
 
-@_group.verb("tasks", "pancode sessions tasks last")
-def tasks(run: Run, *, face: Json) -> None:
-    """What a session has dispatched, with the state of each, the newest first."""
-    answer = face.client().get(TASKS.at(run))
-    face.show(answer, lambda: format_runs(answer["runs"], "this session has dispatched nothing"))
-
-
-@_group.verb("export", "pancode sessions export last", "pancode sessions export last --to talk.json")
+@app.verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
 def export(
     run: Run,
     *,
     to: Annotated[
-        Path | None, option("Write it into this new file; one that ends with .json has JSON.", "FILE")
+        Path | None,
+        option("Write it into this new file; one that ends with .json has JSON.", "--file", "FILE"),
     ] = None,
     face: Json,
 ) -> None:
@@ -182,10 +178,12 @@ def export(
     return None
 
 
-@_group.verb("checkpoint", "pancode sessions checkpoint last", "pancode sessions checkpoint last before-it")
+@app.verb(
+    "sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last"
+)
 def checkpoint(
     run: Run,
-    name: Annotated[str | None, Argument(help="Its name; without one, the next number.")] = None,
+    name: Annotated[str | None, Argument(help="Its name; without one, the named points are listed.")] = None,
     *,
     face: Json,
 ) -> None:
@@ -194,10 +192,13 @@ def checkpoint(
     `pancode sessions restore` goes on from there.
     """
     client = face.client()
-    newest = _rested(face, client, run)
-    body = {"by": find_user(), **({} if name is None else {"name": name})}
-    done = client.post(CHECKPOINT.at(newest), body)
-    face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
+    if name is None:
+        answer = client.get(CHECKPOINTS.at(run))
+        none = f"no point has a name; pancode sessions checkpoint {run} NAME"
+        goes = f"your next message goes on at {answer['next']}\n" if answer["next"] else ""
+        return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
+    done = client.post(CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
+    return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
@@ -217,16 +218,7 @@ _POINTS: Columns = {
 }
 
 
-@_group.verb("checkpoints", "pancode sessions checkpoints last")
-def checkpoints(run: Run, *, face: Json) -> None:
-    """The named points of a session, and the one where its next message goes on."""
-    answer = face.client().get(CHECKPOINTS.at(run))
-    none = f"no point has a name; pancode sessions checkpoint {run}"
-    goes = f"your next message goes on at {answer['next']}\n" if answer["next"] else ""
-    face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
-
-
-@_group.verb("restore", "pancode sessions restore last before-it")
+@app.verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
     """Go back to a named point of a session: your next message goes on there, in the same session.
 
@@ -241,10 +233,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     )
 
 
-_group.verb("attach", "pancode sessions attach last")(attach)
-
-
-@_group.verb("rest", "pancode sessions rest last")
+@app.verb("sessions rest", "pancode sessions rest last")
 def let_rest(run: Run, *, face: Json) -> None:
     """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
 
@@ -252,13 +241,11 @@ def let_rest(run: Run, *, face: Json) -> None:
     """
     client = face.client()
     done = suspend_session(face, client, client.get(SESSION.at(run))["run"])
-    face.show(
-        done, lambda: f"{done['session']}  {done['state']}  change: pancode runs diff {done['session']}\n"
-    )
+    face.show(done, lambda: f"{done['session']}  {done['state']}  change: pancode diff {done['session']}\n")
 
 
-@_group.verb(
-    "set",
+@app.verb(
+    "sessions set",
     "pancode sessions set last --mode plan",
     "pancode sessions set r-7f3k --safety full-auto --yes",
     "pancode sessions set last --model anthropic/claude-opus-5 --reasoning high",
@@ -305,11 +292,11 @@ def change(
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
 
 
-@_group.verb("end", "pancode sessions end last")
+@app.verb("sessions end", "pancode sessions end last")
 def end(run: Run, *, face: Json) -> None:
     """End a session: the turn at work is cancelled, its program ends, and what it made is kept.
 
-    `pancode land` lands its change. Words still go on with it: pancode attach.
+    `pancode land` lands its change. Words still go on with it: pancode sessions attach.
     """
     done = face.client().post(END.at(run), {"by": find_user()})
     face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

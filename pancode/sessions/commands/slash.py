@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
@@ -32,229 +32,147 @@ class SlashCommand:
     """A slash command. `bare`: the `pancode` command without more messages; none: the chat does it, or shows
     `says`.
 
-    `more`: the command when words follow, if it is another. `under`: subcommands of the first word of `bare`;
-    words that begin with one are for it. `ways`: a first word to the command that takes the words behind it.
+    `more`: the command when words follow, if it is another. `ways`: a first word to the command that takes
+    the words behind it.
     """
 
     name: str
     about: str
-    bare: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    more: tuple[str, ...] | None = None
-    under: tuple[str, ...] = ()
-    patience_s: float = PATIENCE_S
-    ways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    says: str = ""
+    bare: tuple[str, ...]
+    aliases: tuple[str, ...]
+    more: tuple[str, ...] | None
+    ways: Mapping[str, tuple[str, ...]]
+    says: str
+
+    @property
+    def patience_s(self) -> float:
+        """How long the command may take."""
+        return LONG_S if self.name in _LONG else PATIENCE_S
 
     def argv(self, words: Sequence[str], run: str) -> list[str]:
         """The command line. UsageError where it is about this session, and there is none yet."""
         verb = self.bare
         if words and words[0] in self.ways:
             verb, words = self.ways[words[0]], words[1:]
-        elif words and not words[0].startswith("-"):
-            verb = self.bare[:1] if words[0] in self.under else self.bare if self.more is None else self.more
+        elif words and not words[0].startswith("-") and self.more is not None:
+            verb = self.more
         if (not verb or not {RUN, BEGUN}.isdisjoint(verb)) and not run:
             raise UsageError("the session has not started", fix="send a first message", code="no_session")
         return [*(one.replace(RUN, run) if one in (RUN, BEGUN) else one for one in verb), *words]
 
 
-_C = SlashCommand
-HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
-    "This talk": (
-        _C("/help", "the keys, and this list", aliases=("/?", "/hotkeys")),
-        _C("/cancel", "end the turn at work (Esc)"),
-        _C("/rest", "let it rest: its slot is free"),
-        _C("/end", "end the session"),
-        _C("/detach", "leave; nothing ends (Ctrl-D)", aliases=("/quit", "/exit")),
-        _C("/copy", "copy the last answer, on the screen"),
-        _C("/session", "this session: its interactive runs, its cost", ("sessions", "show", RUN), ("/tree",)),
-        _C("/context", "the model's window, part by part", ("sessions", "context", RUN)),
-        _C(
-            "/compact",
-            "when a model's memory is shortened",
-            says="PanCode's own worker shortens its memory by itself when the window is nearly full: see "
-            "/context. Another program does it in its own way.",
-        ),
-        _C("/tasks", "what this session has dispatched", ("sessions", "tasks", RUN)),
-        _C(
-            "/export",
-            "the talk as Markdown; a name: into a file",
-            ("sessions", "export", RUN),
-            more=("sessions", "export", RUN, "--to"),
-        ),
-        _C(
-            "/checkpoint",
-            "name this point; `restore NAME`, `list`",
-            ("sessions", "checkpoint", RUN),
-            ways={"restore": ("sessions", "restore", RUN), "list": ("sessions", "checkpoints", RUN)},
-            patience_s=LONG_S,
-        ),
-        _C(
-            "/sessions",
-            "all sessions",
-            ("sessions",),
-            ("/resume",),
-            more=("sessions", "show"),
-            under=("ls", "show"),
-        ),
-        _C(
-            "/prompt",
-            "what this agent was told, or another",
-            ("prompts", "show", RUN),
-            ("/prompt-debug", "/prompt-workers"),
-            more=("prompts", "show"),
-            under=("show",),
-        ),
-        _C(
-            "/prompt-version",
-            "the prompt that a run got",
-            says="The prompt of a run, with its digest: /prompt RUN.",
-        ),
-        _C(
-            "/new",
-            "how another talk begins",
-            aliases=("/reset",),
-            says="Another talk is another session: leave with /detach, then pancode chat. This one stays.",
-        ),
-        _C(
-            "/fork",
-            "how to go on from an earlier point",
-            says="/checkpoint names a point; /checkpoint restore NAME goes on there, and nothing is lost.",
-        ),
-        _C(
-            "/name",
-            "how a talk gets a name",
-            says="A session has its first message as its name; /checkpoint NAME names a point of it.",
-        ),
-        _C(
-            "/share",
-            "how others come in",
-            says="Others come in themselves: pancode attach. A copy of it: /export FILE.",
-        ),
-    ),
-    "Runs": (
-        _C("/runs", "the last runs, or as many as you say", ("runs",), under=("show", "ls", "logs")),
-        _C("/batches", "batches, chains and races", ("workflow", "ls"), ("/workflows",)),
-        _C("/queue", "what waits where", ("queue",)),
-        _C("/workers", "each agent's work and record", ("workers",), ("/records", "/perf")),
-        _C("/inbox", "what waits for you", ("inbox",)),
-        _C("/approve", "say yes to what waits: a run", ("inbox",), more=("approve",), patience_s=LONG_S),
-        _C("/deny", "say no to what waits: a run", ("inbox",), more=("deny",)),
-        _C("/why", "every decision about a run", ("why", RUN), more=("why",)),
-        _C("/diff", "what a run changed", ("runs", "diff", RUN), more=("runs", "diff")),
-        _C("/logs", "what a run said and did", ("runs", "logs", RUN), more=("runs", "logs")),
-        _C("/land", "land a run's change", ("land", RUN), more=("land",), patience_s=LONG_S),
-        _C(
-            "/stoprun",
-            "stop the newest run that this session has begun, or another",
-            ("runs", "stop", BEGUN),
-            more=("runs", "stop"),
-        ),
-        _C("/stop", "stop the run you talk with, or another", ("runs", "stop", RUN), more=("runs", "stop")),
-        _C(
-            "/receipt",
-            "receipts; verify one",
-            ("receipt", "ls"),
-            ("/receipts",),
-            more=("receipt", "show"),
-            under=("ls", "show", "verify"),
-        ),
-        _C("/audit", "what happened: error, run:ID ...", ("audit",)),
-        _C("/brief", "what happened since you looked", ("brief",)),
-    ),
-    "Money": (
-        _C("/cost", "this session, and what runs cost", ("cost",), ("/costs",)),
-        _C(
-            "/budget",
-            "ceilings; an amount sets today's",
-            ("budget",),
-            more=("budget", "set"),
-            under=("show", "set", "unset", "settle"),
-        ),
-        _C("/metrics", "the fleet in six lines", ("metrics", "--brief")),
-    ),
-    "Agents, models, machines": (
-        _C("/agents", "agent definitions", ("agents",), more=("agents", "show"), under=("ls", "show", "set")),
-        _C(
-            "/model",
-            "this session's model; a name sets it",
-            ("sessions", "show", RUN),
-            more=("sessions", "set", RUN, "--model"),
-        ),
-        _C(
-            "/effort",
-            "how hard it thinks; a level sets it",
-            ("sessions", "show", RUN),
-            more=("sessions", "set", RUN, "--reasoning"),
-        ),
-        _C(
-            "/program-mode",
-            "a mode of the program itself (acp:NAME)",
-            ("sessions", "show", RUN),
-            more=("sessions", "set", RUN, "--program-mode"),
-        ),
-        _C("/models", "models to choose from", ("models",), ("/scoped-models",), under=("ls", "test")),
-        _C("/runtimes", "programs that run agents", ("runtimes",), more=("runtimes", "show"), under=("ls",)),
-        _C("/skills", "skills for agent programs", ("skills",)),
-        _C("/fleet", "the machines", ("fleet", "status"), ("/nodes", "/machines", "/dashboard", "/cluster")),
-        _C(
-            "/login",
-            "where logins are",
-            aliases=("/logout",),
-            says="A login is a machine's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
-        ),
-        _C("/doctor", "what is wrong here, with its fix", ("doctor",)),
-    ),
-    "Settings": (
-        _C(
-            "/modes",
-            "modes; one sets this session's",
-            ("modes",),
-            ("/mode",),
-            more=("sessions", "set", RUN, "--mode"),
-            under=("ls", "show"),
-        ),
-        _C(
-            "/safety",
-            "levels; one sets this session's",
-            ("safety",),
-            more=("sessions", "set", RUN, "--safety"),
-            under=("ls", "show", "check"),
-        ),
-        _C(
-            "/preset",
-            "presets; a name applies one",
-            ("presets",),
-            ("/presets",),
-            more=("presets", "apply"),
-            under=("ls", "show", "apply", "unset"),
-        ),
-        _C(
-            "/settings",
-            "settings, all or with a word",
-            ("config", "show", "--origin"),
-            ("/config",),
-            under=("show", "set", "unset", "undo"),
-        ),
-        _C(
-            "/reasoning",
-            "how hard models think; a level sets it here",
-            ("config", "show", "--origin", "reasoning"),
-            more=("sessions", "set", RUN, "--reasoning"),
-        ),
-        _C(
-            "/theme",
-            "colours; terminal, dark or light",
-            ("config", "show", "--origin", "theme"),
-            more=("config", "set", "theme"),
-        ),
-        _C(
-            "/reload",
-            "what counts from when on",
-            says="Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
-        ),
-    ),
+_LONG = ("/checkpoint", "/approve", "/answer", "/work", "/land")
+_TABLE = """
+This talk
+/help /? /hotkeys | the keys, and this list
+/cancel | end the turn at work (Esc)
+/rest | let it rest: its slot is free
+/end | end the session
+/detach /quit /exit | leave; nothing ends (Ctrl-D)
+/copy | copy the last answer, on the screen
+/session /tree | this session: its interactive runs, its cost | sessions show RUN
+/context | the model's window, part by part | sessions show RUN --context
+/compact | when a model's memory is shortened
+/tasks | what this session has dispatched | sessions show RUN --tasks
+/export | the talk as Markdown; a name: into a file | sessions export RUN | sessions export RUN --file
+/checkpoint | the named points; NAME names this one, `restore NAME` goes back
+  | sessions checkpoint RUN | | restore=sessions restore RUN, list=sessions checkpoint RUN
+/sessions /resume | all sessions | sessions | sessions show | ls, show
+/prompt /prompt-debug /prompt-workers | what this agent was told, or another | agents prompt RUN
+  | agents prompt | show=agents prompt
+/prompt-version | the prompt that a run got
+/new /reset | how another talk begins
+/fork | how to go on from an earlier point
+/name | how a talk gets a name
+/share | how others come in
+Runs
+/status | what needs you, runs, nodes, money | status
+/runs | the last runs, or as many as you say | runs | | show, ls, logs=logs
+/batches /workflows | batches, chains and races | workflow ls
+/queue | what waits where | runs ls --waiting
+/workers /records /perf | each agent's work and record | agents record
+/inbox | what waits for you | inbox
+/approve | say yes to what waits: a run | inbox | approve
+/deny | say no to what waits: a run | inbox | deny
+/answer | answer a run's question | inbox | answer
+/tell | a message for a run's agent | inbox | tell
+/issue | issues at work, and the open ones | issue | | ls, show, work
+/work | have an issue worked on | issue | issue work
+/history | what earlier runs here decided | history | | find, show, forget
+/why | every decision about a run | why RUN | why
+/diff | what a run changed | diff RUN | diff
+/logs | what a run said and did | logs RUN | logs
+/land | land a run's change | land RUN | land
+/stoprun | stop the newest run that this session has begun, or another | stop running@RUN | stop
+/stop | stop the run you talk with, or another | stop RUN | stop
+/receipt /receipts | receipts; verify one | receipt ls | receipt show | ls, show, verify
+/audit | what happened: error, run:ID ... | audit
+/brief | what happened since you looked | status --since last
+Money
+/cost /costs | this session, and what runs cost | budget spent
+/budget | ceilings; an amount sets today's | budget | budget set
+  | show, set, settle, spent, unset=budget set none
+/metrics | the fleet in six lines | status --metrics --brief
+Agents, models, machines
+/agents | agent definitions | agents | agents show | ls, show, set
+/model | this session's model; a name sets it | sessions show RUN | sessions set RUN --model
+/effort | how hard it thinks; a level sets it | sessions show RUN | sessions set RUN --reasoning
+/program-mode | a mode of the program itself (acp:NAME) | sessions show RUN
+  | sessions set RUN --program-mode
+/models /scoped-models | models to choose from | models | | ls, test
+/runtimes | programs that run agents | agents runtimes
+/skills | skills for agent programs | skills
+/fleet /nodes /machines /dashboard /cluster | the machines | node ls
+/login /logout | where logins are
+/doctor | what is wrong here, with its fix | doctor
+Settings
+/modes /mode /policy | modes; one sets this session's | policy show | sessions set RUN --mode
+  | ls=policy show, show, check
+/safety | levels; one sets this session's | policy show | sessions set RUN --safety
+  | ls=policy show, show, check
+/preset /presets | presets; a name applies one | config preset | config use
+  | ls=config preset, show=config preset, apply=config use, unset=config use none
+/settings /config | settings, all or with a word | config show --origin | | show, set, unset, undo
+/reasoning | how hard models think; a level sets it here | config show --origin reasoning
+  | sessions set RUN --reasoning
+/theme | colours; terminal, dark or light | config show --origin theme | config set theme
+/reload | what counts from when on
+"""
+"""Headings, and a row for each command: its names | what it is for | the `pancode` command | the one that
+takes words | first words, where each has the command behind `=`, or is a verb of the same group."""
+_SAYS = {
+    "/compact": "PanCode's own worker shortens its memory by itself when the window is nearly full: see "
+    "/context. Another program does it in its own way.",
+    "/prompt-version": "The prompt of a run, with its digest: /prompt RUN.",
+    "/new": "Another talk is another session: leave with /detach, then pancode chat. This one stays.",
+    "/fork": "/checkpoint names a point; /checkpoint restore NAME goes on there, and nothing is lost.",
+    "/name": "A session has its first message as its name; /checkpoint NAME names a point of it.",
+    "/share": "Others come in themselves: pancode sessions attach. A copy of it: /export FILE.",
+    "/login": "A login is a node's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
+    "/reload": "Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
 }
+"""What a command says that runs none of `pancode`."""
+
+
+def read_table(table: str) -> dict[str, tuple[SlashCommand, ...]]:
+    found, heading = dict[str, tuple[SlashCommand, ...]](), ""
+    for row in table.replace("\n  |", " |").strip().splitlines():
+        if not row.startswith("/"):
+            heading = row
+            continue
+        names, about, bare, more, ways = [cell.strip() for cell in [*row.split("|"), "", "", "", ""][:5]]
+        (name, *others), verb = names.split(), bare.split()
+        pairs = [way.strip().partition("=") for way in ways.split(",") if way]
+        meant = {word: tuple(to.split()) or (verb[0], word) for word, _, to in pairs}
+        says = _SAYS.get(name, "")
+        command = SlashCommand(
+            name, about, tuple(verb), tuple(others), tuple(more.split()) or None, meant, says
+        )
+        found[heading] = (*found.get(heading, ()), command)
+    return found
+
+
+HEADINGS = read_table(_TABLE)
 """Heading of the help to the commands below it."""
 COMMANDS = {command.name: command for commands in HEADINGS.values() for command in commands}
 _NAMED = {name: one for one in COMMANDS.values() for name in (one.name, *one.aliases)}

@@ -23,7 +23,7 @@ from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, s
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
-from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, count_copies, format_diff, source_name
+from pancode.skills.copy_requests import LEFT, TOOLS, SkillsAsked, count_copies
 from pancode.skills.definitions import read_definitions
 from pancode.skills.index import FILE, find_matching, read_index
 from pancode.skills.library import KeptSkills, skills_below
@@ -48,15 +48,6 @@ Force = Annotated[bool, option("Write over what is not ours or was changed, afte
 Yes = Annotated[bool, option("Also what permits or runs something, without a question.", "--yes")]
 
 
-@app.group("skills", "pancode skills", "pancode skills sync", "pancode skills status", default="ls")
-def skills() -> None:
-    """Skills (SKILL.md): instructions that agent programs read when a task needs them.
-
-    A project's skill (.pancode/skills, .agents/skills, .claude/skills) counts before one of your home
-    (PANCODE_HOME/skills), and that before one that PanCode ships.
-    """
-
-
 def _seen(*, with_project: bool) -> list[FoundSkill]:
     home, here = home_here(os.environ), folder_here()
     project = FileSurroundings(home, os.environ).project_of(here) if with_project else None
@@ -69,11 +60,47 @@ def _definitions() -> list[FoundSkill]:
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
 
 
-@skills.verb("ls", "pancode skills", "pancode skills ls --json")
-def ls(face: Json) -> None:
-    """All skills, seen from here: what each is for, its origin, and what it takes the place of."""
+@app.verb(
+    "skills ls",
+    "pancode skills",
+    "pancode skills ls --status --fleet",
+    "pancode skills ls --search deploy --index https://HOST/REPO.git",
+)
+def ls(
+    names: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
+    tools: Tools,
+    nodes: Nodes,
+    *,
+    status: Annotated[
+        bool, option("How the copies of each node and program differ from these skills.", "--status")
+    ] = False,
+    fleet: Fleet = False,
+    search: Annotated[bool, option("Find skills that others offer, by an index.", "--search")] = False,
+    index: Annotated[
+        str | None, option("A git address with an index (default: the setting skills.index).", "ADDRESS")
+    ] = None,
+    commit: Annotated[str | None, option("Of the address, in full (default: its newest).", "COMMIT")] = None,
+    path: Annotated[str, option("The index in it.", "FILE")] = FILE,
+    face: Json,
+) -> int:
+    """All skills, seen from here: what each is for, its origin, and what it takes the place of.
+
+    A project's skill (.pancode/skills, .agents/skills, .claude/skills) counts before one of your home
+    (PANCODE_HOME/skills), and that before one that PanCode ships.
+
+    With --search: a file at a git address, YAML or JSON, skills: [{name, description, from, commit, path}].
+    Every WORD has to begin a word of the name or the description. Nothing is added: each row has the command
+    that does it, with the commit that you look at before. Who keeps the index has written these words.
+    """
+    if status:
+        return show_copies(face, names, tools, nodes, fleet)
     face.acts_here("skills")
-    found = [*_seen(with_project=True), *_definitions()]
+    if search:
+        search_index(face, names, index, commit, path)
+        return ExitCode.DONE
+    found = [
+        one for one in (*_seen(with_project=True), *_definitions()) if not names or one.skill.name in names
+    ]
     origins = KeptSkills(home_here(os.environ)).origins()
     rows = [
         {**one.shape(), "from": origins.get(one.skill.name) if one.source.origin == "home" else None}
@@ -87,6 +114,43 @@ def ls(face: Json) -> None:
         "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100),
     }
     face.show({"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
+    return ExitCode.DONE
+
+
+def search_index(face: Face, words: list[str], index: str | None, commit: str | None, path: str) -> None:
+    where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
+    if not where:
+        fix = "pancode skills ls --search --index ADDRESS, or: pancode config set skills.index ADDRESS"
+        raise UsageError("no skill index was given", fix=fix, code="no_index")
+    at = commit or find_newest_commit(where)
+    with fetch_folder(where, at, path) as file:
+        if not file.is_file():
+            fix = "say where the index lies: --path FILE"
+            raise NotFoundError(f"file {path} not found in {where} at {at[:12]}", fix=fix, code="no_index")
+        found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
+    if wrong:
+        face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: a skill is required there")
+    rows = [one.shape() for one in find_matching(found, " ".join(words))]
+    lines = [
+        f"{row['name']}: {escape_line(row['description'])}\n  {escape_line(shlex.join(row['add']))}\n"
+        for row in rows
+    ]
+    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
+
+
+def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str], fleet: bool) -> int:
+    files = tuple(one.skill for one in _definitions())
+    seen = tuple(_seen(with_project=False))
+    asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
+    machines = _acted(face, asked, nodes, fleet)
+    cells = [
+        {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
+    ]
+    columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
+    words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
+    told = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
+    face.show({"nodes": told}, lambda: words)
+    return _end(machines)
 
 
 def _sound(row: dict[str, Any]) -> str:
@@ -112,7 +176,7 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
     kept.agree(asked)
 
 
-@skills.verb("agree", "pancode skills agree deploy")
+@app.verb("skills agree", "pancode skills agree deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
     """Say yes to skills that permit or run something, as they are now: their project's runs are given them.
 
@@ -126,45 +190,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
 
-@skills.verb("search", "pancode skills search deploy", "pancode skills search --index https://HOST/REPO.git")
-def search(
-    words: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
-    *,
-    index: Annotated[
-        str | None, option("A git address with an index; left out: skills.index of your settings.", "ADDRESS")
-    ] = None,
-    commit: Annotated[str | None, option("Of the address, in full; left out: its newest.", "COMMIT")] = None,
-    path: Annotated[str, option("The index in it.", "FILE")] = FILE,
-    face: Json,
-) -> None:
-    """Find skills that others offer, by an index file at a git address: YAML or JSON,
-    skills: [{name, description, from, commit, path}].
-
-    Every word has to begin a word of the name or the description. Nothing is added: each row has the command
-    that does it, with the commit that you look at before. Who keeps the index has written these words.
-    """
-    face.acts_here("skills")
-    where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
-    if not where:
-        fix = "pancode skills search --index ADDRESS, or: pancode config set skills.index ADDRESS"
-        raise UsageError("no skill index was given", fix=fix, code="no_index")
-    at = commit or find_newest_commit(where)
-    with fetch_folder(where, at, path) as file:
-        if not file.is_file():
-            fix = "say where the index lies: --path FILE"
-            raise NotFoundError(f"file {path} not found in {where} at {at[:12]}", fix=fix, code="no_index")
-        found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
-    if wrong:
-        face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: a skill is required there")
-    rows = [one.shape() for one in find_matching(found, " ".join(words))]
-    lines = [
-        f"{row['name']}: {escape_line(row['description'])}\n  {escape_line(shlex.join(row['add']))}\n"
-        for row in rows
-    ]
-    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
-
-
-@skills.verb("show", "pancode skills show code-review")
+@app.verb("skills show", "pancode skills show code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """The text of a skill, with its origin, its files and what is wrong with it."""
     face.acts_here("skills")
@@ -182,10 +208,7 @@ def _findings(skill: Skill) -> list[str]:
     return [f"{'error' if f.error else 'warning'}: {escape_line(f.what)}" for f in skill.findings]
 
 
-@skills.verb("check", "pancode skills check", "pancode skills check .agents/skills/deploy")
-def check(
-    which: Annotated[list[str], Argument(metavar="[FOLDER|SKILL]...", default_factory=list)], face: Json
-) -> int:
+def check_skills(face: Face, which: Sequence[str]) -> int:
     """Whether skills are as the open specification says, and hide nothing from a reader. None named: all."""
     face.acts_here("skills")
     seen = _seen(with_project=True) if not which or not all("/" in one for one in which) else []
@@ -204,7 +227,9 @@ def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
     )
 
 
-@skills.verb("add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
+@app.verb(
+    "skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT"
+)
 def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
@@ -254,7 +279,7 @@ def _added(row: dict[str, Any]) -> str:
     return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
 
 
-@skills.verb("sync", "pancode skills sync", "pancode skills sync release --tool claude")
+@app.verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
 def sync(
     names: Names,
     tools: Tools,
@@ -262,6 +287,15 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
+    restore: Annotated[
+        bool,
+        option(
+            "Put back what --force has replaced at the TIME given; without one: list backups.", "--restore"
+        ),
+    ] = False,
+    skills: Annotated[
+        list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
+    ],
     yes: Yes = False,
     face: Json,
 ) -> int:
@@ -271,12 +305,18 @@ def sync(
     What we wrote is updated. What a user changed, and what is not ours, stays and is named; no link is
     followed. A project's own skills stay in the project: the programs read them there.
     """
+    if restore:
+        return restore_copies(
+            face, names, SkillsAsked("restore", tuple(tools), tuple(skills), time=_now()), nodes, fleet
+        )
     found = _seen(with_project=False)
     for name in names:
         find_skill(found, name)
     for one in found:
         if not one.skill.is_sound:
-            face.note(f"warning: {one.skill.name} has errors and is left out; look: pancode skills check")
+            face.note(
+                f"warning: {one.skill.name} has errors and is left out: pancode config check --kind skills"
+            )
     files = tuple(one.skill for one in _definitions())
     for unsound in (one for one in files if not one.is_sound):
         face.note(f"warning: {unsound.name} is left out: {escape_line(unsound.findings[0].what)}")
@@ -289,21 +329,13 @@ def sync(
     return _changed(face, asked, nodes, fleet)
 
 
-@skills.verb("status", "pancode skills status", "pancode skills status --json")
-def status(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
-    """How the copies of each node and program differ from the skills; what is not as it should be."""
-    files = tuple(one.skill for one in _definitions())
-    seen = tuple(_seen(with_project=False))
-    asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
-    machines = _acted(face, asked, nodes, fleet)
-    cells = [
-        {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
-    ]
-    columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
-    words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
-    face.show(
-        {"nodes": [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]}, lambda: words
-    )
+def restore_copies(face: Face, times: list[str], asked: SkillsAsked, nodes: list[str], fleet: bool) -> int:
+    if times:
+        return _changed(face, replace(asked, which=times[0]), nodes, fleet)
+    machines = _acted(face, replace(asked, act="backups", time=""), nodes, fleet)
+    columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
+    words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
+    face.show({"nodes": machines}, lambda: words)
     return _end(machines)
 
 
@@ -345,45 +377,7 @@ def _line(row: dict[str, Any], words: str) -> str:
     return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
-@skills.verb("diff", "pancode skills diff", "pancode skills diff code-review --tool claude")
-def diff(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
-    """From each skill to its copy, where that is another."""
-    found, files = tuple(_seen(with_project=False)), tuple(one.skill for one in _definitions())
-    asked = SkillsAsked("diff", tuple(tools), tuple(names), found=found, files=files)
-    machines = _acted(face, asked, nodes, fleet)
-    wanted = {one.name: one for one in (*(one.skill for one in found), *files)}
-    rows = [
-        {**{key: row[key] for key in ("node", "folder", "skill", "state")}, "diff": text}
-        for row in _rows(machines)
-        if (text := format_diff(row, wanted.get(source_name(row)))) or row["state"] != "same"
-    ]
-    words = [_drifted(row) + safe_block(row["diff"]) for row in rows] + _problems(machines)
-    face.show({"copies": rows}, lambda: "".join(words))
-    return _end(machines)
-
-
-@skills.verb("restore", "pancode skills restore", "pancode skills restore 20261123T101500Z --tool claude")
-def restore(
-    which: Annotated[str | None, Argument(metavar="[TIME]")] = None,
-    *,
-    names: Annotated[list[str], many("Only this skill; may be repeated.", "--skill", "SKILL")],
-    tools: Tools,
-    nodes: Nodes,
-    fleet: Fleet = False,
-    face: Json,
-) -> int:
-    """Put back what a --force has replaced, at that time; without a time: the backups that there are."""
-    if which is None:
-        machines = _acted(face, SkillsAsked("backups", tuple(tools), tuple(names)), nodes, fleet)
-        columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-        words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
-        face.show({"nodes": machines}, lambda: words)
-        return _end(machines)
-    asked = SkillsAsked("restore", tuple(tools), tuple(names), which=which, time=_now())
-    return _changed(face, asked, nodes, fleet)
-
-
-@skills.verb("rm", "pancode skills rm deploy", "pancode skills rm --copies")
+@app.verb("skills rm", "pancode skills rm deploy", "pancode skills rm --copies")
 def rm(
     names: Names,
     *,
@@ -444,7 +438,7 @@ def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) 
     """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
     machines = _acted(face, asked, nodes, fleet)
     if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
-        raise NotFoundError(f"no backup of {asked.which} found", fix="pancode skills restore")
+        raise NotFoundError(f"no backup of {asked.which} found", fix="pancode skills sync --restore")
     told = [row for row in _rows(machines) if row["state"] != "same"]
     lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
     for one in machines:

@@ -1,4 +1,4 @@
-"""`pancode tools`: small tools that agents have made for a project, kept by a user's approval."""
+"""`pancode project tools`: small tools that agents have made for a project, kept by a user's approval."""
 
 from __future__ import annotations
 
@@ -32,16 +32,7 @@ Project = Annotated[
 ]
 
 
-@app.group("tools", "pancode tools ls", "pancode tools keep r-7f3k2x count-words", default="ls")
-def tools() -> None:
-    """Tools that agents have made: proposed by a run, tried in a sandbox, kept with the project by your yes.
-
-    A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
-    run (a script that reads JSON), and tests/CASE.in with tests/CASE.out. It is in no result and no landing.
-    """
-
-
-@tools.verb("ls", "pancode tools ls", "pancode tools ls --project shop")
+@app.verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
 def ls(
     *,
     project: Annotated[
@@ -49,9 +40,13 @@ def ls(
     ] = None,
     face: Json,
 ) -> None:
-    """All tools: those that runs have now, and those that wait for approval."""
+    """All tools that agents have made: those that runs have now, and those that wait for approval.
+
+    A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
+    run (a script that reads JSON), and tests/CASE.in with tests/CASE.out. It is in no result and no landing.
+    """
     answer = face.client().get(TOOLS, project=project)
-    none = "no agent has made a tool; see: pancode tools --help"
+    none = "no agent has made a tool; see: pancode project tools ls -h"
     face.show(answer, lambda: format_rows(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
 
 
@@ -62,7 +57,7 @@ _COLUMNS: Columns = {
 }
 
 
-@tools.verb("show", "pancode tools show r-7f3k2x count-words")
+@app.verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
     one = face.client().get(TOOL.at(run, name))
@@ -82,13 +77,13 @@ def _shown(one: ToolDetail) -> str:
     return f"{escape_line(one['name'])}\n{''.join(lines)}{''.join(files)}"
 
 
-@tools.verb("try", "pancode tools try r-7f3k2x count-words")
+@app.verb("project tools try", "pancode project tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
-@tools.verb("keep", "pancode tools keep r-7f3k2x count-words")
+@app.verb("project tools keep", "pancode project tools keep r-7f3k2x count-words")
 def keep(
     run: Run,
     name: Tool,
@@ -113,7 +108,11 @@ def keep(
     face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
-@tools.verb("rm", "pancode tools rm count-words", "pancode tools rm count-words --run r-7f3k2x")
+@app.verb(
+    "project tools rm",
+    "pancode project tools rm count-words",
+    "pancode project tools rm count-words --run r-7f3k2x",
+)
 def rm(
     name: Tool,
     *,

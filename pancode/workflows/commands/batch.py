@@ -1,4 +1,4 @@
-"""`pancode batch`: many tasks at once, from the command line, a file or standard input."""
+"""`pancode workflow batch`: many tasks at once, from the command line, a file or standard input."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ app = Commands()
 
 
 @app.verb(
-    "batch",
-    "pancode batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
-    "pancode batch tasks.yaml --concurrency 4 --fail-fast",
-    "git ls-files '*.py' | sed 's/^/add types to /' | pancode batch - --dry-run",
+    "workflow batch",
+    "pancode workflow batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
+    "pancode workflow batch tasks.yaml --concurrency 4 --fail-fast",
+    "git ls-files '*.py' | sed 's/^/add types to /' | pancode workflow batch - --dry-run",
     cls=options.WorkCommand,
 )
 @options.take_options("batch", after="file")
@@ -66,7 +66,7 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
 
     if bool(tasks) == (file is not None):
         both = "the tasks are said twice" if tasks else "no task is said"
-        raise UsageError(both, fix="pancode batch -t TASK -t TASK, or: pancode batch FILE")
+        raise UsageError(both, fix="pancode workflow batch -t TASK -t TASK, or: pancode workflow batch FILE")
     listed = ",\n".join(map(json.dumps, tasks))  # the line of a problem is the number of its -t
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = check_source(source, flags)

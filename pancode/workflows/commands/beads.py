@@ -103,7 +103,7 @@ def _refused(name: str, why: str) -> UsageError:
     return UsageError(
         f"{name} cannot be turned into a chain",
         why=why,
-        fix="pancode workflow from-beads FILE --only ID",
+        fix="pancode workflow plan --beads FILE --only ID",
         code="no_beads",
     )
 

@@ -1,4 +1,4 @@
-"""`pancode chain`: steps that build on each other, from a file or one of the workflows with a name."""
+"""`pancode workflow chain`: steps that build on each other, from a file or by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ app = Commands()
 
 
 @app.verb(
-    "chain",
-    "pancode chain explore-then-build 'add tests for the config module'",
-    "pancode chain ./release.yaml --dry-run",
-    "pancode chain review-loop -f task.md --land",
+    "workflow chain",
+    "pancode workflow chain explore-then-build 'add tests for the config module'",
+    "pancode workflow chain ./release.yaml --dry-run",
+    "pancode workflow chain review-loop -f task.md --land",
     cls=options.WorkCommand,
 )
 @options.take_options("chain", after="file")
@@ -46,9 +46,9 @@ def chain(
     """Run the steps of a workflow, each on the results of the steps before it.
 
     NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
-    and among the shipped ones (pancode workflow files). INPUT is what $ORIGINAL stands for. What a step in
-    the file says counts more than these options. Exit code 20 when a step failed; go on from there with
-    pancode workflow resume.
+    and among the shipped ones (pancode workflow ls --files). INPUT is what $ORIGINAL stands for. What a
+    step in the file says counts more than these options. Exit code 20 when a step failed; go on from there
+    with pancode workflow resume.
     """
     return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
 
@@ -66,7 +66,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     if found.needs_input and not (wanted or "").strip():
         raise UsageError(
             f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
-            fix=f'pancode chain {workflow} "what is to be done"',
+            fix=f'pancode workflow chain {workflow} "what is to be done"',
             code="no_input",
         )
     return {**(found.body or {}), **source.told(), "input": wanted or ""}

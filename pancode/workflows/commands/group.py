@@ -26,8 +26,6 @@ from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows.answers import (
     BOARD,
     RESUME_WORKFLOW,
-    RETRY_WORKFLOW,
-    STOP_WORKFLOW,
     WORKFLOW,
     WORKFLOW_RECEIPT,
     WORKFLOWS,
@@ -37,19 +35,15 @@ from pancode.workflows.answers import (
 )
 from pancode.workflows.commands.options import Detach, Yes
 from pancode.workflows.commands.start import wait_for_workflow
-from pancode.workflows.commands.tables import format_headline, format_workflow, format_workflows
+from pancode.workflows.commands.tables import format_workflow, format_workflows
 
 app = Commands()
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
+BEADS = ".beads/issues.jsonl"
 
 
-@app.group("workflow", "pancode workflow ls", "pancode workflow show last", default="ls", numbered=True)
-def workflow() -> None:
-    """Batches, chains and races: the last ones, their files; a W may be a prefix of its id, or `last`."""
-
-
-@workflow.verb("ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+@app.verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
@@ -59,42 +53,26 @@ def ls(
     cursor: Cursor = None,
     whole: Whole = False,
     files: Annotated[
-        bool, option("List the named workflow files, as `workflow files` does.", "--files")
+        bool,
+        option(
+            "List the workflow files that have a name: the project's, yours, and shipped ones.", "--files"
+        ),
     ] = False,
     face: Json,
 ) -> None:
-    """The newest workflows, newest first."""
+    """The newest workflows, newest first; a W may be a prefix of its id, or `last`."""
     if files:
-        _list_files(face)
-    else:
-        list_newest(face, number, kind, cursor, whole=whole)
-
-
-def list_newest(
-    face: Face, number: int, kind: str | None, cursor: str | None = None, *, whole: bool = False
-) -> None:
-    """Of one kind, or of all; `next` only where a page has every workflow up to there."""
+        return list_files(face)
     client, most = face.client(), number if kind is None else MOST
     answer = fetch_page(client, WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
+    # Of one kind no page has every workflow up to `next`.
     next_ = answer["next"] if kind is None else None
-    face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
+    return face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
 
 
-@app.verb("batches", "pancode batches 5", hidden=True)
-def batches(*, number: Annotated[int, Argument(min=1, max=MOST)] = 20, face: Json) -> None:
-    """List the newest batches, as `pancode workflow ls --kind batch`."""
-    list_newest(face, number, "batch")
-
-
-@workflow.verb("files", "pancode workflow files")
-def files(face: Json) -> None:
-    """The workflow files that have a name: of this project, of your home, and the shipped ones."""
-    _list_files(face)
-
-
-def _list_files(face: Face) -> None:
+def list_files(face: Face) -> None:
     from pancode.workflows.commands.sources import find_places
     from pancode.workflows.files.reader import check_workflow
 
@@ -116,69 +94,97 @@ def _from(found: dict[str, Any]) -> str:
     return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
 
 
-@workflow.verb(
-    "show",
+@app.verb(
+    "workflow show",
     "pancode workflow show last",
     "pancode workflow show -f w-7f3k2x",
+    "pancode workflow show --board last plan/port",
     "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
 )
 def show(
     w: Workflow,
+    key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
     follow: Annotated[bool, option("Wait for its end, as the first command does.", "-f", "--follow")] = False,
     file: Annotated[bool, option("Print the workflow file of that name, to copy it.", "--file")] = False,
+    board: Annotated[
+        bool, option("Show the values that its workers share, or the one of KEY.", "--board")
+    ] = False,
     face: Json,
 ) -> int:
-    """One workflow with its steps; or, with --file, the text of a workflow file."""
+    """One workflow with its steps; or, with --file, the text of a workflow file.
+
+    Workers share values as files .pancode/board/NAMESPACE/KEY; the last writer wins.
+    """
+    if board:
+        show_board(face, w, key)
+        return ExitCode.DONE
+    if key is not None:
+        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
     if file:
         from pancode.workflows.commands.sources import text_of
 
         found = text_of(w)
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
         return ExitCode.DONE
-    answer = face.client().get(WORKFLOW.at(w))
     if follow:
-        return wait_for_workflow(face, answer, detach=False)
-    face.show(answer, lambda: format_workflow(answer))
+        return wait_for_workflow(face, face.client().get(WORKFLOW.at(w)), detach=False)
+    show_workflow(face, w)
     return ExitCode.DONE
 
 
-@workflow.verb("from-plan", "pancode workflow from-plan docs/shop-12-plan.md > plan.yaml")
-def from_plan(
-    file: Annotated[Path, Argument(metavar="FILE", help="A plan, as `pancode plan keep` writes it.")],
+def show_workflow(face: Face, w: str) -> None:
+    answer = face.client().get(WORKFLOW.at(w))
+    face.show(answer, lambda: format_workflow(answer))
+
+
+def show_board(face: Face, w: str, key: str | None) -> None:
+    found = face.client().get(BOARD.at(w))["board"]
+    if key is not None:
+        found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
+        if not found:
+            fix = f"pancode workflow show --board {w}"
+            raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
+    whole = key is not None and found[0]["key"] == key
+    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
+
+
+@app.verb(
+    "workflow plan",
+    "pancode workflow plan docs/shop-12-plan.md > plan.yaml",
+    "pancode workflow plan --beads --only shop-7 > tasks.yaml",
+)
+def plan(
+    file: Annotated[Path | None, Argument(help="A plan, as `pancode issue plan --keep` writes it.")] = None,
+    *,
+    beads: Annotated[
+        bool, option(f"Instead of the open tasks of a Beads file (default: {BEADS}).", "--beads")
+    ] = False,
+    only: Annotated[
+        list[str], many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID")
+    ],
     face: Json,
 ) -> None:
-    """Print a chain that carries out the steps of a plan one after the other, and reviews the result."""
+    """Print a chain that carries out the steps of a plan one after the other, and reviews the result.
+
+    Of Beads each task begins when those that block it are done; others are at work side by side. Epics are
+    left out: they have no work of their own. PanCode writes nothing into the file.
+    """
+    if beads:
+        from pancode.workflows.commands import beads as tracker
+
+        source = file or Path(BEADS)
+        tasks = tracker.read_beads(_text(source, f"name a file of Beads: {BEADS}"), str(source), only)
+        made = tracker.chain_of(tasks, str(source))
+        return face.show({"tasks": [one.id for one in tasks], "text": made}, lambda: made)
+    if file is None or only:
+        raise UsageError("FILE or --beads is required", fix="pancode workflow plan docs/NAME-plan.md")
     from pancode.workflows.commands.plan_steps import chain_of, read_plan
 
-    plan = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
-    chain = chain_of(plan, str(file))
-    face.show({"title": plan.title, "steps": list(plan.steps), "text": chain}, lambda: chain)
-
-
-@workflow.verb(
-    "from-beads",
-    "pancode workflow from-beads > tasks.yaml",
-    "pancode workflow from-beads --only shop-7 > tasks.yaml",
-)
-def from_beads(
-    file: Annotated[Path, Argument(metavar="[FILE]", help="What `bd` keeps in a repository.")] = Path(
-        ".beads/issues.jsonl"
-    ),
-    *,
-    only: Annotated[list[str], many("Only this task, and what blocks it; may be repeated.", "--only", "ID")],
-    face: Json,
-) -> None:
-    """Print a chain of the open tasks of a Beads file: each begins when those that block it are done.
-
-    Tasks that block nothing of each other are at work side by side. Epics are left out: they have no work of
-    their own. PanCode writes nothing into the file.
-    """
-    from pancode.workflows.commands.beads import chain_of, read_beads
-
-    beads = read_beads(_text(file, "name a file of Beads: .beads/issues.jsonl"), str(file), only)
-    chain = chain_of(beads, str(file))
-    face.show({"tasks": [one.id for one in beads], "text": chain}, lambda: chain)
+    steps = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
+    chain = chain_of(steps, str(file))
+    told = {"title": steps.title, "steps": list(steps.steps), "text": chain}
+    return face.show(told, lambda: chain)
 
 
 def _text(file: Path, fix: str) -> str:
@@ -186,24 +192,6 @@ def _text(file: Path, fix: str) -> str:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"cannot read {file}", why=str(exc), fix=fix) from exc
-
-
-@workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")
-def board(
-    w: Workflow,
-    key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
-    *,
-    face: Json,
-) -> None:
-    """The values that its workers share as files .pancode/board/NAMESPACE/KEY; the last writer wins."""
-    found = face.client().get(BOARD.at(w))["board"]
-    if key is not None:
-        found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
-        if not found:
-            fix = f"pancode workflow board {w}"
-            raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
-    whole = key is not None and found[0]["key"] == key
-    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
 
 
 _BOARD: Columns = {
@@ -216,11 +204,8 @@ def _board(found: list[BoardRow]) -> str:
     return format_rows(found, _BOARD, "nothing is on its board", cut="VALUE")
 
 
-@workflow.verb(
-    "check", "pancode workflow check .pancode/workflows/release.yaml", "pancode workflow check review-loop"
-)
-def check(file: Annotated[str, Argument(autocompletion=completions.workflow_files)], face: Json) -> int:
-    """Everything that is wrong with a workflow FILE, at once, each with its line; exit code 3 if there is."""
+def check_workflow_file(face: Face, file: str) -> int:
+    """Everything that is wrong with a workflow FILE, at once, each with its line."""
     from pancode.workflows.commands.sources import text_of
     from pancode.workflows.files.reader import check_workflow
 
@@ -254,16 +239,7 @@ def _checked(answer: dict[str, Any]) -> str:
     return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
 
 
-@workflow.verb("stop", "pancode workflow stop last --reason 'wrong input'")
-def stop(
-    w: Workflow, *, reason: Annotated[str, option("The reason, for its record.")] = "", face: Json
-) -> None:
-    """Stop the runs of a workflow; nothing more begins."""
-    answer = face.client().post(STOP_WORKFLOW.at(w), {"by": find_user(), "reason": reason})
-    face.show(answer, lambda: format_headline(answer))
-
-
-@workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+@app.verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
 def resume(
     w: Workflow,
     *,
@@ -275,26 +251,18 @@ def resume(
     face: Json,
 ) -> int:
     """Go on with a workflow that failed or was stopped: what is done is not done again."""
-    return _again(face, RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
+    return begin_again(face, RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
 
 
-@workflow.verb("retry", "pancode workflow retry last")
-def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
-    """The same workflow once more, from its beginning, as a new one."""
-    return _again(face, RETRY_WORKFLOW.at(w), detach, yes)
-
-
-def _again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
+def begin_again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
+    """Go on with a workflow, or with all of it once more, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": yes, **more})
     return wait_for_workflow(face, answer, detach=detach)
 
 
-@workflow.verb(
-    "receipt", "pancode workflow receipt last", "pancode workflow receipt last --json > receipt.json"
-)
-def receipt(w: Workflow, face: Json) -> None:
+def show_receipt(face: Face, w: str) -> None:
     """The signed summary of a workflow that has ended; it names the receipts of its runs."""
     answer = face.client().get(WORKFLOW_RECEIPT.at(w))
     face.show(answer, lambda: _receipt(answer))

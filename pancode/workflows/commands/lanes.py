@@ -13,6 +13,7 @@ from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, duration, option
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder
+from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
@@ -38,42 +39,53 @@ TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
 
 
-@app.group("lane", "pancode lane create night", 'pancode lane add night "update the dependencies"')
-def lane() -> None:
-    """Work in order: a lane begins one item after the other by itself, also after a restart.
-
-    Each item is an ordinary run. An item is done when its run is done, its gates have passed, and its
-    verification elsewhere or its landing, where one was asked for, is over. Then the next one begins, and its
-    agent is told what the one before has left. An item that does not end well stops the lane: retry its
-    run, continue it with words, or skip the item.
-    """
-
-
-@lane.verb(
-    "create",
-    "pancode lane create night --agent builder --land --total 20",
+@app.verb(
+    "lane create",
+    "pancode lane create night --agent builder --land --total-budget 20",
     "pancode lane create login --workspace login --goes-on",
+    "pancode lane create night --pause --reason 'the freeze'",
     cls=options.WorkCommand,
 )
-@options.take_options("dispatch", after="goes_on")
+@options.take_options("dispatch", after="resume")
 def create(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
     goes_on: Annotated[bool, option("Go on also after an item that did not end well.", "--goes-on")] = False,
+    pause: Annotated[
+        bool, option("Begin nothing more in a lane that is there; the item that runs goes on.", "--pause")
+    ] = False,
+    reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
+    resume: Annotated[
+        bool, option("Go on with a paused lane; --total-budget gives it another ceiling.", "--resume")
+    ] = False,
     face: Json,
     **_options: Any,
 ) -> None:
-    """Create a lane for the repository where you stand. The options count for items that say no other."""
+    """Create a lane for the repository where you stand. The options count for items that say no other.
+
+    A lane begins one item after the other by itself, also after a restart. Each item is an ordinary run. It
+    is done when its run is done, its gates have passed, and its verification elsewhere or its landing, where
+    one was asked for, is over. Then the next one begins, and its agent is told what the one before has left.
+    An item that does not end well stops the lane: retry its run, continue it with words, or skip the item.
+    """
+    if pause and resume:
+        raise UsageError("--pause and --resume cannot be combined", fix="give one of them")
+    if pause:
+        held = face.client().post(PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
+        return _show(face, held)
+    if resume:
+        again = {"by": find_user(), **({} if total is None else {"budget": total})}
+        return _show(face, face.client(works=True).post(RESUME_LANE.at(name), again))
     said = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
     body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": said, "goes_on": goes_on}
     body |= {} if total is None else {"budget": total}
-    _show(face, face.client(works=True).post(CREATE_LANE, body))
+    return _show(face, face.client(works=True).post(CREATE_LANE, body))
 
 
-@lane.verb(
-    "add",
+@app.verb(
+    "lane add",
     'pancode lane add night "add a --json flag to export" --verify "pytest -q"',
     "pancode lane add night -f task.md --key MIN-123 --priority 5 --expires 8h",
     "pancode lane add night --runtime shell -- make docs",
@@ -110,9 +122,6 @@ def add(
     face.show(answer, lambda: _added(answer))
 
 
-lane.verb("push", 'pancode hook push night "add a --json flag"', cls=WithArgv, hidden=True)(add)
-
-
 def _added(answer: LaneAddedAnswer) -> str:
     word = "added" if answer["added"] else "is there already"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
@@ -122,7 +131,7 @@ def _added(answer: LaneAddedAnswer) -> str:
     )
 
 
-@lane.verb("ls", "pancode lane ls")
+@app.verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """All lanes: what each is at, and what it waits for."""
     answer = face.client().get(LANES)
@@ -144,7 +153,7 @@ _LANES: Columns = {
 }
 
 
-@lane.verb("show", "pancode lane show night")
+@app.verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """One lane: its state, the command that helps, and its items in order."""
     _show(face, face.client().get(LANE.at(lane)))
@@ -182,28 +191,13 @@ _ITEMS: Columns = {
 }
 
 
-@lane.verb("pause", "pancode lane pause night --reason 'the freeze'")
-def pause(
-    lane: Lane, *, reason: Annotated[str, option("The reason, shown with the lane.")] = "", face: Json
-) -> None:
-    """Begin nothing more until it is resumed; the item that runs goes on to its end."""
-    _show(face, face.client().post(PAUSE_LANE.at(lane), {"by": find_user(), "reason": reason}))
-
-
-@lane.verb("resume", "pancode lane resume night", "pancode lane resume night --total 50")
-def resume(lane: Lane, *, total: shared.Total = None, face: Json) -> None:
-    """Go on with a paused lane; --total gives it another ceiling."""
-    body = {"by": find_user(), **({} if total is None else {"budget": total})}
-    _show(face, face.client(works=True).post(RESUME_LANE.at(lane), body))
-
-
-@lane.verb("skip", "pancode lane skip night", "pancode lane skip night 7")
+@app.verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
     _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 
-@lane.verb("rm", "pancode lane rm night 7", "pancode lane rm night --force")
+@app.verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
 def rm(
     lane: Lane,
     item: Annotated[

@@ -19,7 +19,8 @@ Stagger = Annotated[
 FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing all.", "--partial")]
 Total = Annotated[
-    str | None, option("At most this much for all of its runs together.", "--total", "USD", parser=money)
+    str | None,
+    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=money),
 ]
 Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
 LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
@@ -35,6 +36,8 @@ RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complet
 BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 WonBy = Annotated[
     str | None,
-    option("first that is done (default), smallest change, or highest score.", "first|smallest|score"),
+    option(
+        "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
+    ),
 ]
 Score = Annotated[str | None, option("Command run in each result; it prints a number.", "CMD")]

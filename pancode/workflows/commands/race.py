@@ -1,4 +1,4 @@
-"""`pancode race`: one task for several agents, models, runtimes or machines; the best result wins."""
+"""`pancode workflow race`: one task for several agents, models, runtimes or nodes; the best wins."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
 
 
 @app.verb(
-    "race",
-    "pancode race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
-    "pancode race 'make the parser faster' --best-of 3 --by smallest",
-    "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
+    "workflow race",
+    "pancode workflow race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "pancode workflow race 'make the parser faster' --best-of 3 --choose smallest",
+    "pancode workflow race -f task.md --runtimes claude,codex --score ./bench.sh",
     cls=options.WorkCommand,
 )
 @options.take_options("race", after="score")
@@ -54,7 +54,7 @@ def race(
 ) -> int:
     """Give one TASK to several workers; the first that is done and passes the gates wins.
 
-    The others are stopped, and what they cost is shown. With --by smallest or --score all of them finish,
+    The others are stopped, and what they cost is shown. With --choose smallest or --score all of them finish,
     and the best result wins. Exit code 20 when nobody wins.
     """
     text = task_text(task, file) or ""
@@ -102,6 +102,7 @@ def _won(by: str | None, score: str | None) -> dict[str, str]:
         )
     if (rule == "score") != (score is not None):
         raise UsageError(
-            "--by score requires --score CMD, and --score CMD requires --by score", fix="--score './bench.sh'"
+            "--choose score requires --score CMD, and --score CMD requires --choose score",
+            fix="--score './bench.sh'",
         )
     return {"by": rule} | ({"score": score} if score is not None else {})

@@ -38,8 +38,6 @@ def check_source(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkf
         return found
     first, more = found.problems[0], len(found.problems) - 1
     word = "-" if source.place == STDIN else source.name if source.origin == "shipped" else source.place
-    others = (
-        f"{count_noun(more, 'more problem')} after this one: pancode workflow check {word}" if more else ""
-    )
+    others = f"{count_noun(more, 'more problem')} after this one: pancode config check {word}" if more else ""
     why = "; ".join(filter(None, (first.why, others)))
     raise ConfigError(str(first), why=why, fix=first.fix, code="bad_workflow") from first

@@ -73,7 +73,7 @@ class WorkflowPlaces:
         if path.is_file():
             return self._placed(_read(path, path.stem, "file"))
         names = [*(name for name, _, _ in self._files()), *shipped_names()]
-        raise not_found("workflow", word, names, "pancode workflow files")
+        raise not_found("workflow", word, names, "pancode workflow ls --files")
 
     def all(self) -> Iterator[WorkflowText]:
         """Yield each name once: the project's file ranks before the home's, and that before a shipped one."""
@@ -118,7 +118,7 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
     try:
         raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
-        fix = "pancode workflow files shows the ones that have a name"
+        fix = "pancode workflow ls --files shows the ones that have a name"
         raise NotFoundError(f"file {path} not found", why=str(exc), fix=fix) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc

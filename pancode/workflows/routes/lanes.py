@@ -134,14 +134,14 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     }
 
 
-@Verb(PAUSE_LANE, ReasonBody, "lane pause", pokes=True, right=OPERATES)
+@Verb(PAUSE_LANE, ReasonBody, "lane create", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
     """Begin nothing more."""
     lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
-@Verb(RESUME_LANE, ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
+@Verb(RESUME_LANE, ResumeLaneBody, "lane create", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
     """Go on, also with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)

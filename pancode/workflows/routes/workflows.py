@@ -68,7 +68,7 @@ def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
     return get_workflow(context.core, begun.workflow.id, begun.warnings)
 
 
-@Verb(BEGIN, WorkflowBody, "chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+@Verb(BEGIN, WorkflowBody, "workflow chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
     """Begin one; with `dry_run` only judge."""
     body: WorkflowBody = call.body
@@ -85,13 +85,13 @@ def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
     return get_workflow(context.core, call.path["workflow"])
 
 
-@Verb(WORKFLOW_RECEIPT, command="workflow receipt")
+@Verb(WORKFLOW_RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
     """Its signed summary, judged."""
     return get_workflow_receipt(context.core, call.path["workflow"])
 
 
-@Verb(BOARD, command="workflow board")
+@Verb(BOARD, command="workflow show")
 def _board(context: ApiContext, call: ApiCall) -> BoardAnswer:
     """The values that its workers share."""
     return {"board": list_board(context.core, call.path["workflow"])}
@@ -103,7 +103,7 @@ def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
     return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
-@Verb(STOP_WORKFLOW, ReasonBody, "workflow stop", pokes=True, right=DROPS)
+@Verb(STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Stop its runs, begin nothing more."""
     body: ReasonBody = call.body
@@ -135,7 +135,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
 @Verb(
     RETRY_WORKFLOW,
     AgainBody,
-    "workflow retry",
+    "runs retry",
     pokes=True,
     status=201,
     right=DISPATCHES,

@@ -49,18 +49,8 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
 """Field of a project to its key in a file of mappings."""
 
 
-@app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
-def project() -> None:
-    """Repositories with a name, and the defaults of what is dispatched there.
-
-    A clone with the same remote address is the same project, wherever it lies. Flags and variables count
-    more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
-    takes a change back.
-    """
-
-
-@project.verb(
-    "add",
+@app.verb(
+    "project add",
     "pancode project add .",
     "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
@@ -161,9 +151,14 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
     return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
 
 
-@project.verb("ls", "pancode project ls")
+@app.verb("project ls", "pancode project ls")
 def ls(face: Json) -> None:
-    """All projects."""
+    """All projects.
+
+    A clone with the same remote address is the same project, wherever it lies. Flags and variables count
+    more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
+    takes a change back.
+    """
     answer = face.client().get(PROJECTS, prd=1)
     none = "no project yet; try: pancode project add ."
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
@@ -179,7 +174,7 @@ _COLUMNS: Columns = {
 }
 
 
-@project.verb("show", "pancode project show shop", "pancode project show SHOP-123")
+@app.verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """One project, by its name, by an issue of it, or by its name or id in Linear."""
     one = face.client().get(PROJECT.at(project))
@@ -203,7 +198,7 @@ def _shown(one: ProjectShape) -> str:
     return f"{escape_line(one['name'])}\n{''.join(lines)}"
 
 
-@project.verb("prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+@app.verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
 def prd(
     project: Project,
     *,
@@ -262,7 +257,9 @@ def _draft(face: Face, project: str, agent: str) -> int:
     return status
 
 
-@project.verb("webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
+@app.verb(
+    "project webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt"
+)
 def webhook(
     project: Project,
     *,
@@ -301,7 +298,7 @@ def _hooked(made: TrackerHookAnswer) -> str:
     return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
 
 
-@project.verb("rm", "pancode project rm shop")
+@app.verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Forget a project. Its repository and its runs stay as they are."""
     done = face.client().post(REMOVE_PROJECT.at(project), {"by": find_user()})

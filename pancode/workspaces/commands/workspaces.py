@@ -36,19 +36,8 @@ app = Commands()
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 
 
-@app.group(
-    "workspace", "pancode workspace create MIN-123", 'pancode dispatch --workspace min-123 "add login"'
-)
-def workspace() -> None:
-    """A line of work with a name: each run in it begins with the files that the one before has left.
-
-    One run at a time works there. Every run leaves its files in the coordinator's depot, so a workspace
-    outlives its machine: `pancode land RUN --branch` makes commits of it.
-    """
-
-
-@workspace.verb(
-    "create",
+@app.verb(
+    "workspace create",
     "pancode workspace create login --node gpubox",
     "pancode workspace create MIN-123 --title 'add login'",
 )
@@ -65,7 +54,12 @@ def create(
     ] = None,
     face: Json,
 ) -> None:
-    """Create a workspace. Its first run begins with a snapshot of the repository, as any run does."""
+    """Create a workspace: a line of work in which each run begins with the files that the last one left.
+
+    Its first run begins with a snapshot of the repository, as any run does. One run at a time works there.
+    Every run leaves its files in the coordinator's depot, so a workspace outlives its machine: `pancode land
+    RUN --branch` makes commits of it.
+    """
     body = {
         "name": name,
         "title": title,
@@ -78,7 +72,7 @@ def create(
     face.show(made, lambda: _shown(made))
 
 
-@workspace.verb("ls", "pancode workspace ls")
+@app.verb("workspace ls", "pancode workspace ls")
 def ls(face: Json) -> None:
     """All workspaces, the one that was used last first.
 
@@ -110,7 +104,7 @@ _COLUMNS: Columns = {
 }
 
 
-@workspace.verb("show", "pancode workspace show min-123")
+@app.verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
     one = face.client().get(WORKSPACE.at(workspace), measured=1)
@@ -143,12 +137,15 @@ _OPENS, _LOOK_S = 1_200, 0.5
 """How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
 
 
-@workspace.verb("open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+@app.verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
 def open_(
     workspace: Workspace,
     *,
     node: Annotated[str | None, option("The machine for its files.", "N", complete=completions.nodes)] = None,
     prints: Annotated[bool, option("Only say where it is, for ssh and editors.", "--print")] = False,
+    leave: Annotated[
+        bool, option("Leave it: an editor or a shell of your own does not tell that you left.", "--leave")
+    ] = False,
     face: Json,
 ) -> int:
     """Enter a workspace: its files on a machine, in tmux there, with your own SSH.
@@ -156,7 +153,12 @@ def open_(
     You are its one writer meanwhile: a run keeps the place, and no agent works there. Leave by ending the
     shell (exit): what you have changed is that run's result, and the next run begins with it. To come back
     instead, detach (Ctrl-B d), then the same command. It ends by itself after 8 hours; nothing is lost then.
+
+    With --leave the run that kept it ends as after that exit: the gates judge what you have changed.
     """
+    if leave:
+        one = face.client().get(WORKSPACE.at(workspace))
+        return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
     from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
     prints = prints or face.as_json
@@ -169,7 +171,7 @@ def open_(
     target = face.client().get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
-        ways = {**describe_remotes(target, folder), "leave": f"pancode workspace leave {workspace}"}
+        ways = {**describe_remotes(target, folder), "leave": f"pancode workspace open --leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
         lines = (
             f"  {key:<7} {escape_line(str(value))}\n" for key, value in facts.items() if value is not None
@@ -177,7 +179,7 @@ def open_(
         face.show({"workspace": workspace, **facts}, lambda: f"{escape_line(workspace)}\n{''.join(lines)}")
         return ExitCode.DONE
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
-        back, end = f"pancode workspace open {workspace}", f"pancode workspace leave {workspace}"
+        back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
         face.note(f"{escape_line(workspace)} stays open; back: {back}; end it: {end}")
         return ExitCode.DONE
     return _left(face, workspace, run)
@@ -194,16 +196,6 @@ def _left(face: Face, workspace: str, run: str | None) -> int:
         return ExitCode.DETACHED
     whole = client.get(RUN.at(run))
     return face.end(exit_of(ended["outcome"]), ended, lambda: format_summary(whole))
-
-
-@workspace.verb("leave", "pancode workspace leave min-123")
-def leave(workspace: Workspace, face: Json) -> int:
-    """Leave a workspace that you have open, as an editor or a shell of your own does not tell that you left.
-
-    The run that kept it ends as after an exit of the shell of `open`: the gates judge what you have changed.
-    """
-    one = face.client().get(WORKSPACE.at(workspace))
-    return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
@@ -224,8 +216,10 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     return dict(one["opened"])
 
 
-@workspace.verb(
-    "repair", "pancode workspace repair min-123", "pancode workspace repair min-123 --repository ~/src/myn"
+@app.verb(
+    "workspace repair",
+    "pancode workspace repair min-123",
+    "pancode workspace repair min-123 --repository ~/src/myn",
 )
 def repair(
     workspace: Workspace,
@@ -266,14 +260,14 @@ def _plan(does: list[str]) -> str:
     return "".join(f"  then: {escape_line(one)}\n" for one in does) or "  nothing to repair\n"
 
 
-@workspace.verb("rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+@app.verb("workspace rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
 def rm(
     workspace: Workspace,
     *,
     force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
     face: Json,
 ) -> None:
-    """Forget a workspace. Its runs and their files stay: `runs diff` and `land` still find them."""
+    """Forget a workspace. Its runs and their files stay: `diff` and `land` still find them."""
     done = face.client().post(REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
-    kept = f"; its work is still there: pancode runs diff {done['kept']}" if done["kept"] else ""
+    kept = f"; its work is still there: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

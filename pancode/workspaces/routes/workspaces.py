@@ -125,7 +125,7 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return _show(context, call)
 
 
-@Verb(LEAVE_WORKSPACE, ActBody, "workspace leave", pokes=True, right=DISPATCHES)
+@Verb(LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
 def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """End the run that keeps its files for a user; what the user has changed is its result."""
     end_open_run(context.core, call.path["workspace"], call.body.by)

@@ -52,7 +52,7 @@ def test_an_argument_list_is_taken_as_it_stands(served: Served, pancode: Shell) 
     said = pancode("dispatch", *SHELL, "--json", "--", "echo", "--agent", "a b", "$(x)")
     assert said.status == 0 and said.data["argv"] == ["echo", "--agent", "a b", "$(x)"]
     refused = pancode("dispatch", *SHELL, "a task", "--", "echo")
-    assert refused.status == 2 and "exclude each other" in refused.err
+    assert refused.status == 2 and "cannot be combined" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_fish_is_told_the_same_and_what_each_is_for(person: dict[str, str]) -> N
             [fish, "-N", "-c", script], env=person, capture_output=True, text=True, timeout=60
         )
         assert done.stdout.partition("\n")[0].partition("\t")[0] == wanted.split()[-1], done
-    assert "bring machines up" in _complete(person, "fish", "fle", 1)
+    assert "all nodes at once" in _complete(person, "fish", "fle", 1)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ NAMES = {
     "pancode dispatch --agent bui": "builder",
     "pancode agents show ": "builder",
     "pancode dispatch --preset ": "local",
-    "pancode presets apply lo": "local",
+    "pancode config use lo": "local",
     "pancode dispatch --runtime ": "shell",
     "pancode node login thicket cl": "claude",
-    "pancode safety matrix cod": "codex",
+    "pancode policy show --matrix cod": "codex",
 }
 
 

@@ -29,12 +29,12 @@ STATES = (
 )
 """Names of runs of the fleet; each is in another state."""
 OF_PEOPLE = {
-    *("demo", "down", "node login", "node rm", "node secret set", "notify secret", "service remove"),
-    *("sessions attach", "up", "web"),
+    *("fleet demo", "down", "node login", "node rm", "node secret", "config secret", "sessions attach"),
+    *("admin service", "up", "web"),
 }
 """Commands that ask a user, or end what later tests need."""
 WAITS = {
-    *("answer", "run", "runs continue", "runs follow", "runs logs", "runs retry", "runs verify"),
+    *("answer", "runs continue", "logs", "runs retry", "runs verify"),
     *("sessions checkpoint", "sessions restore", "workspace open"),
 }
 """Commands that wait for a run, which in this fleet goes on for ever."""
@@ -47,7 +47,7 @@ NAMES = {
 
 def first_argument(command: click.Command) -> str:
     found = [one for one in command.params if isinstance(one, click.Argument)]
-    return str(found[0].name) if found and found[0].required else ""
+    return str(found[0].name) if found and (found[0].required or found[0].name == "run") else ""
 
 
 def provocations() -> Iterator[tuple[str, list[str]]]:

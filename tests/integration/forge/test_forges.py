@@ -85,7 +85,7 @@ def test_the_default_branch_is_no_branch_of_a_pull_request(talk: Talk) -> None:
 def test_a_token_that_is_not_accepted_is_not_told(talk: Talk) -> None:
     talk.token = "another"
     error = talk.refused(ConfigError, "forge_token")
-    assert "pancode notify secret forge" in error.fix
+    assert "pancode config secret forge" in error.fix
     talk.token = "two words"
     talk.refused(ConfigError, "forge_token")
     talk.token = f"{TOKEN}\r\nx: y"

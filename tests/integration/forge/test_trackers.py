@@ -111,7 +111,7 @@ def test_a_token_that_expires_in_the_middle_is_named_with_its_command_and_a_new_
     ):
         with pytest.raises(ConfigError) as caught:
             act()
-        assert caught.value.code == "forge_token" and "pancode notify secret tracker" in caught.value.fix
+        assert caught.value.code == "forge_token" and "pancode config secret tracker" in caught.value.fix
         assert "tok-expired" not in f"{caught.value}{caught.value.why}"
     token[0] = TOKEN
     assert world.trackers.comment(world.place, issue, f"{NOTE} More.", known) == known

@@ -133,7 +133,7 @@ def test_our_commands_run_nothing_and_change_nothing(mined: tuple[Site, Path], t
 
 @pytest.mark.parametrize("words", [["worker"], ["requeue", "--all"], []])
 def test_a_command_that_does_more_than_look_is_refused(tmp_path: Path, words: list[str]) -> None:
-    with pytest.raises(UsageError, check=lambda error: "pancode queue rq info" in error.fix):
+    with pytest.raises(UsageError, check=lambda error: "pancode admin queue --rq info" in error.fix):
         administration.run_rq(words, tmp_path, {}, io.StringIO())
 
 

@@ -242,7 +242,7 @@ asyncio.run(work())
 
 def test_without_an_environment_it_says_what_is_missing(stage: Stage) -> None:
     verdict = stage.run(DONE, name="no-such-sdk")
-    assert verdict.failure is F.RUNTIME_MISSING and "pancode runtimes" in verdict.reason
+    assert verdict.failure is F.RUNTIME_MISSING and "pancode agents runtimes" in verdict.reason
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -1,4 +1,4 @@
-"""`pancode service`: what it prints is what is installed; systemd takes the units and judges them."""
+"""`pancode admin service`: what it prints is what is installed; systemd takes the units and judges them."""
 
 from __future__ import annotations
 

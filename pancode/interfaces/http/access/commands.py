@@ -1,4 +1,4 @@
-"""`pancode token`: who may use the API over TCP: make a token, list all, revoke one."""
+"""`pancode admin tokens`: who may use the API over TCP: make a token, list all, revoke one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, duration, many, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
+from pancode.kernel.errors import UsageError
 
 app = Commands()
 SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
@@ -29,24 +30,23 @@ def scope(name: str) -> str:
     return name
 
 
-@app.group("token", "pancode token ls", default="ls")
-def token() -> None:
-    """Tokens let scripts and browsers use the API over TCP (setting api.listen), each within its scopes."""
-
-
-@token.verb(
-    "create",
-    "pancode token create grafana --scope read",
-    "pancode token create phone --scope answer --scope dispatch --expires 7d",
+@app.verb(
+    "admin tokens",
+    "pancode admin tokens",
+    "pancode admin tokens --create grafana --allow read",
+    "pancode admin tokens --create phone --allow answer --allow dispatch --expires 7d",
+    "pancode admin tokens --revoke grafana",
 )
-def create(
-    name: Annotated[str, Argument(help="What it is called in the audit.")],
+def tokens(
     *,
+    name: Annotated[str | None, Argument(help="What it is called in the audit.")] = None,
+    creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
+    revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
     scopes: Annotated[
         list[str],
         many(
             "read, answer, dispatch, operate, budget or admin; each allows to read.",
-            "--scope",
+            "--allow",
             "SCOPE",
             parser=scope,
         ),
@@ -62,27 +62,34 @@ def create(
     ] = None,
     face: Json,
 ) -> None:
-    """Make a token. Its secret is shown now and never again; send it as `Authorization: Bearer SECRET`."""
+    """Every token for the API over TCP (setting api.listen): what it allows, its end and its last use.
+
+    A new token's secret is shown once and kept nowhere; send it as `Authorization: Bearer SECRET`. A revoked
+    token opens nothing from then on, its streams end, and the schedules that it made are paused. Runs and
+    workflows that it has begun go on, and are named.
+    """
+    if creates + revokes != (name is not None):
+        fix = "pancode admin tokens --create NAME --allow read"
+        raise UsageError("NAME requires one of --create and --revoke", fix=fix)
+    if name is None:
+        answer = face.client().get(TOKENS)
+        none = "no token; make one: pancode admin tokens --create NAME --allow read"
+        return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
+    if revokes:
+        gone = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
+        return face.show(gone, lambda: _revoked(name, gone["paused"], gone["left"]))
     lasts = lasting(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
     made = face.client().post(CREATE_TOKEN, body)
-    face.show(made, lambda: _made(made))
+    return face.show(made, lambda: _made(made))
 
 
 def _made(made: MadeTokenShape) -> str:
     until = short_time(made["expires_at"]) if made["expires_at"] else "it is revoked"
     what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
     return f"{made['token']}\n{escape_line(made['name'])}: {what}; until {until}. It is not shown again.\n"
-
-
-@token.verb("ls", "pancode token ls")
-def ls(face: Json) -> None:
-    """Every token, with what it allows, its end and its last use. Secrets are kept nowhere."""
-    answer = face.client().get(TOKENS)
-    none = "no token; make one: pancode token create NAME --scope read"
-    face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
 
 
 _COLUMNS: Columns = {
@@ -94,20 +101,8 @@ _COLUMNS: Columns = {
 }
 
 
-@token.verb("revoke", "pancode token revoke grafana")
-def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")], face: Json) -> None:
-    """Revoke a token: it opens nothing from now on, its streams end, and the schedules it made are paused.
-
-    Runs and workflows that it has begun go on, and are named.
-    """
-    answer = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
-    face.show(answer, lambda: _revoked(name, answer["paused"], answer["left"]))
-
-
 def _revoked(name: str, paused: list[str], left: list[str]) -> str:
     note = f"paused, as it made them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
-        note += (
-            f"go on, as it has begun them: {', '.join(left)}; pancode runs stop RUN, workflow stop WORKFLOW\n"
-        )
+        note += f"go on, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
     return f"{escape_line(name)} is revoked\n{note}"

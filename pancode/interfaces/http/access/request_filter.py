@@ -64,7 +64,7 @@ class ListenerRules:
                 raise AccessError(
                     f"the request has a secret in its query string: {name[:40]!r}",
                     why="histories, proxies and logs keep query strings",
-                    fix="send it in the Authorization header; revoke that token: pancode token revoke NAME",
+                    fix="send it in the Authorization header; and: pancode admin tokens --revoke NAME",
                     code="token_in_query",
                 )
         if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
@@ -112,7 +112,7 @@ def parse_bearer(header: str) -> str | None:
 def must_have_token() -> AccessError:
     return AccessError(
         "the request has no token",
-        fix="pancode token create NAME --scope read; then send the header Authorization: Bearer TOKEN",
+        fix="pancode admin tokens --create NAME --allow read; then the header Authorization: Bearer TOKEN",
         code="no_token",
     )
 

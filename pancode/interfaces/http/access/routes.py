@@ -59,20 +59,20 @@ class WebSessionBody(Body):
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-@Verb(TOKENS, command="token ls", right=SEES_ALL)
+@Verb(TOKENS, command="admin tokens", right=SEES_ALL)
 def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
     """All tokens."""
     return {"tokens": list_tokens(context.core)}
 
 
-@Verb(CREATE_TOKEN, TokenBody, "token create", status=201, right=SETS_UP)
+@Verb(CREATE_TOKEN, TokenBody, "admin tokens", status=201, right=SETS_UP)
 def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Make one; its secret is told once."""
     body: TokenBody = call.body
     return create(context.core, body.wanted(), body.by, _token(call))
 
 
-@Verb(REVOKE_TOKEN, ActBody, "token revoke", right=REMOVES)
+@Verb(REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
 def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
     """Make one worthless, and pause schedules that it made."""
     name = call.path["token"]

@@ -76,7 +76,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
     with unit_of_work(core) as work:
         known = {token.name for token in rows.read_tokens(work)}
         if name not in known:
-            raise not_found("token", name, known, "pancode token ls")
+            raise not_found("token", name, known, "pancode admin tokens")
         rows.delete_token(work, name)
         paused = [one for follow in core.features.revoked for one in follow(work, name)]
         detail: dict[str, object] = {"paused": paused} if paused else {}

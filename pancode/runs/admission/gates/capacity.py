@@ -189,7 +189,7 @@ def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
         more = f" and {len(asked) - _SHOWN} more" if len(asked) > _SHOWN else ""
         has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in asked[:_SHOWN])
         odd.append(f"env: {', '.join(absent)} {has} no value on {where}{more}")
-        commands = [f"pancode node secret set {one.name} {name}" for name in absent for one in asked]
+        commands = [f"pancode node secret {one.name} {name}" for name in absent for one in asked]
         fixes += commands[:_SHOWN]
     return odd, fixes
 

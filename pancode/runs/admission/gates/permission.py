@@ -77,17 +77,17 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
         )
     broken = find_forbidden_command(plan)
     if broken is not None:
-        fix = "change that command; pancode safety show lists the rules and their files"
+        fix = "change that command; pancode policy show lists the rules and their files"
         return make_refusal(SAFETY, f"Dispatch blocked: {broken}", fix)
     looping = _looping(plan, view)
     if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
-        fix = f"fix the cause; or add --yes, or: pancode breakers reset {looping.name}"
+        fix = f"fix the cause; or add --yes, or: pancode admin breakers --reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
         return replace(make_refusal(SAFETY, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
     verdict = _holder(plan, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return make_warning(
-            SAFETY, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}"
+            SAFETY, f"{verdict.words}; {looping.words}", f"pancode admin breakers --reset {looping.name}"
         )
     if not (plan.preset_warning and verdict.passed):
         return verdict
@@ -152,7 +152,7 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
     if needs.has_shell(None) or not bare:
         return None
     where = ", ".join(c.name for c in bare)
-    fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode fleet doctor")
+    fix = next((c.no_sandbox.fix for c in bare if c.no_sandbox), "pancode doctor --all")
     cannot = f"{where} has no sandbox, so {needs.kind.name} can edit files but cannot run commands or tests"
     more = f"{fix}; or add --safety full-auto --allow-told-only"
     return make_warning(SAFETY, f"{words}; {cannot}", more)

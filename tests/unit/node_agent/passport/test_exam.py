@@ -100,7 +100,7 @@ def test_a_server_that_stays_full_is_given_up() -> None:
 @pytest.mark.parametrize(
     ("fact", "words", "fix"),
     [
-        (None, "endpoint box not found on this node", "pancode endpoints"),
+        (None, "endpoint box not found on this node", "pancode models ls --servers"),
         (FACT.model_copy(update={"models": ()}), "endpoint box has no model m now", "pancode models"),
         (with_model(embedding=True), "m makes vectors, no words", "pancode models"),
         (

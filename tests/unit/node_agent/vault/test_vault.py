@@ -162,4 +162,4 @@ def test_what_logs_a_runtime_in_names_this_node_and_its_file(runtime: Runtime) -
     fact = RuntimeFact(name=runtime.name, state="not_logged_in", fix=runtime.program.login)
     fix = with_local_fix(fact, Path("/home/ops/.pancode-node/f-1"), "vm").fix
     assert "NODE" not in fix and "*" not in fix and "/home/ops/.pancode-node/f-1/secrets.json" in fix
-    assert "pancode node secret set vm " in fix
+    assert "pancode node secret vm " in fix

@@ -75,12 +75,12 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
         (
             endpoint("ollama", "qwen3:8b", health=Health.WEDGED, words="a slot stands", fix="restart it"),
             "its ollama is wedged: a slot stands (restart it)",
-            "pancode endpoints",
+            "pancode models ls --servers",
         ),
         (
             endpoint("ollama", "qwen3:8b", health=Health.NEEDS_KEY, words="it wants a key", fix="give it"),
             "its ollama needs a key: it wants a key (give it)",
-            "pancode endpoints",
+            "pancode models ls --servers",
         ),
         (
             endpoint("ollama", ModelFact(id="qwen3:8b", tools=False)),
@@ -285,5 +285,5 @@ def test_it_waits_while_its_endpoint_is_gone() -> None:
     assert explain_misfit(run, there) == ""
     (found,) = decide_placements([run], Standing((box("a"),), {"a": 4}))
     assert isinstance(found, Unplaced)
-    assert found.why == "a has no endpoint ollama now (start it on a, then: pancode endpoints)"
+    assert found.why == "a has no endpoint ollama now (start it on a, then: pancode models ls --servers)"
     assert explain_misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not speak None")

@@ -147,7 +147,7 @@ def test_a_server_that_wants_a_key_may_have_the_model() -> None:
     with pytest.raises(NotFoundError) as no:
         places_of("secret", (there("a", NONE), locked))
     assert "d/tower" in no.value.why
-    assert no.value.fix.endswith("see: pancode endpoints")
+    assert no.value.fix.endswith("see: pancode models ls --servers")
 
 
 def on_local(**changes: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`pancode safety show` and `check`: which rules count in a folder, and what they say; nothing is started."""
+"""`pancode policy show` and `check`: which rules count in a folder, and what they say; nothing is started."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_hosts_with_dots_in_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{token: ghp_itself}", "pancode notify secret"),
+        ("{token: ghp_itself}", "pancode config secret"),
         ("{kind: github}", "token"),
         ("{token: secret:f, kind: svn}", "github"),
         ("{token: secret:f, url: 'http://git.example.org/api/v1'}", "https"),

@@ -33,7 +33,7 @@ def old(tmp_path: Path, mine: RuntimeFact, *theirs: RuntimeFact) -> str:
 def test_the_newest_of_the_fleet_is_the_measure_and_the_command_fits_how_it_came(tmp_path: Path) -> None:
     newer = program("2.10.0")
     brought = old(tmp_path, program("2.9.1", "newest"), newer)
-    assert brought == "gpubox has 2.10.0: pancode node update n1 claude"
+    assert brought == "gpubox has 2.10.0: pancode node install n1 claude"
     other = old(tmp_path, program("2.9.1"), newer)
     assert other == "gpubox has 2.10.0: pancode node install n1 claude (or as it was brought)"
 
@@ -49,4 +49,4 @@ def test_a_chosen_version_and_one_that_cannot_be_read_are_not_called_old(tmp_pat
 def test_the_table_marks_it_and_says_what_brings_the_newer_one(tmp_path: Path) -> None:
     said = _whole(fleet(tmp_path, program("2.9.1", "newest"), program("2.10.0")))
     assert "claude 2.9.1 OLD" in said and said.count("OLD") == 1
-    assert "claude 2.9.1 is old, gpubox has 2.10.0: pancode node update n1 claude" in said
+    assert "claude 2.9.1 is old, gpubox has 2.10.0: pancode node install n1 claude" in said

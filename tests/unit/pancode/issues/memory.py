@@ -60,7 +60,7 @@ class MemoryTrackers:
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         self._ask()
         if self.expired:
-            what, fix = "github.com does not accept the token tracker", "pancode notify secret tracker"
+            what, fix = "github.com does not accept the token tracker", "pancode config secret tracker"
             raise ConfigError(what, why="HTTP 401: Bad credentials", fix=fix, code="forge_token")
         if ref not in self.there:
             raise NotFoundError(f"no {ref}", fix="pancode issues ls")

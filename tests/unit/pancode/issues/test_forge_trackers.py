@@ -188,7 +188,7 @@ def test_a_token_is_a_secret_a_variable_or_a_login(
     )
     with pytest.raises(ConfigError) as caught:
         none.issue(place, "MIN-12")
-    assert variable in caught.value.why and "notify secret" in caught.value.fix and host in caught.value.fix
+    assert variable in caught.value.why and "config secret" in caught.value.fix and host in caught.value.fix
 
 
 @pytest.mark.parametrize("api", ["", "/api/v3"], ids=["github.com", "GitHub Enterprise"])

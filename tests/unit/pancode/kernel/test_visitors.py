@@ -31,7 +31,7 @@ def test_only_its_own_secret_is_a_token_and_only_before_its_end() -> None:
     ):
         with pytest.raises(AccessError) as told:
             check_token("pct_a", found, now)
-        assert told.value.code == code and "pancode token create" in told.value.fix
+        assert told.value.code == code and "pancode admin tokens --create" in told.value.fix
     assert check_token("pct_a", replace(TOKEN, expires_ms=None), 10**15).name == "ci"
 
 
@@ -48,7 +48,7 @@ def test_a_refusal_names_the_scope_that_is_missing() -> None:
     must_allow(TOKEN, AccessScope.DISPATCH, "x")
     with pytest.raises(AccessError, match="POST /v1/budget") as told:
         must_allow(TOKEN, AccessScope.BUDGET, "POST /v1/budget")
-    assert told.value.code == "wrong_scope" and "--scope budget" in told.value.fix
+    assert told.value.code == "wrong_scope" and "--allow budget" in told.value.fix
 
 
 def test_a_token_of_one_item_answers_about_no_other_run() -> None:

@@ -40,7 +40,7 @@ def test_those_that_are_named_and_those_of_the_project(found: list[FoundSkill]) 
         ("release", ".pancode/skills"),
     ], "what ships, and what else lies in the home, is given to those who name it"
     (left_out,) = told.left_out
-    assert "bad has errors" in left_out and "pancode skills check bad" in left_out
+    assert "bad has errors" in left_out and "pancode config check --kind skills bad" in left_out
     by_name = {one.skill.name: one.skill for one in found}
     for one in told.ordered:
         assert one.digest == by_name[one.name].digest, "copies are compared by the same digest"

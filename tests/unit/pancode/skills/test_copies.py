@@ -10,7 +10,7 @@ import pytest
 
 from pancode.kernel.errors import NotFoundError
 from pancode.skills.copies import LINK, NONE, STATE, act, decide_copy
-from pancode.skills.copy_requests import SkillsAsked, count_copies, format_diff, source_name
+from pancode.skills.copy_requests import SkillsAsked, count_copies
 from pancode.skills.definitions import read_definitions
 from pancode.skills.model import SkillFile, made_of
 from pancode.skills.sources import FoundSkill, SkillSource
@@ -148,21 +148,11 @@ def test_a_link_that_a_person_puts_into_a_copy_is_a_change_and_is_not_read(tmp_p
     do(tmp_path, "sync")
     (tmp_path / ".claude/skills/deploy/out").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / ".agents/skills/deploy/pipe")
-    rows = do(tmp_path, "diff")["rows"]
+    rows = do(tmp_path, "status")["rows"]
     assert [row["state"] for row in rows] == ["changed", "changed", "same"]
-    assert format_diff(rows[0], found()[0].skill) == "deploy/out differs\n"
     do(tmp_path, "sync", force=True)
     assert (tmp_path / STATE / "backups/t1/claude/deploy/out").is_symlink()
     assert set(states(do(tmp_path, "status")).values()) == {"same"}
-
-
-def test_a_diff_names_what_is_hidden(tmp_path: Path) -> None:
-    do(tmp_path, "sync")
-    (tmp_path / CLAUDE).write_text(TEXT.replace("it.\n", "it\u202e.\n"))
-    (tmp_path / ".claude/skills/deploy/scripts/run.sh").unlink()
-    row = do(tmp_path, "diff")["rows"][0]
-    text = format_diff(row, found()[0].skill)
-    assert "+Do it<U+202E>.\n" in text and "-echo\n" in text
 
 
 @pytest.mark.parametrize("name", ["../x", ".hidden", "a/b", ""])
@@ -232,14 +222,6 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
     (kept / "agents" / "fix.md").write_text("Another.\n")
     seen = act_on("sync")
     assert (seen["claude-agents"], seen["qwen-agents"], mine.read_text()) == ("changed", "old", "mine")
-    (row,) = (
-        one
-        for one in do(home, "diff", None, files=tuple(read_definitions(kept)))["rows"]
-        if "files" in one and one["files"]
-    )
-    assert "-Another." in format_diff(
-        row, {one.name: one for one in read_definitions(kept)}[source_name(row)]
-    )
     act_on("sync", force=True)
     assert mine.read_text() == "Another.\n"
     assert (

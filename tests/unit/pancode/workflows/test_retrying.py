@@ -103,7 +103,7 @@ def test_of_a_batch_only_this_task_begins_again(flows: Flows) -> None:
     told = flows.show()
     assert told["state"] == "partial" and told["reason"].startswith("2 of 3 are done; b: error")
     words, fix = refused(flows, run_of(flows, "a"))
-    assert "the step is done" in words and "pancode workflow retry w-" in fix
+    assert "the step is done" in words and "pancode runs retry w-" in fix
 
 
 def test_beside_another_failure_nothing_would_go_on(flows: Flows) -> None:

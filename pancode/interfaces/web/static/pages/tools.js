@@ -18,7 +18,7 @@ export function Tools() {
 }
 
 /** What one command of the inbox names: a tool to look at. */
-export const toolIn = (command) => { const found = /^pancode tools \w+ (\S+) (\S+)$/.exec(command || ""); return found && link(["projects", "tool", found[1], found[2]]); };
+export const toolIn = (command) => { const found = /^pancode project tools \w+ (\S+) (\S+)$/.exec(command || ""); return found && link(["projects", "tool", found[1], found[2]]); };
 
 /** One proposal whole. The yes is for the very bytes that stand here. */
 export function OneTool({ run, name }) {

@@ -1,4 +1,4 @@
-"""What `pancode runtimes` shows: every machine, every runtime, and each fix once."""
+"""What `pancode agents runtimes` shows: every machine, every runtime, and each fix once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
 
 FIX = "npm install -g agent"
-MORE = "flags, reasoning and logins of one: pancode runtimes show NAME"
+MORE = "flags, reasoning and logins of one: pancode agents runtimes NAME"
 LOGIN = "put KEY into secrets.json"
 
 
@@ -99,10 +99,10 @@ def test_one_fix_is_one_row_whichever_machine_says_it_and_one_wall_too() -> None
 
 
 def test_a_fix_that_names_its_machine_is_one_for_all_of_them() -> None:
-    facts = [fact(name, "not_logged_in", "1", f"pancode node secret set {name} KEY") for name in ("n1", "n2")]
+    facts = [fact(name, "not_logged_in", "1", f"pancode node secret {name} KEY") for name in ("n1", "n2")]
     told = runtime_rows([runtimes("agent", *facts)])
-    assert told.count("secret set") == 1 and "  pancode node secret set NODE KEY\n" in told
-    assert "secret set n1 KEY" in runtime_rows([runtimes("agent", *facts[:1])])
+    assert told.count("node secret") == 1 and "  pancode node secret NODE KEY\n" in told
+    assert "node secret n1 KEY" in runtime_rows([runtimes("agent", *facts[:1])])
 
 
 def test_every_isolation_has_its_words() -> None:

@@ -1,4 +1,4 @@
-"""What `pancode endpoints` and `pancode models` print, also where nothing or little is known."""
+"""What `pancode models ls --servers` and `pancode models` print, also where nothing or little is known."""
 
 from __future__ import annotations
 

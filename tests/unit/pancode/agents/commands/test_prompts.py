@@ -1,4 +1,4 @@
-"""What `pancode prompts show` prints: the parts, and what was left out."""
+"""What `pancode agents prompt` prints: the parts, and what was left out."""
 
 from __future__ import annotations
 

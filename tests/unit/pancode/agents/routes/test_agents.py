@@ -76,7 +76,7 @@ def test_what_a_run_would_be_told(world: World) -> None:
 def test_unknown_names_are_told(world: World, query: str, words: str) -> None:
     told = world.problem("GET", f"/v1/agents/{query}")
     assert words in told["message"] and told["exit_code"] == 4 and told["why"]
-    assert "mode=" not in query or told["fix"].endswith("pancode modes")
+    assert "mode=" not in query or told["fix"].endswith("pancode policy show")
 
 
 def with_claude(world: World) -> World:

@@ -60,7 +60,7 @@ def test_an_applied_preset_is_that_of_every_dispatch_until_it_is_unset(world: Wo
 def test_a_preset_that_raises_safety_says_so_wherever_it_counts(world: World) -> None:
     words = "preset open raises safety from auto-edit to full-auto"
     refused = world.problem("POST", "/v1/presets/apply", {"name": "open"})
-    assert (refused["code"], refused["fix"]) == ("needs_yes", "pancode presets apply open --yes")
+    assert (refused["code"], refused["fix"]) == ("needs_yes", "pancode config use open --yes")
     applied = world.http.post("/v1/presets/apply", {"name": "open", "yes": True}).json()
     assert applied["warnings"] == [words]
     gate = next(g for g in plan(world, told_only=True)["gates"] if g["gate"] == "safety")
@@ -96,7 +96,7 @@ def test_what_was_applied_and_is_gone_can_be_taken_back(world: World, tmp_path: 
     world.http.post("/v1/presets/apply", {"name": "quick"})
     (tmp_path / FILE).write_text("")
     told = world.problem("POST", "/v1/runs", world.shell())
-    assert (told["exit_code"], told["fix"]) == (3, "pancode presets unset")
+    assert (told["exit_code"], told["fix"]) == (3, "pancode config use none")
     (tmp_path / APPLIED).write_text("{")
     assert "unreadable" in world.http.post("/v1/presets/unset").json()["before"]
     assert world.problem("POST", "/v1/presets/unset")["code"] == "no_preset"

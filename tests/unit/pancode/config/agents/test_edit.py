@@ -121,7 +121,7 @@ def test_files_of_every_form(before: str, after: str) -> None:
 def test_what_cannot_be_changed_alone_is_left_to_a_person(text: str) -> None:
     with pytest.raises(ConfigError, match=r"agents\.x\.tier") as caught:
         set_value(text, ("agents", "x", "tier"), "any", "f")
-    assert "pancode agents check" in caught.value.fix
+    assert "pancode config check --kind agents" in caught.value.fix
 
 
 def test_a_word_that_begins_with_a_colon_is_one_within_braces_too() -> None:

@@ -166,11 +166,11 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
     apply(tmp_path, "gone")
     with pytest.raises(ConfigError, match="'gone'") as stale:
         chosen(tmp_path)
-    assert stale.value.fix == "pancode presets unset"
+    assert stale.value.fix == "pancode config use none"
     (tmp_path / APPLIED).write_text("{")
     with pytest.raises(ConfigError, match="cannot read") as broken:
         chosen(tmp_path)
-    assert broken.value.fix == "pancode presets unset"
+    assert broken.value.fix == "pancode config use none"
 
 
 @pytest.mark.parametrize(

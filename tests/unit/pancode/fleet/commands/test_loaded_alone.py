@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.fleet.commands.nodes import MORE as OF_NODE
-from pancode.interfaces.cli.main import ALIASES, COMMANDS
-from pancode.runs.commands.runs import MORE as OF_RUNS
+from pancode.interfaces.cli.tree import HIDDEN, TREE
 
 ROOT = Path(__file__).parents[5]
 EACH_IN_A_FORK = """\
@@ -38,8 +36,7 @@ def alone(modules: list[str], folder: Path) -> tuple[list[str], str]:
 
 
 def test_each_command_needs_no_module_that_another_has_imported() -> None:
-    tables = [*COMMANDS.values(), *OF_NODE.values(), *OF_RUNS.values()]
-    modules = {module for module, _ in tables} | {name.partition(":")[0] for name in ALIASES.values()}
+    modules = {one.module for one in (*TREE.values(), *HIDDEN.values()) if one.module}
     failed, why = alone(sorted(modules), ROOT)
     assert not failed, (failed, why)
 

@@ -16,7 +16,7 @@ from pancode.budget.commands.cost import _lines
 from pancode.budget.commands.workers import _WORKERS
 from pancode.interfaces.cli.commands import Group
 from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
-from pancode.interfaces.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
+from pancode.interfaces.cli.main import cli, run
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import Columns, format_rows
 from pancode.interfaces.client.client import Client
@@ -127,7 +127,7 @@ def test_a_channel_is_not_ok_before_it_was_tried(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Face, "show", lambda face, data, words: said.append(words()))
     FakeApi({"GET /v1/notify": {"channels": [channel], "unknown_channels": []}}).serves(monkeypatch)
-    notify.ls(Face(as_json=False))
+    notify.notify(face=Face(as_json=False))
     assert "not tried yet" in said[0] and "ok" not in said[0].split()
 
 
@@ -146,44 +146,29 @@ def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -
         return 10
 
     monkeypatch.setattr(logs, "_follow", follow)
-    assert logs.follow("last", face=Face(as_json=False)) == 10 and asked == [("r-1", "")]
-    main = cli.get_command(click.Context(cli), "runs")
-    assert isinstance(main, Group) and main.get_command(click.Context(main), "follow") is not None
-    listed = main.get_command(click.Context(main), "ls")
-    assert listed is not None and any("-n" in one.opts for one in listed.params)
+    assert run(["runs", "follow", "last"]) == 10 and asked == [("r-1", "")]
 
 
-def helped(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert run([*words, "--help"]) == 0
+def helped(words: list[str], capsys: pytest.CaptureFixture[str], how: str = "--help") -> str:
+    assert run([*words, how]) == 0
     return capsys.readouterr().out
 
 
-def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
-    told = helped([], capsys)
-    heads = re.findall(r"^(\w+):$", told, re.MULTILINE)
-    assert heads == ["Options", *GROUPS]
-    assert heads[1:] == ["Start", "Work", "Talk", "Look", *"Land People Money Machines Models Admin".split()]
-    listed = re.findall(r"^  ([a-z][a-z-]*)  ", told.partition("Start:")[2], re.MULTILINE)
-    assert sorted(listed) == sorted(COMMANDS) and not set(listed) & set(ALIASES)
-
-
-def test_other_names_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
-    same = {"batches": "workflow ls", "costs": "cost", "hook": "lane"}
-    assert set(same) == set(ALIASES)
-    for alias, name in same.items():
-        told = helped([alias], capsys)
-        assert f"Usage: pancode {alias}" in told and f"pancode {name}" in told
-
-
 def test_the_options_of_a_dispatch_have_headings(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["dispatch"], ["race"], ["run"], ["schedule", "add"]):
+    for words in (["dispatch"], ["race"], ["schedule", "add"]):
         told = helped(words, capsys)
+        assert "--mode " not in told and "--verify CMD" in told and f"{' '.join(words)} --help-all" in told
+        told = helped(words, capsys, "--help-all")
         heads = re.findall(r"^([A-Z][a-z ]+):$", told, re.MULTILINE)
         terms = ["Who works", "Where", "Limits", "Gates and landing"]
         assert heads[:6] == ["Arguments", *terms, "Options"], words
-        assert told.count("  --verify CMD") == told.count("  --agent A") == 1
+        assert told.count("  --verify CMD") == told.count("--agent A ") == 1
     named = {name for names in HEADINGS.values() for name in names}
-    known = {param.name for word in ("dispatch", "batch", "race") for param in command(word).params}
+    known = {
+        param.name
+        for word in ("dispatch", "workflow batch", "workflow race")
+        for param in command(word).params
+    }
     assert named <= known, named - known
 
 
@@ -191,7 +176,9 @@ def test_the_help_of_a_command_has_its_arguments_before_its_options(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = helped(["runs", "show"], capsys)
-    assert re.search(r"^Arguments:\n  RUN  \[required\]\n\nOptions:\n  --json ", told, re.MULTILINE), told
+    assert re.search(r"^Arguments:\n  \[RUN\] .*\n\nOptions:\n  -o, --output, --json ", told, re.MULTILINE), (
+        told
+    )
 
 
 def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
@@ -233,7 +220,10 @@ def test_a_brief_since_a_time_has_the_costs_too(
 
 
 def command(name: str) -> click.Command:
-    found = cli.get_command(click.Context(cli), name)
+    found: click.Command | None = cli
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
     assert found is not None
     return found
 

@@ -150,16 +150,15 @@ def test_a_node_cannot_write_markup_into_the_status(columns: int, screen: Screen
     assert told.count("        [red]a[/red] :smile:") >= 2 and "\x1b" not in told and "\u202e" not in told
 
 
-def test_help_is_drawn_on_a_terminal_and_loads_no_command(columns: int, screen: Screen) -> None:
+def test_the_first_help_loads_no_command_and_the_name_of_a_flag_is_no_value(screen: Screen) -> None:
     told_on = screen()
     before = set(sys.modules)
     assert entry.run(["-h"]) == 0
-    told = STYLE.sub("", told_on.getvalue())
-    assert "╭" in told and "dispatch" in told and "pancode runs show last" in told
-    assert not {name for name in set(sys.modules) - before if name.startswith("pancode.cli.")}
+    assert "dispatch" in told_on.getvalue()
+    assert not {name for name in set(sys.modules) - before if ".commands." in name}
     assert entry.run(["budget", "set", "-h"]) == 0
     told = STYLE.sub("", told_on.getvalue())
-    assert "[USD]" in told and "--json" in told and "_FACE" not in told
+    assert "[USD|none]" in told and "--json" in told and "_FACE" not in told
 
 
 def test_a_pipe_needs_no_rich() -> None:

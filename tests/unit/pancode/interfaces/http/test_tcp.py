@@ -194,7 +194,7 @@ def test_a_browser_trades_a_code_once_within_a_minute(world: ListenerWorld) -> N
     assert name.startswith("web-") and world.ask("GET", "/v1/web/session", token).json()["name"] == name
     again = world.ask("POST", "/v1/web/session", body={"code": made["code"]})
     assert code_of(again, 401) == "used_code" and name in again.json()["why"]
-    assert f"pancode token revoke {name}" in again.json()["fix"]
+    assert f"pancode admin tokens --revoke {name}" in again.json()["fix"]
     (told,) = [one for one in world.context.rows(Audit) if one.what == "code for a browser used again"]
     assert told.level == "warning" and told.detail["token"] == name
     late = world.http.post("/v1/web/codes", {"scopes": ["read"], "lasts_ms": 3_600_000}).json()["code"]

@@ -305,7 +305,9 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "openai-agents",
         "native",
     )
-    advice = "x says: npm install -g --prefix ~/.local @vendor/program@latest, then look: pancode runtimes"
+    advice = (
+        "x says: npm install -g --prefix ~/.local @vendor/program@latest, then look: pancode agents runtimes"
+    )
     missing: dict[str, Any] = {
         "state": "missing",
         "version": None,

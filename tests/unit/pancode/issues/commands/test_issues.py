@@ -1,4 +1,4 @@
-"""`work --plan` is a talk with the planner first; `work tell` and `kill` reach the newest run of an issue."""
+"""`issue work --plan` is a talk with the planner first; `tell` and `stop` reach the run of an issue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pancode.interfaces.cli import main
 from pancode.interfaces.cli.output import Face
-from pancode.issues.commands.issues import kill, on, tell
+from pancode.issues.commands.issues import on
 from pancode.kernel.errors import ExitCode, UsageError
 from tests.fakes.api import FakeApi
 
@@ -29,8 +29,10 @@ def test_a_plan_comes_first_and_nothing_is_built(
     assert on("SHOP-12", plans=True, model="big", face=Face(as_json=False)) == ExitCode.DONE
     assert [one["what"] for _, one in coordinator.asked] == ["SHOP-12"]
     chat = ["chat", "--agent", "planner", "--workspace", "shop-12", "--model", "big", "--", "Plan it"]
-    assert commands == [["attach", "r-1"] if run else chat]
-    assert "next: pancode plan keep shop-12; then: pancode work SHOP-12" in capsys.readouterr().err
+    assert commands == [["sessions", "attach", "r-1"] if run else chat]
+    assert (
+        "next: pancode issue plan --keep shop-12; then: pancode issue work SHOP-12" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("more", [{"agent": "builder"}, {"budget": "3"}, {"dry_run": True}])
@@ -57,7 +59,7 @@ def test_words_for_an_issue_say_how_far_they_came(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: dict[str, Any], said: str
 ) -> None:
     there = at_work(monkeypatch, "tell", **answer)
-    tell("SHOP-12", "leave the old API", face=Face(as_json=False))
+    assert main.run(["work", "tell", "SHOP-12", "leave the old API"]) == ExitCode.DONE
     ((path, body),) = there.posted
     assert (path, body["text"]) == ("/v1/runs/r-7/tell", "leave the old API")
     assert said in capsys.readouterr().out
@@ -66,8 +68,8 @@ def test_words_for_an_issue_say_how_far_they_came(
 def test_a_kill_stops_the_newest_run_of_the_issue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = at_work(monkeypatch, "stop", state="interrupting")
-    kill("SHOP-12", face=Face(as_json=False))
-    ((path, body),) = there.posted
-    assert (path, body["reason"]) == ("/v1/runs/r-7/stop", "work kill SHOP-12")
-    assert capsys.readouterr().out == "r-7  interrupting\n"
+    there = at_work(monkeypatch, "stop", state="interrupting", outcome=None, reason="asked", notes=[])
+    assert main.run(["work", "kill", "SHOP-12"]) == ExitCode.DONE
+    ((path, _),) = there.posted
+    assert path == "/v1/runs/r-7/stop"
+    assert capsys.readouterr().out == "r-7  interrupting  asked\n"

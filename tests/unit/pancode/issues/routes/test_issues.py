@@ -276,7 +276,7 @@ def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caug
     shop.told()
     assert shop.world.context.row(Run, run.id).outcome is Outcome.DONE, "the work does not wait for it"
     assert "does not accept the token" in shop.status["trouble"]
-    assert "pancode notify secret tracker" in shop.status["trouble"] and shop.status["state"] == "in progress"
+    assert "pancode config secret tracker" in shop.status["trouble"] and shop.status["state"] == "in progress"
     shop.trackers.expired = False
     shop.world.context.clock.ms += 31_000
     state, (comment,) = shop.told()

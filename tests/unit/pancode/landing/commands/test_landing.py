@@ -81,7 +81,7 @@ def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.
 
 def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) -> None:
     desk.forge_error = RefusedError(
-        "no", why="HTTP 403", fix="pancode notify secret forge", code="forge_forbidden"
+        "no", why="HTTP 403", fix="pancode config secret forge", code="forge_forbidden"
     )
     with pytest.raises(Exception, match="no") as caught:
         landing.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
@@ -89,7 +89,7 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
     assert (error.code, error.exit_code) == ("forge_forbidden", 5)
     assert "agent/x" in error.why
     again = "pancode land r-0001 --push origin agent/x --pull-request"
-    assert "pancode notify secret forge" in error.fix and again in error.fix
+    assert "pancode config secret forge" in error.fix and again in error.fix
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`pancode events`: a line for each event; a coordinator that goes away costs none."""
+"""`pancode audit --events`: a line for each event; a coordinator that goes away costs none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The six lines of `pancode metrics`."""
+"""The six lines of `pancode status --metrics`."""
 
 from __future__ import annotations
 

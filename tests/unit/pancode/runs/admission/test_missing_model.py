@@ -89,7 +89,7 @@ def test_the_fix_of_a_missing_program_installs_it_where_that_can_be(runtime: str
     at = registry.RUNTIMES.get(runtime)
     comes = at is not None and at.program is not None
     assert one.why.startswith(f"has no runtime {runtime}")
-    assert one.fix == (f"pancode node install desk {runtime}" if comes else "pancode runtimes")
+    assert one.fix == (f"pancode node install desk {runtime}" if comes else "pancode agents runtimes")
 
 
 def test_whoever_names_the_runtime_is_believed() -> None:

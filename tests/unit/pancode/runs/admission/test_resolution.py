@@ -226,7 +226,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("g", True, False, "is draining: kernel update"),
         ("h", True, False, "is paused: lunch"),
     ]  # and not the removed one
-    assert (found[1].fix, found[3].fix) == ("pancode node set b --label gpu=24g", "pancode runtimes")
+    assert (found[1].fix, found[3].fix) == ("pancode node set b --label gpu=24g", "pancode agents runtimes")
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 
 

@@ -56,7 +56,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
 def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile() -> None:
     told = lines(node("vm"), plan=NOTHING)
     assert told[1:3] == [
-        "-   programs  no agent program is ready: pancode runtimes",
+        "-   programs  no agent program is ready: pancode agents runtimes",
         "-   models    none of your own: pancode models",
     ]
     assert told[-2] == "!   nobody can answer yet: no program or model is ready; on vm: ollama pull qwen3:8b"

@@ -292,7 +292,7 @@ def test_words_commands_and_lines() -> None:
         await pilot.press(*"/re", "tab", "enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the rest")
         await pilot.press(*"/nothing", "enter")
-        await scene.shows(pilot, "there is no /nothing")
+        await scene.shows(pilot, "command not found: /nothing")
         await pilot.press("ctrl+c", *"/cost", "enter")
         await scene.shows(pilot, "1 turn, 1.2 k tokens")
         await pilot.press("up")
@@ -580,7 +580,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
         shown = await scene.shows(pilot, "runs 5 says")
         assert "[red]this[/red]" in shown and "/runs 5" in shown
         await pilot.press(*"/diff", "enter")
-        await scene.shows(pilot, f"runs diff {RUN} says")
+        await scene.shows(pilot, f"diff {RUN} says")
         await pilot.press(*"/rns", "enter")
         await scene.shows(pilot, "did you mean /runs?")
         assert scene.page.field.text == "/rns"
@@ -595,12 +595,12 @@ def test_a_command_needs_no_session_but_one_about_it_does() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "say what shall be done")
         await pilot.press(*"/workers", "enter")
-        await scene.shows(pilot, "workers says")
+        await scene.shows(pilot, "agents record says")
         await pilot.press(*"/diff", "enter")
         await scene.shows(pilot, "the session has not started")
 
     scene = played(ChatScene(run=""), play)
-    assert scene.api.posts == [] and scene.ran == [["workers"]]
+    assert scene.api.posts == [] and scene.ran == [["agents", "record"]]
 
 
 def test_who_leaves_ends_nothing() -> None:

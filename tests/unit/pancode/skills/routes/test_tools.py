@@ -210,7 +210,7 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
         return [(one["run"], one["command"]) for one in also if NAME in one["what"]]
 
     run, other = world.proposes(), world.proposes()
-    asked = [(one, f"pancode tools try {one} {NAME}") for one in (other, run)]
+    asked = [(one, f"pancode project tools try {one} {NAME}") for one in (other, run)]
     assert waits() == asked
     looked_at = world.context.rows(StoredTool, kept=False)
     assert [row.packed for row in looked_at] == ["", ""], "it reads no files of them"
@@ -219,12 +219,14 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
     assert waits() == asked[:1], "one on trial waits for nobody"
     world.ends(world.claim())
-    assert waits() == [(run, f"pancode tools keep {run} {NAME}"), asked[0]], "a yes is what is nearest"
+    assert waits() == [(run, f"pancode project tools keep {run} {NAME}"), asked[0]], (
+        "a yes is what is nearest"
+    )
     text = _listed([], world.http.get("/v1/inbox", by="ana").json()["also"])
     assert f"{run}  the tool {NAME} was proposed by {run}, and its tests have passed\n" in text
     assert world.keeps(run).status_code == 200
     world.tries(other, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    assert waits() == [(other, f"pancode tools show {other} {NAME}")]
+    assert waits() == [(other, f"pancode project tools show {other} {NAME}")]
     body = {"by": "ana", "run": other}
     assert world.http.post(f"/v1/tools/{NAME}/remove", body).json() == {"removed": NAME}
     assert (waits(), world.states()) == ([], [(NAME, "kept")])

@@ -457,7 +457,7 @@ def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_pat
     home.mkdir()
     env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
     with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and b"pancode workspace leave" in process.stdout.readline()
+        assert process.stdout is not None and b"pancode workspace open --leave" in process.stdout.readline()
         write_file(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
     assert list(tree.iterdir()) == [], "nothing of it is in the result"

@@ -84,7 +84,7 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     assert (
         not bare.passed and "bare has no sandbox, and its agent, or the run it comes from, runs" in bare.words
     )
-    assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode fleet doctor"
+    assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode doctor --all"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
     assert not outside.passed and "for the node itself" in outside.words
     for asked, why in (

@@ -43,7 +43,7 @@ def test_a_variable_that_no_machine_has_is_said_with_the_machines_and_what_gives
     verdict = with_env(node("a", variables=("CI", "PATH")), node("b", variables=()))
     assert verdict.passed and verdict.warning
     assert verdict.words.endswith("claude on a, b; env: PIP_CERT has no value on a, b")
-    assert verdict.fix == "pancode node secret set a PIP_CERT; pancode node secret set b PIP_CERT"
+    assert verdict.fix == "pancode node secret a PIP_CERT; pancode node secret b PIP_CERT"
     far = with_env(node("a", state=NodeState.UNREACHABLE, variables=("CI",)))
     assert "it would wait" in far.words and "env: PIP_CERT has no value on a" in far.words
 

@@ -1,0 +1,71 @@
+"""`pancode config check`: what is wrong with a file that people write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.kernel.errors import UsageError
+
+app = Commands()
+Kind = Literal["agents", "rules", "workflow", "skills"]
+_NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
+
+
+@app.verb(
+    "config check",
+    "pancode config check .pancode/workflows/release.yaml",
+    "pancode config check --kind agents",
+    "pancode config check .agents/skills/deploy",
+)
+def check(
+    *,
+    files: Annotated[
+        list[str],
+        Argument(
+            metavar="[FILE]...",
+            help="A file, the folder of a skill, or the name of a workflow.",
+            autocompletion=completions.workflow_files,
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    kind: Annotated[
+        Kind | None, option("What the file is (default: by its name): agents, rules, workflow or skills.")
+    ] = None,
+    face: Json,
+) -> int:
+    """Everything that is wrong with a FILE, at once, each with its line; exit code 3 if there is something.
+
+    With --kind and no FILE: the agents or the rules in force here, or all skills.
+    """
+    from pancode.agents.commands.agents import check_agents
+    from pancode.agents.commands.choices import check_rules
+    from pancode.skills.commands.skills import check_skills
+    from pancode.workflows.commands.group import check_workflow_file
+
+    kind = kind or (kind_of(files[0]) if files else None)
+    if kind is None or (kind == "workflow" and not files):
+        raise UsageError("FILE or --kind is required", fix="pancode config check --kind agents")
+    if kind == "skills":
+        return check_skills(face, files)
+    if len(files) > 1:
+        raise UsageError("one FILE at a time", fix=f"pancode config check {files[0]}")
+    file = files[0] if files else None
+    if kind == "agents":
+        return check_agents(face, file)
+    return check_rules(face, file) if kind == "rules" else check_workflow_file(face, files[0])
+
+
+def kind_of(file: str) -> Kind:
+    """By the name of a file; a folder is that of agents or of skills, and any other name a workflow."""
+    path = Path(file)
+    if path.is_dir():
+        return "agents" if os.path.exists(path / "panagents.yaml") else "skills"
+    return _NAMES.get(path.stem, "workflow")

@@ -1,0 +1,36 @@
+"""Finds what an id on the command line means: a run, a workflow, or the run that works on an issue."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.parameters import option
+from pancode.interfaces.client.client import Client
+from pancode.issues.answers import WORK_RUN
+from pancode.kernel.errors import ApiError, ExitCode
+
+AnyRun = Annotated[
+    str, Argument(autocompletion=completions.runs, help="A run, or an issue such as SHOP-12 for its run.")
+]
+OfWorkflow = Annotated[bool, option("The name is a workflow's, such as `last`.", "--workflow")]
+_ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")
+
+
+def is_workflow(name: str) -> bool:
+    return name.startswith("w-")
+
+
+def find_run(client: Client, name: str) -> str:
+    """The run that works on an issue; any other name is a run's or an agent's already."""
+    if _ISSUE.fullmatch(name) is None:
+        return name
+    try:
+        return client.get(WORK_RUN.at(name))["run"]
+    except ApiError as error:
+        if name.upper() == name or error.exit_code is not ExitCode.NOT_FOUND:
+            raise
+        return name  # such as an agent, builder-2

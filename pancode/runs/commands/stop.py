@@ -1,0 +1,88 @@
+"""`pancode stop`: ends a run, a workflow, the work on an issue, or what a session has begun."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.terminal import escape_line
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.names import OF_AGENT, RUNNING
+from pancode.runs.answers import STOP, RunShape
+from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
+from pancode.sessions.answers import TASKS
+from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
+
+app = Commands()
+ASKS_ABOVE = 3
+"""With more runs of a workflow at work than this, a user at a terminal is asked."""
+
+
+@app.verb(
+    "stop",
+    "pancode stop last --reason 'wrong branch'",
+    "pancode stop w-7f3k2x",
+    "pancode stop SHOP-12",
+    "pancode stop --agent builder",
+    "pancode stop --session last",
+)
+def stop(
+    *,
+    name: Annotated[
+        str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.runs)
+    ] = None,
+    agent: Annotated[
+        str | None,
+        option("Stop the only run of this agent.", "-A", "--agent", "A", complete=completions.agents),
+    ] = None,
+    session: Annotated[
+        str | None, option("Stop the runs that this session has begun, and not the session.", "SESSION")
+    ] = None,
+    workflow: OfWorkflow = False,
+    reason: Annotated[str, option("The reason, for the record.")] = "",
+    yes: Annotated[bool, option("Do not ask about a workflow of many runs.", "-y", "--yes")] = False,
+    face: Json,
+) -> int:
+    """Ask a run to end (without a name: the one that was started last of those that run); its node confirms.
+
+    Of a workflow all runs are stopped, and nothing more begins. Of an issue the run that works on it: its
+    workspace and its files stay.
+    """
+    if sum(one is not None for one in (name, agent, session)) > 1:
+        raise UsageError("a name, --agent and --session cannot be combined", fix="give one of them")
+    client, body = face.client(), {"by": find_user(), "reason": reason}
+    if session is not None:
+        begun = client.get(TASKS.at(session))["runs"]
+        ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
+        face.show({"runs": ended}, lambda: "".join(map(_stopped, ended)) or "nothing of it is at work\n")
+        return ExitCode.DONE
+    if name is not None and (workflow or is_workflow(name)):
+        return stop_workflow(face, client, name, body, yes)
+    named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)
+    answer = client.post(STOP.at(named), body)
+    face.show(answer, lambda: _stopped(answer))
+    return ExitCode.DONE
+
+
+def _stopped(run: RunShape) -> str:
+    words = "; ".join(escape_line(text) for text in (run["reason"], *run["notes"]))
+    return f"{run['run']}  {run['outcome'] or run['state']}  {words}\n"
+
+
+def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], yes: bool) -> int:
+    from pancode.workflows.commands.tables import format_headline
+
+    shape = client.get(WORKFLOW.at(name))
+    at_work = [step for step in shape["steps"] if step["state"] == "running"]
+    if len(at_work) > ASKS_ABOVE and not yes and face.can_ask():
+        if not face.agreed(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
+            return ExitCode.INTERRUPTED
+    answer = client.post(STOP_WORKFLOW.at(shape["workflow"]), body)
+    face.show(answer, lambda: format_headline(answer))
+    return ExitCode.DONE

@@ -1,0 +1,70 @@
+"""`pancode config check` checks each kind of file that people write, by its name or by --kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.app.commands.check import kind_of
+from pancode.interfaces.cli.main import run
+from pancode.kernel.errors import ExitCode
+
+CHAIN = "steps:\n  - {name: one, task: mend it}\n"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def test_a_file_is_known_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "panagents.yaml").write_text("")
+    (tmp_path / "deploy").mkdir()
+    kinds = {
+        "agents": "agents",
+        "deploy": "skills",
+        "x/panagents.yaml": "agents",
+        "deploy/SKILL.md": "skills",
+    }
+    kinds |= {"pansafety.yaml": "rules", "release.yaml": "workflow", "review-loop": "workflow"}
+    assert {name: kind_of(name) for name in kinds} == kinds
+
+
+def test_a_workflow_with_an_error_is_named_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good.yaml").write_text(CHAIN)
+    (tmp_path / "bad.yaml").write_text(CHAIN.replace("task", "tusk"))
+    assert run(["config", "check", "./good.yaml"]) == ExitCode.DONE
+    assert run(["workflow", "check", "./bad.yaml"]) == ExitCode.CONFIG
+    assert "tusk" in capsys.readouterr().out
+
+
+def test_rules_are_checked_where_they_count(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = home / "pansafety.yaml"
+    rules.write_text("zeroAccessPaths: [.env]\n")
+    assert run(["config", "check", "--kind", "rules"]) == ExitCode.DONE
+    assert run(["config", "check", str(rules)]) == ExitCode.DONE
+    assert "all right" in capsys.readouterr().out
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "pansafety.yaml").write_text("")
+    assert run(["config", "check", "elsewhere/pansafety.yaml"]) == ExitCode.USAGE
+    rules.write_text("nothing: [x]\n")
+    assert run(["config", "check", str(rules)]) == ExitCode.CONFIG
+
+
+def test_agents_and_skills_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["agents", "check"]) == run(["skills", "check"]) == ExitCode.DONE
+    told = capsys.readouterr().out
+    assert "the shipped agents hold" in told and "skills checked, 0 with errors" in told
+
+
+def test_without_a_kind_a_file_is_needed() -> None:
+    assert run(["config", "check"]) == run(["config", "check", "--kind", "workflow"]) == ExitCode.USAGE
