@@ -32,7 +32,7 @@ LETTERS = {
     **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
 }
 """The letter of an option, in every command that has it."""
-WHOLE_HELP, _JSON, _MOST = "--help-all", ["-o", "json"], 14
+WHOLE_HELP, _MOST = "--help-all", 14
 """With more parameters than this, a command has a short help and this option for the whole one."""
 
 
@@ -61,22 +61,22 @@ class SectionedCommand(TyperCommand):
     """The parameters that a short help leaves out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        old = OPTIONS.get(ctx.command_path.removeprefix("pancode "), {})
+        path = ctx.command_path.removeprefix("pancode ")
+        old = {} if ctx.resilient_parsing else OPTIONS.get(path, {})
         end = args.index("--") if "--" in args else len(args)
         given = list[str]()
         for arg in args[:end]:
             name, equals, value = arg.partition("=")
-            if name in old and not ctx.resilient_parsing:
+            if arg == WHOLE_HELP and self.is_long:
+                ctx.meta[WHOLE_HELP] = True
+                given.append("--help")
+            elif arg == "--json":
+                given += ["-o", "json"]
+            elif name in old:
                 tell_new_name(f"note: {name} is now {old[name]}", args)
-            whole = arg == WHOLE_HELP and self.is_long
-            ctx.meta[WHOLE_HELP] = ctx.meta.get(WHOLE_HELP) or whole
-            given += (
-                ["--help"]
-                if whole
-                else _JSON
-                if arg == "--json"
-                else [f"{old.get(name, name)}{equals}{value}"]
-            )
+                given.append(f"{old[name]}{equals}{value}")
+            else:
+                given.append(arg)
         return super().parse_args(ctx, [*given, *args[end:]])
 
     @property

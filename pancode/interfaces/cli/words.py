@@ -220,6 +220,6 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "sessions export": {"--to": "--file"},
     "workflow race": {"--by": "--choose", "--total": "--total-budget"},
     **{f"workflow {one}": {"--total": "--total-budget"} for one in ("batch", "chain")},
-    "lane create": {"--total": "--total-budget"},
+    **{one: {"--total": "--total-budget"} for one in ("lane create", "schedule add")},
 }
 """By command, old spellings of options, which work until 1.0."""

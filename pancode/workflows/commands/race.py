@@ -98,7 +98,8 @@ def _won(by: str | None, score: str | None) -> dict[str, str]:
     rule = by or ("score" if score is not None else "first")
     if rule not in ("first", "smallest", "score"):
         raise UsageError(
-            f"{rule!r} is not a rule for winning a race", fix="--by first, --by smallest, or --score CMD"
+            f"{rule!r} is not a rule for winning a race",
+            fix="--choose first, --choose smallest, or --score CMD",
         )
     if (rule == "score") != (score is not None):
         raise UsageError(
