@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -138,6 +139,14 @@ def test_licence_and_changelog() -> None:
     licence = (ROOT / "LICENSE").read_text()
     assert "Apache License" in licence and "Version 2.0" in licence and len(licence) > 11_000
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_places_of_the_version_agree() -> None:
+    """The wheel's own is in `test_distribution`."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "ansible/galaxy.yml").read_text()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE)
 
 
 def test_session_guide_stays_short() -> None:

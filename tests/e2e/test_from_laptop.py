@@ -18,6 +18,8 @@ from tests.integration.faces.sshd import own_sshd, program
 
 pytestmark = pytest.mark.slow  # a real sshd, and runs on two real hosts
 SHELL = ("--runtime", "shell")
+MAC = ROOT / "tests/e2e/mac"
+"""A folder for PYTHONPATH, whose `sitecustomize.py` takes from Python what only Linux has."""
 
 
 class Laptop:
@@ -44,6 +46,10 @@ class Laptop:
             timeout=180,
         )
         return Said(done.returncode, done.stdout, done.stderr)
+
+    def python(self, program: str) -> str:
+        argv = [sys.executable, "-c", program]
+        return subprocess.run(argv, env=self.env, check=True, capture_output=True, text=True).stdout.strip()
 
     def git(self, *words: str) -> str:
         who = ("-c", "user.name=Ana", "-c", "user.email=ana@example.test")
@@ -105,3 +111,22 @@ def test_a_change_that_conflicts_leaves_the_files_of_the_laptop(laptop: Laptop) 
     (mine / "a.txt").write_text("mine\n")
     refused = laptop.run("land", run)
     assert refused.code != 0 and "a.txt" in refused.err and (mine / "a.txt").read_text() == "mine\n"
+
+
+def test_a_client_on_a_mac_dispatches_looks_and_lands(laptop: Laptop) -> None:
+    laptop.env["PYTHONPATH"] = f"{MAC}:{ROOT}"
+    assert laptop.python("import os, sys; print(sys.platform, hasattr(os, 'pidfd_open'))") == "darwin False"
+    made = laptop.run("dispatch", *SHELL, "--verify", "true", "--json", "echo said; echo b > b.txt").ok()
+    run = made.json()["run"]
+    shown = {
+        ("runs",): run,
+        ("runs", "show", run): "b.txt",
+        ("runs", "logs", run): "said",
+        ("runs", "diff", run): "+b",
+        ("inbox",): "",
+        ("fleet", "status"): "node2",
+    }
+    for words, answer in shown.items():
+        assert answer in laptop.run(*words).ok().out, words
+    laptop.run("land", run).ok()
+    assert (laptop.project / "b.txt").read_text() == "b\n"
