@@ -36,7 +36,7 @@ from pancode.interfaces.cli.terminal import (
 )
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode
-from pancode.kernel.formatting import cost_of, count_noun
+from pancode.kernel.formatting import cost_of, count_noun, format_status
 from pancode.kernel.names import LAST
 from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE
@@ -114,7 +114,7 @@ def _task(run: RunShape) -> str:
 
 
 _COLUMNS: RowColumns[RunShape] = {
-    **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
+    **{"RUN": "run", "STATE": format_status, "NODE": "node", "AGENT": "agent"},
     **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": format_run_time, "COST": cost_of, "AT": "created_at"},
     "TASK": _task,
 }
