@@ -7,7 +7,7 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route
-from pancode.runs.answers import DryRunAnswer, QueuedAnswer, RunShape
+from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 
 
 class IssueWorkShape(TypedDict):
@@ -85,7 +85,6 @@ class IssueWorkAnswer(TypedDict):
 ISSUES = Route[IssuesAnswer]("GET /v1/issues")
 ISSUE = Route[IssueAnswer]("GET /v1/issues/{issue}")
 WORKS = Route[IssueWorksAnswer]("GET /v1/work")
-WORK_RUN = Route[RunShape]("GET /v1/work/{issue}")
 WORK = Route[IssueWorkAnswer]("POST /v1/work")
 PLAN = Route[PlanAnswer]("POST /v1/plans")
 KEEP_PLAN = Route[QueuedAnswer]("POST /v1/plans/{workspace}/keep")

@@ -20,7 +20,6 @@ from pancode.issues.answers import (
     KEEP_PLAN,
     PLAN,
     WORK,
-    WORK_RUN,
     WORKS,
     IssueAnswer,
     IssuesAnswer,
@@ -35,7 +34,7 @@ from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
 from pancode.kernel.errors import UsageError
-from pancode.runs.answers import QueuedAnswer, RunShape
+from pancode.runs.answers import WORK_RUN, QueuedAnswer, RunShape
 from pancode.runs.dispatch import describe_queued, dispatch_run
 from pancode.runs.project_rules import NamedProject, find_project
 from pancode.runs.request import request_from

@@ -592,6 +592,8 @@ QUEUE, DRY_RUN = Route[QueuedAnswer](DISPATCH), Route[DryRunAnswer](DISPATCH)
 SNAPSHOTS = Route[SnapshotsAnswer]("GET /v1/snapshots")
 TAILS = Route[TailsAnswer]("GET /v1/tails")
 RUN = Route[RunDetail]("GET /v1/runs/{run}")
+WORK_RUN = Route[RunShape]("GET /v1/work/{issue}")
+"""The run that works on an issue; the feature of issues answers."""
 BRIEF = Route[RunShape]("GET /v1/runs/{run}/brief")
 STREAMS = Route[StreamsAnswer]("GET /v1/runs/{run}/streams")
 STOP = Route[RunShape]("POST /v1/runs/{run}/stop")

@@ -10,8 +10,8 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.parameters import option
 from pancode.interfaces.client.client import Client
-from pancode.issues.answers import WORK_RUN
 from pancode.kernel.errors import ApiError, ExitCode
+from pancode.runs.answers import WORK_RUN
 
 AnyRun = Annotated[
     str, Argument(autocompletion=completions.runs, help="A run, or an issue such as SHOP-12 for its run.")
