@@ -18,7 +18,7 @@ from pancode.interfaces.cli.main import FIRST_SCREEN, cli, run
 from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, find_close, near, rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
-from tests.architecture.sources import modules, tree
+from tests.architecture.sources import ROOT, modules, tree
 from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.cli.test_terminal import Terminal
 
@@ -209,9 +209,13 @@ def texts(path: Path) -> Iterator[str]:
 
 def test_no_message_names_what_has_another_name() -> None:
     """Of the words of the tree, those that stay may be said; an old name that will end is not."""
+    said = {
+        path: "\n".join(texts(path)) for path in modules("pancode", "node_agent") if path.name != "words.py"
+    }
+    said |= {path: path.read_text() for path in (*ROOT.glob("docs/howto/*.md"), ROOT / "README.md")}
     wrong = []
-    for path in modules("pancode", "node_agent"):
-        for found in MENTION.finditer("\n".join(texts(path)) if path.name != "words.py" else ""):
+    for path, text in said.items():
+        for found in MENTION.finditer(text):
             words = found[1].split()
             names = (" ".join(words[:count]) for count in range(len(words), 0, -1))
             name = next((one for one in names if one in {*TREE, *OLD, *INSTEAD}), "")
