@@ -9,6 +9,7 @@ from tests.simulation.coordinator import SimDesk
 from tests.simulation.invariants import must
 from tests.unit.pancode.interfaces.http.lies import gets
 from tests.unit.pancode.interfaces.http.world import Http, MemoryCoordinator, app_of
+from tests.unit.pancode.issues.memory import track_issues
 
 if TYPE_CHECKING:
     from tests.simulation.world import SimWorld
@@ -28,6 +29,8 @@ def every_look_is_answered(w: SimWorld, runs: list[str], node: str) -> None:
 
 
 def _http(coordinator: SimDesk) -> Http:
-    app, api = app_of(MemoryCoordinator(cast(Any, coordinator), NO_HOME))
+    seen = MemoryCoordinator(cast(Any, coordinator), NO_HOME)
+    track_issues(seen)
+    app, api = app_of(seen)
     api.closing.set()  # a stream of events ends at once
     return Http(app)

@@ -53,8 +53,8 @@ def cost(
 ) -> None:
     """Show what runs have cost, failed and stopped ones too, the dearest first.
 
-    The sums are those of the books. A run whose cost nobody could tell is counted as unknown. An amount that
-    its node claims beyond the limit of its order is disputed. Neither is in the sum until you settle it.
+    The sums are those of the books. A run whose cost nobody could tell is counted as unknown. If a node
+    reports more than the limit of its run, the excess is disputed. Neither is in the sum until you settle it.
     """
     if as_csv and face.as_json:
         raise UsageError("--json and --csv cannot be combined", fix="omit --json or --csv")

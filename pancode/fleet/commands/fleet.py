@@ -333,7 +333,7 @@ def _is_away(client: Client) -> bool:
     return False
 
 
-Queue = Annotated[bool, option("NODES is a queue, or nothing: bind no more from it, or from any.", "--queue")]
+Queue = Annotated[bool, option("NODES is one queue of runs instead, or none for every queue.", "--queue")]
 
 
 @app.verb(

@@ -300,10 +300,10 @@ def trust(
 def login(
     name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
 ) -> int:
-    """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
+    """Log an agent program in on a node, with the vendor's own login on this terminal.
 
-    The exit status is that login's. The command ends when the machine has told that the login counts, after
-    5 seconds at most. Nothing of it passes through the coordinator; `pancode audit` has who opened it, where,
+    The exit status is that login's. After the login the command waits up to 5 seconds for the node to
+    confirm it. Nothing of it passes through the coordinator; `pancode audit` has who opened it, where,
     and how it ended.
     """
     from pancode.fleet.login import log_in

@@ -134,7 +134,7 @@ WithCommands = Annotated[
 WithSecret = Annotated[
     bool, option("Say yes to a run's secret in the change, or to a failed search for one.", "--with-secret")
 ]
-Anyway = Annotated[bool, option("Say yes to a change of which a run did not end as done.", "--anyway")]
+Anyway = Annotated[bool, option("Land even if a run behind this change failed or was stopped.", "--anyway")]
 PAGE = 1_000
 """How many rows each page has that `--all` asks for."""
 

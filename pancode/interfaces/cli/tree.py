@@ -77,7 +77,9 @@ TREE: Mapping[str, Command] = {
     "workflow": _C("several runs as one: batch, chain, race, explore, resume"),
     "workflow batch": _C("many tasks at once", "pancode.workflows.commands.batch"),
     "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.chain"),
-    "workflow race": _C("one task for several agents; the best wins", "pancode.workflows.commands.race"),
+    "workflow race": _C(
+        "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.race"
+    ),
     "workflow explore": _C("read-only agents answer up to 4 questions", "pancode.memory.commands.scouts"),
     "workflow ls": _C("recent workflows; --files: those you can start", "pancode.workflows.commands.group"),
     "workflow show": _C("one workflow with its steps", "pancode.workflows.commands.group"),

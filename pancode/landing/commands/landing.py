@@ -294,8 +294,8 @@ def land(
     """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
 
     The gates of every run that made the change have to pass, each once.
-    Of a session the whole change is landed. It rests first, behind the turn at work,
-    and goes on with your next message.
+    Of a session the whole change is landed. The session finishes its turn first and then rests; your next
+    message continues it.
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)

@@ -200,7 +200,7 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: progress.format_landing(done) if "status" in done else _approved(done))
+    face.show(done, lambda: _approved(done) if "stage" in done else progress.format_landing(done))
 
 
 def _approved(done: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ def logs(
     offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,
     face: Json,
 ) -> int:
-    """The output of a run's agent for users, from the stored log; scripts and other streams as they are."""
+    """Show what the agent of a run said; the output of scripts and other --streams is shown unchanged."""
     if offset and not stream:
         raise UsageError(
             "--offset requires --stream", fix=f"pancode logs {run} --stream out --offset {offset}"

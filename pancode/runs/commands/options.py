@@ -36,7 +36,9 @@ SessionAgent = Annotated[
 """The option of a session, where the settings, or else builder, name the agent that nobody named."""
 NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
-DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
+DryRun = Annotated[
+    bool, option("Show what admission checks and what would happen; start nothing.", "--dry-run")
+]
 Yes = Annotated[
     bool,
     option(

@@ -227,8 +227,8 @@ def verify(
 ) -> int:
     """Have another node run the gates on a run's result, and sign what it sees.
 
-    Of a session the newest interactive run is meant. It rests first, behind the turn at work,
-    and goes on with your next message.
+    Of a session the newest interactive run is meant. The session finishes its turn first and then rests; your
+    next message continues it.
     A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
     """
     client = face.client(works=True)

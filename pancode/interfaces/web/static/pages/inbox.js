@@ -99,7 +99,7 @@ async function approve(item, scope = "once") {
   const lands = item.kind === "landing" ? `Its gates run on the merged files first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? `, and is not asked again about ${item.whole || "the same"}` : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
-  await tried(() => post(at("runs", item.run, "approve"), yesTo(item, scope)), (done) => `${item.run}: ${done.status || "approved"}`);
+  await tried(() => post(at("runs", item.run, "approve"), yesTo(item, scope)), (done) => `${item.run}: ${done.stage ? "approved" : done.status}`);
 }
 
 async function deny(item, close) {

@@ -77,7 +77,7 @@ def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: 
 @pytest.mark.parametrize(
     ("view", "states"),
     [
-        ("runs", {"waits", "placed", "running", "done", "blocked"}),
+        ("runs", {"waiting", "placed", "running", "done", "asks you"}),
         ("machines", {"online", "not heard for"}),
         ("queue", {"the whole fleet", "a new disk"}),
         ("workflows", {"running"}),
