@@ -9,7 +9,7 @@ import click
 
 from docs.generate.markdown import block, code, page, table, words
 from pancode.interfaces.cli.main import cli
-from pancode.interfaces.cli.tree import children
+from pancode.interfaces.cli.tree import list_children
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
 INTRO = """
@@ -51,7 +51,7 @@ def examples(command: click.Command) -> list[str]:
 
 
 def _contents() -> str:
-    rows = [(f"[`{name}`](#pancode-{name})", command.line) for name, command in children("").items()]
+    rows = [(f"[`{name}`](#pancode-{name})", command.line) for name, command in list_children("").items()]
     return table(("Command", "What for"), rows)
 
 

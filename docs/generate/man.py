@@ -15,7 +15,7 @@ from pancode import __version__
 from pancode.config.variables import VARIABLES
 from pancode.interfaces.cli.main import cli
 from pancode.interfaces.cli.output import MEANINGS
-from pancode.interfaces.cli.tree import children
+from pancode.interfaces.cli.tree import list_children
 
 DAY = "2026-11-21"
 """Of this version's pages; with the version it is all that a page says of time."""
@@ -60,7 +60,7 @@ def _top(context: click.Context) -> str:
     lines += [*_text("Each command has a page of its own, such as pancode-dispatch(1), and -h.")]
     lines += _options(context)
     lines += [".SH COMMANDS"]
-    for name, (line, _) in children("").items():
+    for name, (line, _) in list_children("").items():
         lines += _item(f"pancode-{name}(1)", line)
     lines += [".SH EXIT STATUS"]
     for code, meaning in MEANINGS.items():
@@ -78,7 +78,7 @@ def _top(context: click.Context) -> str:
 
 def _command(name: str, context: click.Context) -> str:
     command = context.command
-    lines = _head(f"pancode-{name}", children("")[name].line)
+    lines = _head(f"pancode-{name}", list_children("")[name].line)
     lines += [".SH SYNOPSIS", *_usage(context)]
     lines += [".SH DESCRIPTION", *_text(command.help or ""), *_options(context)]
     if isinstance(command, click.Group):

@@ -178,7 +178,7 @@ class Note:
     turns: tuple[TurnRecord, ...] = ()
     """Turns of an interactive run that have ended."""
     laid: tuple[TurnWords, ...] = ()
-    """Users's words that are about to be laid for the program."""
+    """Messages of users that are about to be laid for the program."""
     cleaned: bool = False
     lossy: bool = False
     """The note has only events, and they may be dropped when the disk is full."""
@@ -211,7 +211,7 @@ class JournalRecord:
     turns: tuple[TurnRecord, ...] = ()
     """The turns of an interactive run that have ended, in order."""
     laid: Mapping[int, TurnWords] = field(default_factory=dict)
-    """Users's words that were laid for the program, by number."""
+    """Messages of users that were laid for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
     """Some records of the attempt were lost, so nothing that is left about its processes is reliable."""

@@ -283,7 +283,7 @@ def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
 
 def _lived_ms(case: Case) -> int:
     """Return how long the agent lived when its end was not recorded; at most the wall limit, should the
-    sandbox clock have been set.
+    wall clock have been set.
     """
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)

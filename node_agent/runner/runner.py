@@ -494,7 +494,7 @@ def _is_claimed(folder: Path) -> bool:
 
 
 def _written(path: Path) -> int | None:
-    """Return the sandbox-clock time at which a file was written; None where there is no such file."""
+    """Return the wall-clock time at which a file was written; None where there is no such file."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

@@ -393,11 +393,12 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     fence = newest_fence(tx, run)
     result: dict[str, Any] = run.result
-    stage = stage_of(run, fence)
+    stage, unheard = stage_of(run, fence), _unheard(core, tx, run, fence)
+    lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
         "run": run.id,
-        "status": status_of(run, stage, is_unheard=bool(_unheard(core, tx, run, fence))),
+        "status": status_of(run, stage, is_unheard=bool(unheard)),
         "state": run.state.value,
         "stage": stage.value,
         "waits": run.waits.value if run.waits is not None else None,
@@ -415,7 +416,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "files_changed": list(result.get("files_changed") or ()),
         "receipt": result.get("receipt"),
         "usage": usage_of(usage or {}),
-        "notes": _notes(core, tx, run, fence),
+        "notes": [*lost, *unheard, *_end_notes(run)],
         "created_at": format_iso(run.created_ms),
         "started_at": format_optional_iso(run.started_ms),
         "finished_at": format_optional_iso(run.finished_ms),
@@ -431,18 +432,13 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     }
 
 
-def _notes(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
-    """Return details that a state or outcome alone would hide."""
-    lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
-    return lost + _of_newest(core, tx, run, fence)
-
-
-def _of_newest(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
-    if run.outcome is Outcome.DONE:
-        change = run.result.get("change")
-        notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
-        return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
-    return _unheard(core, tx, run, fence)
+def _end_notes(run: records.Run) -> list[str]:
+    """Return details of a run that is done, which its outcome alone would hide."""
+    if run.outcome is not Outcome.DONE:
+        return []
+    change = run.result.get("change")
+    notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
+    return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
 
 
 def _unheard(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:

@@ -64,7 +64,7 @@ class MemoryVoice(Voice):
 
 
 class MemoryWords(PersonWords):
-    """Users's words as the node has laid and sealed them on a MemoryHost."""
+    """Messages of users as the node has laid and sealed them on a MemoryHost."""
 
     def __init__(self, machine: Machine, name: str, voice: Voice) -> None:
         super().__init__("/", name, machine.key.secret(words_in(name)), voice)

@@ -1,4 +1,4 @@
-"""`pancode config check`: what is wrong with a file that people write."""
+"""`pancode config check`: what is wrong with a file that users write."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class NodeProbe:
     layout: int | None = None
     """The number of the home's layout; None: no node agent has written one, or it is no number."""
     asked_ms: tuple[int, int] = (0, 0)
-    """Our own sandbox clock right before and right after the probe: its `wall_ms` lies between them."""
+    """Our own wall clock right before and right after the probe: its `wall_ms` lies between them."""
 
     def tool(self, name: str) -> str | None:
         return dict(self.tools).get(name)

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from pancode.interfaces.cli.output import write_stderr
-from pancode.interfaces.cli.tree import HIDDEN, TREE, children, default_of, near
+from pancode.interfaces.cli.tree import HIDDEN, TREE, default_of, find_near, list_children
 from pancode.interfaces.cli.words import OPTIONS
 from pancode.kernel.errors import UsageError
 
@@ -110,10 +110,10 @@ class Group(TyperGroup):
     path: str = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(children(self.path))
+        return list(list_children(self.path))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = children(self.path).get(cmd_name) or (None if self.path else HIDDEN.get(cmd_name))
+        found = list_children(self.path).get(cmd_name) or (None if self.path else HIDDEN.get(cmd_name))
         if found is None:
             return None
         name = f"{self.path} {cmd_name}".strip()
@@ -155,7 +155,7 @@ class Group(TyperGroup):
 
     def lines(self) -> list[tuple[str, str]]:
         """Return each command with what it is for, without loading its module."""
-        return [(name, command.line) for name, command in children(self.path).items()]
+        return [(name, command.line) for name, command in list_children(self.path).items()]
 
 
 def make_group(path: str) -> Group:
@@ -179,7 +179,7 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
 
 def unknown_command_error(name: str, group: str, path: str) -> UsageError:
     """The error for a command that does not exist."""
-    found = [f"pancode {one}" for one in near(name, group)]
+    found = [f"pancode {one}" for one in find_near(name, group)]
     fix = f"did you mean {', or '.join(found)}?" if found else f"look: {path} -h"
     return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")
 

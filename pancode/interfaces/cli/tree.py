@@ -227,14 +227,14 @@ _LISTS = ("ls", "show")
 
 
 @cache
-def children(path: str) -> Mapping[str, Command]:
+def list_children(path: str) -> Mapping[str, Command]:
     """The commands of a group by their last word; of the empty path, those of the root."""
     return {name.rpartition(" ")[2]: one for name, one in TREE.items() if name.rpartition(" ")[0] == path}
 
 
 def default_of(path: str) -> str | None:
     """The command that a group alone means; None: it shows its help."""
-    verbs = children(path)
+    verbs = list_children(path)
     named = _DEFAULTS.get(path)
     return named or (None if path == "admin" else next((one for one in _LISTS if one in verbs), None))
 
@@ -279,7 +279,7 @@ def name_verbs(args: list[str], *, completes: bool) -> list[str]:
     """Name groups and their verbs as the tree does, and the verb that a group alone means."""
     path = ""
     for at, word in enumerate(args):
-        verbs = children(path)
+        verbs = list_children(path)
         word = args[at] = word if word in verbs or path else find_noun(word)
         if word not in verbs:
             word = args[at] = next((one for one in VERBS.get(word, ()) if one in verbs), word)
@@ -302,7 +302,7 @@ _FREE = ("history",)
 
 def find_noun(word: str) -> str:
     """The group that this is the singular or the plural of."""
-    groups = children("")
+    groups = list_children("")
     forms = (
         f"{word}s",
         word[:-1] if word.endswith("s") else "",
@@ -311,12 +311,12 @@ def find_noun(word: str) -> str:
     return next((one for one in forms if one in groups and not groups[one].module), word)
 
 
-def near(name: str, path: str) -> list[str]:
+def find_near(name: str, path: str) -> list[str]:
     """What a name that is no command of the group may mean, at most three, each as it is typed."""
     anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
     if anywhere and not path:
         return anywhere[:3]
-    close = [f"{path} {one}".strip() for one in find_close(name, children(path))]
+    close = [f"{path} {one}".strip() for one in find_close(name, list_children(path))]
     if not close and not path:
         others = find_close(name, [one for one in (*WORDS, *ALIASES) if " " not in one])
         close = [" ".join(rewrite([one]).words) for one in others]
@@ -329,7 +329,7 @@ def find_close(typed: str, names: Iterable[str]) -> list[str]:
     return get_close_matches(typed, same, n=3, cutoff=0.75)
 
 
-def command_like(task: str) -> str | None:
+def find_command_like(task: str) -> str | None:
     """The command that a task of one word looks like; None: it is a task."""
     if any(char.isspace() for char in task):
         return None
@@ -338,9 +338,9 @@ def command_like(task: str) -> str | None:
     verbs = {one.rpartition(" ")[2] for one in (*TREE, *WORDS, *ALIASES, *VERBS) if not one.endswith("...")}
     if task not in verbs:
         return None
-    runs = [one for one in (task, *VERBS.get(task, ())) if one in children("runs")]
-    named = rewrite([task]).words if task in {*children(""), *WORDS, *ALIASES} else []
+    runs = [one for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
+    named = rewrite([task]).words if task in {*list_children(""), *WORDS, *ALIASES} else []
     found = named or (
-        ["runs", runs[0]] if runs else near(task, "")[0].split() if near(task, "") else ["help"]
+        ["runs", runs[0]] if runs else find_near(task, "")[0].split() if find_near(task, "") else ["help"]
     )
     return f"pancode {' '.join(found)}"

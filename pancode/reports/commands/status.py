@@ -110,11 +110,11 @@ def show_screen(face: Face, watch: bool) -> None:
     client = face.client()
     columns = max(80, shutil.get_terminal_size((80, 24)).columns)
     if watch and not face.as_json and can_draw(sys.stdout):
-        return watch_screen(face, client, lambda: format_status(_look(client), columns), PACE_S)
+        return watch_screen(face, client, lambda: format_screen(_look(client), columns), PACE_S)
     for _ in watch_feed(face, client, pace_s=PACE_S) if watch else (None,):
         seen = _look(client)
         data = {name: getattr(seen, name) for name in ("fleet", "inbox", "runs", "queues", "brief", "budget")}
-        face.show(data, lambda: format_status(seen, columns))  # noqa: B023 - called at once
+        face.show(data, lambda: format_screen(seen, columns))  # noqa: B023 - called at once
     if sys.stdout.isatty() and not face.as_json:
         client.post(LOOKED, {"by": find_user()})
     return None
@@ -132,7 +132,7 @@ def _look(client: Client) -> Seen:
     )
 
 
-def format_status(seen: Seen, columns: int) -> str:
+def format_screen(seen: Seen, columns: int) -> str:
     """The screen; at most 24 lines at 80 columns, and nothing pushes a section away."""
     lines = list[str]()
     for most in _SHOWN:

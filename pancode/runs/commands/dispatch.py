@@ -27,7 +27,7 @@ from pancode.interfaces.cli.follow import (
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
-from pancode.interfaces.cli.tree import command_like
+from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
@@ -171,7 +171,7 @@ def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAns
 def must_be_task(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a task that is a command's name: what users of gh and docker type to look."""
     task = given["task"]
-    meant = None if task is None or given["runtime"] == "shell" else command_like(task)
+    meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
         raise UsageError(
             f'"{task}" looks like a command: {meant}',

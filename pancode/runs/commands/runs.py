@@ -47,9 +47,6 @@ from pancode.runs.commands.options import Detach, Yes
 app = Commands()
 
 
-"""Subcommands whose modules take a while to load."""
-
-
 @app.verb(
     "runs ls",
     "pancode runs ls 50",

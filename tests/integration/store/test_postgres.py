@@ -368,10 +368,10 @@ def test_doctor_shows_engine_place_size_and_answer_time(postgres: Postgres, tmp_
 def test_doctor_says_who_may_not_make_tables_and_what_its_administrator_does(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    postgres.do("create role direct node login", "create database others")
+    postgres.do("create role guest login", "create database others")
     found = doctors(tmp_path, postgres.by_socket("others", user="guest"))
     assert not found["ok"] and "lacks permissions" in found["detail"]
     assert "psql 'postgresql://postgres@/postgres" in found["fix"]
-    assert """-c 'alter database "others" owner to "direct node"'""" in found["fix"]
+    assert """-c 'alter database "others" owner to "guest"'""" in found["fix"]
     missing = doctors(tmp_path, postgres.by_socket("never_made"))
     assert """-c 'create database "never_made" owner "pancode"'""" in missing["fix"]

@@ -15,7 +15,7 @@ from click.shell_completion import _resolve_context
 
 from pancode.interfaces.cli.commands import LETTERS
 from pancode.interfaces.cli.main import FIRST_SCREEN, cli, run
-from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, children, find_close, near, rewrite
+from pancode.interfaces.cli.tree import HIDDEN, SCREEN, TREE, find_close, find_near, list_children, rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, OPTIONS, WORDS
 from pancode.kernel.errors import ExitCode, UsageError
 from tests.architecture.sources import ROOT, modules, tree
@@ -30,13 +30,13 @@ NO_COMMANDS = ("health", "secret")
 
 
 def test_the_tree_has_forty_names_and_170_in_all() -> None:
-    assert (len(children("")), len(TREE), len(WITHOUT_MODULES)) == (40, 170, 22)
+    assert (len(list_children("")), len(TREE), len(WITHOUT_MODULES)) == (40, 170, 22)
     assert not {*OLD, *INSTEAD} & ({*TREE} - {"doctor panos"})
 
 
 def test_the_first_screen_has_each_name_once_and_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     shown = [name for rows in SCREEN.values() for names in rows for name in names.split(", ")]
-    assert sorted(shown) == sorted(children(""))
+    assert sorted(shown) == sorted(list_children(""))
     assert len(FIRST_SCREEN.splitlines()) == 50 and max(map(len, FIRST_SCREEN.splitlines())) <= 79
     assert run(["-h"]) == ExitCode.DONE
     assert capsys.readouterr().out.rstrip() == FIRST_SCREEN.rstrip()
@@ -46,7 +46,7 @@ def test_the_first_screen_has_each_name_once_and_fits_a_terminal(capsys: pytest.
 def test_the_help_of_a_group_has_the_lines_of_the_tree(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*path.split(), "-h"]) == ExitCode.DONE
     told = " ".join(capsys.readouterr().out.split())
-    assert all(f" {name} {command.line}" in told for name, command in children(path).items())
+    assert all(f" {name} {command.line}" in told for name, command in list_children(path).items())
 
 
 def parsed(words: list[str]) -> tuple[str, Mapping[str, Any]]:
@@ -190,7 +190,7 @@ def test_a_terminal_is_told_the_new_name_and_a_program_is_not(
     ],
 )
 def test_a_misspelt_name_has_the_nearest_ones(typed: str, group: str, meant: list[str]) -> None:
-    assert near(typed, group) == meant
+    assert find_near(typed, group) == meant
 
 
 def test_no_short_name_is_near_to_one_with_another_first_letter() -> None:

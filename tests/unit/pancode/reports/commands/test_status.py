@@ -8,7 +8,7 @@ import pytest
 
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import ExitCode
-from pancode.reports.commands.status import MOST_LINES, Seen, format_status
+from pancode.reports.commands.status import MOST_LINES, Seen, format_screen
 from tests.fakes.api import FakeApi
 
 AT = "2026-11-28T09:00:00.000Z"
@@ -56,13 +56,13 @@ def seen(count: int) -> Seen:
 
 @pytest.mark.parametrize("count", [1, 3, 60])
 def test_the_screen_fits_and_keeps_each_section(count: int) -> None:
-    lines = format_status(seen(count), 80).splitlines()
+    lines = format_screen(seen(count), 80).splitlines()
     assert len(lines) <= MOST_LINES and max(map(len, lines)) <= 80, lines
     assert all(any(line.startswith(section) for line in lines) for section in SECTIONS), lines
 
 
 def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
-    told = format_status(seen(2), 80)
+    told = format_screen(seen(2), 80)
     assert "  r-0  n1          builder    4 min    $0.12  mend it" in told
     assert "2 with a change to review" in told and "pancode inbox review" in told
     assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gates failed, 1 landed)" in told
@@ -70,14 +70,14 @@ def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
 
 
 def test_a_wide_screen_has_the_command_in_the_row() -> None:
-    told = format_status(seen(1), 120)
+    told = format_screen(seen(1), 120)
     assert any("r-q0" in line and "pancode x" in line for line in told.splitlines())
 
 
 def test_a_node_in_trouble_comes_first_with_its_command() -> None:
     there = seen(9)
     there.fleet["nodes"][-1] = node("attic", state="lost")
-    lines = format_status(there, 80).splitlines()
+    lines = format_screen(there, 80).splitlines()
     at = lines.index("NODES 9")
     assert lines[at + 1].startswith("  attic") and lines[at + 1].endswith("pancode doctor attic")
 
