@@ -9,7 +9,7 @@ from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.kernel.facets import Approvals, GateTerms, Judging
 from pancode.kernel.ports import SnapshotTaken
-from pancode.kernel.records import Action, ActionKind, Run, Setting, WaitReason
+from pancode.kernel.records import Action, Run, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing import gate_check_rules as rules
 from pancode.landing.judgement import judging_run
@@ -29,10 +29,11 @@ def plan_check(work: Work, joining: Joining) -> Run:
     """
     run, is_first = joining.run, GateTerms.of(joining.run).check_first
     why = rules.why_uncheckable(run)
-    if is_first and (why or Approvals.of(run).asks):
+    is_held = run.waits is WaitReason.WORKFLOW or Approvals.of(run).asks
+    if is_first and (why or is_held):
         raise UsageError(
             f"the gates of {run.id} cannot be checked first",
-            why=why or "a user approves it before it begins",
+            why=why or "a user or its workflow lets it begin",
             fix="leave out --check-gates-first",
             code="uncheckable_gates",
         )
@@ -40,9 +41,7 @@ def plan_check(work: Work, joining: Joining) -> Run:
     if known is None:
         return run
     _keep(work, run, known)
-    work.tx.insert(
-        Action(work.core.new_entry(), ActionKind.CHECK_GATES, run.id, work.core.wall_ms(), run.created_by)
-    )
+    work.tx.insert(rules.make_action(run, work.core.wall_ms()))
     return replace(run, waits=WaitReason.GATES, reason=rules.WAITS) if is_first else run
 
 
@@ -58,6 +57,25 @@ def _keep(work: Work, run: Run, known: rules.KnownGates) -> None:
     if known != rules.read_known(work.tx, run):
         row = Setting(rules.name_row(run), rules.dump_known(known), work.core.wall_ms(), run.created_by)
         work.tx.put(row)
+
+
+def begin_check(core: Core, run: Run) -> None:
+    """Queue the check of a run's gates. It is served last, unless the run waits for it."""
+    where = run.workspace
+    commit, base = str(where["snapshot"]), where.get("base")
+    with unit_of_work(core) as work:
+        id = new_id_in(core, work.tx)
+        check = judging_run(core, run, id, commit, run.created_by, require_gates((run,)))
+        least = OPTIONS["priority"].least or 0
+        priority = run.priority if GateTerms.of(run).check_first else least
+        check = replace(check, task=f"gates of {run.id} on the unchanged tree", priority=priority)
+        form = str(where.get("object_format") or "sha1")
+        begins = SnapshotTaken(str(where["repo"]), None if base is None else str(base), commit, form)
+        core.ports.depot.begin_at(check.id, begins)
+        admit_run(work, Judging(run.id, unchanged=True).on(check))
+        work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
+        work.tx.delete(Action, rules.action_id(run.id))
+    rounds.act_now(core)
 
 
 class GateChecks:
@@ -76,7 +94,7 @@ class GateChecks:
             self._tell(run, found)
             return
         try:
-            self._begin(found)
+            begin_check(self._core, found)
         except UnavailableError:
             raise
         except PancodeError as error:
@@ -91,28 +109,10 @@ class GateChecks:
     def cut_short(self) -> None:
         """Does nothing, as each piece of work is short."""
 
-    def _begin(self, run: Run) -> None:
-        """Queue the check. It is served last, unless the run waits for it."""
-        core, where = self._core, run.workspace
-        commit, base = str(where["snapshot"]), where.get("base")
-        with unit_of_work(core) as work:
-            id = new_id_in(core, work.tx)
-            check = judging_run(core, run, id, commit, run.created_by, require_gates((run,)))
-            least = OPTIONS["priority"].least or 0
-            priority = run.priority if GateTerms.of(run).check_first else least
-            check = replace(check, task=f"gates of {run.id} on the unchanged tree", priority=priority)
-            form = str(where.get("object_format") or "sha1")
-            begins = SnapshotTaken(str(where["repo"]), None if base is None else str(base), commit, form)
-            core.ports.depot.begin_at(check.id, begins)
-            admit_run(work, Judging(run.id, unchanged=True).on(check))
-            work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
-            _drop_action(work, run.id)
-        rounds.act_now(core)
-
     def _tell(self, id: str, ended: Run | None, why: str = "") -> None:
         """Tell the verdict of a check that has ended, or why there is none for the run."""
         with unit_of_work(self._core) as work:
-            _drop_action(work, id)
+            work.tx.delete(Action, rules.action_id(id))
             if ended is None:
                 return
             known, judged = rules.read_known(work.tx, ended), {} if why else rules.judged_gates(ended)
@@ -128,9 +128,3 @@ class GateChecks:
                         rules.GatesChecked("gates" if why else id, failing, failure, why or ended.reason),
                     )
         rounds.act_now(self._core)
-
-
-def _drop_action(work: Work, run: str) -> None:
-    for action in work.tx.find(Action, {"run": run}):
-        if action.kind is ActionKind.CHECK_GATES:
-            work.tx.delete(Action, action.id)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.kernel.facets import GateTerms, Judging, Lineage
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import ActionKind, Run, RunState, Setting, WaitReason
+from pancode.kernel.records import Action, ActionKind, Run, RunState, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing.rules import argv_of
 from pancode.runs.life.binding import begin_waiting
@@ -117,10 +117,21 @@ def tell_known(tx: Transaction, made: Changes) -> Changes:
     return _mark(made, {gate for gate, one in known.items() if one.passed is False})
 
 
-def follow_check(made: Changes) -> Changes:
-    """Let the verdict of a check that has just ended be told."""
-    is_check = Judging.of(made.run).unchanged
-    return made.follow(ActionKind.CHECK_GATES, made.run.created_by) if is_check else made
+def follow_check(tx: Transaction, made: Changes) -> Changes:
+    """Let the verdict of a check that has just ended be told. Idempotent."""
+    is_check, run = Judging.of(made.run).unchanged, made.run
+    is_told = not is_check or tx.get(Action, action_id(run.id)) is not None
+    return made if is_told else made.add(make_action(run, made.now.ms))
+
+
+def make_action(run: Run, at_ms: int) -> Action:
+    """Return the action that begins the check of a run's gates, or tells the verdict of a check."""
+    return Action(action_id(run.id), ActionKind.CHECK_GATES, run.id, at_ms, run.created_by)
+
+
+def action_id(run: str) -> str:
+    """Return the id of this action."""
+    return f"{ActionKind.CHECK_GATES}:{run}"
 
 
 def _mark(made: Changes, failing: Set[Gate]) -> Changes:

@@ -36,7 +36,7 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
         return made
     made = gate_check_rules.tell_known(tx, made)
     if made.run.judges is not None:
-        made = gate_check_rules.follow_check(cross_check_rules.judge_next(made))
+        made = gate_check_rules.follow_check(tx, cross_check_rules.judge_next(made))
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):

@@ -81,7 +81,7 @@ def test_a_run_whose_gate_is_red_before_says_so_at_its_end() -> None:
     world.dispatch("r-0001")
     (check,) = world.checks
     about = world.run(check)
-    assert (about.priority, about.runtime, about.model, about.estimate_usd) == (-1000, "shell", None, 0)
+    assert (about.priority, about.runtime, about.model) == (-1000, "shell", None)
     assert (about.workspace["snapshot"], about.task) == (
         GIT["snapshot"],
         "gates of r-0001 on the unchanged tree",
@@ -190,7 +190,7 @@ def test_a_check_without_a_verdict_is_repeated_at_the_next_use(
         ({"terms": {"check_first": True, "begins": "r-0000"}}, "it begins with the change of another run"),
         ({"terms": {"check_first": True, "turns": {"idle_ms": 1}}}, "it goes on in the files of a workspace"),
         ({"gpus": "1"}, "its gates may need the GPUs that it holds"),
-        ({"terms": {"check_first": True, "asks": "dispatch"}}, "a user approves it before it begins"),
+        ({"terms": {"check_first": True, "asks": "dispatch"}}, "a user or its workflow lets it begin"),
     ],
 )
 def test_a_run_cannot_wait_for_a_check_that_is_not_possible(changes: dict[str, Any], why: str) -> None:
