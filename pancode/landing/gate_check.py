@@ -13,7 +13,7 @@ from pancode.kernel.records import Action, Run, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing import gate_check_rules as rules
 from pancode.landing.judgement import judging_run
-from pancode.landing.rules import argv_of, require_gates
+from pancode.landing.rules import require_gates
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id_in
@@ -115,16 +115,12 @@ class GateChecks:
             work.tx.delete(Action, rules.action_id(id))
             if ended is None:
                 return
-            known, judged = rules.read_known(work.tx, ended), {} if why else rules.judged_gates(ended)
+            judged = {} if why else rules.judged_gates(ended)
             failing = frozenset(gate for gate, has_passed in judged.items() if not has_passed)
             failure = FailureKind.NODE_INTERNAL if why else ended.failure
-            waiting = [one.told for gate, one in known.items() if gate in map(argv_of, ended.gates)]
-            _keep(work, ended, rules.end_check(known, ended))
-            for run in dict.fromkeys((ended.judges or id, *(name for told in waiting for name in told))):
-                found = work.tx.get(Run, run)
-                if found is not None:
-                    work.signal(
-                        found,
-                        rules.GatesChecked("gates" if why else id, failing, failure, why or ended.reason),
-                    )
+            verdict = rules.GatesChecked("gates" if why else id, failing, failure, why or ended.reason)
+            told = rules.find_told(work.tx, ended)
+            _keep(work, ended, rules.end_check(rules.read_known(work.tx, ended), ended))
+            for run in told:
+                work.signal(run, verdict)
         rounds.act_now(self._core)

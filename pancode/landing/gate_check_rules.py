@@ -99,6 +99,14 @@ def end_check(known: KnownGates, check: Run) -> KnownGates:
     return learned
 
 
+def find_told(tx: Transaction, check: Run) -> list[Run]:
+    """Return the runs that are told of a check's verdict: its own one, and those that failed meanwhile."""
+    known, gates = read_known(tx, check), set(map(argv_of, check.gates))
+    waiting = (name for gate, one in known.items() if gate in gates for name in one.told)
+    found = (tx.get(Run, name) for name in dict.fromkeys((check.judges or check.id, *waiting)))
+    return [run for run in found if run is not None]
+
+
 def judged_gates(run: Run) -> dict[Gate, bool]:
     """Return the gates that ran to their end in the run, and whether each has passed."""
     if run.outcome not in (Outcome.DONE, Outcome.VERIFY_FAILED):
