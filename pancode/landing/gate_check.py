@@ -8,15 +8,14 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.kernel.facets import Approvals, GateTerms, Judging
-from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Action, Run, Setting, WaitReason
 from pancode.kernel.values import replace
 from pancode.landing import gate_check_rules as rules
-from pancode.landing.judgement import judging_run
+from pancode.landing.judgement import admit_at_commit, judging_run
 from pancode.landing.rules import require_gates
 from pancode.runs import round as rounds
 from pancode.runs.core import Core
-from pancode.runs.dispatch import admit_run, new_id_in
+from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Joining
 from pancode.runs.options import OPTIONS
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -61,18 +60,15 @@ def _keep(work: Work, run: Run, known: rules.KnownGates) -> None:
 
 def begin_check(core: Core, run: Run) -> None:
     """Queue the check of a run's gates. It is served last, unless the run waits for it."""
-    where = run.workspace
-    commit, base = str(where["snapshot"]), where.get("base")
+    commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
+    least = OPTIONS["priority"].least or 0
     with unit_of_work(core) as work:
-        id = new_id_in(core, work.tx)
-        check = judging_run(core, run, id, commit, run.created_by, require_gates((run,)))
-        least = OPTIONS["priority"].least or 0
-        priority = run.priority if GateTerms.of(run).check_first else least
-        check = replace(check, task=f"gates of {run.id} on the unchanged tree", priority=priority)
-        form = str(where.get("object_format") or "sha1")
-        begins = SnapshotTaken(str(where["repo"]), None if base is None else str(base), commit, form)
-        core.ports.depot.begin_at(check.id, begins)
-        admit_run(work, Judging(run.id, unchanged=True).on(check))
+        check = replace(
+            judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, gates),
+            task=f"gates of {run.id} on the unchanged tree",
+            priority=run.priority if GateTerms.of(run).check_first else least,
+        )
+        admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
         work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
         work.tx.delete(Action, rules.action_id(run.id))
     rounds.act_now(core)
