@@ -59,12 +59,15 @@ def _keep(work: Work, run: Run, known: rules.KnownGates) -> None:
 
 
 def begin_check(core: Core, run: Run) -> None:
-    """Queue the check of a run's gates. It is served last, unless the run waits for it."""
+    """Queue the check of a run's gates. It is served last, unless the run waits for it, and lists have it
+    behind the run.
+    """
     commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
     least = OPTIONS["priority"].least or 0
     with unit_of_work(core) as work:
         check = replace(
             judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, gates),
+            created_ms=run.created_ms - 1,
             task=f"gates of {run.id} on the unchanged tree",
             priority=run.priority if GateTerms.of(run).check_first else least,
         )

@@ -76,11 +76,17 @@ class World:
         return [(one.what, one.verdict) for one in lines if one.what != "budget"]
 
 
+def find_runs(world: World) -> list[Run]:
+    with world.desk.ledger.transaction() as tx:
+        return tx.find(Run, order="created_ms", descending=True)
+
+
 def test_a_run_whose_gate_is_red_before_says_so_at_its_end() -> None:
     world = World()
     world.dispatch("r-0001")
     (check,) = world.checks
     about = world.run(check)
+    assert [run.id for run in find_runs(world)] == ["r-0001", check]  # as lists have them
     assert (about.priority, about.runtime, about.model) == (-1000, "shell", None)
     assert (about.workspace["snapshot"], about.task) == (
         GIT["snapshot"],
