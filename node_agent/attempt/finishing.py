@@ -13,10 +13,10 @@ from typing import Any, assert_never
 from node_agent.attempt import verdict
 from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, limit_names, such_as
 from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
+from node_agent.attempt.gate_reports import gate_reports
 from node_agent.attempt.plans import GATES_LOG, KEPT, SCORE, STREAMS, gates_plan
 from node_agent.attempt.ports import AttemptResult, StepFailed
 from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Note, PushedData
-from node_agent.attempt.reports import gate_reports
 from node_agent.attempt.starting import runner_fault
 from node_agent.attempt.working import CUT_OFF, end_process
 from node_agent.policy.judging import list_breaches

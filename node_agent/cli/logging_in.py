@@ -79,7 +79,7 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
     if login.prints:
         token = _asked(ask)
         if not token:
-            _say(f"nothing was stored; {login.variable} in secrets.json does the same")
+            _say(f"no token was stored; you can also set {login.variable} in secrets.json")
             return FAILED
         if not _TOKEN.fullmatch(token):
             _say("that is not a token: it contains spaces, or is too short; nothing was stored")

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from node_agent.attempt.gate_reports import MOST_REPORT as MOST_REPORT
 from node_agent.attempt.left_for_others import BOARD as BOARD
 from node_agent.attempt.left_for_others import MOST_QUESTION
 from node_agent.attempt.left_for_others import MOST_VALUE as MOST_VALUE
 from node_agent.attempt.left_for_others import QUESTION as QUESTION
 from node_agent.attempt.ports import Guide, StepFailed
-from node_agent.attempt.reports import MOST_REPORT as MOST_REPORT
 from node_agent.files.walk import walk_tree
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import checked_repo, decode_path

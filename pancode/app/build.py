@@ -15,7 +15,7 @@ from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.schema import Settings
 from pancode.fleet.ssh.home import Home
 from pancode.interfaces.http.access.run_rights import refused_error, run_of
-from pancode.kernel.host import callers
+from pancode.kernel.host import process_attempts
 from pancode.kernel.node import Deadlines
 from pancode.kernel.quota import ForeignReceipts
 from pancode.queue.valkey.access import Beside, RedisAccess, access_from_url
@@ -64,7 +64,7 @@ def redis_in(loaded: Loaded) -> RedisAccess | None:
 
 def _not_inside(home: Home, database: Database | None) -> None:
     """InsideRunError inside a run of this fleet: the coordinator would be its child, and end with it."""
-    attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
+    attempts = process_attempts.attempts_of(os.getpid(), process_attempts.start_of(os.getpid()))
     if not attempts or not (home.epoch if database else home.ledger).exists():
         return
     ledger = SqlLedger(database or home.ledger, sole=False)

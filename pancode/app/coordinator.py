@@ -50,7 +50,7 @@ from pancode.git.log_store import LogStreams
 from pancode.git.remotes import head_of
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
-from pancode.kernel.host import callers
+from pancode.kernel.host import process_attempts
 from pancode.kernel.host.files import FileArchive, FileEpochs
 from pancode.kernel.host.fleet_lock import Alone
 from pancode.kernel.host.process_metrics import Itself
@@ -179,7 +179,7 @@ class Coordinator:
         self.settings = settings
         self._environ, self._install = dict(environ), service.install
         self.after_reboot, self.stay_down = service.status, service.remove
-        self.head_of, self.attempts_of = head_of, callers.attempts_of
+        self.head_of, self.attempts_of = head_of, process_attempts.attempts_of
         self.figures_at, self.listener = settings.figures, settings.listener
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)

@@ -23,7 +23,7 @@ from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.names import is_readme
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
 from pancode.kernel.values import replace
-from pancode.runs.admission.request_rules import find_paths, is_inside, is_rooted, resolve_path
+from pancode.runs.admission.request_rules import find_path_like_words, is_inside, is_rooted, resolve_path
 from pancode.runs.project_rules import NamedProject
 from pancode.runs.request import Defaults, PathFact, Project
 from pancode.runs.user_environment import SettingSaid
@@ -267,7 +267,7 @@ class FileSurroundings:
         def there(word: str) -> bool:
             return any(os.path.lexists(resolve_path(word, place, home)) for place in (here, project))
 
-        facts = (_fact(word, here, project, home) for word in find_paths(task, there))
+        facts = (_fact(word, here, project, home) for word in find_path_like_words(task, there))
         return tuple(fact for fact in facts if fact is not None)
 
 

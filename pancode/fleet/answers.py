@@ -208,7 +208,7 @@ class ProcessShape(TypedDict):
 
 
 class RunningShape(ProcessShape):
-    """`trouble`: what stops its rounds; `closed`: the ports that should be open and are not."""
+    """A coordinator that runs. `trouble`: what stops its rounds; `closed`: ports that should be open."""
 
     after_reboot: str
     trouble: TroubleShape | None

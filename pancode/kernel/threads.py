@@ -105,7 +105,7 @@ def end_with_them() -> None:
     threading.Thread.start = started  # type: ignore[method-assign]
 
 
-def watch_loop(loop: Any) -> None:
+def end_process_on_memory_error(loop: Any) -> None:
     """Let memory that runs out in a callback end the process; an event loop survives failed callbacks."""
     loop.set_exception_handler(_failed)
 

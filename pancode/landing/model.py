@@ -137,7 +137,7 @@ class LandRequest:
 
     repo_id: str
     snapshot_commit: str
-    result_commit: str
+    final_commit: str
     environ: Mapping[str, str] | None = None
     allowed: tuple[str, ...] = ()
     """Patterns of untracked files that travelled although their names usually mean secrets."""

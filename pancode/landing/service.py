@@ -162,7 +162,7 @@ class Lander:
                 landing.off.set()
             judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set, self._prd_of)
             report = self._landed(run, request, way, wrap_gates(judge, request, wanted), landing.off.is_set)
-            landing.ended = dump_report(report, request.result_commit)
+            landing.ended = dump_report(report, request.final_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report)
         return landing.ended
@@ -195,9 +195,9 @@ class Lander:
             return
         marked = str(conflict.get("marked") or run.workspace["snapshot"])
         left = self._repositories.unsettled(
-            request.repo_id, marked, request.result_commit, conflict.get("files", ())
+            request.repo_id, marked, request.final_commit, conflict.get("files", ())
         )
-        if request.result_commit != marked and not left:
+        if request.final_commit != marked and not left:
             return
         why = "; ".join(f"{one.path} {one.why}" for one in left) or "it changed nothing"
         raise WorkspaceError(
@@ -240,7 +240,7 @@ def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates
         if gate.ok:
             files = tuple(decode_path(os.fsencode(name)) for name in merged.files)
             report = LandReport(LandStatus.LANDED, files, gate=gate, commit=merged.commit)
-            wanted.writes(dump_report(report, request.result_commit))
+            wanted.writes(dump_report(report, request.final_commit))
         return gate
 
     return gates

@@ -48,7 +48,7 @@ def cost_tables(
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
         if only and by in _NOT_OF_ONE:
-            fix = f"pancode cost --by {by}, or --by run with the filter and --since"
+            fix = f"omit the filter: pancode budget spent --by {by}; or use --by run with it and --since"
             raise UsageError(
                 f"the cost by {by} is only available for all runs together", fix=fix, code="bad_value"
             )

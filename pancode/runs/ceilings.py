@@ -64,7 +64,7 @@ def unset_ceiling(
 ) -> None:
     """Remove the ceiling set by hand: the configured one counts again, or none. NotFoundError.
 
-    `prefixes`: of dollars, of tokens and time, or both.
+    `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both.
     """
     with unit_of_work(core) as work:
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]

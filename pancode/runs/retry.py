@@ -110,9 +110,8 @@ def _must_not_be_interactive(old: Run) -> None:
 def is_reachable(core: Core, old: Run) -> bool:
     """Whether the run's node takes work now, and has the model that a user has chosen since.
 
-    The next interactive run waits for a node that is away or busy: its program's memory is there, and only
-    the node's own word says that it is gone. After a lost interactive run, a user's next one begins
-    elsewhere.
+    True also for a node that is away or busy, if the run is interactive: the memory of its program is on that
+    node, and only the node can say that this memory is gone. Not after a lost run: the next begins elsewhere.
     """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:

@@ -16,7 +16,7 @@ from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import must_have_ended, opener_of
 from pancode.runs.log import LogPlace, read_log
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, format_iso, words_of
@@ -189,4 +189,4 @@ def _point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
 
 def _commit(tx: Transaction, run: str) -> str | None:
     found = tx.get(Run, run)
-    return None if found is None else result_commit(found)
+    return None if found is None else final_commit(found)

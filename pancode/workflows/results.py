@@ -11,7 +11,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.runs.core import Core
 from pancode.runs.receipts.answer import whole_answer
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.views import runs_of, walk_previous
 from pancode.workflows.model import find_ancestors
@@ -163,11 +163,11 @@ class StepResults:
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
             answer = whole_answer(self._core, tx, run)
-        return StepResult(answer, result_commit(run) or "", files)
+        return StepResult(answer, final_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
         """Return what the run outputs for its step; `problem` says what is missing or wrong."""
-        depot, commit = self._core.ports.depot, result_commit(run)
+        depot, commit = self._core.ports.depot, final_commit(run)
         made: dict[str, object] = {"of": run.id}
         if commit is None:
             return {**made, "problem": "missing output: it worked in an empty folder, which leaves no file"}
@@ -207,7 +207,7 @@ class StepResults:
 
     def lines(self, run: Run) -> int:
         """Return how many lines the run's change adds and removes."""
-        old, new = self._began(run), result_commit(run)
+        old, new = self._began(run), final_commit(run)
         if not isinstance(old, str) or new is None:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
@@ -239,7 +239,7 @@ class StepResults:
         raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
-        commit = result_commit(run)
+        commit = final_commit(run)
         repo = str(run.workspace.get("repo"))
         found = None if commit is None else self._core.ports.depot.read_file(repo, commit, path, MOST_FILE)
         if found is None:

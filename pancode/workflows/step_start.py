@@ -20,7 +20,7 @@ from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decide_locked
 from pancode.runs.dispatch import add_snapshot, dry_run, make_plan, put_in_queue
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import TAKEN, Beginning, DispatchRequest, request_from
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
@@ -176,7 +176,7 @@ class StepPreparer:
         """Return the runs from whose results the step begins: in a later round its own last, else its
         needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
-        if own is not None and result_commit(own) is not None:
+        if own is not None and final_commit(own) is not None:
             return {step.name: own}
         return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
 
@@ -196,7 +196,7 @@ class StepPreparer:
 
 
 def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
-    found = ((name, result_commit(run)) for name, run in runs.items())
+    found = ((name, final_commit(run)) for name, run in runs.items())
     return {name: commit for name, commit in found if commit is not None}
 
 
@@ -221,7 +221,7 @@ def _wanted(
         run=str(step.run),
         base=None if base is None else str(base),
         origin=origin_of(first),
-        results={name: str(result_commit(run)) for name, run in sides.items()},
+        results={name: str(final_commit(run)) for name, run in sides.items()},
         files=files,
         folder=FOLDER,
         without=_without(step),
@@ -269,7 +269,7 @@ class StepStarter:
             # The agent was chosen by the filled task, or the settings have changed meanwhile.
             raise RefusedError(
                 f"{step.name} was prepared for an agent, but is now a script",
-                why="its task may contain text from an agent",
+                why="its task may contain text from an agent, and a shell would run that text",
                 fix="set the agent or runtime of the step",
                 code="stranger_words",
             )

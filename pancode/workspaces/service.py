@@ -22,7 +22,7 @@ from pancode.runs.life.conversation import has_change, select_undelivered
 from pancode.runs.life.ends import Stop
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.waits import LeftWorkspace
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -146,7 +146,7 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
     if commit is None:
         return
     landed = next((run for run in reversed(runs) if run.landed is not None), None)
-    since = runs[0].workspace.get("snapshot") if landed is None else result_commit(landed)
+    since = runs[0].workspace.get("snapshot") if landed is None else final_commit(landed)
     place, base = runs[-1].workspace, runs[-1].workspace.get("base")
     result = ResultPlace(str(place["repo"]), commit, None if base is None else str(base), str(since))
     shape["ahead"], shape["behind"] = core.ports.depot.ahead_and_behind(shape["project"], result)
@@ -260,7 +260,7 @@ def _problems(
 
 def _is_there(core: Core, run: Run) -> bool:
     """Whether the depot has the files with which the run has ended, or begun."""
-    repo, commit = run.workspace.get("repo"), result_commit(run) or run.workspace.get("snapshot")
+    repo, commit = run.workspace.get("repo"), final_commit(run) or run.workspace.get("snapshot")
     return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
 
 
@@ -271,7 +271,7 @@ def _loss(core: Core, runs: list[Run]) -> _Loss | None:
     """
     if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
         return None
-    there = (run.id for run in reversed(runs) if result_commit(run) is not None and _is_there(core, run))
+    there = (run.id for run in reversed(runs) if final_commit(run) is not None and _is_there(core, run))
     return _Loss(runs[-1].id, next(there, None))
 
 
@@ -300,7 +300,7 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
         "files": files,
         "dirty": None if works or lost else len(files),
         "size": _size(core, tx, last) if last is not None and works else None,
-        "commit": None if last is None else result_commit(last),
+        "commit": None if last is None else final_commit(last),
         "ahead": None,
         "behind": None,
     }

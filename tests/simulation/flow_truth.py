@@ -21,7 +21,7 @@ from pancode.kernel.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from pancode.workflows.rules import OPEN
 from pancode.workflows.store import steps_of
 from tests.simulation import flows
@@ -84,7 +84,7 @@ class FlowTruth:
         began = trees.files(run.workspace["snapshot"])
         for need in step.needs:
             before = tx.get(Run, str(steps[need].run))
-            lost = carries(began, trees.files(before and result_commit(before)))
+            lost = carries(began, trees.files(before and final_commit(before)))
             must(not lost, f"{one.name}.{step.name} began without what {need} wrote to {lost}")
 
     def no_step_is_done_twice(self, one: Workflow, runs: list[Run]) -> None:
@@ -177,7 +177,7 @@ class FlowTruth:
         must(step.outputs.get("conflict") == files, f"{one.name}.{step.name} says {step.outputs}")
         must(step.runs == (), f"{one.name}.{step.name} had runs: {step.runs}")
         kept = set(self.world.arrived.commits.values())
-        must(all(side and result_commit(side) in kept for side in sides), f"{one.name}: a side is gone")
+        must(all(side and final_commit(side) in kept for side in sides), f"{one.name}: a side is gone")
 
     def what_is_done_has_left_its_answer(self, one: Workflow, tx: Transaction) -> None:
         """No output is lost; nobody runs for a workflow that has ended."""

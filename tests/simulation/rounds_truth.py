@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from node_agent.wire.failure import Outcome
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.runs.receipts.trust import result_commit
+from pancode.runs.receipts.trust import final_commit
 from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 
@@ -86,7 +86,7 @@ class RoundsTruth:
             return
         trees = self.world.trees
         if step.name == loop.first and step.round > 1:
-            lost = carries(trees.files(run.workspace["snapshot"]), trees.files(result_commit(done[-1])))
+            lost = carries(trees.files(run.workspace["snapshot"]), trees.files(final_commit(done[-1])))
             must(not lost, f"{one.name}.{step.name} began round {step.round} without its own {lost}")
         judges = [old for old in tx.find(Run, {"workflow": one.id}) if old.step == loop.judge]
         since = [old for old in judges if old.created_ms >= done[-1].created_ms]

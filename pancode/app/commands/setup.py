@@ -119,7 +119,7 @@ def doctor(
     if nodes or whole:
         if repair or yes:
             fix = shlex.join(["pancode", "doctor", *nodes]) if nodes else "pancode doctor --all"
-            raise UsageError("--fix is about this machine; nodes are repaired without it", fix=fix)
+            raise UsageError("--fix and --yes only apply to this machine", fix=fix)
         from pancode.fleet.commands.fleet import check_nodes
 
         return check_nodes(face, nodes)

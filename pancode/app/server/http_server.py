@@ -19,7 +19,7 @@ from pancode.fleet.direct.listener import next_of
 from pancode.fleet.direct.places import DirectPlace, PlaceBounds, Places
 from pancode.interfaces.http.context import LET_IN
 from pancode.kernel.host.open_files import is_spare, read_limit
-from pancode.kernel.threads import EssentialThread, watch_loop
+from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
 
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
@@ -184,7 +184,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        watch_loop(asyncio.get_running_loop())
+        end_process_on_memory_error(asyncio.get_running_loop())
         await super().startup(sockets=[])
         for one in sockets or []:
             one.setblocking(False)

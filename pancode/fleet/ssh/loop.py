@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from pancode.kernel.threads import EssentialThread, watch_loop
+from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        watch_loop(self.loop)
+        end_process_on_memory_error(self.loop)
         self._thread = EssentialThread(self._run, name)
         self._thread.start()
 

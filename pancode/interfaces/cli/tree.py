@@ -133,7 +133,9 @@ TREE: Mapping[str, Command] = {
     "agents ls": _C("agent definitions", "pancode.agents.commands.agents"),
     "agents show": _C("one definition", "pancode.agents.commands.agents"),
     "agents prompt": _C("what an agent or run is told, part by part", "pancode.agents.commands.prompts"),
-    "agents record": _C("what each agent does now, and how well it did", "pancode.budget.commands.workers"),
+    "agents record": _C(
+        "what each agent does now, and how well it did", "pancode.budget.commands.agent_records"
+    ),
     "agents runtimes": _C("agent programs, and the nodes that have them", "pancode.agents.commands.choices"),
     "agents new": _C("add an agent as a copy of another", "pancode.agents.commands.agents"),
     "agents set": _C("change one field", "pancode.agents.commands.agents"),

@@ -344,7 +344,7 @@ async def _body(request: Request) -> Any:
 
 
 def _nested() -> UsageError:
-    fix = f"no request needs more than {MAX_DEPTH} levels"
+    fix = f"send at most {MAX_DEPTH} levels"
     return UsageError("the request is nested too deeply", fix=fix, code="bad_json")
 
 

@@ -45,7 +45,10 @@ def serve(*, tools: Tools = "") -> int:
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
-        sys.stderr.write("a program speaks here, not a user; to enter it: pancode mcp install claude\n")
+        sys.stderr.write(
+            "this command is for programs, not for users; to register it in Claude Code: "
+            "pancode mcp install claude\n"
+        )
     answer(_names(tools))
     return ExitCode.DONE
 

@@ -19,7 +19,7 @@ import time
 
 from node_agent.wire.clock import Clock
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.host.callers import attempts_of, start_of
+from pancode.kernel.host.process_attempts import attempts_of, start_of
 
 PATIENCE_MS = 5_000
 """How many ms to wait for the name, which a coordinator that ends may still have."""

@@ -195,7 +195,7 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
-    merge, _ = merge_change(git, request.snapshot_commit, request.result_commit, ours)
+    merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
     return ConflictState(both, own_side, tip, tuple(map(decode_path, merge.conflicts)))

@@ -313,7 +313,7 @@ _ROOTS = frozenset(
 _MOST = 200
 
 
-def find_paths(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
+def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
     """Return words of the task that read as paths, each once, in order; at most 200.
 
     `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.

@@ -238,7 +238,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
     return {"status": WAITING, "why": "it is being landed, gates first"}
 
 
-def result_commit(run: Run) -> str | None:
+def final_commit(run: Run) -> str | None:
     """Return the commit at which the next step begins: the run's result, or its beginning if it changed
     nothing.
     """

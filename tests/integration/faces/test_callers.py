@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.shim import process
 from node_agent.wire.identity import AttemptId
-from pancode.kernel.host import callers
+from pancode.kernel.host import process_attempts
 
 MARK = AttemptId(run="r-abcdef", attempt=1, fence=2)
 TOP = AttemptId(run="r-uvwxyz", attempt=3, fence=4)
@@ -28,7 +28,7 @@ def shown(argv: list[str], env: dict[str, str], stderr: Path | None = None) -> I
     assert top.stdout is not None and top.stdin is not None
     try:
         pid = int(top.stdout.readline())
-        yield pid, callers.start_of(pid)
+        yield pid, process_attempts.start_of(pid)
     finally:
         top.stdin.close()
         top.wait(10)
@@ -36,28 +36,28 @@ def shown(argv: list[str], env: dict[str, str], stderr: Path | None = None) -> I
 
 
 def test_the_marker_is_the_node_agents() -> None:
-    assert f"{process.MARKER}=".encode() == callers.MARKER
+    assert f"{process.MARKER}=".encode() == process_attempts.MARKER
 
 
 def test_who_is_in_no_attempt() -> None:
     with shown(
         [sys.executable, "-c", SHOW], {"X": f"PANCODE_ATTEMPT={MARK}", "PANCODE_ATTEMPT": "nonsense"}
     ) as who:
-        assert callers.attempts_of(*who) == ()
+        assert process_attempts.attempts_of(*who) == ()
 
 
 @pytest.mark.parametrize("padding", [0, 100_000])
 def test_by_its_own_environment_however_long(padding: int) -> None:
     env = {"A": "x" * padding, "PANCODE_ATTEMPT": str(MARK)}
     with shown([sys.executable, "-c", SHOW], env) as who:
-        assert callers.attempts_of(*who) == (MARK,)
+        assert process_attempts.attempts_of(*who) == (MARK,)
 
 
 def test_by_those_above_it_when_its_own_is_wiped_or_forged() -> None:
     inner = ["env", "-i", f"PANCODE_ATTEMPT={TOP}", sys.executable, "-c", SHOW]
     script = '"$@"; exit 0'
     with shown(["sh", "-c", script, "sh", *inner], {"PANCODE_ATTEMPT": str(MARK), "PATH": os.defpath}) as who:
-        assert callers.attempts_of(*who) == (TOP, MARK), "the outermost stands last"
+        assert process_attempts.attempts_of(*who) == (TOP, MARK), "the outermost stands last"
 
 
 @pytest.mark.parametrize("name", ["records", "shim.log", "set-up/records", "gates/shim.log"])
@@ -72,10 +72,10 @@ def test_by_the_shim_above_it(tmp_path: Path, name: str) -> None:
     )
     env = {"PYTHONPATH": str(Path(process.__file__).parents[2]), "PATH": os.environ["PATH"]}
     with shown([sys.executable, "-c", orphaning, SHOW], env, log) as who:
-        assert callers.attempts_of(*who) == (MARK,)
+        assert process_attempts.attempts_of(*who) == (MARK,)
 
 
 def test_who_is_gone_or_is_another_by_now_is_nobody() -> None:
     with shown([sys.executable, "-c", SHOW], {}) as (pid, start):
-        assert callers.attempts_of(pid, str(int(start) + 1)) is None
-    assert callers.attempts_of(pid, start) is None and callers.start_of(pid) == ""
+        assert process_attempts.attempts_of(pid, str(int(start) + 1)) is None
+    assert process_attempts.attempts_of(pid, start) is None and process_attempts.start_of(pid) == ""

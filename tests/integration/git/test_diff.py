@@ -14,7 +14,7 @@ def test_diff(coordinator: Trees) -> None:
         agent.git("mv", "x.sh", "y.sh")
 
     request = coordinator.result(act)
-    pair = (request.snapshot_commit, request.result_commit)
+    pair = (request.snapshot_commit, request.final_commit)
     stats = {stat.path: stat for stat in diff_stat(coordinator.depot, request.repo_id, *pair)}
     assert stats["a"] == FileStat("a", 1, 1)
     assert stats["bin"] == FileStat("bin", None, None)
@@ -36,7 +36,7 @@ def test_a_change_for_a_reader_is_without_what_it_may_not_read_and_has_an_end(co
         agent.git("mv", "x.sh", "y.sh")
 
     request = coordinator.result(act)
-    asked = (coordinator.depot, request.repo_id, request.snapshot_commit, request.result_commit)
+    asked = (coordinator.depot, request.repo_id, request.snapshot_commit, request.final_commit)
     whole = shown_change(*asked, 1 << 20, lambda name: False)
     assert b"+the-key" in whole and b"deleted file" in whole and b"Binary files" in whole
     less = shown_change(*asked, 1 << 20, lambda name: name in ("keys/k", "odd (exclude)*.txt", "y.sh"))

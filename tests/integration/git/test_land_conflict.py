@@ -35,9 +35,9 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Trees, branch: st
     half = _settled(coordinator, state, marked.replace("<<<<<<<", "<<<"))
     left = find_unsettled(coordinator.depot, request.repo_id, state.commit, half, state.files)
     assert [(one.path, one.why) for one in left] == [("c", "still has the markers of the conflict")]
-    settled = replace(request, snapshot_commit=state.ours, result_commit=_settled(coordinator, state))
+    settled = replace(request, snapshot_commit=state.ours, final_commit=_settled(coordinator, state))
     assert not find_unsettled(
-        coordinator.depot, request.repo_id, state.commit, settled.result_commit, state.files
+        coordinator.depot, request.repo_id, state.commit, settled.final_commit, state.files
     )
     if branch:
         report = land_on_branch(

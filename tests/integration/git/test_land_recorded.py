@@ -36,7 +36,7 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees
                 row,
                 project=str(coordinator.user.path),
                 workspace={**row.workspace, **place},
-                result={**row.result, "commit": request.result_commit},
+                result={**row.result, "commit": request.final_commit},
             )
         )
     queue.queue_landing(world.coordinator.core, "r-0001", LandWay("ana", with_commands=True, branch=branch))
@@ -53,5 +53,5 @@ def test_what_was_written_is_recorded_by_the_next_coordinator(coordinator: Trees
     world.coordinator.restart()
     told = world.land(Lander(world.coordinator.core, repositories, no_prd).land)
     assert (told["status"], told["files"], told["made"]) == ("landed", FILES, bool(branch))
-    commit = coordinator.user.git("rev-parse", branch) if branch else request.result_commit
+    commit = coordinator.user.git("rev-parse", branch) if branch else request.final_commit
     assert world.coordinator.row(Run, "r-0001").landed == commit.strip()

@@ -13,7 +13,7 @@ from tests.integration.git.repos import NOW_MS
 
 def found(coordinator: Trees, request: LandRequest, commit: str | None = None) -> dict[str, str]:
     change = LandedChange(
-        "r-aaaa", request.repo_id, request.snapshot_commit, request.result_commit, commit, NOW_MS - 86_400_000
+        "r-aaaa", request.repo_id, request.snapshot_commit, request.final_commit, commit, NOW_MS - 86_400_000
     )
     return find_reverts(coordinator.user.path, coordinator.depot, [change], dict(os.environ))
 

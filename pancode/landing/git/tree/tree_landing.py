@@ -91,7 +91,7 @@ def _replayed(
 
 def _own_commits(git: Git, request: LandRequest) -> list[str]:
     """The run's commits, oldest first; only the result where its history does not begin at the snapshot."""
-    old, new = checked_object(request.snapshot_commit), checked_object(request.result_commit)
+    old, new = checked_object(request.snapshot_commit), checked_object(request.final_commit)
     if not git.ask("merge-base", "--is-ancestor", old, new).ok:
         return [new]
     found = git.text("rev-list", "--first-parent", "--reverse", f"{old}..{new}").split()
@@ -132,16 +132,16 @@ def _is_reverted(git: Git, commit: str, tip: str) -> bool:
 
 
 def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
-    if git.ask("merge-base", "--is-ancestor", request.result_commit, tip).ok:
-        return request.result_commit, f"ancestry: {request.result_commit[:12]} is in the history"
+    if git.ask("merge-base", "--is-ancestor", request.final_commit, tip).ok:
+        return request.final_commit, f"ancestry: {request.final_commit[:12]} is in the history"
     since = [f"^{request.base}"] if request.base and _known(git, request.base) else []
     if request.run:
         mark = ("--fixed-strings", f"--grep={RUN}: {request.run}", "-n", "1", "--format=%H")
         if marked := git.text("log", *mark, tip, *since):
             return marked, f"ancestry: commit {marked[:12]} has landed this run"
     patch = ("-p", "-r", "--no-renames", "--no-ext-diff", "--no-textconv", "--binary")
-    mine = git.must("diff-tree", *patch, request.snapshot_commit, request.result_commit).out
-    names = git.must("diff-tree", "-r", "-z", "--name-only", request.snapshot_commit, request.result_commit)
+    mine = git.must("diff-tree", *patch, request.snapshot_commit, request.final_commit).out
+    names = git.must("diff-tree", "-r", "-z", "--name-only", request.snapshot_commit, request.final_commit)
     paths = [name for name in names.out.split(b"\0") if name and b"\n" not in name]
     asked = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
     others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=asked).out
@@ -255,7 +255,7 @@ def merge_result(
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """Merge the run's result into this tree, and list the changes; a report where that is already the end."""
     git = depot.git(request.repo_id)
-    merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, store)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
     if merge.conflicts:
         both = "changed here and by the run"
         return _refused(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()

@@ -203,7 +203,7 @@ class ChatController:
             client.note = self._face.note
             level = terms.get("safety", "")
             if is_raise(self._flags.get("safety", ""), level) and not self._face.agreed(
-                f"Its agent would do more by itself, with safety {level}. Begin it?", ""
+                f"With safety {level}, the agent would do more without asking you. Start the session?", ""
             ):
                 raise UsageError(
                     "nothing was started", fix="choose another level with Ctrl-Y", code="not_agreed"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.reports import MOST_CHARS, MOST_REPORT, gate_reports
+from node_agent.attempt.gate_reports import MOST_CHARS, MOST_REPORT, gate_reports
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Gate
 from node_agent.wire.receipt import MOST_RESULTS, GateReport

@@ -11,9 +11,9 @@ from typing import Any
 import click
 import pytest
 
+from pancode.budget.commands.agent_records import _WORKERS
 from pancode.budget.commands.budget import _books
 from pancode.budget.commands.cost import _lines
-from pancode.budget.commands.workers import _WORKERS
 from pancode.interfaces.cli.commands import Group
 from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
 from pancode.interfaces.cli.main import cli, run

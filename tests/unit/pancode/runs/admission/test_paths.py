@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.runs.admission.request_rules import find_paths, is_inside, resolve_path
+from pancode.runs.admission.request_rules import find_path_like_words, is_inside, resolve_path
 
 PROJECT = "/home/ana/shop"
 
@@ -29,7 +29,7 @@ PROJECT = "/home/ana/shop"
     ],
 )
 def test_words_that_read_as_paths(task: str, paths: tuple[str, ...]) -> None:
-    assert find_paths(task) == paths
+    assert find_path_like_words(task) == paths
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_inside_is_what_no_dots_lead_out_of(parts: list[str]) -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_read(task: str) -> None:
-    assert all(word in task for word in find_paths(task))
+    assert all(word in task for word in find_path_like_words(task))
