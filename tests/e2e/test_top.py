@@ -49,7 +49,7 @@ def test_a_person_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None
     pane.shows(f"Stop run {run}: shell on node1")
     pane.press("y")
     assert fleet.ended(run)["outcome"] == "interrupted"
-    pane.shows("interrupted")
+    pane.shows("stopped")
     pane.press("q")
     pane.is_a_shell_again()
     assert pane.modes() == "0 1 0"
