@@ -1,5 +1,5 @@
-"""What follows for a run's change when the run changes: its landing, its verification, or a
-user's approval."""
+"""What follows for a run's change when the run changes: its landing, its verification, a
+user's approval, or the check of its gates on the unchanged tree."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
-from pancode.landing import cross_check_rules
+from pancode.landing import cross_check_rules, gate_check_rules
 from pancode.landing.cross_check import Verifications
+from pancode.landing.gate_check import GateChecks, note_results, plan_check
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook
-from pancode.runs.follow_on_actions import FollowOn
+from pancode.runs.follow_on_actions import Doer, FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.conversation import has_change
@@ -33,8 +34,9 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
     if not made.ended:
         return made
+    made = gate_check_rules.tell_known(tx, made)
     if made.run.judges is not None:
-        made = cross_check_rules.judge_next(made)
+        made = gate_check_rules.follow_check(tx, cross_check_rules.judge_next(made))
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):
@@ -57,10 +59,18 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that has results verified by other nodes."""
-    return (FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),)
+    """Make the thread that has results verified by other nodes, and gates checked on unchanged trees."""
+    doers: dict[ActionKind, Doer] = {
+        ActionKind.VERIFY: Verifications(core),
+        ActionKind.CHECK_GATES: GateChecks(core),
+    }
+    return (FollowOn(core, doers),)
 
 
 FEATURE = Features(
-    changed=(Hook(attrgetter("is_at_end"), follow_change),), needs=(find_need,), threads=(make_threads,)
+    join=(Hook(attrgetter("run.gates"), plan_check),),
+    changed=(Hook(attrgetter("is_at_end"), follow_change),),
+    accepted=(Hook(attrgetter("gates"), note_results),),
+    needs=(find_need,),
+    threads=(make_threads,),
 )

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from pancode.budget.track_record_rules import worker_kind
 from pancode.kernel.ports import Ticket
-from pancode.kernel.records import Run, RunState, WaitReason
+from pancode.kernel.records import Run, RunState
 from pancode.runs.placement.placement import pool_of, wish_of
 
 Place = tuple[int, int, str]
@@ -108,7 +108,7 @@ def _entry(run: Run) -> WaitingRun:
         place=(-run.priority, run.created_ms, run.id),
         wish=(wish_of(run), worker_kind(run), own),
         reason=run.reason,
-        held=run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON),
+        held=run.waits is not None and run.waits.is_held,
         retry_at_ms=run.retry_at_ms,
         ticket=ticket,
     )
