@@ -71,9 +71,6 @@ class Verifications:
         why = f"it could not be verified: {type(error).__name__}: {error}"
         self._signal(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
 
-    def cut_short(self) -> None:
-        """Does nothing, as each piece of work is short."""
-
     def _begin(self, run: Run) -> None:
         try:
             queued = self._queued(run)

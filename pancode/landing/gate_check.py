@@ -3,123 +3,225 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from node_agent.wire.failure import FailureKind
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Claims
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
-from pancode.kernel.facets import Approvals, GateTerms, Judging
-from pancode.kernel.records import Action, Run, Setting, WaitReason
+from pancode.kernel.facets import Approvals, GateTerms, Judging, Lineage
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import Action, ActionKind, Run, RunState, Setting, WaitReason
 from pancode.kernel.values import replace
-from pancode.landing import gate_check_rules as rules
-from pancode.landing.judgement import admit_at_commit, judging_run
-from pancode.landing.rules import require_gates
+from pancode.landing.judgement import admit_at_commit, judging_run, rows_of
+from pancode.landing.rules import argv_of, require_gates
 from pancode.runs import round as rounds
-from pancode.runs.core import Core
+from pancode.runs.core import Core, open_fences
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Joining
+from pancode.runs.life.binding import begin_waiting
+from pancode.runs.life.changes import Changes, Signal
+from pancode.runs.life.ends import Stop, end_unstarted
 from pancode.runs.options import OPTIONS
+from pancode.runs.placement.binding import free_slots
+from pancode.runs.placement.placement import explain_misfit
 from pancode.runs.unit_of_work import Work, unit_of_work
 
+WAITS = "waits for its gates on the unchanged tree"
+ALREADY = "this gate already fails without the change"
+YIELDS = "a run waits for its slot, or has passed the gates"
+MOST_GATES = 200
+"""How many gates of a repository are remembered: those that were used first are forgotten first."""
+PAUSE_MS = 2_000
+"""How often a check that waits or runs is looked at."""
 
-def plan_check(work: Work, joining: Joining) -> Run:
-    """Let the gates of a new run be checked where the repository does not know them, or the run waits for it.
 
-    UsageError when the run is to wait for a check that is not possible.
-    """
-    run, is_first = joining.run, GateTerms.of(joining.run).check_first
-    why = rules.why_uncheckable(run)
-    is_held = run.waits is WaitReason.WORKFLOW or Approvals.of(run).asks
-    if is_first and (why or is_held):
-        raise UsageError(
-            f"the gates of {run.id} cannot be checked first",
-            why=why or "a user or its workflow lets it begin",
-            fix="leave out --check-gates-first",
-            code="uncheckable_gates",
-        )
-    known = None if why else rules.begin_known(rules.read_known(work.tx, run), run)
-    if known is None:
-        return run
-    _keep(work, run, known)
-    work.tx.insert(rules.make_action(run, work.core.wall_ms()))
-    return replace(run, waits=WaitReason.GATES, reason=rules.WAITS) if is_first else run
+def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
+    """Return the known gates of the run's repository: the commit on which each fails, or empty: it passed."""
+    row = tx.get(Setting, f"gates:{run.project}")
+    rows = row.value if row is not None and isinstance(row.value, list) else []
+    return {tuple(argv): fails_on for argv, fails_on in rows}
+
+
+def has_new_gate(tx: Transaction, run: Run) -> bool:
+    """Whether it is unknown of one of the run's gates whether it passes without the run's change."""
+    known = read_known(tx, run) if run.gates else {}
+    return any(known.get(argv_of(gate)) not in ("", _base_of(run)) for gate in run.gates)
 
 
 def note_results(work: Work, claims: Claims) -> None:
-    """Keep which gates have passed, and that the run is told what a check finds of those that failed."""
+    """Remember which gates a run has passed, and which have failed on the unchanged tree."""
     run = work.tx.get(Run, claims.identity.run)
-    if run is not None and run.project is not None:
-        results = {gate.argv: gate.passed for gate in claims.gates}
-        _keep(work, run, rules.learn_results(rules.read_known(work.tx, run), run.id, results))
+    if run is None or run.project is None:
+        return
+    known, is_check = read_known(work.tx, run), Judging.of(run).unchanged
+    judged = (one for one in claims.gates if one.passed or (is_check and one.judged))
+    learned = {**known, **{one.argv: "" if one.passed else _base_of(run) for one in judged}}
+    if learned != known:
+        rows = [[list(gate), fails_on] for gate, fails_on in learned.items()][-MOST_GATES:]
+        work.tx.put(Setting(f"gates:{run.project}", rows, work.core.wall_ms(), run.created_by))
 
 
-def _keep(work: Work, run: Run, known: rules.KnownGates) -> None:
-    if known != rules.read_known(work.tx, run):
-        row = Setting(rules.name_row(run), rules.dump_known(known), work.core.wall_ms(), run.created_by)
-        work.tx.put(row)
+def _base_of(run: Run) -> str:
+    return str(run.workspace.get("base"))
 
 
-def begin_check(core: Core, run: Run) -> None:
-    """Queue the check of a run's gates. It is served last, unless the run waits for it, and lists have it
-    behind the run.
-    """
-    commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
-    least = OPTIONS["priority"].least or 0
-    with unit_of_work(core) as work:
-        check = replace(
-            judging_run(core, run, new_id_in(core, work.tx), commit, run.created_by, gates),
-            created_ms=run.created_ms - 1,
-            task=f"gates of {run.id} on the unchanged tree",
-            priority=run.priority if GateTerms.of(run).check_first else least,
+def is_checkable(run: Run) -> bool:
+    """Whether the run begins with a snapshot of its repository and nothing else, which any node can check."""
+    begins = Lineage.of(run)
+    others = (begins.continues, begins.begins, begins.takes, begins.resolves, begins.in_workspace, run.judges)
+    is_alone = not any(others) and not run.takes_turns and not run.holds_gpus
+    return is_alone and run.project is not None and run.workspace.get("kind") == "git"
+
+
+def wait_for_check(work: Work, joining: Joining) -> Run:
+    """Let a new run wait for the check of its gates, if a user wants it. UsageError: it is not possible."""
+    run = joining.run
+    if not GateTerms.of(run).check_first:
+        return run
+    if not is_checkable(run) or run.waits is WaitReason.WORKFLOW or Approvals.of(run).asks:
+        raise UsageError(
+            f"the gates of {run.id} cannot be checked first",
+            why="this needs a run that begins at once, on the files of a repository alone, without GPUs",
+            fix="leave out --check-gates-first",
+            code="uncheckable_gates",
         )
-        admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
-        work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
-        work.tx.delete(Action, rules.action_id(run.id))
-    rounds.act_now(core)
+    work.tx.insert(make_action(run, work.core.wall_ms()))
+    return replace(run, waits=WaitReason.GATES, reason=WAITS)
+
+
+def check_new_gates(tx: Transaction, made: Changes) -> Changes:
+    """Let the new gates of a run that has got a node be checked beside it. Idempotent."""
+    action = make_action(made.run, made.now.ms)
+    can_be = has_new_gate(tx, made.run) and is_checkable(made.run)
+    return made.add(action) if can_be and tx.get(Action, action.id) is None else made
+
+
+def make_action(run: Run, at_ms: int) -> Action:
+    """Return the action that checks the gates of the run."""
+    return Action(f"gates:{run.id}", ActionKind.CHECK_GATES, run.id, at_ms, run.created_by)
+
+
+def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
+    """Mark the failed gates of an ended run that are known to fail without its change. Idempotent."""
+    run = made.run
+    if run.outcome is not Outcome.VERIFY_FAILED or run.judges:
+        return made
+    rows, known = rows_of(run.result.get("gates")), read_known(tx, run)
+    failed = [one for one in rows if not one["passed"]]
+    base = _base_of(run)
+    already = [one for one in failed if known.get(argv_of(one)) == base and not one.get("already_fails")]
+    if not already:
+        return made
+    marked = [{**one, "already_fails": True} if one in already else one for one in rows]
+    reason = f"{run.reason}; {ALREADY}" if failed[0] in already else run.reason
+    made = made.put(replace(run, reason=reason, result={**run.result, "gates": marked}))
+    for one in already:
+        made = made.tell("gate", str(one["name"]), "already fails", "it fails on the unchanged tree, too")
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class GatesChecked(Signal):
+    """The check of the run's gates on the unchanged tree has ended, or is not possible.
+
+    `check`: the run that has checked them, or `gates`; `failure`: why it did not pass; None: it did.
+    """
+
+    check: str
+    failure: FailureKind | None
+    why: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Begin or end a run that has waited for the check."""
+        made = made.tell("gate", self.check, "checked", f"gates on the unchanged tree: {self.why}")
+        if made.run.state is not RunState.PENDING or made.run.waits is not WaitReason.GATES:
+            return made
+        if self.failure is None:
+            return begin_waiting(made)
+        is_red = self.failure is FailureKind.GATE_FAILED
+        why = f"{self.why}; {ALREADY}" if is_red else f"its gates were not checked: {self.why}"
+        return end_unstarted(made, self.failure, f"{why}: fix it first, or leave it out with --no-verify")
 
 
 class GateChecks:
-    """A pancode.runs.follow_on_actions.Doer: begins a check, and tells its verdict at the end."""
+    """A pancode.runs.follow_on_actions.Doer: begins a check when no work waits, and tells its verdict."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin the check of a run's gates, or tell the verdict of a check. UnavailableError: the depot is
-        full.
-        """
-        with self._core.ports.ledger.transaction() as tx:
-            found = tx.get(Run, run)
-        if found is None or Judging.of(found).unchanged:
-            self._tell(run, found)
-            return
+        """Begin the check, tell its verdict, or look again later. UnavailableError: the depot is full."""
         try:
-            begin_check(self._core, found)
+            with unit_of_work(self._core) as work:
+                self._look(work, run)
         except UnavailableError:
             raise
         except PancodeError as error:
-            self._tell(run, found, f"they cannot be checked: {error}{f': {error.why}' if error.why else ''}")
+            self.give_up(run, error)
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Tell the run that the check failed unexpectedly."""
-        with self._core.ports.ledger.transaction() as tx:
-            found = tx.get(Run, run)
-        self._tell(run, found, f"they could not be checked: {type(error).__name__}: {error}")
-
-    def cut_short(self) -> None:
-        """Does nothing, as each piece of work is short."""
-
-    def _tell(self, id: str, ended: Run | None, why: str = "") -> None:
-        """Tell the verdict of a check that has ended, or why there is none for the run."""
+        """Tell the run that its gates cannot be checked."""
+        why = f"{error}{f': {error.why}' if isinstance(error, PancodeError) and error.why else ''}"
         with unit_of_work(self._core) as work:
-            work.tx.delete(Action, rules.action_id(id))
-            if ended is None:
-                return
-            judged = {} if why else rules.judged_gates(ended)
-            failing = frozenset(gate for gate, has_passed in judged.items() if not has_passed)
-            failure = FailureKind.NODE_INTERNAL if why else ended.failure
-            verdict = rules.GatesChecked("gates" if why else id, failing, failure, why or ended.reason)
-            told = rules.find_told(work.tx, ended)
-            _keep(work, ended, rules.end_check(rules.read_known(work.tx, ended), ended))
-            for run in told:
-                work.signal(run, verdict)
-        rounds.act_now(self._core)
+            found = work.tx.get(Run, run)
+            if found is not None:
+                self._end(work, found, GatesChecked("gates", FailureKind.NODE_INTERNAL, why))
+
+    def _look(self, work: Work, name: str) -> None:
+        tx, run = work.tx, work.tx.get(Run, name)
+        action = None if run is None else tx.get(Action, make_action(run, 0).id)
+        if run is None or action is None:
+            return
+        is_first, check = GateTerms.of(run).check_first, tx.get(Run, str(action.detail.get("check")))
+        if check is not None and check.state is not RunState.ENDED:
+            is_unneeded = _has_waiting_work(work) or not has_new_gate(tx, run)
+            if is_unneeded and not is_first and check.stop_asked is None:
+                work.signal(check, Stop(YIELDS))
+        elif check is not None and check.stop_asked != YIELDS:
+            return self._end(work, run, GatesChecked(check.id, check.failure, check.reason))
+        elif is_first or (has_new_gate(tx, run) and run.outcome in (None, Outcome.VERIFY_FAILED)):
+            check = self._begin(work, run, is_first)
+        else:
+            return self._end(work, run)
+        detail: dict[str, object] = {"check": check and check.id}
+        tx.put(replace(action, at_ms=work.core.wall_ms() + PAUSE_MS, detail=detail))
+
+    def _begin(self, work: Work, run: Run, is_first: bool) -> Run | None:
+        """Queue the check, which lists have behind its run; None: another is at work there, or work waits."""
+        core, tx = work.core, work.tx
+        commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
+        check = replace(
+            judging_run(core, run, new_id_in(core, tx), commit, run.created_by, gates),
+            created_ms=run.created_ms - 1,
+            task=f"gates of {run.id} on the unchanged tree",
+            priority=run.priority if is_first else OPTIONS["priority"].least or 0,
+        )
+        actions = (one for one in tx.find(Action) if one.kind is ActionKind.CHECK_GATES)
+        others = (tx.get(Run, str(one.detail.get("check"))) for one in actions)
+        if any(one and one.project == run.project and one.state is not RunState.ENDED for one in others):
+            return None
+        if not is_first and (_has_waiting_work(work) or not _has_free_slot(work, check)):
+            return None
+        admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
+        work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
+        work.after(partial(rounds.act_now, core))
+        return check
+
+    def _end(self, work: Work, run: Run, *verdict: GatesChecked) -> None:
+        """Tell the run the verdict, if a check was made for it; its gates are marked by what is known."""
+        work.tx.delete(Action, make_action(run, 0).id)
+        work.signal(run, *verdict)
+        work.after(partial(rounds.act_now, self._core))
+
+
+def _has_waiting_work(work: Work) -> bool:
+    """Whether any run waits for a slot, here or on a node that has its order."""
+    return any(one.wants_slot for one in work.core.kept.waiting(work.tx).all.values())
+
+
+def _has_free_slot(work: Work, check: Run) -> bool:
+    """Whether a node that can take the check has a free slot."""
+    fences, freed = open_fences(work.tx), work.core.live.contacts.freed
+    fitting = (view for view in work.core.views(work.tx) if not explain_misfit(check, view))
+    return any(free_slots(view, fences, freed.get(view.node.tag or "", ())) > 0 for view in fitting)

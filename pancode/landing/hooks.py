@@ -10,13 +10,19 @@ from pancode.kernel.facets import LandingTerms
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
-from pancode.landing import cross_check_rules, gate_check_rules
+from pancode.landing import cross_check_rules
 from pancode.landing.cross_check import Verifications
-from pancode.landing.gate_check import GateChecks, note_results, plan_check
+from pancode.landing.gate_check import (
+    GateChecks,
+    check_new_gates,
+    mark_failed_gates,
+    note_results,
+    wait_for_check,
+)
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook
-from pancode.runs.follow_on_actions import Doer, FollowOn
+from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.life import waits
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.conversation import has_change
@@ -34,9 +40,8 @@ def follow_change(tx: Transaction, made: Changes) -> Changes:
             made = CalledOff(one.reason).apply(made) if isinstance(one, Stop) else made
     if not made.ended:
         return made
-    made = gate_check_rules.tell_known(tx, made)
     if made.run.judges is not None:
-        made = gate_check_rules.follow_check(tx, cross_check_rules.judge_next(made))
+        made = cross_check_rules.judge_next(made)
     if made.run.result.get("receipt") is None:  # it is settled by no receipt, so it has no change
         return made
     if needs_approval(made.run):
@@ -60,16 +65,17 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     """Make the thread that has results verified by other nodes, and gates checked on unchanged trees."""
-    doers: dict[ActionKind, Doer] = {
-        ActionKind.VERIFY: Verifications(core),
-        ActionKind.CHECK_GATES: GateChecks(core),
-    }
-    return (FollowOn(core, doers),)
+    checks, verifications = GateChecks(core), Verifications(core)
+    return (FollowOn(core, {ActionKind.VERIFY: verifications, ActionKind.CHECK_GATES: checks}),)
 
 
 FEATURE = Features(
-    join=(Hook(attrgetter("run.gates"), plan_check),),
-    changed=(Hook(attrgetter("is_at_end"), follow_change),),
+    join=(Hook(attrgetter("run.gates"), wait_for_check),),
+    changed=(
+        Hook(attrgetter("is_at_end"), follow_change),
+        Hook(attrgetter("is_at_end"), mark_failed_gates),
+        Hook(attrgetter("placed"), check_new_gates),
+    ),
     accepted=(Hook(attrgetter("gates"), note_results),),
     needs=(find_need,),
     threads=(make_threads,),

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from pancode.budget.track_record_rules import worker_kind
 from pancode.kernel.ports import Ticket
-from pancode.kernel.records import Run, RunState
+from pancode.kernel.records import Run, RunState, WaitReason
 from pancode.runs.placement.placement import pool_of, wish_of
 
 Place = tuple[int, int, str]
@@ -29,6 +29,8 @@ class WaitingRun:
     reason: str
     held: bool
     """Whether somebody else than a node has to act first: a user, or a step of the run's workflow."""
+    wants_slot: bool
+    """Whether the run waits for a slot, here or on the node that has its order."""
     retry_at_ms: int | None
     ticket: Ticket
 
@@ -109,6 +111,7 @@ def _entry(run: Run) -> WaitingRun:
         wish=(wish_of(run), worker_kind(run), own),
         reason=run.reason,
         held=run.waits is not None and run.waits.is_held,
+        wants_slot=run.waits in (WaitReason.NO_SLOT, WaitReason.HANDED),
         retry_at_ms=run.retry_at_ms,
         ticket=ticket,
     )

@@ -11,11 +11,10 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Action, ActionKind, Decision, Run, RunState, WaitReason
-from pancode.landing.gate_check import GateChecks
-from pancode.landing.gate_check_rules import ALREADY, WAITS, KnownGate, begin_known, end_check, learn_results
+from pancode.landing.gate_check import ALREADY, WAITS, YIELDS, GateChecks
 from pancode.runs import views as query
 from pancode.runs.stop import stop_run
-from tests.unit.pancode.runs.world import Desk, Puppet, a_run, failed
+from tests.unit.pancode.runs.world import Desk, Puppet, failed
 
 GIT = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
 TEST, LINT = ("make", "test"), ("make", "lint")
@@ -26,9 +25,9 @@ def gates(*commands: tuple[str, ...]) -> tuple[dict[str, object], ...]:
     return tuple({"name": " ".join(argv), "argv": list(argv)} for argv in commands)
 
 
-def ended(passed: bool = True) -> dict[str, Any]:
+def ended(passed: bool = True, argv: tuple[str, ...] = TEST) -> dict[str, Any]:
     result = GateResult(
-        name="make test", argv=TEST, exit_code=0 if passed else 2, passed=passed, duration_ms=5
+        name=" ".join(argv), argv=argv, exit_code=0 if passed else 2, passed=passed, duration_ms=5
     )
     told = {} if passed else failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED)
     return {**told, "gates": (result,), **({} if passed else {"reason": "gate make test: exit 2"})}
@@ -52,6 +51,7 @@ class World:
 
     def follow(self) -> None:
         """As the coordinator's thread does it."""
+        self.desk.turn()
         for action in self.desk.rows(Action):
             if action.kind is ActionKind.CHECK_GATES:
                 GateChecks(self.desk.core).do(action.run, lambda: False)
@@ -59,12 +59,28 @@ class World:
         found = sorted(self.desk.rows(Run), key=lambda run: int(run.created_ms))
         self.checks = [run.id for run in found if run.judges is not None]
 
-    def end(self, run: str, **claims: Any) -> None:
-        """The node carries the run out."""
+    def take(self, run: str) -> None:
+        """The node takes orders until it has that of the run."""
         while run not in self.orders:
             due = self.node.take()
             self.orders[due.identity.run] = due
+
+    def end(self, run: str, **claims: Any) -> None:
+        """The node carries the run out."""
+        self.take(run)
         self.node.carry_out(self.orders.pop(run), **claims)
+        self.follow()
+
+    def breathe(self) -> None:
+        """The node says which slots are free."""
+        self.node.breathe()
+        self.follow()
+
+    def stop_checks(self) -> None:
+        """A user stops the checks, and their nodes obey."""
+        for check in self.checks:
+            if stop_run(self.desk.core, check, "not now").state is not RunState.ENDED:
+                self.end(check, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
         self.follow()
 
     def run(self, name: str) -> Run:
@@ -124,9 +140,44 @@ def test_a_gate_that_passed_once_is_not_checked_again() -> None:
     assert len(world.checks) == 1
     world.end("r-0002", **ended(passed=False))
     assert world.run("r-0002").reason == "gate make test: exit 2"
+    world.stop_checks()
+    world.breathe()
     world.dispatch("r-0003", project="/elsewhere")
     world.dispatch("r-0004", gates=gates(TEST, LINT))
     assert [world.run(one).judges for one in world.checks] == ["r-0001", "r-0003", "r-0004"]
+
+
+def test_a_repository_has_one_check_at_a_time() -> None:
+    world = World(slots=8)
+    world.dispatch("r-0001")
+    world.dispatch("r-0002", gates=gates(LINT))
+    world.dispatch("r-0003", gates=gates(LINT), **FIRST)
+    assert [world.run(one).judges for one in world.checks] == ["r-0001"]
+    world.end(world.checks[0], **ended())
+    world.follow()
+    assert [world.run(one).judges for one in world.checks] in (["r-0001", "r-0002"], ["r-0001", "r-0003"])
+
+
+def test_a_check_delays_no_work() -> None:
+    world, tests = World(slots=1), {f"r-000{number}": (f"test {number}",) for number in range(1, 4)}
+    for run, gate in tests.items():
+        world.dispatch(run, gates=gates(gate))
+    assert not world.checks and world.run("r-0003").waits is WaitReason.NO_SLOT
+    for run, gate in tests.items():
+        assert not world.checks, "the slot is for those that wait"
+        world.end(run, **ended(False, gate))
+        world.breathe()
+    (check,) = world.checks
+    world.take(check)
+    world.dispatch("r-0004", gates=())
+    world.follow()
+    assert world.run("r-0004").waits is WaitReason.NO_SLOT and world.run(check).stop_asked == YIELDS
+    world.end(check, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+    world.breathe()
+    assert world.run("r-0004").waits is not WaitReason.NO_SLOT and world.checks == [check]
+    world.end("r-0004")
+    world.breathe()
+    assert len(world.checks) == 2
 
 
 def test_runs_that_begin_meanwhile_share_one_check() -> None:
@@ -141,6 +192,16 @@ def test_runs_that_begin_meanwhile_share_one_check() -> None:
     world.end("r-0001", **ended(passed=False))
     assert world.run("r-0001").reason == f"gate make test: exit 2; {ALREADY}"
     assert world.checks == [check]
+
+
+def test_a_gate_that_failed_is_checked_again_on_another_commit() -> None:
+    world = World()
+    world.dispatch("r-0001")
+    world.end(world.checks[0], **ended(passed=False))
+    world.dispatch("r-0002", workspace={**GIT, "snapshot": "b" * 40})
+    assert len(world.checks) == 1
+    world.dispatch("r-0003", workspace={**GIT, "base": "c" * 40})
+    assert [world.run(one).judges for one in world.checks] == ["r-0001", "r-0003"]
 
 
 def test_a_run_that_waits_for_the_check_ends_before_its_agent_begins() -> None:
@@ -160,6 +221,7 @@ def test_a_run_that_waits_for_the_check_begins_when_its_gates_pass() -> None:
     world = World()
     world.dispatch("r-0001")
     world.end("r-0001", **ended())
+    world.stop_checks()
     world.dispatch("r-0002", **FIRST)  # the tree may have changed since the gate passed
     assert world.run(world.checks[-1]).judges == "r-0002"
     world.end(world.checks[-1], **ended())
@@ -170,7 +232,7 @@ def test_a_run_that_waits_for_the_check_begins_when_its_gates_pass() -> None:
 def test_a_check_without_a_verdict_is_repeated_at_the_next_use(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(slots=1)
+    world = World()
 
     def is_gone(run: str, snapshot: object) -> None:
         raise WorkspaceError("the snapshot is gone", fix="dispatch again")
@@ -178,40 +240,26 @@ def test_a_check_without_a_verdict_is_repeated_at_the_next_use(
     with monkeypatch.context() as patched:
         if how == "no commit":
             patched.setattr(world.desk.depot, "begin_at", is_gone)
-        world.dispatch("r-0001")
-        world.dispatch("r-0002", **FIRST)
-    for check in world.checks:
-        stop_run(world.desk.core, check, "not now")
-    world.follow()
-    assert world.run("r-0002").reason.startswith("its gates were not checked: ")
+        world.dispatch("r-0001", **FIRST)
+    world.stop_checks()
+    assert world.run("r-0001").reason.startswith("its gates were not checked: ")
     known = len(world.checks)
-    world.dispatch("r-0003")
+    world.dispatch("r-0002")
     assert len(world.checks) == known + 1
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    "changes",
     [
-        ({"project": None, "workspace": {"kind": "none"}}, "it has no snapshot of a repository"),
-        ({"terms": {"check_first": True, "begins": "r-0000"}}, "it begins with the change of another run"),
-        ({"terms": {"check_first": True, "turns": {"idle_ms": 1}}}, "it goes on in the files of a workspace"),
-        ({"gpus": "1"}, "its gates may need the GPUs that it holds"),
-        ({"terms": {"check_first": True, "asks": "dispatch"}}, "a user or its workflow lets it begin"),
+        {"project": None, "workspace": {"kind": "none"}},
+        {"terms": {"check_first": True, "begins": "r-0000"}},
+        {"terms": {"check_first": True, "turns": {"idle_ms": 1}}},
+        {"gpus": "1"},
+        {"terms": {"check_first": True, "asks": "dispatch"}},
     ],
 )
-def test_a_run_cannot_wait_for_a_check_that_is_not_possible(changes: dict[str, Any], why: str) -> None:
+def test_a_run_cannot_wait_for_a_check_that_is_not_possible(changes: dict[str, Any]) -> None:
     world = World()
     with pytest.raises(UsageError) as refused:
         world.dispatch("r-0001", **{**FIRST, **changes})
-    assert refused.value.why.startswith(why) and not world.desk.rows(Run)
-
-
-def test_what_is_learned_of_gates() -> None:
-    run = a_run("r-0001", 0, 0, gates=gates(TEST, LINT))  # type: ignore[arg-type]
-    begun = begin_known({LINT: KnownGate(True)}, run)
-    assert begun == {LINT: KnownGate(True), TEST: KnownGate(None)}
-    assert begin_known(begun, run) is None
-    waiting = learn_results(begun, "r-0002", {TEST: False, LINT: False, ("x",): False})
-    assert waiting == {LINT: KnownGate(True), TEST: KnownGate(None, ("r-0002",))}
-    assert learn_results(waiting, "r-0003", {TEST: True})[TEST] == KnownGate(True, ("r-0002",))
-    assert end_check(waiting, run) == {LINT: KnownGate(True)}  # it has no verdict
+    assert refused.value.code == "uncheckable_gates" and not world.desk.rows(Run)

@@ -48,9 +48,8 @@ class Pair:
         self.breathe()
         terms = {"verify_on": on} if on is not None else {}
         fields = {"workspace": GIT, "gates": GATES, "terms": terms, "project": "/p", **run}
-        passed = [{"argv": ["make", "test"], "passed": True, "told": []}]
         with self.desk.ledger.transaction() as tx:  # the gate is not new in its repository
-            tx.put(Setting("gates:/p", passed, 0, "test"))
+            tx.put(Setting("gates:/p", [[["make", "test"], ""]], 0, "test"))
         self.desk.dispatch(**fields)
         self.desk.depot.commits.add(COMMIT)
         self.desk.turn()
