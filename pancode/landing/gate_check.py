@@ -51,9 +51,10 @@ def has_new_gate(tx: Transaction, run: Run) -> bool:
 
 def note_results(work: Work, claims: Claims) -> None:
     """Remember which gates a run has passed, and which have failed on the unchanged tree."""
-    run = work.tx.get(Run, claims.identity.run)
-    if run is None or run.project is None:
+    case = work.case_of(claims.identity)
+    if case is None or case.run.project is None:
         return
+    run = case.run
     known, is_check = read_known(work.tx, run), Judging.of(run).unchanged
     judged = (one for one in claims.gates if one.passed or (is_check and one.judged))
     learned = {**known, **{one.argv: "" if one.passed else _base_of(run) for one in judged}}
@@ -92,14 +93,19 @@ def wait_for_check(work: Work, joining: Joining) -> Run:
 
 def check_new_gates(tx: Transaction, made: Changes) -> Changes:
     """Let the new gates of a run that has got a node be checked beside it. Idempotent."""
-    action = make_action(made.run, made.now.ms)
-    can_be = has_new_gate(tx, made.run) and is_checkable(made.run)
-    return made.add(action) if can_be and tx.get(Action, action.id) is None else made
+    run = made.run
+    is_due = is_checkable(run) and has_new_gate(tx, run) and tx.get(Action, action_id(run.id)) is None
+    return made.add(make_action(run, made.now.ms)) if is_due else made
 
 
 def make_action(run: Run, at_ms: int) -> Action:
     """Return the action that checks the gates of the run."""
-    return Action(f"gates:{run.id}", ActionKind.CHECK_GATES, run.id, at_ms, run.created_by)
+    return Action(action_id(run.id), ActionKind.CHECK_GATES, run.id, at_ms, run.created_by)
+
+
+def action_id(run: str) -> str:
+    """Return the id of this action."""
+    return f"gates:{run}"
 
 
 def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
@@ -154,7 +160,9 @@ class GateChecks:
         """Begin the check, tell its verdict, or look again later. UnavailableError: the depot is full."""
         try:
             with unit_of_work(self._core) as work:
-                self._look(work, run)
+                found, action = work.tx.get(Run, run), work.tx.get(Action, action_id(run))
+                if found is not None and action is not None:
+                    follow_check(work, found, action, work.tx.get(Run, str(action.detail.get("check"))))
         except UnavailableError:
             raise
         except PancodeError as error:
@@ -166,61 +174,61 @@ class GateChecks:
         with unit_of_work(self._core) as work:
             found = work.tx.get(Run, run)
             if found is not None:
-                self._end(work, found, GatesChecked("gates", FailureKind.NODE_INTERNAL, why))
-
-    def _look(self, work: Work, name: str) -> None:
-        tx, run = work.tx, work.tx.get(Run, name)
-        action = None if run is None else tx.get(Action, make_action(run, 0).id)
-        if run is None or action is None:
-            return
-        is_first, check = GateTerms.of(run).check_first, tx.get(Run, str(action.detail.get("check")))
-        if check is not None and check.state is not RunState.ENDED:
-            is_unneeded = _has_waiting_work(work) or not has_new_gate(tx, run)
-            if is_unneeded and not is_first and check.stop_asked is None:
-                work.signal(check, Stop(YIELDS))
-        elif check is not None and check.stop_asked != YIELDS:
-            return self._end(work, run, GatesChecked(check.id, check.failure, check.reason))
-        elif is_first or (has_new_gate(tx, run) and run.outcome in (None, Outcome.VERIFY_FAILED)):
-            check = self._begin(work, run, is_first)
-        else:
-            return self._end(work, run)
-        detail: dict[str, object] = {"check": check and check.id}
-        tx.put(replace(action, at_ms=work.core.wall_ms() + PAUSE_MS, detail=detail))
-
-    def _begin(self, work: Work, run: Run, is_first: bool) -> Run | None:
-        """Queue the check, which lists have behind its run; None: another is at work there, or work waits."""
-        core, tx = work.core, work.tx
-        commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
-        check = replace(
-            judging_run(core, run, new_id_in(core, tx), commit, run.created_by, gates),
-            created_ms=run.created_ms - 1,
-            task=f"gates of {run.id} on the unchanged tree",
-            priority=run.priority if is_first else OPTIONS["priority"].least or 0,
-        )
-        actions = (one for one in tx.find(Action) if one.kind is ActionKind.CHECK_GATES)
-        others = (tx.get(Run, str(one.detail.get("check"))) for one in actions)
-        if any(one and one.project == run.project and one.state is not RunState.ENDED for one in others):
-            return None
-        if not is_first and (_has_waiting_work(work) or not _has_free_slot(work, check)):
-            return None
-        admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
-        work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
-        work.after(partial(rounds.act_now, core))
-        return check
-
-    def _end(self, work: Work, run: Run, *verdict: GatesChecked) -> None:
-        """Tell the run the verdict, if a check was made for it; its gates are marked by what is known."""
-        work.tx.delete(Action, make_action(run, 0).id)
-        work.signal(run, *verdict)
-        work.after(partial(rounds.act_now, self._core))
+                end_check(work, found, GatesChecked("gates", FailureKind.NODE_INTERNAL, why))
 
 
-def _has_waiting_work(work: Work) -> bool:
+def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> None:
+    """Begin the check of the run's gates, stop it while it is not needed, or tell its verdict."""
+    is_first = GateTerms.of(run).check_first
+    if check is not None and check.state is not RunState.ENDED:
+        is_unneeded = has_waiting_work(work) or not has_new_gate(work.tx, run)
+        if is_unneeded and not is_first and check.stop_asked is None:
+            work.signal(check, Stop(YIELDS))
+    elif check is not None and check.stop_asked != YIELDS:
+        return end_check(work, run, GatesChecked(check.id, check.failure, check.reason))
+    elif is_first or (has_new_gate(work.tx, run) and run.outcome in (None, Outcome.VERIFY_FAILED)):
+        check = begin_check(work, run, is_first)
+    else:
+        return end_check(work, run)
+    detail: dict[str, object] = {"check": check and check.id}
+    work.tx.put(replace(action, at_ms=work.core.wall_ms() + PAUSE_MS, detail=detail))
+
+
+def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
+    """Queue the check, which lists have behind its run; None: another is at work there, or work waits."""
+    core, tx = work.core, work.tx
+    commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
+    check = replace(
+        judging_run(core, run, new_id_in(core, tx), commit, run.created_by, gates),
+        created_ms=run.created_ms - 1,
+        task=f"gates of {run.id} on the unchanged tree",
+        priority=run.priority if is_first else OPTIONS["priority"].least or 0,
+    )
+    actions = (one for one in tx.find(Action) if one.kind is ActionKind.CHECK_GATES)
+    others = (tx.get(Run, str(one.detail.get("check"))) for one in actions)
+    if any(one and one.project == run.project and one.state is not RunState.ENDED for one in others):
+        return None
+    if not is_first and (has_waiting_work(work) or not has_free_slot(work, check)):
+        return None
+    admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
+    work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
+    work.after(partial(rounds.act_now, core))
+    return check
+
+
+def end_check(work: Work, run: Run, *verdict: GatesChecked) -> None:
+    """Tell the run the verdict, if a check was made for it; its gates are marked by what is known."""
+    work.tx.delete(Action, action_id(run.id))
+    work.signal(run, *verdict)
+    work.after(partial(rounds.act_now, work.core))
+
+
+def has_waiting_work(work: Work) -> bool:
     """Whether any run waits for a slot, here or on a node that has its order."""
     return any(one.wants_slot for one in work.core.kept.waiting(work.tx).all.values())
 
 
-def _has_free_slot(work: Work, check: Run) -> bool:
+def has_free_slot(work: Work, check: Run) -> bool:
     """Whether a node that can take the check has a free slot."""
     fences, freed = open_fences(work.tx), work.core.live.contacts.freed
     fitting = (view for view in work.core.views(work.tx) if not explain_misfit(check, view))
