@@ -11,7 +11,7 @@ from typer import Argument
 from pancode.config.answers import SET_SETTING, SETTINGS, UNDO, UNSET_SETTING, ChangeAnswer, SettingShape
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
@@ -20,12 +20,11 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
 from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
 
-app = Commands()
 Key = Annotated[str, Argument(autocompletion=completions.settings)]
 Yes = Annotated[bool, option("Say yes to a higher safety level.", "-y", "--yes")]
 
 
-@app.verb("config show", "pancode config show --origin", "pancode config show budget")
+@verb("config show", "pancode config show --origin", "pancode config show budget")
 def show(
     *,
     word: Annotated[str, Argument(help="Only settings with this in their name.")] = "",
@@ -71,7 +70,7 @@ def _unheeded_here() -> list[str]:
         return []
 
 
-@app.verb(
+@verb(
     "config set",
     "pancode config set dispatch.safety full-auto",
     "pancode config set limits.wall 90m",
@@ -94,7 +93,7 @@ def set_(
     _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirms))
 
 
-@app.verb("config unset", "pancode config unset dispatch.safety")
+@verb("config unset", "pancode config unset dispatch.safety")
 def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
     body = {"key": key, "by": find_user(), "yes": yes}
@@ -110,7 +109,7 @@ def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     _tell(face, done)
 
 
-@app.verb("config undo", "pancode config undo")
+@verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
     _tell(face, face.client().post(UNDO, {"by": find_user()}))

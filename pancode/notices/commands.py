@@ -10,16 +10,13 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
-
-app = Commands()
-
 
 PATIENCE, EVERY_S = 80, 0.5
 
@@ -46,7 +43,7 @@ _DELIVERIES: Columns = {
 }
 
 
-@app.verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
+@verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
 def notify(
     *,
     channel: Annotated[str | None, Argument()] = None,
@@ -91,7 +88,7 @@ _CHANNELS: Columns = {
 }
 
 
-@app.verb("config secret", "pancode config secret phone < address.txt")
+@verb("config secret", "pancode config secret phone < address.txt")
 def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
 

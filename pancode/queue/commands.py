@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json, option
 
-app = Commands()
 
-
-@app.verb(
+@verb(
     "admin redis",
     "pancode admin redis --password-file ~/redis/password > ~/redis/users.acl",
     "pancode admin redis --password-file ~/redis/password --known users.acl",

@@ -11,7 +11,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, label, many, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
@@ -34,9 +34,6 @@ from pancode.workflows.commands import options as workflow_options
 from pancode.workflows.commands.batch import tasks_of, without_preset
 from pancode.workflows.commands.chain import steps_of
 from pancode.workflows.commands.start import request_of
-
-app = Commands()
-
 
 Cron = Annotated[
     str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
@@ -200,7 +197,7 @@ Name = Annotated[str, Argument(autocompletion=completions.schedules)]
 _HTTPS = "https://"
 
 
-@app.verb(
+@verb(
     "schedule add",
     "pancode schedule add nightly --cron '30 2 * * 1-5' --agent builder 'update the dependencies'",
     "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
@@ -285,20 +282,20 @@ def _work(
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
-@app.verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
+@verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
     answer = face.client().get(SCHEDULES)
     face.show(answer, lambda: format_schedules(answer["schedules"]))
 
 
-@app.verb("schedule show", "pancode schedule show nightly")
+@verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """One schedule with its next five times and its last firings."""
     _show(face, face.client().get(SCHEDULE.at(name)))
 
 
-@app.verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
+@verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
@@ -306,19 +303,19 @@ def pause(
     _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
-@app.verb("schedule resume", "pancode schedule resume nightly")
+@verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
     _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": find_user()}))
 
 
-@app.verb("schedule run", "pancode schedule run nightly")
+@verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
     _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": find_user()}))
 
 
-@app.verb("schedule rm", "pancode schedule rm nightly")
+@verb("schedule rm", "pancode schedule rm nightly")
 def rm(name: Name, face: Json) -> None:
     """Remove a schedule; runs that it has begun go on."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})

@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 
-app = Commands()
 
-
-@app.verb(
-    "admin ledger", "pancode admin ledger --from file", "pancode admin ledger --from postgresql:///pancode"
-)
+@verb("admin ledger", "pancode admin ledger --from file", "pancode admin ledger --from postgresql:///pancode")
 def move(
     source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
     *,

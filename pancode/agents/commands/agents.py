@@ -10,7 +10,7 @@ from typer import Argument
 
 from pancode.agents.commands.prompts import compile_prompt, in_parts
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
@@ -21,8 +21,6 @@ from pancode.kernel.formatting import count_noun
 
 if TYPE_CHECKING:
     from pancode.config.agents.writer import AgentsFile
-
-app = Commands()
 
 
 def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def _agents_file() -> AgentsFile:
     return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
 
-@app.verb("agents ls", "pancode agents ls", "pancode agents --tag python")
+@verb("agents ls", "pancode agents ls", "pancode agents --tag python")
 def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
@@ -57,7 +55,7 @@ _COLUMNS: Columns = {
 }
 
 
-@app.verb(
+@verb(
     "agents show",
     "pancode agents show builder",
     "pancode agents show reviewer --prompt --mode review --runtime claude",
@@ -101,7 +99,7 @@ def _shown(value: object) -> str:
     return escape_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-@app.verb(
+@verb(
     "agents set",
     "pancode agents set scout model ollama/qwen3:8b",
     "pancode agents set builder limits.wall 2h",
@@ -125,7 +123,7 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@app.verb("agents new", "pancode agents new migrator --from builder")
+@verb("agents new", "pancode agents new migrator --from builder")
 def new_agent(
     name: str,
     *,

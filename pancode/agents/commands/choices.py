@@ -24,7 +24,7 @@ from pancode.agents.answers import (
     RuntimeShape,
 )
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_table
@@ -34,10 +34,8 @@ from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.route import check_name
 
-app = Commands()
 
-
-@app.verb("agents runtimes", "pancode agents runtimes", "pancode agents runtimes claude")
+@verb("agents runtimes", "pancode agents runtimes", "pancode agents runtimes claude")
 def runtimes(
     *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
@@ -98,7 +96,7 @@ _MODES: RowColumns[ModeShape] = {
 }
 
 
-@app.verb(
+@verb(
     "policy show",
     "pancode policy show",
     "pancode policy show auto-edit",
@@ -191,7 +189,7 @@ def _asked(held: list[dict[str, Any]]) -> str:
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
 
 
-@app.verb(
+@verb(
     "policy check", "pancode policy check 'git push --force'", "pancode policy check --path .env --as write"
 )
 def check_deed(

@@ -9,7 +9,7 @@ from typer import Argument
 
 from pancode.agents.answers import ENDPOINTS, MODELS, ModelShape, NodeEndpoint, PassportShape
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import (
@@ -27,7 +27,6 @@ from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
 
-app = Commands()
 _Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
 
 _NONE = """no model server was found
@@ -38,7 +37,7 @@ _NONE = """no model server was found
 """
 
 
-@app.verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
+@verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
 def list_models(
     *,
     node: _Node = None,
@@ -153,7 +152,7 @@ def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
     face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
 
 
-@app.verb(
+@verb(
     "models test",
     "pancode models test qwen3-coder:30b",
     "pancode models test gpubox/ollama/qwen3-coder:30b --again",

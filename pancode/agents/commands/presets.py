@@ -8,16 +8,14 @@ from typer import Argument
 
 from pancode.config.answers import APPLY_PRESET, PRESETS, UNSET_PRESET
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.retry import post_confirmed
 
-app = Commands()
 
-
-@app.verb("config preset", "pancode config preset", "pancode config preset hybrid")
+@verb("config preset", "pancode config preset", "pancode config preset hybrid")
 def show_presets(
     *, name: Annotated[str | None, Argument(autocompletion=completions.presets)] = None, face: Json
 ) -> None:
@@ -48,7 +46,7 @@ def _word(value: object) -> str:
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
-@app.verb("config use", "pancode config use local", "pancode config use none")
+@verb("config use", "pancode config use local", "pancode config use none")
 def use_preset(
     name: Annotated[str, Argument(autocompletion=completions.presets)],
     *,

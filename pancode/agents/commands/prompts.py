@@ -9,13 +9,12 @@ from typer import Argument
 
 from pancode.agents.answers import PROMPT, RUN_PROMPT, PromptAnswer
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import safe_block
 from pancode.interfaces.client.caller import find_folder
 
-app = Commands()
 _RUN = re.compile(r"r-[0-9a-z]+|last")
 Mode = Annotated[str | None, option("The mode of the run.", "M", complete=completions.modes)]
 Safety = Annotated[str | None, option("The safety level of the run.", "S", complete=completions.levels)]
@@ -25,7 +24,7 @@ Model = Annotated[
 ]
 
 
-@app.verb(
+@verb(
     "agents prompt",
     "pancode agents prompt builder",
     "pancode agents prompt reviewer --mode review --runtime claude",

@@ -9,16 +9,15 @@ from typing import Annotated, Literal
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.kernel.errors import UsageError
 
-app = Commands()
 Kind = Literal["agents", "rules", "workflow", "skills"]
 _NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
 
 
-@app.verb(
+@verb(
     "config check",
     "pancode config check .pancode/workflows/release.yaml",
     "pancode config check --kind agents",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, tell_error
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable_home_error
@@ -23,14 +23,11 @@ if TYPE_CHECKING:
     from pancode.app.units import Whose
 
 
-app = Commands()
-
-
 HELD = 73
 """The exit status that tells a service: another coordinator holds the home. The systemd units know it."""
 
 
-@app.verb("admin serve", "pancode admin serve", "pancode admin serve --background")
+@verb("admin serve", "pancode admin serve", "pancode admin serve --background")
 def serve(
     background: Annotated[
         bool, option("Start it in its own session and come back when it answers.", "--background")
@@ -96,7 +93,7 @@ User = Annotated[
 ]
 
 
-@app.verb(
+@verb(
     "admin service",
     "pancode admin service --system",
     "pancode admin service --install",
@@ -157,7 +154,7 @@ def find_owner(system: bool, user: str | None) -> Whose | None:
     return units.Whose.of(user) if system else None
 
 
-@app.verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
+@verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
 def api_stdio() -> int:
     """Carry connections with the coordinator of this machine over standard input and output.
 

@@ -9,17 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Json, Nodes, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
-app = Commands()
 
-
-@app.verb("init", "pancode init", "cd my-project && pancode init --write")
+@verb("init", "pancode init", "cd my-project && pancode init --write")
 def init(
     *,
     write: Annotated[
@@ -61,7 +59,7 @@ def _initialised(answer: dict[str, Any], shown: bool) -> str:
     return f"{words}{project['path']}  not written\n{rest}"
 
 
-@app.verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
+@verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
 def demo(
     *,
     keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
@@ -96,7 +94,7 @@ def _narrator(face: Face) -> Callable[[str], None]:
     return write
 
 
-@app.verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
+@verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
 def doctor(
     nodes: Nodes,
     *,

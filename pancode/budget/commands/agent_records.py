@@ -8,13 +8,12 @@ from typer import Argument
 
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seconds, format_usd
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
-app = Commands()
 Row = dict[str, Any]
 Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
@@ -24,7 +23,7 @@ Most = Annotated[
 ]
 
 
-@app.verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
+@verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, money, option
 from pancode.interfaces.cli.terminal import (
@@ -24,7 +24,6 @@ from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 
-app = Commands()
 NONE = "none"
 
 
@@ -42,7 +41,7 @@ Scope = Annotated[
 ]
 
 
-@app.verb("budget show", "pancode budget show")
+@verb("budget show", "pancode budget show")
 def show(
     *,
     everything: Annotated[bool, option("Show past days, workflows and sessions, too.", "--all")] = False,
@@ -90,7 +89,7 @@ def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], 
     return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
 
 
-@app.verb(
+@verb(
     "budget set",
     "pancode budget set 20",
     "pancode budget set 5 --scope node:gpubox",
@@ -122,7 +121,7 @@ def set_(
     face.show(answer, lambda: _books(answer))
 
 
-@app.verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
+@verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
 def settle(
     run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pancode.budget.answers import COST, CostTable
 from pancode.budget.costs import BY
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import (
@@ -24,7 +24,6 @@ from pancode.interfaces.cli.terminal import (
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 
-app = Commands()
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
@@ -32,7 +31,7 @@ def _properties(incomplete: str) -> list[str]:
     return [name for name in BY if name.startswith(incomplete)]
 
 
-@app.verb(
+@verb(
     "budget spent",
     "pancode budget spent",
     "pancode budget spent --by agent --node gpubox",

@@ -8,16 +8,14 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 from pancode.kernel.errors import UsageError
 
-app = Commands()
 
-
-@app.verb("admin breakers", "pancode admin breakers", "pancode admin breakers --reset node:gpubox")
+@verb("admin breakers", "pancode admin breakers", "pancode admin breakers --reset node:gpubox")
 def breakers(
     *,
     name: Annotated[str | None, Argument()] = None,

@@ -29,7 +29,7 @@ from pancode.fleet.answers import (
     ProcessShape,
     UpAnswer,
 )
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
 from pancode.interfaces.cli.progress import Steps
@@ -48,10 +48,8 @@ from pancode.reports.commands.events import watch_feed, watch_screen
 from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
 from pancode.runs.answers import RESUME as RESUME_QUEUE
 
-app = Commands()
 
-
-@app.verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+@verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
 def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
@@ -125,7 +123,7 @@ def _troubles(results: list[NodeResultShape]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-@app.verb("node ls", "pancode node ls --watch")
+@verb("node ls", "pancode node ls --watch")
 def status(
     *,
     watch: Annotated[
@@ -240,7 +238,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
     return f"{fact['name']}{version}{state}"
 
 
-@app.verb("fleet down", "pancode fleet down --now")
+@verb("fleet down", "pancode fleet down --now")
 def down(
     nodes: Nodes,
     *,
@@ -336,7 +334,7 @@ def _is_away(client: Client) -> bool:
 Queue = Annotated[bool, option("NODES is one queue of runs instead, or none for every queue.", "--queue")]
 
 
-@app.verb(
+@verb(
     "fleet drain",
     "pancode fleet drain gpubox --reason 'new disk'",
     "pancode fleet drain --queue pool.any --reason 'disk full'",
@@ -372,7 +370,7 @@ def _queue_of(names: list[str]) -> str | None:
 _LOOKS, _LOOK_S = 60, 0.5
 
 
-@app.verb("admin handover", "pancode admin handover")
+@verb("admin handover", "pancode admin handover")
 def handover(face: Json) -> int:
     """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
 
@@ -417,7 +415,7 @@ def handed_over(answer: HandoverShape) -> str:
     return text
 
 
-@app.verb("fleet resume", "pancode fleet resume gpubox", "pancode fleet resume --queue pool.any")
+@verb("fleet resume", "pancode fleet resume gpubox", "pancode fleet resume --queue pool.any")
 def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
     """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
     if queue:

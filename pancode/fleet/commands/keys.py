@@ -10,7 +10,7 @@ from typer import Argument
 
 from pancode.fleet.answers import PING
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
@@ -19,10 +19,8 @@ from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from pancode.kernel.names import KEY_LOST
 from pancode.runs.answers import KEYS, ROTATE, KeysAnswer, UsedKey
 
-app = Commands()
 
-
-@app.verb(
+@verb(
     "admin keys",
     "pancode admin keys",
     "pancode admin keys gpubox > gpubox.pem",

@@ -34,7 +34,7 @@ from pancode.fleet.answers import (
 )
 from pancode.fleet.commands.fleet import endpoint_words, runtime_words, show_steps
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import (
@@ -61,13 +61,10 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.names import not_found
 
-app = Commands()
-
-
 _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
 
 
-@app.verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+@verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
 def add(
     ctx: typer.Context,
     name: str,
@@ -169,7 +166,7 @@ def _labels(shape: NodeShape) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
-@app.verb("node show", "pancode node show gpubox")
+@verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(NODE.at(name))
@@ -180,7 +177,7 @@ def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
-@app.verb(
+@verb(
     "node set",
     "pancode node set gpubox --slots 2 --label room=attic",
     "pancode node set gpubox --slots 1-8",
@@ -226,7 +223,7 @@ def set_(
     face.show(answer, lambda: f"{name}: {count} slots, labels {escape_line(_labels(answer)) or '-'}{rule}\n")
 
 
-@app.verb("node rm", "pancode node rm gpubox")
+@verb("node rm", "pancode node rm gpubox")
 def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
     """Take out every file, process, key and unit that we brought, and prove it.
 
@@ -269,7 +266,7 @@ def _removed(answer: NodeResultShape) -> str:
     return "\n".join(lines) + "\n"
 
 
-@app.verb("node trust", "pancode node trust gpubox")
+@verb("node trust", "pancode node trust gpubox")
 def trust(
     name: Node,
     *,
@@ -296,7 +293,7 @@ def trust(
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
-@app.verb("node login", "pancode node login gpubox claude")
+@verb("node login", "pancode node login gpubox claude")
 def login(
     name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
 ) -> int:
@@ -309,9 +306,9 @@ def login(
     from pancode.fleet.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    verb, asked = LOGIN.at(name), {"by": find_user(), "runtime": runtime}
+    route, asked = LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
-    answer = client.post(verb, asked)
+    answer = client.post(route, asked)
     outcome = "not seen to its end"
     try:
         status = log_in(name, answer["target"], runtime, os.environ)
@@ -321,7 +318,7 @@ def login(
         raise
     finally:
         with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
-            client.post(verb, {**asked, "outcome": outcome})
+            client.post(route, {**asked, "outcome": outcome})
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
@@ -331,7 +328,7 @@ def login(
 Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]
 
 
-@app.verb(
+@verb(
     "node install",
     "pancode node install gpubox claude codex",
     "pancode node install gpubox claude --version 2.1.3",
@@ -354,7 +351,7 @@ def install(
     return _programs(face, "install", words, version)
 
 
-@app.verb("node uninstall", "pancode node uninstall gpubox codex")
+@verb("node uninstall", "pancode node uninstall gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
     """Take away what `node install` has brought; a program that came another way stays."""
     return _programs(face, "uninstall", words)
@@ -394,15 +391,15 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     told, well = list[ProgramsDone](), True
     for name in nodes:
-        verb, asked = PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
-        target = client.post(verb, asked)["target"]
+        route, asked = PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
+        target = client.post(route, asked)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
         did, said = False, "not seen to its end"
         try:
             did, said = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
             with contextlib.suppress(PancodeError):
-                client.post(verb, {**asked, "outcome": said.strip()[-500:]})
+                client.post(route, {**asked, "outcome": said.strip()[-500:]})
         told.append({"node": name, "well": did, "said": said})
         if did and act == "install":
             _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))

@@ -7,19 +7,17 @@ import os
 import sys
 
 from pancode.fleet.answers import NODE
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, Node
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
 
-app = Commands()
-
 MOST = 1 << 20
 
 
-@app.verb(
+@verb(
     "node secret",
     "pancode node secret gpubox ANTHROPIC_API_KEY",
     "pass show openai | pancode node secret gpubox OPENAI_API_KEY",

@@ -7,16 +7,14 @@ import sys
 from typing import Annotated, Any
 
 from pancode.fleet.answers import CLEANED
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ExitCode, UsageError
 
-app = Commands()
 
-
-@app.verb("admin steps", "pancode admin steps gpubox < answers")
+@verb("admin steps", "pancode admin steps gpubox < answers")
 def steps(
     name: str,
     *,

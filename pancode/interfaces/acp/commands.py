@@ -8,16 +8,15 @@ from typing import Any
 
 import typer
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.kernel.errors import ExitCode
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller
 
-app = Commands()
 _CALLER = ("settings", "parent", "depth")
 
 
-@app.verb(
+@verb(
     "sessions acp",
     "pancode sessions acp",
     "pancode sessions acp --node gpubox --runtime native --model anthropic/claude-sonnet-4-5",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -32,18 +33,29 @@ LETTERS = {
     **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
 }
 """The letter of an option, in every command that has it."""
+_APPS = defaultdict[str, typer.Typer](typer.Typer)
+"""Module to its commands."""
 WHOLE_HELP, _MOST = "--help-all", 14
 """With more parameters than this, a command has a short help and this option for the whole one."""
 
 
-class Commands(typer.Typer):
-    """The commands of one module, which are its `app`, by their whole names: `node add`."""
+def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:
+    """Make the function a command with this whole name, such as `node add`: its parameters are options and
+    arguments, its docstring the help.
+    """
 
-    def verb(
-        self, name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any
-    ) -> Callable[[F], F]:
-        """Make the function a command: its parameters are options and arguments, its docstring the help."""
-        return self.command(name, cls=cls or SectionedCommand, epilog=format_example(*examples), **more)
+    def register(function: F) -> F:
+        epilog = format_example(*examples)
+        command = _APPS[function.__module__].command(name, cls=cls or SectionedCommand, epilog=epilog, **more)
+        return command(function)
+
+    return register
+
+
+class Commands:
+    """The decorator under the name `app.verb`, as modules use it that are not changed yet."""
+
+    verb = staticmethod(verb)
 
 
 def format_example(*lines: str) -> str:
@@ -168,7 +180,8 @@ def make_group(path: str) -> Group:
 
 @cache
 def commands_of(module: str) -> Mapping[str, click.Command]:
-    found = dict(get_group(importlib.import_module(module).app).commands)
+    importlib.import_module(module)
+    found = dict(get_group(_APPS[module]).commands)
     for path, command in found.items():
         command.name = path.rpartition(" ")[2]
         for param in command.params:

@@ -10,20 +10,17 @@ import typer
 from click.shell_completion import get_completion_class
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands, Group, unknown_command_error
+from pancode.interfaces.cli.commands import Group, unknown_command_error, verb
 from pancode.interfaces.cli.output import MEANINGS
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.cli.terminal import format_rows
 from pancode.interfaces.cli.tree import rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
-app = Commands()
-
-
 TOPICS = ("exit-codes", "words")
 
 
-@app.verb("help", "pancode help exit-codes", "pancode help fleet up")
+@verb("help", "pancode help exit-codes", "pancode help fleet up")
 def help_command(
     ctx: typer.Context,
     topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
@@ -51,7 +48,7 @@ def help_command(
     return face.show({"help": text}, lambda: text + "\n")
 
 
-@app.verb("admin completion", 'eval "$(pancode admin completion bash)"', "pancode admin completion fish")
+@verb("admin completion", 'eval "$(pancode admin completion bash)"', "pancode admin completion fish")
 def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.interfaces.cli.commands import BARE, Commands, Group, tell_new_name
+from pancode.interfaces.cli.commands import BARE, Group, tell_new_name
 from pancode.interfaces.cli.output import tell_error, write_stderr
 from pancode.interfaces.cli.tree import SCREEN, TREE, rewrite
 from pancode.interfaces.client.remote.address import VARIABLE
@@ -58,7 +58,7 @@ FIRST_SCREEN = format_first_screen()
 _NAMED = "pancode.named"
 """Key in `meta`: the first two words of the command line, in the names of the tree."""
 _ROOTS = ("-h", "--help", "--version", "--")
-root = Commands(
+root = typer.Typer(
     name="pancode",
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

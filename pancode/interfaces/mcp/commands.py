@@ -13,15 +13,12 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed_on, program_of, run_command
 from pancode.kernel.errors import ExitCode
-
-app = Commands()
-
 
 Program = Annotated[str, Argument(metavar="PROGRAM", help=f"One of: {', '.join(PROGRAMS)}.")]
 DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
@@ -39,7 +36,7 @@ Tools = Annotated[
 ]
 
 
-@app.verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
+@verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
 def serve(*, tools: Tools = "") -> int:
     """Serve tools on standard input and output, for a program that starts this by itself."""
     from pancode.interfaces.mcp.server import serve as answer
@@ -53,7 +50,7 @@ def serve(*, tools: Tools = "") -> int:
     return ExitCode.DONE
 
 
-@app.verb(
+@verb(
     "mcp install",
     "pancode mcp install claude",
     "pancode mcp install claude --tools workflows",
@@ -76,7 +73,7 @@ def install(
     return _apply(face, change, dry_run=dry_run, yes=yes)
 
 
-@app.verb("mcp uninstall", "pancode mcp uninstall claude")
+@verb("mcp uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, write_stderr
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from pancode.interfaces.tui.reader import Reader, Say
     from pancode.sessions.commands.screen.app import ChatScreen
 
-app = Commands()
 
-
-@app.verb("top", "pancode top", "pancode top runs")
+@verb("top", "pancode top", "pancode top runs")
 def top(
     resource: Annotated[
         str, Argument(help="Where to begin: now, runs, machines, queue, workflows, inbox, money ...")

@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.answers import WEB_CODE
 
-app = Commands()
-
-
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
-@app.verb("web", "pancode web", "pancode web --print", "ssh desk pancode web --print")
+@verb("web", "pancode web", "pancode web --print", "ssh desk pancode web --print")
 def web(
     *,
     only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, money, option
@@ -18,11 +18,10 @@ from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
 
-app = Commands()
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
 
 
-@app.verb("issue ls", "pancode issue", "pancode issue ls --project shop")
+@verb("issue ls", "pancode issue", "pancode issue ls --project shop")
 def ls(
     *,
     project: Annotated[
@@ -62,7 +61,7 @@ _ISSUES: Columns = {
 }
 
 
-@app.verb("issue show", "pancode issue show SHOP-12")
+@verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """One issue with its text."""
     one = face.client().get(ISSUE.at(issue))
@@ -79,7 +78,7 @@ def _shown(one: IssueAnswer) -> str:
     )
 
 
-@app.verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
+@verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
 def on(
     issue: Issue,
     *,

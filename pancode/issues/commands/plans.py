@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -19,11 +19,10 @@ from pancode.kernel.names import PLANNER
 from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
-app = Commands()
 MOST_QUESTIONS = 200_000
 
 
-@app.verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
+@verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
 def on(
     what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
     *,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line, safe_block
@@ -14,13 +14,10 @@ from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.formatting import clip_columns, count_noun
 from pancode.memory.answers import FORGET, HISTORY, NOTE, REMEMBERED, NoteShape, RememberedAnswer
 
-app = Commands()
 _LINE = 110
 
 
-@app.verb(
-    "history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'"
-)
+@verb("history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'")
 def find(
     words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
     *,
@@ -71,7 +68,7 @@ def in_short(note: NoteShape) -> str:
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
 
-@app.verb("history show", "pancode history show last")
+@verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
     note = face.client().get(NOTE.at(run))
@@ -86,7 +83,7 @@ def _long(note: NoteShape) -> str:
     return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
 
 
-@app.verb(
+@verb(
     "history forget",
     "pancode history forget r-k3v9xq",
     "pancode history forget --before 30d",

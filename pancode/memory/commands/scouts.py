@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import post_with_progress
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -19,14 +19,13 @@ from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.memory.answers import EXPLORE, SCOUT, ScoutShape
 
-app = Commands()
 MOST = 4
 DEPTHS = ("shallow", "medium", "deep")
 LOOK_S = 0.5
 UNDER_WAY = "under way"
 
 
-@app.verb(
+@verb(
     "workflow explore",
     'pancode workflow explore "where is the rate limiter, and which tests cover it?"',
     'pancode workflow explore "how are tokens checked?" "what reads pancode.yaml?" --depth shallow',

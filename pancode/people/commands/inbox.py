@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.config.commands import change_line
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
@@ -21,9 +21,6 @@ from pancode.landing.commands import progress
 from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
 from pancode.runs.answers import RUN, RunDetail
 from pancode.runs.commands.named_runs import find_run
-
-app = Commands()
-
 
 AT_A_TURN = "at a turn of its agent"
 
@@ -74,7 +71,7 @@ _CALL = "The number of the call in the inbox; the answer is refused if another c
 _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
 
 
-@app.verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
+@verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
 def inbox(face: Json) -> None:
     """Everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, machines and costs."""
@@ -82,7 +79,7 @@ def inbox(face: Json) -> None:
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 
 
-@app.verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
+@verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
 def show(run: Run, face: Json) -> None:
     """All that waits for a user about one run, with what its agent said last."""
     client = face.client()
@@ -153,7 +150,7 @@ def _wrapped(words: str) -> str:
     return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
-@app.verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
+@verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
 def answer(
     run: Run,
     text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
@@ -165,7 +162,7 @@ def answer(
     return follow_new(face, ANSWER.at(run), {"by": find_user(), "text": text}, detach)
 
 
-@app.verb(
+@verb(
     "approve",
     "pancode approve r-zd43pq",
     "pancode approve --run r-zd43pq",
@@ -211,7 +208,7 @@ def _approved(done: dict[str, Any]) -> str:
     return f"{done['run']}  approved, {reason}   follow: pancode logs -f {done['run']}\n"
 
 
-@app.verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
+@verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
 def deny(
     run: Run,
     text: Annotated[str, Argument(help="Words for the agent whose command waits.")] = "",
@@ -228,9 +225,7 @@ def deny(
     face.show(done, lambda: f"{done['run']}  denied\n")
 
 
-@app.verb(
-    "tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'"
-)
+@verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
 def tell(
     run: Run,
     text: Annotated[str, Argument(help="The words.")],

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
@@ -18,10 +18,8 @@ from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShap
 from pancode.reports.commands.events import show_events
 from pancode.runs.commands.named_runs import AnyRun, find_run
 
-app = Commands()
 
-
-@app.verb("why", "pancode why", "pancode why SHOP-12")
+@verb("why", "pancode why", "pancode why SHOP-12")
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
     client = face.client()
@@ -34,7 +32,7 @@ def _story(answer: WhyShape) -> str:
     return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 
 
-@app.verb(
+@verb(
     "audit",
     "pancode audit error",
     "pancode audit run:last",

@@ -7,15 +7,13 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
 from pancode.runs.commands.named_runs import find_run
-
-app = Commands()
 
 
 def show_health(face: Face, *, whole: bool) -> int:
@@ -44,7 +42,7 @@ _COLUMNS: RowColumns[HealthRow] = {
 }
 
 
-@app.verb(
+@verb(
     "runs recover",
     "pancode runs recover builder",
     "pancode runs recover --all --dry-run",

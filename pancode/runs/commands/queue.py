@@ -9,15 +9,13 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
 from pancode.runs.answers import QUEUES, OrderShape, QueueShape, QueuesShape
-
-app = Commands()
 
 
 def show_queues(face: Face, name: str | None) -> None:
@@ -50,7 +48,7 @@ _ORDERS: RowColumns[QueuedOrder] = {
 }
 
 
-@app.verb(
+@verb(
     "admin queue",
     "pancode admin queue --json",
     "pancode admin queue --rq info",

@@ -10,7 +10,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
 from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, format_rows
@@ -21,12 +21,10 @@ from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_wo
 from pancode.sessions.answers import SESSION_VERDICT
 from pancode.workflows.answers import WORKFLOW_VERDICT
 
-app = Commands()
-
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 
-@app.verb("receipt ls", "pancode receipt ls")
+@verb("receipt ls", "pancode receipt ls")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
@@ -51,7 +49,7 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 }
 
 
-@app.verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
+@verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
 def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
     """Prints the claims of the receipt; `verify` checks them. Of a workflow that has ended: its summary."""
     client = face.client()
@@ -63,7 +61,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
     return face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 
 
-@app.verb(
+@verb(
     "receipt verify",
     "pancode receipt verify last",
     "pancode receipt verify w-zd43pq",
@@ -125,7 +123,7 @@ def format_verdict(answer: VerdictShape) -> str:
     return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + "\n".join(lines) + "\n"
 
 
-@app.verb(
+@verb(
     "receipt export",
     "pancode receipt export last > r.json",
     "pancode receipt export > keys.json",

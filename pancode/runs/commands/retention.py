@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.fleet.answers import COLLECT, CollectAnswer, RoomRow
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import count_noun, format_bytes
 
-app = Commands()
 MOST_S = 3_600.0
 """How long the call may take: git may have much to pack."""
 
 
-@app.verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
+@verb("admin gc", "pancode admin gc --dry-run", "pancode admin gc")
 def gc(
     *,
     dry_run: Annotated[
@@ -38,8 +37,8 @@ def gc(
 
 def _told(answer: CollectAnswer, dry_run: bool) -> str:
     commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")
-    verb = "would go" if dry_run else "are gone"
-    text = f"the commits of {commits} and the logs of {logs} {verb}"
+    words = "would go" if dry_run else "are gone"
+    text = f"the commits of {commits} and the logs of {logs} {words}"
     text += "\n" if dry_run else f"; {format_bytes(answer['freed'])} are free now\n"
     if answer["changes"] and not dry_run:
         text += "the commits give their room back two weeks after they were made\n"

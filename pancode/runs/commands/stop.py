@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line
@@ -19,12 +19,11 @@ from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
 from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
-app = Commands()
 ASKS_ABOVE = 3
 """With more runs of a workflow at work than this, a user at a terminal is asked."""
 
 
-@app.verb(
+@verb(
     "stop",
     "pancode stop last --reason 'wrong branch'",
     "pancode stop w-7f3k2x",

@@ -14,7 +14,7 @@ from typer import Argument
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import BARE, Commands
+from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line
@@ -49,7 +49,6 @@ class OnCap(StrEnum):
     ASK = "ask"
 
 
-app = Commands()
 Words = Annotated[str | None, Argument(help="The first message; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
@@ -67,7 +66,7 @@ AS_SAID: Terms = {}
 _CALLER = ("by", "cwd", "settings")
 
 
-@app.verb(
+@verb(
     "chat",
     'pancode chat --node gpubox "why is the build slow?"',
     'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
@@ -271,7 +270,7 @@ def _typed() -> str | None:
             tell_error(error, as_json=False)
 
 
-@app.verb(
+@verb(
     "sessions attach",
     "pancode sessions attach last",
     "pancode sessions attach r-7f3k",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
@@ -45,7 +45,6 @@ from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
 from pancode.sessions.commands.terms import set_terms, terms_told
 from pancode.sessions.commands.tmux import list_terminals
 
-app = Commands()
 TITLE = 40
 
 
@@ -62,7 +61,7 @@ _COLUMNS: RowColumns[SessionShape] = {
 }
 
 
-@app.verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
+@verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
 def ls(
     *,
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
@@ -87,7 +86,7 @@ def _terminals(found: list[dict[str, Any]]) -> str:
     return "\n" + format_rows(found, state) + "come back: pancode up NAME   end it: pancode down NAME\n"
 
 
-@app.verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
+@verb("sessions show", "pancode sessions show last", "pancode sessions show last --context")
 def show(
     run: Run,
     *,
@@ -158,7 +157,7 @@ def _tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
 
-@app.verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
+@verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
 def export(
     run: Run,
     *,
@@ -178,9 +177,7 @@ def export(
     return None
 
 
-@app.verb(
-    "sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last"
-)
+@verb("sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last")
 def checkpoint(
     run: Run,
     name: Annotated[str | None, Argument(help="Its name; without one, the named points are listed.")] = None,
@@ -218,7 +215,7 @@ _POINTS: Columns = {
 }
 
 
-@app.verb("sessions restore", "pancode sessions restore last before-it")
+@verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
     """Go back to a named point of a session: your next message goes on there, in the same session.
 
@@ -233,7 +230,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     )
 
 
-@app.verb("sessions rest", "pancode sessions rest last")
+@verb("sessions rest", "pancode sessions rest last")
 def let_rest(run: Run, *, face: Json) -> None:
     """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
 
@@ -244,7 +241,7 @@ def let_rest(run: Run, *, face: Json) -> None:
     face.show(done, lambda: f"{done['session']}  {done['state']}  change: pancode diff {done['session']}\n")
 
 
-@app.verb(
+@verb(
     "sessions set",
     "pancode sessions set last --mode plan",
     "pancode sessions set r-7f3k --safety full-auto --yes",
@@ -292,7 +289,7 @@ def change(
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
 
 
-@app.verb("sessions end", "pancode sessions end last")
+@verb("sessions end", "pancode sessions end last")
 def end(run: Run, *, face: Json) -> None:
     """End a session: the turn at work is cancelled, its program ends, and what it made is kept.
 

@@ -16,7 +16,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.config.variables import LIMITING, PER_DISPATCH
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import PROGRAM, folder_here, write_stderr
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.client.client import place_of
@@ -35,7 +35,6 @@ THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
 """The shell command of a window: it stays when its command has ended. It holds no text of a user."""
 FOLDER = "@pancode_folder"
 NO_TMUX = "no_tmux"
-app = Commands()
 Name = Annotated[str | None, Argument(metavar="[NAME]", show_default=False)]
 
 
@@ -150,7 +149,7 @@ def list_terminals() -> list[Terminal]:
         return []
 
 
-@app.verb("up", "pancode up", 'pancode up "night shift"')
+@verb("up", "pancode up", 'pancode up "night shift"')
 def up(*, name: Name = None, face: Json) -> int:
     """Open this project's terminal in tmux, with the chat, top and a shell, or come back to it.
 
@@ -196,7 +195,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
         )
 
 
-@app.verb("down", "pancode down", 'pancode down "night shift"')
+@verb("down", "pancode down", 'pancode down "night shift"')
 def down(*, name: Name = None, face: Json) -> None:
     """End this project's terminal, or that of NAME. Sessions, runs and the fleet go on."""
     tmux = Tmux(os.environ, "/")

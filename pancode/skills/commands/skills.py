@@ -16,7 +16,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here, in_words
 from pancode.interfaces.cli.parameters import Json, many, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
@@ -31,7 +31,6 @@ from pancode.skills.local_service import act_here, fetch_folder, find_newest_com
 from pancode.skills.model import Skill
 from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, list_sources, skills_of
 
-app = Commands()
 HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
 Tools = Annotated[
@@ -60,7 +59,7 @@ def _definitions() -> list[FoundSkill]:
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
 
 
-@app.verb(
+@verb(
     "skills ls",
     "pancode skills",
     "pancode skills ls --status --fleet",
@@ -176,7 +175,7 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
     kept.agree(asked)
 
 
-@app.verb("skills agree", "pancode skills agree deploy")
+@verb("skills agree", "pancode skills agree deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
     """Say yes to skills that permit or run something, as they are now: their project's runs are given them.
 
@@ -190,7 +189,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
 
-@app.verb("skills show", "pancode skills show code-review")
+@verb("skills show", "pancode skills show code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """The text of a skill, with its origin, its files and what is wrong with it."""
     face.acts_here("skills")
@@ -227,9 +226,7 @@ def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
     )
 
 
-@app.verb(
-    "skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT"
-)
+@verb("skills add", "pancode skills add ./deploy", "pancode skills add https://HOST/REPO.git --commit COMMIT")
 def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
@@ -279,7 +276,7 @@ def _added(row: dict[str, Any]) -> str:
     return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
 
 
-@app.verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
+@verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")
 def sync(
     names: Names,
     tools: Tools,
@@ -377,7 +374,7 @@ def _line(row: dict[str, Any], words: str) -> str:
     return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
-@app.verb("skills rm", "pancode skills rm deploy", "pancode skills rm --copies")
+@verb("skills rm", "pancode skills rm deploy", "pancode skills rm --copies")
 def rm(
     names: Names,
     *,

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -24,7 +24,6 @@ from pancode.interfaces.client.client import path_of
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
-app = Commands()
 Run = Annotated[str, Argument(metavar="RUN", help="The run that has made it.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
 Project = Annotated[
@@ -32,7 +31,7 @@ Project = Annotated[
 ]
 
 
-@app.verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
+@verb("project tools ls", "pancode project tools ls", "pancode project tools ls --project shop")
 def ls(
     *,
     project: Annotated[
@@ -57,7 +56,7 @@ _COLUMNS: Columns = {
 }
 
 
-@app.verb("project tools show", "pancode project tools show r-7f3k2x count-words")
+@verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
     one = face.client().get(TOOL.at(run, name))
@@ -77,13 +76,13 @@ def _shown(one: ToolDetail) -> str:
     return f"{escape_line(one['name'])}\n{''.join(lines)}{''.join(files)}"
 
 
-@app.verb("project tools try", "pancode project tools try r-7f3k2x count-words")
+@verb("project tools try", "pancode project tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
     """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
-@app.verb("project tools keep", "pancode project tools keep r-7f3k2x count-words")
+@verb("project tools keep", "pancode project tools keep r-7f3k2x count-words")
 def keep(
     run: Run,
     name: Tool,
@@ -108,7 +107,7 @@ def keep(
     face.show(kept, lambda: f"{escape_line(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
-@app.verb(
+@verb(
     "project tools rm",
     "pancode project tools rm count-words",
     "pancode project tools rm count-words --run r-7f3k2x",

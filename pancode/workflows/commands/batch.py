@@ -9,17 +9,15 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json, many
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.start import post_workflow
 
-app = Commands()
 
-
-@app.verb(
+@verb(
     "workflow batch",
     "pancode workflow batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
     "pancode workflow batch tasks.yaml --concurrency 4 --fail-fast",

@@ -8,7 +8,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
@@ -17,10 +17,8 @@ from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.batch import without_preset
 from pancode.workflows.commands.start import post_workflow
 
-app = Commands()
 
-
-@app.verb(
+@verb(
     "workflow chain",
     "pancode workflow chain explore-then-build 'add tests for the config module'",
     "pancode workflow chain ./release.yaml --dry-run",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
 from pancode.interfaces.cli.terminal import (
@@ -37,13 +37,12 @@ from pancode.workflows.commands.options import Detach, Yes
 from pancode.workflows.commands.start import wait_for_workflow
 from pancode.workflows.commands.tables import format_workflow, format_workflows
 
-app = Commands()
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
 BEADS = ".beads/issues.jsonl"
 
 
-@app.verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+@verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
@@ -94,7 +93,7 @@ def _from(found: dict[str, Any]) -> str:
     return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
 
 
-@app.verb(
+@verb(
     "workflow show",
     "pancode workflow show last",
     "pancode workflow show -f w-7f3k2x",
@@ -149,7 +148,7 @@ def show_board(face: Face, w: str, key: str | None) -> None:
     face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
 
 
-@app.verb(
+@verb(
     "workflow plan",
     "pancode workflow plan docs/shop-12-plan.md > plan.yaml",
     "pancode workflow plan --beads --only shop-7 > tasks.yaml",
@@ -239,7 +238,7 @@ def _checked(answer: dict[str, Any]) -> str:
     return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
 
 
-@app.verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+@verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
 def resume(
     w: Workflow,
     *,

@@ -8,7 +8,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, duration, option
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
@@ -32,14 +32,13 @@ from pancode.workflows.answers import (
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.tables import OVER, format_spent
 
-app = Commands()
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
 Item = Annotated[str | None, Argument(metavar="[ITEM]", help="Its number or key (default: where it stands).")]
 TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
 
 
-@app.verb(
+@verb(
     "lane create",
     "pancode lane create night --agent builder --land --total-budget 20",
     "pancode lane create login --workspace login --goes-on",
@@ -84,7 +83,7 @@ def create(
     return _show(face, face.client(works=True).post(CREATE_LANE, body))
 
 
-@app.verb(
+@verb(
     "lane add",
     'pancode lane add night "add a --json flag to export" --verify "pytest -q"',
     "pancode lane add night -f task.md --key MIN-123 --priority 5 --expires 8h",
@@ -131,7 +130,7 @@ def _added(answer: LaneAddedAnswer) -> str:
     )
 
 
-@app.verb("lane ls", "pancode lane ls")
+@verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """All lanes: what each is at, and what it waits for."""
     answer = face.client().get(LANES)
@@ -153,7 +152,7 @@ _LANES: Columns = {
 }
 
 
-@app.verb("lane show", "pancode lane show night")
+@verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """One lane: its state, the command that helps, and its items in order."""
     _show(face, face.client().get(LANE.at(lane)))
@@ -191,13 +190,13 @@ _ITEMS: Columns = {
 }
 
 
-@app.verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
+@verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
     _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 
-@app.verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
+@verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
 def rm(
     lane: Lane,
     item: Annotated[

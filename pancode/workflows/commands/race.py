@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.parameters import Json
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
@@ -17,12 +17,11 @@ from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.batch import without_preset
 from pancode.workflows.commands.start import post_workflow
 
-app = Commands()
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": "node"}
 
 
-@app.verb(
+@verb(
     "workflow race",
     "pancode workflow race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
     "pancode workflow race 'make the parser faster' --best-of 3 --choose smallest",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
@@ -35,7 +35,6 @@ from pancode.workspaces.answers import (
     TrackerHookAnswer,
 )
 
-app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 OfIssues = Annotated[
     list[Label],
@@ -49,7 +48,7 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
 """Field of a project to its key in a file of mappings."""
 
 
-@app.verb(
+@verb(
     "project add",
     "pancode project add .",
     "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
@@ -151,7 +150,7 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
     return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
 
 
-@app.verb("project ls", "pancode project ls")
+@verb("project ls", "pancode project ls")
 def ls(face: Json) -> None:
     """All projects.
 
@@ -174,7 +173,7 @@ _COLUMNS: Columns = {
 }
 
 
-@app.verb("project show", "pancode project show shop", "pancode project show SHOP-123")
+@verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """One project, by its name, by an issue of it, or by its name or id in Linear."""
     one = face.client().get(PROJECT.at(project))
@@ -198,7 +197,7 @@ def _shown(one: ProjectShape) -> str:
     return f"{escape_line(one['name'])}\n{''.join(lines)}"
 
 
-@app.verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+@verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
 def prd(
     project: Project,
     *,
@@ -257,9 +256,7 @@ def _draft(face: Face, project: str, agent: str) -> int:
     return status
 
 
-@app.verb(
-    "project webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt"
-)
+@verb("project webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
 def webhook(
     project: Project,
     *,
@@ -298,7 +295,7 @@ def _hooked(made: TrackerHookAnswer) -> str:
     return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
 
 
-@app.verb("project rm", "pancode project rm shop")
+@verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Forget a project. Its repository and its runs stay as they are."""
     done = face.client().post(REMOVE_PROJECT.at(project), {"by": find_user()})

@@ -10,7 +10,7 @@ from typer import Argument
 
 from pancode.fleet.answers import NODE
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, wait_for_run
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -32,11 +32,10 @@ from pancode.workspaces.answers import (
 )
 from pancode.workspaces.commands.projects import make_absolute
 
-app = Commands()
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 
 
-@app.verb(
+@verb(
     "workspace create",
     "pancode workspace create login --node gpubox",
     "pancode workspace create MIN-123 --title 'add login'",
@@ -72,7 +71,7 @@ def create(
     face.show(made, lambda: _shown(made))
 
 
-@app.verb("workspace ls", "pancode workspace ls")
+@verb("workspace ls", "pancode workspace ls")
 def ls(face: Json) -> None:
     """All workspaces, the one that was used last first.
 
@@ -104,7 +103,7 @@ _COLUMNS: Columns = {
 }
 
 
-@app.verb("workspace show", "pancode workspace show min-123")
+@verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
     one = face.client().get(WORKSPACE.at(workspace), measured=1)
@@ -137,7 +136,7 @@ _OPENS, _LOOK_S = 1_200, 0.5
 """How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
 
 
-@app.verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+@verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
 def open_(
     workspace: Workspace,
     *,
@@ -216,7 +215,7 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     return dict(one["opened"])
 
 
-@app.verb(
+@verb(
     "workspace repair",
     "pancode workspace repair min-123",
     "pancode workspace repair min-123 --repository ~/src/myn",
@@ -260,7 +259,7 @@ def _plan(does: list[str]) -> str:
     return "".join(f"  then: {escape_line(one)}\n" for one in does) or "  nothing to repair\n"
 
 
-@app.verb("workspace rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+@verb("workspace rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
 def rm(
     workspace: Workspace,
     *,

@@ -7,14 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, duration, many, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError
 
-app = Commands()
 SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
 NEVER = "never"
 
@@ -30,7 +29,7 @@ def scope(name: str) -> str:
     return name
 
 
-@app.verb(
+@verb(
     "admin tokens",
     "pancode admin tokens",
     "pancode admin tokens --create grafana --allow read",
