@@ -118,7 +118,7 @@ def undo(face: Json) -> None:
 def _tell(face: Face, done: ChangeAnswer) -> None:
     for note in done["notes"]:
         face.note(f"note: {escape_line(note)}")
-    face.show(done, lambda: change_line(done))
+    face.show_result(done, change_line)
 
 
 def change_line(done: ChangeAnswer) -> str:

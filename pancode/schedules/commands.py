@@ -285,8 +285,7 @@ def _work(
 @verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
-    answer = face.client().get(SCHEDULES)
-    face.show(answer, lambda: format_schedules(answer["schedules"]))
+    face.show_result(face.client().get(SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
 
 
 @verb("schedule show", "pancode schedule show nightly")
@@ -325,4 +324,4 @@ def rm(name: Name, face: Json) -> None:
 def _show(face: Face, answer: ScheduleShape) -> None:
     for line in list_warnings(answer):
         face.note(line)
-    face.show(answer, lambda: format_schedule(answer))
+    face.show_result(answer, format_schedule)

@@ -25,8 +25,7 @@ def move(
     """
     from pancode.app.administration import move_ledger
 
-    answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
-    face.show(answer, lambda: _summary(answer))
+    face.show_result(move_ledger(home_of(os.environ), os.environ, source, password_file), _summary)
 
 
 def _summary(answer: dict[str, Any]) -> str:

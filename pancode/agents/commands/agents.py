@@ -84,8 +84,7 @@ def show_agent(
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
-    answer = compile_prompt(face, name, asked)
-    face.show(answer, lambda: in_parts(answer))
+    face.show_result(compile_prompt(face, name, asked), in_parts)
 
 
 def _says(key: str, value: object) -> bool:
@@ -146,7 +145,7 @@ def check_agents(face: Face, file: str | None) -> int:
     from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), None if file is None else Path(file))
-    face.show(answer, lambda: _checked(answer))
+    face.show_result(answer, _checked)
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 

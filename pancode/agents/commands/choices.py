@@ -119,8 +119,7 @@ def show_policy(
     if matrix:
         from pancode.agents.safety_evidence import matrix_here
 
-        measured = matrix_here(name)
-        return face.show(measured, lambda: evidence_of(measured))
+        return face.show_result(matrix_here(name), evidence_of)
     if name is None:
         return show_rules(face)
     modes, levels = find_choices(face.client())

@@ -51,8 +51,7 @@ def show(
         head = f"{told['run']} of {told['agent']}\ndigest {told['digest']}\n\n"
         return face.show(told, lambda: head + safe_block(told["text"]))
     asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
-    answer = compile_prompt(face, name, asked)
-    return face.show(answer, lambda: in_parts(answer))
+    return face.show_result(compile_prompt(face, name, asked), in_parts)
 
 
 def compile_prompt(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:

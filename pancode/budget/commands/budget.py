@@ -51,8 +51,7 @@ def show(
 
     A run starts only if spent money, held money and its own estimate fit under every ceiling.
     """
-    answer = face.client().get(BUDGET, all=everything)
-    face.show(answer, lambda: _books(answer))
+    face.show_result(face.client().get(BUDGET, all=everything), _books)
 
 
 _BOOKS: Columns = {
@@ -118,7 +117,7 @@ def set_(
         ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
         body = {name: value for name, value in ceilings.items() if value is not None}
         answer = face.client().post(SET_CEILING, {**asked, **body})
-    face.show(answer, lambda: _books(answer))
+    face.show_result(answer, _books)
 
 
 @verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")

@@ -135,8 +135,7 @@ def status(
     client = face.client()
 
     def look() -> None:
-        answer = client.get(FLEET)
-        face.show(answer, lambda: _whole(answer))
+        face.show_result(client.get(FLEET), _whole)
 
     if watch and not face.as_json and can_draw(sys.stdout):
         return watch_screen(face, client, lambda: _whole(client.get(FLEET)))
@@ -385,7 +384,7 @@ def handover(face: Json) -> int:
             break
         time.sleep(_LOOK_S)
         answer = client.post(HANDOVER, {"by": find_user()})
-    face.show(answer, lambda: handed_over(answer))
+    face.show_result(answer, handed_over)
     return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
 
 

@@ -169,8 +169,7 @@ def _labels(shape: NodeShape) -> str:
 @verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
-    answer = face.client().get(NODE.at(name))
-    face.show(answer, lambda: node_page(answer))
+    face.show_result(face.client().get(NODE.at(name)), node_page)
 
 
 def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
@@ -240,7 +239,7 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     answer: NodeResultShape = show_steps(
         face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
     )
-    face.show(answer, lambda: _removed(answer))
+    face.show_result(answer, _removed)
     return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pancode.config.answers import SETTINGS
 from pancode.config.variables import PER_DISPATCH, VARIABLES
@@ -27,6 +27,7 @@ PROGRAM = (sys.executable, "-P", "-m", "pancode")
 """How a command starts another `pancode` command. `-P`: a `pancode.py` in this folder is not imported."""
 
 
+T = TypeVar("T")
 FORMATS = ("json", "yaml", "wide", "name")
 
 
@@ -61,6 +62,10 @@ class Face:
         """Print the result: in the format that was asked for, or in words."""
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
+
+    def show_result(self, data: T, words: Callable[[T], str]) -> None:
+        """Print the result, with the function that puts it into words."""
+        self.show(data, lambda: words(data))
 
     def format_result(self, data: Any, words: Callable[[], str]) -> str:
         """The result as YAML, as ids, in words, or in words with columns that no terminal cuts."""

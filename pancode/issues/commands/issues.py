@@ -64,8 +64,7 @@ _ISSUES: Columns = {
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """One issue with its text."""
-    one = face.client().get(ISSUE.at(issue))
-    face.show(one, lambda: _shown(one))
+    face.show_result(face.client().get(ISSUE.at(issue)), _shown)
 
 
 def _shown(one: IssueAnswer) -> str:
@@ -127,7 +126,7 @@ def on(
         return ExitCode.DONE if told["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
     print_warnings(face, answer["warnings"])
-    face.show(answer, lambda: _begun(answer))
+    face.show_result(answer, _begun)
     return ExitCode.DONE
 
 

@@ -71,8 +71,7 @@ def in_short(note: NoteShape) -> str:
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    note = face.client().get(NOTE.at(run))
-    face.show(note, lambda: _long(note))
+    face.show_result(face.client().get(NOTE.at(run)), _long)
 
 
 def _long(note: NoteShape) -> str:

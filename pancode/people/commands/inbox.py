@@ -251,7 +251,7 @@ def tell(
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
-    face.show(done, lambda: format_delivery(done))
+    face.show_result(done, format_delivery)
     return ExitCode.DONE
 
 

@@ -36,8 +36,7 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
     """What happened since the user looked; this is no look."""
-    answer = face.client().get(BRIEFING, by=find_user())
-    face.show(answer, lambda: _text(answer, markdown))
+    face.show_result(face.client().get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:

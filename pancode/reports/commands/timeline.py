@@ -23,8 +23,7 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
     client = face.client()
-    answer = client.get(WHY.at(find_run(client, run)))
-    face.show(answer, lambda: _story(answer))
+    face.show_result(client.get(WHY.at(find_run(client, run))), _story)
 
 
 def _story(answer: WhyShape) -> str:

@@ -20,8 +20,7 @@ from pancode.runs.answers import QUEUES, OrderShape, QueueShape, QueuesShape
 
 def show_queues(face: Face, name: str | None) -> None:
     """All queues with their waiting and running work; or one: its name, a pool's requirement, or a node."""
-    answer = face.client().get(QUEUES, name=name)
-    face.show(answer, lambda: format_queues(answer))
+    face.show_result(face.client().get(QUEUES, name=name), format_queues)
 
 
 class QueuedOrder(OrderShape):
@@ -70,8 +69,7 @@ def queue(
     if not rq:
         if words:
             raise UsageError("ARGS require --rq", fix="pancode admin queue --rq info")
-        answer = administration.count_jobs(home_of(os.environ), os.environ)
-        return face.show(answer, lambda: _counts(answer))
+        return face.show_result(administration.count_jobs(home_of(os.environ), os.environ), _counts)
     out = io.StringIO()
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)

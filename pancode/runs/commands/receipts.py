@@ -94,7 +94,7 @@ def verify(
             "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
         )
     answer = _verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
-    face.show(answer, lambda: format_verdict(answer))
+    face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 

@@ -64,8 +64,7 @@ def stop(
     if name is not None and (workflow or is_workflow(name)):
         return stop_workflow(face, client, name, body, yes)
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)
-    answer = client.post(STOP.at(named), body)
-    face.show(answer, lambda: _stopped(answer))
+    face.show_result(client.post(STOP.at(named), body), _stopped)
     return ExitCode.DONE
 
 
@@ -82,6 +81,5 @@ def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], y
     asks = len(at_work) > ASKS_ABOVE and not yes and face.can_ask()
     if asks and not face.agreed(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
         return ExitCode.INTERRUPTED
-    answer = client.post(STOP_WORKFLOW.at(shape["workflow"]), body)
-    face.show(answer, lambda: format_headline(answer))
+    face.show_result(client.post(STOP_WORKFLOW.at(shape["workflow"]), body), format_headline)
     return ExitCode.DONE

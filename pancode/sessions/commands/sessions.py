@@ -106,10 +106,8 @@ def show(
         runs = client.get(TASKS.at(run))
         return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
     if context:
-        window = client.get(CONTEXT.at(run))
-        return face.show(window, lambda: _window(window))
-    answer = client.get(SESSION.at(run))
-    return face.show(answer, lambda: _shown(answer))
+        return face.show_result(client.get(CONTEXT.at(run)), _window)
+    return face.show_result(client.get(SESSION.at(run)), _shown)
 
 
 def _shown(one: SessionShape) -> str:

@@ -59,8 +59,7 @@ _COLUMNS: Columns = {
 @verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
-    one = face.client().get(TOOL.at(run, name))
-    face.show(one, lambda: _shown(one))
+    face.show_result(face.client().get(TOOL.at(run, name)), _shown)
 
 
 def _shown(one: ToolDetail) -> str:

@@ -133,8 +133,7 @@ def show(
 
 
 def show_workflow(face: Face, w: str) -> None:
-    answer = face.client().get(WORKFLOW.at(w))
-    face.show(answer, lambda: format_workflow(answer))
+    face.show_result(face.client().get(WORKFLOW.at(w)), format_workflow)
 
 
 def show_board(face: Face, w: str, key: str | None) -> None:
@@ -216,7 +215,7 @@ def check_workflow_file(face: Face, file: str) -> int:
         found = check_workflow(source.text, source.place, source.name)
         problems = [_problem(one) for one in found.problems]
         answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
-    face.show(answer, lambda: _checked(answer))
+    face.show_result(answer, _checked)
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 
@@ -263,8 +262,7 @@ def begin_again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool
 
 def show_receipt(face: Face, w: str) -> None:
     """The signed summary of a workflow that has ended; it names the receipts of its runs."""
-    answer = face.client().get(WORKFLOW_RECEIPT.at(w))
-    face.show(answer, lambda: _receipt(answer))
+    face.show_result(face.client().get(WORKFLOW_RECEIPT.at(w)), _receipt)
 
 
 def _receipt(answer: WorkflowReceipt) -> str:

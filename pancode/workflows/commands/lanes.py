@@ -117,8 +117,7 @@ def add(
     body |= {} if argv is None else {"argv": argv}
     body |= {} if key is None else {"key": key}
     body |= {} if expires is None else {"expires_ms": expires}
-    answer = post_agreed(face, face.client(works=True), ADD_ITEM.at(lane), body)
-    face.show(answer, lambda: _added(answer))
+    face.show_result(post_agreed(face, face.client(works=True), ADD_ITEM.at(lane), body), _added)
 
 
 def _added(answer: LaneAddedAnswer) -> str:
@@ -159,7 +158,7 @@ def show(lane: Lane, face: Json) -> None:
 
 
 def _show(face: Face, answer: LaneShape) -> None:
-    face.show(answer, lambda: format_lane(answer))
+    face.show_result(answer, format_lane)
 
 
 def format_lane(one: LaneShape) -> str:

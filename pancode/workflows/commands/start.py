@@ -26,7 +26,7 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
     client = face.client(works=True)
     if given["dry_run"]:
         report = post_agreed(face, client, TRY_WORKFLOW, asked)
-        face.show(report, lambda: format_dry_run(report))
+        face.show_result(report, format_dry_run)
         return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
     return wait_for_workflow(face, post_agreed(face, client, BEGIN_WORKFLOW, asked), detach=given["detach"])
 
@@ -43,7 +43,7 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
     """For a workflow that has begun or goes on."""
     print_warnings(face, answer["warnings"])
     if detach:
-        face.show(answer, lambda: format_headline(answer))
+        face.show_result(answer, format_headline)
         return ExitCode.DONE
     ended = wait_for(face, face.client(), answer["workflow"])
     return ExitCode.DETACHED if ended is None else report_end(face, ended)

@@ -176,8 +176,7 @@ _COLUMNS: Columns = {
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """One project, by its name, by an issue of it, or by its name or id in Linear."""
-    one = face.client().get(PROJECT.at(project))
-    face.show(one, lambda: _shown(one))
+    face.show_result(face.client().get(PROJECT.at(project)), _shown)
 
 
 def _pairs(said: dict[str, str]) -> str:

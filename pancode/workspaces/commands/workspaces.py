@@ -67,8 +67,7 @@ def create(
         "cwd": find_folder(),
         "by": find_user(),
     }
-    made = face.client().post(CREATE_WORKSPACE, body)
-    face.show(made, lambda: _shown(made))
+    face.show_result(face.client().post(CREATE_WORKSPACE, body), _shown)
 
 
 @verb("workspace ls", "pancode workspace ls")
@@ -106,8 +105,7 @@ _COLUMNS: Columns = {
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
-    one = face.client().get(WORKSPACE.at(workspace), measured=1)
-    face.show(one, lambda: _shown(one))
+    face.show_result(face.client().get(WORKSPACE.at(workspace), measured=1), _shown)
 
 
 def _shown(one: WorkspaceAnswer) -> str:
@@ -251,8 +249,7 @@ def repair(
         "node": node,
         "by": find_user(),
     }
-    mended = client.post(REPAIR_WORKSPACE.at(workspace), body)
-    face.show(mended, lambda: _shown(mended))
+    face.show_result(client.post(REPAIR_WORKSPACE.at(workspace), body), _shown)
 
 
 def _plan(does: list[str]) -> str:

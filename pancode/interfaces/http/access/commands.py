@@ -81,8 +81,7 @@ def tokens(
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
-    made = face.client().post(CREATE_TOKEN, body)
-    return face.show(made, lambda: _made(made))
+    return face.show_result(face.client().post(CREATE_TOKEN, body), _made)
 
 
 def _made(made: MadeTokenShape) -> str:
