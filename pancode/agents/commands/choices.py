@@ -175,8 +175,7 @@ def check_rules(face: Face, file: str | None) -> int:
         raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
     told = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
-    face.show(told, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, told, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
 
 
 def _asked(held: list[dict[str, Any]]) -> str:

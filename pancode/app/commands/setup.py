@@ -76,11 +76,9 @@ def demo(
     face.acts_here("pancode fleet demo")
     if remove:
         count = offline.remove(os.environ, write=_narrator(face))
-        face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
-        return ExitCode.DONE
+        return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo is left here\n")
     report = offline.play(os.environ, keep=keep, write=_narrator(face))
-    face.show(report, lambda: "")
-    return ExitCode.DONE if report["ok"] else ExitCode.INTERNAL
+    return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
 def _narrator(face: Face) -> Callable[[str], None]:

@@ -272,8 +272,7 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
             mark_down(home, find_user())
     words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
     answer = {"results": [], "stopped": False, "left_behind": pid}
-    face.show(answer, lambda: f"no coordinator runs {where}{words}\n")
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, answer, lambda: f"no coordinator runs {where}{words}\n")
 
 
 class StoppedFleet(DownAnswer):

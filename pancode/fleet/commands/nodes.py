@@ -239,8 +239,7 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     answer: NodeResultShape = show_steps(
         face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
     )
-    face.show_result(answer, _removed)
-    return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
+    return face.end(ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL, answer, lambda: _removed(answer))
 
 
 def _removed(answer: NodeResultShape) -> str:
@@ -320,8 +319,7 @@ def login(
             client.post(route, {**asked, "outcome": outcome})
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
-    face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
-    return status
+    return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")
 
 
 Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]

@@ -108,15 +108,12 @@ def _apply(face: Face, change: _Change, *, dry_run: bool, yes: bool) -> int:
     answer = {"program": name, "command": [], "file": file, "lines": change.lines, "changed": False}
     if not change.command or program is None:
         face.note(f"{name} is not on PATH" if program is None else f"{name} has no command for this")
-        face.show(answer, lambda: safe_block(f"{change.verb} {file}:\n{change.lines}"))
-        return ExitCode.DONE
+        return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{change.verb} {file}:\n{change.lines}"))
     shown = escape_line(shlex.join(change.command))
     answer |= {"command": list(change.command), "changed": not dry_run}
     if dry_run:
-        face.show(answer, lambda: f"would run: {shown}\n")
-        return ExitCode.DONE
+        return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
     if not yes and not face.agreed(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
     said = run_command(program, change.command, change.fix)
-    face.show(answer, lambda: safe_block(f"{said}\n") + "restart the program\n")
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{said}\n") + "restart the program\n")

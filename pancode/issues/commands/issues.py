@@ -126,8 +126,7 @@ def on(
         return ExitCode.DONE if told["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
     print_warnings(face, answer["warnings"])
-    face.show_result(answer, _begun)
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, answer, lambda: _begun(answer))
 
 
 def _begun(one: IssueWorkAnswer) -> str:

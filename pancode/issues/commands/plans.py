@@ -80,5 +80,4 @@ def keep_plan(face: Face, name: str) -> int:
     there = f"docs/{escape_line(name)}-plan.md"
     then = f'pancode dispatch --workspace {escape_line(name)} "carry out {there}"'
     words = f"{done['run']}  writes {there}\n  then: {then}\n"
-    face.show(done, lambda: words)
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, done, lambda: words)

@@ -251,8 +251,7 @@ def tell(
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}
-    face.show_result(done, format_delivery)
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, done, lambda: format_delivery(done))
 
 
 def format_delivery(done: ToldAnswer) -> str:

@@ -93,8 +93,7 @@ def audit(
         level="error" if error else level,
         by=by,
     )
-    face.show(answer, lambda: _entries(answer["audit"]))
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, answer, lambda: _entries(answer["audit"]))
 
 
 def _verify(face: Face) -> int:

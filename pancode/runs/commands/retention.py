@@ -31,8 +31,7 @@ def gc(
     stands on. Nodes let go by themselves of what was not used for long (nodes.keep).
     """
     answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
-    face.show(answer, lambda: _told(answer, dry_run))
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, answer, lambda: _told(answer, dry_run))
 
 
 def _told(answer: CollectAnswer, dry_run: bool) -> str:

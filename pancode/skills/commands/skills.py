@@ -112,8 +112,7 @@ def ls(
         "STATE": _sound,
         "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100),
     }
-    face.show({"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
-    return ExitCode.DONE
+    return face.end(ExitCode.DONE, {"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
 
 
 def search_index(face: Face, words: list[str], index: str | None, commit: str | None, path: str) -> None:
@@ -148,8 +147,7 @@ def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str]
     columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
     words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
     told = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
-    face.show({"nodes": told}, lambda: words)
-    return _end(machines)
+    return face.end(_end(machines), {"nodes": told}, lambda: words)
 
 
 def _sound(row: dict[str, Any]) -> str:
@@ -216,8 +214,7 @@ def check_skills(face: Face, which: Sequence[str]) -> int:
     bad = sum(not skill.is_sound for skill in found)
     lines = [f"{escape_line(s.name)}: {line}\n" for s in found for line in _findings(s)]
     lines.append(f"{count_noun(len(found), 'skill')} checked, {bad} with errors\n")
-    face.show({"skills": rows}, lambda: "".join(lines))
-    return ExitCode.CONFIG if bad else ExitCode.DONE
+    return face.end(ExitCode.CONFIG if bad else ExitCode.DONE, {"skills": rows}, lambda: "".join(lines))
 
 
 def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
@@ -332,8 +329,7 @@ def restore_copies(face: Face, times: list[str], asked: SkillsAsked, nodes: list
     machines = _acted(face, replace(asked, act="backups", time=""), nodes, fleet)
     columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
     words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
-    face.show({"nodes": machines}, lambda: words)
-    return _end(machines)
+    return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
 def _cell(tool: str) -> Any:
@@ -442,8 +438,7 @@ def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) 
         lines += [f"{one['node']}: backups stay in {escape_line(place)}\n" for place in one.get("left", ())]
     lines += _problems(machines)
     lines = lines or ["nothing was to be done\n"]
-    face.show({"nodes": machines}, lambda: "".join(lines))
-    return _end(machines)
+    return face.end(_end(machines), {"nodes": machines}, lambda: "".join(lines))
 
 
 def _end(machines: Sequence[dict[str, Any]]) -> int:

@@ -43,8 +43,7 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
     """For a workflow that has begun or goes on."""
     print_warnings(face, answer["warnings"])
     if detach:
-        face.show_result(answer, format_headline)
-        return ExitCode.DONE
+        return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
     ended = wait_for(face, face.client(), answer["workflow"])
     return ExitCode.DETACHED if ended is None else report_end(face, ended)
 
