@@ -20,16 +20,7 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
-from pancode.schedules.answers import (
-    ADD_SCHEDULE,
-    PAUSE_SCHEDULE,
-    RESUME_SCHEDULE,
-    RUN_SCHEDULE,
-    SCHEDULE,
-    SCHEDULES,
-    FiringShape,
-    ScheduleShape,
-)
+from pancode.schedules import answers
 from pancode.workflows.commands import options as workflow_options
 from pancode.workflows.commands.batch import tasks_of, without_preset
 from pancode.workflows.commands.chain import steps_of
@@ -78,13 +69,13 @@ Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this
 DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
 
 
-def format_schedules(found: list[ScheduleShape]) -> str:
+def format_schedules(found: list[answers.ScheduleShape]) -> str:
     none = "no schedule yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
     below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
-def format_schedule(one: ScheduleShape) -> str:
+def format_schedule(one: answers.ScheduleShape) -> str:
     """The schedule with its next times and its last firings."""
     lines = [
         f"{one['schedule']}  {_state(one)}  {escape_line(one['words'])}",
@@ -101,11 +92,11 @@ def format_schedule(one: ScheduleShape) -> str:
     return "".join(f"{line}\n" for line in lines) + firings
 
 
-def list_warnings(one: ScheduleShape) -> list[str]:
+def list_warnings(one: answers.ScheduleShape) -> list[str]:
     return [f"warning: {escape_line(text)}" for text in one["warnings"]]
 
 
-def _state(one: ScheduleShape) -> str:
+def _state(one: answers.ScheduleShape) -> str:
     if one["paused"] is not None:
         return "paused"
     if one["running"] is not None:
@@ -114,7 +105,7 @@ def _state(one: ScheduleShape) -> str:
     return "over" if over else "waiting"
 
 
-def _last(one: ScheduleShape) -> str | None:
+def _last(one: answers.ScheduleShape) -> str | None:
     if not one["firings"]:
         return None
     last = one["firings"][0]
@@ -122,7 +113,7 @@ def _last(one: ScheduleShape) -> str | None:
     return f"{short_time(last['due_at'])} {what}"
 
 
-def _cause(firing: FiringShape) -> str:
+def _cause(firing: answers.FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
         return f"asked by {escape_line(str(cause['by']))}"
@@ -130,7 +121,7 @@ def _cause(firing: FiringShape) -> str:
     return what or ("late" if firing["late"] else "")
 
 
-_COLUMNS: RowColumns[ScheduleShape] = {
+_COLUMNS: RowColumns[answers.ScheduleShape] = {
     **{
         "SCHEDULE": "schedule",
         "STATE": _state,
@@ -140,20 +131,20 @@ _COLUMNS: RowColumns[ScheduleShape] = {
         "WORK": "task",
     }
 }
-_FIRINGS: RowColumns[FiringShape] = {
+_FIRINGS: RowColumns[answers.FiringShape] = {
     **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"], "ON": _cause},
     "WHY": "reason",
 }
 
 
-def _at(one: ScheduleShape) -> list[str]:
+def _at(one: answers.ScheduleShape) -> list[str]:
     """Return the address that fires the schedule, or the warnings that say why it has none."""
     return (
         [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
     )
 
 
-def _troubles(one: ScheduleShape) -> list[str]:
+def _troubles(one: answers.ScheduleShape) -> list[str]:
     """Return the problems of the schedule that a user has to repair."""
     found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
@@ -243,7 +234,7 @@ def add(
     body |= {"zone": zone or _zone(), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
         body["on_push"] = [_repo(on_push[0]), on_push[1]]
-    answer = face.client(works=not given["dry_run"]).post(ADD_SCHEDULE, body)
+    answer = face.client(works=not given["dry_run"]).post(answers.ADD_SCHEDULE, body)
     _show(face, answer)
 
 
@@ -285,13 +276,15 @@ def _work(
 @verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """All schedules: when each fires next, and what came of its last firing."""
-    face.show_result(face.client().get(SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
+    face.show_result(
+        face.client().get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"])
+    )
 
 
 @verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """One schedule with its next five times and its last firings."""
-    _show(face, face.client().get(SCHEDULE.at(name)))
+    _show(face, face.client().get(answers.SCHEDULE.at(name)))
 
 
 @verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
@@ -299,19 +292,19 @@ def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
     """Fire no more until it is resumed; what runs goes on."""
-    _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
+    _show(face, face.client().post(answers.PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
 @verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
-    _show(face, face.client().post(RESUME_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.client().post(answers.RESUME_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
-    _show(face, face.client(works=True).post(RUN_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.client(works=True).post(answers.RUN_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @verb("schedule rm", "pancode schedule rm nightly")
@@ -321,7 +314,7 @@ def rm(name: Name, face: Json) -> None:
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 
 
-def _show(face: Face, answer: ScheduleShape) -> None:
+def _show(face: Face, answer: answers.ScheduleShape) -> None:
     for line in list_warnings(answer):
         face.note(line)
     face.show_result(answer, format_schedule)

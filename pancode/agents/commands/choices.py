@@ -11,18 +11,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.agents.answers import (
-    MODES,
-    RUNTIMES,
-    SAFETY,
-    IsolationShape,
-    LevelShape,
-    ModeShape,
-    NodeRuntime,
-    RuntimeFacts,
-    RuntimesAnswer,
-    RuntimeShape,
-)
+from pancode.agents import answers
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
@@ -43,13 +32,13 @@ def runtimes(
 
     With NAME one program, node by node.
     """
-    answer = face.client().get(RUNTIMES, cwd=find_folder(), name=name)
+    answer = face.client().get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is not None:
         return face.show(answer["runtimes"][0], lambda: _found(answer))
     return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
 
 
-def _found(answer: RuntimesAnswer) -> str:
+def _found(answer: answers.RuntimesAnswer) -> str:
     rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
     named = answer["runtimes"][0]["name"]
@@ -59,18 +48,18 @@ def _found(answer: RuntimesAnswer) -> str:
     return format_rows(rows, _FOUND, f"{named} is on no node") + "".join(levels) + held
 
 
-_FOUND: RowColumns[NodeRuntime] = {
+_FOUND: RowColumns[answers.NodeRuntime] = {
     **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _state(fact)},
     **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact["can"])},
     "FIX": lambda fact: fact["says"] or fact["fix"],
 }
 
 
-def _state(fact: NodeRuntime) -> str:
+def _state(fact: answers.NodeRuntime) -> str:
     return "own servers only" if is_local_only(fact) else fact["state"].replace("_", " ")
 
 
-def _login(fact: NodeRuntime) -> str:
+def _login(fact: answers.NodeRuntime) -> str:
     if by_subscription(fact):
         return "subscription, not metered"
     if fact["endpoints"]:
@@ -78,19 +67,19 @@ def _login(fact: NodeRuntime) -> str:
     return "key, metered" if fact["login"] == "key" else "-"
 
 
-def _modes(found: list[ModeShape]) -> str:
+def _modes(found: list[answers.ModeShape]) -> str:
     return format_rows(found, _MODES)
 
 
-def _levels(found: list[LevelShape]) -> str:
+def _levels(found: list[answers.LevelShape]) -> str:
     return format_rows(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
 
 
-def _default(one: ModeShape | LevelShape) -> str:
+def _default(one: answers.ModeShape | answers.LevelShape) -> str:
     return "default" if one["default"] else ""
 
 
-_MODES: RowColumns[ModeShape] = {
+_MODES: RowColumns[answers.ModeShape] = {
     **{"MODE": "name", "DISPATCHES": lambda mode: _yes(mode["dispatches"])},
     **{"WRITING AGENTS": lambda mode: _yes(mode["writes"]), "": _default},
 }
@@ -133,10 +122,10 @@ def show_policy(
     raise not_found("mode or safety level", name, known, "pancode policy show")
 
 
-def find_choices(client: Client) -> tuple[list[ModeShape], list[LevelShape]]:
+def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.LevelShape]]:
     """The modes and the safety levels, the default of this folder marked."""
     here = find_folder()
-    return client.get(MODES, cwd=here)["modes"], client.get(SAFETY, cwd=here)["safety"]
+    return client.get(answers.MODES, cwd=here)["modes"], client.get(answers.SAFETY, cwd=here)["safety"]
 
 
 def show_rules(face: Face) -> None:
@@ -144,7 +133,7 @@ def show_rules(face: Face) -> None:
     from pancode.config.folder_safety import rules_here
 
     answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
-    modes, levels = list[ModeShape](), list[LevelShape]()
+    modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
     for warning in answer["warnings"]:
@@ -228,7 +217,9 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def runtime_rows(runtimes: Sequence[RuntimeShape], isolations: Sequence[IsolationShape] = ()) -> str:
+def runtime_rows(
+    runtimes: Sequence[answers.RuntimeShape], isolations: Sequence[answers.IsolationShape] = ()
+) -> str:
     """A row for each runtime, a row for each fix, and the sandbox around runs, each with its machines."""
     if not any(runtime["nodes"] for runtime in runtimes):
         return "no node has reported yet\n"
@@ -252,7 +243,7 @@ def runtime_rows(runtimes: Sequence[RuntimeShape], isolations: Sequence[Isolatio
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode agents runtimes NAME\n"])
 
 
-def _on(facts: Sequence[NodeRuntime], *, ready: bool) -> str:
+def _on(facts: Sequence[answers.NodeRuntime], *, ready: bool) -> str:
     """Return the machines that have the runtime (`ready`) or lack it, grouped by version or state."""
     found: dict[str, list[str]] = {}
     for fact in facts:
@@ -261,24 +252,24 @@ def _on(facts: Sequence[NodeRuntime], *, ready: bool) -> str:
     return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
 
 
-def _cell(fact: NodeRuntime) -> str:
+def _cell(fact: answers.NodeRuntime) -> str:
     if is_local_only(fact):
         return f"{fact['version'] or 'ok'} (own servers)"
     found = fact["version"] or "ok" if fact["state"] == "ok" else fact["state"].replace("_", " ")
     return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
 
 
-def is_local_only(fact: RuntimeFacts) -> bool:
+def is_local_only(fact: answers.RuntimeFacts) -> bool:
     """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
     return fact["served"]
 
 
-def by_subscription(fact: RuntimeFacts) -> bool:
+def by_subscription(fact: answers.RuntimeFacts) -> bool:
     """Whether its runs go by a vendor's own login there."""
     return fact["login"] == "subscription"
 
 
-def _fixes(runtimes: Sequence[RuntimeShape]) -> Iterator[str]:
+def _fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
     """Yield each fix once, whole and on a line of its own; machines that need the same are named together."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
@@ -300,7 +291,7 @@ def _fixes(runtimes: Sequence[RuntimeShape]) -> Iterator[str]:
             yield escape_line(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 
 
-def _need(fact: NodeRuntime) -> str:
+def _need(fact: answers.NodeRuntime) -> str:
     if is_local_only(fact):
         return f"for {', '.join(fact['endpoints'])}; for others"
     return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")

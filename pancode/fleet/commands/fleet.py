@@ -13,22 +13,7 @@ from pancode import __version__
 from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, read_commit
-from pancode.fleet.answers import (
-    DOCTOR,
-    DRAIN,
-    FLEET,
-    HANDOVER,
-    PING,
-    RESUME,
-    SHUTDOWN,
-    CheckLine,
-    DownAnswer,
-    FleetShape,
-    NodeResultShape,
-    NodeShape,
-    ProcessShape,
-    UpAnswer,
-)
+from pancode.fleet import answers
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
 from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
@@ -58,7 +43,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """
     client = face.client(works=True)
     body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
-    answer: UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body))
+    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body))
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
@@ -74,7 +59,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
 
 
 def missing_programs(
-    agents: list[dict[str, Any]], nodes: list[NodeShape]
+    agents: list[dict[str, Any]], nodes: list[answers.NodeShape]
 ) -> Iterator[tuple[str, str, list[str]]]:
     """A machine that is there, a program that no node has, and the agents that ask for it."""
     there = [one for one in nodes if one["state"] == "online"]
@@ -105,7 +90,7 @@ def show_steps(face: Face, events: Iterator[ServerEvent]) -> Any:
     )
 
 
-def _exit(results: list[NodeResultShape]) -> int:
+def _exit(results: list[answers.NodeResultShape]) -> int:
     """Return the exit status: 20 where some nodes failed, 6 where all did."""
     failed = [r for r in results if not r["ok"]]
     if not failed:
@@ -113,7 +98,7 @@ def _exit(results: list[NodeResultShape]) -> int:
     return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
 
 
-def _troubles(results: list[NodeResultShape]) -> str:
+def _troubles(results: list[answers.NodeResultShape]) -> str:
     """The problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
@@ -135,16 +120,16 @@ def status(
     client = face.client()
 
     def look() -> None:
-        face.show_result(client.get(FLEET), _whole)
+        face.show_result(client.get(answers.FLEET), _whole)
 
     if watch and not face.as_json and can_draw(sys.stdout):
-        return watch_screen(face, client, lambda: _whole(client.get(FLEET)))
+        return watch_screen(face, client, lambda: _whole(client.get(answers.FLEET)))
     for _ in watch_feed(face, client) if watch else (None,):
         look()
     return None
 
 
-def _whole(answer: FleetShape) -> str:
+def _whole(answer: answers.FleetShape) -> str:
     info = answer["coordinator"]
     text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
     text += f"             {info['after_reboot']}\n" if info["after_reboot"] else ""
@@ -160,7 +145,7 @@ def _whole(answer: FleetShape) -> str:
     return text + _status(answer)
 
 
-def _other_code(info: ProcessShape) -> str:
+def _other_code(info: answers.ProcessShape) -> str:
     """This command as version or commit, where the coordinator runs other code; empty: it runs the same."""
     if info["version"] != __version__:
         return __version__
@@ -171,13 +156,13 @@ def _other_code(info: ProcessShape) -> str:
 _commit = cache(read_commit)
 
 
-def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
+def _status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
     """Return the readiness table, with each problem and its fix below its node.
 
     `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
     """
     none = "the fleet has no node; add this machine: pancode node add NAME --local; or another: node add NAME"
-    nodes: list[NodeShape] = [
+    nodes: list[answers.NodeShape] = [
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]
     ]
@@ -188,7 +173,7 @@ def _status(answer: FleetShape, failed: Container[str] = ()) -> str:
     )
 
 
-def _problems(node: NodeShape) -> Iterator[str]:
+def _problems(node: answers.NodeShape) -> Iterator[str]:
     for fact in node["runtimes"]:
         if fact["old"]:
             yield (
@@ -201,13 +186,13 @@ def _problems(node: NodeShape) -> Iterator[str]:
             yield f"        {hint}"
 
 
-def format_clock_skew(node: NodeShape) -> str:
+def format_clock_skew(node: answers.NodeShape) -> str:
     """How far its clock is from ours."""
     skew = node["clock_skew_s"]
     return "-" if skew is None else f"{skew:+.1f} s"
 
 
-_NODES: RowColumns[NodeShape] = {
+_NODES: RowColumns[answers.NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "LABELS": lambda node: ",".join(f"{k}={v}" for k, v in sorted(node["labels"].items())),
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
@@ -275,7 +260,7 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
     return face.end(ExitCode.DONE, answer, lambda: f"no coordinator runs {where}{words}\n")
 
 
-class StoppedFleet(DownAnswer):
+class StoppedFleet(answers.DownAnswer):
     """`stopped`: the coordinator, too."""
 
     stopped: bool
@@ -284,7 +269,7 @@ class StoppedFleet(DownAnswer):
 def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFleet:
     body = {**describe_caller(), "nodes": nodes, "now": now}
     try:
-        answer: DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
+        answer: answers.DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
     except ApiError as error:
         if error.code != "runs_in_flight" or not face.agreed(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
@@ -309,7 +294,7 @@ def _shut_down(client: Client) -> None:
     from pancode.app.server.single_instance import holder_of
 
     process = holder_of(client.place) if isinstance(client.place, Path) else None
-    client.post(SHUTDOWN, {"by": find_user()})
+    client.post(answers.SHUTDOWN, {"by": find_user()})
     for _ in range(600):
         if _is_away(client) and (process is None or not process.alive()):
             return
@@ -320,7 +305,7 @@ def _shut_down(client: Client) -> None:
 def _is_away(client: Client) -> bool:
     """Whether nothing answers on the socket, and nothing is left of a coordinator on this machine."""
     try:
-        client.get(PING)
+        client.get(answers.PING)
     except UnavailableError as away:
         home = client.place
         return (
@@ -354,7 +339,7 @@ def drain(
         raise UsageError(
             "--reason must not be empty", fix="give a reason for the users who wait: --reason 'new disk'"
         )
-    answer = face.client().post(DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
+    answer = face.client().post(answers.DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
     there = ", ".join(answer["nodes"]) or "the fleet"
     return face.show(answer, lambda: f"draining {there}: {escape_line(reason)}\n")
 
@@ -377,12 +362,12 @@ def handover(face: Json) -> int:
     tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
     """
     client = face.client()
-    answer = client.post(HANDOVER, {"by": find_user()})
+    answer = client.post(answers.HANDOVER, {"by": find_user()})
     for _ in range(1, _LOOKS):
         if all(one["there"] for one in answer["handed"]):
             break
         time.sleep(_LOOK_S)
-        answer = client.post(HANDOVER, {"by": find_user()})
+        answer = client.post(answers.HANDOVER, {"by": find_user()})
     face.show_result(answer, handed_over)
     return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
 
@@ -420,15 +405,15 @@ def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
         name = _queue_of(nodes)
         again = face.client().post(RESUME_QUEUE, {"by": find_user(), "queue": name})
         return face.show(again, lambda: f"{name or 'the whole fleet'} is no longer paused\n")
-    answer = face.client().post(RESUME, {"by": find_user(), "nodes": nodes})
+    answer = face.client().post(answers.RESUME, {"by": find_user(), "nodes": nodes})
     let_in = "".join(f"{name} is out of quarantine\n" for name in answer.get("let_in", ()))
     return face.show(answer, lambda: f"{let_in}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
 
 
 def check_nodes(face: Face, nodes: list[str]) -> int:
     """Reach these nodes, or all; repair what bring-up can repair, name the rest with its fix."""
-    answer = face.client().post(DOCTOR, {**describe_caller(), "nodes": nodes})
-    columns: RowColumns[CheckLine] = {
+    answer = face.client().post(answers.DOCTOR, {**describe_caller(), "nodes": nodes})
+    columns: RowColumns[answers.CheckLine] = {
         "NODE": "node",
         "": lambda one: "ok" if one["ok"] else "NO",
         "WHAT": "what",

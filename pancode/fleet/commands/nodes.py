@@ -15,23 +15,7 @@ from typer import Argument
 
 from pancode.agents.answers import RUNTIMES, NodeRuntime
 from pancode.agents.commands.choices import is_local_only
-from pancode.fleet.answers import (
-    ADD,
-    FLEET,
-    LOGIN,
-    NODE,
-    PROBE,
-    PROGRAMS,
-    SET,
-    TRUST,
-    AllowedShape,
-    NodeDetail,
-    NodeResultShape,
-    NodeShape,
-    ProblemShape,
-    QuestionShape,
-    ReachShape,
-)
+from pancode.fleet import answers
 from pancode.fleet.commands.fleet import endpoint_words, runtime_words, show_steps
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
@@ -111,7 +95,7 @@ def add(
         face.note(f"\n{escape_line(name)} was not added")
         raise
     try:
-        answer = client.post(ADD, spec)
+        answer = client.post(answers.ADD, spec)
     except KeyboardInterrupt:
         face.note(
             f"\ninterrupted before the answer came; whether {escape_line(name)} was added: pancode node ls"
@@ -124,7 +108,7 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
     """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
     accept_fingerprint, fleet_key = given
     try:
-        probed = client.post(PROBE, spec)
+        probed = client.post(answers.PROBE, spec)
     except ApiError as refused:
         here = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower()}
         if (spec.get("host") or spec["name"]).lower() in here and remote_of(os.environ) is None:
@@ -148,7 +132,7 @@ def _wants_key(face: Face, name: str) -> bool:
     )
 
 
-def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> str | None:
+def _accepted(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
     """Return the fingerprint that the user accepts, None where no question came up; UsageError for a no."""
     for question in questions:
         if given is not None:
@@ -162,14 +146,14 @@ def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> 
     return given
 
 
-def _labels(shape: NodeShape) -> str:
+def _labels(shape: answers.NodeShape) -> str:
     return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
 @verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
-    face.show_result(face.client().get(NODE.at(name)), node_page)
+    face.show_result(face.client().get(answers.NODE.at(name)), node_page)
 
 
 def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
@@ -215,7 +199,7 @@ def set_(
         "unlabel": list(unlabel),
         "by": find_user(),
     }
-    answer = face.client().post(SET.at(name), wanted)
+    answer = face.client().post(answers.SET.at(name), wanted)
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
     if gpus not in (None, "all") and answer["isolation"] == "none":
         face.note(f"{name} has no sandbox: runs only get CUDA_VISIBLE_DEVICES, which they may ignore")
@@ -229,20 +213,20 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     A machine that is away is revoked at once and cleaned at its next contact.
     """
     client = face.client()
-    busy = client.get(NODE.at(name))["slots"]["used"]
+    busy = client.get(answers.NODE.at(name))["slots"]["used"]
     if busy:
         face.note(f"{busy} in flight there: running work is killed, and ends as lost")
     if not yes and not face.agreed(
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE
-    answer: NodeResultShape = show_steps(
+    answer: answers.NodeResultShape = show_steps(
         face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
     )
     return face.end(ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL, answer, lambda: _removed(answer))
 
 
-def _removed(answer: NodeResultShape) -> str:
+def _removed(answer: answers.NodeResultShape) -> str:
     if answer["ok"] and "forgotten" in answer["changed"]:
         name = answer["node"]
         return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
@@ -273,20 +257,20 @@ def trust(
 ) -> None:
     """Pin a host key that has changed, after you have looked why."""
     client = face.client()
-    if client.get(NODE.at(name))["target"]["local"]:
+    if client.get(answers.NODE.at(name))["target"]["local"]:
         raise UsageError(
             f"{name} is this machine: it has no host key to trust",
             fix=f"no host key is needed; bring it up: pancode fleet up {name}",
         )
-    probed = client.post(PROBE, {"name": name, **describe_caller()})
+    probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
         face.show(
             {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
         )
         return
-    answer = client.post(TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
-    gone = client.get(NODE.at(name))["state"] == "removed, not cleaned"
+    answer = client.post(answers.TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
+    gone = client.get(answers.NODE.at(name))["state"] == "removed, not cleaned"
     then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
@@ -304,7 +288,7 @@ def login(
     from pancode.fleet.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    route, asked = LOGIN.at(name), {"by": find_user(), "runtime": runtime}
+    route, asked = answers.LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
     answer = client.post(route, asked)
     outcome = "not seen to its end"
@@ -372,7 +356,7 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get(RUNTIMES)["runtimes"])}
     wanted = [word for word in words if word in runtimes]
     nodes = [word for word in words if word not in runtimes]
-    names = [one["name"] for one in client.get(FLEET)["nodes"]]
+    names = [one["name"] for one in client.get(answers.FLEET)["nodes"]]
     for word in (one for one in nodes if one not in names):
         raise not_found(
             "machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode agents runtimes"
@@ -388,7 +372,7 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     told, well = list[ProgramsDone](), True
     for name in nodes:
-        route, asked = PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
+        route, asked = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
         target = client.post(route, asked)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
         did, said = False, "not seen to its end"
@@ -419,14 +403,14 @@ WIDTH = 13
 Fact = tuple[str, str]
 
 
-def node_page(node: NodeDetail) -> str:
+def node_page(node: answers.NodeDetail) -> str:
     """A line for each thing that is known; what was not heard is left out."""
     rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
     return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
 
 
-def _state(node: NodeDetail) -> Iterator[Fact]:
+def _state(node: answers.NodeDetail) -> Iterator[Fact]:
     yield "Name", escape_line(node["name"])
     yield "State", f"{color_state(node['state'])} since {short_time(node['since'])}"
     for name, why in (
@@ -447,7 +431,7 @@ def _state(node: NodeDetail) -> Iterator[Fact]:
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
 
-def _reached(reach: ReachShape) -> Iterator[Fact]:
+def _reached(reach: answers.ReachShape) -> Iterator[Fact]:
     target = reach["target"]
     if not target["host"]:
         return
@@ -471,7 +455,7 @@ def _fingerprint(line: str) -> str:
     return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
 
 
-def _machine(node: NodeDetail) -> Iterator[Fact]:
+def _machine(node: answers.NodeDetail) -> Iterator[Fact]:
     facts = node["facts"]
     if facts is None:
         yield "Machine", "not heard yet"
@@ -491,7 +475,7 @@ def _machine(node: NodeDetail) -> Iterator[Fact]:
     yield "Allows", _allowed(facts["allows"])
 
 
-def gpu_lines(node: NodeShape) -> Iterator[Fact]:
+def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
     """Return a line for each GPU of a machine, and one for who gets them."""
     for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
         free = (
@@ -526,7 +510,7 @@ def gpu_lines(node: NodeShape) -> Iterator[Fact]:
         )
 
 
-def _allowed(allows: AllowedShape) -> str:
+def _allowed(allows: answers.AllowedShape) -> str:
     if allows["closed"]:
         return escape_line(f"nothing: {allows['closed']}")
     parts = [f"up to {allows['safety']}"]
@@ -535,7 +519,7 @@ def _allowed(allows: AllowedShape) -> str:
     return escape_line("; ".join(parts))
 
 
-def _offers(node: NodeDetail) -> Iterator[Fact]:
+def _offers(node: answers.NodeDetail) -> Iterator[Fact]:
     there = [one for one in node["runtimes"] if one["state"] != "missing"]
     for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
         yield name, escape_line(runtime_words(one))
@@ -553,7 +537,7 @@ def _offers(node: NodeDetail) -> Iterator[Fact]:
         yield "Endpoint", escape_line(endpoint_words(server))
 
 
-def _problems(problems: list[ProblemShape]) -> Iterator[str]:
+def _problems(problems: list[answers.ProblemShape]) -> Iterator[str]:
     if problems:
         yield "Problems:"
     for one in problems:

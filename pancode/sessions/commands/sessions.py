@@ -28,18 +28,7 @@ from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import clip_columns, count_noun
 from pancode.runs.commands.runs import format_runs
-from pancode.sessions.answers import (
-    CHECKPOINT,
-    CHECKPOINTS,
-    CONTEXT,
-    END,
-    RESTORE,
-    SESSION,
-    SESSIONS,
-    TASKS,
-    ContextShape,
-    SessionShape,
-)
+from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
 from pancode.sessions.commands.terms import set_terms, terms_told
@@ -48,7 +37,7 @@ from pancode.sessions.commands.tmux import list_terminals
 TITLE = 40
 
 
-_COLUMNS: RowColumns[SessionShape] = {
+_COLUMNS: RowColumns[answers.SessionShape] = {
     "SESSION": "session",
     "STATE": "state",
     "AGENT": "agent",
@@ -68,7 +57,7 @@ def ls(
     face: Json,
 ) -> None:
     """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
-    answer = face.client().get(SESSIONS, limit=number)
+    answer = face.client().get(answers.SESSIONS, limit=number)
     none = "no sessions; begin one: pancode chat"
     terminals = [one.told() for one in list_terminals()]
     told = {**answer, "terminals": terminals}
@@ -103,14 +92,14 @@ def show(
     """
     client = face.client()
     if tasks:
-        runs = client.get(TASKS.at(run))
+        runs = client.get(answers.TASKS.at(run))
         return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
     if context:
-        return face.show_result(client.get(CONTEXT.at(run)), _window)
-    return face.show_result(client.get(SESSION.at(run)), _shown)
+        return face.show_result(client.get(answers.CONTEXT.at(run)), _window)
+    return face.show_result(client.get(answers.SESSION.at(run)), _shown)
 
 
-def _shown(one: SessionShape) -> str:
+def _shown(one: answers.SessionShape) -> str:
     cap = (
         f"; an interactive run costs {format_usd(one['money']['sitting_usd'])} at most"
         if one["takes_turns"]
@@ -141,7 +130,7 @@ def _shown(one: SessionShape) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _window(one: ContextShape) -> str:
+def _window(one: answers.ContextShape) -> str:
     model = f", {escape_line(one['model'])}" if one["model"] else ""
     rows = [(part["name"], part["tokens"]) for part in one["parts"]]
     rows += [("used", one["used"]), ("left", one["left"])]
@@ -188,17 +177,17 @@ def checkpoint(
     """
     client = face.client()
     if name is None:
-        answer = client.get(CHECKPOINTS.at(run))
+        answer = client.get(answers.CHECKPOINTS.at(run))
         none = f"no point has a name; pancode sessions checkpoint {run} NAME"
         goes = f"your next message goes on at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
-    done = client.post(CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
+    done = client.post(answers.CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
     """Let the session rest, and return its newest interactive run."""
-    shape = client.get(SESSION.at(run))
+    shape = client.get(answers.SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         suspend_session(face, client, shape["run"])
     return str(shape["run"])
@@ -222,7 +211,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     """
     client = face.client()
     newest = _rested(face, client, run)
-    done = client.post(RESTORE.at(newest), {"by": find_user(), "name": name})
+    done = client.post(answers.RESTORE.at(newest), {"by": find_user(), "name": name})
     face.show(
         done, lambda: f"{done['session']}  your next message goes on at {name}; what came after it stays\n"
     )
@@ -235,7 +224,7 @@ def let_rest(run: Run, *, face: Json) -> None:
     It goes on with your next message.
     """
     client = face.client()
-    done = suspend_session(face, client, client.get(SESSION.at(run))["run"])
+    done = suspend_session(face, client, client.get(answers.SESSION.at(run))["run"])
     face.show(done, lambda: f"{done['session']}  {done['state']}  change: pancode diff {done['session']}\n")
 
 
@@ -293,5 +282,5 @@ def end(run: Run, *, face: Json) -> None:
 
     `pancode land` lands its change. Words still go on with it: pancode sessions attach.
     """
-    done = face.client().post(END.at(run), {"by": find_user()})
+    done = face.client().post(answers.END.at(run), {"by": find_user()})
     face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

@@ -23,16 +23,7 @@ from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageErr
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
 from pancode.runs.commands.receipts import format_verdict
-from pancode.workflows.answers import (
-    BOARD,
-    RESUME_WORKFLOW,
-    WORKFLOW,
-    WORKFLOW_RECEIPT,
-    WORKFLOWS,
-    BoardRow,
-    WorkflowReceipt,
-    WorkflowShape,
-)
+from pancode.workflows import answers
 from pancode.workflows.commands.options import Detach, Yes
 from pancode.workflows.commands.start import wait_for_workflow
 from pancode.workflows.commands.tables import format_workflow, format_workflows
@@ -63,7 +54,7 @@ def ls(
     if files:
         return list_files(face)
     client, most = face.client(), number if kind is None else MOST
-    answer = fetch_page(client, WORKFLOWS, "workflows", most, cursor, whole=whole)
+    answer = fetch_page(client, answers.WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
     # Of one kind no page has every workflow up to `next`.
@@ -127,17 +118,17 @@ def show(
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
         return ExitCode.DONE
     if follow:
-        return wait_for_workflow(face, face.client().get(WORKFLOW.at(w)), detach=False)
+        return wait_for_workflow(face, face.client().get(answers.WORKFLOW.at(w)), detach=False)
     show_workflow(face, w)
     return ExitCode.DONE
 
 
 def show_workflow(face: Face, w: str) -> None:
-    face.show_result(face.client().get(WORKFLOW.at(w)), format_workflow)
+    face.show_result(face.client().get(answers.WORKFLOW.at(w)), format_workflow)
 
 
 def show_board(face: Face, w: str, key: str | None) -> None:
-    found = face.client().get(BOARD.at(w))["board"]
+    found = face.client().get(answers.BOARD.at(w))["board"]
     if key is not None:
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
@@ -198,7 +189,7 @@ _BOARD: Columns = {
 }
 
 
-def _board(found: list[BoardRow]) -> str:
+def _board(found: list[answers.BoardRow]) -> str:
     return format_rows(found, _BOARD, "nothing is on its board", cut="VALUE")
 
 
@@ -249,10 +240,12 @@ def resume(
     face: Json,
 ) -> int:
     """Go on with a workflow that failed or was stopped: what is done is not done again."""
-    return begin_again(face, RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
+    return begin_again(face, answers.RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
 
 
-def begin_again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
+def begin_again(
+    face: Face, route: Route[answers.WorkflowShape], detach: bool, yes: bool, **more: bool
+) -> int:
     """Go on with a workflow, or with all of it once more, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
@@ -262,10 +255,10 @@ def begin_again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool
 
 def show_receipt(face: Face, w: str) -> None:
     """The signed summary of a workflow that has ended; it names the receipts of its runs."""
-    face.show_result(face.client().get(WORKFLOW_RECEIPT.at(w)), _receipt)
+    face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _receipt)
 
 
-def _receipt(answer: WorkflowReceipt) -> str:
+def _receipt(answer: answers.WorkflowReceipt) -> str:
     """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
     said = answer["statement"]["predicate"]
     runs = [{"step": step["name"], **run} for step in said["steps"] for run in step["runs"]]

@@ -17,18 +17,7 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, post_agreed, task_text
-from pancode.workflows.answers import (
-    ADD_ITEM,
-    CREATE_LANE,
-    LANE,
-    LANES,
-    PAUSE_LANE,
-    REMOVE_LANE,
-    RESUME_LANE,
-    SKIP_ITEM,
-    LaneAddedAnswer,
-    LaneShape,
-)
+from pancode.workflows import answers
 from pancode.workflows.commands import options as shared
 from pancode.workflows.commands.tables import OVER, format_spent
 
@@ -72,15 +61,15 @@ def create(
     if pause and resume:
         raise UsageError("--pause and --resume cannot be combined", fix="give one of them")
     if pause:
-        held = face.client().post(PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
+        held = face.client().post(answers.PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
         return _show(face, held)
     if resume:
         again = {"by": find_user(), **({} if total is None else {"budget": total})}
-        return _show(face, face.client(works=True).post(RESUME_LANE.at(name), again))
+        return _show(face, face.client(works=True).post(answers.RESUME_LANE.at(name), again))
     said = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
     body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": said, "goes_on": goes_on}
     body |= {} if total is None else {"budget": total}
-    return _show(face, face.client(works=True).post(CREATE_LANE, body))
+    return _show(face, face.client(works=True).post(answers.CREATE_LANE, body))
 
 
 @verb(
@@ -117,10 +106,10 @@ def add(
     body |= {} if argv is None else {"argv": argv}
     body |= {} if key is None else {"key": key}
     body |= {} if expires is None else {"expires_ms": expires}
-    face.show_result(post_agreed(face, face.client(works=True), ADD_ITEM.at(lane), body), _added)
+    face.show_result(post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _added)
 
 
-def _added(answer: LaneAddedAnswer) -> str:
+def _added(answer: answers.LaneAddedAnswer) -> str:
     word = "added" if answer["added"] else "is there already"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
     return (
@@ -132,7 +121,7 @@ def _added(answer: LaneAddedAnswer) -> str:
 @verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """All lanes: what each is at, and what it waits for."""
-    answer = face.client().get(LANES)
+    answer = face.client().get(answers.LANES)
     none = "no lane yet; try: pancode lane create NAME"
     face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
@@ -154,14 +143,14 @@ _LANES: Columns = {
 @verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """One lane: its state, the command that helps, and its items in order."""
-    _show(face, face.client().get(LANE.at(lane)))
+    _show(face, face.client().get(answers.LANE.at(lane)))
 
 
-def _show(face: Face, answer: LaneShape) -> None:
+def _show(face: Face, answer: answers.LaneShape) -> None:
     face.show_result(answer, format_lane)
 
 
-def format_lane(one: LaneShape) -> str:
+def format_lane(one: answers.LaneShape) -> str:
     """The lane and a row for each item; of those that have come to their end the last ones."""
     head = (
         f"{escape_line(one['lane'])}  {one['state']}  {count_noun(one['left'], 'item')} "
@@ -192,7 +181,7 @@ _ITEMS: Columns = {
 @verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Go on without an item; the run that works on it is stopped."""
-    _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
+    _show(face, face.client().post(answers.SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 
 @verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")
@@ -209,5 +198,5 @@ def rm(
 ) -> None:
     """Take an item out, or end the lane. Its runs, their results and its cost stay."""
     body = {"item": item, "force": force, "by": find_user()}
-    answer = face.client().post(REMOVE_LANE.at(lane), body)
+    answer = face.client().post(answers.REMOVE_LANE.at(lane), body)
     face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

@@ -22,18 +22,7 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.names import PLANNER, PRD, is_readme
 from pancode.sessions.commands.export import write_new
-from pancode.workspaces.answers import (
-    ADD_PROJECT,
-    DRAFT,
-    MAP_PROJECTS,
-    PROJECT,
-    PROJECTS,
-    REMOVE_PROJECT,
-    TRACKER_HOOK,
-    PrdAnswer,
-    ProjectShape,
-    TrackerHookAnswer,
-)
+from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 OfIssues = Annotated[
@@ -106,9 +95,11 @@ def add(
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     client = face.client()
     if mapping is None:
-        done = [client.post(ADD_PROJECT, {**body, "by": find_user()})]
+        done = [client.post(answers.ADD_PROJECT, {**body, "by": find_user()})]
     else:
-        done = client.post(MAP_PROJECTS, {"projects": read_mappings(mapping), "by": find_user()})["projects"]
+        done = client.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping), "by": find_user()})[
+            "projects"
+        ]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
@@ -120,7 +111,7 @@ def add(
     return _draft(face, done[0]["name"], PLANNER)
 
 
-def _lacks_prd(one: ProjectShape | PrdAnswer) -> bool:
+def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
     return not one["prd"] or is_readme(one["prd"])
 
 
@@ -158,12 +149,12 @@ def ls(face: Json) -> None:
     more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
     takes a change back.
     """
-    answer = face.client().get(PROJECTS, prd=1)
+    answer = face.client().get(answers.PROJECTS, prd=1)
     none = "no project yet; try: pancode project add ."
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
 
-def _path(one: ProjectShape) -> str:
+def _path(one: answers.ProjectShape) -> str:
     return one["path"] if one["there"] else f"{one['path']} (no repository is there)"
 
 
@@ -176,14 +167,14 @@ _COLUMNS: Columns = {
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """One project, by its name, by an issue of it, or by its name or id in Linear."""
-    face.show_result(face.client().get(PROJECT.at(project)), _shown)
+    face.show_result(face.client().get(answers.PROJECT.at(project)), _shown)
 
 
 def _pairs(said: dict[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in said.items())
 
 
-def _shown(one: ProjectShape) -> str:
+def _shown(one: answers.ProjectShape) -> str:
     labels = _pairs(one["require"])
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
@@ -213,7 +204,7 @@ def prd(
     """
     if keep is None:
         return _draft(face, project, agent)
-    made = face.client().get(DRAFT.at(project), run=keep)
+    made = face.client().get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
     if remote_of(os.environ) is not None:  # the user's own files are here, and the project's path is there
         from pancode.config.projects import address_of
@@ -242,7 +233,7 @@ def _draft(face: Face, project: str, agent: str) -> int:
     """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
     from pancode.interfaces.cli.main import run
 
-    made = face.client().get(DRAFT.at(project))
+    made = face.client().get(answers.DRAFT.at(project))
     if not _lacks_prd(made):
         raise UsageError(
             f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
@@ -276,10 +267,10 @@ def webhook(
             getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
         ).strip()
     body = {"by": find_user(), "secret": given}
-    face.show(made := face.client().post(TRACKER_HOOK.at(project), body), lambda: _hooked(made))
+    face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _hooked(made))
 
 
-def _hooked(made: TrackerHookAnswer) -> str:
+def _hooked(made: answers.TrackerHookAnswer) -> str:
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
@@ -297,5 +288,5 @@ def _hooked(made: TrackerHookAnswer) -> str:
 @verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Forget a project. Its repository and its runs stay as they are."""
-    done = face.client().post(REMOVE_PROJECT.at(project), {"by": find_user()})
+    done = face.client().post(answers.REMOVE_PROJECT.at(project), {"by": find_user()})
     face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

@@ -20,16 +20,7 @@ from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import count_noun, first_few, format_bytes
 from pancode.runs.answers import RUN
-from pancode.workspaces.answers import (
-    CREATE_WORKSPACE,
-    LEAVE_WORKSPACE,
-    OPEN_WORKSPACE,
-    REMOVE_WORKSPACE,
-    REPAIR_WORKSPACE,
-    WORKSPACE,
-    WORKSPACES,
-    WorkspaceAnswer,
-)
+from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
@@ -67,7 +58,7 @@ def create(
         "cwd": find_folder(),
         "by": find_user(),
     }
-    face.show_result(face.client().post(CREATE_WORKSPACE, body), _shown)
+    face.show_result(face.client().post(answers.CREATE_WORKSPACE, body), _shown)
 
 
 @verb("workspace ls", "pancode workspace ls")
@@ -79,12 +70,12 @@ def ls(face: Json) -> None:
     landed last. BEHIND: commits on what is checked out in its repository since it began. Both are counted
     for the 20 that were used last.
     """
-    answer = face.client().get(WORKSPACES, measured=1)
+    answer = face.client().get(answers.WORKSPACES, measured=1)
     none = "no workspace yet; try: pancode workspace create NAME"
     face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
 
-def _state(one: WorkspaceAnswer) -> str:
+def _state(one: answers.WorkspaceAnswer) -> str:
     if one["agent"] is not None:
         return f"{one['agent']} works there"
     return one["outcome"] or "new"
@@ -105,10 +96,10 @@ _COLUMNS: Columns = {
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
-    face.show_result(face.client().get(WORKSPACE.at(workspace), measured=1), _shown)
+    face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _shown)
 
 
-def _shown(one: WorkspaceAnswer) -> str:
+def _shown(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
     facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
@@ -154,7 +145,7 @@ def open_(
     With --leave the run that kept it ends as after that exit: the gates judge what you have changed.
     """
     if leave:
-        one = face.client().get(WORKSPACE.at(workspace))
+        one = face.client().get(answers.WORKSPACE.at(workspace))
         return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
     from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
@@ -185,7 +176,7 @@ def open_(
 def _left(face: Face, workspace: str, run: str | None) -> int:
     """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
     client = face.client()
-    client.post(LEAVE_WORKSPACE.at(workspace), {"by": find_user()})
+    client.post(answers.LEAVE_WORKSPACE.at(workspace), {"by": find_user()})
     if run is None:
         return ExitCode.DONE
     ended = wait_for_run(face, client, run)
@@ -198,7 +189,7 @@ def _left(face: Face, workspace: str, run: str | None) -> int:
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
     client = face.client(works=True)
-    one = client.post(OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
+    one = client.post(answers.OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
     face.note(f"{run} brings the files of {escape_line(workspace)} to a machine")
     for _ in range(_OPENS):
@@ -206,7 +197,7 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
         if there is None or there["folder"] is not None:
             break
         time.sleep(_LOOK_S)
-        one = client.get(WORKSPACE.at(workspace))
+        one = client.get(answers.WORKSPACE.at(workspace))
     if not one["opened"] or one["opened"]["folder"] is None:
         what, fix = f"the files of {escape_line(workspace)} did not come", f"pancode why {run}"
         raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
@@ -234,7 +225,7 @@ def repair(
     with those of the newest run that has some, else of its repository. No run and no result is deleted.
     """
     client = face.client()
-    one = client.get(WORKSPACE.at(workspace))
+    one = client.get(answers.WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
     does += [f"its repository is {repository}"] if repository is not None else []
     does += [f"its machine is {node}"] if node is not None else []
@@ -249,7 +240,7 @@ def repair(
         "node": node,
         "by": find_user(),
     }
-    face.show_result(client.post(REPAIR_WORKSPACE.at(workspace), body), _shown)
+    face.show_result(client.post(answers.REPAIR_WORKSPACE.at(workspace), body), _shown)
 
 
 def _plan(does: list[str]) -> str:
@@ -264,6 +255,6 @@ def rm(
     face: Json,
 ) -> None:
     """Forget a workspace. Its runs and their files stay: `diff` and `land` still find them."""
-    done = face.client().post(REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
+    done = face.client().post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
     kept = f"; its work is still there: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")
