@@ -231,17 +231,11 @@ def add(
     given = ctx.params
     body: dict[str, Any] = {"name": name, "by": find_user(), "cron": cron, "at": at, "on": on}
     body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
-    body |= {"zone": zone or _zone(), **_work(ctx, task_text(task, file), chain, batch)}
+    body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
         body["on_push"] = [_repo(on_push[0]), on_push[1]]
     answer = face.client(works=not given["dry_run"]).post(answers.ADD_SCHEDULE, body)
     _show(face, answer)
-
-
-def _zone() -> str:
-    from pancode.schedules.commands import local_zone
-
-    return local_zone(os.environ)
 
 
 def _repo(word: str) -> str:

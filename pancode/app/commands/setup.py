@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,22 +73,17 @@ def demo(
     from pancode.app import demo as offline
 
     face.acts_here("pancode fleet demo")
+    write = (lambda text: None) if face.as_json else _narrate  # with --json the story is only in the answer
     if remove:
-        count = offline.remove(os.environ, write=_narrator(face))
+        count = offline.remove(os.environ, write=write)
         return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo is left here\n")
-    report = offline.play(os.environ, keep=keep, write=_narrator(face))
+    report = offline.play(os.environ, keep=keep, write=write)
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
-def _narrator(face: Face) -> Callable[[str], None]:
-    """Return what prints the story to standard output; with --json the story is only in the answer."""
-
-    def write(text: str) -> None:
-        if not face.as_json:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-    return write
+def _narrate(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 @verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")
@@ -155,10 +149,6 @@ def _repair_all(face: Face, yes: bool) -> None:
             face.note(f"  done: {escape_line(one.act)}")
     if nothing:
         face.note("there is nothing that could be repaired without you")
-
-
-def _level(check: dict[str, Any]) -> str:
-    return "ok" if check["ok"] else str(check["level"])
 
 
 def _fixes(checks: list[dict[str, Any]]) -> str:

@@ -17,8 +17,6 @@ from pancode.interfaces.cli.terminal import format_rows
 from pancode.interfaces.cli.tree import rewrite
 from pancode.interfaces.cli.words import ALIASES, INSTEAD, WORDS
 
-TOPICS = ("exit-codes", "words")
-
 
 @verb("help", "pancode help exit-codes", "pancode help fleet up")
 def help_command(

@@ -15,7 +15,7 @@ from typer.main import get_group
 
 from pancode import __version__
 from pancode.interfaces.cli.commands import BARE, Group, tell_new_name
-from pancode.interfaces.cli.output import tell_error, write_stderr
+from pancode.interfaces.cli.output import Face, internal_error, say_no_more, tell_error, write_stderr
 from pancode.interfaces.cli.tree import SCREEN, TREE, rewrite
 from pancode.interfaces.client.remote.address import VARIABLE
 from pancode.kernel.errors import ConfigError, ExitCode, PancodeError, UsageError
@@ -119,7 +119,6 @@ ASKED_BY = "_PANCODE_COMPLETE"
 def _heed_variables(*, as_json: bool) -> None:
     """Warn of each unknown PANCODE_ variable. ConfigError where it looks like one that limits runs."""
     from pancode.config.variables import unknown_variables
-    from pancode.interfaces.cli.output import Face
 
     for variable in unknown_variables(os.environ):
         if variable.limits:
@@ -183,7 +182,6 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
 
 def _unwritten(exc: OSError, as_json: bool) -> int:
     """Return the status where standard output takes nothing more; other errors count as unforeseen."""
-    from pancode.interfaces.cli.output import say_no_more
     from pancode.interfaces.client.client import FULL
 
     if isinstance(exc, BrokenPipeError):
@@ -204,8 +202,6 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
     """Log where a defect of PanCode's own arose, tell the user one error, and return its status."""
-    from pancode.interfaces.cli.output import internal_error
-
     return tell_error(internal_error(exc), as_json=as_json)
 
 

@@ -19,7 +19,7 @@ from pancode.interfaces.client.caller import find_user as find_user
 from pancode.interfaces.client.caller import folder_here as folder_here
 from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
-from pancode.interfaces.client.client import Client, home_of, place_of
+from pancode.interfaces.client.client import Client, home_here, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
 
@@ -45,8 +45,6 @@ class Face:
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
-            from pancode.interfaces.cli.output import find_ignored_variables
-
             for warning in find_ignored_variables(client, folder_here(), os.environ):
                 self.note(f"warning: {warning}")
         return client
@@ -242,8 +240,6 @@ def internal_error(exc: Exception) -> PancodeError:
     try:
         import shlex
         import time
-
-        from pancode.interfaces.client.client import home_here
 
         log = home_here(os.environ) / COMMAND_LOG
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -69,51 +68,44 @@ def install(
     argv += ["mcp", *(["--tools", tools] if _names(tools) else [])]
     variables = handed_on(os.environ)
     fix = f"if {NAME} is there already: pancode mcp uninstall {program}, then this again"
-    change = _Change(known, known.add_command(argv, variables), "add to", known.lines(argv, variables), fix)
-    return _apply(face, change, dry_run=dry_run, yes=yes)
+    command, lines = known.add_command(argv, variables), known.lines(argv, variables)
+    return _apply(face, known, command, "add to", lines, fix, dry_run=dry_run, yes=yes)
 
 
 @verb("mcp uninstall", "pancode mcp uninstall claude")
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
-    change = _Change(
-        known,
-        known.remove_command(),
-        "remove from",
-        f"the entry {NAME} below {known.section}\n",
-        f"look: {program} mcp list",
-    )
-    return _apply(face, change, dry_run=dry_run, yes=yes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """The program's own command, empty where it has none; and what a user would do to its file instead."""
-
-    program: ClientProgram
-    command: Sequence[str]
-    verb: str
-    lines: str
-    fix: str
+    lines, fix = f"the entry {NAME} below {known.section}\n", f"look: {program} mcp list"
+    return _apply(face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, yes=yes)
 
 
 def _names(tools: str) -> list[str]:
     return [name for name in tools.split(",") if name]
 
 
-def _apply(face: Face, change: _Change, *, dry_run: bool, yes: bool) -> int:
-    name, file = change.program.name, str(change.program.place(Path.home(), os.environ))
-    program = shutil.which(name)
-    answer = {"program": name, "command": [], "file": file, "lines": change.lines, "changed": False}
-    if not change.command or program is None:
-        face.note(f"{name} is not on PATH" if program is None else f"{name} has no command for this")
-        return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{change.verb} {file}:\n{change.lines}"))
-    shown = escape_line(shlex.join(change.command))
-    answer |= {"command": list(change.command), "changed": not dry_run}
+def _apply(
+    face: Face,
+    known: ClientProgram,
+    command: Sequence[str],
+    act: str,
+    lines: str,
+    fix: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Let the program's own command change its settings; where it has none, show what a user can do."""
+    file, program = str(known.place(Path.home(), os.environ)), shutil.which(known.name)
+    answer = {"program": known.name, "command": [], "file": file, "lines": lines, "changed": False}
+    if not command or program is None:
+        face.note(f"{known.name} {'is not on PATH' if program is None else 'has no command for this'}")
+        return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{act} {file}:\n{lines}"))
+    shown = escape_line(shlex.join(command))
+    answer |= {"command": list(command), "changed": not dry_run}
     if dry_run:
         return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
     if not yes and not face.agreed(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
-    said = run_command(program, change.command, change.fix)
+    said = run_command(program, command, fix)
     return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{said}\n") + "restart the program\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument
 
@@ -20,7 +20,6 @@ from pancode.kernel.formatting import count_noun
 from pancode.memory.answers import EXPLORE, SCOUT, ScoutShape
 
 MOST = 4
-DEPTHS = ("shallow", "medium", "deep")
 LOOK_S = 0.5
 UNDER_WAY = "under way"
 
@@ -34,7 +33,8 @@ def explore(
     questions: Annotated[list[str], Argument(metavar="QUESTION...", show_default=False)],
     *,
     depth: Annotated[
-        str, option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False)
+        Literal["shallow", "medium", "deep"],
+        option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
     ] = "medium",
     node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
     model: Annotated[
@@ -63,10 +63,6 @@ def explore(
         fix = "put each question in quotes, and ask the rest with another pancode workflow explore"
         raise UsageError(
             f"pancode workflow explore requires 1 to {MOST} questions that are not empty", fix=fix
-        )
-    if depth not in DEPTHS:
-        raise UsageError(
-            f"{depth!r} is not a valid depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium"
         )
     said = {name: value for name, value in more.items() if value}
     body = {

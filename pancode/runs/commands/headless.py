@@ -23,7 +23,6 @@ from pancode.runs.commands.dispatch import must_be_task, queue_run, wait_and_sho
 
 STOPS_S = 60
 """The time that a stopped run has to end."""
-"""Options of `dispatch` that make no sense for a command that waits."""
 
 
 def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep_fleet: bool) -> int:

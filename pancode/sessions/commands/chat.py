@@ -6,8 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument
@@ -42,13 +41,6 @@ if TYPE_CHECKING:
     from pancode.sessions.commands.screen.app import ChatScreen
 
 
-class OnCap(StrEnum):
-    """What a session does where the cap of an interactive run cuts a turn."""
-
-    REST = "rest"
-    ASK = "ask"
-
-
 Words = Annotated[str | None, Argument(help="The first message; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
@@ -81,7 +73,7 @@ def chat(
     plain: Plain = False,
     agent: Agent = None,
     on_cap: Annotated[
-        OnCap | None,
+        Literal["rest", "ask"] | None,
         option("At the cap of an interactive run: rest (default), or ask in the inbox whether to go on."),
     ] = None,
     until_verified: Annotated[
@@ -106,7 +98,7 @@ def chat(
     if _by_itself(ctx, face, words):
         return ExitCode.DONE
     body = _body(ctx.params)
-    body |= {"on_cap": on_cap.value} if on_cap is not None else {}
+    body |= {"on_cap": on_cap} if on_cap else {}
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.parameters import duration, money, option
@@ -35,7 +35,7 @@ RaceRuntimes = Annotated[
 RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
 BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 WonBy = Annotated[
-    str | None,
+    Literal["first", "smallest", "score"] | None,
     option(
         "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
     ),

@@ -93,13 +93,8 @@ def _name(word: str, number: int) -> str:
 
 
 def _won(by: str | None, score: str | None) -> dict[str, str]:
-    """Return the rule that decides the race. UsageError for an unknown rule, or a score without a command."""
+    """Return the rule that decides the race. UsageError for a score without a command."""
     rule = by or ("score" if score is not None else "first")
-    if rule not in ("first", "smallest", "score"):
-        raise UsageError(
-            f"{rule!r} is not a rule for winning a race",
-            fix="--choose first, --choose smallest, or --score CMD",
-        )
     if (rule == "score") != (score is not None):
         raise UsageError(
             "--choose score requires --score CMD, and --score CMD requires --choose score",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
+import click
 from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
@@ -21,12 +21,6 @@ NEVER = "never"
 def lasting(text: str) -> int | str:
     """Milliseconds, or `never`."""
     return NEVER if text.strip() == NEVER else duration(text)
-
-
-def scope(name: str) -> str:
-    if name not in SCOPES:
-        raise typer.BadParameter(f"scope {name!r} not found; there are {', '.join(SCOPES)}")
-    return name
 
 
 @verb(
@@ -47,7 +41,7 @@ def tokens(
             "read, answer, dispatch, operate, budget or admin; each allows to read.",
             "--allow",
             "SCOPE",
-            parser=scope,
+            click_type=click.Choice(SCOPES),
         ),
     ],
     expires: Annotated[
