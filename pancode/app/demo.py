@@ -156,10 +156,10 @@ class Demo:
     def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
         """Dispatch a run, and keep its id under that name."""
         done = self.command(f"dispatch {shown}", "dispatch", *words)
-        newest = self.stage.client.get("/v1/runs", limit=1)["runs"]
-        if not newest or newest[0]["run"] in self.runs.values():
+        newest = str(self.stage.client.get(path_of("runs", "last"))["run"])
+        if newest in self.runs.values():
             raise UnavailableError("the dispatch did not create a run", why=done.err.strip()[-300:])
-        self.runs[name] = newest[0]["run"]
+        self.runs[name] = newest
         return done
 
     def scripted(self, name: str, task: str, words: str) -> CommandDone:

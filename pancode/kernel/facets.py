@@ -96,6 +96,8 @@ class Judging(Facet):
     """Whether it verifies that run's result."""
     not_on: tuple[str, ...] = ()
     """Nodes that may not take it, as it judges their own result."""
+    unchanged: bool = False
+    """Whether it runs the gates on the tree with which that run begins, without its change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,8 @@ class GateTerms(Facet):
     """How many new attempts follow a failed gate at most."""
     verify_on: str | None = None
     """The node that verifies the run's result, or `other`."""
+    check_first: bool = False
+    """Whether the run begins only once its gates have passed on the unchanged tree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,8 @@ def gate_state(gate: Mapping[str, Any]) -> str:
         return "passed"
     if not gate.get("judged", True):
         return "not judged"
-    return "failed" if gate["exit_code"] is None else f"failed, exit {gate['exit_code']}"
+    already = ", already fails without the change" if gate.get("already_fails") else ""
+    return f"failed{already}" if gate["exit_code"] is None else f"failed, exit {gate['exit_code']}{already}"
 
 
 def style_of(word: str) -> str:

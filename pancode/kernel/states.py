@@ -77,6 +77,13 @@ class WaitReason(StrEnum):
     WORKFLOW = "workflow"
     PERSON = "person"
     """The run begins when a user has approved it."""
+    GATES = "gates"
+    """The run begins when its gates have passed on the unchanged tree."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody else than a node has to act before the run may begin."""
+        return self in (self.WORKFLOW, self.PERSON, self.GATES)
 
 
 class EntryKind(StrEnum):
@@ -106,6 +113,8 @@ class ActionKind(StrEnum):
     """The next interactive run of a session begins, with words that the last one did not get to."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
+    CHECK_GATES = "check_gates"
+    """The gates run on the unchanged tree, or the verdict of that is told."""
     FLEET = "fleet"
     """A tool of the fleet is called, as an orchestrator at work has asked."""
     TELL = "tell"

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.kernel.facets import GateTerms, Judging
-from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.cross_check_rules import VerificationAsked, VerificationBegun, VerificationOver
-from pancode.landing.judgement import judging_run, load_gates
+from pancode.landing.judgement import admit_at_commit, judging_run, load_gates
 from pancode.runs import round as rounds
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
-from pancode.runs.dispatch import admit_run, new_id_in
+from pancode.runs.dispatch import new_id_in
 from pancode.runs.placement.placement import explain_misfit
 from pancode.runs.receipts.trust import (
     OTHER,
@@ -72,9 +71,6 @@ class Verifications:
         why = f"it could not be verified: {type(error).__name__}: {error}"
         self._signal(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
 
-    def cut_short(self) -> None:
-        """Does nothing, as each piece of work is short."""
-
     def _begin(self, run: Run) -> None:
         try:
             queued = self._queued(run)
@@ -106,16 +102,7 @@ class Verifications:
                 reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
                 why = f"its gates passed on {own}; no other node can run them: {reasons or 'there is none'}"
                 return VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
-            base, where = run.workspace.get("base"), run.workspace
-            snapshot_of = SnapshotTaken(
-                repo=str(where["repo"]),
-                base=None if base is None else str(base),
-                snapshot=commit,
-                object_format=str(where.get("object_format") or "sha1"),
-                warnings=(),
-            )
-            core.ports.depot.begin_at(other.id, snapshot_of)
-            admit_run(work, other)
+            admit_at_commit(work, other)
             work.signal(run, VerificationBegun(other.id, on))
         rounds.act_now(core)
         return None

@@ -1,5 +1,5 @@
-"""What follows for a run's change when the run changes: its landing, its verification, or a
-user's approval."""
+"""What follows for a run's change when the run changes: its landing, its verification, a
+user's approval, or the check of its gates on the unchanged tree."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.threads import BackgroundThread
 from pancode.landing import cross_check_rules
 from pancode.landing.cross_check import Verifications
+from pancode.landing.gate_check import (
+    GateChecks,
+    check_new_gates,
+    mark_failed_gates,
+    note_results,
+    wait_for_check,
+)
 from pancode.landing.rules import CalledOff, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook
@@ -57,10 +64,19 @@ def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that has results verified by other nodes."""
-    return (FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),)
+    """Make the thread that has results verified by other nodes, and gates checked on unchanged trees."""
+    checks, verifications = GateChecks(core), Verifications(core)
+    return (FollowOn(core, {ActionKind.VERIFY: verifications, ActionKind.CHECK_GATES: checks}),)
 
 
 FEATURE = Features(
-    changed=(Hook(attrgetter("is_at_end"), follow_change),), needs=(find_need,), threads=(make_threads,)
+    join=(Hook(attrgetter("run.gates"), wait_for_check),),
+    changed=(
+        Hook(attrgetter("is_at_end"), follow_change),
+        Hook(attrgetter("is_at_end"), mark_failed_gates),
+        Hook(attrgetter("placed"), check_new_gates),
+    ),
+    accepted=(Hook(attrgetter("gates"), note_results),),
+    needs=(find_need,),
+    threads=(make_threads,),
 )

@@ -14,7 +14,7 @@ from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, w
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
 from pancode.kernel.facets import Judging, Provision, dump_facets
-from pancode.kernel.ports import Transaction
+from pancode.kernel.ports import SnapshotTaken, Transaction
 from pancode.kernel.records import KeptPlan, Node, Run, RunState
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
@@ -38,7 +38,7 @@ from pancode.runs.dispatch import admit_run, new_id
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
 from pancode.runs.stop import stop_run
-from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.workflows.results import change_of
 
 HISTORY = 200
@@ -149,6 +149,17 @@ def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, requ
             "terms": dump_facets((Judging(run.id), Provision(walled=Provision.of(run).walled))),
         },
     )
+
+
+def admit_at_commit(work: Work, judging: Run) -> None:
+    """Make the commit of a judging run its snapshot, and queue the run."""
+    where = judging.workspace
+    base, form = where.get("base"), str(where.get("object_format") or "sha1")
+    begins = SnapshotTaken(
+        str(where["repo"]), None if base is None else str(base), str(where["snapshot"]), form
+    )
+    work.core.ports.depot.begin_at(judging.id, begins)
+    admit_run(work, judging)
 
 
 def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:

@@ -138,6 +138,8 @@ class GateResultShape(TypedDict):
     duration_ms: int
     judged: bool
     changed: list[str]
+    already_fails: NotRequired[bool]
+    """True: the gate failed on the unchanged tree, too."""
 
 
 class AttemptShape(TypedDict):

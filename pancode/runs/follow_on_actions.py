@@ -33,9 +33,6 @@ class Doer(Protocol):
     def give_up(self, run: str, error: Exception) -> None:
         """The action broke in an unforeseen way: record that it is not tried again."""
 
-    def cut_short(self) -> None:
-        """End what is under way, from another thread. Returns when nothing is being written any more."""
-
 
 class FollowOn(FeedThread):
     """One thread that carries out actions, woken by the feed."""
@@ -47,12 +44,6 @@ class FollowOn(FeedThread):
         self._doers = doers
         self._next_s: float | None = None
         """Seconds until the first of the delayed actions is due; None: there is none."""
-
-    def stop(self) -> None:
-        self._end()
-        for doer in self._doers.values():
-            doer.cut_short()
-        self._join()
 
     def round(self) -> float | None:
         return self._next_s if self._round() else self._rest()

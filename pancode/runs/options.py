@@ -264,6 +264,12 @@ class WorkOptions:
         complete="nodes",
         kept="GateTerms.verify_on",
     )
+    check_gates_first: bool = _gate(
+        "Begin only if the gates pass on the unchanged tree.",
+        default=False,
+        kept="GateTerms.check_first",
+        commands=ALONE,
+    )
     network: NetworkAccess | None = _where(
         "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",
         "none|gateway|machine",

@@ -29,6 +29,8 @@ class WaitingRun:
     reason: str
     held: bool
     """Whether somebody else than a node has to act first: a user, or a step of the run's workflow."""
+    wants_slot: bool
+    """Whether the run waits for a slot, here or on the node that has its order."""
     retry_at_ms: int | None
     ticket: Ticket
 
@@ -108,7 +110,8 @@ def _entry(run: Run) -> WaitingRun:
         place=(-run.priority, run.created_ms, run.id),
         wish=(wish_of(run), worker_kind(run), own),
         reason=run.reason,
-        held=run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON),
+        held=run.waits is not None and run.waits.is_held,
+        wants_slot=run.waits in (WaitReason.NO_SLOT, WaitReason.HANDED),
         retry_at_ms=run.retry_at_ms,
         ticket=ticket,
     )

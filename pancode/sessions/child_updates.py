@@ -81,9 +81,6 @@ class Tidings:
     def give_up(self, run: str, error: Exception) -> None:
         """Do nothing: the action stays for the next event."""
 
-    def cut_short(self) -> None:
-        """Do nothing: a telling is short, and the next coordinator does it again."""
-
 
 def send_update(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
     """Send one message about all runs of the action, if the session may have it now. `tells`: the setting;

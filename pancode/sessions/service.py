@@ -197,9 +197,6 @@ class GoingOn:
     def give_up(self, run: str, error: Exception) -> None:
         self._over(run, f"{type(error).__name__}: {error}")
 
-    def cut_short(self) -> None:
-        """Do nothing: the action is short, and the next coordinator does it again."""
-
     def _over(self, run: str, why: str = "") -> None:
         with unit_of_work(self._core) as work:
             for action in work.tx.find(Action, {"run": run}):

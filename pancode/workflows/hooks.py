@@ -81,9 +81,6 @@ class Advancing:
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
             rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
 
-    def cut_short(self) -> None:
-        """Do nothing: each step is short, and the next coordinator does it again."""
-
     def _is_asked(self, workflow: str) -> bool:
         """Whether the workflow is still to be looked at: one look does for all that was asked before it."""
         with self._core.ports.ledger.transaction() as tx:

@@ -192,6 +192,32 @@ def test_a_gate_that_fails_is_verify_failed_and_lands_nothing(fleet: Owner) -> N
     assert fleet.run("runs", "show", "last", "--json").ok().json()["outcome"] == "verify_failed"
 
 
+def test_a_gate_that_fails_without_the_change_is_named_and_checked_once(fleet: Owner) -> None:
+    top = fleet.repository("red", {"check.sh": "exit 3\n"})
+    words = ("dispatch", "--runtime", "shell", "--node", "node1", "--verify", "sh check.sh", "--json")
+
+    def checks() -> list[str]:
+        rows = fleet.ask("runs", "ls", cwd=top)["runs"]
+        return [one["run"] for one in rows if one["task"].endswith("on the unchanged tree")]
+
+    others = checks()
+    failed = fleet.run(*words, "echo x >a.txt", cwd=top)
+    assert failed.code == 11, failed
+    run, already = failed.json()["run"], "this gate already fails without the change"
+    until(lambda: fleet.show(run)["reason"] == f"gate sh check.sh: exit 3; {already}", "the verdict", 60)
+    assert [gate["already_fails"] for gate in fleet.show(run)["gates"]] == [True]
+    assert "already fails" in fleet.run("why", run).ok().out and already in fleet.run("runs", "show", run).out
+    first = fleet.run(*words, "--check-gates-first", "echo x >a.txt", cwd=top)
+    assert first.code == 11 and already in first.json()["reason"], first
+    assert first.json()["started_at"] is None
+
+    (top / "check.sh").write_text("exit 0\n")
+    fleet.run(*words, "--check-gates-first", "echo x >a.txt", cwd=top).ok()
+    known = checks()
+    fleet.run(*words, "echo x >a.txt", cwd=top).ok()
+    assert checks() == known and len(known) == len(others) + 3
+
+
 def test_what_a_bad_agent_does_to_its_checkout_is_salvaged(fleet: Owner, no_sandboxes: None) -> None:
     """On a node without a sandbox: inside one it cannot."""
     top = fleet.repository("bad")

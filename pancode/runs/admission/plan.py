@@ -415,7 +415,8 @@ class Plan:
         yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
         yield Exploration(self.defaults.explore)
         score = tuple(request_rules.choose_score(asked))
-        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None)
+        first = asked.check_gates_first
+        yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None, first)
         verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
         yield LandingTerms(self.lands, verified, autonomy)

@@ -11,7 +11,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
 from pancode.fleet import inventory
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
-from pancode.kernel.records import Action, ActionKind, EventKind, FeedEvent, Run
+from pancode.kernel.records import Action, ActionKind, EventKind, FeedEvent, Run, Setting
 from pancode.kernel.values import replace
 from pancode.landing.cross_check import Verifications, request_check
 from pancode.landing.judgement import Repositories
@@ -48,6 +48,8 @@ class Pair:
         self.breathe()
         terms = {"verify_on": on} if on is not None else {}
         fields = {"workspace": GIT, "gates": GATES, "terms": terms, "project": "/p", **run}
+        with self.desk.ledger.transaction() as tx:  # the gate is not new in its repository
+            tx.put(Setting("gates:/p", [[["make", "test"], ""]], 0, "test"))
         self.desk.dispatch(**fields)
         self.desk.depot.commits.add(COMMIT)
         self.desk.turn()

@@ -344,7 +344,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
     )  # fmt: skip
     said = entry.dispatch()
     of_the_call = {"by", "cwd", "project", "parent", "depth", "dry_run", "settings", "preset", "yes", "task"}
-    of_the_call |= {"argv", "show"}
+    of_the_call |= {"argv", "show", "check_gates_first"}
     assert said.keys() == DispatchBody.model_fields.keys() - of_the_call
     assert parse_body(DispatchBody, {"task": "t", **said}).request().timeout_ms == 60_000
 
