@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 from pancode.kernel.errors import UsageError
 
-_GOOD = {"done", "landed", "online", "PASS", "passed", "yes"}
+_GOOD = {"done", "to land", "landed", "online", "PASS", "passed", "yes"}
 _BAD = {
     "error", "verify_failed", "gate failed", "infra", "lost", "timeout", "stalled",
     "policy_violation", "budget_exceeded", "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND",
     "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
-    "blocked", "asks you", "conflict", "unverified", "interrupted", "stopped",
+    "blocked", "asks you", "conflict", "interrupted", "stopped",
     "suspect", "draining", "drained", "halted", "interrupting", "new", "warning", "unknown",
 }  # fmt: skip
 

@@ -470,6 +470,10 @@ class Queued(TypedDict):
     chosen: str
 
 
+WOULD_WAIT = "it would wait: "
+"""The warning about a run that no node can begin now begins with it."""
+
+
 class QueuedAnswer(Queued):
     warnings: list[str]
     workflow: NotRequired[str]

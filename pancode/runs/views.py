@@ -38,7 +38,7 @@ from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.orders import identity_of
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, ResultTrust, landing_of, read_verified
+from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_verified
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
@@ -379,12 +379,14 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
         return "unknown" if is_unheard else stage.value
     if run.landed:
         return "landed"
-    landing, seen = landing_of(run), read_verified(run)
+    landing = landing_of(run)
     if landing is not None and landing["status"] == "conflict":
         return "conflict"
-    if run.outcome is Outcome.DONE:
-        is_unverified = seen is not None and seen.state is ResultTrust.UNVERIFIED
-        return "unverified" if is_unverified and run.result.get("commit") else "done"
+    if run.outcome is Outcome.DONE and run.judges is None:
+        if run.result.get("change") in ("no_change", "empty"):
+            return "no_change"
+        is_last = run.workflow is None and not list_next_runs(run)
+        return "to_land" if is_last and run.result.get("commit") else "done"
     if run.outcome is Outcome.BLOCKED and not list_next_runs(run):
         return "asks_you"
     return "" if run.outcome is None else _STATUS.get(run.outcome, run.outcome.value)
@@ -436,9 +438,7 @@ def _end_notes(run: records.Run) -> list[str]:
     """Return details of a run that is done, which its outcome alone would hide."""
     if run.outcome is not Outcome.DONE:
         return []
-    change = run.result.get("change")
-    notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
-    return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
+    return [*_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
 
 
 def _unheard(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:

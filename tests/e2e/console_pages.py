@@ -24,15 +24,19 @@ FIRST_ACTS = (
     + """
   const { askedFor } = await module('lib/acts.js');
   const of = { verification: { state: 'partly' }, continued_by: [] };
-  const done = { state: 'ended', outcome: 'done', commit: 'c', ...of };
+  const done = { state: 'ended', outcome: 'done', commit: 'c', status: 'to_land', ...of };
   const ended = (more) => askedFor({ ...done, ...more });
-  const states = ['error', 'lost', 'interrupted', 'verify_failed', 'blocked'];
+  const states = {
+    error: 'error', lost: 'lost', interrupted: 'stopped', verify_failed: 'gate_failed', blocked: 'asks_you',
+  };
   return {
     running: askedFor({ state: 'running' }), done: ended({}), landed: ended({ landed: 'x' }),
     empty: ended({ commit: null }),
     unverified: ended({ verification: { state: 'unverified' } }),
-    conflict: ended({ landing: { status: 'conflict' } }),
-    ...Object.fromEntries(states.map((outcome) => [outcome, ended({ outcome })])),
+    conflict: ended({ status: 'conflict' }),
+    ...Object.fromEntries(
+      Object.entries(states).map(([outcome, status]) => [outcome, ended({ outcome, status })]),
+    ),
   };
 }"""
 )

@@ -527,7 +527,7 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
             early = fleet.run("runs", "diff", session)
             assert early.code != 0 and f"pancode sessions rest {session}" in early.err, early
             landed = fleet.run("land", session, cwd=top, timeout_s=180).ok()
-            assert "it goes on with your next message" in landed.err, landed
+            assert "it continues with your next message" in landed.err, landed
             assert (top / "one.txt").read_text() == "one" and state(fleet, session) == "rests"
 
             fleet.run("attach", session, "and another", timeout_s=120).ok()

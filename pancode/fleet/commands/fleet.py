@@ -12,11 +12,12 @@ from typing import Annotated, Any
 from pancode import __version__
 from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
+from pancode.agents.runtimes import OUR_OWN
 from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, Link, Nodes, option
+from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option
 from pancode.interfaces.cli.progress import Steps
 from pancode.interfaces.cli.terminal import (
     RowColumns,
@@ -24,6 +25,7 @@ from pancode.interfaces.cli.terminal import (
     escape_line,
     format_advice,
     format_rows,
+    format_seconds,
     format_tokens,
 )
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
@@ -35,7 +37,7 @@ from pancode.runs.answers import RESUME as RESUME_QUEUE
 
 
 @verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
-def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
+def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
@@ -43,7 +45,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """
     client = face.client(works=True)
     body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
-    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body))
+    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
@@ -73,10 +75,22 @@ def missing_programs(
             yield there[0]["name"], runtime, names
 
 
-def show_steps(face: Face, events: Iterator[ServerEvent]) -> Any:
-    """Show each step as it happens; the result of the long call."""
+def bring_up(face: Face, client: Client, nodes: list[str], *, verbose: bool = False) -> bool:
+    """Start these nodes for a run that waits for one of them; whether one of them takes work now."""
+    body = {**describe_caller(), "nodes": nodes}
+    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
+    for one in answer["results"]:
+        if one["ok"]:
+            face.note(f"started {one['node']} in {format_seconds(one['seconds'])}")
+    if troubles := _troubles([one for one in answer["results"] if not one["ok"]]):
+        face.note(troubles.rstrip())
+    return any(one["ok"] for one in answer["results"])
+
+
+def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = False) -> Any:
+    """Show what each node does as it happens; the result of the long call."""
     try:
-        with Steps(face) as shown:
+        with Steps(face, verbose=verbose) as shown:
             for event in events:
                 if event.kind == "progress":
                     shown.show(event.data)
@@ -195,7 +209,7 @@ def format_clock_skew(node: answers.NodeShape) -> str:
 _NODES: RowColumns[answers.NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "LABELS": lambda node: ",".join(f"{k}={v}" for k, v in sorted(node["labels"].items())),
-    "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
+    "RUNTIMES": lambda node: ", ".join(map(runtime_words, filter(is_usable, node["runtimes"]))),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
     "GPUS": gpus_of,
     **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": format_clock_skew},
@@ -212,6 +226,12 @@ def endpoint_words(fact: EndpointShape) -> str:
     others = len(able) - 1 + fact["more"]
     shown = f"{fact['name']}: {able[0]['id']} {format_tokens(able[0]['ctx_usable'])}".rstrip()
     return f"{shown}, +{others}" if others else shown
+
+
+def is_usable(fact: RuntimeFacts) -> bool:
+    """Whether a user has anything to do with it: the test double, and `native` without a model, are noise."""
+    needs_model = fact["name"] == OUR_OWN and fact["state"] == "not_logged_in" and not fact["served"]
+    return fact["state"] != "missing" and fact["name"] != "scripted" and not needs_model
 
 
 def runtime_words(fact: RuntimeFacts) -> str:

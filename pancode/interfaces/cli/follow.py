@@ -16,7 +16,7 @@ from pancode.interfaces.client import retry
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
-from pancode.kernel.formatting import count_noun, gate_state
+from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
 from pancode.runs.answers import (
     RUN,
@@ -57,7 +57,7 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
         face.note(f"answered: {escape_line(answer['answer'])}")
     if "workflow" in answer:
         flow = answer["workflow"]
-        face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
+        face.note(f"{flow} continues with {answer['run']}; follow: pancode workflow show -f {flow}")
     if detach:
         show_queued(face, answer)
         return ExitCode.DONE
@@ -66,7 +66,7 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
     if ended is None:
         return ExitCode.DETACHED
     whole = client.get(RUN.at(ended["run"]))
-    return face.end(exit_of(ended["outcome"]), ended, lambda: format_summary(whole))
+    return face.end(exit_of(ended["outcome"]), ended, lambda: format_end(whole))
 
 
 def print_warnings(face: Face, warnings: Iterable[str]) -> None:
@@ -125,7 +125,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
-            face.note(f"  the conversation rests {behind}: it goes on with your next message")
+            face.note(f"  the conversation rests {behind}: it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
@@ -194,11 +194,15 @@ class WaitedRun(RunShape):
     shown: NotRequired[str]
 
 
-def wait_for_run(face: Face, client: Client, run: str) -> WaitedRun | None:
-    """The run at its end, with the output that was `shown` meanwhile; None when the user has detached."""
+def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False) -> WaitedRun | None:
+    """The run at its end, with the output that was `shown` meanwhile; None when the user has detached.
+
+    A terminal has one line that changes; elsewhere only a wait is told, and with `verbose` each stage.
+    """
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
-        with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
+        row = ProgressRow(face, stays=False, leaves=verbose)
+        with row as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
             for shape in watch_run(face, client, run):
                 if shape["state"] == "ended":
                     if live is not None:
@@ -207,8 +211,9 @@ def wait_for_run(face: Face, client: Client, run: str) -> WaitedRun | None:
                     return cast(WaitedRun, shape)
                 usage = shape["usage"]
                 tokens = usage["input_tokens"] + usage["output_tokens"]
-                spent = f"  {format_count(tokens)} tokens" if tokens else ""
-                line.show(_stage(shape), f"  {shape['run']}  {_stage(shape)}{spent}")
+                spent = f", {format_count(tokens)} tokens" if tokens else ""
+                waits = _stage_word(shape) is None
+                line.show(_stage(shape), f"{shape['run']} {_stage(shape)}{spent}", stays=waits)
                 if live is None and line.draws and shape["started_at"] is not None:
                     live = _beginning(face, line, shape)
     except KeyboardInterrupt:
@@ -271,9 +276,7 @@ def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript
 
 def report_detached(face: Face, run: str) -> int:
     """Say how to come back; the status for it."""
-    write_stderr(
-        f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n"
-    )
+    write_stderr(f"\ndetached; {run} continues.  follow: pancode logs -f {run}   stop: pancode stop {run}\n")
     return ExitCode.DETACHED
 
 
@@ -287,22 +290,28 @@ def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
 
 
 _STAGES = {
-    "placed": "placed on",
-    "preparing": "preparing on",
-    "running": "running on",
-    "verifying": "verifying on",
-    "delivering": "delivering from",
+    "placed": "starting",
+    "preparing": "preparing",
+    "running": "working",
+    "verifying": "running its gates",
+    "delivering": "delivering its result",
 }
 
 
+def _stage_word(shape: RunShape) -> str | None:
+    """What the run does; None while it waits."""
+    return _STAGES.get(shape["stage"]) if shape["waits"] is None else None
+
+
 def _stage(shape: RunShape) -> str:
-    """The progress of a run in few words; a wait or a problem in the words of its reason."""
-    attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
-    notes = "".join(f"  ({escape_line(note)})" for note in shape["notes"])
-    words = _STAGES.get(shape["stage"])
-    if words is not None and shape["waits"] is None:
-        return f"{attempt}{words} {escape_line(shape['node'] or '-')}{notes}"
-    return f"{attempt}{escape_line(shape['reason']) or shape['state']}{notes}"
+    """Where the run is and what it does; a wait or a problem in the words of its reason."""
+    attempt = f", attempt {shape['attempt']}" if shape["attempt"] > 1 else ""
+    notes = "".join(f" ({escape_line(note)})" for note in shape["notes"])
+    word = _stage_word(shape)
+    if word is not None:
+        return f"on {escape_line(shape['node'] or '-')}: {word}{attempt}{notes}"
+    waits = "waits: " if shape["waits"] is not None else ""
+    return f"{waits}{escape_line(shape['reason']) or shape['state']}{attempt}{notes}"
 
 
 _LOGS = {
@@ -314,27 +323,59 @@ _LOGS = {
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
+def format_end(shape: RunDetail) -> str:
+    """The end of a run for who waited: how it ended, then what to do next."""
+    facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
+    lines = [f"{_ending(shape)} ({facts})"]
+    seen, landing = shape["verification"], shape["landing"]
+    if landing is not None:
+        lines.append(_landing(landing))
+    elif shape["status"] == "to_land":
+        lines.append(f"review: pancode diff {shape['run']}   take it: pancode land {shape['run']}")
+    if seen is not None and seen["earlier"]:
+        lines.append(f"tested: {_tested(seen)}")
+    return "\n".join([*lines, *_what_to_see(shape)]) + "\n"
+
+
+def _ending(shape: RunDetail) -> str:
+    where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
+    if shape["outcome"] != "done":
+        state = shape["outcome"] or shape["state"]
+        reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
+        reason = reason.removeprefix("gate ").removeprefix("it asks: ")
+        return f"{color_state(format_status(shape))}{where}: {reason}"
+    files = len(shape["files_changed"])
+    changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
+    notes = shape["notes"] if shape["commit"] else [one for one in shape["notes"] if one != "no gates"]
+    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, notes)))}{where}"
+
+
 def format_summary(shape: RunDetail) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
     state = shape["outcome"] or shape["state"]
     reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
-    lines = [f"{shape['run']}  {color_state(state)}{notes}{f'  {reason}' if reason else ''}"]
+    lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
     lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_cost(shape)}")
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape["landing"] else []
     lines += [f"  tested     {_tested(shape['verification'])}"] if shape["verification"] else []
-    lines += [f"  finding    {escape_line(text)}" for text in shape["findings"]]
+    return "\n".join([*lines, *_what_to_see(shape)]) + "\n"
+
+
+def _what_to_see(shape: RunDetail) -> list[str]:
+    """What was found, what the run asks, and where to look after a failure."""
+    lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []
     if shape["outcome"] not in (None, "done"):
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
         stream = _LOGS.get(failure or "", "")
-        look = f"  look: pancode runs logs {stream}{shape['run']} " if failure != "gate_missing" else ""
+        look = f"  look: pancode logs {stream}{shape['run']} " if failure != "gate_missing" else ""
         servers = "   servers: pancode models ls --servers" if failure == "model_failed" else ""
         lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _asks(run: str, item: RunWaits) -> list[str]:
@@ -404,7 +445,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
             noted = True
             time.sleep(LAND_LOOK_S)
     except KeyboardInterrupt:
-        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
+        face.note(f"\ndetached; the run continues.  look: pancode runs show {run}")
         return None
 
 

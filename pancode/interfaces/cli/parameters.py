@@ -124,6 +124,7 @@ Link = Annotated[
     Literal["ssh", "direct"] | None,
     option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
 ]
+Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
     str | None, option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR")
 ]

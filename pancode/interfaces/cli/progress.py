@@ -65,10 +65,11 @@ class _Picture:
 
 
 class ProgressRow(_Picture):
-    """Shows the stage of a run on one line, with the stages that it has left above it."""
+    """Shows the stage of a run on one line. `leaves`: each stage also leaves a line of its own."""
 
-    def __init__(self, face: Face, *, stays: bool = True) -> None:
+    def __init__(self, face: Face, *, stays: bool = True, leaves: bool = False) -> None:
         super().__init__(face, stays=stays)
+        self._leaves = leaves
         self._stage = self._text = self._grown = ""
         self._lock = threading.Lock()
 
@@ -76,11 +77,12 @@ class ProgressRow(_Picture):
         """Print a stranger's words above the progress, which goes on below them."""
         self._say(escape_line(text), "dim" if dim else "")
 
-    def show(self, stage: str, text: str) -> None:
+    def show(self, stage: str, text: str, *, stays: bool = False) -> None:
+        """Show the stage. `stays`: where nothing is drawn, it is a line all the same."""
         with self._lock:
             if stage != self._stage:
                 left = f"{self._text}{self._grown}" if self.draws else text
-                if left.strip():
+                if left.strip() and (self._leaves or (stays and not self.draws)):
                     self._say(left)
             self._stage, self._text = stage, text
             self._redraw()
@@ -99,10 +101,11 @@ class ProgressRow(_Picture):
 
 
 class Steps(_Picture):
-    """The steps of a bring-up: a line for each step that is over, and what each node does now."""
+    """What each node does now in a bring-up, and a line for each step that failed; all steps if `verbose`."""
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, face: Face, *, verbose: bool = False) -> None:
+        super().__init__(face, stays=False)
+        self._verbose = verbose
         self._at: dict[str, Spinner] = {}
 
     def show(self, step: dict[str, Any]) -> None:
@@ -114,7 +117,8 @@ class Steps(_Picture):
             self._at[step["node"]] = Spinner("line", Text(_words(step), no_wrap=True, overflow="ellipsis"))
         else:
             self._at.pop(step["node"], None)
-            self._say(_words(step))
+            if self._verbose or step["state"] in ("failed", "note"):
+                self._say(_words(step))
         if self.draws:
             from rich.console import Group
 

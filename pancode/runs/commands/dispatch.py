@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
+from pancode.fleet.answers import FLEET
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
     WaitedRun,
+    format_end,
     format_summary,
     post_with_progress,
     print_warnings,
@@ -24,8 +27,9 @@ from pancode.interfaces.cli.follow import (
     wait_for_landing,
     wait_for_run,
 )
+from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, Verbose, option
 from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
 from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
@@ -36,11 +40,13 @@ from pancode.kernel.route import A, Route
 from pancode.runs.answers import (
     DRY_RUN,
     QUEUE,
+    WOULD_WAIT,
     DryRunReport,
     GateShape,
     NodeFitShape,
     PreviewShape,
     QueuedAnswer,
+    RunDetail,
 )
 from pancode.runs.commands import options
 from pancode.workflows.answers import BEGIN
@@ -106,6 +112,10 @@ def dispatch(
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
+    verbose: Verbose = False,
+    install: Annotated[
+        bool, option("Install an agent program that the node lacks, without asking.", "--install")
+    ] = False,
     headless: Annotated[
         bool,
         option(
@@ -149,7 +159,7 @@ def dispatch(
     if detach:
         show_queued(face, answer)
         return ExitCode.DONE
-    return wait_and_show(face, answer)
+    return wait_and_show(face, answer, verbose=verbose)
 
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
@@ -160,12 +170,72 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
 def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
     """Send the request of the options; return the queued run. `asks`: a user may be asked."""
     must_be_task(ctx.params)
-    post = post_agreed if asks else _post
-    answer = post(face, face.client(works=True), QUEUE, _request(ctx))
-    print_warnings(face, answer["warnings"])
-    if answer["chosen"]:
+    post, client, body = post_agreed if asks else _post, face.client(works=True), _request(ctx)
+    answer = _queue(face, client, body, post, ctx.params)
+    is_started = answer["state"] == "pending" and _start_nodes(face, client, body, ctx.params)
+    print_warnings(face, (one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one))
+    if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
+
+
+def _queue(
+    face: Face,
+    client: Client,
+    body: dict[str, Any],
+    post: Callable[..., QueuedAnswer],
+    given: Mapping[str, Any],
+    followed: frozenset[str] = frozenset(),
+) -> QueuedAnswer:
+    """Queue the run. A fix that a refusal names is done once where it can be done from here."""
+    try:
+        return post(face, client, QUEUE, body)
+    except ApiError as refused:
+        fix = refused.fix
+        if fix in followed or not _follow_fix(face, client, refused, given):
+            raise
+    return _queue(face, client, body, post, given, followed | {fix})
+
+
+def _follow_fix(face: Face, client: Client, refused: ApiError, given: Mapping[str, Any]) -> bool:
+    """Whether what the refusal names as its fix was done: a node is started, or a program is installed."""
+    from pancode.fleet.commands.fleet import bring_up
+
+    match re.split("[,;]", refused.fix)[0].split():
+        case ["pancode", "fleet", "up", node, *others]:
+            return bring_up(face, client, [node, *others], verbose=given["verbose"])
+        case ["pancode", "node", "install", node, runtime]:
+            return _install(face, refused, node, runtime, is_agreed=given["install"])
+    return False
+
+
+def _install(face: Face, refused: ApiError, node: str, runtime: str, *, is_agreed: bool) -> bool:
+    """Whether the node has this agent program now, also logged in where a user is there to do it."""
+    from pancode.interfaces.cli.main import run
+
+    if not is_agreed and not face.can_ask():
+        refused.fix = f"add --install; or first: {refused.fix}"
+        return False
+    if not is_agreed and not face.agreed(f"{node} has no {runtime}. Install it there?", "--install"):
+        return False
+    if run(["node", "install", node, runtime]) != ExitCode.DONE:
+        return False
+    fact = facts_after(face.client(), node, (runtime,), ("missing", "looking")).get(runtime)
+    needs_login = fact is not None and fact["state"] == "not_logged_in" and face.can_ask()
+    return not needs_login or run(["node", "login", node, runtime]) == ExitCode.DONE
+
+
+def _start_nodes(face: Face, client: Client, body: dict[str, Any], given: Mapping[str, Any]) -> bool:
+    """Start the nodes that could take the run where none of them is heard. Whether it did."""
+    named = body.get("node")
+    nodes = [one for one in client.get(FLEET)["nodes"] if named in (None, one["name"])]
+    silent = ("new", "halted", *(() if given["detach"] else ("suspect", "unreachable", "lost")))
+    asleep = [one["name"] for one in nodes if one["state"] in silent]
+    if len(asleep) != len(nodes) or not nodes:
+        return False
+    from pancode.fleet.commands.fleet import bring_up
+
+    return bring_up(face, client, asleep, verbose=given["verbose"])
 
 
 def must_be_task(given: Mapping[str, Any]) -> None:
@@ -180,13 +250,13 @@ def must_be_task(given: Mapping[str, Any]) -> None:
         )
 
 
-def wait_and_show(face: Face, answer: QueuedAnswer) -> int:
+def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) -> int:
     """Wait for a queued run and show its result; the exit status."""
     client = face.client()  # who waits brings up no fleet that is taken down meanwhile
-    ended = wait_for_run(face, client, answer["run"])
+    ended = wait_for_run(face, client, answer["run"], verbose=verbose)
     if ended is None:
         return ExitCode.DETACHED
-    return _finish(face, client, ended)
+    return _finish(face, client, ended, format_summary if verbose else format_end)
 
 
 def _was_shown(answer: str, ended: WaitedRun) -> bool:
@@ -240,14 +310,14 @@ def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *mo
         raise
 
 
-def _finish(face: Face, client: Client, ended: WaitedRun) -> int:
+def _finish(face: Face, client: Client, ended: WaitedRun, words: Callable[[RunDetail], str]) -> int:
     """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
     whole = wait_for_landing(face, client, ended["run"])
     if whole is None:
         return ExitCode.DETACHED
     seen = face.as_json or _was_shown(whole["answer"], ended)
     answer = "" if seen else safe_block(whole["answer"])
-    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + format_summary(whole))
+    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + words(whole))
     unless_landed(whole)
     disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
     return exit_of("verify_failed") if disputed else status

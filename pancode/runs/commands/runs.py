@@ -106,8 +106,8 @@ def format_runs(found: list[RunShape], none: str) -> str:
 def _task(run: RunShape) -> str:
     """Return the task on one line, behind the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
-    notes = [*run["notes"], *(["landed"] if run["landed"] else [])]
-    return step + clip_columns(escape_line(run["task"]), 60) + "".join(f"  ({note})" for note in notes)
+    notes = "".join(f"  ({note})" for note in run["notes"])
+    return step + clip_columns(escape_line(run["task"]), 60) + notes
 
 
 _COLUMNS: RowColumns[RunShape] = {

@@ -13,6 +13,7 @@ from pancode.budget import books
 from pancode.budget.books import is_period
 from pancode.kernel.formatting import count_noun, first_few
 from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
+from pancode.runs.answers import WOULD_WAIT
 from pancode.runs.placement.candidates import Candidate
 from pancode.runs.request import AdmissionView, ScopeView
 
@@ -158,7 +159,7 @@ def _node(plan: Plan) -> GateVerdict:
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
         return make_warning(
-            ROUTING, "; ".join((f"it would wait: {_listed(fitting)}", *odd)), "; ".join((fix, *fixes))
+            ROUTING, "; ".join((f"{WOULD_WAIT}{_listed(fitting)}", *odd)), "; ".join((fix, *fixes))
         )
     model = f" with {plan.ref.text}" if plan.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])

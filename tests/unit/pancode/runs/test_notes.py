@@ -13,16 +13,16 @@ from tests.unit.pancode.runs.world import Desk, Puppet
 @pytest.mark.parametrize(
     ("change", "gates", "notes"),
     [
-        ("empty", (), ["no change", "no gates"]),
-        ("no_change", (), ["no change", "no gates"]),
+        ("empty", (), ["no gates"]),
+        ("no_change", (), ["no gates"]),
         ("change", (), ["no gates"]),
-        ("empty", ({"name": "g", "argv": ["true"]},), ["no change", "gates passed"]),
+        ("empty", ({"name": "g", "argv": ["true"]},), ["gates passed"]),
     ],
 )
 def test_done_without_change_and_gate_says_both(
     change: str, gates: tuple[dict[str, object], ...], notes: list[str]
 ) -> None:
-    """`no change, no gates` stands beside `done` wherever a run is told of."""
+    """`no change (no gates)` stands wherever a run is shown."""
     coordinator = Desk()
     node = Puppet(coordinator)
     node.breathe()
@@ -44,4 +44,5 @@ def test_done_without_change_and_gate_says_both(
     node.carry_out(order, change=change, gates=passed, commit=commit)
     shape = query.get_run_shape(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
-    assert f"done ({', '.join(notes)})" in format_summary(query.get_run_detail(coordinator.core, "last"))
+    status = "to land" if change == "change" else "no change"
+    assert f"{status} ({', '.join(notes)})" in format_summary(query.get_run_detail(coordinator.core, "last"))

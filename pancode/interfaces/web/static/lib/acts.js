@@ -23,8 +23,8 @@ export const waitsToLand = (run) => !REFUSES.land(run) && !run.continued_by.leng
 export function askedFor(run) {
   if (run.state !== "ended" || run.landed) return "";
   const state = stateOf(run);
-  if (state === "done") return run.commit ? "land" : "";
-  return { asks_you: "answer", gate_failed: "gate", unverified: "look", conflict: "resolve" }[state] || (look(state)[0] === "bad" || state === "stopped" ? "retry" : "");
+  if (run.outcome === "done" && state !== "conflict") return !run.commit ? "" : run.verification?.state === "unverified" ? "look" : "land";
+  return { asks_you: "answer", gate_failed: "gate", conflict: "resolve" }[state] || (look(state)[0] === "bad" || state === "stopped" ? "retry" : "");
 }
 
 const DONE = { stop: "stopped", retry: "begun again", land: "landed" };

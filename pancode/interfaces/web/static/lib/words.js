@@ -51,7 +51,7 @@ export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_toke
 
 /** The states of each tone and glyph; `wait` has no tone. The first look of a tone is its own. */
 const LOOKS = {
-  "ok done": "done passed online PASS ok on ready succeeded", "ok landed": "landed",
+  "ok done": "done to_land no_change passed online PASS ok on ready succeeded", "ok landed": "landed",
   "live running": "running preparing verifying delivering placed works starts",
   "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
   "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks asks_you conflict", "warn money": "budget",
@@ -78,7 +78,7 @@ export function reasonOf(run) {
   const state = stateOf(run);
   if (state === "unknown") return unheard(run) ? `${run.node || "its machine"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
   if (state === "conflict") return (run.landing.why || "").replace(/^.*?conflict: /, "");
-  if (state === "unverified") return "no gate";
+  if (run.verification?.state === "unverified" && state === "to_land") return "no gate";
   const said = run.reason.replace(/^(it asks:|gate) /, "");
   return ["ok", "live"].includes(look(state)[0]) || run.reason === run.outcome || run.reason === run.stage || said === plain(state) ? "" : said;
 }

@@ -20,7 +20,7 @@ export function Inbox({ query }) {
   const items = inbox.data?.items || [];
   const waits = new Set(items.map((item) => item.run));
   const review = (runs.data?.runs || []).filter((run) => !waits.has(run.run) && !shut.includes(run.run)).reverse()
-    .map((run) => ({ id: run.run, run: run.run, kind: "review", outcome: stateOf(run) === "done" ? "review" : stateOf(run), since: run.finished_at, words: run.task, choices: [], yes: [] }));
+    .map((run) => ({ id: run.run, run: run.run, kind: "review", outcome: ["done", "to_land"].includes(stateOf(run)) ? "review" : stateOf(run), since: run.finished_at, words: run.task, choices: [], yes: [] }));
   const sorted = urgent(review), all = [...items, ...sorted], shown = new Set(all.map((one) => one.run));
   const also = (inbox.data?.also || []).filter((one) => !one.outcome || !shown.has(one.run));
   const place = Math.max(0, all.findIndex((item) => [item.id, item.run].includes(query.item)));

@@ -117,7 +117,7 @@ def test_a_step_of_a_bring_up_is_one_line_in_the_end(columns: int, screen: Scree
     def step(state: str, seconds: float) -> dict[str, object]:
         return {"node": "desk", "step": "bundle", "state": state, "text": HOSTILE, "seconds": seconds}
 
-    with Steps(Face(as_json=False)) as shown:
+    with Steps(Face(as_json=False), verbose=True) as shown:
         shown.show(step("started", 0.0))
         shown.show(step("done", 1.5))
     last = MOVE.sub("", told_on.getvalue()).rstrip().rpartition("\n")[2].rpartition("\r")[2]
@@ -127,7 +127,7 @@ def test_a_step_of_a_bring_up_is_one_line_in_the_end(columns: int, screen: Scree
 
 def test_progress_stays_on_its_line_and_an_agents_words_stand_above(columns: int, screen: Screen) -> None:
     told_on = screen()
-    with ProgressRow(Face(as_json=False)) as line:
+    with ProgressRow(Face(as_json=False), leaves=True) as line:
         line.show("running", "  r-7f3k  running on a machine with a long name" + "e" * 200)
         line.above(HOSTILE)
     words = MOVE.sub("", told_on.getvalue())
@@ -136,7 +136,7 @@ def test_progress_stays_on_its_line_and_an_agents_words_stand_above(columns: int
 
 
 def test_in_a_pipe_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressRow(Face(as_json=False)) as line:
+    with ProgressRow(Face(as_json=False), leaves=True) as line:
         for stage, text in (("a", "on its way"), ("a", "on its way  1 k tokens"), ("b", "done")):
             line.show(stage, text)
     assert capsys.readouterr().err == "on its way\ndone\n"

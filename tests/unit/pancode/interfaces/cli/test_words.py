@@ -57,7 +57,8 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "run": "r-1",
         "outcome": "done",
         "state": "ended",
-        "notes": ["no change"],
+        "notes": ["no gates"],
+        "status": "no_change",
         "reason": "done, nothing changed",
         "node": "desk",
         "runtime": "shell",
@@ -73,16 +74,14 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
     }
     assert "  finding    huge: larger than 100 MB, not in the result\n" in format_summary(shape)
     failed: Any = shape | {"outcome": "error"}
-    assert "look: pancode runs logs" in format_summary(failed)
+    assert "look: pancode logs" in format_summary(failed)
     missing = format_summary(failed | {"attempts": [{"failure": "gate_missing"}]})
     assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
     assert "pancode models ls --servers" in format_summary(
         failed | {"attempts": [{"failure": "model_failed"}]}
     )
     unable = format_summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
-    assert "look: pancode runs logs --stream gates.log r-1" in unable, (
-        "the words are the gate's, not the agent's"
-    )
+    assert "look: pancode logs --stream gates.log r-1" in unable, "the words are the gate's, not the agent's"
 
 
 def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:

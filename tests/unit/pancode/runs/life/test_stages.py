@@ -42,7 +42,7 @@ def test_the_stage_of_a_run() -> None:
 @pytest.mark.parametrize(
     ("shape", "told"),
     [
-        ({"stage": "running", "reason": "spawned on n1"}, "running on n1"),
+        ({"stage": "running", "reason": "spawned on n1"}, "on n1: working"),
         ({"stage": "placed", "waits": WaitReason.QUARANTINED, "reason": "offered to n1, which is"}, None),
         ({"stage": "delivering", "waits": WaitReason.DEPOT, "reason": "the disk is full"}, None),
         ({"stage": "waiting", "waits": WaitReason.NO_SLOT, "reason": "spawned nodes are busy"}, None),
@@ -51,7 +51,7 @@ def test_the_stage_of_a_run() -> None:
 )
 def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
     whole: Any = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
-    assert _stage(whole) == (told or shape["reason"])
+    assert _stage(whole) == (told or f"{'waits: ' if 'waits' in shape else ''}{shape['reason']}")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,10 @@ def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], tol
         ({"outcome": Outcome.BLOCKED}, "asks_you"),
         ({"outcome": Outcome.BLOCKED, "result": {NEXT: ["r-2"]}}, "blocked"),
         ({"outcome": Outcome.DONE}, "done"),
+        ({"outcome": Outcome.DONE, "result": {"change": "no_change"}}, "no_change"),
+        ({"outcome": Outcome.DONE, "result": {"change": "change", "commit": "c"}}, "to_land"),
+        ({"outcome": Outcome.DONE, "result": {"change": "change", "commit": "c", NEXT: ["r-2"]}}, "done"),
+        ({"outcome": Outcome.DONE, "result": {"commit": "c"}, "workflow": "w-1"}, "done"),
         ({"outcome": Outcome.DONE, "landed": "main"}, "landed"),
         ({"outcome": Outcome.TIMEOUT}, "timeout"),
     ],

@@ -11,7 +11,6 @@ from node_agent.wire.failure import Outcome
 from pancode.kernel.records import (
     Action,
     ActionKind,
-    KeptWorkspace,
     Record,
     Run,
     RunState,
@@ -73,20 +72,6 @@ def test_what_is_landed_and_old_goes_and_says_so_everywhere(world: World) -> Non
     assert collected(world)["changes"] == 1 and "r-aaaaa4" not in files.named
 
 
-def test_logs_that_take_too_much_room_go_from_the_oldest_on(world: World) -> None:
-    for number, days in enumerate((3, 9, 6), start=2):
-        ended(world, f"r-aaaaa{number}", days=days, landed="landed")
-    ended(world, "r-aaaaa5", days=12, terms={"in_workspace": "min-1"})
-    kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa5")
-    with world.context.ledger.transaction() as tx:
-        tx.put(kept)
-    core = world.context.core
-    core.rules = replace(core.rules, keep=replace(core.rules.keep, logs_bytes=25))
-    asked = collected(world)
-    assert world.coordinator.kept_files.logs == {"r-aaaaa2", "r-aaaaa5"}, "a workspace stands on the oldest"
-    assert (asked["logs"], asked["changes"], asked["young"]) == (2, 0, 1)
-
-
 def test_a_run_that_this_ledger_does_not_know_keeps_its_files(world: World) -> None:
     world.coordinator.kept_files.named.add("r-zzzzz9")
     assert collected(world)["changes"] == 0 and world.coordinator.kept_files.named == {"r-zzzzz9"}
@@ -97,17 +82,6 @@ def test_a_change_that_nobody_has_decided_about_stays(world: World, days: int) -
     ended(world, "r-aaaaa2", days=days)
     assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.DECISION.value}]
     assert world.coordinator.kept_files.named == {"r-aaaaa2"}
-
-
-def test_what_a_workspace_stands_on_stays_until_that_is_removed(world: World) -> None:
-    ended(world, "r-aaaaa2", landed="landed", terms={"in_workspace": "min-1"})
-    kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa2")
-    with world.context.ledger.transaction() as tx:
-        tx.put(kept)
-    assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.WORKSPACE.value}]
-    with world.context.ledger.transaction() as tx:
-        tx.delete(KeptWorkspace, "min-1")
-    assert collected(world)["changes"] == 1
 
 
 def test_it_happens_by_itself_once_a_day(world: World) -> None:

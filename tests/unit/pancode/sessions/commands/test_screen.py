@@ -588,7 +588,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
         await scene.shows(pilot, "colours; terminal, dark or light")
 
     scene = played(ChatScene(), play)
-    assert scene.api.posts == [] and scene.ran == [["runs", "5"], ["runs", "diff", RUN]]
+    assert scene.api.posts == [] and scene.ran == [["runs", "5"], ["diff", RUN]]
 
 
 def test_a_command_needs_no_session_but_one_about_it_does() -> None:

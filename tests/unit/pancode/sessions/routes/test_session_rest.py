@@ -126,7 +126,7 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
     told = capsys.readouterr().err
     assert (
-        told.count("the conversation rests behind the turn at work: it goes on with your next message") == 1
+        told.count("the conversation rests behind the turn at work: it continues with your next message") == 1
     )
     assert say(world, run, "and now")["how"] == "begins"
 

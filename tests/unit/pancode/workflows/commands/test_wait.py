@@ -53,7 +53,7 @@ def ended(**outcomes: str) -> FakeApi:
 
 def told(shapes: list[Any], runs: FakeApi, capsys: pytest.CaptureFixture[str]) -> list[str]:
     face = Face(as_json=False)
-    results = Results(face, runs, ProgressRow(face))
+    results = Results(face, runs, ProgressRow(face, leaves=True))
     for shape in shapes:
         results.tell(shape)
     return capsys.readouterr().out.splitlines()
@@ -88,7 +88,7 @@ def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFix
 
 def test_json_is_one_document_and_no_line_before_it(capsys: pytest.CaptureFixture[str]) -> None:
     face = Face(as_json=True)
-    Results(face, ended(), ProgressRow(face)).tell(workflow("done", step("a", "done", "r-1")))
+    Results(face, ended(), ProgressRow(face, leaves=True)).tell(workflow("done", step("a", "done", "r-1")))
     assert capsys.readouterr().out == ""
 
 
@@ -233,7 +233,7 @@ def test_what_is_not_landed_is_counted_and_named_with_the_command_that_goes_on(
 def test_each_reason_to_wait_is_said_once_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
     """A chain in a paused fleet printed no line for 100 s, and called its step running."""
     face = Face(False)
-    reasons = waiting.WaitReasons(face, ProgressRow(face))
+    reasons = waiting.WaitReasons(face, ProgressRow(face, leaves=True))
     paused = step("a", "pending", "r-1", reason="paused by ann: repairs")
     for shape in (
         workflow("running", step("a", "pending", "r-1", reason="queued")),
