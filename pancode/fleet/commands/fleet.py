@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -200,6 +200,10 @@ def _problems(node: answers.NodeShape) -> Iterator[str]:
             yield f"        {hint}"
 
 
+def format_labels(node: answers.NodeShape) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(node["labels"].items()))
+
+
 def format_clock_skew(node: answers.NodeShape) -> str:
     """How far its clock is from ours."""
     skew = node["clock_skew_s"]
@@ -208,7 +212,7 @@ def format_clock_skew(node: answers.NodeShape) -> str:
 
 _NODES: RowColumns[answers.NodeShape] = {
     **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
-    "LABELS": lambda node: ",".join(f"{k}={v}" for k, v in sorted(node["labels"].items())),
+    "LABELS": format_labels,
     "RUNTIMES": lambda node: ", ".join(map(runtime_words, filter(is_usable, node["runtimes"]))),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
     "GPUS": gpus_of,
@@ -258,11 +262,17 @@ def down(
     """
     client = face.client(starts=False)
     try:
-        answer = _down(face, client, nodes, now)
+        answer = take_down(face, client, nodes, now=now)
     except NotRunningError:
         return _nobody_there(face, client.place, whole=not nodes)
-    face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
-    return _exit(answer["results"])
+    except ApiError as error:
+        if error.code != "runs_in_flight" or not face.agreed(
+            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
+        ):
+            raise
+        answer = take_down(face, client, nodes, now=True)
+    told, stopped = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
+    return face.end(_exit(answer["results"]), told, lambda: _troubles(answer["results"]) + stopped)
 
 
 def _nobody_there(face: Face, home: Place, whole: bool) -> int:
@@ -280,33 +290,15 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
     return face.end(ExitCode.DONE, answer, lambda: f"no coordinator runs {where}{words}\n")
 
 
-class StoppedFleet(answers.DownAnswer):
-    """`stopped`: the coordinator, too."""
-
-    stopped: bool
-
-
-def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFleet:
+def take_down(
+    face: Face, client: Client, nodes: Sequence[str] = (), *, now: bool = False
+) -> answers.DownAnswer:
+    """Stop these nodes, or the whole fleet, without a question. ApiError `runs_in_flight` unless `now`."""
     body = {**describe_caller(), "nodes": nodes, "now": now}
-    try:
-        answer: answers.DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
-    except ApiError as error:
-        if error.code != "runs_in_flight" or not face.agreed(
-            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
-        ):
-            raise
-        answer = show_steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
+    answer: answers.DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
     if not nodes:
         _shut_down(client)
-    return {**answer, "stopped": not nodes}
-
-
-def take_down(face: Face, client: Client) -> None:
-    """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
-    show_steps(
-        face, client.events("POST", "/v1/fleet/down", {**describe_caller(), "nodes": [], "now": False})
-    )
-    _shut_down(client)
+    return answer
 
 
 def _shut_down(client: Client) -> None:

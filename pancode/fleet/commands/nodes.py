@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument
@@ -16,7 +16,7 @@ from typer import Argument
 from pancode.agents.answers import RUNTIMES, NodeRuntime
 from pancode.agents.commands.choices import is_local_only
 from pancode.fleet import answers
-from pancode.fleet.commands.fleet import endpoint_words, runtime_words, show_steps
+from pancode.fleet.commands.fleet import endpoint_words, format_labels, runtime_words, show_steps
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.node_report import facts_after
@@ -120,23 +120,14 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
     if not spec.get("local"):
-        spec["fleet_key"] = _wants_key(face, spec["name"]) if fleet_key is None else fleet_key
-
-
-def _wants_key(face: Face, name: str) -> bool:
-    """Whether to put a fleet key on the node. Only a user is asked; a script says --fleet-key."""
-    if not face.can_ask():
-        return False
-    return face.agreed(
-        f"Put a key of this fleet on {name}, so that its link comes back while you are away?", "--fleet-key"
-    )
+        why = f"Put a key of this fleet on {spec['name']}, so that its link comes back while you are away?"
+        # Only a user is asked; a script says --fleet-key.
+        spec["fleet_key"] = face.can_ask() and face.agreed(why, "") if fleet_key is None else fleet_key
 
 
 def _accepted(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
     """Return the fingerprint that the user accepts, None where no question came up; UsageError for a no."""
-    for question in questions:
-        if given is not None:
-            return given
+    for question in questions if given is None else ():
         text = escape_line(question["text"])
         look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
@@ -144,10 +135,6 @@ def _accepted(face: Face, questions: list[answers.QuestionShape], given: str | N
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
         return question["value"]
     return given
-
-
-def _labels(shape: answers.NodeShape) -> str:
-    return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
 @verb("node show", "pancode node show gpubox")
@@ -203,7 +190,8 @@ def set_(
     count, rule = answer["slots"]["total"], f", GPUs for {answer['gpu_rule']}" if gpus else ""
     if gpus not in (None, "all") and answer["isolation"] == "none":
         face.note(f"{name} has no sandbox: runs only get CUDA_VISIBLE_DEVICES, which they may ignore")
-    face.show(answer, lambda: f"{name}: {count} slots, labels {escape_line(_labels(answer)) or '-'}{rule}\n")
+    labels_now = escape_line(format_labels(answer)) or "-"
+    face.show(answer, lambda: f"{name}: {count} slots, labels {labels_now}{rule}\n")
 
 
 @verb("node rm", "pancode node rm gpubox")
@@ -227,21 +215,15 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
 
 
 def _removed(answer: answers.NodeResultShape) -> str:
-    if answer["ok"] and "forgotten" in answer["changed"]:
-        name = answer["node"]
-        return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
-    if answer["ok"] and "never_reached" in answer["changed"]:
-        return (
-            f"{answer['node']} is removed; no connection was ever made to it, so nothing of ours is there\n"
-        )
+    removed, changed = f"{answer['node']} is removed", answer["changed"]
+    if answer["ok"] and "forgotten" in changed:
+        return f"{removed}; that machine is in the fleet under another name, and stays as it is\n"
+    if answer["ok"] and "never_reached" in changed:
+        return f"{removed}; no connection was ever made to it, so nothing of ours is there\n"
     if answer["ok"]:
-        gone = "".join(
-            f"  deleted with it, written by hand: {escape_line(one)}\n"
-            for one in answer["changed"]
-            if "/" in one
-        )
-        return f"{answer['node']} is removed, nothing of ours is left there\n{gone}"
-    lines = [f"{answer['node']} is removed, not cleaned"]
+        gone = (f"  deleted with it, written by hand: {escape_line(one)}\n" for one in changed if "/" in one)
+        return f"{removed}, nothing of ours is left there\n{''.join(gone)}"
+    lines = [f"{removed}, not cleaned"]
     for problem in answer["problems"]:
         lines.append(f"  {escape_line(problem['what'])}")
         lines += [f"  fix: {escape_line(problem['fix'])}"] if problem["fix"] else []
@@ -338,14 +320,6 @@ def uninstall(words: Words, *, face: Json) -> int:
     return _programs(face, "uninstall", words)
 
 
-class ProgramsDone(TypedDict):
-    """What a machine did with its programs, and what it said."""
-
-    node: str
-    well: bool
-    said: str
-
-
 def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Let each node in turn do the act. Returns ERROR where one of them did not do all of it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
@@ -370,7 +344,7 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
             "--version requires exactly one runtime", fix=f"choose one runtime of {', '.join(wanted)}"
         )
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
-    told, well = list[ProgramsDone](), True
+    told, words_of = list[dict[str, object]](), ""
     for name in nodes:
         route, asked = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
         target = client.post(route, asked)["target"]
@@ -382,13 +356,11 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
             with contextlib.suppress(PancodeError):
                 client.post(route, {**asked, "outcome": said.strip()[-500:]})
         told.append({"node": name, "well": did, "said": said})
+        words_of += f"{name}:\n{safe_block(said)}\n"
         if did and act == "install":
             _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
-        well = well and did
-    face.show(
-        {"nodes": told}, lambda: "".join(f"{one['node']}:\n{safe_block(one['said'])}\n" for one in told)
-    )
-    return ExitCode.DONE if well else ExitCode.ERROR
+    well = all(one["well"] for one in told)
+    return face.end(ExitCode.DONE if well else ExitCode.ERROR, {"nodes": told}, lambda: words_of)
 
 
 def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,7 +60,7 @@ def ls(
     """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
     answer = face.client().get(answers.SESSIONS, limit=number)
     none = "no sessions; begin one: pancode chat"
-    terminals = [one.told() for one in list_terminals()]
+    terminals = list(map(asdict, list_terminals()))
     told = {**answer, "terminals": terminals}
     face.show(told, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
 

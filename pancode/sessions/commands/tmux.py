@@ -46,9 +46,6 @@ class Terminal:
     folder: str
     attached: bool
 
-    def told(self) -> dict[str, object]:
-        return {"name": self.name, "folder": self.folder, "attached": self.attached}
-
 
 class Tmux:
     """The tmux server of this fleet: a socket of its own, and an environment without secrets.
@@ -93,7 +90,7 @@ class Tmux:
             [] if begun else self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
         )
         for window, command in WINDOWS:
-            argv = _argv(window, command)
+            argv = () if window == "shell" else ("sh", "-c", THEN_A_SHELL, "sh", *PROGRAM, *command)
             if begun:
                 self.ask("new-session", "-d", *self._given, "-s", name, "-n", window, *argv)
                 self.ask("set-option", "-t", f"={name}:", FOLDER, self._folder)
@@ -105,11 +102,8 @@ class Tmux:
     def enter(self, name: str, inside: str) -> int:
         """Show the session until the user leaves it. `inside`: the tmux in which the user is already."""
         if Path(inside.partition(",")[0]).name == self.socket:
-            subprocess.run(
-                [*self._base, "switch-client", "-t", f"={name}"],
-                env={**self._env, "TMUX": inside},
-                check=False,
-            )
+            argv, env = [*self._base, "switch-client", "-t", f"={name}"], {**self._env, "TMUX": inside}
+            subprocess.run(argv, env=env, check=False)
             return ExitCode.DONE
         if inside:
             write_stderr("this tmux opens inside of another one: press its prefix key twice\n")
@@ -119,12 +113,6 @@ class Tmux:
 
     def close(self, name: str) -> None:
         self.ask("kill-session", "-t", f"={name}")
-
-
-def _argv(window: str, command: tuple[str, ...]) -> tuple[str, ...]:
-    if window == "shell":
-        return ()
-    return ("sh", "-c", THEN_A_SHELL, "sh", *PROGRAM, *command)
 
 
 def session_name(text: str) -> str:

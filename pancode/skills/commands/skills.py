@@ -361,12 +361,14 @@ def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield escape_line(f"{node} {folder}: {state}: {', '.join(names)} ({why})") + "\n"
 
 
-def _drifted(row: dict[str, Any]) -> str:
-    why = row.get("why") or LEFT.get(row["state"], "")
-    return _line(row, row["state"] + (f" ({why})" if why else ""))
-
-
-def _line(row: dict[str, Any], words: str) -> str:
+def _did(row: dict[str, Any]) -> str:
+    """Return the line of a copy that was changed, or that differs and was left alone, and why."""
+    if row.get("do") and row["state"] != "failed":
+        words = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
+        words += f", backup {row['backup']}" if row.get("backup") else ""
+    else:
+        why = row.get("why") or LEFT.get(row["state"], "")
+        words = row["state"] + (f" ({why})" if why else "")
     return escape_line(f"{row['node']} {row['folder']} {row['skill']}: {words}") + "\n"
 
 
@@ -432,22 +434,14 @@ def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) 
     machines = _acted(face, asked, nodes, fleet)
     if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
         raise NotFoundError(f"no backup of {asked.which} found", fix="pancode skills sync --restore")
-    told = [row for row in _rows(machines) if row["state"] != "same"]
-    lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
+    lines = [_did(row) for row in _rows(machines) if row["state"] != "same"]
     for one in machines:
         lines += [f"{one['node']}: backups stay in {escape_line(place)}\n" for place in one.get("left", ())]
     lines += _problems(machines)
-    lines = lines or ["nothing was to be done\n"]
-    return face.end(_end(machines), {"nodes": machines}, lambda: "".join(lines))
+    words = "".join(lines) or "nothing was to be done\n"
+    return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
 def _end(machines: Sequence[dict[str, Any]]) -> int:
     failed = any(row.get("state") == "failed" for row in _rows(machines))
     return ExitCode.PARTIAL if failed or any("problem" in one for one in machines) else ExitCode.DONE
-
-
-def _did(row: dict[str, Any]) -> str:
-    if row["state"] == "failed":
-        return _drifted(row)
-    done = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
-    return _line(row, done + (f", backup {row['backup']}" if row.get("backup") else ""))
