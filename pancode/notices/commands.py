@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 import time
 from typing import Annotated, Any
 
@@ -110,7 +108,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
 
 
 def _value(face: Face, name: str) -> str:
-    text = getpass.getpass(f"address or token for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
+    text = face.read_secret(f"address or token for {name}: ", 20_000)
     if len(text.split()) != 1:
         raise UsageError(
             "the address or token must be one line without spaces",

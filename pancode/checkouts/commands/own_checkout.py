@@ -77,7 +77,12 @@ class OwnCheckout:
             beside = self._home(state)
             if self._sent(state):
                 if beside and lands:
-                    raise _not_here(self.there, beside)
+                    raise WorkspaceError(
+                        f"the change landed on {self.there}, but does not apply to the files here",
+                        why="no file here was changed",
+                        fix=f"see it: git diff {beside}; apply it: git merge {beside}",
+                        code="not_home",
+                    )
                 return str(state["top"])
         raise UnavailableError(
             f"the files of {self.seen.top} on {self.there} changed in the meantime",
@@ -138,7 +143,13 @@ class OwnCheckout:
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
-                raise _other_branch(self.there, name, open_in)
+                why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
+                raise WorkspaceError(
+                    f"the commits for {escape_line(name)} are on {self.there}, but not here",
+                    why=escape_line(why),
+                    fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{escape_line(name)}",
+                    code="not_home",
+                )
             self._give(new, ref, old)
         self.note(f"branch {escape_line(name)} is here now, at {new[:12]}")
 
@@ -184,25 +195,6 @@ class OwnCheckout:
         path = path_of("checkouts", *self.copy.split("/"), *([act] if act else []))
         answer: dict[str, Any] = self.client.post(path, body)
         return answer
-
-
-def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
-    return WorkspaceError(
-        f"the change landed on {there}, but does not apply to the files here",
-        why="no file here was changed",
-        fix=f"see it: git diff {branch}; apply it: git merge {branch}",
-        code="not_home",
-    )
-
-
-def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> WorkspaceError:
-    why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
-    return WorkspaceError(
-        f"the commits for {escape_line(name)} are on {there}, but not here",
-        why=escape_line(why),
-        fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{escape_line(name)}",
-        code="not_home",
-    )
 
 
 def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:

@@ -112,6 +112,12 @@ class Face:
         """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
         return self.can_ask() and self.agreed(question, "--yes")
 
+    def read_secret(self, question: str, most: int) -> str:
+        """Read a secret from a hidden prompt, or up to `most` characters of standard input."""
+        import getpass
+
+        return getpass.getpass(question) if self.can_ask() else sys.stdin.read(most)
+
     def which(self, question: str, names: list[str]) -> str:
         """Ask the user to choose one of these names."""
         import click

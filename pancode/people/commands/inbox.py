@@ -45,24 +45,20 @@ def go_on_with_words(face: Face, run: str) -> int | None:
 
 def why_not(ended: RunDetail) -> RefusedError | None:
     """Why no run goes on from this one by itself; the words are kept then."""
-    run, kept = ended["run"], "its agent was not given the words; the words are kept"
-    go_on = f"pancode runs continue {run}"
+    run, fix = ended["run"], f"pancode runs continue {ended['run']}"
     if ended["outcome"] == "blocked":
-        return _refused(run, "it asks a user a question", kept, f'pancode answer {run} "..."')
-    if ended["outcome"] == "interrupted":
-        return _refused(run, "somebody stopped it", kept, go_on)
-    if ended["workflow"] is not None:
-        return _refused(
-            run, f"it is a step of {ended['workflow']}, and the workflow goes on without it", kept, go_on
-        )
-    if ended["continued_by"]:
+        what, fix = "it asks a user a question", f'pancode answer {run} "..."'
+    elif ended["outcome"] == "interrupted":
+        what = "somebody stopped it"
+    elif ended["workflow"] is not None:
+        what = f"it is a step of {ended['workflow']}, and the workflow goes on without it"
+    elif ended["continued_by"]:
         newest = ended["continued_by"][-1]
-        return _refused(run, f"{newest} has continued it already", kept, f'pancode tell {newest} "..."')
-    return None
-
-
-def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
-    return RefusedError(f"cannot continue {run}: {what}", why=why, fix=fix, code="not_resumed")
+        what, fix = f"{newest} has continued it already", f'pancode tell {newest} "..."'
+    else:
+        return None
+    kept = "its agent was not given the words; the words are kept"
+    return RefusedError(f"cannot continue {run}: {what}", why=kept, fix=fix, code="not_resumed")
 
 
 _SHORT = 80

@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import first_few
-from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words
+from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words, dump_chain
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
@@ -110,8 +110,6 @@ def _refused(name: str, why: str) -> UsageError:
 
 def chain_of(beads: Sequence[Bead], file: str) -> str:
     """The workflow file: a builder for each task."""
-    import yaml
-
     names = {one.id: one.step for one in beads}
     steps = []
     for one in beads:
@@ -119,5 +117,4 @@ def chain_of(beads: Sequence[Bead], file: str) -> str:
         task = f"Carry out task {one.id} of {file}, and no other task of it:\n\n{words}\n"
         needs = {"needs": [names[key] for key in one.needs]}
         steps.append({"name": one.step, "agent": "builder", "task": as_words(task), **needs})
-    chain = {"description": f"the open tasks of {file}"[:200], "steps": steps}
-    return str(yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, width=100))
+    return dump_chain(f"the open tasks of {file}", steps)

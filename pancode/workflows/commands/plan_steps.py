@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pancode.kernel.errors import UsageError
@@ -42,8 +43,6 @@ def read_plan(text: str, name: str) -> Plan:
 
 def chain_of(plan: Plan, file: str) -> str:
     """The workflow file: a builder for each step in order, and a reviewer who compares with the plan."""
-    import yaml
-
     steps = [
         {
             "name": f"step-{number}",
@@ -54,7 +53,14 @@ def chain_of(plan: Plan, file: str) -> str:
     ]
     check = f"Compare the code with the plan in {file}. Report every difference, and what will go wrong.\n"
     steps.append({"name": "review", "agent": "reviewer", "task": check})
-    chain = {"description": as_words(plan.title)[:200], "steps": steps}
+    return dump_chain(as_words(plan.title), steps)
+
+
+def dump_chain(description: str, steps: Sequence[Mapping[str, object]]) -> str:
+    """Write a workflow file with these steps."""
+    import yaml
+
+    chain = {"description": description[:200], "steps": steps}
     return str(yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, width=100))
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -261,11 +259,7 @@ def webhook(
     JSON as the content type. Linear takes the address and shows a secret, which is read with --secret from
     standard input or a hidden prompt. A webhook only has the tracker asked at once.
     """
-    given = None
-    if secret:
-        given = (
-            getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
-        ).strip()
+    given = face.read_secret("secret of the webhook: ", 1_000).strip() if secret else None
     body = {"by": find_user(), "secret": given}
     face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _hooked(made))
 

@@ -35,8 +35,8 @@ AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 
 AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
 AnswerText MarkdownFence > Label { padding: 0; }
 TalkView > AnswerText { margin: 0; }
-CallsRow, TellRow, FoundRows, OutputText { padding: 0 1 0 2; }
-PanelText { border-left: solid ansi_bright_black; padding: 0 1; }
+TalkView > Static { padding: 0 1 0 2; }
+TalkView > .panel { border-left: solid ansi_bright_black; padding: 0 1; }
 #earlier { text-style: dim; padding: 0 2; display: none; }
 """
 
@@ -113,37 +113,11 @@ class CallsRow(Static):
         self.draw()
 
 
-class TellRow(Static):
-    """Words of PanCode itself."""
-
-    def __init__(self, block: transcript.TellBlock) -> None:
-        super().__init__(Text.assemble(draw_glyph(block.state), (f" {block.text}", QUIET)), markup=False)
-
-
-class FoundRows(Static):
-    """What was found at the start, a line for each."""
-
-    def __init__(self, block: transcript.FoundBlock) -> None:
-        parts = (part for state, line in block.rows for part in (draw_glyph(state), (f" {line}\n", QUIET)))
-        super().__init__(Text.assemble(*parts), markup=False)
-
-
 class OutputText(Static):
     """The output of a program that takes no turns."""
 
-    def __init__(self, block: transcript.OutputBlock) -> None:
-        super().__init__(markup=False)
-        self.grow(block.text)
-
     def grow(self, text: str) -> None:
         self.update(Text(text.rstrip("\n")))
-
-
-class PanelText(Static):
-    """The output of a command, as it is in a pipe."""
-
-    def __init__(self, block: transcript.PanelBlock) -> None:
-        super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
 
 
 def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
@@ -156,13 +130,15 @@ def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
         case transcript.CallsBlock():
             return CallsRow(block)
         case transcript.OutputBlock():
-            return OutputText(block)
+            return OutputText(Text(block.text.rstrip("\n")), markup=False)
         case transcript.TellBlock():
-            return TellRow(block)
+            return Static(Text.assemble(draw_glyph(block.state), (f" {block.text}", QUIET)), markup=False)
         case transcript.FoundBlock():
-            return FoundRows(block)
+            rows = (part for state, line in block.rows for part in (draw_glyph(state), (f" {line}\n", QUIET)))
+            return Static(Text.assemble(*rows), markup=False)
         case transcript.PanelBlock():
-            return PanelText(block)
+            text = Text.assemble((f"{block.title}\n", "bold"), block.text)
+            return Static(text, markup=False, classes="panel")
     raise AssertionError(block)
 
 
