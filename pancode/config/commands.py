@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -59,15 +60,10 @@ def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
         rows = client.get(SETTINGS)["settings"]
         return rows, find_ignored_variables(client, folder_here(), os.environ)
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
-    return rows, [*warnings, *_unheeded_here()]
-
-
-def _unheeded_here() -> list[str]:
-    """Return the variables of this shell that the running coordinator lacks; none where none answers."""
-    try:
-        return find_ignored_variables(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
-    except UnavailableError:
-        return []
+    with suppress(UnavailableError):  # where no coordinator runs, all variables of this shell count
+        client = Client(home_of(os.environ), starts=False)
+        warnings += tuple(find_ignored_variables(client, folder_here(), os.environ))
+    return rows, list(warnings)
 
 
 @verb(

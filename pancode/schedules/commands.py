@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
+from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, label, many, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
@@ -92,10 +94,6 @@ def format_schedule(one: answers.ScheduleShape) -> str:
     return "".join(f"{line}\n" for line in lines) + firings
 
 
-def list_warnings(one: answers.ScheduleShape) -> list[str]:
-    return [f"warning: {escape_line(text)}" for text in one["warnings"]]
-
-
 def _state(one: answers.ScheduleShape) -> str:
     if one["paused"] is not None:
         return "paused"
@@ -160,20 +158,11 @@ _FOLDER = "zoneinfo/"
 
 def local_zone(environ: Mapping[str, str]) -> str:
     """A name such as Europe/Berlin; UTC where the machine does not say one that is known."""
-    given = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2]
-    return next((name for name in (given, _linked(), _written()) if name and _is_known(name)), "UTC")
-
-
-def _linked() -> str:
-    _, found, name = os.path.realpath(_LOCALTIME).rpartition(_FOLDER)
-    return name if found else ""
-
-
-def _written() -> str:
-    try:
-        return Path(_NAMED).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
+    given, written = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2], ""
+    with suppress(OSError, ValueError):
+        written = Path(_NAMED).read_text(encoding="utf-8").strip()
+    linked = os.path.realpath(_LOCALTIME).partition(_FOLDER)[2]
+    return next((name for name in (given, linked, written) if name and _is_known(name)), "UTC")
 
 
 def _is_known(name: str) -> bool:
@@ -309,6 +298,5 @@ def rm(name: Name, face: Json) -> None:
 
 
 def _show(face: Face, answer: answers.ScheduleShape) -> None:
-    for line in list_warnings(answer):
-        face.note(line)
+    print_warnings(face, answer["warnings"])
     face.show_result(answer, format_schedule)

@@ -8,25 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
+from pancode.agents.answers import AGENTS
 from pancode.agents.commands.prompts import compile_prompt, in_parts
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.output import Face, list_findings
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder, folder_here
-from pancode.interfaces.client.client import home_of, path_of
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 
 if TYPE_CHECKING:
     from pancode.config.agents.writer import AgentsFile
-
-
-def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
-    asked = {key: value for key, value in query.items() if value is not None}
-    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=find_folder(), **asked)
-    return answer
 
 
 def _agents_file() -> AgentsFile:
@@ -40,7 +35,7 @@ def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
     """List all agents."""
-    found = _ask(face)["agents"]
+    found = face.client().get(AGENTS, cwd=find_folder())["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
@@ -80,7 +75,7 @@ def show_agent(
     if not prompt:
         if any(asked.values()):
             raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
-        agent = _ask(face, name=name)["agents"][0]
+        agent = face.client().get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
@@ -150,11 +145,7 @@ def check_agents(face: Face, file: str | None) -> int:
 
 
 def _checked(answer: dict[str, Any]) -> str:
-    lines = []
-    for kind, found in (("error", answer["problems"]), ("note", answer["remarks"])):
-        for one in found:
-            lines.append(f"{kind}: {one['message']}")
-            lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     count = len(answer["problems"])
     end = count_noun(count, "problem") if count else _good(answer)

@@ -192,14 +192,11 @@ def _test_result(one: dict[str, Any]) -> str:
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
     fixes = [f"  {hint}\n" for check in one["checks"] if (hint := format_advice(check))]
-    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
+    earlier = f" at {short_time(one['taken_at'])}; not tested again now (--again does)"
+    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
     return (
         head
         + verdict
         + format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
         + "".join(fixes)
     )
-
-
-def _when(one: dict[str, Any]) -> str:
-    return f" at {short_time(one['taken_at'])}; not tested again now (--again does)" if one["earlier"] else ""

@@ -20,7 +20,7 @@ from pancode.interfaces.client.client import FULL, Client, home_of, start_coordi
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
 if TYPE_CHECKING:
-    from pancode.app.units import Whose
+    pass
 
 
 HELD = 73
@@ -124,7 +124,10 @@ def service(
     from pancode.app import units
 
     face.acts_here("pancode admin service")
-    whose = find_owner(system, user)
+    if user is not None and not system:
+        fix = "pancode admin service --install --system --user NAME"
+        raise UsageError("--user requires --system", fix=fix)
+    whose = units.Whose.of(user) if system else None
     root = units.home_for(os.environ, whose)
     if installs + removes + bool(node_home) > 1:
         raise UsageError("--install, --remove and --node-home cannot be combined", fix="give one of them")
@@ -142,16 +145,6 @@ def service(
     else:
         text = units.unit_text(root, os.environ, whose)
     return face.show({"text": text}, lambda: text)
-
-
-def find_owner(system: bool, user: str | None) -> Whose | None:
-    from pancode.app import units
-
-    if user is not None and not system:
-        raise UsageError(
-            "--user requires --system", fix="pancode admin service --install --system --user NAME"
-        )
-    return units.Whose.of(user) if system else None
 
 
 @verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")

@@ -135,9 +135,8 @@ def _repair_all(face: Face, yes: bool) -> None:
     stop the others."""
     from pancode.app.repair import list_repairs
 
-    nothing = True
-    for one in list_repairs(home_of(os.environ), os.environ):
-        nothing = False
+    repairs = list(list_repairs(home_of(os.environ), os.environ))
+    for one in repairs:
         face.note(escape_line(one.wrong))
         if not yes and not face.agreed(f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"):
             continue
@@ -147,7 +146,7 @@ def _repair_all(face: Face, yes: bool) -> None:
             face.note(f"  it did not work: {escape_line(str(error))}")
         else:
             face.note(f"  done: {escape_line(one.act)}")
-    if nothing:
+    if not repairs:
         face.note("there is nothing that could be repaired without you")
 
 

@@ -63,12 +63,9 @@ def keys(
 
 def _is_meant(row: UsedKey, name: str) -> bool:
     """Whether the key is the one named: by the first digits of its id, or by its name while it is in use."""
-    if len(name) >= _SHORTEST_ID and row["keyid"].startswith(name):
+    if len(name) >= 10 and row["keyid"].startswith(name):
         return True
     return row["until"] is None and name in (row["name"], row["role"] if row["role"] == "coordinator" else "")
-
-
-_SHORTEST_ID = 10
 
 
 def _begun_anew(face: Face) -> KeysAnswer:

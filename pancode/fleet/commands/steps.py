@@ -33,14 +33,15 @@ def steps(
     With --remove, `changed` is what was there: the tool says it once it has looked that nothing is left. A
     machine that was removed and not cleaned is then out of the fleet.
     """
-    talk = _Talk(face.client(works=not check), name)
+    client = face.client(works=not check)
+    talk = _Talk(client, name)
     talk.say(talk.ask(remove=remove))
     probe = talk.heard("output")["output"]
     plan = talk.ask(probe=probe, remove=remove)
     talk.say(plan)
     done = talk.heard("changed")
     if remove and not check and done["changed"]:
-        talk.cleaned()
+        client.post(CLEANED.at(name), {"by": find_user()})
     if check or remove:
         return ExitCode.DONE
     if done.get("key") and done["key"] != plan["key"]:
@@ -77,9 +78,6 @@ class _Talk:
             why = f"a JSON object with {key!r} was expected, not {line[:80]!r}"
             raise UsageError("cannot read the tool's answer", why=why, code="no_answer")
         return answer
-
-    def cleaned(self) -> None:
-        self._client.post(CLEANED.at(self._name), {"by": find_user()})
 
     def joined(self) -> dict[str, Any]:
         """Bring the node up, as `fleet up NAME` does, without printing the steps; return its result."""

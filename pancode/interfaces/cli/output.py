@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,6 +274,15 @@ def in_words(problem: Problem) -> str:
     label = "" if problem.fix.startswith("look: ") else "fix: "
     lines += [f"  {label}{escape_line(problem.fix)}"] if problem.fix else []
     return "\n".join(lines) + "\n"
+
+
+def list_findings(kind: str, found: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return the lines of what was found in a file: a message, and where there are, its reason and fix."""
+    lines = []
+    for one in found:
+        lines.append(f"{kind}: {one['message']}")
+        lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    return lines
 
 
 def _as_json(problem: Problem) -> dict[str, object]:

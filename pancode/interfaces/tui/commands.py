@@ -38,7 +38,18 @@ def top(
     begin = named(resource)
     if begin is None or begin == "quit":
         raise UsageError(f"resource {resource!r} not found", fix=f"one of: {', '.join(list_resources())}")
-    return _shown(begin)
+    from node_agent.wire.clock import SystemClock
+    from pancode.interfaces.tui.app import Console
+    from pancode.interfaces.tui.application import on_screen
+    from pancode.interfaces.tui.themes import read_theme
+
+    readers = _Readers()
+    try:
+        first = Console(readers, find_user(), SystemClock(), begin)
+        return on_screen(first, lambda: read_theme(_client(starts=False)))
+    finally:
+        for page in readers.chats:
+            page.tell_unsent(write_stderr)
 
 
 def _check_terminal() -> None:
@@ -57,21 +68,6 @@ def _check_terminal() -> None:
             fix="export TERM=xterm-256color, or pancode fleet status",
             code="no_terminal",
         )
-
-
-def _shown(begin: str) -> int:
-    from node_agent.wire.clock import SystemClock
-    from pancode.interfaces.tui.app import Console
-    from pancode.interfaces.tui.application import on_screen
-    from pancode.interfaces.tui.themes import read_theme
-
-    readers = _Readers()
-    try:
-        first = Console(readers, find_user(), SystemClock(), begin)
-        return on_screen(first, lambda: read_theme(_client(starts=False)))
-    finally:
-        for page in readers.chats:
-            page.tell_unsent(write_stderr)
 
 
 class _Readers:

@@ -24,7 +24,9 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
     client = face.client()
     query = {name: value for name, value in wanted.items() if value is not None}
     try:
-        for event in _stream(face, client, {**query, "tail": number}, follow):
+        asked = {**query, "tail": number}
+        kept = client.events("GET", "/v1/events", query={**asked, "end": 1})
+        for event in follow_events(face, client, asked) if follow else kept:
             if event.kind == "reset":
                 face.note("some events are missing here: they are not kept any more")
             else:
@@ -32,14 +34,6 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
     except KeyboardInterrupt:
         return ExitCode.DETACHED
     return ExitCode.DONE
-
-
-def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
-    """Yield the events; with `follow` across restarts of the coordinator, too. Each gap is reported."""
-    if not follow:
-        yield from client.events("GET", "/v1/events", query={**query, "end": 1})
-        return
-    yield from follow_events(face, client, query)
 
 
 def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import typer
 
@@ -100,7 +99,11 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
     try:
         answer = show_steps(face, client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}))
         if not any(result["ok"] for result in answer["results"]):
-            raise _not_up(answer["results"])
+            rows = answer["results"]
+            why = "; ".join(
+                f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in rows
+            )
+            raise UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")
         yield
     finally:
         if ends:
@@ -133,8 +136,3 @@ def _runs(face: Face) -> bool:
     except NotRunningError:
         return False
     return True
-
-
-def _not_up(results: list[dict[str, Any]]) -> UnavailableError:
-    why = "; ".join(f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in results)
-    return UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")

@@ -16,7 +16,7 @@ from pancode.interfaces.cli.output import PROGRAM
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
-from pancode.kernel.names import RUNNING
+from pancode.kernel.names import RUNNING, find_nearest
 
 RUN = "RUN"
 """The word in a command's arguments that is replaced by the run of this session."""
@@ -200,7 +200,9 @@ def parse_command(text: str) -> TypedCommand | None:
     first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
     command = _NAMED.get(first)
     if command is None and _LOOKS_LIKE_ONE.fullmatch(first):
-        raise _misspelt(first)
+        near = find_nearest(first, _NAMED)
+        fix = f"did you mean {near}?" if near else "/help has them all; to say it, put a word before it"
+        raise UsageError(f"command not found: {escape_line(first)}", fix=fix, code="no_such_command")
     if command is None or "\n" in text:
         return None
     try:
@@ -212,16 +214,6 @@ def parse_command(text: str) -> TypedCommand | None:
     if words and not command.bare:
         raise UsageError(f"{first} takes no arguments", fix=command.says or first, code="takes_no_words")
     return TypedCommand(command, words)
-
-
-def _misspelt(name: str) -> UsageError:
-    """Return the error, with the nearest command."""
-    from pancode.kernel.names import find_nearest
-
-    near = find_nearest(name, _NAMED)
-    otherwise = "/help has them all; to say it, put a word before it"
-    fix = f"did you mean {near}?" if near is not None else otherwise
-    return UsageError(f"command not found: {escape_line(name)}", fix=fix, code="no_such_command")
 
 
 def find_by_prefix(text: str) -> list[tuple[str, str]]:

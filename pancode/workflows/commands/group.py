@@ -9,7 +9,7 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.output import Face, find_user, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
 from pancode.interfaces.cli.terminal import (
     Columns,
@@ -215,11 +215,7 @@ def _problem(error: ConfigError) -> dict[str, str]:
 
 
 def _checked(answer: dict[str, Any]) -> str:
-    lines = []
-    for one in answer["problems"]:
-        lines.append(f"error: {one['message']}")
-        lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
-    count = len(answer["problems"])
+    lines, count = list_findings("error", answer["problems"]), len(answer["problems"])
     end = (
         count_noun(count, "problem")
         if count

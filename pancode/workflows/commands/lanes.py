@@ -103,9 +103,8 @@ def add(
         **about,
         "yes": yes,
     }
-    body |= {} if argv is None else {"argv": argv}
-    body |= {} if key is None else {"key": key}
-    body |= {} if expires is None else {"expires_ms": expires}
+    more = {"argv": argv, "key": key, "expires_ms": expires}
+    body |= {name: value for name, value in more.items() if value is not None}
     face.show_result(post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _added)
 
 
