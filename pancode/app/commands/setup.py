@@ -73,7 +73,7 @@ def demo(
     from pancode.app import demo as offline
 
     face.acts_here("pancode fleet demo")
-    write = (lambda text: None) if face.as_json else _narrate  # with --json the story is only in the answer
+    write = (lambda text: None) if face.as_json else narrate  # with --json the story is only in the answer
     if remove:
         count = offline.remove(os.environ, write=write)
         return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo is left here\n")
@@ -81,7 +81,8 @@ def demo(
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
-def _narrate(text: str) -> None:
+def narrate(text: str) -> None:
+    """Print a part of the story at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
 

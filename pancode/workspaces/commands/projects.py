@@ -91,13 +91,11 @@ def add(
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
-    client = face.client()
     if mapping is None:
-        done = [client.post(answers.ADD_PROJECT, {**body, "by": find_user()})]
+        done = [face.client().post(answers.ADD_PROJECT, {**body, "by": find_user()})]
     else:
-        done = client.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping), "by": find_user()})[
-            "projects"
-        ]
+        asked = {"projects": read_mappings(mapping), "by": find_user()}
+        done = face.client().post(answers.MAP_PROJECTS, asked)["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
