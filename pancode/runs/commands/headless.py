@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import typer
 
-from pancode.fleet.answers import PING
-from pancode.fleet.commands.fleet import show_steps, take_down
-from pancode.interfaces.cli.output import Face, describe_caller, find_user
+from pancode.fleet.answers import PING, NodeResultShape
+from pancode.fleet.commands.fleet import start_nodes, take_down
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
@@ -99,7 +98,7 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
         return
     client = face.client(works=True)
     try:
-        answer = show_steps(face, client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}))
+        answer = start_nodes(face, client, [])
         if not any(result["ok"] for result in answer["results"]):
             raise _not_up(answer["results"])
         yield
@@ -136,6 +135,6 @@ def _runs(face: Face) -> bool:
     return True
 
 
-def _not_up(results: list[dict[str, Any]]) -> UnavailableError:
-    why = "; ".join(f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in results)
+def _not_up(results: list[NodeResultShape]) -> UnavailableError:
+    why = "; ".join(f"{one['node']}: {problem['what']}" for one in results for problem in one["problems"])
     return UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")
