@@ -159,6 +159,19 @@ def format_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
+_ENDS = {"verify_failed": "gate_failed", "interrupted": "stopped"}
+
+
+def status_of_outcome(outcome: str) -> str:
+    """Return the status of a run with this outcome, as every interface has it."""
+    return _ENDS.get(outcome, outcome)
+
+
+def format_outcome(outcome: str) -> str:
+    """As `status_of_outcome`, in words: `gate failed`."""
+    return status_of_outcome(outcome).replace("_", " ")
+
+
 def format_status(run: Mapping[str, Any]) -> str:
     """Return the status of a run in words: `gate failed`, `asks you`."""
     return str(run["status"]).replace("_", " ")

@@ -13,7 +13,7 @@ from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.facets import Lineage, ModelChoice, Provision, Words
-from pancode.kernel.formatting import format_ordinal
+from pancode.kernel.formatting import format_ordinal, status_of_outcome
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
@@ -370,9 +370,6 @@ def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
     return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
-_STATUS = {Outcome.VERIFY_FAILED: "gate_failed", Outcome.INTERRUPTED: "stopped"}
-
-
 def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
     """The word for a run in every interface: its stage, `unknown` while its node is not heard, or its end."""
     if run.state is not records.RunState.ENDED:
@@ -389,7 +386,7 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
         return "to_land" if is_last and run.result.get("commit") else "done"
     if run.outcome is Outcome.BLOCKED and not list_next_runs(run):
         return "asks_you"
-    return "" if run.outcome is None else _STATUS.get(run.outcome, run.outcome.value)
+    return "" if run.outcome is None else status_of_outcome(run.outcome.value)
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from pancode import __version__
 from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
-from pancode.agents.runtimes import OUR_OWN
 from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
 from pancode.interfaces.cli.commands import verb
@@ -44,8 +43,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
     With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
     """
     client = face.client(works=True)
-    body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
-    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
+    answer = start_nodes(face, client, nodes, link, verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     if other := _other_code(answer["coordinator"]):
@@ -75,10 +73,18 @@ def missing_programs(
             yield there[0]["name"], runtime, names
 
 
+def start_nodes(
+    face: Face, client: Client, nodes: list[str], link: str | None = None, *, verbose: bool = False
+) -> answers.UpAnswer:
+    """Have these nodes brought up, or all, and show what each does meanwhile."""
+    body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
+    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
+    return answer
+
+
 def bring_up(face: Face, client: Client, nodes: list[str], *, verbose: bool = False) -> bool:
     """Start these nodes for a run that waits for one of them; whether one of them takes work now."""
-    body = {**describe_caller(), "nodes": nodes}
-    answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
+    answer = start_nodes(face, client, nodes, verbose=verbose)
     for one in answer["results"]:
         if one["ok"]:
             face.note(f"started {one['node']} in {format_seconds(one['seconds'])}")
@@ -234,7 +240,7 @@ def endpoint_words(fact: EndpointShape) -> str:
 
 def is_usable(fact: RuntimeFacts) -> bool:
     """Whether a user has anything to do with it: the test double, and `native` without a model, are noise."""
-    needs_model = fact["name"] == OUR_OWN and fact["state"] == "not_logged_in" and not fact["served"]
+    needs_model = fact["name"] == "native" and fact["state"] == "not_logged_in" and not fact["served"]
     return fact["state"] != "missing" and fact["name"] != "scripted" and not needs_model
 
 

@@ -75,12 +75,12 @@ def add(
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     fleet_key: Annotated[
-        bool | None,
+        bool,
         option(
             "Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
             "--fleet-key/--no-fleet-key",
         ),
-    ] = None,
+    ] = False,
     link: Link = None,
     face: Json,
 ) -> None:
@@ -89,8 +89,9 @@ def add(
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
     spec |= _bounds(slots)
     spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **describe_caller()}
+    spec |= {} if local else {"fleet_key": fleet_key}
     try:
-        _agree(face, client, spec, (accept_fingerprint, fleet_key))
+        _agree(face, client, spec, accept_fingerprint)
     except (KeyboardInterrupt, typer.Abort):
         face.note(f"\n{escape_line(name)} was not added")
         raise
@@ -101,12 +102,12 @@ def add(
             f"\ninterrupted before the answer came; whether {escape_line(name)} was added: pancode node ls"
         )
         raise
-    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+    next_step = f'next: in your project: pancode dispatch --node {name} "..."'
+    face.show(answer, lambda: f"added {name}\n{next_step}\n")
 
 
-def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
-    """Ask everything that needs an answer before anything is changed; the answers go into `spec`."""
-    accept_fingerprint, fleet_key = given
+def _agree(face: Face, client: Client, spec: dict[str, Any], accept_fingerprint: str | None) -> None:
+    """Ask whether an unknown host key is right before anything is changed; the answer goes into `spec`."""
     try:
         probed = client.post(answers.PROBE, spec)
     except ApiError as refused:
@@ -119,10 +120,6 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | 
     fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
-    if not spec.get("local"):
-        why = f"Put a key of this fleet on {spec['name']}, so that its link comes back while you are away?"
-        # Only a user is asked; a script says --fleet-key.
-        spec["fleet_key"] = face.can_ask() and face.agreed(why, "") if fleet_key is None else fleet_key
 
 
 def _accepted(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:

@@ -6,7 +6,7 @@ from pancode.budget.answers import CostRow
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_outcome
 from pancode.kernel.names import LAST
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
 from pancode.runs.answers import BriefLine
@@ -40,7 +40,10 @@ def tell_brief(face: Face, markdown: bool = False) -> None:
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
-    ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
+    ends = (
+        ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
+        or "nothing ran"
+    )
     now = f"{answer['running']} running, {answer['queued']} queued now"
     lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
     for title, found in (

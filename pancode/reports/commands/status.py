@@ -21,7 +21,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import can_draw, clip_columns, escape_line, format_usd, short_time
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import cost_of, count_noun, format_seconds, gpus_of
+from pancode.kernel.formatting import cost_of, count_noun, format_outcome, format_seconds, gpus_of
 from pancode.people.answers import INBOX, InboxAnswer
 from pancode.reports.answers import BRIEFING, LOOKED, BriefShape
 from pancode.reports.commands.events import watch_feed, watch_screen
@@ -33,7 +33,6 @@ PACE_S = (2.0, 2.0)
 _SHOWN = ((3, 5, 3, 5), (3, 3, 1, 3), (2, 2, 1, 2), (1, 1, 1, 1))
 """How many items, runs, waiting runs and nodes are shown; the next where that is too much."""
 _UP = ("online", "draining", "drained")
-_WORDS = {"verify_failed": "gates failed", "interrupted": "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def format_node(node: NodeShape, columns: int) -> str:
 
 
 def format_ended(brief: BriefShape) -> str:
-    ends = Counter({_WORDS.get(name, name): count for name, count in brief["outcomes"].items()})
+    ends = Counter({format_outcome(name): count for name, count in brief["outcomes"].items()})
     ends["landed"] = len(brief["landed"])
     total = sum(brief["outcomes"].values())
     parts = ", ".join(f"{count} {name}" for name, count in ends.items() if count)

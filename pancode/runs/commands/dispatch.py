@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 import click
 import typer
 
-from pancode.fleet.answers import FLEET
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
@@ -27,7 +25,6 @@ from pancode.interfaces.cli.follow import (
     wait_for_landing,
     wait_for_run,
 )
-from pancode.interfaces.cli.node_report import facts_after
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, Verbose, option
 from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
@@ -49,10 +46,22 @@ from pancode.runs.answers import (
     RunDetail,
 )
 from pancode.runs.commands import options
+from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
 
 app = Commands()
 
+Install = Annotated[
+    bool, option("Install an agent program that the node lacks, without asking.", "--install")
+]
+Headless = Annotated[
+    bool,
+    option(
+        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
+        "and take it down at the end.",
+        "--headless",
+    ),
+]
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -113,17 +122,8 @@ def dispatch(
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     verbose: Verbose = False,
-    install: Annotated[
-        bool, option("Install an agent program that the node lacks, without asking.", "--install")
-    ] = False,
-    headless: Annotated[
-        bool,
-        option(
-            "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
-            "and take it down at the end.",
-            "--headless",
-        ),
-    ] = False,
+    install: Install = False,
+    headless: Headless = False,
     keep_fleet: Annotated[
         bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
     ] = False,
@@ -171,71 +171,14 @@ def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAns
     """Send the request of the options; return the queued run. `asks`: a user may be asked."""
     must_be_task(ctx.params)
     post, client, body = post_agreed if asks else _post, face.client(works=True), _request(ctx)
-    answer = _queue(face, client, body, post, ctx.params)
-    is_started = answer["state"] == "pending" and _start_nodes(face, client, body, ctx.params)
+    given = ctx.params
+    nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
+    answer = nodes.ask(lambda: post(face, client, QUEUE, body))
+    is_started = answer["state"] == "pending" and nodes.start_for(body.get("node"), detach=given["detach"])
     print_warnings(face, (one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one))
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
-
-
-def _queue(
-    face: Face,
-    client: Client,
-    body: dict[str, Any],
-    post: Callable[..., QueuedAnswer],
-    given: Mapping[str, Any],
-    followed: frozenset[str] = frozenset(),
-) -> QueuedAnswer:
-    """Queue the run. A fix that a refusal names is done once where it can be done from here."""
-    try:
-        return post(face, client, QUEUE, body)
-    except ApiError as refused:
-        fix = refused.fix
-        if fix in followed or not _follow_fix(face, client, refused, given):
-            raise
-    return _queue(face, client, body, post, given, followed | {fix})
-
-
-def _follow_fix(face: Face, client: Client, refused: ApiError, given: Mapping[str, Any]) -> bool:
-    """Whether what the refusal names as its fix was done: a node is started, or a program is installed."""
-    from pancode.fleet.commands.fleet import bring_up
-
-    match re.split("[,;]", refused.fix)[0].split():
-        case ["pancode", "fleet", "up", node, *others]:
-            return bring_up(face, client, [node, *others], verbose=given["verbose"])
-        case ["pancode", "node", "install", node, runtime]:
-            return _install(face, refused, node, runtime, is_agreed=given["install"])
-    return False
-
-
-def _install(face: Face, refused: ApiError, node: str, runtime: str, *, is_agreed: bool) -> bool:
-    """Whether the node has this agent program now, also logged in where a user is there to do it."""
-    from pancode.interfaces.cli.main import run
-
-    if not is_agreed and not face.can_ask():
-        refused.fix = f"add --install; or first: {refused.fix}"
-        return False
-    if not is_agreed and not face.agreed(f"{node} has no {runtime}. Install it there?", "--install"):
-        return False
-    if run(["node", "install", node, runtime]) != ExitCode.DONE:
-        return False
-    fact = facts_after(face.client(), node, (runtime,), ("missing", "looking")).get(runtime)
-    needs_login = fact is not None and fact["state"] == "not_logged_in" and face.can_ask()
-    return not needs_login or run(["node", "login", node, runtime]) == ExitCode.DONE
-
-
-def _start_nodes(face: Face, client: Client, body: dict[str, Any], given: Mapping[str, Any]) -> bool:
-    """Start the nodes that could take the run where none of them is heard. Whether it did."""
-    named = body.get("node")
-    nodes = [one for one in client.get(FLEET)["nodes"] if named in (None, one["name"])]
-    silent = ("new", "halted", *(() if given["detach"] else ("suspect", "unreachable", "lost")))
-    asleep = [one["name"] for one in nodes if one["state"] in silent]
-    if len(asleep) != len(nodes) or not nodes:
-        return False
-    from pancode.fleet.commands.fleet import bring_up
-
-    return bring_up(face, client, asleep, verbose=given["verbose"])
 
 
 def must_be_task(given: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ from types import FrameType
 import typer
 
 from pancode.fleet.answers import PING
-from pancode.fleet.commands.fleet import show_steps, take_down
-from pancode.interfaces.cli.output import Face, describe_caller, find_user
+from pancode.fleet.commands.fleet import start_nodes, take_down
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer
@@ -97,11 +97,11 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
         return
     client = face.client(works=True)
     try:
-        answer = show_steps(face, client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}))
+        answer = start_nodes(face, client, [])
         if not any(result["ok"] for result in answer["results"]):
             rows = answer["results"]
             why = "; ".join(
-                f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in rows
+                f"{one['node']}: {problem['what']}" for one in rows for problem in one["problems"]
             )
             raise UnavailableError("no node of the fleet started", why=why, fix="pancode fleet up")
         yield

@@ -13,6 +13,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
 from pancode.runs.answers import STOP, RunShape
 from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
@@ -70,7 +71,7 @@ def stop(
 
 def _stopped(run: RunShape) -> str:
     words = "; ".join(escape_line(text) for text in (run["reason"], *run["notes"]))
-    return f"{run['run']}  {run['outcome'] or run['state']}  {words}\n"
+    return f"{run['run']}  {format_status(run)}  {words}\n"
 
 
 def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], yes: bool) -> int:

@@ -27,7 +27,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import clip_columns, count_noun
+from pancode.kernel.formatting import clip_columns, count_noun, format_outcome
 from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
@@ -121,7 +121,7 @@ def _shown(one: answers.SessionShape) -> str:
         lines.append(f"  {count_noun(one['waiting'], 'message')} that no turn has got")
     for run in one["interactive_runs"]:
         change = f", commit {run['commit'][:12]}" if run["commit"] else ""
-        end = run["outcome"] or run["state"]
+        end = format_outcome(run["outcome"] or run["state"])
         lines.append(f"  interactive run {run['run']}  {count_noun(run['turns'], 'turn')}, {end}{change}")
     if one["state"] == "turn lost":
         lines.append(f"  {lost_turn(one)}")

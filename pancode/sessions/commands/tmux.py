@@ -20,7 +20,7 @@ from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import PROGRAM, folder_here, write_stderr
 from pancode.interfaces.cli.parameters import Json
 from pancode.interfaces.client.client import place_of
-from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError, UsageError
+from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.formatting import escape_line
 from pancode.kernel.names import not_found
 
@@ -185,14 +185,16 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
 
 @verb("down", "pancode down", 'pancode down "night shift"')
 def down(*, name: Name = None, face: Json) -> None:
-    """End this project's terminal, or that of NAME. Sessions, runs and the fleet go on."""
+    """End this project's terminal, or that of NAME. Sessions, runs and the fleet continue."""
     tmux = Tmux(os.environ, "/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)
     _unless_another(tmux, meant, top, name, f"end that one all the same: pancode down {shlex.quote(meant)}")
     names = [one.name for one in tmux.terminals()]
+    if not names:
+        raise NotFoundError("no terminal is open", fix="to stop the fleet: pancode fleet down")
     if meant not in names:
         raise not_found("terminal", meant, names, "pancode up")
     tmux.close(meant)
-    goes_on = "what ran goes on: pancode sessions, pancode runs"
+    goes_on = "what ran continues: pancode sessions, pancode runs"
     face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {goes_on}\n")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pancode.interfaces.cli.follow import format_interval
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, format_usd
-from pancode.kernel.formatting import count_noun, first_few
+from pancode.kernel.formatting import count_noun, first_few, format_outcome
 from pancode.workflows.answers import LandedShape, LaneShape, WorkflowShape, WorkflowStepShape
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
@@ -143,7 +143,7 @@ def format_workflow(shape: WorkflowShape) -> str:
 
 def _step_state(step: WorkflowStepShape) -> str:
     same = step["outcome"] in (None, step["state"])
-    return str(step["state"]) if same else f"{step['state']}: {step['outcome']}"
+    return str(step["state"]) if same else f"{step['state']}: {format_outcome(step['outcome'] or '')}"
 
 
 def _round(step: WorkflowStepShape) -> str:

@@ -15,7 +15,7 @@ from pancode.interfaces.cli.terminal import clip_columns, escape_line, safe_bloc
 from pancode.interfaces.client.client import Client, FleetDownError, NotRunningError, StreamCutError
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
-from pancode.kernel.formatting import cost_of, first_few
+from pancode.kernel.formatting import cost_of, first_few, format_status
 from pancode.landing.commands import progress
 from pancode.reports.commands.events import watch_feed
 from pancode.runs.answers import RUN, LandingShape
@@ -156,7 +156,7 @@ class Results:
         place = format_worker(shape["agent"], shape["node"], step["task"])
         fields = (
             escape_line(step["name"].ljust(wide)),
-            f"{outcome:<13}",
+            f"{format_status(shape):<13}",
             run,
             cost_of(shape),
             format_run_time(shape),

@@ -18,7 +18,7 @@ from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, 
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import count_noun, first_few, format_bytes
+from pancode.kernel.formatting import count_noun, first_few, format_bytes, format_outcome
 from pancode.runs.answers import RUN
 from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
@@ -78,7 +78,7 @@ def ls(face: Json) -> None:
 def _state(one: answers.WorkspaceAnswer) -> str:
     if one["agent"] is not None:
         return f"{one['agent']} works there"
-    return one["outcome"] or "new"
+    return format_outcome(one["outcome"] or "new")
 
 
 def _used(one: dict[str, Any]) -> str:

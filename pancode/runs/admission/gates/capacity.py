@@ -114,7 +114,7 @@ def _free(scope: ScopeView) -> dict[str, str]:
 
 ROUTING = "routing"
 _SHOWN = 6
-NO_NODE = "pancode fleet up; for this machine after its removal: pancode node add ROUTING --local"
+NO_NODE = "pancode node add NAME, or for this machine alone: pancode fleet up"
 
 
 def judge_routing(plan: Plan, view: AdmissionView) -> GateVerdict:

@@ -65,7 +65,7 @@ def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
     told = format_screen(seen(2), 80)
     assert "  r-0  n1          builder    4 min    $0.12  mend it" in told
     assert "2 with a change to review" in told and "pancode inbox review" in told
-    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gates failed, 1 landed)" in told
+    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed, 1 landed)" in told
     assert "MONEY today $2.92 of $10.00, $0.75 reserved; 1 run of unknown cost" in told
 
 

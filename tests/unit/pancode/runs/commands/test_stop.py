@@ -12,7 +12,14 @@ from pancode.kernel.errors import ExitCode
 from pancode.runs.commands import stop
 from tests.fakes.api import FakeApi
 
-STOPPED: Any = {"run": "r-1", "state": "interrupting", "outcome": None, "reason": "asked", "notes": []}
+STOPPED: Any = {
+    "run": "r-1",
+    "status": "stopping",
+    "state": "interrupting",
+    "outcome": None,
+    "reason": "asked",
+    "notes": [],
+}
 WORKFLOW: Any = {
     **{"workflow": "w-1", "kind": "batch", "name": "b", "state": "running", "usd": "0", "unknown_costs": 0},
     "steps": [{"state": "running"}] * 5,

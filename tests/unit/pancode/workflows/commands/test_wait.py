@@ -43,7 +43,13 @@ def ended(**outcomes: str) -> FakeApi:
         name = path.rpartition("/")[2]
         times = {"started_at": "2026-11-22T08:30:00.000Z", "finished_at": "2026-11-22T08:30:02.500Z"}
         outcome = outcomes[name.replace("-", "_")]
-        told = {"run": name, "outcome": outcome, "state": "ended", "reason": f"{outcome}, because \x1b[31m"}
+        told = {
+            "run": name,
+            "outcome": outcome,
+            "status": outcome,
+            "state": "ended",
+            "reason": f"{outcome}, because \x1b[31m",
+        }
         change = {"commit": "c" * 40, "files_changed": ["a.py"], "answer": f"answer of {name}"}
         told |= {"agent": "builder", "node": "gpubox"}
         return {**told, **times, **change, "usage": {"cost_usd": "0.1"}}

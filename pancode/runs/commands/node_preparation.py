@@ -1,0 +1,76 @@
+"""Makes nodes ready for a dispatch: starts them, and installs an agent program that one lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pancode.fleet.answers import FLEET
+from pancode.interfaces.cli.node_report import facts_after
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.client.client import Client
+from pancode.kernel.errors import ApiError, ExitCode
+from pancode.runs.answers import QueuedAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class NodePreparation:
+    """`is_agreed`: a missing agent program is installed without a question."""
+
+    face: Face
+    client: Client
+    is_agreed: bool
+    verbose: bool
+
+    def ask(self, queue: Callable[[], QueuedAnswer], followed: frozenset[str] = frozenset()) -> QueuedAnswer:
+        """Return what `queue` answers. A fix that its refusal names is done once, where that is possible."""
+        try:
+            return queue()
+        except ApiError as refused:
+            fix = refused.fix
+            if fix in followed or not self.follow(refused):
+                raise
+        return self.ask(queue, followed | {fix})
+
+    def follow(self, refused: ApiError) -> bool:
+        """Whether the first fix of the refusal was done: a node is started, or a program is installed."""
+        match re.split("[,;]", refused.fix)[0].split():
+            case ["pancode", "fleet", "up", *nodes] if nodes:
+                return self.start(nodes)
+            case ["pancode", "node", "install", node, runtime]:
+                if not self.is_agreed and not self.face.can_ask():
+                    refused.fix = f"add --install; or first: {refused.fix}"
+                    return False
+                return self.install(node, runtime)
+        return False
+
+    def start(self, nodes: list[str]) -> bool:
+        """Start these nodes; whether one of them takes work now."""
+        from pancode.fleet.commands.fleet import bring_up
+
+        return bring_up(self.face, self.client, nodes, verbose=self.verbose)
+
+    def start_for(self, named: str | None, *, detach: bool) -> bool:
+        """Start the nodes that could take a run where none of them is heard; whether one takes work now.
+
+        `named`: the only node that may take it. A caller who does not wait is not made to wait for a node
+        that is away.
+        """
+        nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
+        silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
+        asleep = [one["name"] for one in nodes if one["state"] in silent]
+        return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
+
+    def install(self, node: str, runtime: str) -> bool:
+        """Install the program and log it in there, after a question; whether both have worked."""
+        from pancode.interfaces.cli.main import run
+
+        question = f"{node} has no {runtime}. Install it there?"
+        if not self.is_agreed and not self.face.agreed(question, "--install"):
+            return False
+        if run(["node", "install", node, runtime]) != ExitCode.DONE:
+            return False
+        fact = facts_after(self.client, node, (runtime,), ("missing", "looking")).get(runtime)
+        needs_login = fact is not None and fact["state"] == "not_logged_in" and self.face.can_ask()
+        return not needs_login or run(["node", "login", node, runtime]) == ExitCode.DONE
