@@ -226,7 +226,8 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
     """Say it on standard error; returns the exit status."""
     problem = error.problem()
     if as_json:
-        sys.stderr.write(json.dumps({"error": _as_json(problem)}) + "\n")
+        names = ("code", "message", "why", "fix", "exit_code")
+        sys.stderr.write(json.dumps({"error": {name: getattr(problem, name) for name in names}}) + "\n")
     else:
         sys.stderr.write(in_words(problem))
     return problem.exit_code
@@ -283,13 +284,3 @@ def list_findings(kind: str, found: Iterable[Mapping[str, str]]) -> list[str]:
         lines.append(f"{kind}: {one['message']}")
         lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     return lines
-
-
-def _as_json(problem: Problem) -> dict[str, object]:
-    return {
-        "code": problem.code,
-        "message": problem.message,
-        "why": problem.why,
-        "fix": problem.fix,
-        "exit_code": problem.exit_code,
-    }

@@ -214,7 +214,11 @@ def format_table(
     cells = [[escape_line("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
     if can_draw(sys.stdout):
-        shown, note = _fitted(_columns([head, *cells], cut), spare)
+        columns = [
+            _Column(column, column[0] in _TONED, bool(cut) and column[0] == cut, folds=not cut)
+            for column in zip(head, *cells, strict=True)
+        ]
+        shown, note = _fitted(columns, spare)
     else:
         shown = _plain([head, *cells])
     for i, lines in enumerate(below, start=1):
@@ -247,13 +251,6 @@ class _Column(NamedTuple):
     @property
     def least(self) -> int:
         return min(_LONG, self.width) if self.folds or self.is_cut else self.width
-
-
-def _columns(rows: Sequence[Sequence[str]], cut: str) -> list[_Column]:
-    return [
-        _Column(cells, cells[0] in _TONED, bool(cut) and cells[0] == cut, folds=not cut)
-        for cells in zip(*rows, strict=True)
-    ]
 
 
 def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
