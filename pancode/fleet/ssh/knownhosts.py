@@ -1,4 +1,4 @@
-"""Reads the keys of jump hosts from the user's own known_hosts file."""
+"""Reads the keys of hosts from the user's own known_hosts files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
 
 
-def known_key(target: Target, files: tuple[Path, ...]) -> HostKey | None:
-    """The first plain key that one of the files has for this host; None when none has."""
-    for file in files:
+def known_keys(target: Target, home: Path) -> list[HostKey]:
+    """The plain keys that the user's file and the machine's have for this host, in their order."""
+    found = list[HostKey]()
+    for file in (home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts")):
         try:
             known = asyncssh.read_known_hosts(str(file))
         except (OSError, ValueError):
             continue
-        keys = known.match(target.host, target.host, target.port)[0]
-        for key in keys:
-            return as_host_key(key)
-    return None
+        found += map(as_host_key, known.match(target.host, target.host, target.port)[0])
+    return found

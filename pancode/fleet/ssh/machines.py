@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pancode.fleet import inventory
@@ -21,7 +20,7 @@ from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connection import presented_key
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare_keys
-from pancode.fleet.ssh.knownhosts import known_key
+from pancode.fleet.ssh.knownhosts import known_keys
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
@@ -152,7 +151,8 @@ class Machines:
         key = self._loop.call(presented_key(target, {**pins, **hops}, login), _LOOK_S)
         verdict = compare_keys(pins.get(target.endpoint), key)
         old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
-        return HostKeyOffer(spec.name, target, key, target.endpoint in pins and old is None, old, hops)
+        is_known = target.endpoint in pins or key in known_keys(target, places.home)
+        return HostKeyOffer(spec.name, target, key, is_known and old is None, old, hops)
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
         """The alias's target, questions to answer before it is added, and notes; changes nothing.
@@ -456,13 +456,12 @@ class Machines:
 
 def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
     """The key of a jump host in the user's known_hosts; a host without one is not used."""
-    files = (places.home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts"))
-    key = known_key(hop, files)
-    if key is None:
+    keys = known_keys(hop, places.home)
+    if not keys:
         raise ConnectError(
             LinkFault.HOST_KEY_UNKNOWN,
             f"the jump host {hop.endpoint} is not known",
             why="its key is not in your known_hosts files",
             fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then run the command again",
         )
-    return key
+    return keys[0]

@@ -8,6 +8,7 @@ from shlex import quote
 
 from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
 from node_agent.wire.order import Reasoning
+from pancode.agents.default_worker import NO_NODE
 from pancode.agents.runtimes import foreign_provider
 from pancode.budget import books
 from pancode.budget.books import is_period
@@ -114,7 +115,6 @@ def _free(scope: ScopeView) -> dict[str, str]:
 
 ROUTING = "routing"
 _SHOWN = 6
-NO_NODE = "pancode node add NAME, or for this machine alone: pancode fleet up"
 
 
 def judge_routing(plan: Plan, view: AdmissionView) -> GateVerdict:

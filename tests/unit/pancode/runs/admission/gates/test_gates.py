@@ -14,12 +14,12 @@ from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
+from pancode.agents.default_worker import NO_NODE
 from pancode.budget.books import Ceilings
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Balance
 from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal_error, request
-from pancode.runs.admission.gates.capacity import NO_NODE
 from pancode.runs.admission.plan import GateVerdict
 from pancode.runs.life.orders import order_for, size_of
 from pancode.runs.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
