@@ -32,8 +32,8 @@ ALREADY = "this gate already fails without the change"
 YIELDS = "a run waits for its slot, or has passed the gates"
 MOST_GATES = 200
 """How many gates of a repository are remembered: those that were used first are forgotten first."""
-PAUSE_MS = 2_000
-"""How often a check that waits or runs is looked at."""
+WORKS_MS, WAITS_MS = 2_000, 15_000
+"""How often a check is looked at that is at work or for which a run waits, and one that waits for a slot."""
 
 
 def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
@@ -191,7 +191,8 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
     else:
         return end_check(work, run)
     detail: dict[str, object] = {"check": check and check.id}
-    work.tx.put(replace(action, at_ms=work.core.wall_ms() + PAUSE_MS, detail=detail))
+    pause_ms = WORKS_MS if is_first or check is not None else WAITS_MS
+    work.tx.put(replace(action, at_ms=work.core.wall_ms() + pause_ms, detail=detail))
 
 
 def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
