@@ -351,8 +351,7 @@ def _ending(shape: RunDetail) -> str:
         return f"{color_state(format_status(shape))}{where}: {reason}"
     files = len(shape["files_changed"])
     changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
-    notes = list_notes(shape) if shape["commit"] else []
-    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, notes)))}{where}"
+    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, list_notes(shape))))}{where}"
 
 
 def format_summary(shape: RunDetail) -> str:
