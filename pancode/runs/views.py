@@ -435,7 +435,9 @@ def _end_notes(run: records.Run) -> list[str]:
     """Return details of a run that is done, which its outcome alone would hide."""
     if run.outcome is not Outcome.DONE:
         return []
-    return [*_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
+    change = run.result.get("change")
+    notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
+    return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
 
 
 def _unheard(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:

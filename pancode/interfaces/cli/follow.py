@@ -337,6 +337,11 @@ def format_end(shape: RunDetail) -> str:
     return "\n".join([*lines, *_what_to_see(shape)]) + "\n"
 
 
+def list_notes(shape: RunShape) -> list[str]:
+    """The notes of a run that its status does not say."""
+    return [note for note in shape["notes"] if note != format_status(shape)]
+
+
 def _ending(shape: RunDetail) -> str:
     where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
     if shape["outcome"] != "done":
@@ -346,13 +351,12 @@ def _ending(shape: RunDetail) -> str:
         return f"{color_state(format_status(shape))}{where}: {reason}"
     files = len(shape["files_changed"])
     changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
-    notes = shape["notes"] if shape["commit"] else [one for one in shape["notes"] if one != "no gates"]
-    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, notes)))}{where}"
+    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, list_notes(shape))))}{where}"
 
 
 def format_summary(shape: RunDetail) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
-    notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
+    notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
     state = shape["outcome"] or shape["state"]
     reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]

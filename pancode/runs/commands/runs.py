@@ -16,6 +16,7 @@ from pancode.interfaces.cli.follow import (
     format_run_time,
     format_summary,
     gate_lines,
+    list_notes,
     report_lines,
     wait_for_landing,
 )
@@ -106,7 +107,7 @@ def format_runs(found: list[RunShape], none: str) -> str:
 def _task(run: RunShape) -> str:
     """Return the task on one line, behind the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
-    notes = "".join(f"  ({note})" for note in run["notes"])
+    notes = "".join(f"  ({note})" for note in list_notes(run))
     return step + clip_columns(escape_line(run["task"]), 60) + notes
 
 

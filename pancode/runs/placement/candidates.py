@@ -268,7 +268,9 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
         )
     words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
     state = words.get(fact.state, "has an unknown version")
-    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode agents runtimes")
+    login = f"pancode node login {name} {wish.runtime}"
+    fix = login if login in fact.fix else "pancode agents runtimes"
+    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), fix)
 
 
 def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:

@@ -13,10 +13,10 @@ from tests.unit.pancode.runs.world import Desk, Puppet
 @pytest.mark.parametrize(
     ("change", "gates", "notes"),
     [
-        ("empty", (), ["no gates"]),
-        ("no_change", (), ["no gates"]),
+        ("empty", (), ["no change", "no gates"]),
+        ("no_change", (), ["no change", "no gates"]),
         ("change", (), ["no gates"]),
-        ("empty", ({"name": "g", "argv": ["true"]},), ["gates passed"]),
+        ("empty", ({"name": "g", "argv": ["true"]},), ["no change", "gates passed"]),
     ],
 )
 def test_done_without_change_and_gate_says_both(
@@ -45,4 +45,4 @@ def test_done_without_change_and_gate_says_both(
     shape = query.get_run_shape(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
     status = "to land" if change == "change" else "no change"
-    assert f"{status} ({', '.join(notes)})" in format_summary(query.get_run_detail(coordinator.core, "last"))
+    assert f"{status} ({notes[-1]})" in format_summary(query.get_run_detail(coordinator.core, "last"))

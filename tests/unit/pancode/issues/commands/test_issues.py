@@ -68,8 +68,10 @@ def test_words_for_an_issue_say_how_far_they_came(
 def test_a_kill_stops_the_newest_run_of_the_issue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = at_work(monkeypatch, "stop", state="interrupting", outcome=None, reason="asked", notes=[])
+    there = at_work(
+        monkeypatch, "stop", status="stopping", state="interrupting", outcome=None, reason="asked", notes=[]
+    )
     assert main.run(["work", "kill", "SHOP-12"]) == ExitCode.DONE
     ((path, _),) = there.posted
     assert path == "/v1/runs/r-7/stop"
-    assert capsys.readouterr().out == "r-7  interrupting  asked\n"
+    assert capsys.readouterr().out == "r-7  stopping  asked\n"
