@@ -52,12 +52,6 @@ def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **mor
     return register
 
 
-class Commands:
-    """The decorator under the name `app.verb`, as modules use it that are not changed yet."""
-
-    verb = staticmethod(verb)
-
-
 def format_example(*lines: str) -> str:
     """The end of each command's help."""
     return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)

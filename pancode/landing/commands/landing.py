@@ -16,7 +16,7 @@ from typer import Argument
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     FINE,
     LAND_LOOK_S,
@@ -41,9 +41,6 @@ from pancode.landing.commands import progress as landing
 from pancode.landing.commands.progress import landing_line
 from pancode.runs.answers import BRIEF, RunShape
 from pancode.runs.commands.named_runs import find_run
-
-app = Commands()
-
 
 WithoutGate = Annotated[
     list[str] | None,
@@ -246,7 +243,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
         time.sleep(LAND_LOOK_S)
 
 
-@app.verb(
+@verb(
     "land",
     "pancode land last",
     "pancode land r-zd43pq --branch agent/export --how rebase",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
 from pancode.interfaces.cli.parameters import Json
@@ -32,14 +32,13 @@ from pancode.landing.commands import progress
 from pancode.people.answers import CONTINUE
 from pancode.runs.answers import RUN, VERIFY, RunDetail
 
-app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
 """How many bytes one key may send: an arrow key sends several."""
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
-@app.verb("inbox review", "pancode inbox review", "pancode inbox review --json")
+@verb("inbox review", "pancode inbox review", "pancode inbox review --json")
 def review(face: Json) -> int:
     """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 

@@ -15,7 +15,7 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock
 from pancode.budget.answers import BUDGET, BudgetShape
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import can_draw, clip_columns, escape_line, format_usd, short_time
@@ -27,7 +27,6 @@ from pancode.reports.answers import BRIEFING, LOOKED, BriefShape
 from pancode.reports.commands.events import watch_feed, watch_screen
 from pancode.runs.answers import QUEUES, RUNS, InboxShape, QueuesShape, RunShape
 
-app = Commands()
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
 _SHOWN = ((3, 5, 3, 5), (3, 3, 1, 3), (2, 2, 1, 2), (1, 1, 1, 1))
@@ -48,7 +47,7 @@ class Seen:
     now_ms: int
 
 
-@app.verb(
+@verb(
     "status",
     "pancode status",
     "pancode status --since last",

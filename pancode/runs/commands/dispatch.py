@@ -13,7 +13,7 @@ import click
 import typer
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     WaitedRun,
     format_end,
@@ -48,8 +48,6 @@ from pancode.runs.answers import (
 from pancode.runs.commands import options
 from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
-
-app = Commands()
 
 Install = Annotated[
     bool, option("Install an agent program that the node lacks, without asking.", "--install")
@@ -96,7 +94,7 @@ class WithArgv(options.WorkCommand):
         return rest
 
 
-@app.verb(
+@verb(
     "dispatch",
     'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
     "pancode dispatch -f task.md",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
 from pancode.interfaces.cli.parameters import Json, option
@@ -22,10 +22,8 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 from pancode.sessions.conversation.lines import LogStory
 from pancode.sessions.conversation.stream import reading_of
 
-app = Commands()
 
-
-@app.verb("logs", "pancode logs", "pancode logs -f last", "pancode logs r-7f3k --stream err")
+@verb("logs", "pancode logs", "pancode logs -f last", "pancode logs r-7f3k --stream err")
 def logs(
     *,
     run: AnyRun = LAST,

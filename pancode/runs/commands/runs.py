@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import Commands
+from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     at_rest,
     follow_new,
@@ -45,10 +45,8 @@ from pancode.runs.answers import RETRY, RUN, RUNS, CallsShape, RunDetail, RunSha
 from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
 from pancode.runs.commands.options import Detach, Yes
 
-app = Commands()
 
-
-@app.verb(
+@verb(
     "runs ls",
     "pancode runs ls 50",
     "pancode runs --node gpubox --state verify_failed --since 3d",
@@ -118,7 +116,7 @@ _COLUMNS: RowColumns[RunShape] = {
 }
 
 
-@app.verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
+@verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
 def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Everything about one run; of a workflow its steps."""
     client = face.client()
@@ -207,7 +205,7 @@ def _word(value: str | list[str] | None) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-@app.verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+@verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
 def verify(
     run: Run,
     *,
@@ -248,7 +246,7 @@ def _verdict(run: RunShape) -> int:
     return exit_of("verify_failed") if disputed else ExitCode.DONE
 
 
-@app.verb(
+@verb(
     "runs retry", "pancode runs retry last", "pancode runs retry last --resume", "pancode runs retry w-7f3k2x"
 )
 def retry(
@@ -274,7 +272,7 @@ def retry(
     return follow_new(face, RETRY.at(run), body, detach)
 
 
-@app.verb(
+@verb(
     "runs continue",
     "pancode runs continue last 'also update the changelog'",
     "pancode runs continue r-zd43pq --detach",
@@ -290,7 +288,7 @@ def continue_(
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
-@app.verb("diff", "pancode diff", "pancode diff last | git apply --stat")
+@verb("diff", "pancode diff", "pancode diff last | git apply --stat")
 def diff(
     *,
     run: AnyRun = LAST,
