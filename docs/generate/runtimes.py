@@ -8,7 +8,7 @@ from dataclasses import fields
 from docs.generate.markdown import code, listed, page, table, words, yes
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
 from pancode.agents.runtimes import is_listed
 
@@ -26,7 +26,7 @@ TOLD = {
     "narrows": "Holds an agent's own list of tools",
     "tells_turns": "Tells its turns",
     "hears": "Hears words while it works",
-    "asks_people": "Asks a user while it works",
+    "asks_users": "Asks a user while it works",
     "takes_turns": "Takes turns",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}
@@ -70,7 +70,7 @@ def runtimes_page() -> str:
             "The programs that have `yes` above ask the run's policy before each command, and before each "
             "use of a file where rules speak of paths: Claude Code, Codex, Gemini CLI and Copilot "
             "by a hook, OpenCode by a plugin, our own workers by themselves. What the level or a rule of "
-            "`pansafety.yaml` forbids is not run; the model is told why and goes on. A hook that fails lets "
+            "`pansafety.yaml` forbids is not run; the model is told why. A hook that fails lets "
             "nothing through. It takes about a quarter of a second for each command. In the sandbox the "
             "agent cannot change what tells its program to ask. Of a program without a hook, and of "
             "`shell`, commands are looked at afterwards, or not at all."

@@ -11,7 +11,7 @@ from docs.generate.markdown import code, listed, page, sentence, table, words, y
 from docs.generate.meanings import (
     CLOSED,
     FAILED,
-    FENCES,
+    LEASES,
     MARKS,
     NODES,
     REFUSED,
@@ -20,16 +20,16 @@ from docs.generate.meanings import (
     STAGES,
     WAITS,
 )
-from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
+from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, JobRefusal
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, Mark
 from node_agent.wire.identity import MARKS as MARK_ORDER
 from node_agent.wire.signing import RefusalCode
 from pancode.interfaces.cli.output import MEANINGS, OUTCOMES
 from pancode.kernel import errors
 from pancode.kernel.node import Deadlines, NodeState
-from pancode.kernel.records import Closed, FenceState, RunState, WaitReason
+from pancode.kernel.records import Closed, LeaseState, RunState, WaitReason
 from pancode.runs.core import ControlSettings
-from pancode.runs.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
+from pancode.runs.life.case import LEASE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
 from pancode.runs.life.retries import CAUSES, MOVES, RULES, RetryCause
 
 S = TypeVar("S", bound=StrEnum)
@@ -63,7 +63,7 @@ def exit_codes_page() -> str:
     )
 
 
-def _bound_again(why: OrderRefusal) -> str:
+def _bound_again(why: JobRefusal) -> str:
     if why in NODE_STATES:
         return "yes, a wait"
     return "elsewhere" if why in ELSEWHERE else yes(why in REBINDABLE)
@@ -99,7 +99,7 @@ def failures_page() -> str:
         )
         for kind, rule in FAILURES.items()
     ]
-    refusals = [(code(why), _bound_again(why), REFUSED[why]) for why in OrderRefusal]
+    refusals = [(code(why), _bound_again(why), REFUSED[why]) for why in JobRefusal]
     unbelieved = [(code(why), REFUSED_ENVELOPE[why]) for why in RefusalCode]
     head = (
         "Kind",
@@ -132,9 +132,9 @@ def failures_page() -> str:
             "the next attempt has the end of the output in front of the task, so an agent can avoid the "
             "failure; a script of the runtime `shell` is not changed."
         ),
-        "## Refused orders",
+        "## Refused jobs",
         words(
-            "A node says no before anything has started. A refused order frees its slot and is not an "
+            "A node says no before anything has started. A refused job frees its slot and is not an "
             "attempt. Where the same attempt may be bound again, that happens by itself, at most "
             f"{MAX_BINDINGS} times for each attempt; a wait for the state that a node is in is not counted, "
             "and that node is offered nothing until it is over; what one node does not take is offered to "
@@ -153,13 +153,13 @@ def states_page() -> str:
         "States",
         "`pancode/runs/life/case.py`, `pancode/kernel/node.py` and `node_agent/wire/identity.py`",
         words(
-            "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
+            "What a run, a binding of it to a node (a lease), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."
         ),
         "## A run",
         words(
             "`ended` has an outcome and is left by one of them only: a run that was `lost` takes the "
-            "outcome of a verified receipt of its newest fence when that comes after all. A waiting run "
+            "outcome of a verified receipt of its newest lease when that comes after all. A waiting run "
             "always has a reason: `pancode why RUN`."
         ),
         _picture("run"),
@@ -170,14 +170,14 @@ def states_page() -> str:
         ),
         table(("Stage", "Meaning"), [(code(stage), STAGES[stage]) for stage in RunStage]),
         table(("Waits", "Meaning"), [(code(one), WAITS[one]) for one in WaitReason]),
-        "## A fence",
+        "## A lease",
         words(
-            "One binding of one attempt to one node, from the signed order until the node's own signed "
-            "word closes it. Only the newest fence of a run moves the run; an older one delivers evidence "
+            "One binding of one attempt to one node, from the signed job until the node's own signed "
+            "word closes it. Only the newest lease of a run moves the run; an older one delivers evidence "
             "and its own cost."
         ),
-        _picture("fence"),
-        moves(FENCE_MOVES, FENCES),
+        _picture("lease"),
+        moves(LEASE_MOVES, LEASES),
         table(("Closed by", "Meaning"), [(code(how), CLOSED[how]) for how in Closed]),
         *_journal(),
         *_nodes(),
@@ -192,8 +192,8 @@ def run_chart() -> str:
     return _chart("The states of a run", RUN_MOVES, RunState.ENDED)
 
 
-def fence_chart() -> str:
-    return _chart("The states of a fence", FENCE_MOVES, FenceState.CLOSED)
+def lease_chart() -> str:
+    return _chart("The states of a lease", LEASE_MOVES, LeaseState.CLOSED)
 
 
 def journal_chart() -> str:
@@ -225,7 +225,7 @@ def _journal() -> list[str]:
         "## The journal of an attempt",
         words(
             "One list of marks on the node; each is written and fsynced before what follows it begins. A "
-            "node agent that is killed goes on from the newest mark. `exited` follows `accepted` or "
+            "node agent that is killed continues from the newest mark. `exited` follows `accepted` or "
             "`prepared` directly when nothing could be started. What was prepared and not started when the "
             "machine was restarted is prepared anew, which is told nobody."
         ),

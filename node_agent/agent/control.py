@@ -19,8 +19,6 @@ from node_agent.wire.control import (
     Examine,
     FleetAnswers,
     Orphaned,
-    PersonAnswers,
-    PersonSays,
     Reject,
     Resend,
     Revoke,
@@ -29,9 +27,11 @@ from node_agent.wire.control import (
     TakeBack,
     Tombstone,
     TurnControl,
+    UserAnswers,
+    UserMessage,
 )
 from node_agent.wire.event import Interrupting, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.signing import (
     PublicKey,
@@ -58,22 +58,22 @@ class ControlResult:
     """The stream entry up to which all messages are applied."""
 
 
-Laid = PersonSays | TurnControl | FleetAnswers
+Laid = UserMessage | TurnControl | FleetAnswers
 """The messages whose content is laid where our program looks."""
-Acted = Resend | Examine | PersonAnswers | Laid
+Acted = Resend | Examine | UserAnswers | Laid
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a user's message, a
-    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: an order whose
+    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: a job whose
     snapshot is on its way.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     tell: Callable[[Laid], None]
-    answer: Callable[[PersonAnswers], None]
+    answer: Callable[[UserAnswers], None]
     forgo: Callable[[TakeBack], None]
 
 
@@ -144,7 +144,7 @@ class Controls:
                     self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
                 else:
                     self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
-            case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl() | FleetAnswers():
+            case Resend() | Examine() | UserMessage() | UserAnswers() | TurnControl() | FleetAnswers():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -159,7 +159,7 @@ class Controls:
             self._acts.examine(body)
         elif isinstance(body, Laid):
             self._acts.tell(body)
-        elif isinstance(body, PersonAnswers):
+        elif isinstance(body, UserAnswers):
             self._acts.answer(body)
         elif self._awaits(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)
@@ -174,24 +174,24 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Take a held order back. If the order has begun, it goes on, and its marks say so."""
+        """Take a held job back. If the job has begun, it continues, and its marks say so."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
         elif entry.is_held:
-            word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
+            word = Refused(why=JobRefusal.TAKEN_BACK, detail=body.reason)
             note = records.Note(mark=Mark.REFUSED, data={"why": body.reason}, say=(word,))
             self._journal.write(entry.identity, note)
             self._touched.append(entry.identity)
 
     def _bury(self, control: Control, body: Tombstone, state: records.JournalState) -> records.JournalState:
         for entry in self._journal.live():
-            if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
+            if entry.identity.run == body.run and entry.identity.lease <= body.up_to_lease:
                 self._end(entry, records.StopNote(records.StopKind.TOMBSTONE, body.reason))
         known = state.tombstones.get(body.run)
-        if known is not None and known.fence >= body.up_to_fence:
+        if known is not None and known.lease >= body.up_to_lease:
             return state
-        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_lease)
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:

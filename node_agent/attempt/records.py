@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, AttemptId, Mark
 from node_agent.wire.model import FleetTime
-from node_agent.wire.receipt import TurnRecord, TurnWords
+from node_agent.wire.receipt import TurnMessage, TurnRecord
 
 ChangeKind = Literal["change", "no_change", "empty", "none"]
 
@@ -28,7 +28,7 @@ class MarkData(TypedDict, total=False):
 
 class AcceptedData(MarkData, total=False):
     session: str
-    """The session of the node agent that accepted the order."""
+    """The session of the node agent that accepted the job."""
     at: list[int] | None
     """The fleet time of the acceptance: epoch, milliseconds."""
     wall: int
@@ -70,9 +70,9 @@ class ExitedData(MarkData, total=False):
     """Wire form of node_agent.wire.receipt.ModelCalls."""
     tools: dict[str, int]
     question: dict[str, Any]
-    """Wire form of node_agent.wire.receipt.PersonQuestion."""
+    """Wire form of node_agent.wire.receipt.UserQuestion."""
     board: list[dict[str, Any]]
-    """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
+    """Wire form of node_agent.wire.job.BoardEntry: the values that the agent has written."""
     proposed: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None
@@ -118,7 +118,7 @@ SKIP = 10_000
 
 
 class JournalError(Exception):
-    """A record that must not be written: a step backwards, an unknown attempt, another order for a fence."""
+    """A record that must not be written: a step backwards, an unknown attempt, another job for a lease."""
 
 
 class StopKind(StrEnum):
@@ -177,7 +177,7 @@ class Note:
     """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """Turns of an interactive run that have ended."""
-    laid: tuple[TurnWords, ...] = ()
+    laid: tuple[TurnMessage, ...] = ()
     """Messages of users that are about to be laid for the program."""
     cleaned: bool = False
     lossy: bool = False
@@ -192,7 +192,7 @@ class JournalRecord:
 
     identity: AttemptId
     digest: str
-    """The digest of the order's envelope."""
+    """The digest of the job's envelope."""
     epoch: int
     mark: Mark
     data: Mapping[Mark, Data]
@@ -210,7 +210,7 @@ class JournalRecord:
     """Findings that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """The turns of an interactive run that have ended, in order."""
-    laid: Mapping[int, TurnWords] = field(default_factory=dict)
+    laid: Mapping[int, TurnMessage] = field(default_factory=dict)
     """Messages of users that were laid for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
@@ -267,12 +267,12 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingStop:
-    """A stop or tombstone that waits for a fence. `fence`: for a tombstone, the highest one it ends."""
+    """A stop or tombstone that waits for a lease. `lease`: for a tombstone, the highest one it ends."""
 
     reason: str
     epoch: int
     wall_ms: int
-    fence: int = 0
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class JournalState:
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """The stops of fences that are refused when they arrive, by identity."""
+    """The stops of leases that are refused when they arrive, by identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
     """The tombstones by run."""
     chain: int = 0
@@ -334,7 +334,7 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
 
 
 def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
-    """The record that opens an entry; `head` = identity, digest, epoch, order."""
+    """The record that opens an entry; `head` = identity, digest, epoch, job."""
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 
@@ -367,7 +367,7 @@ def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
         turns = (TurnRecord.model_validate(one, strict=False) for one in record["t"])
         new["turns"] = (*entry.turns, *turns)
     if "l" in record:
-        words = (TurnWords.model_validate(one, strict=False) for one in record["l"])
+        words = (TurnMessage.model_validate(one, strict=False) for one in record["l"])
         new["laid"] = {**{one.number: one for one in words}, **entry.laid}
     if record.get("c"):
         new |= {"cleaned": True, "data": {}, "turns": (), "laid": {}}
@@ -448,7 +448,7 @@ def state_from_json(raw: Data) -> JournalState:
 
 
 def _pending_json(one: PendingStop) -> list[Any]:
-    return [one.reason, one.epoch, one.wall_ms, one.fence]
+    return [one.reason, one.epoch, one.wall_ms, one.lease]
 
 
 def at_json(at: FleetTime | None) -> list[int] | None:

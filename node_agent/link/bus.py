@@ -46,7 +46,7 @@ class _Line:
 
 
 class RedisUplink:
-    """Implements `node_agent.attempt.ports.Uplink`. Safe for several threads, but `hinted` is for one."""
+    """Implements `node_agent.attempt.ports.Uplink`. Safe for several threads; `wait_for_hint` for one."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class RedisUplink:
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
-            order = _claimed(line) if claim and (waiting or line.worker.unsure) else None
-        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], order)
+            job = _claimed(line) if claim and (waiting or line.worker.unsure) else None
+        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         place = self._where()
         return self._hints.heard(None if place is None else self._access(place, HINT_S), wait_ms)
 

@@ -17,12 +17,12 @@ from node_agent.runtimes.logins import LimitReset
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms
-from node_agent.wire.identity import CallDesk, LaidWords
+from node_agent.wire.identity import CallDesk, LaidMessage
+from node_agent.wire.job import Limits, Reasoning, TurnTerms
 from node_agent.wire.node import Flag, RuntimeFact
-from node_agent.wire.order import Limits, Reasoning, TurnTerms
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
-from node_agent.wire.receipt import RestReason, TurnStop, Usage
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.receipt import SuspendReason, TurnStop, Usage
+from node_agent.wire.skill import JobSkill
 
 Said = tuple[int | None, str]
 """The result of one probe: exit status (None: it could not be run) and standard output."""
@@ -130,7 +130,7 @@ def any_given(names: Sequence[str]) -> tuple[str, ...]:
     return ("sh", "-c", f'test -n "{"".join(f"${{{name}}}" for name in names)}"')
 
 
-NO_WORDS = LaidWords(text="")
+NO_MESSAGE = LaidMessage(text="")
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
 """The tools of an agent, by our names; each program has its own names for them."""
@@ -143,7 +143,7 @@ NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A session to go on with, and the usage of all its runs before this attempt."""
+    """A session to continue with, and the usage of all its runs before this attempt."""
 
     session: str
     before: Usage
@@ -151,7 +151,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What an order asks of a runtime. Paths are absolute paths on the node.
+    """What a job asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
@@ -182,7 +182,7 @@ class LaunchRequest:
     interactive_run: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
-    skills: tuple[OrderedSkill, ...] = ()
+    skills: tuple[JobSkill, ...] = ()
     """The run's skills, for a program that reads skills."""
 
     @property
@@ -318,21 +318,21 @@ class Denial:
 
 
 @dataclass(frozen=True, slots=True)
-class WordsTaken:
+class MessageTaken:
     """The agent was given words that a user said while it worked."""
 
     number: int
-    said: LaidWords = NO_WORDS
+    said: LaidMessage = NO_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the order's
+    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the job's
     task."""
 
     number: int
     message: int
-    said: LaidWords
+    said: LaidMessage
     wall_ms: int
 
 
@@ -350,10 +350,10 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Rested:
+class Suspended:
     """The interactive run ends by itself."""
 
-    why: RestReason
+    why: SuspendReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +387,7 @@ class Retrying:
     why: str
 
 
-OfTurns = TurnBegan | WordsTaken | TurnEnded | Rested
+OfTurns = TurnBegan | MessageTaken | TurnEnded | Suspended
 OfFleet = FleetCalled | FleetOver
 Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
 
@@ -429,7 +429,7 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_people`: lets a call
+    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_users`: lets a call
     wait for a user's approval.
     """
 
@@ -453,9 +453,9 @@ class Capabilities:
     asks_first: bool = False
     """The policy is asked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
-    asks_people: bool = False
+    asks_users: bool = False
     takes_turns: bool = False
-    """It waits for a message after an answer, where the order says so."""
+    """It waits for a message after an answer, where the job says so."""
     prompted: bool = False
     """It takes instructions in addition to the task, and so the repository's instructions to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
@@ -465,7 +465,7 @@ class Capabilities:
         """Whether a call waits for a user. In an interactive run it does so even if the hook cannot wait
         long, because the program itself waits for an answer to its question.
         """
-        return self.asks_people or (interactive_run and self.takes_turns)
+        return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def flags(self) -> tuple[Flag, ...]:
@@ -520,7 +520,7 @@ _BARE_BY_NAME = {
 
 
 def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    """Return the agent's whole environment: a few fixed variables and those that the order allows.
+    """Return the agent's whole environment: a few fixed variables and those that the job allows.
 
     An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
     """

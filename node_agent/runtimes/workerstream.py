@@ -11,10 +11,10 @@ from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, tex
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
-from node_agent.wire.identity import LaidWords
+from node_agent.wire.identity import LaidMessage
 from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
-from node_agent.wire.receipt import RestReason, TurnStop, Usage
+from node_agent.wire.receipt import SuspendReason, TurnStop, Usage
 from node_agent.wire.skill import TOOL
 
 MAX_FILES = 30
@@ -24,7 +24,7 @@ _ACTIONS = {
     "delete": ActionClass.FILE_DELETE,
     "fetch": ActionClass.NETWORK,
 }
-_STOPS, _RESTS = frozenset(TurnStop), frozenset(RestReason)
+_STOPS, _RESTS = frozenset(TurnStop), frozenset(SuspendReason)
 _KINDS = {kind.value: kind for kind in FailureKind}
 
 
@@ -65,7 +65,7 @@ class WorkerParser(EventParser):
                 self._has_usage = event.get("told") is True
                 yield base.UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
-                yield base.WordsTaken(count_of(event["number"]), _said(event))
+                yield base.MessageTaken(count_of(event["number"]), _said(event))
             case "turn" if count_of(event.get("number")):
                 number, message = count_of(event["number"]), count_of(event.get("words"))
                 yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
@@ -76,7 +76,7 @@ class WorkerParser(EventParser):
                 )
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
-                yield base.Rested(RestReason(event["why"]))
+                yield base.Suspended(SuspendReason(event["why"]))
             case "asks_fleet" | "fleet_over" if count_of(event.get("number")):
                 yield from _of_fleet(event)
             case "retrying":
@@ -124,8 +124,8 @@ def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
         yield base.FleetCalled(number, tool, asked)
 
 
-def _said(event: dict[str, Any]) -> LaidWords:
-    return LaidWords(text=text_of(event.get("text")), by=text_of(event.get("by")))
+def _said(event: dict[str, Any]) -> LaidMessage:
+    return LaidMessage(text=text_of(event.get("text")), by=text_of(event.get("by")))
 
 
 def _wall_ms(event: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Control messages: what the coordinator tells a node besides orders, each signed and numbered."""
+"""Control messages: what the coordinator tells a node besides jobs, each signed and numbered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from node_agent.wire.signing import Message, PublicKey, Signature, WireRefusal, 
 
 
 class StopControl(WireModel):
-    """Stop the run of this fence on the node, and refuse its fences that arrive later."""
+    """Stop the run of this lease on the node, and refuse its leases that arrive later."""
 
     kind: Literal["stop"] = "stop"
     identity: AttemptId
@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse an order that is still held (TAKEN_BACK), to run it elsewhere. One that has begun goes on."""
+    """Refuse a job that is still held (TAKEN_BACK), to run it elsewhere. One that has begun continues."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId
@@ -42,11 +42,11 @@ class TakeBack(WireModel):
 
 
 class Tombstone(WireModel):
-    """Every fence of the run up to `up_to_fence` has lost: end each of them, but keep its evidence."""
+    """Every lease of the run up to this one has lost: end each of them, but keep its evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
-    up_to_fence: Number
+    up_to_lease: Number = Field(alias="up_to_fence")
     reason: str
 
 
@@ -63,7 +63,7 @@ class SetSlots(WireModel):
 
 
 class Drain(WireModel):
-    """Start no new orders (`on`), or start them again."""
+    """Start no new jobs (`on`), or start them again."""
 
     kind: Literal["drain"] = "drain"
     on: bool
@@ -87,7 +87,7 @@ class Acknowledge(WireModel):
 
 
 class Orphaned(WireModel):
-    """No order of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
+    """No job of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
 
     The message carries no signature over the receipt, so nobody can pass it off as an acceptance.
     """
@@ -130,7 +130,7 @@ class Examine(WireModel):
     start_by: FleetTime
 
 
-class PersonSays(WireModel):
+class UserMessage(WireModel):
     """A user's message for a run at work. The run's program gets them with its next model call, if it asks
     for words at all; an interactive run that waits for a message begins a turn with them.
 
@@ -160,7 +160,7 @@ class TurnControl(WireModel):
     what: Literal["cancel", "rest", "give_way"]
 
 
-class PersonAnswers(WireModel):
+class UserAnswers(WireModel):
     """A user's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
     about.
     """
@@ -215,8 +215,8 @@ ControlBody = Annotated[
     | Reject
     | Resend
     | Examine
-    | PersonSays
-    | PersonAnswers
+    | UserMessage
+    | UserAnswers
     | TurnControl
     | FleetAnswers,
     Field(discriminator="kind"),
@@ -244,6 +244,6 @@ class Beat(Message):
     answers: str | None = None
     """The newest nonce that the coordinator has seen from the node."""
     cursors: dict[str, Count]
-    """The highest applied event number by attempt identity, for the open fences."""
+    """The highest applied event number by attempt identity, for the open leases."""
     control_floor: Count
     """Every control message up to this number is dealt with: none of them will be sent later."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from node_agent.wire import model
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetToolName
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.keys import WIRE_VERSION
@@ -18,15 +18,15 @@ from node_agent.wire.signing import Message
 
 
 class Refused(model.WireModel):
-    """The node did not start the order and never will."""
+    """The node did not start the job and never will."""
 
     kind: Literal["refused"] = "refused"
-    why: OrderRefusal
+    why: JobRefusal
     detail: model.Words
 
 
 class Revoked(model.WireModel):
-    """A stop reached the order before anything of it was started."""
+    """A stop reached the job before anything of it was started."""
 
     kind: Literal["revoked"] = "revoked"
     reason: model.Words
@@ -68,14 +68,14 @@ class Finding(model.WireModel):
     text: model.Words
 
 
-class PersonHeard(model.WireModel):
+class MessagesHeard(model.WireModel):
     """The agent has got a user's message; `numbers` are the numbers of those messages."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
-class PersonAsked(model.WireModel):
+class UserAsked(model.WireModel):
     """A call of the agent waits for a user's approval. `why`: the rule, in words for a user."""
 
     kind: Literal["person_asked"] = "person_asked"
@@ -103,9 +103,9 @@ class FleetAsked(model.WireModel):
     arguments: Annotated[str, model.Text(MOST_ARGUMENTS)]
 
 
-OfPeople = PersonHeard | PersonAsked
+OfUsers = MessagesHeard | UserAsked
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfPeople | Turned | FleetAsked,
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfUsers | Turned | FleetAsked,
     Field(discriminator="kind"),
 ]
 

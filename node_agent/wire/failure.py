@@ -32,7 +32,7 @@ class FailureKind(StrEnum):
     NO_ANSWER = "no_answer"
     TOOL_DENIED = "tool_denied"
     GATE_FAILED = "gate_failed"
-    NEEDS_PERSON = "needs_person"
+    NEEDS_USER = "needs_person"
     WALL_LIMIT = "wall_limit"
     IDLE_LIMIT = "idle_limit"
     OUTPUT_LIMIT = "output_limit"
@@ -94,7 +94,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NO_ANSWER: _rule(Outcome.ERROR, "a"),
     FailureKind.TOOL_DENIED: _rule(Outcome.ERROR, "a"),
     FailureKind.GATE_FAILED: _rule(Outcome.VERIFY_FAILED, "a"),
-    FailureKind.NEEDS_PERSON: _rule(Outcome.BLOCKED, ""),
+    FailureKind.NEEDS_USER: _rule(Outcome.BLOCKED, ""),
     FailureKind.WALL_LIMIT: _rule(Outcome.TIMEOUT, "a"),
     FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "a"),
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
@@ -151,8 +151,8 @@ def by_status(status: int) -> FailureKind:
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
-class OrderRefusal(StrEnum):
-    """The reason why a node does not start an order. A refusal frees its slot and does not count as an
+class JobRefusal(StrEnum):
+    """The reason why a node does not start a job. A refusal frees its slot and does not count as an
     attempt."""
 
     BAD_ENVELOPE = "bad_envelope"
@@ -161,8 +161,8 @@ class OrderRefusal(StrEnum):
     OLD_EPOCH = "old_epoch"
     NO_FLEET_TIME = "no_fleet_time"
     TOO_LATE = "too_late"
-    OLD_FENCE = "old_fence"
-    FENCE_CONFLICT = "fence_conflict"
+    OLD_LEASE = "old_fence"
+    LEASE_CONFLICT = "fence_conflict"
     TOMBSTONED = "tombstoned"
     STOPPED = "stopped"
     REVOKED = "revoked"
@@ -174,21 +174,21 @@ class OrderRefusal(StrEnum):
     TAKEN_BACK = "taken_back"
 
 
-REBINDABLE: frozenset[OrderRefusal] = frozenset(
+REBINDABLE: frozenset[JobRefusal] = frozenset(
     {
-        OrderRefusal.OLD_EPOCH,
-        OrderRefusal.NO_FLEET_TIME,
-        OrderRefusal.TOO_LATE,
-        OrderRefusal.OLD_FENCE,
-        OrderRefusal.DRAINING,
-        OrderRefusal.NO_SLOT,
-        OrderRefusal.DISK_FULL,
-        OrderRefusal.TAKEN_BACK,
+        JobRefusal.OLD_EPOCH,
+        JobRefusal.NO_FLEET_TIME,
+        JobRefusal.TOO_LATE,
+        JobRefusal.OLD_LEASE,
+        JobRefusal.DRAINING,
+        JobRefusal.NO_SLOT,
+        JobRefusal.DISK_FULL,
+        JobRefusal.TAKEN_BACK,
     }
 )
 """Refusals after which the same attempt may be bound again; the others are for a user to look at."""
 
-ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
+ELSEWHERE: frozenset[JobRefusal] = frozenset({JobRefusal.CEILING, JobRefusal.RUNTIME_MISSING})
 """Refusals that another node may not give: the attempt is bound again, to another node."""
-NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
+NODE_STATES: frozenset[JobRefusal] = frozenset({JobRefusal.DISK_FULL, JobRefusal.DRAINING})
 """Refusals because of the node's present state: the run waits, and the refusal counts as nobody's failure."""

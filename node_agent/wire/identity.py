@@ -16,7 +16,7 @@ _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15}
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
 """Every process of an attempt has this variable; its value is the attempt's identity."""
-WORDS_KEY = "words.key"
+MESSAGES_KEY = "words.key"
 """The file in the run's home with the attempt's secret. Our worker removes it before anything else runs.
 
 The secret is in no variable, because a sandbox's first process shows its environment to all inside it.
@@ -25,7 +25,7 @@ SEAL = 64 + 1
 """The length of the seal in front of the words: hexadecimal digits and a line end."""
 
 
-def words_in(attempt: str) -> str:
+def messages_in(attempt: str) -> str:
     """Return the name of the folder below a run's home with users' messages to this attempt: one file per
     message, named by number.
     """
@@ -51,7 +51,7 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 class TurnTerms(WireModel):
     """The terms of an interactive run: a run whose program waits for a user's message after each answer.
 
-    The order's task is the words of turn 1, and `by` is the name of the user who said them.
+    The job's task is the words of turn 1, and `by` is the name of the user who said them.
     """
 
     idle_ms: int = Field(gt=0)
@@ -61,19 +61,19 @@ class TurnTerms(WireModel):
     by: Name = ""
     story: str = ""
     """The first message and the last answer of the interactive run before, for the model only. Used only
-    where the program resumes no memory: the order names none, or the node has not kept it."""
+    where the program resumes no memory: the job names none, or the node has not kept it."""
     mode: Name = ""
     """The mode of a program of the owner's own choice, by its own name; empty: the mode it begins in."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses an order
+        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses a job
         that has it."""
         told: dict[str, Any] = write(self)
         return {name: value for name, value in told.items() if value or name != "mode"}
 
 
-class LaidWords(WireModel):
+class LaidMessage(WireModel):
     """A user's message as they lie, sealed, in a run's home."""
 
     text: str
@@ -88,29 +88,29 @@ def turn_control_file(what: str, number: int) -> str:
 
 
 class AttemptId(WireModel):
-    """(run, attempt, fence). Within a run the fence only grows: by one, or to the first number of a later
+    """(run, attempt, lease). Within a run the lease only grows: by one, or to the first number of a later
     epoch.
     """
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
-    fence: Number
+    lease: Number = Field(alias="fence")
 
     def __str__(self) -> str:
-        return f"{self.run}.{self.attempt}.{self.fence}"
+        return f"{self.run}.{self.attempt}.{self.lease}"
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        """Return the identity in a text `RUN.ATTEMPT.FENCE`; ValueError for any other text."""
+        """Return the identity in a text `RUN.ATTEMPT.LEASE`; ValueError for any other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"not an attempt's identity: {text!r}")
-        return cls(run=match[1], attempt=int(match[2]), fence=int(match[3]))
+        return cls(run=match[1], attempt=int(match[2]), lease=int(match[3]))
 
     @property
     def ref(self) -> str:
-        """The only git ref to which this fence may push."""
-        return f"refs/pancode/{self.run}/{self.attempt}.{self.fence}"
+        """The only git ref to which this lease may push."""
+        return f"refs/pancode/{self.run}/{self.attempt}.{self.lease}"
 
 
 class CallDesk(WireModel):
@@ -161,4 +161,4 @@ HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
 """The marks at which the attempt still holds a slot: until all its steps have ended. Publishing needs no
-slot, and an order that is held has none yet: it waits for one."""
+slot, and a job that is held has none yet: it waits for one."""

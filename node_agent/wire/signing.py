@@ -184,13 +184,14 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the name of the version's field, and our version."""
+    """A value that is signed as a whole. `VERSION`: the field and number of our version."""
 
     VERSION: ClassVar[tuple[str, object]]
+    PAYLOAD: ClassVar[str] = ""
 
     @classmethod
     def payload_type(cls) -> str:
-        return f"application/vnd.pancode.{cls.__name__.lower()}+json"
+        return f"application/vnd.pancode.{cls.PAYLOAD or cls.__name__.lower()}+json"
 
     def signed(self, key: SigningKey) -> Envelope:
         return key.sign(self.payload_type(), self.canonical())

@@ -47,7 +47,7 @@ class DepotAccess:
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
         """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: never."""
-        peer, nonce = self.greeted()
+        peer, nonce = self.greet()
         try:
             send_data(peer, self.sign(nonce, verb, identity) + b"\n")
             must_agree(read_line(peer))
@@ -56,7 +56,7 @@ class DepotAccess:
             raise
         return peer
 
-    def greeted(self) -> tuple[socket.socket, str]:
+    def greet(self) -> tuple[socket.socket, str]:
         """Connect; return the connection and the nonce by which a depot shows itself. DepotUnavailable."""
         address = self.address()
         if address is None:
@@ -174,7 +174,7 @@ class DepotClient:
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
         """Bring the depot's `ref` into the same ref of a bare repository here."""
-        # The user's own history may have sins that fsck refuses; the order's signature names the commit.
+        # The user's own history may have sins that fsck refuses; the job's signature names the commit.
         with self._stream("fetch", identity) as peer:
             options = ("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow")
             done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))

@@ -147,7 +147,7 @@ class Mirrors:
                 self._transport.fetch(identity, path, ref)
             got = git.commit_at(ref)
         if got != commit:
-            raise WorkspaceFailure(f"the depot's {ref} is {got}, the order says {commit}")
+            raise WorkspaceFailure(f"the depot's {ref} is {got}, the job says {commit}")
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
@@ -187,7 +187,7 @@ class Mirrors:
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
         """Forget a run's snapshot, unless an attempt of the run still needs it.
 
-        A mirror that is no repository any more has no snapshot: `bring` repairs it, and the clean-up goes on.
+        A mirror that is no repository any more has no snapshot: `bring` repairs it, clean-up continues.
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():

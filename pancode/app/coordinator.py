@@ -69,8 +69,7 @@ from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.queue.valkey.external import check_access
-from pancode.runs import keyring
-from pancode.runs import round as rounds
+from pancode.runs import keyring, reconcile
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
 from pancode.runs.retention.run_files import KeptFiles
@@ -294,7 +293,7 @@ class Coordinator:
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
-        rounds.start_epoch(self.core)
+        reconcile.start_epoch(self.core)
         if self._own.instead_of:
             self.core.live.record_trust(
                 "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag
@@ -348,7 +347,7 @@ class Coordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents go on."""
+        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents continue."""
         for one in self._follow_ons:
             one.stop()
         self.fleet.stop()
@@ -369,7 +368,7 @@ class Coordinator:
         archive = FileArchive(self.home.receipts, self._clock)
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
-        rules = self.settings.rules.scaled(self.settings.time_factor)
+        rules = self.settings.rules.scale(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules, FEATURES)
 
     def _fleet(self, user_home: Path, log: str) -> Machines:

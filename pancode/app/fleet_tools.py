@@ -70,7 +70,7 @@ CUT = "\n[the rest is cut: {} characters in all]"
 
 
 def list_tools() -> dict[str, FleetTool]:
-    """Return every tool as an order offers it, in the fewest words: all tools stand in a window that may hold
+    """Return every tool as a job offers it, in the fewest words: all tools stand in a window that may hold
     only 8,000 tokens. An argument that one tool has described is not described again.
     """
     said: set[str] = set()
@@ -126,7 +126,7 @@ class FleetCalls(FeedThread):
             thread.join(JOIN_S)
         self._join()
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
         for action in found:
@@ -188,7 +188,7 @@ def carried_out(
 ) -> tuple[bool, str]:
     """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
     name = str(asked["tool"])
-    identity = AttemptId(run=run.id, attempt=run.attempt, fence=int(str(asked["fence"])))
+    identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(asked["fence"])))
     client = RunClient(context, run, f"fleet:{identity}:{asked['number']}")
     try:
         given = _given(BY_NAME[name], run, str(asked["arguments"]))

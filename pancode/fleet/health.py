@@ -13,7 +13,7 @@ from pancode.runs.core import Core
 from pancode.runs.health import command_for, healths_of
 from pancode.runs.life.health import AgentHealth, Gravity, HealthState
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.views import format_optional_iso, newest_fence, not_ended
+from pancode.runs.views import format_optional_iso, newest_lease, not_ended
 
 _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
@@ -25,7 +25,7 @@ def get_health(core: Core) -> HealthShape:
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
     rows = list(_machines(core, removed))
     grave = {row["gravity"] for row in (*agents, *rows)}
-    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
+    return {"well": Gravity.USER not in grave, "agents": agents, "machines": rows}
 
 
 def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
@@ -33,11 +33,11 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
     if health.gravity is not Gravity.WELL:
         item = open_item(tuple(tx.find(Action, {"run": run.id})))
         command = item_of(run, item).command if item is not None else command_for(run, health)
-    fence = newest_fence(tx, run)
+    lease = newest_lease(tx, run)
     return {
         "who": run.agent,
         "run": run.id,
-        "node": None if fence is None else fence.node,
+        "node": None if lease is None else lease.node,
         "state": health.state.value,
         "gravity": health.gravity.value,
         "since": format_optional_iso(health.since_ms),
@@ -52,7 +52,7 @@ def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
         if row["name"] in removed:
             continue
         gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
-        gravity = Gravity.PERSON if row["state"] in _SICK else gravity
+        gravity = Gravity.USER if row["state"] in _SICK else gravity
         used, total = row["slots"]["used"], row["slots"]["total"]
         works = row["state"] == NodeState.ONLINE and used
         what, fix = f"{used} of {total} slots are taken", ""

@@ -158,23 +158,23 @@ class Caller(Facet):
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Facet):
-    """What the run goes on from."""
+    """What the run continues from."""
 
     continues: str | None = None
-    """The run that this one goes on from."""
+    """The run that this one continues from."""
     begins: str = ""
     """The run from whose result this one begins."""
     takes: tuple[str, ...] = ()
     """All runs from whose results this one begins, where there are several."""
     carries: bool = False
-    """Whether the run goes on from a change that had not landed, which is then part of its own change."""
+    """Whether the run continues from a change that had not landed, which is then part of its own change."""
     origin: str = ""
     """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
     resolves: Mapping[str, Any] = field(default_factory=dict)
     """The conflict that the run settles: run, origin, marked, files, way, trailers; as DispatchRequest has
     it."""
     recovers: bool = False
-    """Whether the run is a recovery of the run that it goes on from, or whose work it repeats."""
+    """Whether the run is a recovery of the run that it continues from, or whose work it repeats."""
     in_step: bool = False
     """Whether the run retries the run of a workflow's step and takes over that step."""
     in_workspace: str = ""
@@ -196,11 +196,11 @@ class Provision(Facet):
     notes: tuple[str, ...] = ()
     """The earlier runs whose notes are in the prompt."""
     skills: tuple[Mapping[str, Any], ...] = ()
-    """Wire form of node_agent.wire.skill.OrderedSkill: the skills that the run is given, by name."""
+    """Wire form of node_agent.wire.skill.JobSkill: the skills that the run is given, by name."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     board: tuple[Mapping[str, str], ...] | None = None
-    """The workflow's board in wire form, only while the run's order is built; None: it has none."""
+    """The workflow's board in wire form, only while the run's job is built; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +273,11 @@ class Approvals(Facet):
 
 
 @dataclass(frozen=True, slots=True)
-class Words(Facet):
+class Messages(Facet):
     """What users have said to the run."""
 
     told: int = 0
-    """How many words of users there are for the run, each a row."""
+    """How many messages of users there are for the run, each a row."""
     answers: str = ""
     """A user's answer to the question of the run that this one continues."""
     program: str = ""

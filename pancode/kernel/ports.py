@@ -72,7 +72,7 @@ class Transaction(Protocol):
         """The first keys, in order, whose first field (a text) starts with `prefix`; read from the index."""
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        """The groups, in no order, counted and summed by the database over many rows. Null sums as 0."""
+        """The groups, in no job, counted and summed by the database over many rows. Null sums as 0."""
 
     def insert(self, record: Record) -> None:
         """Add a new row. ConflictError when the key is taken: at once, or at the latest at the block's end.
@@ -109,7 +109,7 @@ class UpMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Admitted work as shown in a pool queue: a projection, never an order."""
+    """Admitted work as shown in a pool queue: a projection, never a job."""
 
     queue: str
     run: str
@@ -121,7 +121,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A signed order for the queue of one node."""
+    """A signed job for the queue of one node."""
 
     tag: str
     identity: AttemptId
@@ -160,7 +160,7 @@ class Bus(Protocol):
     Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
     """
 
-    def push_orders(self, orders: Sequence[Offer]) -> None:
+    def push_jobs(self, jobs: Sequence[Offer]) -> None:
         """Put each offer, in this order, into its node's queue, unless its job is queued or claimed there.
 
         After an UnavailableError some of the offers may be there.
@@ -174,7 +174,7 @@ class Bus(Protocol):
         """
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        """One bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
+        """One bounded page, however much the node has written. Begin with 0, then use the page's cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         """Remove these entries from the node's registry of started jobs."""
@@ -204,7 +204,7 @@ class Bus(Protocol):
         """The oldest messages of these nodes that were not dropped; waits at most `wait_ms` when there are
         none.
 
-        Each node's messages are in its order, and no more than its share of a round (`core.quota.is_full`).
+        Each node's messages are in its order, and no more than its share of a pass (`core.quota.is_full`).
         """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
@@ -397,7 +397,7 @@ class DepotPort(Protocol):
         """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the fence's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
+        """Whether the lease's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether this log is on disk, complete by its size and digest."""

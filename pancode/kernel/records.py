@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
 from pancode.kernel.feature_records import ApiToken as ApiToken
@@ -37,8 +37,8 @@ from pancode.kernel.states import ActionKind as ActionKind
 from pancode.kernel.states import Closed as Closed
 from pancode.kernel.states import EntryKind as EntryKind
 from pancode.kernel.states import EventKind as EventKind
-from pancode.kernel.states import FenceState as FenceState
 from pancode.kernel.states import GpuRule as GpuRule
+from pancode.kernel.states import LeaseState as LeaseState
 from pancode.kernel.states import RunState as RunState
 from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
@@ -110,7 +110,7 @@ class Run(Record):
     step: str | None = None
     """The name of the run's step in its workflow."""
     session: str = ""
-    """The first run of the chain in which each run goes on from the one before; a chain of interactive runs
+    """The first run of the chain in which each run continues from the one before; a chain of interactive runs
     is a session. Empty: the run was not admitted as a run of its own."""
     place: int = 1
     """The run's place in that chain, from 1 on."""
@@ -140,7 +140,7 @@ class Run(Record):
     project: str | None
     """Absolute path of the user's repository; None for `--workspace none`."""
     workspace: dict[str, object]
-    """Wire form of node_agent.wire.order.Workspace."""
+    """Wire form of node_agent.wire.job.Workspace."""
     gpus: str | None = None
     """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
     gpu_memory: int | None = None
@@ -183,8 +183,8 @@ class Run(Record):
     waits: WaitReason | None = WaitReason.QUEUED
     """Why the run waits; None: it waits for nothing."""
     attempt: int = 1
-    fence: int = 0
-    """The run's highest fence so far; it grows over all attempts."""
+    lease: int = 0
+    """The run's highest lease so far; it grows over all attempts."""
     stop_asked: str | None = None
     started_ms: int | None = None
     retry_at_ms: int | None = None
@@ -274,7 +274,7 @@ class SessionRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Word(Record):
+class StoredMessage(Record):
     """Words that one user has said at once to a run; in a session, to its interactive run of that time."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
@@ -301,7 +301,7 @@ class Attempt(Record):
     run: str
     attempt: int
     created_ms: int
-    held_usd: Decimal
+    reserved_usd: Decimal
     outcome: Outcome | None = None
     failure: FailureKind | None = None
     reason: str = ""
@@ -311,22 +311,22 @@ class Attempt(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Fence(Record):
-    """One binding of an attempt to a node: from the signed order until the node's own word closes it."""
+class Lease(Record):
+    """One binding of an attempt to a node: from the signed job until the node's own word closes it."""
 
-    TABLE: ClassVar = Table("fences", ("run", "fence"), ("node", "state", "tag"))
+    TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
     run: str
     attempt: int
-    fence: int
+    lease: int
     node: str
     tag: str
-    order: str
+    job: str
     """The signed envelope, JSON, byte for byte as pushed."""
     digest: str
     start_by_epoch: int
     start_by_ms: int
     bound_ms: int
-    state: FenceState = FenceState.OFFERED
+    state: LeaseState = LeaseState.OFFERED
     mark: str = ""
     cursor: int = 0
     """The number of the highest applied event."""
@@ -336,19 +336,19 @@ class Fence(Record):
     closed_ms: int | None = None
     receipt: str | None = None
     ahead: bool = False
-    """Whether the order was handed over to wait on the node until a slot is free."""
+    """Whether the job was handed over to wait on the node until a slot is free."""
     provider: str = ""
-    """The provider of the run's model, by its breaker's name; rate limits in the fence's end count for its
+    """The provider of the run's model, by its breaker's name; rate limits in the lease's end count for its
     login."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuHold(Record):
-    """The GPUs that a run holds alone, from the signed order until its fence is closed."""
+    """The GPUs that a run holds alone, from the signed job until its lease is closed."""
 
-    TABLE: ClassVar = Table("gpu_holds", ("run", "fence"))
+    TABLE: ClassVar = Table("gpu_holds", ("run", "lease"))
     run: str
-    fence: int
+    lease: int
     node: str
     uuids: tuple[str, ...]
 
@@ -365,15 +365,15 @@ class BookEntry(Record):
     kind: EntryKind
     run: str
     attempt: int
-    fence: int
+    lease: int
     usd: Decimal
     tokens: int = 0
     agent_ms: int = 0
     source: str = ""
     note: str = ""
-    held_tokens: int = 0
-    """How many more tokens (if negative: fewer) are held; of USD, the kind of the entry says that."""
-    held_ms: int = 0
+    reserved_tokens: int = 0
+    """How many more tokens (if negative: fewer) are reserved; of USD, the kind of the entry says that."""
+    reserved_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,15 +383,15 @@ class Balance(Record):
     TABLE: ClassVar = Table("balances", ("scope",))
     scope: str
     spent_usd: Decimal = Decimal(0)
-    held_usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
     unknown_runs: int = 0
     tokens: int = 0
     agent_ms: int = 0
     runs: int = 0
-    held_tokens: int = 0
-    held_ms: int = 0
+    reserved_tokens: int = 0
+    reserved_ms: int = 0
     disputed_usd: Decimal = Decimal(0)
-    """The USD that nodes have claimed beyond the limits of their orders; no ceiling counts it."""
+    """The USD that nodes have claimed beyond the limits of their jobs; no ceiling counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,7 +461,7 @@ class StoredReceipt(Record):
     digest: str
     run: str
     attempt: int
-    fence: int
+    lease: int
     tag: str
     envelope: str
     stored_ms: int
@@ -501,7 +501,7 @@ ALL: tuple[type[Record], ...] = (
     Node,
     Run,
     SessionRow,
-    Word,
+    StoredMessage,
     Workflow,
     WorkflowStep,
     Schedule,
@@ -512,7 +512,7 @@ ALL: tuple[type[Record], ...] = (
     RunNote,
     AuditAnchor,
     Attempt,
-    Fence,
+    Lease,
     GpuHold,
     BookEntry,
     Balance,

@@ -35,8 +35,8 @@ class RunState(StrEnum):
     ENDED = "ended"
 
 
-class FenceState(StrEnum):
-    """The states of one fence."""
+class LeaseState(StrEnum):
+    """The states of one lease."""
 
     OFFERED = "offered"
     ACCEPTED = "accepted"
@@ -45,19 +45,19 @@ class FenceState(StrEnum):
 
 
 class Closed(StrEnum):
-    """The end of a fence: by the node's own signed word, or given up as lost."""
+    """The end of a lease: by the node's own signed word, or given up as lost."""
 
     RECEIPT = "receipt"
     REFUSED = "refused"
     REVOKED = "revoked"
     NOT_NOW = "not_now"
-    """The node refused the order for a state that it is in: a wait, not a failure."""
+    """The node refused the job for a state that it is in: a wait, not a failure."""
     NEVER_ACCEPTED = "never_accepted"
     LOST = "lost"
 
 
 class WaitReason(StrEnum):
-    """Why a run does not go on now; the run's `reason` has the words for users."""
+    """Why a run does not continue now; the run's `reason` has the words for users."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -70,12 +70,12 @@ class WaitReason(StrEnum):
     RETRY = "retry"
     RETURNED = "returned"
     HANDED = "handed"
-    """The run's order waits on a node, which begins it when a slot is free."""
+    """The run's job waits on a node, which begins it when a slot is free."""
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
     WORKFLOW = "workflow"
-    PERSON = "person"
+    USER = "person"
     """The run begins when a user has approved it."""
     GATES = "gates"
     """The run begins when its gates have passed on the unchanged tree."""
@@ -83,17 +83,17 @@ class WaitReason(StrEnum):
     @property
     def is_held(self) -> bool:
         """Whether somebody else than a node has to act before the run may begin."""
-        return self in (self.WORKFLOW, self.PERSON, self.GATES)
+        return self in (self.WORKFLOW, self.USER, self.GATES)
 
 
 class EntryKind(StrEnum):
     """The kind of an entry in the books. hold +held; release -held; spend +spent; correct ±spent; unknown:
     the hold stands.
 
-    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a user decides.
+    disputed ±claimed: beyond its job's limit, and outside of every ceiling until a user decides.
     """
 
-    HOLD = "hold"
+    RESERVE = "hold"
     RELEASE = "release"
     SPEND = "spend"
     CORRECT = "correct"
@@ -105,7 +105,7 @@ class ActionKind(StrEnum):
     """The kind of an action that follows from a run."""
 
     LAND = "land"
-    PERSON = "person"
+    USER = "person"
     """A user must answer, approve or deny; nothing follows by itself."""
     ADVANCE = "advance"
     """The run's workflow is looked at."""
@@ -203,7 +203,7 @@ class SessionState(StrEnum):
     """The session asks a question, which waits for a user's answer."""
     WAITS_FOR_YOU = "waits for you"
     """The session's program is running, and has answered everything."""
-    RESTS = "rests"
+    SUSPENDED = "rests"
     """No program runs and no slot is held: the next message begins the next interactive run."""
     TURN_LOST = "turn lost"
     """The session's program ended within a turn: a user decides whether the words are said again."""

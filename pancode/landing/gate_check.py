@@ -15,8 +15,8 @@ from pancode.kernel.records import Action, ActionKind, Run, RunState, Setting, W
 from pancode.kernel.values import replace
 from pancode.landing.judgement import admit_at_commit, judging_run, rows_of
 from pancode.landing.rules import argv_of, require_gates
-from pancode.runs import round as rounds
-from pancode.runs.core import Core, open_fences
+from pancode.runs import reconcile as rounds
+from pancode.runs.core import Core, open_leases
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Joining
 from pancode.runs.life.binding import begin_waiting
@@ -225,12 +225,12 @@ def end_check(work: Work, run: Run, *verdict: GatesChecked) -> None:
 
 
 def has_waiting_work(work: Work) -> bool:
-    """Whether any run waits for a slot, here or on a node that has its order."""
+    """Whether any run waits for a slot, here or on a node that has its job."""
     return any(one.wants_slot for one in work.core.kept.waiting(work.tx).all.values())
 
 
 def has_free_slot(work: Work, check: Run) -> bool:
     """Whether a node that can take the check has a free slot."""
-    fences, freed = open_fences(work.tx), work.core.live.contacts.freed
+    leases, freed = open_leases(work.tx), work.core.live.contacts.freed
     fitting = (view for view in work.core.views(work.tx) if not explain_misfit(check, view))
-    return any(free_slots(view, fences, freed.get(view.node.tag or "", ())) > 0 for view in fitting)
+    return any(free_slots(view, leases, freed.get(view.node.tag or "", ())) > 0 for view in fitting)

@@ -123,7 +123,7 @@ def still_asked(core: Core, asked: Action) -> bool:
     with core.ports.ledger.transaction() as tx:
         mine = tx.find(Action, {"run": asked.run})
     waits = any(one.id == asked.id for one in mine)
-    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.PERSON for one in mine))
+    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.USER for one in mine))
 
 
 def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool]) -> None:
@@ -259,7 +259,7 @@ class LandingQueue(FeedThread):
 
     # -- the threads -----------------------------------------------------------------------------
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         for repo in {repo_of(action) for action in list_waiting(self._core)}:
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():
@@ -357,7 +357,7 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
 def list_landable(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
 
-    Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
+    Left out: runs that another run continues from, that lost a race or are not the result of their workflow
     (the last step that changes something has it all), that a user has denied, and that wait to be landed.
     """
     return _listed(core, lambda run: is_green(run, project))

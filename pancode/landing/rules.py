@@ -53,13 +53,13 @@ def after_verification(made: Changes) -> Changes:
 def queue_landing(made: Changes) -> Changes:
     """At settlement, queue the landing of a run that is done, has changed something and was to be landed.
 
-    A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
+    A run whose stop was asked for too late is not landed; of a lost run only the lease knows of the stop.
     """
     run = made.run
     changed = run.result.get("commit") is not None or Lineage.of(run).begins
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
-    if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
+    if run.stop_asked is not None or made.case.leases[run.lease].stop_sent:
         return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
     return made.follow(ActionKind.LAND, run.created_by, _place(run))
 
@@ -81,7 +81,7 @@ class LandingAsked(Signal):
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
         if self.way.approves:
-            must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
+            must_wait(run, made.case.action(ActionKind.USER), ItemKind.LANDING)
         row = {**_place(run), **self.way.to_row()}
         if waits is not None and WRITES in waits.detail:  # it may be written already
             row[WRITES] = waits.detail[WRITES]
@@ -113,7 +113,7 @@ class LandingProposed(Signal):
             raise WorkspaceError(
                 f"{run.id} is already landed, or is waiting to land", fix=f"pancode why {run.id}"
             )
-        if made.case.action(ActionKind.PERSON) is not None:
+        if made.case.action(ActionKind.USER) is not None:
             asked_by = run.landing.get("asked_by", self.by)
             return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
         if run.landing.get("status") in (DROPPED, people.DENIED):
@@ -362,7 +362,7 @@ def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     report = {**{key: one for key, one in made.run.landing.items() if key == "asked_by"}, **report}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
     made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
-    return made if report["status"] == WAITING else made.advance()  # a lane goes on when it is over
+    return made if report["status"] == WAITING else made.advance()  # a lane continues when it is over
 
 
 def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:

@@ -70,7 +70,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_round_age_seconds": Figure(
         "gauge", "since the coordinator last looked at Redis, whether it could be used or not"
     ),
-    "pancode_in_trouble": Figure("gauge", "1 while rounds cannot go on: Redis or the ledger is away"),
+    "pancode_in_trouble": Figure("gauge", "1 while passes cannot continue: Redis or the ledger is away"),
     "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
     "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
     "pancode_epoch": Figure("gauge", "grows by one with each start of the coordinator"),
@@ -118,9 +118,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
     "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
-    "pancode_budget_disputed_usd": Figure(
-        "gauge", "what nodes claim today beyond the limits of their orders"
-    ),
+    "pancode_budget_disputed_usd": Figure("gauge", "what nodes claim today beyond the limits of their jobs"),
     "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
     "pancode_refused_envelopes_total": Figure(
         "counter", "signed words not believed since the coordinator started", ("node", "what", "code")
@@ -217,7 +215,7 @@ def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
     if ceiling is not None:
         yield _one("pancode_budget_ceiling_usd", float(ceiling))
     yield _one("pancode_budget_spent_usd", float(day.spent_usd))
-    yield _one("pancode_budget_held_usd", float(day.held_usd))
+    yield _one("pancode_budget_held_usd", float(day.reserved_usd))
     yield _one("pancode_budget_disputed_usd", float(day.disputed_usd))
     yield _one("pancode_budget_unknown_runs", day.unknown_runs)
     for balance in tx.find(Balance):

@@ -59,7 +59,7 @@ class LandingShape(TypedDict, total=False):
 class UsageShape(TypedDict):
     """The usage of a run; `cost_usd` is a decimal string, None while it is not known.
 
-    `disputed_usd`: what the node claims beyond the limit of its order; `cost_usd` does not have it.
+    `disputed_usd`: what the node claims beyond the limit of its job; `cost_usd` does not have it.
     """
 
     input_tokens: int
@@ -115,7 +115,7 @@ class RunShape(TypedDict):
     finished_at: str | None
     retry_of: str | None
     continues: str | None
-    """The run from whose result this one goes on."""
+    """The run from whose result this one continues."""
     continued_by: list[str]
     parent: str | None
     landed: str | None
@@ -156,7 +156,7 @@ class AttemptShape(TypedDict):
     finished_at: str | None
 
 
-class FenceShape(TypedDict):
+class LeaseShape(TypedDict):
     """One binding of an attempt to a node. `stop`: `asked` where the node has not confirmed it."""
 
     attempt: int
@@ -225,15 +225,15 @@ class RunDetail(RunShape):
     calls: CallsShape | None
     claimed: UsageShape | None
     attempts: list[AttemptShape]
-    fences: list[FenceShape]
+    fences: list[LeaseShape]
     chain: list[str]
-    """The runs that this one goes on from, newest first."""
+    """The runs that this one continues from, newest first."""
     told: list[ToldShape]
     """What users said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
     answered: str
-    """Who has answered the question from which the run goes on, in words; empty: it goes on from none."""
+    """Who has answered the question from which the run continues, in words; empty: it continues from none."""
     session: str
-    """`same`: the run goes on with the conversation of the run before; else `new`."""
+    """`same`: the run continues with the conversation of the run before; else `new`."""
     model_from: str | None
     """Who chose the run's model, in words."""
     inbox: RunWaits | None
@@ -243,7 +243,7 @@ class RunDetail(RunShape):
 
 
 class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+    """A run that waits on a node for a slot. `there`: the node has said that it has the job."""
 
     run: str
     node: str
@@ -268,7 +268,7 @@ class LaterSteps(TypedDict):
 
 
 class HandoverShape(TypedDict):
-    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
+    """What continues without the coordinator, and what does not. `at_work`: how many runs have begun."""
 
     at_work: int
     handed: list[HandedRun]
@@ -433,7 +433,7 @@ class HealthShape(TypedDict):
     machines: list[HealthRow]
 
 
-class OrderShape(TypedDict):
+class JobShape(TypedDict):
     run: str
     attempt: int
     agent: str
@@ -450,11 +450,11 @@ class QueueShape(TypedDict):
     waiting: int
     running: int
     oldest_s: float | None
-    orders: list[OrderShape]
+    orders: list[JobShape]
 
 
 class QueuesShape(TypedDict):
-    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+    """The queues and their jobs. `paused`: the reason why the whole fleet takes nothing from a queue."""
 
     paused: str | None
     queues: list[QueueShape]
@@ -477,7 +477,7 @@ WOULD_WAIT = "it would wait: "
 class QueuedAnswer(Queued):
     warnings: list[str]
     workflow: NotRequired[str]
-    """The workflow that goes on with the run: the run takes the place of one of its runs."""
+    """The workflow that continues with the run: the run takes the place of one of its runs."""
     answer: NotRequired[str]
     """The words with which a question was answered."""
 
@@ -560,7 +560,7 @@ class DryRunAnswer(DryRunReport):
 
 
 class BriefLine(TypedDict):
-    """One thing to tell, and the command that goes on with it."""
+    """One thing to tell, and the command that continues with it."""
 
     run: str | None
     what: str

@@ -26,7 +26,7 @@ from pancode.kernel.values import replace
 from pancode.runs.features import Features
 from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.live import Beats, Feed, Live, update_speed
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
@@ -132,7 +132,7 @@ class ControlSettings:
     """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
     other session for so long."""
     ahead: int = 8
-    """How many orders may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
+    """How many jobs may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
     """The most USD that a run without a limit may cost once it was handed over."""
     node_quota: int = 64 * 2**20
@@ -142,11 +142,11 @@ class ControlSettings:
     evidence: ForeignReceipts = ForeignReceipts()
     """How many receipts that settle nothing, and how many bytes of them, are kept of one node in a day."""
 
-    def scaled(self, factor: float) -> ControlSettings:
+    def scale(self, factor: float) -> ControlSettings:
         """Return the settings with all times multiplied by one factor (tests)."""
         times = [name for name in self.__slots__ if name.endswith("_ms")]
         ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
-        return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
+        return replace(self, deadlines=self.deadlines.scale(factor), **ms)
 
 
 class Core:
@@ -207,11 +207,11 @@ class Core:
         self.epoch = epoch
         self.live.new_epoch(epoch)
 
-    def highest_fence(self, run: records.Run) -> int:
-        """Return the highest fence number that may be signed, also by a life that the ledger has
+    def highest_lease(self, run: records.Run) -> int:
+        """Return the highest lease number that may be signed, also by a life that the ledger has
         forgotten."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
-        return max(run.fence, forgotten)
+        return max(run.lease, forgotten)
 
     def stamp(self) -> books.Stamp:
         return books.Stamp(self.wall_ms(), self.new_entry)
@@ -237,7 +237,7 @@ class Core:
         return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
-        """Change what is known of reaching a node; it waits for no round: the links' own thread calls it."""
+        """Change what is known of reaching a node; it waits for no pass: the links' own thread calls it."""
         with self._reaching_lock:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
@@ -317,24 +317,24 @@ class Core:
         return books.sum_balances(scope, (balance for balance in known if balance is not None))
 
     def budget_scopes(self, tx: Transaction, run: records.Run) -> list[BudgetScope]:
-        """Return the scopes in which an attempt of this run is held from its admission on; then week and
+        """Return the scopes in which an attempt of this run reserves from its admission on; then week and
         month.
 
-        What an interactive run dispatches is paid from the interactive run's hold: it is booked in the
-        session, and the session's ceiling does not refuse it. An orchestrator's hold is for its own model
-        alone: the session's ceiling counts for its children.
+        What an interactive run dispatches is paid from the interactive run's reservation: it is booked in the
+        session, and the session's ceiling does not refuse it. An orchestrator's reservation is for its own
+        model alone: the session's ceiling counts for its children.
         """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
-        session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
+        session = self.read_scopes(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(records.Run, run.parent) if run.parent is not None else None
         if not run.takes_turns and (above is None or not is_orchestrator(above)):
             session = [replace(budget_scope, ceilings=books.NO_CEILING) for budget_scope in session]
-        return [*self.held_in(tx, scopes), *session, *self.period_budget_scopes(tx)]
+        return [*self.read_scopes(tx, scopes), *session, *self.period_budget_scopes(tx)]
 
-    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
+    def read_scopes(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
         return [
             BudgetScope(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s))
             for s in scopes
@@ -344,9 +344,9 @@ class Core:
         """Return the budget scopes of this week and this month that have a ceiling."""
         kinds = self.ceilings_set(tx)
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
-        return [BudgetScope(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
+        return [BudgetScope(balance, self.ceilings(tx, balance.scope), is_booked=False) for balance in sums]
 
-    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
+    def find_limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
         """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
@@ -364,10 +364,10 @@ class Core:
         return self.former.get(node.obeys or "", self.key)
 
 
-def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
-    """Return the fences that may be running, or are not known to have ended."""
-    states = (records.FenceState.OFFERED, records.FenceState.ACCEPTED, records.FenceState.RUNNING)
-    return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
+def open_leases(tx: Transaction, **where: object) -> list[records.Lease]:
+    """Return the leases that may be running, or are not known to have ended."""
+    states = (records.LeaseState.OFFERED, records.LeaseState.ACCEPTED, records.LeaseState.RUNNING)
+    return [f for state in states for f in tx.find(records.Lease, {"state": state, **where})]
 
 
 def hold_lock(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from typing_extensions import TypedDict
 
-from pancode.kernel.facets import Approvals, Lineage, SessionTurn, Words
+from pancode.kernel.facets import Approvals, Lineage, Messages, SessionTurn
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
@@ -142,7 +142,7 @@ def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
 
 def _queue(core: Core, plan: Plan, run_id: str) -> Dispatched:
     """Queue the run under the lock under which the gates were asked."""
-    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
+    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and a job if a slot
     # is free: all or nothing.
     # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
     with unit_of_work(core) as work:
@@ -174,13 +174,13 @@ def run_of(core: Core, plan: Plan, run_id: str) -> Run:
 
 
 def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None) -> Run:
-    """Record what was decided about the run and admit it, inside a transaction; no order is made."""
+    """Record what was decided about the run and admit it, inside a transaction; no job is made."""
     for verdict in plan.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a user"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if plan.model_from:
         work.tell(run.id, "model", run.asked_model or "", "chosen", plan.model_from)
-    for line in plan.story:
+    for line in plan.timeline:
         work.tell(run.id, line.kind, line.what, line.verdict, "; ".join(line.words))
     return admit_run(work, run, budget)
 
@@ -215,7 +215,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
 def in_chain(run: Run, old: Run | None) -> Run:
     """Return the run with its session and place behind the old one. It begins a session where another run
-    went on from the old one, and as the first interactive run that was begun in a run's files.
+    continued from the old one, and as the first interactive run that was begun in a run's files.
     """
     if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
@@ -228,10 +228,10 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
-    """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
+    """Record that the run continues from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
-    stays, said = bool(Lineage.of(run).in_workspace), Words.of(run)
+    stays, said = bool(Lineage.of(run).in_workspace), Messages.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))
     sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)

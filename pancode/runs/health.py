@@ -14,7 +14,7 @@ from pancode.kernel.records import (
     Attempt,
     Decision,
     EventKind,
-    Fence,
+    Lease,
     Node,
     Run,
     RunState,
@@ -38,16 +38,16 @@ from pancode.runs.life.health import (
     report_of,
 )
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.life.orders import identity_of
-from pancode.runs.life.waits import ToldByPerson
+from pancode.runs.life.jobs import identity_of
+from pancode.runs.life.waits import ToldByUser
 from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import HEARD, newest_fence, words_of
+from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
-    """Look once at all runs at work, if that is due; tell it in the runs' stories, the feed and the inbox."""
+    """Look once at all runs at work, if that is due; tell it in their timelines, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return
@@ -80,7 +80,7 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
 
 def _tell(work: Work, run: Run, quiet: str) -> bool:
     try:
-        work.signal(run, ToldByPerson(WORDS.format(quiet=quiet), HEALTH_WATCH))
+        work.signal(run, ToldByUser(WORDS.format(quiet=quiet), HEALTH_WATCH))
     except UsageError:  # it keeps too many words already
         return False
     return True
@@ -122,7 +122,7 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the signs of life of a run at work, for its story; empty: there are none."""
+    """Return the signs of life of a run at work, for its timeline; empty: there are none."""
     health = _health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
@@ -143,27 +143,27 @@ def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
     busy = before is not None and before.failure is FailureKind.MODEL_BUSY
     limited = run.retry_at_ms if busy and run.state is RunState.PENDING else None
-    waits = run.state is RunState.PENDING and run.waits is not WaitReason.PERSON and limited is None
+    waits = run.state is RunState.PENDING and run.waits is not WaitReason.USER and limited is None
     if run.state is RunState.ENDED or waits:
         return None
-    item, fence = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_fence(tx, run)
+    item, lease = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_lease(tx, run)
     question = "" if item is None else item_of(run, item).words
-    seen = AgentSeen(core.wall_ms(), stage_of(run, fence), question=question, limited_until_ms=limited)
-    return health_of(_with_signs(core, tx, run, fence, seen), core.rules.health)
+    seen = AgentSeen(core.wall_ms(), stage_of(run, lease), question=question, limited_until_ms=limited)
+    return health_of(_with_signs(core, tx, run, lease, seen), core.rules.health)
 
 
-def _with_signs(core: Core, tx: Transaction, run: Run, fence: Fence | None, seen: AgentSeen) -> AgentSeen:
-    node = None if fence is None else tx.get(Node, fence.node)
-    if fence is None or node is None or run.state is RunState.PENDING:
+def _with_signs(core: Core, tx: Transaction, run: Run, lease: Lease | None, seen: AgentSeen) -> AgentSeen:
+    node = None if lease is None else tx.get(Node, lease.node)
+    if lease is None or node is None or run.state is RunState.PENDING:
         return seen
     view = core.view_of(node)
-    mine = identity_of(fence)
+    mine = identity_of(lease)
     signs = () if view.last is None else view.last.heartbeat.signs
     return replace(
         seen,
         node=node.name,
         heard=view.state in HEARD,
-        rests=run.takes_turns and is_between_turns(run, words_of(tx, run)),
+        is_suspended=run.takes_turns and is_between_turns(run, words_of(tx, run)),
         signs=next((one for one in signs if one.identity == mine), None),
         told_ms=view.silent_ms or 0,
     )

@@ -20,7 +20,7 @@ from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, reco
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import Flood
-from pancode.kernel.records import EndedRun, EventKind, FeedEvent, Fence
+from pancode.kernel.records import EndedRun, EventKind, FeedEvent, Lease
 from pancode.kernel.visitors import WebCode
 from pancode.runs.placement.breakers import EndedTries, EndedTry
 from pancode.runs.placement.placement import Shun
@@ -209,7 +209,7 @@ class Beats:
     last_ms: int = -1
 
     def due_now(self) -> None:
-        """Send the next beat in this round."""
+        """Send the next beat in this pass."""
         self.last_ms = -1
 
 
@@ -219,8 +219,8 @@ class Outages:
 
     states: dict[str, NodeState] = field(default_factory=dict)
     """By node: the state that was last told to the feed."""
-    away: dict[str, Fence] = field(default_factory=dict)
-    """By attempt at work whose node is not heard: its fence."""
+    away: dict[str, Lease] = field(default_factory=dict)
+    """By attempt at work whose node is not heard: its lease."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
     """By node: the state that faces saw last, and since when. Owner: `fleet.fleet`."""
 
@@ -248,9 +248,9 @@ class Journals:
     doubted: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when the node's journal first lacked an attempt it had accepted."""
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
+    """By run and tag: the highest lease on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
-    """By run: the highest fence that some node's journal names and this ledger does not know."""
+    """By run: the highest lease that some node's journal names and this ledger does not know."""
 
     def forget_stray(self, run: str, tag: str) -> None:
         """Forget that attempt: it has ended."""
@@ -259,10 +259,10 @@ class Journals:
 
 @dataclass
 class Binding:
-    """Runs that wait, and orders that are pushed. Owner: `bind`."""
+    """Runs that wait, and jobs that are pushed. Owner: `bind`."""
 
     pushed_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: the boot clock when the order was last pushed."""
+    """By identity: the boot clock when the job was last pushed."""
     waiting: int = 0
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
@@ -272,12 +272,12 @@ class Binding:
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
     """By waiting run: the session that rests for it, and the boot clock when it was asked."""
     handed_ms: int = 0
-    """The issue time of the newest order that was handed over ahead."""
+    """The issue time of the newest job that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
     """By attempt that waits on a node and was asked back, with its mark then: the node with a free slot for
     it, or empty."""
     recalled_ms: int = -1_000_000
-    """The boot clock when the orders that wait on nodes were last looked through."""
+    """The boot clock when the jobs that wait on nodes were last looked through."""
     givers_ms: int = -1_000_000
     """The boot clock when a session that could rest was last looked for."""
     tickets: object = None
@@ -301,12 +301,12 @@ class RedisUse:
 
 @dataclass
 class Sweep:
-    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed fences."""
+    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed leases."""
 
     closed: list[AttemptId] = field(default_factory=list)
-    """Fences that were closed since the last sweep."""
+    """Leases that were closed since the last sweep."""
     left: list[str] = field(default_factory=list)
-    """Tags whose names in Redis are still to be looked through, one tag in each round."""
+    """Tags whose names in Redis are still to be looked through, one tag in each pass."""
     due_ms: int = 0
     """The boot clock when the next look through all tags begins."""
     pages: dict[str, int] = field(default_factory=dict)
@@ -325,12 +325,12 @@ class PassedOver:
 
 @dataclass
 class Answers:
-    """Receipts and orders that a node is told of again. Each field names its owner."""
+    """Receipts and jobs that a node is told of again. Each field names its owner."""
 
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
-    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
-    """By tag: orders that are over and could still start, and how often the node was told. `reminding`."""
+    over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
+    """By tag: jobs that are over and could still start, and how often the node was told. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
 
@@ -397,9 +397,9 @@ class Live:
     health: HealthWatch = field(default_factory=HealthWatch)
     links: LinkStates = field(default_factory=LinkStates)
     floods: dict[str, Flood] = field(default_factory=dict)
-    """By tag: a node that sends more than rounds take. Owner: `inbound`."""
+    """By tag: a node that sends more than passes take. Owner: `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, words and details of entries about trust, from other threads. `rounds` writes them down."""
+    """Level, words and details of entries about trust, from other threads. `reconcile` writes them down."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
     ended_tries: list[EndedTry] = field(default_factory=list)
@@ -418,7 +418,7 @@ class Live:
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def record_trust(self, level: str, what: str, **detail: object) -> None:
-        """Record something about trust, from any thread: the next round writes it."""
+        """Record something about trust, from any thread: the next pass writes it."""
         self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from node_agent.wire.control import Control, ControlBody, Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import OrderLine
+from node_agent.wire.logs import JobLine
 from node_agent.wire.model import canonical_json
 from node_agent.wire.node import Heartbeat
 from pancode.budget import books
@@ -22,7 +22,7 @@ from pancode.budget.books import Ceilings, counted_usd, format_minutes, subtract
 from pancode.budget.track_record_rules import kind_of, size_of
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Closed, Fence
+from pancode.kernel.records import Closed, Lease
 from pancode.runs.core import Core
 from pancode.runs.life.case import Now, RunCase, may_follow
 from pancode.runs.life.changes import (
@@ -36,7 +36,7 @@ from pancode.runs.life.changes import (
     events_of,
 )
 from pancode.runs.life.conversation import has_change, list_next_runs
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
@@ -46,29 +46,29 @@ OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
 _ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
-"""How often a node is told of one order at most: it may begin any number of sessions, and each message is
+"""How often a node is told of one job at most: it may begin any number of sessions, and each message is
 kept until the node has seen it."""
 
 
-def remember_order(core: Core, fence: Fence) -> None:
-    """Remember an order that is over but could still start. After our next start no older order can start."""
-    if fence.closed in _ANSWERED:
-        over = core.live.answers.over.setdefault(fence.tag, deque())
-        over.append((fence, 0))
+def remember_job(core: Core, lease: Lease) -> None:
+    """Remember a job that is over but could still start. After our next start no older job can start."""
+    if lease.closed in _ANSWERED:
+        over = core.live.answers.over.setdefault(lease.tag, deque())
+        over.append((lease, 0))
         while over and not may_push(over[0][0], core.now()):
             over.popleft()
 
 
 def list_tombstones(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
-    """Return a tombstone, for a node's new session, of each order that is over and could still start."""
+    """Return a tombstone, for a node's new session, of each job that is over and could still start."""
     over = core.live.answers.over.get(beat.node)
     if not over or last.session == beat.session:
         return []
     kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
-    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    again = [(lease, times + 1) for lease, times in due if times + 1 < MOST_TIMES]
     core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
-    return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]
+    return [Tombstone(run=lease.run, up_to_lease=lease.lease, reason=OVER) for lease, _ in due]
 
 
 ALERT_AT = Decimal("0.8")
@@ -102,16 +102,16 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
     if ceilings.usd:
         # An interactive run holds all that it may cost, and rarely needs it: of a session only what is spent
         # is told.
-        held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
-        used = subtract_amount(counted_usd(balance), held)
+        reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
+        used = subtract_amount(counted_usd(balance), reserved)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
     if ceilings.tokens:
-        tokens = balance.tokens + balance.held_tokens
+        tokens = balance.tokens + balance.reserved_tokens
         shares.append(
             (Decimal(tokens) / ceilings.tokens, f"{tokens:,} tokens", f"{ceilings.tokens:,} tokens")
         )
     if ceilings.ms:
-        ms = balance.agent_ms + balance.held_ms
+        ms = balance.agent_ms + balance.reserved_ms
         reached, most = (f"{format_minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
         shares.append((Decimal(ms) / ceilings.ms, reached, most))
     return shares
@@ -240,7 +240,7 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 def is_left(run: records.Run) -> bool:
     """Whether a user wants to see the run's end, or has to decide on its change; no further run has it."""
-    if run.judges is not None or list_next_runs(run):  # a run that goes on from it has its change
+    if run.judges is not None or list_next_runs(run):  # a run that continues from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
@@ -273,13 +273,13 @@ class Work:
     # -- load ------------------------------------------------------------------------------------
 
     def case(self, run: records.Run, about: int = 0) -> RunCase:
-        """Return all rows of the run as they are now; `about`: the number of a fence."""
+        """Return all rows of the run as they are now; `about`: the number of a lease."""
         rules, mine = self.core.rules, {"run": run.id}
         found = session_of(self.tx, run)
         return RunCase(
             run=run,
             attempts={a.attempt: a for a in self.tx.find(records.Attempt, mine)},
-            fences={f.fence: f for f in self.tx.find(records.Fence, mine)},
+            leases={f.lease: f for f in self.tx.find(records.Lease, mine)},
             entries=tuple(self.tx.find(records.BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(records.Action, mine)) if may_follow(run) else (),
@@ -289,12 +289,12 @@ class Work:
         )
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
-        """Return the case of an attempt; None unless run, attempt and fence are all here and agree."""
+        """Return the case of an attempt; None unless run, attempt and lease are all here and agree."""
         run = self.tx.get(records.Run, identity.run)
-        case = self.case(run, identity.fence) if run is not None else None
-        if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
+        case = self.case(run, identity.lease) if run is not None else None
+        if case is None or identity.attempt not in case.attempts or identity.lease not in case.leases:
             return None
-        return case if case.fence.attempt == identity.attempt else None
+        return case if case.lease.attempt == identity.attempt else None
 
     # -- decide and apply --------------------------------------------------------------------------
 
@@ -302,9 +302,9 @@ class Work:
         """Load the run's rows, decide, and apply; return the changed run."""
         return self.apply(decide(self.case(run), *signals))
 
-    def signal_fence(self, fence: records.Fence, *signals: Signal) -> None:
-        """Signal the fence's run; nothing happens where its run or attempt is not here."""
-        case = self.case_of(identity_of(fence))
+    def signal_lease(self, lease: records.Lease, *signals: Signal) -> None:
+        """Signal the lease's run; nothing happens where its run or attempt is not here."""
+        case = self.case_of(identity_of(lease))
         if case is not None:
             self.apply(decide(case, *signals))
 
@@ -318,10 +318,10 @@ class Work:
             self.tx.put(row)
         for action in changes.gone:
             self.tx.delete(records.Action, action.id)
-        for fence in changes.closed if changes.run.holds_gpus else ():
-            self.tx.delete(records.GpuHold, fence.run, fence.fence)
+        for lease in changes.closed if changes.run.holds_gpus else ():
+            self.tx.delete(records.GpuHold, lease.run, lease.lease)
         self.book(changes.booked)
-        for line in changes.story:
+        for line in changes.timeline:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
         for one in changes.audit:
             self.audit(one.domain, one.level, one.what, one.run, **one.detail)
@@ -363,7 +363,7 @@ class Work:
                 self.after(self.core.live.forget_unknown)
         for balance in balances.values():
             self.tx.put(balance)
-        for budget_scope in self.core.limited(self.tx, balances.values()):
+        for budget_scope in self.core.find_limited(self.tx, balances.values()):
             alert = alert_of(budget_scope.balance, budget_scope.ceilings)
             if alert is not None:
                 self._alert(alert)
@@ -466,21 +466,21 @@ class Work:
 
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
-        for fence in changes.closed:
-            remember_order(self.core, fence)
-            identity = identity_of(fence)
+        for lease in changes.closed:
+            remember_job(self.core, lease)
+            identity = identity_of(lease)
             live.sweep.closed.append(identity)
-            if fence.closed is records.Closed.LOST:
+            if lease.closed is records.Closed.LOST:
                 live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
             else:
                 boot = self.core.ports.clock.boot_ms()
-                live.contacts.freed.setdefault(fence.tag, {})[str(identity)] = boot
+                live.contacts.freed.setdefault(lease.tag, {})[str(identity)] = boot
         if changes.ended:
             live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
         for staged in changes.stages:
-            fence = staged.fence
-            ms = max(0, self.core.wall_ms() - fence.bound_ms)
-            OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
+            lease = staged.lease
+            ms = max(0, self.core.wall_ms() - lease.bound_ms)
+            JobLine.of(staged.stage, identity_of(lease), lease.node, ms, staged.detail).write()
         breaker_service.note_changes(self.core, changes)
 
 

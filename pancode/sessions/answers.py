@@ -82,7 +82,7 @@ class SessionShape(TypedDict):
     `mode`, `safety`, `model`, `reasoning`, `program_mode` (by the program's own name): of that run; `next`:
     those of the next interactive run, where a user has chosen others.
 
-    `last_words`: how the newest words of a user begin.
+    `last_words`: how the newest messages of a user begin.
 
     `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
     (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next
@@ -133,7 +133,7 @@ class InteractiveRunVerdict(TypedDict):
 
 
 class SessionVerdictShape(VerdictShape):
-    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not go on from
+    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not continue
     the one before. Of a run that is no session: its own verdict, and no interactive runs."""
 
     interactive_runs: list[InteractiveRunVerdict]
@@ -150,7 +150,7 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """The points of a session, oldest first. `next`: where its next message goes on; null: after its newest
+    """The points of a session, oldest first. `next`: where its next message continues; null: after its newest
     interactive run.
     """
 

@@ -1,5 +1,4 @@
-"""Named points of a session: an interactive run at rest has its files and its conversation, and words go on
-there."""
+"""Named points of a session: at rest an interactive run has its files and conversation; words continue it."""
 
 from __future__ import annotations
 
@@ -26,8 +25,8 @@ from pancode.sessions.transcript import TalkRecord, build_conversation, format_m
 
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
-"""How many interactive runs before a point are read for an agent that goes on there, and how many characters
-of the conversation's end it is told."""
+"""How many interactive runs before a point are read for an agent that continues there, and how many
+characters of the end it is told."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
@@ -35,7 +34,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
     """Name the point at which the newest interactive run rests. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
-        row = must_rest(session)
+        row = require_suspended(session)
         name = name or _free(row)
         if _NAME.fullmatch(name) is None:
             fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
@@ -50,7 +49,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
                 f"a session can have at most {MOST_POINTS} checkpoints", fix=look, code="too_many"
             )
         if row.restored:
-            why = f"your next message goes on at {row.restored['name']}, and begin an interactive run there"
+            why = f"your next message continues at {row.restored['name']}, and begin an interactive run there"
             raise UsageError(
                 "nothing changed since the last checkpoint",
                 why=why,
@@ -65,7 +64,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next message goes on at this point. Nothing is lost: later interactive runs stay, with their
+    """Let the next message continue at this point. Nothing is lost: later interactive runs stay, with their
     names.
 
     The agent does not remember what was said until then: it is told that from our own records. UsageError,
@@ -74,8 +73,8 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
     told = _told(core, streams, text, name)
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
-        row = must_rest(session)
-        _must_wait_for_words(session, name)
+        row = require_suspended(session)
+        _must_wait_for_message(session, name)
         run = _run_at(row, name)
         wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
         row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
@@ -99,7 +98,7 @@ def _told(core: Core, streams: Streams, text: str, name: str) -> str:
     """
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
-        row = must_rest(session)
+        row = require_suspended(session)
         run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
         return ""  # it remembers all of it
@@ -133,7 +132,7 @@ class _Records:
         return TalkRecord(opener_of(found), found.task, found.agent, answer)
 
 
-def _must_wait_for_words(session: SessionChain, name: str) -> None:
+def _must_wait_for_message(session: SessionChain, name: str) -> None:
     """Raise UsageError while the next interactive run begins by itself: its words are meant for the present
     point."""
     if session.goes_on:
@@ -152,7 +151,7 @@ def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
         return _shape(tx, session.id, session.row)
 
 
-def must_rest(session: SessionChain) -> SessionRow:
+def require_suspended(session: SessionChain) -> SessionRow:
     """Return the session's row. UsageError where the newest run is no interactive run, or has not ended: no
     files yet.
     """

@@ -1,4 +1,4 @@
-"""Judges the receipts of a session's interactive runs, and whether each of them goes on from
+"""Judges the receipts of a session's interactive runs, and whether each of them continues from
 the one before."""
 
 from __future__ import annotations
@@ -6,14 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from node_agent.wire.receipt import TurnWords
+from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.records import Fence, Run, RunState
+from pancode.kernel.records import Lease, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
-from pancode.runs.life.orders import name_of
+from pancode.runs.life.jobs import name_of
 from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict
 from pancode.runs.user_environment import Streams
@@ -28,8 +28,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
     """Return one verdict over all interactive runs of a session, named by any of its runs; of another run its
     receipt's.
 
-    BROKEN: an interactive run has worked and has no receipt, does not go on from the one before, or swears to
-    words of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
+    BROKEN: an interactive run has worked and has no receipt, does not continue from the one before, or swears
+    to messages of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
     NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
@@ -88,7 +88,7 @@ def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
     if run.state is not RunState.ENDED:
         return {"what": what, "ok": True, "detail": f"it has none yet: it is {run.state}"}
     with core.ports.ledger.transaction() as tx:
-        begun = [one for one in tx.find(Fence, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
+        begun = [one for one in tx.find(Lease, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
     words = f"it ended as {run.outcome}" if begun else "it was never begun"
     return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
 
@@ -102,17 +102,17 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
     for number, run in enumerate(runs):
         found = _receipt(core, run)
         with core.ports.ledger.transaction() as tx:
-            fence = tx.get(Fence, run, found["fence"]) if found is not None else None
-        if found is None or fence is None or found["statement"] is None:
+            lease = tx.get(Lease, run, found["fence"]) if found is not None else None
+        if found is None or lease is None or found["statement"] is None:
             continue  # its own check has failed
-        order = json.loads(parse_envelope(fence.order).body())
-        begins, memory = order["workspace"]["snapshot"], (order["resume"] or {}).get("run")
+        job = json.loads(parse_envelope(lease.job).body())
+        begins, memory = job["workspace"]["snapshot"], (job["resume"] or {}).get("run")
         if number:
             left = lefts.get(_begins(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
             files = f"its files at {begins}" if begins else "without files of a repository"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
-            yield {"what": f"{run} goes on from {runs[number - 1]}", "ok": ok, "detail": words}
+            yield {"what": f"{run} continues from {runs[number - 1]}", "ok": ok, "detail": words}
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
 
 
@@ -122,15 +122,15 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         found = _receipt(core, name)
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
-            fence = tx.get(Fence, name, found["fence"]) if found is not None else None
+            lease = tx.get(Lease, name, found["fence"]) if found is not None else None
             words = [] if run is None else words_of(tx, run)
         turns = found["statement"]["predicate"]["turns"] if found is not None and found["statement"] else []
-        if run is None or fence is None or not turns:
+        if run is None or lease is None or not turns:
             continue
-        order = json.loads(parse_envelope(fence.order).body())
-        known = {0: TurnWords.of(0, (order["turns"] or {}).get("by", ""), order["task"])}
-        known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
-        signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
+        job = json.loads(parse_envelope(lease.job).body())
+        known = {0: TurnMessage.of(0, (job["turns"] or {}).get("by", ""), job["task"])}
+        known |= {one.number: TurnMessage.of(one.number, name_of(one.by), one.text) for one in words}
+        signed = [TurnMessage.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]
         others = f"words {', '.join(false)} are others than users have said"
         detail = others if false else f"{len(signed)} of them"

@@ -1,4 +1,4 @@
-"""How runs that ended badly go on: once more where their machine failed, else from what they have left."""
+"""How runs that ended badly continue: once more where their machine failed, else from what they have left."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pancode.runs.dispatch import dispatch_run
 from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
+from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_stopped
 from pancode.sessions.run_continuation import goes_on
 
 MOST_BYTES = 1 << 18
@@ -87,7 +87,7 @@ LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
 """Outcomes that say nothing about the work: it is done once more."""
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
-"""Outcomes that leave files: a new run goes on from them."""
+"""Outcomes that leave files: a new run continues from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
 _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
@@ -104,7 +104,7 @@ class Recovery:
 
     @property
     def words(self) -> str:
-        return "its work is done once more" if self.again else "a new run goes on from what it has left"
+        return "its work is done once more" if self.again else "a new run continues from what it has left"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
         """Return the recovery as faces show it."""
@@ -205,7 +205,7 @@ def _before(core: Core, old: Run) -> dict[str, str]:
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return {}
     with core.ports.ledger.transaction() as tx:
-        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
+        story, lease = tx.find(Decision, {"run": old.id}, order="number"), newest_lease(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id} has begun this work, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
@@ -214,12 +214,12 @@ def _before(core: Core, old: Run) -> dict[str, str]:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
-    if fence is not None:  # all that there is of one whose machine is lost
-        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+    if lease is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(lease), "out", -MOST_BYTES, MOST_BYTES)
         acts, files = last_acts(log)
         seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
         if files and not old.result.get("files_changed"):
-            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            names = [one.rpartition(f"/{identity_of(lease)}/tree/")[2] for one in files]
             seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
         parts += ["What has arrived of its log:", *seen] if seen else []
     return {"run": old.id, "text": "\n".join(parts)}

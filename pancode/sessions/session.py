@@ -35,7 +35,7 @@ from pancode.runs.views import (
     find_run,
     format_iso,
     format_optional_iso,
-    newest_fence,
+    newest_lease,
     node_of,
     run_shape,
     session_of,
@@ -51,16 +51,16 @@ MOST_TASKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SessionChain:
-    """The runs of a session, oldest first, with the newest run's fence and what of that run waits for a
+    """The runs of a session, oldest first, with the newest run's lease and what of that run waits for a
     user.
     """
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
     """The session's row; None: its newest run takes no turns."""
-    words: tuple[records.Word, ...]
+    words: tuple[records.StoredMessage, ...]
     """What users have said to the newest run."""
-    fence: records.Fence | None
+    lease: records.Lease | None
     asked: records.Action | None
     goes_on: bool
     """Whether the next interactive run begins by itself, with words that came too late for the newest one."""
@@ -84,7 +84,7 @@ class SessionChain:
 
     @property
     def state(self) -> SessionState:
-        run, mark = self.newest, "" if self.fence is None else self.fence.mark
+        run, mark = self.newest, "" if self.lease is None else self.lease.mark
         if self.item not in (None, self.proposed):
             return SessionState.ASKS
         if run.state is records.RunState.ENDED:
@@ -92,9 +92,9 @@ class SessionChain:
                 return SessionState.ENDED
             if is_turn_lost(run):
                 return SessionState.TURN_LOST
-            return SessionState.RESTS
+            return SessionState.SUSPENDED
         if run.state is records.RunState.PENDING:
-            offered = self.fence is not None and self.fence.state is records.FenceState.OFFERED
+            offered = self.lease is not None and self.lease.state is records.LeaseState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
@@ -124,13 +124,13 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     proposed = proposed_by(tx, [run.id for run in runs])
     if proposed is None and is_orchestrator(runs[-1]):
         proposed = proposed_landing(tx, payer_of(runs[-1]))
-    words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
-    return SessionChain(runs, row, words, fence, open_item(actions), goes_on, proposed)
+    words, lease = tuple(words_of(tx, runs[-1])), newest_lease(tx, runs[-1])
+    return SessionChain(runs, row, words, lease, open_item(actions), goes_on, proposed)
 
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     """Return the oldest landing that the session has asked for and that still waits; None: none does."""
-    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.PERSON]
+    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
     for action in sorted(asked, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
         if run is None or Caller.of(run).charged_to != session or kind_of(run) is not ItemKind.LANDING:
@@ -150,11 +150,11 @@ def find_newest_interactive_run(core: Core, text: str) -> records.Run:
     return newest if newest.takes_turns else run
 
 
-NOT_AT_REST = "not_at_rest"
+NOT_SUSPENDED = "not_at_rest"
 """The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
 
 
-def at_rest(core: Core, text: str) -> records.Run:
+def get_suspended(core: Core, text: str) -> records.Run:
     """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
     repository that has not ended: it has no change yet.
     """
@@ -165,7 +165,7 @@ def at_rest(core: Core, text: str) -> records.Run:
         f"{run.id} has not ended: its session has a change only while it rests",
         why=f"it is {run.state}; a session that rests continues with your next message",
         fix=f"pancode sessions rest {run.id}; then run the same command again",
-        code=NOT_AT_REST,
+        code=NOT_SUSPENDED,
         details={"run": run.id},
     )
 
@@ -197,8 +197,8 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "run": run.id,
         "node": node_of(tx, run),
         "heard": run.state in (records.RunState.PENDING, records.RunState.ENDED)
-        or session.fence is None
-        or not unknown_since(core, tx, session.fence),
+        or session.lease is None
+        or not unknown_since(core, tx, session.lease),
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,
@@ -252,10 +252,10 @@ def _money(
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        held = min(
-            now.held_usd, view.balance.held_usd
+        due = min(
+            now.reserved_usd, view.balance.reserved_usd
         )  # an interactive run of before sessions had books has none
-        used = books.add_amounts(books.subtract_amount(used, held), books.known_cost(now.usage) or books.ZERO)
+        used = books.add_amounts(books.subtract_amount(used, due), books.known_cost(now.usage) or books.ZERO)
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
     return {

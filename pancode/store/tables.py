@@ -20,17 +20,20 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.DECIMAL: _TEXT,
     Kind.JSON: _TEXT,
 }
+_OLD = {"lease": "fence", "job": "order"} | {f"reserved_{u}": f"held_{u}" for u in ("usd", "tokens", "ms")}
+"""The names of columns that differ from the names of their fields."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
 
 def _table(metadata: MetaData, shape: RecordShape) -> Table:
     columns = [
         SqlColumn(
-            column.name,
+            _OLD.get(column.name, column.name),
             _TYPES[column.kind],
             nullable=column.nullable,
             primary_key=column.name in shape.key,
             autoincrement=False,
+            key=column.name,
         )
         for column in shape.columns
     ]

@@ -11,17 +11,17 @@ import pytest
 
 from docs.generate.commands import examples, walk, whole
 from docs.generate.man import write_manual
-from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
+from docs.generate.meanings import CLOSED, FAILED, LEASES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
 from docs.generate.pages import PAGES, REFERENCE
 from docs.generate.settings import leaves
-from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.failure import FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.app.http_routes import VERBS
 from pancode.config.schema import Settings
 from pancode.interfaces.cli.main import cli
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Closed, FenceState, RunState
+from pancode.kernel.records import Closed, LeaseState, RunState
 from tests.architecture.sources import ROOT
 from tests.journeys import JOURNEYS, chosen, longer
 from tests.slices import slice_of
@@ -59,10 +59,10 @@ def test_the_manual_has_a_page_for_each_command_and_none_of_a_command_that_is_go
 def test_every_word_of_the_tables_is_explained() -> None:
     explained = (
         (FAILED, FailureKind),
-        (REFUSED, OrderRefusal),
+        (REFUSED, JobRefusal),
         (REFUSED_ENVELOPE, RefusalCode),
         (RUNS, RunState),
-        (FENCES, FenceState),
+        (LEASES, LeaseState),
         (CLOSED, Closed),
         (MARKS, Mark),
         (NODES, NodeState),

@@ -13,11 +13,11 @@ import pytest
 
 from node_agent.acp.fleet import FleetServer
 from node_agent.native.fleet import FleetDesk
-from node_agent.native.voice import PersonWords
+from node_agent.native.voice import UserMessages
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import seal_text, words_in
+from node_agent.wire.identity import messages_in, seal_text
 from node_agent.wire.policy import Safety
 from node_agent.workspace.homes import write_file
 from tests.clis.conftest import MakeBench, path_of
@@ -29,7 +29,7 @@ from tests.fakemodel import FakeModel
 from tests.integration.git.repos import snap, workspace_of
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.test_interactive_runs import Person
-from tests.integration.node.test_interactive_runs import interactive_run as interactive_run_order
+from tests.integration.node.test_interactive_runs import interactive_run as interactive_run_job
 from tests.unit.node_agent.native.test_words import SECRET, WHO
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ class PanosTalk(Talk):
         super().__init__(bench, request, folder)
         self._home, self._laid = folder, set[int]()
         voice = self.conversation.voice
-        desk = FleetDesk(TERMS, voice, PersonWords(str(folder), WHO, SECRET, voice), lambda seconds: None)
+        desk = FleetDesk(TERMS, voice, UserMessages(str(folder), WHO, SECRET, voice), lambda seconds: None)
         self.conversation.fleet = FleetServer(TERMS, desk, str(bench.home), SystemClock())
         self.beat.on = self._answer
 
@@ -64,7 +64,7 @@ class PanosTalk(Talk):
                 self._laid.add(number)
                 text = LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json()
                 data = seal_text(SECRET, -number, text).encode()
-                write_file(self._home, words_in(WHO), fleet_answer_file(number), data)
+                write_file(self._home, messages_in(WHO), fleet_answer_file(number), data)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def begun(world: GatewayWorld, folder: str = "", fleet: FleetTerms | None = TERM
         "runtime": "opencode",
         "workspace": workspace,
     }
-    return Person(world, interactive_run_order(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
+    return Person(world, interactive_run_job(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
 
 
 def has_run(world: GatewayWorld) -> bool:

@@ -26,7 +26,7 @@ from node_agent.runtimes.hooks import desk_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import TurnStop
 from node_agent.workspace.folders import write_below
@@ -79,7 +79,7 @@ def was_told(tmp_path: Path, *words: str) -> bool:
     return any(all(word in body for word in words) for body in bodies)
 
 
-def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
+def test_it_writes_runs_is_denied_asks_a_user_and_remembers(
     make_bench: MakeBench, cli: Cli, tmp_path: Path
 ) -> None:
     """Each start goes on with the session of the one before, and there are three of them in a minute."""

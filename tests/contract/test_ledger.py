@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Ledger
@@ -28,18 +28,18 @@ from pancode.kernel.records import (
     EntryKind,
     EventKind,
     FeedEvent,
-    Fence,
-    FenceState,
     GpuHold,
     KnownKey,
+    Lease,
+    LeaseState,
     Node,
     Record,
     Run,
     RunState,
     SessionRow,
     Setting,
+    StoredMessage,
     StoredReceipt,
-    Word,
     Workflow,
     WorkflowKind,
     WorkflowStep,
@@ -103,11 +103,11 @@ SAMPLES: tuple[Record, ...] = (
         points=({"name": "1", "at_ms": 5},),
         backs={"r-2": "r-1"},
     ),
-    Word("r-2", 1, 7, "ana", "straße 💡", "with its task", turn=1, for_next=True),
+    StoredMessage("r-2", 1, 7, "ana", "straße 💡", "with its task", turn=1, for_next=True),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
-    Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
+    Lease("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     GpuHold("r-7f3k2q", 1, "gpubox", ("GPU-0", "GPU-1")),
-    BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
+    BookEntry("e1", 1, "day:2026-11-20", EntryKind.RESERVE, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
     Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
     Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
     Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
@@ -143,7 +143,7 @@ def ledger(open_ledger: Open) -> Iterator[Ledger]:
 
 
 def entry(number: int, run: str = "r-1", scope: str = "day:1") -> BookEntry:
-    return BookEntry(f"e{number:03}", 100 - number, scope, EntryKind.HOLD, run, 1, 1, Decimal(number))
+    return BookEntry(f"e{number:03}", 100 - number, scope, EntryKind.RESERVE, run, 1, 1, Decimal(number))
 
 
 def write(ledger: Ledger, *records: Record) -> None:
@@ -223,14 +223,14 @@ def test_an_exception_undoes_everything(ledger: Ledger, error: type[BaseExceptio
 
 
 def test_find_follows_a_field_that_changes(ledger: Ledger) -> None:
-    fence = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3)
-    write(ledger, fence)
-    closed = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3, state=FenceState.CLOSED)
+    lease = Lease("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3)
+    write(ledger, lease)
+    closed = Lease("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3, state=LeaseState.CLOSED)
     write(ledger, closed)
     with ledger.transaction() as tx:
-        assert tx.find(Fence, {"state": FenceState.OFFERED}) == []
-        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "desk"}) == [closed]
-        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "gpubox"}) == []
+        assert tx.find(Lease, {"state": LeaseState.OFFERED}) == []
+        assert tx.find(Lease, {"state": LeaseState.CLOSED, "node": "desk"}) == [closed]
+        assert tx.find(Lease, {"state": LeaseState.CLOSED, "node": "gpubox"}) == []
 
 
 def test_find_by_a_part_of_the_key_by_the_whole_key_and_by_none(ledger: Ledger) -> None:

@@ -130,7 +130,7 @@ END = result() + report()
         (START + failed(errorType="rate_limit") + result(1), 1, F.MODEL_BUSY),
         (START + failed(errorType="query") + result(1), 1, F.MODEL_FAILED),
         (START + SAID + failed(errorType="query") + END, 0, F.MODEL_FAILED),  # whatever it exits with
-        (START + failed(errorType="query") + SAID + END, 0, None),  # it went on
+        (START + failed(errorType="query") + SAID + END, 0, None),  # it continued
         (START + USED + refused("denied") + SAID + END, 0, F.TOOL_DENIED),
         (START + USED + refused("failure", "Tool 'bash' does not exist.") + SAID + END, 0, F.TOOL_DENIED),
         (START + USED + refused("failure", "Parent directory does not exist") + SAID + END, 0, None),
@@ -152,7 +152,7 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
         (b"Authentication", 2, F.RUNTIME_UNREADABLE),
     ],
 )
-def test_who_is_not_let_in_is_told_to_people_alone(complaints: bytes, status: int, failure: F) -> None:
+def test_who_is_not_let_in_is_told_to_users_alone(complaints: bytes, status: int, failure: F) -> None:
     assert feed("copilot", b"", ExitInfo(status, complaints=complaints)).failure is failure
     assert feed("copilot", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
 

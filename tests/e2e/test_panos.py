@@ -175,7 +175,7 @@ TOLD = {"if": {"prompt": "The fleet tells you this by itself"}, "turns": [says(S
 """Its model says so to words of the fleet, and never without them."""
 
 
-def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
+def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
     fleet: Owner, healed: Lab
 ) -> None:
     """It takes more than 30 s: an interactive run in a real tmux, and a scout, a builder and a reviewer
@@ -326,7 +326,7 @@ def test_its_worker_is_killed_with_a_call_open_and_the_next_interactive_run_hear
         said.communicate(timeout=60)
         assert workers and said.returncode != 0
         builds.touch()
-        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run goes on", 60)
+        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run continues", 60)
         (child,) = children(fleet, session)
         answer = fleet.run("attach", session, "what became of it?", cwd=top, timeout_s=120).ok().out
         newest = max((log.parent / "bodies").iterdir()).read_text()

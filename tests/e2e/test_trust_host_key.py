@@ -13,7 +13,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 
-def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) -> None:
+def test_a_changed_host_key_is_refused_until_a_user_has_looked(healed: Lab) -> None:
     with own_fleet(healed, [3]) as owner:
         first, again = (owner.run("fleet", "up", "node3", timeout_s=180).ok() for _ in range(2))
         note = "no systemd user services"
@@ -48,7 +48,7 @@ def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) ->
 
 
 def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> None:
-    """Rotated, and then lost: the node goes on with the key that it knows until it is brought up."""
+    """Rotated, and then lost: the node continues with the key that it knows until it is brought up."""
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none", "true")
     owner.run("key", "rotate").ok()
     assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done", "it knows the old one alone"

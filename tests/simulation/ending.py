@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import FINAL, Mark
 from pancode.budget import books
 from pancode.kernel.ports import Transaction
@@ -15,15 +15,15 @@ from pancode.kernel.records import (
     BookEntry,
     ControlMessage,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Node,
     Run,
     RunState,
     Setting,
     StoredReceipt,
 )
-from pancode.runs.core import open_fences
+from pancode.runs.core import open_leases
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
@@ -35,8 +35,8 @@ def at_the_end(world: SimWorld) -> None:
     with world.coordinator.seen() as tx:
         every_run_has_ended(tx)
         at_most_one_attempt_won(tx, world)
-        every_fence_is_closed(tx)
-        no_hold_is_left(tx)
+        every_lease_is_closed(tx)
+        no_reservation_is_left(tx)
         what_was_spent_is_booked(tx, world)
         what_was_told_of_work_is_booked(tx, world)
         no_unknown_cost_narrows_a_scope_for_ever(tx, world)
@@ -66,29 +66,29 @@ def at_most_one_attempt_won(tx: Transaction, world: SimWorld) -> None:
         must(run is None or run.outcome is Outcome.LOST, f"{run_id} was given up, then {run and run.outcome}")
 
 
-def every_fence_is_closed(tx: Transaction) -> None:
-    """No order stays open, no attempt without an outcome."""
-    for fence in tx.find(Fence):
-        closed = fence.state is FenceState.CLOSED
-        must(closed, f"fence {fence.run}.{fence.attempt}.{fence.fence} is {fence.state}")
+def every_lease_is_closed(tx: Transaction) -> None:
+    """No job stays open, no attempt without an outcome."""
+    for lease in tx.find(Lease):
+        closed = lease.state is LeaseState.CLOSED
+        must(closed, f"lease {lease.run}.{lease.attempt}.{lease.lease} is {lease.state}")
     for attempt in tx.find(Attempt):
         must(attempt.outcome is not None, f"attempt {attempt.run}.{attempt.attempt} has no outcome")
 
 
-def no_hold_is_left(tx: Transaction) -> None:
-    """What nobody can still spend is not held: by attempt and scope, but for a cost that is unknown."""
+def no_reservation_is_left(tx: Transaction) -> None:
+    """What nobody can still spend is not reserved: by attempt and scope, but for a cost that is unknown."""
     held: Counter[tuple[str, int, str]] = Counter()
     unknown = set()
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
-        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        held[key] += {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
         if entry.kind is EntryKind.UNKNOWN:
             unknown.add(key)
     known = {(s.run, s.attempt) for s in tx.find(StoredReceipt) if _known_cost(s) is not None}
     for key, cents in held.items():
-        must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still holds {cents} cents")
+        must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still reserves {cents} cents")
     for key, work in _held_work(tx).items():
-        must(work == (0, 0) or (key in unknown and key[:2] not in known), f"{key} still holds {work}")
+        must(work == (0, 0) or (key in unknown and key[:2] not in known), f"{key} still reserves {work}")
 
 
 def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
@@ -97,12 +97,12 @@ def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
         tokens, ms = held.get(key, (0, 0))
-        held[key] = tokens + entry.held_tokens, ms + entry.held_ms
+        held[key] = tokens + entry.reserved_tokens, ms + entry.reserved_ms
     return held
 
 
 def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -> None:
-    """What is held for an unknown cost of another day is held in that day alone."""
+    """What is reserved for an unknown cost of another day is reserved in that day alone."""
     assert world.coordinator.core is not None
     core = world.coordinator.core
     today = books.day_scope(world.clock.wall_ms(), core.tz)
@@ -111,8 +111,11 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -
     unknown = set()
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
-        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
-        if entry.kind in (EntryKind.HOLD, EntryKind.UNKNOWN):  # the clock may have been set back between them
+        held[key] += {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        if entry.kind in (
+            EntryKind.RESERVE,
+            EntryKind.UNKNOWN,
+        ):  # the clock may have been set back between them
             days.setdefault(key, []).append(books.day_scope(entry.at_ms, core.tz))
         if entry.kind is EntryKind.UNKNOWN:
             unknown.add(key)
@@ -121,19 +124,19 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -
         lasting = not key[2].startswith("day:") and max(days[key]) < today
         must(
             not (lasting and (held[key] or any(work[key]))),
-            f"{key} still holds {held[key]} cents and {work[key]}, of {days[key]}, it is {today}",
+            f"{key} still reserves {held[key]} cents and {work[key]}, of {days[key]}, it is {today}",
         )
 
 
 def nobody_ends_by_a_wait(tx: Transaction, world: SimWorld) -> None:
     """Where machines are only full, or their owners stricter for a while, no run is given up for it."""
     for attempt in tx.find(Attempt) if world.kind.name == "owners" else ():
-        refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the order" in attempt.reason
+        refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the job" in attempt.reason
         must(not refused, f"{attempt.run} was given up: {attempt.reason}")
 
 
 def what_was_spent_is_booked(tx: Transaction, world: SimWorld) -> None:
-    """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their order,
+    """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their job,
     disputed beyond it."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
     for (run, attempt), receipts in _accepted(tx).items():
@@ -165,7 +168,7 @@ def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
 
 
 def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
-    """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays held."""
+    """Tokens and time of every accepted receipt, in the day's books; what none names stays reserved."""
     for stored in tx.find(StoredReceipt):
         if stored.orphan or stored.rejected is not None or stored.run in world.truth.lied_of:
             continue
@@ -174,13 +177,15 @@ def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
         mine = [e for e in tx.find(BookEntry, {"run": stored.run}) if e.attempt == stored.attempt]
         mine = [e for e in mine if e.scope.startswith("day:")]
         booked = sum(e.tokens for e in mine), sum(e.agent_ms for e in mine)
-        left = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
-        given = [(e.held_tokens, e.held_ms) for e in mine if e.kind is EntryKind.HOLD]
+        left = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
+        given = [(e.reserved_tokens, e.reserved_ms) for e in mine if e.kind is EntryKind.RESERVE]
         untold = usage["cost_usd"] is None and not any(e.kind is EntryKind.RELEASE for e in mine)
         for one in (0, 1) if mine else ():
             must(booked[one] >= told[one], f"{stored.run}: told {told}, booked is {booked}")
             enough = booked[one] + left[one] >= sum(hold[one] for hold in given)
-            must(enough or not untold or bool(told[one]), f"{stored.run}: nobody told, and {left} is held")
+            must(
+                enough or not untold or bool(told[one]), f"{stored.run}: nobody told, and {left} is reserved"
+            )
 
 
 def _known_cost(stored: StoredReceipt) -> Decimal | None:
@@ -234,7 +239,7 @@ def the_node_is_at_rest(tx: Transaction, machine: Machine, restored: set[str]) -
 
 def nothing_went_wrong_by_itself(world: SimWorld) -> None:
     """Without a fault there is no refusal but for a stop, a drain or fewer slots, and nothing is lost."""
-    fine = {OrderRefusal.STOPPED, OrderRefusal.DRAINING}
+    fine = {JobRefusal.STOPPED, JobRefusal.DRAINING}
     with world.coordinator.seen() as tx:
         for run in tx.find(Run):
             must(run.outcome is not Outcome.LOST, f"{run.id} was lost in calm weather")
@@ -242,7 +247,7 @@ def nothing_went_wrong_by_itself(world: SimWorld) -> None:
         for entry in machine.journal.entries():
             why = str(entry.data.get(Mark.REFUSED, {}).get("why", "")).partition(":")[0]
             shrunk = machine.slots < machine.most_slots
-            bad = why in {w.value for w in OrderRefusal} - fine and not shrunk
+            bad = why in {w.value for w in JobRefusal} - fine and not shrunk
             must(not bad, f"{machine.name} refused {entry.identity} in calm weather: {why}")
         counted = (
             {k.what for k in machine.agent.counts if k.what.startswith("refused: ")}
@@ -267,7 +272,7 @@ def reasons_are_true(world: SimWorld) -> None:
     if not world.truth.turned:
         return
     with world.coordinator.seen() as tx:
-        bound = {f.run for f in open_fences(tx)}
+        bound = {f.run for f in open_leases(tx)}
         for run in tx.find(Run, {"state": RunState.PENDING}):
             due = run.retry_at_ms is None or run.retry_at_ms <= world.clock.wall_ms()
             if run.id not in bound and due:
@@ -298,9 +303,9 @@ def _fits(world: SimWorld, tx: Transaction, run: Run) -> bool:
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
         balance, ceilings = tx.get(Balance, scope) or Balance(scope), core.ceilings(tx, scope)
         sums = (
-            (balance.spent_usd + balance.held_usd + run.estimate_usd, ceilings.usd),
-            (balance.tokens + balance.held_tokens + run.estimate_tokens, ceilings.tokens),
-            (balance.agent_ms + balance.held_ms + run.estimate_ms, ceilings.ms),
+            (balance.spent_usd + balance.reserved_usd + run.estimate_usd, ceilings.usd),
+            (balance.tokens + balance.reserved_tokens + run.estimate_tokens, ceilings.tokens),
+            (balance.agent_ms + balance.reserved_ms + run.estimate_ms, ceilings.ms),
         )
         if any(most is not None and all_ > most for all_, most in sums):
             return False

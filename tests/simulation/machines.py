@@ -17,7 +17,7 @@ from node_agent.intervals import Intervals
 from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.kernel.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes
@@ -181,7 +181,7 @@ class Machine:
         return up and not self.link.down and not self.redis.down
 
     def power_cut(self) -> None:
-        """Everything that ran is gone; the boot clock begins anew, the wall clock goes on."""
+        """Everything that ran is gone; the boot clock begins anew, the wall clock continues."""
         self.agent = None
         self.programs.lose_power()
         self.host.power_cut()

@@ -11,7 +11,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import BookEntry, EntryKind, Run
-from pancode.runs.life.continuations import LeftOver, words_for
+from pancode.runs.life.continuations import LeftOver, message_for
 from pancode.runs.life.conversation import AT_A_TURN
 from pancode.runs.views import words_of
 from pancode.sessions.session import of_run
@@ -89,7 +89,7 @@ class TalkTruth:
                     lost.update(mine)
             kept.update(
                 dict.fromkeys(
-                    WORD.findall(words_for(chain.newest, "", "nobody", LeftOver(chain.words))), chain.newest
+                    WORD.findall(message_for(chain.newest, "", "nobody", LeftOver(chain.words))), chain.newest
                 )
             )
         for word in self.world.talks.taken:
@@ -114,7 +114,7 @@ class TalkTruth:
         interactive_runs = {run.id for run in tx.find(Run) if run.takes_turns}
         for entry in (one for one in tx.find(BookEntry) if one.run in interactive_runs):
             key = (entry.run, entry.scope)
-            if entry.kind is EntryKind.HOLD:
+            if entry.kind is EntryKind.RESERVE:
                 held[key] += int(entry.usd * 100)
             elif entry.kind in (EntryKind.SPEND, EntryKind.CORRECT):
                 spent[key] += entry.usd

@@ -14,7 +14,7 @@ from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
 from node_agent.runtimes.opencode.tools import DENIED, OURS
 from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
@@ -96,7 +96,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
-# Thrown is denied: the model gets the words as the result of its call, and the run goes on.
+# Thrown is denied: the model gets the words as the result of its call, and the run continues.
 _PLUGIN = """\
 import { execFile } from "node:child_process";
 const [TOOLS, [program, ...given], timeout] = ASKED;

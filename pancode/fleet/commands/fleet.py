@@ -40,7 +40,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
-    With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
+    With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
     """
     client = face.client(works=True)
     answer = start_nodes(face, client, nodes, link, verbose=verbose)
@@ -51,7 +51,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
         face.note(f"no node has {runtime}, which {', '.join(agents)} asks for: {command}")
-        if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
+        if face.can_ask() and face.confirm(f"install {runtime} on {node} now?", command):
             from pancode.interfaces.cli.main import run
 
             run(["node", "install", node, runtime])
@@ -103,7 +103,7 @@ def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = Fal
                 elif event.kind == "result":
                     return event.data
     except KeyboardInterrupt:
-        face.note("\ndetached; the coordinator goes on with it.  look: pancode node ls")
+        face.note("\ndetached; the coordinator continues with it.  look: pancode node ls")
         raise
     raise UnavailableError(
         "the coordinator stopped before it finished", fix="run the same command again: it continues"
@@ -257,7 +257,7 @@ def down(
     nodes: Nodes,
     *,
     now: Annotated[
-        bool, option("Do not ask, although runs are in flight; they go on and deliver later.", "--now")
+        bool, option("Do not ask, although runs are in flight; they continue and deliver later.", "--now")
     ] = False,
     face: Json,
 ) -> int:
@@ -272,7 +272,7 @@ def down(
     except NotRunningError:
         return _nobody_there(face, client.place, whole=not nodes)
     except ApiError as error:
-        if error.code != "runs_in_flight" or not face.agreed(
+        if error.code != "runs_in_flight" or not face.confirm(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
         ):
             raise
@@ -347,7 +347,7 @@ def drain(
     reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
     face: Json,
 ) -> None:
-    """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    """Start nothing new on NODES (none: on the whole fleet); what runs continues."""
     if queue:
         name = _queue_of(nodes)
         paused = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
@@ -391,7 +391,7 @@ def handover(face: Json) -> int:
 
 
 def handed_over(answer: HandoverShape) -> str:
-    """What goes on without this machine, what stays, and what is on its way, in words."""
+    """What continues without this machine, what stays, and what is on its way, in words."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = (

@@ -30,7 +30,7 @@ from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, Us
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
 from pancode.runs.answers import Json
-from pancode.runs.core import open_fences
+from pancode.runs.core import open_leases
 from pancode.runs.life.case import waits_there
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
@@ -38,7 +38,7 @@ _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
-"""How many seconds a halted node has to give back waiting orders, and how often that is looked at."""
+"""How many seconds a halted node has to give back waiting jobs, and how often that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Machines:
                 self._keep(node.name)
 
     def stop(self) -> None:
-        """End links and servers; node agents go on."""
+        """End links and servers; node agents continue."""
         self._loop.call(self._links.close(), _KEEP_S)
 
     def admit_all(self) -> None:
@@ -291,9 +291,9 @@ class Machines:
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """End the agents of these nodes (none given: all); attempts belong to their shims and go on.
+        """End the agents of these nodes (none given: all); attempts belong to their shims and continue.
 
-        Orders that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
+        Jobs that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
         starts the agents again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
@@ -315,9 +315,9 @@ class Machines:
         inventory.put_halted(self.core, name, True)
 
     def _holds(self, name: str) -> bool:
-        """Whether orders wait on the node for a slot; the coordinator's rounds ask for them back."""
+        """Whether jobs wait on the node for a slot; the coordinator's rounds ask for them back."""
         with self.core.ports.ledger.transaction() as tx:
-            return any(fence.node == name and waits_there(fence) for fence in open_fences(tx))
+            return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         """Remove all that is ours and prove it; a node that is away is revoked now, and cleaned later."""
@@ -357,7 +357,7 @@ class Machines:
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
         """Do the work on all nodes at once, but one command after the other on each node.
 
-        An error on a machine is that machine's result. A command goes on when its caller has detached: the
+        An error on a machine is that machine's result. A command continues when its caller has detached: the
         next one would else meet it half-way.
         """
 

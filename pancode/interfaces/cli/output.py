@@ -89,7 +89,7 @@ class Face:
     def note(self, text: str) -> None:
         """Print a note beside the result; not with --json.
 
-        Where it cannot be printed (the reader has gone, the disk is full), the command goes on.
+        Where it cannot be printed (the reader has gone, the disk is full), the command continues.
         """
         if not self.as_json:
             write_stderr(text + "\n")
@@ -98,7 +98,7 @@ class Face:
         """Whether a user is there to answer: standard input is a terminal, and --json is not given."""
         return not self.as_json and sys.stdin.isatty()
 
-    def agreed(self, question: str, otherwise: str) -> bool:
+    def confirm(self, question: str, otherwise: str) -> bool:
         """Ask the user for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
             raise UsageError(
@@ -110,7 +110,7 @@ class Face:
 
     def confirms(self, question: str) -> bool:
         """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
-        return self.can_ask() and self.agreed(question, "--yes")
+        return self.can_ask() and self.confirm(question, "--yes")
 
     def read_secret(self, question: str, most: int) -> str:
         """Read a secret from a hidden prompt, or up to `most` characters of standard input."""

@@ -105,7 +105,7 @@ def _apply(
     answer |= {"command": list(command), "changed": not dry_run}
     if dry_run:
         return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
-    if not yes and not face.agreed(f"Run {shown}?", "--yes"):
+    if not yes and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
     said = run_command(program, command, fix)
     return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{said}\n") + "restart the program\n")

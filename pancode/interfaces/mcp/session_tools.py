@@ -23,7 +23,7 @@ from pancode.interfaces.mcp.tool import (
     string_schema,
 )
 from pancode.sessions.conversation.model import (
-    HeardWords,
+    HeardMessage,
     Output,
     Part,
     Said,
@@ -71,7 +71,7 @@ def _say(call: McpToolCall) -> Any:
     for mark, _, parts in _lines(call, run, end, shape["runtime"]):
         end = mark
         for part in parts:
-            turn = [] if isinstance(part, HeardWords) and part.begins else turn
+            turn = [] if isinstance(part, HeardMessage) and part.begins else turn
             _tell(turn, part)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
         turn.pop(0)
@@ -79,7 +79,7 @@ def _say(call: McpToolCall) -> Any:
 
 
 def _read(call: McpToolCall) -> Any:
-    """Return what was said since `since`, and the value of `since` to go on with."""
+    """Return what was said since `since`, and the value of `since` to continue with."""
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
     path = path_of("sessions", call.text("run"))
@@ -113,7 +113,7 @@ def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tu
 def _tell(told: list[Json], part: Part) -> None:
     """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
     match part:
-        case HeardWords(text=text) if text:
+        case HeardMessage(text=text) if text:
             told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
         case Said(text=text) | Output(text=text):
             if not told or "agent" not in told[-1]:
@@ -140,7 +140,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "session_read",
-        "What users and the agent have said in a session since a number, with its calls of tools; go on at "
+        "What users and the agent have said in a session since a number, with calls of tools; continue at "
         "the number that comes back.",
         _read,
         "GET /v1/sessions/{run}/stream",

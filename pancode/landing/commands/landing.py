@@ -20,7 +20,7 @@ from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     FINE,
     LAND_LOOK_S,
-    at_rest,
+    act_when_suspended,
     format_summary,
     post_with_progress,
     unless_landed,
@@ -157,7 +157,7 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
         return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
 
     client = face.client(works=True)
-    answer = at_rest(face, client, run, ask)
+    answer = act_when_suspended(face, client, run, ask)
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {escape_line(warning)}")
     if detach:
@@ -189,7 +189,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     shown = "".join(f"  {_green_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
     question = f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
-    if not yes and not face.agreed(question, "pancode land --all-green --yes"):
+    if not yes and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if yes:
         face.note(f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
-from pancode.interfaces.cli.follow import at_rest
+from pancode.interfaces.cli.follow import act_when_suspended
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import LAND_S, Client
@@ -27,11 +27,11 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
         return _land(face, client, run, body)
     except ApiError as refused:
         if refused.code == ELSEWHERE and face.can_ask():
-            if not face.agreed(f"{escape_line(str(refused))}. Land it there?", refused.fix):
+            if not face.confirm(f"{escape_line(str(refused))}. Land it there?", refused.fix):
                 raise
             return land_and_wait(face, client, run, {**body, "elsewhere": True})
         yes = str(refused.details.get("yes", ""))
-        if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
+        if refused.code != HELD or not face.can_ask() or not face.confirm(_question(refused.why), yes):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
         return _land(face, client, run, {**body, **flags})
@@ -42,7 +42,7 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
 
 def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     asked = {"by": find_user(), **body}
-    return at_rest(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
+    return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
 
 
 def _question(why: str) -> str:

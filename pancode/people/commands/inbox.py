@@ -25,7 +25,7 @@ from pancode.runs.commands.named_runs import find_run
 AT_A_TURN = "at a turn of its agent"
 
 
-def go_on_with_words(face: Face, run: str) -> int | None:
+def continue_with_message(face: Face, run: str) -> int | None:
     """Wait for the end of this run, then continue it with what it was not given; the status of the new run.
 
     None: there is nothing to continue with. RefusedError where a new run would surprise the user.
@@ -44,14 +44,14 @@ def go_on_with_words(face: Face, run: str) -> int | None:
 
 
 def why_not(ended: RunDetail) -> RefusedError | None:
-    """Why no run goes on from this one by itself; the words are kept then."""
+    """Why no run continues from this one by itself; the words are kept then."""
     run, fix = ended["run"], f"pancode runs continue {ended['run']}"
     if ended["outcome"] == "blocked":
         what, fix = "it asks a user a question", f'pancode answer {run} "..."'
     elif ended["outcome"] == "interrupted":
         what = "somebody stopped it"
     elif ended["workflow"] is not None:
-        what = f"it is a step of {ended['workflow']}, and the workflow goes on without it"
+        what = f"it is a step of {ended['workflow']}, and the workflow continues without it"
     elif ended["continued_by"]:
         newest = ended["continued_by"][-1]
         what, fix = f"{newest} has continued it already", f'pancode tell {newest} "..."'
@@ -177,7 +177,7 @@ def approve(
     plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
     face: Json,
 ) -> None:
-    """Say yes to a run that waits: it starts, or goes on, or its change lands after its gates.
+    """Say yes to a run that waits: it starts, or continues, or its change lands after its gates.
 
     `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
     work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
@@ -197,7 +197,7 @@ def approve(
 
 
 def _approved(done: dict[str, Any]) -> str:
-    """Return the line about the run that starts now, or goes on with the permission; or the change made."""
+    """Return the line about the run that starts now, or continues with the permission; or the change made."""
     if "change" in done:
         return f"{change_line(done['change'])}to take it back: pancode config undo\n"
     reason = escape_line(done["reason"])
@@ -215,7 +215,7 @@ def deny(
     """Say no to a run that waits: nothing starts, lands or continues, and the item leaves the inbox.
 
     If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
-    words and goes on without the command.
+    words and continues without the command.
     """
     done = face.client().post(DENY.at(run), {"by": find_user(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
@@ -243,7 +243,7 @@ def tell(
     client = face.client()
     done = client.post(TELL.at(find_run(client, run)), {"by": find_user(), "text": text})
     if resume and not done["delivered"]:
-        status = go_on_with_words(face, done["run"])
+        status = continue_with_message(face, done["run"])
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}

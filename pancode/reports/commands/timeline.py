@@ -23,10 +23,10 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
     client = face.client()
-    face.show_result(client.get(WHY.at(find_run(client, run))), _story)
+    face.show_result(client.get(WHY.at(find_run(client, run))), _format_timeline)
 
 
-def _story(answer: WhyShape) -> str:
+def _format_timeline(answer: WhyShape) -> str:
     columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
     return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 

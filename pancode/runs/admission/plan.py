@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, find_narrowest
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import JobSkill
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed
 from pancode.agents.model_profiles import ModelPlace
@@ -26,12 +26,12 @@ from pancode.kernel.facets import (
     GateTerms,
     LandingTerms,
     Lineage,
+    Messages,
     ModelChoice,
     NextAttempt,
     Provision,
     SessionTurn,
     TurnTaking,
-    Words,
     dump_facets,
 )
 from pancode.kernel.ports import SnapshotTaken
@@ -203,9 +203,9 @@ class Plan:
     """The kind of inbox item under which the run waits for a user before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
-    skills: tuple[OrderedSkill, ...] = ()
-    story: tuple[TimelineEntry, ...] = ()
-    """What is told of the run in its story beside the verdicts, in this order."""
+    skills: tuple[JobSkill, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
+    """What is told of the run in its timeline beside the verdicts, in this order."""
     verdicts: tuple[GateVerdict, ...] = ()
     untested: tuple[ModelPlace, ...] = ()
     """The model servers of which at least one has to be tested first."""
@@ -303,7 +303,7 @@ class Plan:
     @property
     def skills_left_out(self) -> tuple[str, ...]:
         """Why skills of the project or of its agent are not given, in words."""
-        lines = (one for one in self.story if (one.kind, one.verdict) == ("skills", LEFT_OUT))
+        lines = (one for one in self.timeline if (one.kind, one.verdict) == ("skills", LEFT_OUT))
         return tuple(words for one in lines for words in one.words)
 
     def at(self, snapshot: SnapshotTaken) -> Plan:
@@ -421,7 +421,7 @@ class Plan:
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
         yield LandingTerms(self.lands, verified, autonomy)
         yield Approvals(self.asks, objections=self.objections)
-        yield Words(answers=asked.answers or "", program=asked.program)
+        yield Messages(answers=asked.answers or "", program=asked.program)
         yield TurnTaking(asked.turns)
         yield SessionTurn(
             story=asked.story,

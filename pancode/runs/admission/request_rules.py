@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import islice
 
-from node_agent.wire.order import checked_reports
+from node_agent.wire.job import checked_reports
 from node_agent.wire.policy import NetworkAccess, find_narrowest
 from pancode.agents.agents import Agent, AgentIsolation
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
@@ -32,7 +32,7 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
     """Return the request as far as the asking token allows it, by whichever route it came.
 
     AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
-    the caller may say it. An answer lands nothing: that run goes on, and its change waits.
+    the caller may say it. An answer lands nothing: that run continues, and its change waits.
     """
     if request.land and request.is_answer and not is_allowed(AccessScope.OPERATE):
         request = replace(request, land=False)
@@ -43,7 +43,7 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
 
 
 def _is_amount(usd: Decimal) -> bool:
-    """Whether an order can carry the amount: a billion at most, with up to nine decimals."""
+    """Whether a job can carry the amount: a billion at most, with up to nine decimals."""
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 

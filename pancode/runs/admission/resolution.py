@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Rules, Safety, find_narrowest
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
@@ -232,7 +232,7 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         told=told,
         skills=parts.skills.ordered,
-        story=tuple(_story(request, catalogue, worker, due, told, parts)),
+        timeline=tuple(_make_timeline(request, catalogue, worker, due, told, parts)),
     )
 
 
@@ -258,7 +258,7 @@ def _told(
     return ToldPrompt(made.prompt.text, tokens, made.left_out, tuple(n.run for n in notes[: made.notes]))
 
 
-def _story(
+def _make_timeline(
     request: DispatchRequest,
     catalogue: Catalogue,
     worker: tuple[str, RuntimeKind, str | None],
@@ -319,7 +319,7 @@ def _wanted(
 
 def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bool]) -> Plan:
     """Add the first other vendor's runtime that fits a node and passes all gates, if there is one."""
-    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
+    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or continues with a
     # session.
     asked, agent = resolved.request, resolved.agent
     named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)

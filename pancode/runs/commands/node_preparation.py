@@ -67,7 +67,7 @@ class NodePreparation:
         from pancode.interfaces.cli.main import run
 
         question = f"{node} has no {runtime}. Install it there?"
-        if not self.is_agreed and not self.face.agreed(question, "--install"):
+        if not self.is_agreed and not self.face.confirm(question, "--install"):
             return False
         if run(["node", "install", node, runtime]) != ExitCode.DONE:
             return False

@@ -11,7 +11,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
-    at_rest,
+    act_when_suspended,
     follow_new,
     format_run_time,
     format_summary,
@@ -229,7 +229,7 @@ def verify(
     """
     client = face.client(works=True)
     body = {"by": find_user(), "on": on, "again": again}
-    answer = at_rest(face, client, run, lambda name: client.post(JUDGE.at(name), body))
+    answer = act_when_suspended(face, client, run, lambda name: client.post(JUDGE.at(name), body))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  being verified\n")
         return _verdict(answer)
@@ -252,7 +252,7 @@ def _verdict(run: RunShape) -> int:
 def retry(
     run: Run,
     *,
-    resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
+    resume: Annotated[bool, option("Continue with the agent's conversation, on the same node.")] = False,
     alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
     workflow: OfWorkflow = False,
     detach: Detach = False,
@@ -261,7 +261,7 @@ def retry(
 ) -> int:
     """The same work as a new run; a lost one is given up for good. Of a workflow: all of it as a new one.
 
-    The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
+    The retry of a step's run takes its place in the workflow, which has ended, and continues from there.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW
@@ -279,12 +279,12 @@ def retry(
 )
 def continue_(
     run: Run,
-    text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
+    text: Annotated[str, Argument(help="What is to be done next; without it the agent continues.")] = "",
     *,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """A new run that goes on from the result of an old one, in its conversation where that is kept."""
+    """A new run that continues from the result of an old one, in its conversation where that is kept."""
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 

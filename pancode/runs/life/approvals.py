@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.control import PersonAnswers
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.control import UserAnswers
+from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget.books import BudgetScope
@@ -20,7 +20,7 @@ from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
-from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.jobs import identity_of, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Approved(Signal):
 
         UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
+        must_wait(made.run, made.case.action(ActionKind.USER), *BEFORE_START)
         kind = kind_of(made.run)
         made, refused = reserve_budget(made, self.budget_scopes, beyond=kind is ItemKind.BUDGET)
         if refused:
@@ -76,7 +76,7 @@ class Declined(Signal):
 
         UsageError when nothing waits.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
+        must_wait(made.run, made.case.action(ActionKind.USER), *ItemKind)
         kind = kind_of(made.run)
         if kind is ItemKind.LANDING:
             fix = f"pancode land {made.run.id}"
@@ -97,7 +97,7 @@ class Unasked(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
-        asked = made.case.action(ActionKind.PERSON)
+        asked = made.case.action(ActionKind.USER)
         if asked is None or not is_blocked(made.run):
             return made
         return made.done(asked).tell("person", kind_of(made.run), "withdrawn", self.why)
@@ -105,14 +105,14 @@ class Unasked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain(Signal):
-    """The workflow goes on, and still needs the answer that nobody has given."""
+    """The workflow continues, and still needs the answer that nobody has given."""
 
     def apply(self, made: Changes) -> Changes:
-        """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
-        if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
+        """Put the run's question into the inbox again, as its workflow continues. Idempotent."""
+        if made.case.action(ActionKind.USER) is not None or not is_blocked(made.run):
             return made
         return waits.open_question(made).tell(
-            "person", kind_of(made.run), "asked again", "its workflow goes on"
+            "person", kind_of(made.run), "asked again", "its workflow continues"
         )
 
 
@@ -122,7 +122,7 @@ MOST_KEPT = 400
 TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
-def request_approval(made: Changes, body: PersonAsked) -> Changes:
+def request_approval(made: Changes, body: UserAsked) -> Changes:
     """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
@@ -154,7 +154,7 @@ class CallDecided(Signal):
 
         UsageError when no call waits; RefusedError when another waits.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
+        must_wait(made.run, made.case.action(ActionKind.USER), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)
         made = waits.close_question(_answer(made, number, self))
         if self.allow and self.whole:
@@ -167,14 +167,14 @@ class CallDecided(Signal):
         made = made.record("people", "info", what, by=self.by, kind=str(ItemKind.CALL), scope=scope)
         if inbox.open_calls(made.run):
             return waits.open_question(made)
-        fence = made.case.fences[made.run.fence]
-        return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
+        lease = made.case.leases[made.run.lease]
+        return made.put(replace(made.run, reason=f"{lease.mark} on {lease.node}"))
 
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
-    row, fence = inbox.calls_of(made.run)[number - 1], made.case.fences[made.run.fence]
-    body = PersonAnswers(
-        identity=identity_of(fence),
+    row, lease = inbox.calls_of(made.run)[number - 1], made.case.leases[made.run.lease]
+    body = UserAnswers(
+        identity=identity_of(lease),
         asked=inbox.asked_of(row),
         allow=signal.allow,
         whole=signal.allow and signal.whole,
@@ -182,6 +182,6 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
         by=name_of(signal.by),
     )
     answer = inbox.YES if signal.allow else inbox.NO
-    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)
+    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(lease.node, body)
     said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
     return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, said)

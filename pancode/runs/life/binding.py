@@ -1,4 +1,4 @@
-"""How a run is admitted, waits, and is bound to a node, with the holds that this takes."""
+"""How a run is admitted, waits, and is bound to a node, with the reservations that this takes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.facets import ModelChoice
-from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
+from pancode.kernel.records import Attempt, GpuHold, Lease, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.ends import end_lost_fences, end_without_budget
+from pancode.runs.life.ends import end_lost_leases, end_without_budget
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 
@@ -25,7 +25,7 @@ class Admitted(Signal):
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the hold of the first attempt; RefusedError with the numbers when no ceiling has room."""
+        """Reserve for the first attempt; RefusedError with the numbers when no ceiling has room."""
         made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
@@ -40,12 +40,12 @@ class Admitted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Due(Signal):
-    """The waiting run's time has come: a later attempt takes its own hold."""
+    """The waiting run's time has come: a later attempt takes its own reservation."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
+        """Take the reservation of a later attempt; if it has no room, the run waits for budget or ends."""
         if made.run.attempt == 1:
             return made
         if made.case.spent_up(made.run.attempt):
@@ -68,7 +68,7 @@ def reserve_budget(
 ) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: a user has allowed the hold even where a ceiling has no room; the story then says so.
+    `beyond`: a user has allowed the reservation even where a ceiling has no room; the timeline then says so.
     """
     run, amount = made.run, _amount(made)
     for budget_scope in budget_scopes:
@@ -85,7 +85,7 @@ def reserve_budget(
         elif not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
             return made, books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount)
     scopes, account = (
-        [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.held],
+        [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.is_booked],
         books.Account(run.id, run.attempt),
     )
     made = made.book(books.reserve_amount(scopes, account, amount, made.now.stamp))
@@ -102,7 +102,7 @@ def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
     """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
     amount = _amount(made)
     for budget_scope in budget_scopes:
-        free = replace(budget_scope.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        free = replace(budget_scope.balance, reserved_usd=books.ZERO, reserved_tokens=0, reserved_ms=0)
         if books.is_workflow(free.scope) and not books.is_within_ceilings(
             free, budget_scope.ceilings, amount
         ):
@@ -112,7 +112,7 @@ def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Waits(Signal):
-    """The run cannot go on now."""
+    """The run cannot continue now."""
 
     on: str
     """What the run waits on: placement, budget, depot."""
@@ -145,60 +145,60 @@ def begin_waiting(made: Changes) -> Changes:
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
-def held_as_before(made: Changes, note: str) -> Changes:
-    """Lower the hold to the run's estimate, as its order was handed over to a node and came back."""
+def reserve_as_before(made: Changes, note: str) -> Changes:
+    """Lower the reservation to the run's estimate, as its job was handed over to a node and came back."""
     usd, account = _amount(made).usd, made.case.account
-    if made.attempt.held_usd <= usd:
+    if made.attempt.reserved_usd <= usd:
         return made
     made = made.book(books.lower_reserved(made.case.entries, account, usd, made.now.stamp, note))
-    return made.put(replace(made.attempt, held_usd=usd))
+    return made.put(replace(made.attempt, reserved_usd=usd))
 
 
 def handed_to(node: str) -> str:
-    """The reason of a run whose order waits on this node until a slot is free there."""
+    """The reason of a run whose job waits on this node until a slot is free there."""
     return f"handed to {node}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound(Signal):
-    """An order was signed for a node."""
+    """A job was signed for a node."""
 
-    fence: Fence
+    lease: Lease
     why: str
     served: dict[str, object] = field(default_factory=dict)
     """The model server on that node, as it was reported; empty: not known."""
     most_usd: Decimal | None = None
-    """The most USD that a run handed over ahead holds from now on; None: what it holds already."""
+    """The most USD that a run handed over ahead reserves from now on; None: what it reserves already."""
     gpus: tuple[str, ...] = ()
     """The GPUs of the node that the run holds alone, by UUID."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
-        fence, run = self.fence, made.run
+        """Give the run its lease and reserve in its node's own scope; its lost leases are told to end."""
+        lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:
-            account = books.Account(run.id, run.attempt, fence.fence)
-            if self.most_usd is not None and self.most_usd > attempt.held_usd:
+            account = books.Account(run.id, run.attempt, lease.lease)
+            if self.most_usd is not None and self.most_usd > attempt.reserved_usd:
                 made = made.book(
                     books.raise_reserved(made.case.entries, account, self.most_usd, made.now.stamp)
                 )
-                attempt = replace(attempt, held_usd=self.most_usd)
+                attempt = replace(attempt, reserved_usd=self.most_usd)
                 made = made.put(attempt)
-            amount = replace(books.estimate_of(run), usd=attempt.held_usd)
+            amount = replace(books.estimate_of(run), usd=attempt.reserved_usd)
             made = made.book(
-                books.reserve_amount([books.node_scope(fence.node)], account, amount, made.now.stamp)
+                books.reserve_amount([books.node_scope(lease.node)], account, amount, made.now.stamp)
             )
-        made = end_lost_fences(made, f"replaced on {fence.node}")
+        made = end_lost_leases(made, f"replaced on {lease.node}")
         run = replace(ModelChoice.of(run), served=self.served).on(run) if self.served else run
-        reason, waits = f"offered to {fence.node}", None
-        if fence.ahead:
-            reason, waits = handed_to(fence.node), WaitReason.HANDED
-        placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
-        made = made.put(fence, placed)
+        reason, waits = f"offered to {lease.node}", None
+        if lease.ahead:
+            reason, waits = handed_to(lease.node), WaitReason.HANDED
+        placed = replace(run, lease=lease.lease, reason=reason, waits=waits, retry_at_ms=None)
+        made = made.put(lease, placed)
         if self.gpus:
-            made = made.add(GpuHold(run.id, fence.fence, fence.node, self.gpus))
-        where = "handed ahead to" if fence.ahead else "placed on"
-        made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {self.why}")
+            made = made.add(GpuHold(run.id, lease.lease, lease.node, self.gpus))
+        where = "handed ahead to" if lease.ahead else "placed on"
+        made = made.tell("placement", lease.node, "placed", f"{where} {lease.node}: {self.why}")
         if self.served:
             made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(self.served["words"]))
         return made

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import MAX_ANSWER
+from node_agent.wire.job import MAX_ANSWER
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.names import FLEET, GATES
-from pancode.kernel.records import Run, Word
+from pancode.kernel.records import Run, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import (
     after_news,
@@ -53,13 +53,13 @@ class WayBack:
 class LeftOver:
     """What the next run is told: words that the old one kept, its session's news, and a way back."""
 
-    words: Sequence[Word] = ()
+    words: Sequence[StoredMessage] = ()
     news: Sequence[str] = ()
     back: WayBack | None = None
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """The session to resume, in the form of an order; empty: the program has none, or its node is away."""
+    """The session to resume, in the form of a job; empty: the program has none, or its node is away."""
     session = old.result.get("session")
     if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
@@ -87,7 +87,7 @@ def continue_request(
         _must_take(old, remark, answers)
     back, lineage = left.back, Lineage.of(old)
     resume = session_of(old, reachable) if back is None else {}
-    words = words_for(old, remark, again.created_by, left)
+    words = message_for(old, remark, again.created_by, left)
     node = str(old.result.get("node") or old.node) if resume else again.node
     turns = {name: one for name, one in again.turns.items() if name != "by"}
     if turns and _is_by_fleet(old, remark, left):
@@ -132,7 +132,7 @@ def _task(old: Run, words: str, same_session: bool) -> str:
     return f"{words}\n\n{story_of(old)}"
 
 
-def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
+def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     """The words that the next run begins with: the remark, and the words and news that the old run left.
 
     They count as words of `by`, who gives the remark; words of several users each name who said them.
@@ -143,7 +143,7 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     said = [(opener_of(old), old.task)] if _is_said_again(old) else []
     said += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
-    if _is_by_fleet(old, remark, left):  # nobody has asked that anything goes on
+    if _is_by_fleet(old, remark, left):  # nobody has asked that anything is running
         by, said = FLEET, [*said, *((FLEET, one) for one in left.news)]
     elif remark or left.news:
         said.append((by, after_news(left.news, remark or GO_ON)))

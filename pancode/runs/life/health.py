@@ -25,7 +25,7 @@ class HealthState(StrEnum):
     COMMAND = "long command"
     QUESTION = "question"
     LIMITED = "rate limit"
-    RESTING = "resting"
+    SUSPENDED = "resting"
     QUIET = "quiet"
     STUCK = "stuck"
     AWAY = "not heard"
@@ -36,7 +36,7 @@ class Gravity(StrEnum):
 
     WELL = "well"
     WARNING = "warning"
-    PERSON = "person"
+    USER = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class AgentSeen:
     node: str = ""
     heard: bool = True
     question: str = ""
-    rests: bool = False
+    is_suspended: bool = False
     limited_until_ms: int | None = None
     signs: Signs | None = None
     told_ms: int = 0
@@ -93,14 +93,14 @@ class AgentHealth:
 def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
     """Judge the health of an agent that has work. Pure."""
     if seen.question:
-        return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.PERSON)
+        return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.USER)
     if not seen.heard:
         return AgentHealth(HealthState.AWAY, f"{seen.node} is not heard", gravity=Gravity.WARNING)
     if seen.limited_until_ms is not None:
         why = "its provider limits the rate"
         return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
-    if seen.rests:
-        return AgentHealth(HealthState.RESTING, "its program waits for a message")
+    if seen.is_suspended:
+        return AgentHealth(HealthState.SUSPENDED, "its program waits for a message")
     if seen.stage is not RunStage.RUNNING:
         return AgentHealth(HealthState.WORKING, f"it is {seen.stage}; time limits watch over that")
     if seen.signs is None:
@@ -130,7 +130,7 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
         return AgentHealth(HealthState.COMMAND, why, since)
     since = seen.now_ms - quiet
     if quiet >= rules.stuck_ms:
-        return AgentHealth(HealthState.STUCK, why, since, Gravity.PERSON)
+        return AgentHealth(HealthState.STUCK, why, since, Gravity.USER)
     return AgentHealth(
         HealthState.QUIET, why, since, Gravity.WARNING if quiet >= rules.warn_ms else Gravity.WELL
     )

@@ -10,11 +10,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Approvals, LandingTerms, SessionTurn, Words
+from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
@@ -155,7 +155,7 @@ def is_known(run: Run, call: str) -> bool:
     return any(row["call"] == call for row in calls_of(run))
 
 
-def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
+def with_call(run: Run, body: UserAsked, now_ms: int) -> Run:
     """Return the run with the call that its agent asks about."""
     fresh = {
         **body.asked.model_dump(mode="json"),
@@ -237,7 +237,7 @@ _ANSWERED = """\
 You asked a user: {asked}
 {by} is: {answer}
 
-Go on with it."""
+Continue with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +347,9 @@ def _landing(run: Run) -> str:
         return f"{change} ({run.agent}): {_task(run)}"
     if run.landing:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
-    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it goes on with"
+    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues with"
     change = f"{what} is landed when you say so"
-    change += f"; of its question: {answerer_of(run)}" if Words.of(run).program else ""
+    change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 
 
@@ -359,7 +359,7 @@ def _capped(run: Run) -> str:
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
     return (
-        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
+        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it continue with "
         f"${Decimal(SessionTurn.of(run).more_usd):.2f} more? It works on: {run.task}"
     )
 
@@ -376,7 +376,7 @@ def _held(run: Run) -> str:
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     """The run's item in the inbox. UsageError when the run is none of these kinds, or nothing waits.
 
-    RefusedError when somebody has answered: it names the run that goes on.
+    RefusedError when somebody has answered: it names the run that continues.
     """
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
@@ -420,11 +420,11 @@ def format_answer(run: Run, answer: str, program: str = "") -> str:
 
 
 def answerer_of(run: Run) -> str:
-    """Who answered the question that this run goes on from; empty: nobody was asked."""
-    said = Words.of(run)
+    """Who answered the question that this run continues from; empty: nobody was asked."""
+    said = Messages.of(run)
     return f"a program answered: {said.program}" if said.program else run.created_by if said.answers else ""
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
     """The action, of these, that waits for a user."""
-    return next((action for action in actions if action.kind is ActionKind.PERSON), None)
+    return next((action for action in actions if action.kind is ActionKind.USER), None)

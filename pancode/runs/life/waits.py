@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.control import TurnControl, UserAnswers, UserMessage
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.facets import SessionTurn, Words
+from pancode.kernel.facets import Messages, SessionTurn
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
-from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
+from pancode.kernel.records import ActionKind, Lease, LeaseState, RunState, StoredMessage, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import conversation, inbox
 from pancode.runs.life.changes import Changes, Signal
@@ -33,7 +33,7 @@ from pancode.runs.life.conversation import (
     select_unread,
 )
 from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
-from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.jobs import identity_of, name_of
 
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
@@ -45,20 +45,20 @@ LOST = "the coordinator gave this run up as lost on its node, so nobody can appr
 
 def open_question(made: Changes) -> Changes:
     """Put the run into the inbox, where it waits for a user. Idempotent."""
-    if made.case.action(ActionKind.PERSON) is not None:
+    if made.case.action(ActionKind.USER) is not None:
         return made
-    return made.follow(ActionKind.PERSON, made.run.created_by)
+    return made.follow(ActionKind.USER, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
     """Let the run begin only when a user has approved it."""
     run = made.run
-    return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
+    return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.USER)))
 
 
 def close_question(made: Changes) -> Changes:
     """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
-    asked = made.case.action(ActionKind.PERSON)
+    asked = made.case.action(ActionKind.USER)
     over = made.done(asked)
     return over if asked is None or not is_blocked(made.run) else over.advance()
 
@@ -78,20 +78,20 @@ def calls_lost(made: Changes) -> Changes:
 
 
 def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
-    """Deny the call of this fence's agent, though no user was asked."""
-    body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
-    return made.send(made.fence.node, body)
+    """Deny the call of this lease's agent, though no user was asked."""
+    body = UserAnswers(identity=identity_of(made.lease), asked=question, allow=False, words=words)
+    return made.send(made.lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
-class ToldByPerson(Signal):
+class ToldByUser(Signal):
     """A user has words for the run."""
 
     text: str
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give a user's message to the run: with its task before an order is signed; else to its agent if it
+        """Give a user's message to the run: with its task before a job is signed; else to its agent if it
         listens; else the run keeps them.
 
         UsageError when the run takes no words.
@@ -100,13 +100,13 @@ class ToldByPerson(Signal):
         changes = (
             session is not None and session.chosen_by is not None
         )  # so these words begin the next interactive run
-        waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
+        waits = made.run.state is RunState.PENDING and not made.case.open_leases and not changes
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
         laid = WITH_TASK if waits else ONLY_HERE if self.by in OWN_NAMES else ""
-        made = add_words(made, self.by, after_news(news, self.text), laid, changes)
+        made = add_message(made, self.by, after_news(news, self.text), laid, changes)
         made = made if session is None else made.put(replace(session, news=(), closed_by=None))
-        sent = not waits and not changes and find_listening_fence(made) is not None
+        sent = not waits and not changes and find_listening_lease(made) is not None
         how = (
             "delivered with its task"
             if waits
@@ -130,7 +130,7 @@ class ToldByFleet(Signal):
     def apply(self, made: Changes) -> Changes:
         """Tell an orchestrator's session what became of its runs, in a turn or in its next
         interactive run."""
-        made = add_words(made, FLEET, self.text)
+        made = add_message(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
         made = deliver_messages(made).tell("fleet", "runs that it began", "told", self.text[:500])
@@ -146,7 +146,7 @@ class ToldByTracker(Signal):
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Show the run what its issue says now: as news of its session, with its task before an order is
+        """Show the run what its issue says now: as news of its session, with its task before a job is
         signed, or to its agent at work. As no user says it, it begins no turn, and no later run gets it.
 
         UsageError where nobody would read it.
@@ -155,14 +155,14 @@ class ToldByTracker(Signal):
         if session is not None and run.takes_turns:
             news = [one for one in session.news if text.partition("\n")[0] not in one]
             made, how = made.put(replace(session, news=more_news(news, text))), "told with the next message"
-        elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
+        elif run.state is RunState.PENDING and not made.case.open_leases and not RUNTIMES[run.runtime].own:
             task = run.task
             for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
                 task = task.replace(f"\n\n{old.text}", "")
             made, how = made.put(replace(run, task=task)), "delivered with its task"
-            made = add_words(made, TRACKER, text, WITH_TASK)
+            made = add_message(made, TRACKER, text, WITH_TASK)
         elif can_receive_messages(run):
-            made, how = deliver_messages(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+            made, how = deliver_messages(add_message(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
         else:
             fix = f"pancode runs show {run.id}"
             raise UsageError(
@@ -172,31 +172,31 @@ class ToldByTracker(Signal):
         return made.record("people", "info", "told", by=TRACKER, delivered=how)
 
 
-def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
+def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
     """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A user"
     said = text if by == TRACKER else f"{who} adds: {text}"
     task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
-    word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
-    return made.put(replace(replace(Words.of(run), told=number).on(run), task=task), word)
+    word = StoredMessage(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
+    return made.put(replace(replace(Messages.of(run), told=number).on(run), task=task), word)
 
 
-def find_listening_fence(made: Changes) -> Fence | None:
-    """The fence whose agent is at work and takes words at its next turn; None: no agent does."""
-    fence = made.case.fences.get(made.run.fence)
-    works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-    return fence if works and can_receive_messages(made.run) else None
+def find_listening_lease(made: Changes) -> Lease | None:
+    """The lease whose agent is at work and takes words at its next turn; None: no agent does."""
+    lease = made.case.leases.get(made.run.lease)
+    works = lease is not None and lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
+    return lease if works and can_receive_messages(made.run) else None
 
 
 def deliver_messages(made: Changes) -> Changes:
     """Send the agent the words that it has not got yet; the node takes each number once."""
-    fence = find_listening_fence(made)
-    if fence is None:
+    lease = find_listening_lease(made)
+    if lease is None:
         return made
     for one in select_unread(made.case.words, made.run.attempt):
-        body = PersonSays(identity=identity_of(fence), number=one.number, text=one.text, by=name_of(one.by))
-        made = made.send(fence.node, body)
+        body = UserMessage(identity=identity_of(lease), number=one.number, text=one.text, by=name_of(one.by))
+        made = made.send(lease.node, body)
     return made
 
 
@@ -214,8 +214,8 @@ class TurnAsked(Signal):
     def apply(self, made: Changes) -> Changes:
         """Cancel the turn at work, or let the interactive run rest after it. UsageError: no program takes
         turns."""
-        fence = find_listening_fence(made)
-        if fence is None or not made.run.takes_turns:
+        lease = find_listening_lease(made)
+        if lease is None or not made.run.takes_turns:
             raise UsageError(
                 f"{made.run.id} has no turn to {self.what}",
                 why=f"it is {made.run.state}: {made.run.reason}",
@@ -227,8 +227,8 @@ class TurnAsked(Signal):
         seen = self.turn if self.what == "cancel" else None
         number = seen or (ended if self.what == "rest" and idle else ended + 1)
         if self.what == "rest" or (not idle if seen is None else seen > ended):
-            body = TurnControl(identity=identity_of(fence), number=number, what=self.what)
-            made = made.send(fence.node, body)
+            body = TurnControl(identity=identity_of(lease), number=number, what=self.what)
+            made = made.send(lease.node, body)
         made = made.tell("person", f"turn {number}", f"{self.what} asked", f"by {self.by}")
         return made.record("people", "info", f"turn: {self.what}", by=self.by, turn=number)
 
@@ -241,8 +241,8 @@ class LeftWorkspace(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """End the run at work that keeps a workspace's files open for a user, who may have changed them."""
-        fence, (what, number) = made.case.fences[made.run.fence], LEAVES
-        made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
+        lease, (what, number) = made.case.leases[made.run.lease], LEAVES
+        made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
         return made.record("people", "info", "workspace left", by=self.by)
 
@@ -256,12 +256,12 @@ class GivesWay(Signal):
     def apply(self, made: Changes) -> Changes:
         """Let the interactive run rest for a run that needs its slot; one that may not give way stays as it
         is."""
-        fence = find_listening_fence(made)
-        if fence is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
+        lease = find_listening_lease(made)
+        if lease is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
             return made
         number = conversation.ended_turns(made.run)
         made = made.send(
-            fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
+            lease.node, TurnControl(identity=identity_of(lease), number=number, what="give_way")
         ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
         made = made.tell("rest", f"turn {number}", "rests", f"{self.run} needs its slot")
         return made.record("dispatch", "info", "a session gives way", next=self.run)
@@ -281,7 +281,7 @@ def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     session = made.case.session
     by = None if session is None else session.chosen_by
     if (
-        by is None or find_listening_fence(made) is None
+        by is None or find_listening_lease(made) is None
     ):  # before its program began, nothing could be told to rest
         return made
     return TurnAsked("rest", by).apply(made)
@@ -298,7 +298,7 @@ class TermsAsked(Signal):
         """Give the session's next interactive run these terms; the one at work rests after its turn.
         Idempotent.
 
-        The interactive run that works or waits keeps its own mode and level: they are in its signed order.
+        The interactive run that works or waits keeps its own mode and level: they are in its signed job.
         """
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
@@ -308,7 +308,7 @@ class TermsAsked(Signal):
             made = deliver_messages(made.put(replace(session, **wanted, chosen_by=None), *words))
         else:
             made = made.put(replace(session, **wanted, chosen_by=self.by))
-            made = made if find_listening_fence(made) is None else TurnAsked("rest", self.by).apply(made)
+            made = made if find_listening_lease(made) is None else TurnAsked("rest", self.by).apply(made)
         told = {name: str(value) for name, value in wanted.items() if value}
         made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {self.by}")
         return made.record("people", "info", "mode and level", by=self.by, **told)
@@ -327,11 +327,11 @@ class SessionClosed(Signal):
         if session is None or session.closed_by is not None:
             return made
         made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
-        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it continues
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
-        if find_listening_fence(made) is None or not made.run.takes_turns:
+        if find_listening_lease(made) is None or not made.run.takes_turns:
             return made
         if not conversation.is_between_turns(made.run, made.case.words):
             made = TurnAsked("cancel", self.by).apply(made)
@@ -342,7 +342,7 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """Mark these words as delivered, as the node says that the agent got them."""
     waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
-    made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.fence.attempt))
+    made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.lease.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
@@ -357,15 +357,15 @@ def report_undelivered(made: Changes) -> Changes:
 
 
 def move_messages(made: Changes, run: str) -> Changes:
-    """Give all words that the old run kept to this run, which goes on from it."""
+    """Give all words that the old run kept to this run, which continues from it."""
     return made.put(*(replace(one, laid=run) for one in conversation.select_undelivered(made.case.words)))
 
 
 @dataclass(frozen=True, slots=True)
 class Continued(Signal):
-    """A new run goes on from this run's result. `sole`: only one may, as with an answer.
+    """A new run continues from this run's result. `sole`: only one may, as with an answer.
 
-    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to going on
+    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to continuing
     beyond the cap.
     """
 
@@ -376,20 +376,20 @@ class Continued(Signal):
     past_cap: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Record the run that goes on from this one.
+        """Record the run that continues from this one.
 
         RefusedError or UsageError when only one may, and somebody has answered or denied.
         """
         if self.sole:
             must_be_free(made.run)
             asked = made.case.action(
-                ActionKind.PERSON
+                ActionKind.USER
             )  # somebody may have denied it since the answer was checked
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
         result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}
         made = move_messages(made.put(replace(made.run, result=result)), self.run).done(
-            made.case.action(ActionKind.PERSON)
+            made.case.action(ActionKind.USER)
         )
         by = f"a program answered: {self.program}" if self.program else f"by {self.by}"
         made = made.tell("continue", self.run, "continued", by)

@@ -13,7 +13,7 @@ from pancode.kernel.records import ControlMessage, Node
 from pancode.kernel.row_updates import edit_row, take_controls
 from pancode.runs import keyring
 from pancode.runs.core import Core
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
@@ -114,7 +114,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
             for word in words:
                 work.send(node.name, word)
     if last is None or last.heartbeat.nonce != beat.nonce:
-        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
+        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this pass
     facts = quote_advice(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)

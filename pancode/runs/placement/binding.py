@@ -1,4 +1,4 @@
-"""Gives waiting runs to nodes that asked for work: one signed order for each free slot, and some ahead."""
+"""Gives waiting runs to nodes that asked for work: one signed job for each free slot, and some ahead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain
 
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.agents.endpoints import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
@@ -18,20 +18,20 @@ from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
     Attempt,
     Balance,
-    Fence,
-    FenceState,
     GpuHold,
+    Lease,
+    LeaseState,
     Run,
     Setting,
     WaitReason,
 )
 from pancode.kernel.values import replace
-from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
+from pancode.runs.core import CEILING, WORK_CEILING, Core, open_leases
 from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, workspace_of
+from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, workspace_of
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -47,7 +47,7 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: orders that wait
+    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: jobs that wait
     there.
     """
     core, tx = work.core, work.tx
@@ -106,11 +106,11 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     later = [
         (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
     ]
-    return {run: attempt.held_usd for run, attempt in later if attempt is not None}
+    return {run: attempt.reserved_usd for run, attempt in later if attempt is not None}
 
 
-def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurry: str = "") -> int:
-    """The slots of the node less the fences that may occupy one, by our count and by the node's own.
+def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurry: str = "") -> int:
+    """The slots of the node less the leases that may occupy one, by our count and by the node's own.
 
     A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted. In a
     `hurry` a node whose owner has set bounds takes the fewest.
@@ -118,7 +118,7 @@ def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurr
     if view.last is None:
         return 0
     ask = view.last.heartbeat.ask
-    ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
+    ours = {str(identity_of(f)) for f in leases if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open}.difference(freed)
     most = min(ask.slots, view.node.slots)
     return (most if not hurry or view.node.least is None else min(most, view.node.least)) - len(ours | theirs)
@@ -133,27 +133,27 @@ for the same thing."""
 
 
 def bind_runs(core: Core, everything: bool = False) -> int:
-    """Bind the runs that can be bound now; return how many orders were signed. Pushing them is a separate
+    """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate
     step.
 
-    `everything`: hand over as many orders as the nodes hold, not only a few for each slot.
+    `everything`: hand over as many jobs as the nodes hold, not only a few for each slot.
     """
     with unit_of_work(core) as work:
         return bind_in(work, everything)
 
 
 def bind_in(work: Work, everything: bool = False) -> int:
-    """Do the same as `bind_runs` inside a transaction, whose commit makes the orders durable."""
+    """Do the same as `bind_runs` inside a transaction, whose commit makes the jobs durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
     many = len(queue.all)
     if not many:
         work.after(partial(setattr, core.live.binding, "waiting", 0))
         return 0
-    views, fences = core.views(tx), open_fences(tx)
-    freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
+    views, leases = core.views(tx), open_leases(tx)
+    freed, lines = core.live.contacts.freed, Lines(core, views, leases, everything)
     hurry = core.budget_hurry(tx)
-    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
+    slots = {v.node.name: free_slots(v, leases, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (
         not everything
@@ -161,7 +161,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         and not any(slots > 0 for slots in (*free.values(), *lines.room().values()))
     ):
         return 0
-    turn = _Turn(work, queue, {fence.run for fence in fences})
+    turn = _Turn(work, queue, {lease.run for lease in leases})
     firsts = turn.firsts()
     work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
     boot = core.ports.clock.boot_ms()
@@ -172,7 +172,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
     standing = standing_of(work, firsts, (views, free), lines)
     if not whole and not standing.has_room:
         return 0
-    giving = GivingWay(work, fences, standing)
+    giving = GivingWay(work, leases, standing)
     placed = _place(work, turn, standing, giving, whole)
     if whole:
         turn.explain_more()
@@ -180,7 +180,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         work.after(partial(setattr, core.live.binding, "recalled_ms", boot))
         back = TakingBack(work, lines, standing)
         back.ask(turn.left(free), [one.run for one in turn.in_vain.values()])
-        giving = GivingWay(work, fences, replace(standing, free=slots))
+        giving = GivingWay(work, leases, replace(standing, free=slots))
         for first in back.firsts(slots):
             if first.run.reason != (why := giving.why(first)):
                 work.signal(first.run, Waits("placement", why, WaitReason.HANDED))
@@ -218,7 +218,7 @@ class _Turn:
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
-        """How many slots of each node were taken in this round."""
+        """How many slots of each node were taken in this pass."""
         self.in_vain: dict[object, Unplaced] = {}
         """By wish (what runs ask for): the decision on the first run that found no place."""
         self._groups: list[Iterator[WaitingRun]] = []
@@ -228,14 +228,14 @@ class _Turn:
                 self._groups.append(chain([first], group))
 
     def left(self, free: Mapping[str, int]) -> dict[str, int]:
-        """The free slots that this round has not taken, by node."""
+        """The free slots that this pass has not taken, by node."""
         return {name: slots - self.taken[name] for name, slots in free.items()}
 
     def wish_of(self, run: Run) -> object:
         return self._queue.all[run.id].wish
 
     def firsts(self) -> list[Run]:
-        """The first ready run of each group of runs with the same wishes, in serving order."""
+        """The first ready run of each group of runs with the same wishes, in serving job."""
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
@@ -274,7 +274,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this round decides about all waiting runs, not only about those that have room now."""
+    """Whether this pass decides about all waiting runs, not only about those that have room now."""
     core = work.core
     if _is_explained(core, many):
         return False
@@ -288,19 +288,19 @@ def _is_explained(core: Core, many: int) -> bool:
 
 
 def push_offers(core: Core) -> None:
-    """Push each offered order that may still start to its node's queue; pushed again it has the same
+    """Push each offered job that may still start to its node's queue; pushed again it has the same
     bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
-        offered = tx.find(Fence, {"state": FenceState.OFFERED})
-    keys = {str(identity_of(fence)) for fence in offered}
+        offered = tx.find(Lease, {"state": LeaseState.OFFERED})
+    keys = {str(identity_of(lease)) for lease in offered}
     core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
     due = []
-    for fence in sorted(offered, key=place_in_line):
-        last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
-        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
-            due.append(Offer(fence.tag, identity_of(fence), fence.order))
-    core.ports.bus.push_orders(due)
+    for lease in sorted(offered, key=place_in_line):
+        last = core.live.binding.pushed_ms.get(str(identity_of(lease)))
+        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(lease, now):
+            due.append(Offer(lease.tag, identity_of(lease), lease.job))
+    core.ports.bus.push_jobs(due)
     core.live.binding.pushed_ms.update((str(offer.identity), boot) for offer in due)
 
 
@@ -312,7 +312,7 @@ def show_tickets(core: Core) -> None:
         return
     with core.ports.ledger.transaction() as tx:
         queue = core.kept.waiting(tx)
-        bound = {f.run for f in open_fences(tx)} & queue.all.keys() if queue.all else set[str]()
+        bound = {f.run for f in open_leases(tx)} & queue.all.keys() if queue.all else set[str]()
         state = queue.changes, bound
         if state == known.tickets:
             return
@@ -354,23 +354,23 @@ def _granted(work: Work, run: Run) -> bool:
 
 
 def _bound(work: Work, placed: Placed) -> bool:
-    """Bind the run; False if that failed. A run of which no order can be made ends, and delays no other."""
+    """Bind the run; False if that failed. A run of which no job can be made ends, and delays no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         _offer_what_is_left(core, case.run)
-        order = _order(core, work.tx, case, placed)
+        job = _job(core, work.tx, case, placed)
     except WorkspaceError as exc:  # the coordinator's disk may be full for a while
         if case.run.reason != str(exc):
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
         return False
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
-        work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
+        work.apply(decide(case, Unbindable(f"no job can be made of it: {exc}")))
         return False
-    signed = order.signed(core.key_for(view.node))
+    signed = job.signed(core.key_for(view.node))
     provider = breaker_service.provider_of(core, case.run, view.node.name)
-    fence = fence_of(order, signed, view.node.name, provider)
+    lease = lease_of(job, signed, view.node.name, provider)
     about = describe_server(case.run, view, core.wall_ms())
-    work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))
+    work.apply(decide(case, Bound(lease, placed.why, about, placed.most_usd, placed.gpus)))
     return True
 
 
@@ -382,14 +382,14 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
         core.ports.depot.begin_at(run.id, taken)
 
 
-def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
-    """Make the order with a fence number that was never used before."""
+def _job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
+    """Make the job with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     run, left = case.run, case.left(case.run.attempt)
     left = placed.most_usd if left is None else left
-    number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
+    number = max(core.highest_lease(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
@@ -397,15 +397,15 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
         due = hook.act(tx, due) if hook.concerns(due) else due
     times = _issued(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
+    return job_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
 
 
 TIMES_AHEAD = 5
-"""A node may take this many times as long to start an order that it holds: its snapshot comes first."""
+"""A node may take this many times as long to start a job that it holds: its snapshot comes first."""
 
 
 def _issued(core: Core, placed: Placed) -> int:
-    """Return the order's time. Of orders handed over ahead each has a later time: its place on the node."""
+    """Return the job's time. Of jobs handed over ahead each has a later time: its place on the node."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:
         wall = last + 1 if 0 <= last - wall < 1_000 else wall

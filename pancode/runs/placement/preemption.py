@@ -7,7 +7,7 @@ from functools import partial
 
 from node_agent.wire.identity import Mark
 from pancode.kernel.facets import SessionTurn
-from pancode.kernel.records import Fence, FenceState, Run, WaitReason
+from pancode.kernel.records import Lease, LeaseState, Run, WaitReason
 from pancode.runs.life.conversation import may_give_way
 from pancode.runs.life.waits import GivesWay
 from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at
@@ -15,7 +15,7 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.views import session_of, words_of
 
 
-def who_rests(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+def choose_to_suspend(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
     """Return the interactive run that has waited longest for words, if it has waited at least `idle_ms`."""
     idle = (one for one in interactive_runs if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
@@ -32,8 +32,8 @@ class GivingWay:
     Memory keeps what was asked; so do the interactive run's terms, for a coordinator that starts anew.
     """
 
-    def __init__(self, work: Work, fences: Collection[Fence], standing: Standing) -> None:
-        self._work, self._fences, self._standing = work, fences, standing
+    def __init__(self, work: Work, leases: Collection[Lease], standing: Standing) -> None:
+        self._work, self._leases, self._standing = work, leases, standing
         self._known, self._boot = work.core.live.binding, work.core.ports.clock.boot_ms()
         self._looks = self._boot - self._known.givers_ms >= work.core.rules.look_ms
         self._interactive_runs: dict[str, list[Run]] | None = None
@@ -54,7 +54,7 @@ class GivingWay:
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
         rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
         free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
-        chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
+        chosen = rests or choose_to_suspend(free, core.wall_ms(), core.rules.gives_way_ms)
         if chosen is None:
             work.after(partial(self._known.given_way.pop, waiting.id, None))
             return ""
@@ -69,11 +69,11 @@ class GivingWay:
         """The runs whose program is at work on the node."""
         if self._interactive_runs is None:
             self._interactive_runs = {}
-            for fence in self._fences:
-                at_work = fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-                run = self._work.tx.get(Run, fence.run) if at_work else None
-                if run is not None and run.fence == fence.fence:
-                    self._interactive_runs.setdefault(fence.node, []).append(run)
+            for lease in self._leases:
+                at_work = lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
+                run = self._work.tx.get(Run, lease.run) if at_work else None
+                if run is not None and run.lease == lease.lease:
+                    self._interactive_runs.setdefault(lease.node, []).append(run)
             self._work.after(partial(setattr, self._known, "givers_ms", self._boot))
         return self._interactive_runs.get(node, [])
 

@@ -131,7 +131,7 @@ def _always(asks: AskedShape) -> str:
 
 def come_back(session: str, state: str) -> str:
     """What is said to who leaves."""
-    goes_on = "has ended" if state == "ended" else "goes on"
+    goes_on = "has ended" if state == "ended" else "continues"
     back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
     return f"{session} {goes_on}.  {back}"
 
@@ -230,7 +230,7 @@ class ChatLoop:
             status = exit_of(run["outcome"])
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
-        self._face.note(f"{spent_in_all(self._shape)}   go on: pancode attach {self._shape['session']}")
+        self._face.note(f"{spent_in_all(self._shape)}   continue: pancode attach {self._shape['session']}")
         return self._face.end(status, told, lambda: safe_block(answer))
 
     # ---- a conversation
@@ -383,7 +383,7 @@ class ChatLoop:
         try:
             command = parse_command(text)
             if command is not None:
-                self.commanded(command)
+                self.run_typed(command)
             elif text and not (
                 self._asked and shown == self._shown and self._answers(self._asked, text, hasty)
             ):
@@ -395,7 +395,7 @@ class ChatLoop:
             tell_error(error, as_json=False)
         return False
 
-    def commanded(self, command: TypedCommand) -> bool:
+    def run_typed(self, command: TypedCommand) -> bool:
         """Carry the command out; return whether it went well. Its output goes to no model."""
         match command.command.name:
             case "/cancel":

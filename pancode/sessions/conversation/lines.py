@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from pancode.kernel.formatting import escape_line
 from pancode.sessions.conversation.model import (
-    HeardWords,
+    HeardMessage,
     Output,
     Part,
     Said,
@@ -18,7 +18,7 @@ from pancode.sessions.conversation.model import (
 )
 
 OURS = "\u00bb "
-"""The mark before words of users and of PanCode. A line of a model that begins with it is indented."""
+"""The mark before messages of users and of PanCode. A line of a model that begins with it is indented."""
 MARK = "  | "
 """The mark before each line of a tool's answer."""
 MOST_DETAIL, MOST_LINES = 160, 5
@@ -40,9 +40,9 @@ class LineStory:
         match part:
             case Said(text=text) | Output(text=text):
                 self._say(text)  # pieces of one text, not lines
-            case HeardWords(is_fleets=True, by=by, text=text):
+            case HeardMessage(is_fleets=True, by=by, text=text):
                 self._tell(f"[{by}] {text}")
-            case HeardWords(by=by, text=text):
+            case HeardMessage(by=by, text=text):
                 if text.strip() in self.mine:
                     self.mine.remove(text.strip())
                 else:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Crash(BaseException):
-    """The node agent dies here. Not an Exception: nothing of ours may catch it and go on."""
+    """The node agent dies here. Not an Exception: nothing of ours may catch it and continue."""
 
 
 def die() -> None:
@@ -30,7 +30,7 @@ class Tripwire:
 
 
 _FROM_MEMORY = frozenset(
-    {"get", "entries", "live", "node", "top_fence", "folder", "last_receipt", "troubles", "lost"}
+    {"get", "entries", "live", "node", "top_lease", "folder", "last_receipt", "troubles", "lost"}
 )
 
 

@@ -31,7 +31,7 @@ def _judged() -> list[Path]:
 
 
 def _let_go() -> None:
-    """Let the only run at work go on; a check of its gates ends by itself."""
+    """Let the only run at work continue; a check of its gates ends by itself."""
     top = Path(os.environ["HOME"])
     until(lambda: len(list(top.glob(".pancode-node/*/work/*/tree"))) == 1, "only the run works")
     (tree,) = top.glob(".pancode-node/*/work/*/tree")
@@ -98,7 +98,7 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
+def test_what_decides_what_runs_next_waits_for_a_user(fleet: Shell) -> None:
     """Over 30 s on a loaded machine: it brings a node up. The agent's script never runs here."""
     _repository(fleet.cwd)
     (fleet.cwd / "test.sh").write_text("exit 0\n")

@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.wire.git import SAFE_CONFIG, git_env
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.git import from_words
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
@@ -150,8 +150,8 @@ def workspace_of(taken: Snapshot) -> Workspace:
     )
 
 
-def attempt(run: str = "r-aaaa", number: int = 1, fence: int = 1) -> AttemptId:
-    return AttemptId(run=run, attempt=number, fence=fence)
+def attempt(run: str = "r-aaaa", number: int = 1, lease: int = 1) -> AttemptId:
+    return AttemptId(run=run, attempt=number, lease=lease)
 
 
 def leave_a_mess(spaces: Workspaces, workspace: Workspace, who: AttemptId) -> None:

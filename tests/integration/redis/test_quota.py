@@ -1,4 +1,4 @@
-"""A node's own user fills real servers by every key and connection that it may: the others go on."""
+"""A node's own user fills real servers by every key and connection that it may: the others continue."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ def test_the_coordinator_s_own_connections_are_never_cut(valkey_site: Site) -> N
     assert "e" in ours["flags"]
 
 
-def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
-    """RQ's tools show a closed job for a week; the order itself is in the ledger."""
+def test_a_large_job_that_ended_is_not_kept(site: Site) -> None:
+    """RQ's tools show a closed job for a week; the job itself is in the ledger."""
     fleet = RealFleet(site)
     noise = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(8_000))
     fleet.coordinator.dispatch("r-0001", node="good", task=noise)
@@ -199,7 +199,7 @@ def _words(*words: str) -> bytes:
 
 
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
-    """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
+    """Through a real server into a real ledger and archive: what is kept is bounded, the others continue."""
     fleet = RealFleet(valkey_site, tmp_path)
     fleet.coordinator.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
     fleet.coordinator.dispatch("r-bad0", node="bad")
@@ -209,7 +209,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
     before, sent = size_of(tmp_path), 0
     while fleet.quarantined() is None and sent < 400:
         sent += 1
-        identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, fence=1)
+        identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, lease=1)
         fleet.bad.deliver(due, identity=identity, answer="x" * 4_000)
         if sent % 40 == 0:
             fleet.coordinator.turn()

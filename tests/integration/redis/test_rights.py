@@ -19,8 +19,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import JobToClose, Offer
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
-MINE = AttemptId(run="r-mine", attempt=1, fence=1)
-THEIRS = AttemptId(run="r-theirs", attempt=1, fence=1)
+MINE = AttemptId(run="r-mine", attempt=1, lease=1)
+THEIRS = AttemptId(run="r-theirs", attempt=1, lease=1)
 MY_QUEUE, THEIR_QUEUE = "rq:queue:" + keys.node_queue(TAG), "rq:queue:" + keys.node_queue(OTHER)
 MY_JOB, THEIR_JOB = "rq:job:" + keys.job_id(TAG, MINE), "rq:job:" + keys.job_id(OTHER, THEIRS)
 POOL = "rq:queue:" + keys.pool_queue("any")
@@ -152,8 +152,8 @@ def refused(client: Any, words: tuple[Any, ...]) -> bool:
 
 def fill(site: Site) -> None:
     site.uplink(), site.uplink(OTHER)
-    site.bus.push_orders([Offer(TAG, MINE, "order")])
-    site.bus.push_orders([Offer(OTHER, THEIRS, "order")])
+    site.bus.push_jobs([Offer(TAG, MINE, "order")])
+    site.bus.push_jobs([Offer(OTHER, THEIRS, "order")])
     site.bus.set_beats({TAG: "beat"})
     site.bus.set_beats({OTHER: "beat"})
     site.bus.send_controls(TAG, [(1, "control")])
@@ -191,20 +191,20 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     fill(site)
     site.admin.acl_log_reset()
     node = site.uplink()
-    node.hinted(10)
+    node.wait_for_hint(10)
     claim = node.claim()
     assert claim is not None
-    site.impatient_bus().push_orders([Offer(TAG, MINE, "order")])
+    site.impatient_bus().push_jobs([Offer(TAG, MINE, "order")])
     again = node.claim()
     assert again is not None
-    node.settle_job(again.job, True, "")
-    node.settle_job(again.job, False, "no")
+    node.settle_job(again.rq_job, True, "")
+    node.settle_job(again.rq_job, False, "no")
     node.send("event")
     node.set_heartbeat("heart")
     assert node.news("0").beat == b"beat"
     assert [sent.data for sent in node.news("0").controls] == [b"control"]
     site.bus.send_controls(TAG, [(2, "control")])
-    assert node.hinted(2_000)
+    assert node.wait_for_hint(2_000)
     assert site.admin.acl_log() == []
 
 
@@ -245,11 +245,11 @@ def test_a_renewed_password_replaces_the_old_one(site: Site) -> None:
 def test_admitting_again_disturbs_nobody(site: Site) -> None:
     """The coordinator does so at each start."""
     node, client = site.uplink(), as_node(site)
-    assert node.hinted(50) and client.ping()
+    assert node.wait_for_hint(50) and client.ping()
     subscription = node._hints._pubsub
     site.bus.admit_node(TAG, PASSWORD)
     site.bus.send_controls(TAG, [(1, "control")])
-    while not node.hinted(2_000):
+    while not node.wait_for_hint(2_000):
         pytest.fail("the ear went deaf")
     assert node._hints._pubsub is subscription and client.ping() and node.claim() is None
 
@@ -297,7 +297,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
         if kind in (name, "all"):
             spoil = ("ZADD", key, 1, "x") if name == "results" else ("XADD", key, "*", "e", "x")
             node.execute_command(*spoil)
-    site.bus.push_orders([Offer(TAG, MINE, "{}")])
+    site.bus.push_jobs([Offer(TAG, MINE, "{}")])
     claimed = site.uplink().claim()
     assert claimed is not None and claimed.envelope == b"{}"
     if kind in ("worker", "all"):
@@ -307,7 +307,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
     node.execute_command("XADD", names["executions"], "*", "e", "x")
     site.bus.close_jobs([JobToClose(TAG, MINE, True, "done")])
     assert site.admin.hget(names["job"], "status") == b"finished"
-    site.bus.push_orders([Offer(TAG, MINE, "{}")])
+    site.bus.push_jobs([Offer(TAG, MINE, "{}")])
 
 
 def test_a_node_that_gave_its_keys_odd_names_can_be_expelled(site: Site) -> None:

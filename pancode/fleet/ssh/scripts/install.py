@@ -12,7 +12,7 @@ named() { # the pid in a file of this home, if that process' command line names 
   if [ -n "$p" ] && tr '\0' '\n' < "/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1"; then echo "$p"; fi
 }
 agent() { named "$1" agent.pid; } # written when it can work
-halt() { # ends the agent alone; the attempts go on
+halt() { # ends the agent alone; the attempts continue
   n=0
   while held "$1" && [ $n -lt 150 ]; do
     p=$(agent "$1")
@@ -84,7 +84,7 @@ fi
 sys.path.insert(0,sys.argv[1])
 import start
 start.isolate()
-import pydantic_core,pydantic,hiredis,node_agent.wire.order
+import pydantic_core,pydantic,hiredis,node_agent.wire.job
 from cryptography.hazmat.primitives.asymmetric import ed25519' "$t" || exit 75
 # The sums of all that is here now, bytecode too, as that is what runs. The probe calls a bundle with another
 # file absent, and it is sent again; a file that comes later has no sum, and does not count.
@@ -187,4 +187,4 @@ if systemctl --user is-active --quiet "$2" 2>/dev/null; then systemctl --user st
 halt "$1" || exit 76
 say changed yes"""
 )
-"""$1 node home, $2 unit. Ends the agent alone; its attempts go on."""
+"""$1 node home, $2 unit. Ends the agent alone; its attempts continue."""

@@ -21,7 +21,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.receipt import Blob
 from tests.fakes.node import MemoryClock
 
-ONE = AttemptId(run="r-test1", attempt=1, fence=1)
+ONE = AttemptId(run="r-test1", attempt=1, lease=1)
 
 
 class Kept:
@@ -172,7 +172,7 @@ def test_a_link_is_not_followed(run: Run, tmp_path: Path) -> None:
 def test_only_so_many_are_kept_in_memory(run: Run) -> None:
     run.writes(b"a secret-value")
     for number in range(MOST_STREAMS + 5):
-        run.depot.follow(AttemptId(run="r-test2", attempt=1, fence=number + 1), "out", run.out)
+        run.depot.follow(AttemptId(run="r-test2", attempt=1, lease=number + 1), "out", run.out)
     assert len(vars(run.depot)["_streams"]) == MOST_STREAMS
     assert run.writes(b"!") == b"a [secret S]!"
 
@@ -200,7 +200,7 @@ class Refusing(Kept):
 
 
 class InteractiveRun:
-    """A follower of one interactive run, which has written `out` and `err`; time goes on only by `looks`."""
+    """A follower of one interactive run, which has written `out` and `err`; time passes only by `looks`."""
 
     def __init__(self, folder: Path) -> None:
         self.depot, self.clock = Refusing(), MemoryClock()
@@ -208,7 +208,7 @@ class InteractiveRun:
         journal: Any = SimpleNamespace(
             live=lambda: self.entries,
             folder=lambda identity: folder,
-            order=lambda identity: SimpleNamespace(turns=1),
+            job=lambda identity: SimpleNamespace(turns=1),
         )
         self.follower = Follower(journal, self.depot, self.clock, Intervals())
         for name in ("out", "err"):
@@ -227,7 +227,7 @@ def test_a_refused_output_is_asked_for_ever_less_often(tmp_path: Path) -> None:
     interactive_run = InteractiveRun(tmp_path)
     interactive_run.depot.refused = {"out"}
     assert interactive_run.looks(60).count("out") == 5, "at once, and after 2, 6, 14 and 30 seconds"
-    assert interactive_run.depot.data == {"err": b"text"}, "the others go on"
+    assert interactive_run.depot.data == {"err": b"text"}, "the others continue"
     assert interactive_run.looks(600).count("out") <= 11
     interactive_run.depot.refused = set()
     assert interactive_run.looks(61).count("out") == 1 and interactive_run.depot.data["out"] == b"text"

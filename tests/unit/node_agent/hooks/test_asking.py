@@ -19,7 +19,7 @@ from node_agent.native.voice import Voice
 from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sdk.host import patience_ms
-from node_agent.wire.control import PersonAnswers
+from node_agent.wire.control import UserAnswers
 from node_agent.wire.identity import AttemptId, CallDesk, calls_in
 from node_agent.wire.policy import (
     MOST_COMMAND,
@@ -36,7 +36,7 @@ from tests.unit.node_agent.native.tree_of import spec_of
 from tests.unit.node_agent.runtimes.asked import ask, place
 
 NODE, OTHER = SigningKey(b"n" * 32), SigningKey(b"o" * 32)
-WHO, LATER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)
+WHO, LATER = AttemptId(run="r-0001", attempt=1, lease=1), AttemptId(run="r-0001", attempt=2, lease=2)
 PUSH = CommandRule(pattern="push", ask=True, reason="look first")
 SAME = CommandRule(pattern="git", ask=True)
 React = Callable[[Path, CallAsked], None]
@@ -65,7 +65,7 @@ def says(
     allow: bool, whole: bool = False, words: str = "", key: SigningKey = NODE, who: AttemptId = WHO
 ) -> React:
     def react(folder: Path, asked: CallAsked) -> None:
-        said = PersonAnswers(identity=who, asked=asked, allow=allow, whole=whole, words=words)
+        said = UserAnswers(identity=who, asked=asked, allow=allow, whole=whole, words=words)
         (folder / f"{asked.call}.answer").write_bytes(signed_answer(said, key))
 
     return react
@@ -76,7 +76,7 @@ def about(**changes: str) -> React:
 
     def react(folder: Path, asked: CallAsked) -> None:
         other = asked.model_copy(update=changes)
-        said = PersonAnswers(identity=WHO, asked=other, allow=True)
+        said = UserAnswers(identity=WHO, asked=other, allow=True)
         (folder / f"{asked.call}.answer").write_bytes(signed_answer(said, NODE))
 
     return react
@@ -183,12 +183,12 @@ PATIENCE = {
 
 
 @pytest.mark.parametrize("runtime", sorted(SPEAKING))
-def test_a_program_that_asks_people_is_told_how_long_its_hook_may_take(runtime: str) -> None:
+def test_a_program_that_asks_users_is_told_how_long_its_hook_may_take(runtime: str) -> None:
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(PUSH,)))
     request = ask(policy=policy, desk=desk_of("/h", WHO, NODE.public.text(), 3_600_000))
     made = RUNTIMES[runtime].launch(request, place(package="/p", libraries="/l"))
     told = " ".join([*made.argv, *(data.decode() for data in made.files.values())])
-    assert RUNTIMES[runtime].capabilities.asks_people is (runtime in PATIENCE)
+    assert RUNTIMES[runtime].capabilities.asks_users is (runtime in PATIENCE)
     assert runtime not in PATIENCE or PATIENCE[runtime] in told
 
 

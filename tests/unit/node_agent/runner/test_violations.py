@@ -45,7 +45,7 @@ def test_a_command_after_a_question_is_told_and_ends_nothing() -> None:
         assert (one.violation is not None) is ends and one.words()
 
 
-def test_what_a_person_has_allowed_is_told_of_no_more() -> None:
+def test_what_a_user_has_allowed_is_told_of_no_more() -> None:
     rules = Rules(commands=(CommandRule(pattern="push", ask=True), CommandRule(pattern="terraform")))
     policy = compile_policy(Safety.FULL_AUTO, False, rules=rules)
 
@@ -96,7 +96,7 @@ def test_what_the_level_forbids_is_told_once_and_counted() -> None:
 
 
 @pytest.mark.parametrize("tool", ["dispatch", "fleet_dispatch", "mcp__fleet__dispatch"])
-def test_a_call_of_a_fleet_tool_that_the_order_offers_is_no_finding(tool: str) -> None:
+def test_a_call_of_a_fleet_tool_that_the_job_offers_is_no_finding(tool: str) -> None:
     policy = compile_policy(Safety.SUGGEST, False)
     one = Violations(policy, Where(), fleet=frozenset({"dispatch"}))
     one.take(ToolCall(tool, ActionClass.UNKNOWN), ran=True)

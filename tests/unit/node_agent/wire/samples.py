@@ -10,11 +10,11 @@ from node_agent.wire.control import (
     Control,
     Examine,
     FleetAnswers,
-    PersonAnswers,
-    PersonSays,
     StopControl,
     TakeBack,
     TurnControl,
+    UserAnswers,
+    UserMessage,
 )
 from node_agent.wire.endpoint import (
     AskFact,
@@ -31,10 +31,11 @@ from node_agent.wire.endpoint import (
     Residence,
     Sampling,
 )
-from node_agent.wire.event import Event, Events, FleetAsked, PersonAsked, PersonHeard, Progress, Turned
+from node_agent.wire.event import Event, Events, FleetAsked, MessagesHeard, Progress, Turned, UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import AgentSpec, Gate, Job, Limits, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     Allowed,
@@ -52,7 +53,6 @@ from node_agent.wire.node import (
     RuntimeFact,
     Signs,
 )
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import (
     CallAsked,
     CommandRule,
@@ -74,22 +74,22 @@ from node_agent.wire.receipt import (
     GateReport,
     GateResult,
     ModelCalls,
-    PersonQuestion,
     ReportResult,
-    RestReason,
     Served,
+    SuspendReason,
+    TurnMessage,
     TurnRecord,
     TurnStop,
-    TurnWords,
     Usage,
+    UserQuestion,
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
-from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, ProposedTool, SkillMark, digest_of, pack_files
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
-WHO = AttemptId(run="r-7f3k2q", attempt=2, fence=3)
+WHO = AttemptId(run="r-7f3k2q", attempt=2, lease=3)
 AT = FleetTime(epoch=4, ms=123_456)
 FLEET = "f-home"
 GPU = "GPU-8f1c2a4e-0000-4000-8000-000000000001"
@@ -108,8 +108,8 @@ RULES = Rules(
 SKILL = {"SKILL.md": (b"---\nname: deploy\n---\nDo it.\n", False), "go.sh": (b"#!/bin/sh\n", True)}
 
 
-def order() -> Order:
-    return Order(
+def job() -> Job:
+    return Job(
         fleet=FLEET,
         epoch=4,
         identity=WHO,
@@ -160,7 +160,7 @@ def order() -> Order:
         answer="take the port 8080",
         turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began", mode="plan"),
         skills=(
-            OrderedSkill(
+            JobSkill(
                 name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=pack_files(SKILL)
             ),
         ),
@@ -184,7 +184,7 @@ def _report() -> GateReport:
 def _turn() -> TurnRecord:
     return TurnRecord(
         number=1,
-        words=(TurnWords(number=0, by="ana", sha256="4" * 64),),
+        words=(TurnMessage(number=0, by="ana", sha256="4" * 64),),
         stop=TurnStop.LIMIT,
         why="60 s",
         usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
@@ -200,7 +200,7 @@ def receipt() -> Signed:
         identity=WHO,
         node=TAG,
         node_name="gpubox",
-        order="0" * 64,
+        job="0" * 64,
         node_version="0.1.0",
         runtime="shell",
         runtime_version="5.2",
@@ -239,9 +239,9 @@ def receipt() -> Signed:
         files_changed=("a b.txt",),
         change="change",
         answer="done",
-        question=PersonQuestion(question="which?", choices=("a", "b")),
+        question=UserQuestion(question="which?", choices=("a", "b")),
         turns=(_turn(),),
-        rests=RestReason.CAP,
+        rests=SuspendReason.CAP,
         skills=(SkillMark(name="deploy", digest="5" * 64),),
         proposed=(ProposedTool(name="count", digest=digest_of(SKILL), packed=pack_files(SKILL)),),
         findings=("odd",),
@@ -360,7 +360,7 @@ def _of_calls() -> dict[str, Signed]:
             node=TAG,
             seq=9,
             at=AT,
-            body=PersonAnswers(
+            body=UserAnswers(
                 identity=WHO, asked=ASKED, allow=False, words="to a branch of your own", by="ana"
             ),
         ),
@@ -369,7 +369,7 @@ def _of_calls() -> dict[str, Signed]:
             fleet=FLEET,
             node=TAG,
             events=(
-                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
+                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=UserAsked(asked=ASKED, why="rule ask")),
             ),
         ),
     }
@@ -390,7 +390,7 @@ def _of_fleet() -> dict[str, Signed]:
     asked = Event(identity=WHO, seq=5, wall_ms=4, at=AT, body=said)
     answer = FleetAnswers(identity=WHO, number=1, ok=True, text='{"run":"r-0002"}')
     return {
-        "fleet_order": order().model_copy(update={"fleet_tools": FleetTerms(tools=(tool,))}),
+        "fleet_job": job().model_copy(update={"fleet_tools": FleetTerms(tools=(tool,))}),
         "fleet_asked": Events(fleet=FLEET, node=TAG, events=(asked,)),
         "fleet_answers": Control(fleet=FLEET, node=TAG, seq=11, at=AT, body=answer),
     }
@@ -426,10 +426,10 @@ def samples() -> dict[str, Signed]:
     usage = Progress(
         input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4, agent_ms=5
     )
-    entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
+    entry = JournalEntry(identity=WHO, job="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
-        "order": order().model_copy(update={"endpoint": "ollama"}),
-        "ahead_order": order().model_copy(update={"ahead": True}),
+        "job": job().model_copy(update={"endpoint": "ollama"}),
+        "ahead_job": job().model_copy(update={"ahead": True}),
         "receipt": receipt(),
         "take_back": Control(
             fleet=FLEET, node=TAG, seq=9, at=AT, body=TakeBack(identity=WHO, reason="a slot is free on b")
@@ -447,12 +447,12 @@ def samples() -> dict[str, Signed]:
             node=TAG,
             seq=8,
             at=AT,
-            body=PersonSays(identity=WHO, number=1, text="the tests are in spec/", by="ana"),
+            body=UserMessage(identity=WHO, number=1, text="the tests are in spec/", by="ana"),
         ),
         "person_heard": Events(
             fleet=FLEET,
             node=TAG,
-            events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=PersonHeard(numbers=(1, 2))),),
+            events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=MessagesHeard(numbers=(1, 2))),),
         ),
         "beat": Beat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5

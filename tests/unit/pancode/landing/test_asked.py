@@ -60,12 +60,12 @@ class LandingWorld:
         self.node.breathe()
         self.coordinator.dispatch(project="/p", workspace=GIT, **{"land": True, **run})
         self.coordinator.turn()
-        self.order = self.node.take()
+        self.job = self.node.take()
 
     def end(self, **changes: Any) -> None:
         self.coordinator.depot.commits.add(COMMIT)
         done = {"commit": COMMIT, "change": "change", "files_changed": ("a.txt",)}
-        self.node.carry_out(self.order, **{**done, **changes})
+        self.node.carry_out(self.job, **{**done, **changes})
 
     def waiting(self) -> list[Action]:
         return asked.list_waiting(self.coordinator.core)
@@ -145,8 +145,8 @@ def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world, lander = LandingWorld(), Lander()
-    world.node.start(world.order)
-    world.node.open = [world.order.identity]
+    world.node.start(world.job)
+    world.node.open = [world.job.identity]
     world.node.breathe()
     silence(world.coordinator)
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST
@@ -304,7 +304,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
     assert set(dead) == {MemoryError} and world.kept()
 
 
-def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
+def test_a_user_who_was_faster_leaves_nothing_to_do() -> None:
     world, lander = LandingWorld(), Lander()
     world.end()
     core = world.coordinator.core
@@ -380,7 +380,7 @@ def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
         asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))
 
 
-def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
+def test_what_a_user_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
     world = LandingWorld(land=False)
     world.end()
     asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import GateResult
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Action, ActionKind, Decision, Run, RunState, WaitReason
@@ -41,7 +41,7 @@ class World:
         self.node = Puppet(self.desk, "n1", slots)
         self.node.breathe()
         self.checks: list[str] = []
-        self.orders: dict[str, Order] = {}
+        self.jobs: dict[str, Job] = {}
 
     def dispatch(self, run: str, **changes: Any) -> Run:
         asked = {"project": "/p", "workspace": GIT, "gates": gates(TEST), "max_attempts": 1, **changes}
@@ -60,15 +60,15 @@ class World:
         self.checks = [run.id for run in found if run.judges is not None]
 
     def take(self, run: str) -> None:
-        """The node takes orders until it has that of the run."""
-        while run not in self.orders:
+        """The node takes jobs until it has that of the run."""
+        while run not in self.jobs:
             due = self.node.take()
-            self.orders[due.identity.run] = due
+            self.jobs[due.identity.run] = due
 
     def end(self, run: str, **claims: Any) -> None:
         """The node carries the run out."""
         self.take(run)
-        self.node.carry_out(self.orders.pop(run), **claims)
+        self.node.carry_out(self.jobs.pop(run), **claims)
         self.follow()
 
     def breathe(self) -> None:
@@ -210,7 +210,7 @@ def test_a_run_that_waits_for_the_check_ends_before_its_agent_begins() -> None:
     assert (waits.state, waits.waits, waits.reason) == (RunState.PENDING, WaitReason.GATES, WAITS)
     world.end(world.checks[0], **ended(passed=False))
     run = world.run("r-0001")
-    assert (run.outcome, run.failure, run.fence) == (Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED, 0)
+    assert (run.outcome, run.failure, run.lease) == (Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED, 0)
     assert run.reason == (
         f"gate make test: exit 2; {ALREADY}: fix it first, or leave it out with --no-verify"
     )

@@ -67,33 +67,33 @@ def test_a_home_of_another_node_is_refused_with_its_cause(coordinator: Desk) -> 
 
 
 def test_a_late_receipt_books_tokens_and_minutes_too(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     for _ in range(100):
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
     spent = Usage(cost_usd=Decimal("0.10"), cost_source="reported", input_tokens=9, agent_ms=60_000)
-    node.deliver(order, usage=spent)
+    node.deliver(job, usage=spent)
     node.breathe()
     assert (day(coordinator).tokens, day(coordinator).agent_ms) == (9, 60_000)
     coordinator.check_books()
 
 
 def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.carry_out(order, usage=Usage(cost_usd=None, cost_source="unknown"))
+    node, job = offered(coordinator)
+    node.carry_out(job, usage=Usage(cost_usd=None, cost_source="unknown"))
     today = next(b.scope for b in coordinator.rows(Balance) if b.scope.startswith("day:"))
     held = {"agent:builder": Decimal("0.75"), "node:n1": Decimal("0.75"), today: Decimal("0.75")}
     coordinator.turn(3_600_000)
-    assert {b.scope: b.held_usd for b in coordinator.rows(Balance)} == held
+    assert {b.scope: b.reserved_usd for b in coordinator.rows(Balance)} == held
     coordinator.turn(24 * 3_600_000)
-    left = {b.scope: (b.held_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
+    left = {b.scope: (b.reserved_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
     gone = (Decimal(0), 1)
     assert left == {"agent:builder": gone, "node:n1": gone, today: (Decimal("0.75"), 1)}
     coordinator.check_books()
     coordinator.restart()
     coordinator.turn(1_000)
     assert settle_by_hand(coordinator.core, "r-0001", Decimal("0.40"), "ana") == 1
-    spent = {b.scope: (b.spent_usd, b.held_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
+    spent = {b.scope: (b.spent_usd, b.reserved_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
     assert set(spent.values()) == {(Decimal("0.40"), Decimal(0), 0)}, "told late, it is booked everywhere"
     coordinator.check_books()

@@ -1,4 +1,4 @@
-"""Depot streams: granted from the ledger to the node of the fence, for as long as it may use them."""
+"""Depot streams: granted from the ledger to the node of the lease, for as long as it may use them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def bound(coordinator: Desk, node: Puppet) -> AttemptId:
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE, node=node.name)
     coordinator.turn()
-    order = node.take()
-    return order.identity
+    job = node.take()
+    return job.identity
 
 
 @pytest.mark.parametrize("verb", ["fetch", "push", "log"])
-def test_the_node_of_the_fence_may(coordinator: Desk, verb: Verb) -> None:
+def test_the_node_of_the_lease_may(coordinator: Desk, verb: Verb) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
     assert authorize(coordinator.core, hello(node, who, verb), "n") == StreamGrant(verb, who, "demo-1234")
@@ -60,24 +60,24 @@ def test_nobody_else_may(coordinator: Desk) -> None:
     assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), StreamDenial)
     assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), StreamDenial)
     assert isinstance(authorize(core, b"\xff", "n"), StreamDenial)
-    stranger = AttemptId(run="r-none", attempt=1, fence=1)
+    stranger = AttemptId(run="r-none", attempt=1, lease=1)
     assert isinstance(authorize(core, hello(node, stranger, "log"), "n"), StreamDenial)
 
 
-def test_a_settled_fence_delivers_no_more(coordinator: Desk) -> None:
+def test_a_settled_lease_delivers_no_more(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE)
     coordinator.turn()
-    order = node.take()
-    node.deliver(order)
+    job = node.take()
+    node.deliver(job)
     coordinator.turn()
-    assert authorize(coordinator.core, hello(node, order.identity, "push"), "n") == StreamDenial(
-        f"{order.identity} has been settled"
+    assert authorize(coordinator.core, hello(node, job.identity, "push"), "n") == StreamDenial(
+        f"{job.identity} has been settled"
     )
 
 
-def test_a_lost_fence_may_still_deliver_but_not_read(coordinator: Desk) -> None:
+def test_a_lost_lease_may_still_deliver_but_not_read(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
     for _ in range(100):
@@ -87,9 +87,9 @@ def test_a_lost_fence_may_still_deliver_but_not_read(coordinator: Desk) -> None:
 
 
 def test_without_a_repository_there_is_no_git(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "push"), "n"), StreamDenial)
-    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "log"), "n"), StreamGrant)
+    node, job = offered(coordinator)
+    assert isinstance(authorize(coordinator.core, hello(node, job.identity, "push"), "n"), StreamDenial)
+    assert isinstance(authorize(coordinator.core, hello(node, job.identity, "log"), "n"), StreamGrant)
 
 
 def test_a_machine_that_was_removed_and_came_back_under_another_name(coordinator: Desk) -> None:

@@ -6,13 +6,13 @@ import pytest
 
 from node_agent.wire.control import Drain, SetSlots
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.keys import job_id
 from pancode.budget import books
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Balance, Decision, Run, Setting
-from pancode.runs.round import HOLDS_REPAIRED
+from pancode.runs.reconcile import RESERVATIONS_REPAIRED
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.store import JobState
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
@@ -24,8 +24,8 @@ def coordinator() -> Desk:
 
 
 def test_every_decision_is_told(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.deliver(order)
+    node, job = offered(coordinator)
+    node.deliver(job)
     coordinator.turn()
     kinds = [d.kind for d in coordinator.rows(Decision, run="r-0001")]
     assert kinds == ["gate", "placement", "settle"]
@@ -40,7 +40,7 @@ def test_no_phantom_stays_in_redis(coordinator: Desk) -> None:
     first, second = node.claim(), node.claim()
     assert first is not None and second is not None
     node.deliver(first)
-    node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
+    node.say(second.identity, Refused(why=JobRefusal.STOPPED, detail="x"))
     coordinator.turn()
     jobs = {
         name: coordinator.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))
@@ -65,8 +65,8 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     pause_queue(coordinator.core, None, None, "ana")
     coordinator.restart()
     breathe(first, second)
-    order = first.take()
-    assert order.identity.run == "r-soon", "the higher priority, not the older run"
+    job = first.take()
+    assert job.identity.run == "r-soon", "the higher priority, not the older run"
     assert second.claim() is None
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert reasons["r-pool"] == "queue any is paused: bad prompt"
@@ -98,18 +98,18 @@ def breathe(*nodes: Puppet) -> None:
 def test_what_an_ended_run_still_holds_is_released_once_at_the_next_start(
     coordinator: Desk, has_ended: bool
 ) -> None:
-    """As earlier versions left it where a node gave an order back."""
-    node, order = offered(coordinator)
+    """As earlier versions left it where a node gave a job back."""
+    node, job = offered(coordinator)
     if has_ended:
-        node.deliver(order)
+        node.deliver(job)
     coordinator.turn()
     core, account = coordinator.core, books.Account("r-0001", 1, 1)
     forgotten = books.reserve_amount(["node:n9"], account, books.Amount(ms=600_000), core.stamp())
     with unit_of_work(core) as work:
-        work.tx.delete(Setting, HOLDS_REPAIRED)
+        work.tx.delete(Setting, RESERVATIONS_REPAIRED)
         work.book(forgotten)
     coordinator.restart()
     coordinator.turn()
-    assert coordinator.row(Balance, "node:n9").held_ms == (0 if has_ended else 600_000)
-    told = [one for one in coordinator.rows(Audit) if one.what == "hold of an ended run released"]
+    assert coordinator.row(Balance, "node:n9").reserved_ms == (0 if has_ended else 600_000)
+    told = [one for one in coordinator.rows(Audit) if one.what == "reservation of an ended run released"]
     assert [(one.run, one.detail["scope"]) for one in told] == [("r-0001", "node:n9")] * has_ended

@@ -23,7 +23,7 @@ def place(letter: str) -> dict[str, object]:
 
 
 def chain(desk: Desk, *ids: str) -> list[Run]:
-    """Each goes on from the one before it, and begins at a commit of its own."""
+    """Each continues from the one before it, and begins at a commit of its own."""
     runs: list[Run] = []
     for number, run in enumerate(ids):
         terms: dict[str, Any] = {"continues": ids[number - 1], "begins": ids[number - 1]} if number else {}
@@ -72,7 +72,7 @@ def asking() -> Desk:
     node.breathe()
     desk.dispatch("r-0001")
     desk.turn()
-    node.carry_out(**failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    node.carry_out(**failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     return desk
 
 

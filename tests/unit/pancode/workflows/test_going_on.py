@@ -1,4 +1,4 @@
-"""A workflow that goes on: steps judged at the beginning, lost runs, an open breaker, a user's approval."""
+"""A workflow that continues: steps judged at the beginning, lost runs, an open breaker, a user's approval."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_run_that_was_lost_is_replaced_and_must_end(flows: Flows) -> None:
     flows.node.breathe()
     told = [one.body for one in flows.node.controls()]
     assert [body.run for body in told if isinstance(body, Tombstone)] == [first]
-    old = flows.orders["a"]
+    old = flows.jobs["a"]
     flows.node.deliver(old)
     flows.coordinator.turn()
     flows.advance()
@@ -134,7 +134,7 @@ def test_a_step_waits_for_the_breaker_of_its_agent(flows: Flows) -> None:
     assert flows.show(found["workflow"])["state"] == "done"
 
 
-def test_a_person_says_yes_to_what_goes_on(flows: Flows, tmp_path: Path) -> None:
+def test_a_user_says_yes_to_what_goes_on(flows: Flows, tmp_path: Path) -> None:
     asks = "{description: d, system_prompt: i, readonly: false, autonomy: confirmatory}"
     (tmp_path / "panagents.yaml").write_text(f"agents: {{asker: {asks}}}")
     flows.begin(step("a"), step("b", "a", agent="asker", runtime="scripted"), kind="chain", yes=True)

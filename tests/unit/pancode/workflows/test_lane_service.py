@@ -121,8 +121,8 @@ def test_a_kill_at_each_write_of_a_lane_loses_and_doubles_no_item(tmp_path: Path
             except Killed:
                 flows.coordinator.restart()
                 flows.node.breathe()
-                taken += [item for item in flows.orders if item not in taken]
-            for item in list(flows.orders):
+                taken += [item for item in flows.jobs if item not in taken]
+            for item in list(flows.jobs):
                 try:
                     flows.end(item)
                 except Killed:
@@ -177,7 +177,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
     assert counted.rows["find WorkflowStep"] == 0 and counted.rows["find Workflow"] == 1
     counted.rows.clear()
     add(night)
-    assert counted.rows["find WorkflowStep"] <= 6 * 501, "a few looks at the whole order, none for each item"
+    assert counted.rows["find WorkflowStep"] <= 6 * 501, "a few looks at the whole job, none for each item"
     assert counted.rows["insert WorkflowStep"] == 1 and counted.rows["put WorkflowStep"] == 0
     assert counted.rows["get Run"] < 20
     counted.rows.clear()
@@ -189,7 +189,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
 
 
 @pytest.mark.parametrize("way", ["retry", "skip", "continue"])
-def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: Flows, way: str) -> None:
+def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Flows, way: str) -> None:
     add(night, "false")
     add(night)
     night.claim()
@@ -283,7 +283,7 @@ def test_a_running_item_that_is_skipped_is_stopped_and_the_next_waits_for_its_en
     assert states(night)["1"] == "skipped" and night.claim() == ["2"]
 
 
-def test_an_item_that_a_person_stops_stops_the_lane(night: Flows) -> None:
+def test_an_item_that_a_user_stops_stops_the_lane(night: Flows) -> None:
     add(night)
     add(night)
     night.claim()
@@ -418,7 +418,7 @@ def test_items_in_a_workspace_go_on_from_each_other(flows: Flows, trees: Trees, 
     flows.end("1", **changed(trees, "a"))
     assert flows.claim() == ["2"]
     flows.end("2", **ERROR)
-    assert flows.claim() == ["3"], "it goes on, and not in the place of the one that failed"
+    assert flows.claim() == ["3"], "it continues, and not in the place of the one that failed"
     runs = flows.runs()
     assert (runs["2"].workspace["snapshot"], runs["2"].terms["continues"]) == ("a" * 40, runs["1"].id)
     assert states(flows) == {"1": "done", "2": "failed", "3": "running"}

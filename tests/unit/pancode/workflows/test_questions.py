@@ -1,4 +1,4 @@
-"""A step whose agent asks a user: its workflow waits, and goes on with the run that has the answer."""
+"""A step whose agent asks a user: its workflow waits, and continues with the run that has the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.landing.queue import drop_change
@@ -26,9 +26,9 @@ from tests.unit.pancode.workflows.trees import LOOP, Trees, changed
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 
 ASKS: dict[str, Any] = {
-    **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED),
+    **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED),
     "reason": "it asks: Which port?",
-    "question": PersonQuestion(question="Which port?", choices=("80", "8080")),
+    "question": UserQuestion(question="Which port?", choices=("80", "8080")),
 }
 RESUME = "/v1/workflows/last/resume"
 
@@ -46,7 +46,7 @@ def agent(name: str, *needs: str, **more: Any) -> dict[str, Any]:
 
 
 def answer(flows: Flows, run: str, text: str = "2", **more: str) -> str:
-    """The run that goes on with the answer."""
+    """The run that continues with the answer."""
     said = flows.world.http.post(f"/v1/runs/{run}/answer", {"by": "ana", "text": text, **more})
     assert said.status_code == 201, said.text
     flows.advance()
@@ -78,7 +78,7 @@ def test_an_answer_of_a_program_is_shown_as_one(flows: Flows) -> None:
     assert shown["answered"] == told and "answered" in _shown(shown) and told in _shown(shown)
     run = flows.coordinator.row(Run, first)
     assert run is not None and "a program gave and no user" in run.task
-    waits = Action("a-1", ActionKind.PERSON, first, 5, "ana")
+    waits = Action("a-1", ActionKind.USER, first, 5, "ana")
     assert told in item_of(replace(run, state=RunState.ENDED), waits).words
     by_ana = answer(flows, asking(flows))
     assert http.get(f"/v1/runs/{by_ana}").json()["answered"] == "ana"
@@ -95,7 +95,7 @@ def test_the_answer_goes_on_inside_of_the_workflow(flows: Flows) -> None:
     second = answer(flows, first)
     run = flows.coordinator.row(Run, second)
     assert (run.workflow, run.step) == (told["workflow"], "a") and "8080" in run.task
-    assert flows.coordinator.row(Balance, f"workflow:{run.workflow}").held_usd > 0, (
+    assert flows.coordinator.row(Balance, f"workflow:{run.workflow}").reserved_usd > 0, (
         "its budget is the workflow's"
     )
     told = flows.show()
@@ -125,12 +125,12 @@ def test_a_second_question_is_answered_there_too(flows: Flows) -> None:
 def test_an_answer_before_the_workflow_has_looked_goes_on_inside_too(flows: Flows) -> None:
     flows.begin(agent("a"), kind="chain")
     flows.claim()
-    order = flows.orders.pop("a")
-    flows.node.open.remove(order.identity)
-    flows.node.deliver(order, **ASKS)
+    job = flows.jobs.pop("a")
+    flows.node.open.remove(job.identity)
+    flows.node.deliver(job, **ASKS)
     flows.coordinator.turn()
     assert flows.states() == {"a": "running"}
-    second = answer(flows, order.identity.run)
+    second = answer(flows, job.identity.run)
     assert flows.claim() == ["a"] and flows.show()["steps"][0]["run"] == second
 
 

@@ -9,7 +9,7 @@ const listed = (names) => (names.length < 4 ? names.join(", ") : `${names.slice(
 /** The story of a run, as one would tell it. */
 export function told(run, why, now = Date.now()) {
   const placed = (why?.decisions || []).findLast((one) => one.verdict === "placed"), gates = (why?.decisions || []).filter((one) => one.kind === "gate" && one.verdict === "passed").length;
-  const failed = run.gates.filter((gate) => !gate.passed), tries = new Set(run.fences.map((fence) => fence.attempt)).size;
+  const failed = run.gates.filter((gate) => !gate.passed), tries = new Set(run.fences.map((lease) => lease.attempt)).size;
   const work = run.started_at && `${run.agent} ${run.finished_at ? "worked" : "has worked"} for ${took(run, now)}${run.node ? ` on ${run.node}` : ""}${placed ? `, ${placed.detail.replace(/^placed on [^:]*: /, "chosen as ")}` : ""}`;
   return [
     `${run.created_by} asked for it${run.workflow ? ` as a part of workflow ${run.workflow}` : ""}${run.retry_of ? `, once more after ${run.retry_of}` : run.continues ? `, as what follows ${run.continues}` : ""}${gates ? `; ${counted(gates, "gate")} let it in` : ""}`,
@@ -21,6 +21,6 @@ export function told(run, why, now = Date.now()) {
     run.state === "ended" && run.outcome !== "done" && `It ended as ${plain(stateOf(run))}${run.reason && run.reason !== run.outcome && !failed.length ? `: ${run.reason}` : ""}`,
     run.usage.cost_usd === null ? "Nobody knows what it cost" : `It ${run.state === "ended" ? "cost" : "has cost"} ${usd(run.usage.cost_usd)}`,
     run.landed ? `Its change was landed as ${run.landed.slice(0, 12)}` : waitsToLand(run) && "Its change waits to be landed",
-    run.continued_by.length > 0 && `${run.continued_by.join(", ")} went on from it`,
+    run.continued_by.length > 0 && `${run.continued_by.join(", ")} continued from it`,
   ].filter(Boolean).map((words) => `${words.replace(/[.\s]+$/, "")}.`);
 }

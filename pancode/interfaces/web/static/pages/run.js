@@ -53,7 +53,7 @@ function Acts({ run, part }) {
   const kind = (name) => (name === first ? "main" : ""), here = (name) => link(["runs", run.run, name]);
   return html`<div class="keys acts"><${Why} what=${`run:${run.run}`} />
     ${open && html`<button type="button" onClick=${() => words(run, "Tell", `Message for ${run.run}`, at("runs", run.run, "tell"))}>Tell</button><${Act} label="Stop" kind="stop" path=${at("runs", run.run, "stop")} sure=${`Stop ${run.run}${run.node ? ` on ${run.node}` : ""}? What it has done so far is kept.`} />`}
-    ${!open && html`<button type="button" onClick=${() => words(run, "Continue", `What shall ${run.run} do next? It goes on from its result.`, at("runs", run.run, "continue"), act === "gate" ? `This gate failed: ${run.reason.replace(/^gate /, "")}. Find the cause and mend it.` : "")}>${act === "gate" ? "Send the failure back" : "Continue"}</button>
+    ${!open && html`<button type="button" onClick=${() => words(run, "Continue", `What shall ${run.run} do next? It continues from its result.`, at("runs", run.run, "continue"), act === "gate" ? `This gate failed: ${run.reason.replace(/^gate /, "")}. Find the cause and mend it.` : "")}>${act === "gate" ? "Send the failure back" : "Continue"}</button>
       <${Act} label="Retry" kind=${kind("retry")} path=${at("runs", run.run, "retry")} sure=${`Run the task of ${run.run} once more, from the beginning?`} done=${(answer) => go(["runs", answer.run])} />`}
     ${!REFUSES.land(run) && html`<button type="button" class=${kind("land")} onClick=${() => land(run)}>Land</button>`}
     ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", run.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${run.run} with your files? Its result is a run of its own, which you can look at and land.`} done=${(answer) => go(["runs", answer.run])} />`}
@@ -77,7 +77,7 @@ function Story({ run, why }) {
       ${run.answer && html`<${Panel} title="Its last words"><pre class="pad words answer" tabindex="0">${strip(run.answer)}</pre><//>`}
       <${Panel} title="What was decided" count=${all.length}><${DecisionTable} decisions=${all} /><//></div>
     <div class="stack"><${Panel} title="What it is"><${Facts} run=${run} /><//>
-      ${run.told.length ? html`<${Panel} title="Words of users"><ul class="plain pad">${run.told.map((one) => html`<li><b>${one.by}</b> <${When} at=${one.at} />: <span class="words">${one.text}</span> <span class="quiet">${one.delivered ? `delivered: ${one.delivered}` : "not delivered yet"}</span></li>`)}</ul><//>` : ""}</div></div>`;
+      ${run.told.length ? html`<${Panel} title="Messages of users"><ul class="plain pad">${run.told.map((one) => html`<li><b>${one.by}</b> <${When} at=${one.at} />: <span class="words">${one.text}</span> <span class="quiet">${one.delivered ? `delivered: ${one.delivered}` : "not delivered yet"}</span></li>`)}</ul><//>` : ""}</div></div>`;
 }
 
 /** For the curious: each decision, in the order in which it was made. */

@@ -14,7 +14,7 @@ from pancode.app.http_routes import VERBS
 from pancode.fleet import inventory
 from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.kernel.records import Balance, Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World, events_of
@@ -81,7 +81,7 @@ def test_dispatch_passes_ten_gates_and_is_bound_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [UnavailableError("Redis is away"), ZeroDivisionError("a fault of ours")])
-def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
+def test_a_job_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def act(core: Core) -> None:
@@ -90,8 +90,8 @@ def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
     with monkeypatch.context() as patch:
         patch.setattr(context, "act_now", act)
         run = world.dispatch()["run"]
-    (fence,) = world.context.rows(Fence, run=run)
-    assert fence.state is FenceState.OFFERED and world.node.claim() is None
+    (lease,) = world.context.rows(Lease, run=run)
+    assert lease.state is LeaseState.OFFERED and world.node.claim() is None
     world.context.turn()
     assert world.claim().identity.run == run
 
@@ -274,11 +274,11 @@ def test_progress_is_told_to_its_end(world: World) -> None:
 
 def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
     run = world.dispatch()["run"]
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     whole = bytes(range(256)) * 600
-    world.coordinator.streams.put(order.identity, "out", whole)
-    world.node.deliver(order)
+    world.coordinator.streams.put(job.identity, "out", whole)
+    world.node.deliver(job)
     world.context.turn()
     got, offset, state = b"", 0, "more"
     while state == "more":
@@ -295,13 +295,13 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
 def test_the_last_words_of_all_that_runs_are_one_answer(world: World) -> None:
     run = world.dispatch()["run"]
     world.dispatch()  # it waits, and has no words
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     assert world.http.get("/v1/tails").json() == {"tails": {}}
-    world.coordinator.streams.put(order.identity, "out", "first\nthe end \u00e9\n".encode())
+    world.coordinator.streams.put(job.identity, "out", "first\nthe end \u00e9\n".encode())
     assert world.http.get("/v1/tails", bytes="11").json() == {"tails": {run: "the end \u00e9\n"}}
     assert world.http.get("/v1/tails", bytes="9999999").status_code == 400
-    world.node.deliver(order)
+    world.node.deliver(job)
     world.context.turn()
     assert world.http.get("/v1/tails").json() == {"tails": {}}
 
@@ -319,7 +319,7 @@ def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
     kinds = [kind for kind, _ in events_of(world.http.get(f"/v1/runs/{run}/log", attempt="1.1", follow="1"))]
     assert kinds == ["log", "attempt", "log", "end"]
     assert world.http.get(f"/v1/runs/{run}/log").content == b"second\n"
-    assert world.context.row(Fence, run, 2).attempt == 2
+    assert world.context.row(Lease, run, 2).attempt == 2
 
 
 def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:

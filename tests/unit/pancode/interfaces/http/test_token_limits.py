@@ -40,9 +40,7 @@ def _put(world: ListenerWorld, row: Run | Schedule | WorkflowStep) -> None:
 
 
 @pytest.mark.parametrize(("word", "scope"), [("land", "operate"), ("yes", "answer")])
-def test_a_landing_and_a_persons_yes_need_their_own_scope(
-    world: ListenerWorld, word: str, scope: str
-) -> None:
+def test_a_landing_and_a_users_yes_need_their_own_scope(world: ListenerWorld, word: str, scope: str) -> None:
     weak, strong = world.token("dispatch"), world.token("dispatch", scope)
     for path, body in asks(world, **{word: True}):
         answer = world.ask("POST", path, weak, body)
@@ -89,7 +87,7 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: Listene
         assert code_of(world.ask("POST", f"/v1/workflows/{made}/{verb}", weak), 403) == "wrong_scope"
     run = f"/v1/runs/{step.run}/retry"
     _put(world, replace(world.context.row(Run, str(step.run)), land=False))
-    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would go on"
+    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would continue"
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
 
 
@@ -118,7 +116,7 @@ def _add(world: ListenerWorld, token: str, name: str = "nightly", **more: Any) -
 def _pass(world: ListenerWorld) -> list[Firing]:
     world.context.clock.ms += HOUR
     world.node.breathe()
-    Scheduler(world.context.core, world.coordinator.around).round()
+    Scheduler(world.context.core, world.coordinator.around).run_pass()
     return sorted(world.context.rows(Firing), key=lambda one: one.at_ms)
 
 

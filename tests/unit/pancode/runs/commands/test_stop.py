@@ -56,9 +56,7 @@ def test_one_thing_is_stopped(api: FakeApi, words: str, path: str) -> None:
     assert (asked, body["reason"]) == (path, "wrong branch")
 
 
-def test_a_person_is_asked_before_many_runs_are_stopped(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_is_asked_before_many_runs_are_stopped(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
 
     def refused(face: Face, question: str, otherwise: str) -> bool:
@@ -66,7 +64,7 @@ def test_a_person_is_asked_before_many_runs_are_stopped(
         return False
 
     monkeypatch.setattr(Face, "can_ask", lambda face: True)
-    monkeypatch.setattr(Face, "agreed", refused)
+    monkeypatch.setattr(Face, "confirm", refused)
     assert stop.stop(name="w-1", face=Face(as_json=False)) == ExitCode.INTERRUPTED
     assert asked == ["Stop 5 runs of w-1?"] and api.posted == []
     assert stop.stop(name="w-1", yes=True, face=Face(as_json=False)) == ExitCode.DONE

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.control import Acknowledge, StopControl, Tombstone
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import BudgetScope, Ceilings
@@ -22,7 +22,7 @@ from pancode.runs.life.binding import Admitted, Due
 from pancode.runs.life.case import MAX_BINDINGS, RunCase
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import NOTHING_LEFT, GivenUp, Lost, Stop, Unbindable
-from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownFence
+from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownLease
 from pancode.runs.receipts.rules import Rejected
 from tests.unit.pancode.runs.life.cases import (
     TAG,
@@ -51,7 +51,7 @@ def _waiting_again(**run: object) -> RunCase:
 
 @dataclass(frozen=True)
 class Row:
-    """A decision, and the run, the fence, the books, and the messages after it."""
+    """A decision, and the run, the lease, the books, and the messages after it."""
 
     name: str
     made: Callable[[], Changes]
@@ -68,7 +68,7 @@ def _unchanged(case: RunCase) -> Changes:
     return Changes(case, case)
 
 
-def _refused(why: OrderRefusal) -> Callable[[], Changes]:
+def _refused(why: JobRefusal) -> Callable[[], Changes]:
     return lambda: said(offered(admitted()), Refused(why=why, detail="x"))
 
 
@@ -89,21 +89,21 @@ ROWS = (
     ),
     Row(
         "refused for another node",
-        _refused(OrderRefusal.CEILING),
+        _refused(JobRefusal.CEILING),
         PENDING,
         closed=Closed.REFUSED,
         waits=WaitReason.RETURNED,
     ),
     Row(
         "refused for the node's state",
-        _refused(OrderRefusal.DRAINING),
+        _refused(JobRefusal.DRAINING),
         PENDING,
         closed=Closed.NOT_NOW,
         waits=WaitReason.RETURNED,
     ),
     Row(
         "refused as stopped",
-        _refused(OrderRefusal.STOPPED),
+        _refused(JobRefusal.STOPPED),
         ENDED,
         Outcome.INTERRUPTED,
         Closed.REFUSED,
@@ -170,7 +170,7 @@ ROWS = (
         sent=(StopControl,),
     ),
     Row(
-        "no order can be made",
+        "no job can be made",
         lambda: decide(admitted(), Unbindable("odd")),
         ENDED,
         Outcome.INFRA,
@@ -265,7 +265,7 @@ ROWS = (
     ),
     Row(
         "restored",
-        lambda: decide(admitted(), UnknownFence("n1", 7)),
+        lambda: decide(admitted(), UnknownLease("n1", 7)),
         PENDING,
         sent=(Tombstone,),
         waits=WaitReason.QUEUED,
@@ -283,7 +283,7 @@ def test_a_signal_changes_this_and_no_more(row: Row) -> None:
         row.waits,
         row.attempt,
     )
-    assert (case.fence.closed if case.about else None) is row.closed
+    assert (case.lease.closed if case.about else None) is row.closed
     assert held_by(case) == Decimal(row.held)
     assert tuple(type(message.body) for message in made.controls) == row.sent
 
@@ -299,13 +299,13 @@ def test_every_decision_can_be_told(row: Row) -> None:
     if run.state is ENDED and run.outcome is not Outcome.LOST:
         assert (attempt.outcome, attempt.finished_ms) == (run.outcome, made.now.ms)
     again = row.made()
-    assert (again.run, again.story, again.controls) == (made.run, made.story, made.controls)
+    assert (again.run, again.timeline, again.controls) == (made.run, made.timeline, made.controls)
 
 
 def held_by(case: RunCase) -> Decimal:
     """In the scope of the day."""
     mine = [entry for entry in case.entries if entry.scope.startswith("day:")]
-    signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+    signs = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
     return sum((signs.get(entry.kind, 0) * entry.usd for entry in mine), Decimal(0))
 
 
@@ -318,9 +318,9 @@ def test_an_admission_without_room_is_refused_with_the_numbers() -> None:
 
 def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
-    case = RunCase(case.run, case.attempts, case.fences, case.entries, case.now)
+    case = RunCase(case.run, case.attempts, case.leases, case.entries, case.now)
     made = decide(case, Due(budget_scopes("0.5")), Due(budget_scopes("0.5")))
-    assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
+    assert made.run.waits is WaitReason.BUDGET and len(made.timeline) == 1 and not made.booked
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_a_later_attempt_waits_for_what_its_workflow_holds_and_not_for_what_it_h
     spent: str, held: str, outcome: Outcome | None
 ) -> None:
     case = _waiting_again(workflow="w-1")
-    balance = Balance("workflow:w-1", spent_usd=Decimal(spent), held_usd=Decimal(held))
+    balance = Balance("workflow:w-1", spent_usd=Decimal(spent), reserved_usd=Decimal(held))
     made = decide(case, Due([BudgetScope(balance, Ceilings(Decimal(2)))]))
     assert made.run.outcome is outcome
     if outcome is None:
@@ -344,7 +344,7 @@ def test_a_later_attempt_of_which_nothing_is_left_ends() -> None:
     limits = {"wall_ms": 1, "idle_ms": 1, "output_bytes": 1, "usd": "0.10"}
     failed = after(_running(max_attempts=3, limits=limits), receipt(_running(), **FAILED))
     assert (failed.run.outcome, failed.run.attempt) == (Outcome.ERROR, 1)
-    assert not [f for f in failed.fences.values() if f.closed is None]
+    assert not [f for f in failed.leases.values() if f.closed is None]
 
 
 def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
@@ -358,11 +358,11 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     ours["usage"] = Usage(cost_usd=Decimal(2), cost_source="reported")
     late = decide(case, receipt(_running(), **ours)).case  # it had failed: the second try stays
     assert (late.run.attempt, late.run.state) == (2, PENDING)
-    made = decide(RunCase(late.run, late.attempts, late.fences, late.entries, late.now), Due(budget_scopes()))
+    made = decide(RunCase(late.run, late.attempts, late.leases, late.entries, late.now), Due(budget_scopes()))
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 
-def test_an_order_that_comes_back_too_often_ends_its_run() -> None:
+def test_a_job_that_comes_back_too_often_ends_its_run() -> None:
     case = admitted()
     for number in range(1, MAX_BINDINGS + 1):
         assert case.run.outcome is None, number
@@ -400,4 +400,4 @@ def test_a_stop_calls_a_landing_off_before_and_after_the_work() -> None:
     for made in (before, after_):
         assert not made.case.actions and made.run.landing["status"] == "called off"
     again = decide(after_.case, Stop("again"), CalledOff("again"))
-    assert again.case == after_.case and not again.story
+    assert again.case == after_.case and not again.timeline

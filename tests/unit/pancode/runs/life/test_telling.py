@@ -1,4 +1,4 @@
-"""Words for a run: kept for the run that goes on from it; never lost, never twice."""
+"""Words for a run: kept for the run that continues from it; never lost, never twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.records import Word
+from pancode.kernel.records import StoredMessage
 from pancode.runs.life.continuations import LeftOver, continue_request
 from pancode.runs.life.conversation import (
     MOST_CHARS,
@@ -20,8 +20,8 @@ from pancode.runs.retry import request_of
 from tests.unit.pancode.runs.life.test_continuations import ended
 
 
-def word(number: int, text: str, laid: str = "") -> Word:
-    return Word("r-0001", number, 5, "ana", text, laid)
+def word(number: int, text: str, laid: str = "") -> StoredMessage:
+    return StoredMessage("r-0001", number, 5, "ana", text, laid)
 
 
 def test_they_are_kept_and_given_once_to_the_next() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
 from pancode.kernel.records import Audit, StoredReceipt
 from pancode.runs.nodes import quota
@@ -25,8 +25,8 @@ def fleet() -> Fleet:
     return made
 
 
-def orphan(fleet: Fleet, due: Order, number: int, **changes: Any) -> None:
-    identity = AttemptId(run=f"r-no{number:04d}", attempt=1, fence=1)
+def orphan(fleet: Fleet, due: Job, number: int, **changes: Any) -> None:
+    identity = AttemptId(run=f"r-no{number:04d}", attempt=1, lease=1)
     fleet.bad.deliver(due, identity=identity, **changes)
 
 
@@ -53,7 +53,7 @@ def test_orphans_of_many_bytes(fleet: Fleet) -> None:
     fleet.still_works()
 
 
-def test_other_receipts_of_a_settled_fence_without_number(fleet: Fleet) -> None:
+def test_other_receipts_of_a_settled_lease_without_number(fleet: Fleet) -> None:
     due = fleet.taken()
     fleet.bad.carry_out(due)
     for number in range(60):
@@ -75,7 +75,7 @@ def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
 
 
 def test_the_same_one_again_costs_nothing(fleet: Fleet) -> None:
-    said = fleet.bad.receipt(fleet.taken(), identity=AttemptId(run="r-none", attempt=1, fence=1))
+    said = fleet.bad.receipt(fleet.taken(), identity=AttemptId(run="r-none", attempt=1, lease=1))
     for _ in range(60):
         fleet.bad.uplink.send(said.model_dump_json())
         fleet.coordinator.turn(6_000)

@@ -391,7 +391,7 @@ def test_words_of_which_nobody_knows_are_told_to_who_leaves(monkeypatch: pytest.
 
 def test_a_consent_that_nobody_gave_begins_nothing() -> None:
     def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
-        raise RefusedError(f"agreed: {face.agreed('It costs $5. Dispatch it?', '--yes')}")
+        raise RefusedError(f"agreed: {face.confirm('It costs $5. Dispatch it?', '--yes')}")
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "say what shall be done")
@@ -456,7 +456,7 @@ def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes
 
 def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
     def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
-        if not face.agreed("It costs $5. Dispatch it?", "--yes"):
+        if not face.confirm("It costs $5. Dispatch it?", "--yes"):
             raise RefusedError("nobody has agreed")
         client.post("/v1/sessions", {"task": words})
         return {"run": RUN, "agent": "builder", "chosen": "as nobody has named an agent", "warnings": ["w"]}

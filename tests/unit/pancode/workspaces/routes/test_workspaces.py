@@ -11,11 +11,11 @@ import pytest
 
 from node_agent.wire.control import StopControl, Tombstone, TurnControl
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import ATTEMPT, AttemptId, turn_control_file, words_in
+from node_agent.wire.identity import ATTEMPT, AttemptId, messages_in, turn_control_file
 from node_agent.wire.node import NodeProblem, RoomFact
 from node_agent.workspace.homes import write_file
 from pancode.kernel.ports import ResultPlace
-from pancode.kernel.records import Node, Run, RunState, Word
+from pancode.kernel.records import Node, Run, RunState, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
@@ -53,12 +53,12 @@ def begun(world: World, **more: Any) -> Run:
 
 def ended(world: World, commit: str | None, **more: Any) -> None:
     """The run at work ends, with that result."""
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     change: dict[str, Any] = {"commit": commit, "change": "change"}
     change |= {"files_changed": (f"{commit[0]}.txt",)} if commit is not None else {}
-    world.node.deliver(order, **(more if commit is None else change))
+    world.node.deliver(job, **(more if commit is None else change))
     world.context.turn()
 
 
@@ -166,7 +166,7 @@ def test_it_goes_on_behind_the_runs_that_a_list_shows(
     assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
 
 
-def test_a_run_that_a_person_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
+def test_a_run_that_a_user_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
     create(world, shop)
     first = begun(world)
     ended(world, COMMITS[0])
@@ -221,9 +221,9 @@ def test_what_went_on_from_a_run_is_done_once_more_from_there(world: World, shop
 
 def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path) -> None:
     create(world, shop)
-    lost, order = begun(world), world.claim()
+    lost, job = begun(world), world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     for _ in range(100):
         world.context.turn(10_000)
     world.node.breathe()
@@ -232,7 +232,7 @@ def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path)
     following = begun(world)
     assert following.terms["continues"] == lost.id
     assert any(isinstance(one.body, Tombstone) and one.body.run == lost.id for one in world.node.controls())
-    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt",))
+    world.node.deliver(job, commit=COMMITS[0], change="change", files_changed=("a.txt",))
     world.context.turn()
     late: Run = world.context.row(Run, lost.id)
     assert (late.outcome, late.result.get("commit")) == (Outcome.LOST, None)
@@ -247,7 +247,7 @@ def test_words_that_no_agent_got_go_to_the_next_run_but_into_no_script(world: Wo
         row = tx.get(Run, first.id)
         assert row is not None
         tx.put(replace(row, terms={**row.terms, "told": 1}))
-        tx.put(Word(first.id, 1, 1, "bob", "in blue"))
+        tx.put(StoredMessage(first.id, 1, 1, "bob", "in blue"))
     around, core = world.coordinator.around({}), world.context.core
     asked = DispatchRequest(task="paint it", created_by="ana", workspace="login", runtime="claude")
     assert in_workspace(core, around, asked).task == "paint it\n\nA user adds: in blue"
@@ -365,19 +365,19 @@ def test_dirty_is_not_known_while_somebody_works_there_and_size_is_as_its_node_s
     create(world, shop)
     assert (listed(world)["dirty"], listed(world)["size"]) == (0, None)
     begun(world)
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"]) == (None, None)
-    room = (RoomFact(what="work", bytes=9 << 20), RoomFact(what=f"work/{order.identity}", bytes=5 << 20))
+    room = (RoomFact(what="work", bytes=9 << 20), RoomFact(what=f"work/{job.identity}", bytes=5 << 20))
     world.node.facts = world.node.facts.model_copy(update={"room": room})
     world.node.breathe()
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"], shown(world)["size"]) == (None, 5 << 20, 5 << 20)
     (node,) = world.http.get("/v1/fleet").json()["nodes"]
     assert node["disk_free"] == 1 and node["disk_most"] == {"what": "work", "bytes": 9 << 20}
-    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
+    world.node.deliver(job, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"]) == (2, None)
 
@@ -406,7 +406,7 @@ def opened(world: World, by: str = "ana", **more: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Path) -> None:
+def test_a_user_has_it_open_and_nobody_else_works_there(world: World, shop: Path) -> None:
     create(world, shop)
     begun(world)
     refused = world.problem("POST", "/v1/workspaces/login/open", {"by": "ana"})
@@ -425,22 +425,22 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
         node = work.tx.get(Node, "n1")
         assert node is not None
         work.tx.put(replace(node, target={"installed_home": "/home/ana/.pancode-node/f-1"}))
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     world.context.turn()
     there = shown(world)["opened"]
-    folder = f"/home/ana/.pancode-node/f-1/work/{order.identity}/tree"
+    folder = f"/home/ana/.pancode-node/f-1/work/{job.identity}/tree"
     assert (there["node"], there["folder"]) == ("n1", folder)
     assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
     assert [one.body for one in world.node.controls()][-1] == TurnControl(
-        identity=order.identity, number=1, what="rest"
+        identity=job.identity, number=1, what="rest"
     )
     world.context.depot.commits.update(COMMITS)
-    world.node.deliver(order, commit=COMMITS[1], change="change", files_changed=("b.txt",))
+    world.node.deliver(job, commit=COMMITS[1], change="change", files_changed=("b.txt",))
     world.context.turn()
     assert shown(world)["opened"] is None
     assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
-    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the user changed is where it goes on"
+    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the user changed is where it continues"
 
 
 def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop: Path) -> None:
@@ -451,13 +451,13 @@ def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop:
     assert isinstance(world.node.controls()[-1].body, StopControl)
 
 
-def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
-    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, fence=1)
+def test_the_script_that_keeps_a_workspace_ends_when_its_user_has_left(tmp_path: Path) -> None:
+    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, lease=1)
     tree.mkdir()
     home.mkdir()
     env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
     with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and b"pancode workspace open --leave" in process.stdout.readline()
-        write_file(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
+        write_file(home, messages_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
     assert list(tree.iterdir()) == [], "nothing of it is in the result"

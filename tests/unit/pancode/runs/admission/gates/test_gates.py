@@ -1,4 +1,4 @@
-"""The ten gates: the order, what each lets pass and refuses, and in which words."""
+"""The ten gates: the job, what each lets pass and refuses, and in which words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import LAST_ATTEMPT
+from node_agent.wire.job import MAX_TASK_BYTES
 from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.node import no_sandbox
-from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.agents.default_worker import NO_NODE
@@ -21,7 +21,7 @@ from pancode.kernel.node import NodeState
 from pancode.kernel.records import Balance
 from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal_error, request
 from pancode.runs.admission.plan import GateVerdict
-from pancode.runs.life.orders import order_for, size_of
+from pancode.runs.life.jobs import job_for, size_of
 from pancode.runs.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, node, resolved
 
@@ -36,7 +36,7 @@ def gate(name: str, view: AdmissionView = VIEW, **options: Any) -> GateVerdict:
     return judge(resolved(*nodes, settings=settings, **options), view)[NAMES.index(name)]
 
 
-def test_the_order() -> None:
+def test_the_job() -> None:
     assert NAMES == (
         "mode",
         "mutation",
@@ -268,7 +268,7 @@ def test_the_budgets_refusal_has_the_numbers() -> None:
     assert not verdict.passed
     assert verdict.words == (
         "Dispatch blocked: Budget ceiling would be exceeded "
-        "(spent: $9.50, held: $0.00, estimated next: $0.75, ceiling: $10.00)"
+        "(spent: $9.50, reserved: $0.00, estimated next: $0.75, ceiling: $10.00)"
     )
     assert verdict.fix == "pancode budget set 11"
 
@@ -315,7 +315,7 @@ def test_what_costs_nothing_is_refused_by_no_ceiling_of_dollars() -> None:
 
 
 def test_the_fix_of_a_full_day_frees_what_is_held_or_raises_it() -> None:
-    balance = Balance("day:x", held_usd=Decimal(10), unknown_runs=2)
+    balance = Balance("day:x", reserved_usd=Decimal(10), unknown_runs=2)
     full = ScopeView(balance, Ceilings(Decimal(10)), ("say what r-1 cost: X", "let r-2 rest: Y"))
     assert "pancode budget set 11" in gate("budget", AdmissionView((full,))).fix
 
@@ -381,22 +381,22 @@ def test_the_model_of_the_fleet_counts_for_routing() -> None:
 
 
 def signed_size(script: str) -> int:
-    """Bytes of the largest order that a node could be sent for this script, as it is really signed."""
+    """Bytes of the largest job that a node could be sent for this script, as it is really signed."""
     run = resolved(runtime="shell", task=script).run(f"r-{24 * 'b'}", MOST, 64 * "t", {"kind": "none"})
     longest = FleetTime(epoch=MOST, ms=MOST)
-    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'f'}", 10 * "a", MOST, (MOST, longest))
-    return len(order.signed(SigningKey(bytes(32))).model_dump_json())
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'f'}", 10 * "a", MOST, (MOST, longest))
+    return len(job.signed(SigningKey(bytes(32))).model_dump_json())
 
 
 def script_of(size: int) -> str:
-    """A script, small as such, whose order has just this size: a control character is six in JSON."""
+    """A script, small as such, whose job has just this size: a control character is six in JSON."""
     task = "#" + (MAX_ENVELOPE_BYTES * 3 // 4 // 6 - 2_000) * "\x01"
     while signed_size(task) < size:
         task += "x" * max(1, (size - signed_size(task)) * 3 // 4 - 8)
     return task
 
 
-def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None:
+def test_a_job_that_no_node_would_read_is_refused_before_it_is_made() -> None:
     spare = 400  # what a git workspace would take besides, which the gate counts in
     small = script_of(MAX_ENVELOPE_BYTES - spare)
     assert len(small) < MAX_TASK_BYTES and gate("task", runtime="shell", task=small).passed
@@ -408,7 +408,7 @@ def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_of_a_job_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolved(runtime="shell", task="true", verify=("make check",))
     run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", request._LARGEST_WORKSPACE)
     monkeypatch.setattr(request, "MAX_ENVELOPE_BYTES", size_of(run) - over)

@@ -1,4 +1,4 @@
-"""The coordinator's round: listen to nodes, decide, speak, tidy; and how an epoch begins."""
+"""The coordinator's pass: listen to nodes, decide, speak, tidy; and how an epoch begins."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from pancode.kernel.records import (
     BookEntry,
     Closed,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Node,
     Run,
     RunState,
     Setting,
 )
 from pancode.runs import health, inbound, keyring
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.nodes import heartbeats, liveness, quota
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
-HOLDS_REPAIRED = "holds_repaired"
-"""The setting that says that `repair_holds` was done."""
+RESERVATIONS_REPAIRED = "holds_repaired"
+"""The setting that says that `repair_reservations` was done."""
 LAPSED = "lapsed"
 """The setting that holds the last day for which `lapse` was done."""
 
 
-def repair_holds(core: Core) -> None:
-    """Release, once for a ledger, what ended runs still hold on nodes.
+def repair_reservations(core: Core) -> None:
+    """Release, once for a ledger, what ended runs still reserve on nodes.
 
-    Earlier versions left such a hold where a node gave an order back and the run held 0 USD.
+    Earlier versions left such a reservation where a node gave a job back and the run reserved 0 USD.
     """
     with unit_of_work(core) as work:
-        if work.tx.get(Setting, HOLDS_REPAIRED) is not None:
+        if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
             return
-        work.tx.put(Setting(HOLDS_REPAIRED, True, core.wall_ms(), "coordinator"))
-        for balance in work.tx.find(Balance):
-            if books.is_node(balance.scope) and (balance.held_usd or balance.held_tokens or balance.held_ms):
-                entries = work.tx.find(BookEntry, {"scope": balance.scope})
+        work.tx.put(Setting(RESERVATIONS_REPAIRED, True, core.wall_ms(), "coordinator"))
+        for one in work.tx.find(Balance):
+            if books.is_node(one.scope) and (one.reserved_usd or one.reserved_tokens or one.reserved_ms):
+                entries = work.tx.find(BookEntry, {"scope": one.scope})
                 for name, attempt in sorted({(entry.run, entry.attempt) for entry in entries}):
                     run = work.tx.get(Run, name)
                     if run is None or run.state is not RunState.ENDED:
@@ -57,19 +57,19 @@ def repair_holds(core: Core) -> None:
                     account, why = books.Account(name, attempt), "its run has ended"
                     if made := books.release_reserved(mine, account, core.stamp(), why):
                         work.book(made)
-                        told = "hold of an ended run released"
-                        work.audit("budget", "warning", told, name, scope=balance.scope, attempt=attempt)
+                        told = "reservation of an ended run released"
+                        work.audit("budget", "warning", told, name, scope=one.scope, attempt=attempt)
 
 
 def lapse_reserved(core: Core) -> None:
-    """Once a day, take unknown holds of earlier days out of the scopes that have no day.
+    """Once a day, take unknown reservations of earlier days out of the scopes that have no day.
 
     A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
     """
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
-    repair_holds(core)
+    repair_reservations(core)
     with unit_of_work(core) as work:
         # all balances, unless this was done today
         done = work.tx.get(Setting, LAPSED)
@@ -83,8 +83,8 @@ def lapse_reserved(core: Core) -> None:
                 ]
                 for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
                     entries = work.tx.find(BookEntry, {"run": run})
-                    admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
-                    if admitted and books.day_scope(min(admitted), work.core.tz) < today:
+                    begun = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.RESERVE]
+                    if begun and books.day_scope(min(begun), work.core.tz) < today:
                         work.book(
                             books.release_unknown(
                                 entries, books.Account(run, attempt), balance.scope, work.core.stamp()
@@ -106,7 +106,7 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed fences: those of the last round now, and all that are left once a minute.
+    """Close the jobs of closed leases: those of the last pass now, and all that are left once a minute.
 
     A node writes into its own registry as it likes, so the ledger says which jobs are over.
     """
@@ -121,7 +121,7 @@ def close_jobs(core: Core) -> None:
         core.live.sweep.pages[tag] = page.cursor
         with core.ports.ledger.transaction() as tx:
             over, strange = _over(tx, tag, page)
-            odd = too_many(page.total, len(open_fences(tx, tag=tag)))
+            odd = too_many(page.total, len(open_leases(tx, tag=tag)))
         core.ports.bus.drop_named(tag, strange)
         _close(core, over)
         if odd or strange:
@@ -160,20 +160,20 @@ def _blame(core: Core, odd: dict[str, str]) -> None:
                 shut_out(work, node, why)
 
 
-def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
-    ok = fence is not None and fence.closed is Closed.RECEIPT
-    why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
+def _job_of(tag: str, identity: AttemptId, lease: Lease | None) -> JobToClose:
+    ok = lease is not None and lease.closed is Closed.RECEIPT
+    why = "receipt delivered" if ok else f"closed: {lease.closed if lease else 'unknown lease'}"
     return JobToClose(tag, identity, ok, why)
 
 
 def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
-    """Return the jobs of fences that are closed in the ledger: the commit that closed one may have failed."""
-    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
-    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
+    """Return the jobs of leases that are closed in the ledger: the commit that closed one may have failed."""
+    found = [(identity, tx.get(Lease, identity.run, identity.lease)) for identity in core.live.sweep.closed]
+    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is LeaseState.CLOSED]
 
 
 def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this
+    """Return the page's jobs whose lease is closed or unknown here, and entries that name no job of this
     tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
@@ -186,10 +186,10 @@ def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose],
 
 
 def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
-    """Return the job if it is over; None while the ledger has an open fence of it for this node."""
-    fence = tx.get(Fence, identity.run, identity.fence)
-    mine = fence if fence is not None and fence.tag == tag else None
-    return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)
+    """Return the job if it is over; None while the ledger has an open lease of it for this node."""
+    lease = tx.get(Lease, identity.run, identity.lease)
+    mine = lease if lease is not None and lease.tag == tag else None
+    return None if mine is not None and mine.state is not LeaseState.CLOSED else _job_of(tag, identity, mine)
 
 
 def start_epoch(core: Core) -> None:
@@ -217,10 +217,10 @@ def wait_for_messages(core: Core, wait_ms: int) -> bool:
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
-def run_round(core: Core, woken: bool = False) -> int:
-    """Take one round; return how many messages came in. UnavailableError while Redis cannot be used.
+def run_pass(core: Core, woken: bool = False) -> int:
+    """Take one pass; return how many messages came in. UnavailableError while Redis cannot be used.
 
-    `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
+    `woken`: a message is the reason of this pass, so all nodes are looked at only where that is due.
     """
     with core.lock:
         looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
@@ -250,7 +250,7 @@ def run_round(core: Core, woken: bool = False) -> int:
 
 
 def act_now(core: Core) -> None:
-    """Decide and speak to nodes: the part of a round that acts on a change made here."""
+    """Decide and speak to nodes: the part of a pass that acts on a change made here."""
     with core.lock:
         bind.bind_runs(core)
         # before any offer: a node that is back in service must know it before it gets work

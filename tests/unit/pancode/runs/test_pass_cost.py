@@ -14,8 +14,8 @@ from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Ledger, Transaction
-from pancode.kernel.records import Fence, Node, Run, RunState
-from pancode.runs.round import act_now, run_round
+from pancode.kernel.records import Lease, Node, Run, RunState
+from pancode.runs.reconcile import act_now, run_pass
 from pancode.runs.row_cache import KeptRows
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
@@ -113,15 +113,15 @@ def test_all_beats_travel_together() -> None:
 
 def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:
     desk = CountedDesk()
-    puppet, order = offered(desk)
+    puppet, job = offered(desk)
     for n in range(20):
         Puppet(desk, f"other{n}")
-    puppet.start(order)
+    puppet.start(job)
     desk.turn()
-    puppet.deliver(order)
+    puppet.deliver(job)
     desk.counted.rows.clear()
     desk.turn()
-    assert desk.row(Run, order.identity.run).state is RunState.ENDED
+    assert desk.row(Run, job.identity.run).state is RunState.ENDED
     assert desk.counted.rows["Node"] <= 2  # of the node that was told something
 
 
@@ -129,12 +129,12 @@ def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
     desk, (puppet, *_) = fleet(3)
     desk.bus.calls.clear()
     desk.clock.ms += desk.rules.look_ms // 2
-    run_round(desk.core, woken=True)
+    run_pass(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 0 and desk.bus.calls["read_up"] == 1
     desk.clock.ms += desk.rules.look_ms // 2
-    run_round(desk.core, woken=True)
+    run_pass(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 1
-    run_round(desk.core)
+    run_pass(desk.core)
     assert desk.bus.calls["heartbeats"] == 2
 
 
@@ -235,5 +235,5 @@ def test_of_a_long_queue_only_those_are_read_that_are_placed() -> None:
     pause_queue(desk.core, None, None, "me")
     desk.counted.rows.clear()
     act_now(desk.core)
-    assert sorted(fence.run for fence in desk.rows(Fence)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
+    assert sorted(lease.run for lease in desk.rows(Lease)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
     assert desk.counted.rows["Run"] <= 40

@@ -16,13 +16,13 @@ from node_agent.attempt.starting import attend, hold, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import OutputWatch, signed_answer
 from node_agent.attempt.working import follow
-from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.control import FleetAnswers, TurnControl, UserAnswers, UserMessage
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
+from node_agent.wire.identity import AttemptId, LaidMessage, Mark, turn_control_file
 from node_agent.wire.node import Signs
-from node_agent.wire.receipt import TurnWords
+from node_agent.wire.receipt import TurnMessage
 
-__all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
+__all__ = ["Context", "Finished", "Procedure", "Progressed", "Turn", "Wait"]
 
 PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
     Mark.HELD: hold,
@@ -59,8 +59,8 @@ def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
 
-class Job:
-    """Advances attempts. It keeps no state that a restart would lose: a new Job on the same journal goes on.
+class Procedure:
+    """Advances attempts. It keeps no state that a restart would lose: a new one continues the journal.
 
     One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
@@ -79,7 +79,7 @@ class Job:
             case = self._case(identity)
         except (OSError, ValueError, KeyError) as exc:
             return Wait(
-                f"the order of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
+                f"the job of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
             )
         try:
             turn = _step(entry)(case)
@@ -102,8 +102,8 @@ class Job:
     def uses(self) -> list[ModelUse]:
         """Return the models in use, without those of interactive runs that wait for a message. From any
         thread."""
-        each = [(case.order, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
-        return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
+        each = [(case.job, watch.count) for case, watch in self._at_work() if not watch.waits_for_message]
+        return [ModelUse(job.runtime, job.endpoint, count) for job, count in each]
 
     def _at_work(self) -> Iterator[tuple[Case, OutputWatch]]:
         for identity, case in list(self._cases.items()):
@@ -115,7 +115,7 @@ class Job:
         """Send the missing bytes and the receipt again with the attempt's next step."""
         self._case(identity).resend = True
 
-    def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
+    def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
         """Give a running attempt a user's message, a user's wish for a turn, or the fleet's answer. If the
         program never reads it, the coordinator is not told. DiskFull: the message comes again.
         """
@@ -125,17 +125,17 @@ class Job:
         if isinstance(message, FleetAnswers):
             lay_fleet_answer(self._context, message)
             return
-        if isinstance(message, PersonSays):
+        if isinstance(message, UserMessage):
             if number not in entry.laid:  # before its program can tell of them
-                words = TurnWords.of(number, message.by, message.text)
+                words = TurnMessage.of(number, message.by, message.text)
                 self._context.journal.write(message.identity, Note(laid=(words,)))
-            name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()
+            name, text = str(number), LaidMessage(text=message.text, by=message.by).model_dump_json()
         else:
             name, text = turn_control_file(message.what, number), message.what
         with contextlib.suppress(StepFailed):
             self._context.lay(message.identity, name, number, text)
 
-    def answer(self, said: PersonAnswers) -> None:
+    def answer(self, said: UserAnswers) -> None:
         """Lay a user's answer, signed, where the call waits for it. DiskFull: the message comes again."""
         entry = self._context.journal.get(said.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
@@ -149,7 +149,7 @@ class Job:
         return self._cases[identity]
 
     def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
-        """Handle a fault of ours: try the step again a few times, then go on without it."""
+        """Handle a fault of ours: try the step again a few times, then continue without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
@@ -158,7 +158,7 @@ class Job:
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
+            for phase in (*case.before_gates, case.gates):  # nothing of it may start behind our back
                 if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))

@@ -1,4 +1,4 @@
-"""Builds the order that is signed, from a run and a node."""
+"""Builds the job that is signed, from a run and a node."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ from typing import Any
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.job import AgentSpec, BoardEntry, Gate, Job, Limits, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import MOST, FleetTime
-from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
-from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
+from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import FleetLead, GateTerms, NextAttempt, Provision, SessionTurn, TurnTaking, Words
-from pancode.kernel.records import Fence, Run
+from pancode.kernel.facets import (
+    FleetLead,
+    GateTerms,
+    Messages,
+    NextAttempt,
+    Provision,
+    SessionTurn,
+    TurnTaking,
+)
+from pancode.kernel.records import Lease, Run
 from pancode.runs.life.conversation import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
-"""How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
+"""How many numbers each epoch has: control messages, and leases of runs from an older epoch, get numbers
 above those of all earlier epochs. So a restored ledger never uses a forgotten number again."""
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
-"""The most bytes of an order beside its texts; of one character (six as JSON, a third more as base64); and of
+"""The most bytes of a job beside its texts; of one character (six as JSON, a third more as base64); and of
 the tools that an orchestrator is offered."""
 
 
@@ -49,30 +57,30 @@ def limits_of(data: dict[str, Any]) -> Limits:
     )
 
 
-def order_for(
+def job_for(
     run: Run,
     fleet: str,
     tag: str,
-    fence: int,
+    lease: int,
     times: tuple[int, FleetTime],
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
-) -> Order:
-    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
+) -> Job:
+    """The job of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free. `gpus`: as the order has them.
+    may hold the job until a slot is free. `gpus`: as the job has them.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
         run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=given.walled
     )
-    return Order(
+    return Job(
         fleet=fleet,
         epoch=start_by.epoch,
-        identity=AttemptId(run=run.id, attempt=run.attempt, fence=fence),
+        identity=AttemptId(run=run.id, attempt=run.attempt, lease=lease),
         node=tag,
         issued_wall_ms=issued_wall_ms,
         start_by=start_by,
@@ -101,7 +109,7 @@ def order_for(
         depth=run.depth,
         resume=_resumed(run),
         board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
-        answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
+        answer=(Messages.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
@@ -138,10 +146,10 @@ def _turns(run: Run) -> TurnTerms | None:
     return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=SessionTurn.of(run).story)
 
 
-def _skills(run: Run) -> tuple[OrderedSkill, ...]:
-    """The skills for the order; none where the run's program reads no skills, as after a move to another."""
+def _skills(run: Run) -> tuple[JobSkill, ...]:
+    """The skills for the job; none where the run's program reads no skills, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
-    return tuple(OrderedSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
+    return tuple(JobSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
@@ -158,9 +166,9 @@ def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
 MOST_OF_A_NAME = 200
 
 
-def name_of(person: str) -> str:
+def name_of(user: str) -> str:
     """A user's name as a node is told it: its beginning."""
-    return person[:MOST_OF_A_NAME]
+    return user[:MOST_OF_A_NAME]
 
 
 def task_of(run: Run) -> str:
@@ -184,7 +192,7 @@ def _spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
+    """Whether the run's job could have more bytes than `size`: a rough check that often spares an exact
     one.
     """
     return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
@@ -196,12 +204,12 @@ def rules_of(data: dict[str, object]) -> Rules:
 
 
 def size_of(run: Run) -> int:
-    """The most bytes of the run's signed order, for any node, attempt and fence."""
+    """The most bytes of the run's signed job, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
-    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(
-        payloadType=Order.payload_type(),
-        payload=base64.b64encode(order.canonical()).decode(),
+        payloadType=Job.payload_type(),
+        payload=base64.b64encode(job.canonical()).decode(),
         signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
     )
     return len(envelope.model_dump_json()) + (_TOOLS if FleetLead.of(run).fleet else 0)
@@ -211,33 +219,33 @@ def _gate(data: dict[str, Any]) -> Gate:
     return Gate(name=data["name"], argv=tuple(data["argv"]))
 
 
-def identity_of(fence: Fence) -> AttemptId:
-    return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+def identity_of(lease: Lease) -> AttemptId:
+    return AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
 
 
-def start_by_of(fence: Fence) -> FleetTime:
-    return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
+def start_by_of(lease: Lease) -> FleetTime:
+    return FleetTime(epoch=lease.start_by_epoch, ms=lease.start_by_ms)
 
 
-def may_push(fence: Fence, now: FleetTime) -> bool:
-    """Whether the fence's stored envelope may still be put into the queue, byte for byte."""
-    return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
+def may_push(lease: Lease, now: FleetTime) -> bool:
+    """Whether the lease's stored envelope may still be put into the queue, byte for byte."""
+    return lease.start_by_epoch == now.epoch and not start_by_of(lease).is_past(now)
 
 
-def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
-    """The new fence that this signed order makes."""
-    identity, start_by = order.identity, order.start_by
-    return Fence(
+def lease_of(job: Job, envelope: Envelope, node: str, provider: str) -> Lease:
+    """The new lease that this signed job makes."""
+    identity, start_by = job.identity, job.start_by
+    return Lease(
         run=identity.run,
         attempt=identity.attempt,
-        fence=identity.fence,
+        lease=identity.lease,
         node=node,
-        tag=order.node,
-        order=envelope.model_dump_json(),
+        tag=job.node,
+        job=envelope.model_dump_json(),
         digest=envelope.digest(),
         start_by_epoch=start_by.epoch,
         start_by_ms=start_by.ms,
-        bound_ms=order.issued_wall_ms,
-        ahead=order.ahead,
+        bound_ms=job.issued_wall_ms,
+        ahead=job.ahead,
         provider=provider,
     )
