@@ -8,7 +8,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Closed, EventKind, FenceState, RunState, WaitReason
+from pancode.kernel.records import Closed, EventKind, LeaseState, RunState, WaitReason
 from pancode.runs.life.case import RunStage
 
 FAILED: Mapping[FailureKind, str] = {
@@ -64,8 +64,8 @@ REFUSED: Mapping[OrderRefusal, str] = {
     OrderRefusal.OLD_EPOCH: "it was signed before a newer start of the coordinator",
     OrderRefusal.NO_FLEET_TIME: "the node does not know yet what time it is in the fleet",
     OrderRefusal.TOO_LATE: "its start-by is past",
-    OrderRefusal.OLD_FENCE: "a newer binding of this run is in the journal",
-    OrderRefusal.FENCE_CONFLICT: "the same fence came before with other bytes",
+    OrderRefusal.OLD_LEASE: "a newer binding of this run is in the journal",
+    OrderRefusal.LEASE_CONFLICT: "the same lease came before with other bytes",
     OrderRefusal.TOMBSTONED: "this binding was given up",
     OrderRefusal.STOPPED: "a stop for it came first",
     OrderRefusal.REVOKED: "the node is no longer of this fleet",
@@ -121,11 +121,11 @@ RUNS: Mapping[RunState, str] = {
     RunState.COLLECTING: "the agent has ended; commit, gates and receipt are under way",
     RunState.ENDED: "has its outcome",
 }
-FENCES: Mapping[FenceState, str] = {
-    FenceState.OFFERED: "signed and pushed; counts as perhaps running",
-    FenceState.ACCEPTED: "in the node's journal",
-    FenceState.RUNNING: "its process was started",
-    FenceState.CLOSED: "over, see below",
+LEASES: Mapping[LeaseState, str] = {
+    LeaseState.OFFERED: "signed and pushed; counts as perhaps running",
+    LeaseState.ACCEPTED: "in the node's journal",
+    LeaseState.RUNNING: "its process was started",
+    LeaseState.CLOSED: "over, see below",
 }
 CLOSED: Mapping[Closed, str] = {
     Closed.RECEIPT: "a receipt came, accepted or rejected",

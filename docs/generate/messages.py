@@ -149,7 +149,7 @@ def _inner_models() -> list[type[BaseModel]]:
 
 
 def redis_page() -> str:
-    tag, identity = HIDDEN["TAG"], AttemptId(run=HIDDEN["RUN"], attempt=1, fence=2)
+    tag, identity = HIDDEN["TAG"], AttemptId(run=HIDDEN["RUN"], attempt=1, lease=2)
     rows = [
         (code(keys.node_queue("TAG")), "list (RQ queue)", "coordinator", "node", told(keys.node_queue)),
         (

@@ -17,8 +17,8 @@ from docs.generate.shapes import json_page
 from docs.generate.tables import (
     exit_codes_page,
     failures_page,
-    fence_chart,
     journal_chart,
+    lease_chart,
     run_chart,
     states_page,
 )
@@ -32,7 +32,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "failures.md": failures_page,
     "states.md": states_page,
     "run-states.svg": run_chart,
-    "fence-states.svg": fence_chart,
+    "lease-states.svg": lease_chart,
     "journal-states.svg": journal_chart,
     "runtimes.md": runtimes_page,
     "safety-matrix.md": evidence_page,

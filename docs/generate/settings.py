@@ -75,7 +75,7 @@ GIVEN = """
 A run sees of its node's environment what `env` and `secrets` name, and no more; a value in the node owner's
 `secrets.json` goes before one of the node agent's environment
 ([where values come from](../howto/secrets.md)). Beside that a run has fixed values, a HOME,
-TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.FENCE, `PANCODE_RUN`, and
+TMPDIR and PATH of its own, `PANCODE_ATTEMPT`, its identity as RUN.ATTEMPT.LEASE, `PANCODE_RUN`, and
 `PANCODE_DEPTH`: 0 for what a user dispatched. By the process that asks, a `pancode dispatch` from inside a
 run is that run's child: it may not have more than its parent, and `dispatch.max_depth` bounds how far this
 goes.

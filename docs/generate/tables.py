@@ -11,7 +11,7 @@ from docs.generate.markdown import code, listed, page, sentence, table, words, y
 from docs.generate.meanings import (
     CLOSED,
     FAILED,
-    FENCES,
+    LEASES,
     MARKS,
     NODES,
     REFUSED,
@@ -27,9 +27,9 @@ from node_agent.wire.signing import RefusalCode
 from pancode.interfaces.cli.output import MEANINGS, OUTCOMES
 from pancode.kernel import errors
 from pancode.kernel.node import Deadlines, NodeState
-from pancode.kernel.records import Closed, FenceState, RunState, WaitReason
+from pancode.kernel.records import Closed, LeaseState, RunState, WaitReason
 from pancode.runs.core import ControlSettings
-from pancode.runs.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
+from pancode.runs.life.case import LEASE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
 from pancode.runs.life.retries import CAUSES, MOVES, RULES, RetryCause
 
 S = TypeVar("S", bound=StrEnum)
@@ -153,13 +153,13 @@ def states_page() -> str:
         "States",
         "`pancode/runs/life/case.py`, `pancode/kernel/node.py` and `node_agent/wire/identity.py`",
         words(
-            "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
+            "What a run, a binding of it to a node (a lease), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."
         ),
         "## A run",
         words(
             "`ended` has an outcome and is left by one of them only: a run that was `lost` takes the "
-            "outcome of a verified receipt of its newest fence when that comes after all. A waiting run "
+            "outcome of a verified receipt of its newest lease when that comes after all. A waiting run "
             "always has a reason: `pancode why RUN`."
         ),
         _picture("run"),
@@ -170,14 +170,14 @@ def states_page() -> str:
         ),
         table(("Stage", "Meaning"), [(code(stage), STAGES[stage]) for stage in RunStage]),
         table(("Waits", "Meaning"), [(code(one), WAITS[one]) for one in WaitReason]),
-        "## A fence",
+        "## A lease",
         words(
             "One binding of one attempt to one node, from the signed order until the node's own signed "
-            "word closes it. Only the newest fence of a run moves the run; an older one delivers evidence "
+            "word closes it. Only the newest lease of a run moves the run; an older one delivers evidence "
             "and its own cost."
         ),
-        _picture("fence"),
-        moves(FENCE_MOVES, FENCES),
+        _picture("lease"),
+        moves(LEASE_MOVES, LEASES),
         table(("Closed by", "Meaning"), [(code(how), CLOSED[how]) for how in Closed]),
         *_journal(),
         *_nodes(),
@@ -192,8 +192,8 @@ def run_chart() -> str:
     return _chart("The states of a run", RUN_MOVES, RunState.ENDED)
 
 
-def fence_chart() -> str:
-    return _chart("The states of a fence", FENCE_MOVES, FenceState.CLOSED)
+def lease_chart() -> str:
+    return _chart("The states of a lease", LEASE_MOVES, LeaseState.CLOSED)
 
 
 def journal_chart() -> str:

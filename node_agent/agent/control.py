@@ -186,12 +186,12 @@ class Controls:
 
     def _bury(self, control: Control, body: Tombstone, state: records.JournalState) -> records.JournalState:
         for entry in self._journal.live():
-            if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
+            if entry.identity.run == body.run and entry.identity.lease <= body.up_to_lease:
                 self._end(entry, records.StopNote(records.StopKind.TOMBSTONE, body.reason))
         known = state.tombstones.get(body.run)
-        if known is not None and known.fence >= body.up_to_fence:
+        if known is not None and known.lease >= body.up_to_lease:
             return state
-        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_lease)
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:

@@ -173,7 +173,7 @@ class Intake:
         if refused.why not in NODE_STATES:  # those are told as they are while they last
             self._note(f"refused: {refused.why}")
         journal, identity = self._world.journal, opened.order.identity
-        if refused.why is OrderRefusal.FENCE_CONFLICT:
+        if refused.why is OrderRefusal.LEASE_CONFLICT:
             known = journal.get(identity)
             if known is not None and not known.final and known.mark is not Mark.RECEIPTED:
                 journal.write(identity, Note(say=(Finding(level="error", text=refused.detail),)))
@@ -210,7 +210,7 @@ class Intake:
             now=self._now(),
             epoch_seen=self._world.fleet.epoch_seen,
             known=w.journal.get(identity),
-            top_fence=w.journal.top_fence(identity.run),
+            top_lease=w.journal.top_lease(identity.run),
             stop=state.stops.get(str(identity)),
             tombstone=state.tombstones.get(identity.run),
             draining=state.draining,

@@ -1,4 +1,4 @@
-"""Decides whether an order may start or be held: signature, time, fence, slots, the owner's ceiling. Pure."""
+"""Decides whether an order may start or be held: signature, time, lease, slots, the owner's ceiling. Pure."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ class AcceptView:
     epoch_seen: int
     known: JournalRecord | None
     """The journal's entry of the order's identity; None: there is none."""
-    top_fence: int
-    """The highest fence of this run in the journal; 0 for none."""
+    top_lease: int
+    """The highest lease of this run in the journal; 0 for none."""
     stop: PendingStop | None
     tombstone: PendingStop | None
     draining: bool
@@ -165,8 +165,8 @@ def judge_order(opened: Opened, view: AcceptView) -> Judgement:
     if view.known is not None:
         if view.known.digest == opened.digest:
             return AlreadyAccepted(view.known.mark)
-        detail = f"fence {opened.order.identity} was given to another order ({view.known.digest[:10]})"
-        return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
+        detail = f"lease {opened.order.identity} was given to another order ({view.known.digest[:10]})"
+        return Refuse(OrderRefusal.LEASE_CONFLICT, detail, opened.order.identity)
     why = _never(order, view) or _not_now(order, view) or _not_here(order, view)
     if why is not None:
         return Refuse(why[0], why[1], order.identity)
@@ -189,17 +189,17 @@ Why = tuple[OrderRefusal, str] | None
 
 def _never(order: Order, view: AcceptView) -> Why:
     """Return the reason to refuse the order that no later moment could change; None without one."""
-    fence = order.identity.fence
+    lease = order.identity.lease
     if view.revoked:
         return OrderRefusal.REVOKED, "this node is no longer of the fleet"
     if order.epoch < view.epoch_seen:
         return OrderRefusal.OLD_EPOCH, f"epoch {order.epoch} is over, it is {view.epoch_seen} now"
     if view.stop is not None:
         return OrderRefusal.STOPPED, view.stop.reason
-    if view.tombstone is not None and fence <= view.tombstone.fence:
+    if view.tombstone is not None and lease <= view.tombstone.lease:
         return OrderRefusal.TOMBSTONED, view.tombstone.reason
-    if fence < view.top_fence:
-        return OrderRefusal.OLD_FENCE, f"fence {fence} came after fence {view.top_fence}"
+    if lease < view.top_lease:
+        return OrderRefusal.OLD_LEASE, f"lease {lease} came after lease {view.top_lease}"
     return None
 
 

@@ -69,8 +69,8 @@ class JournalPort(Protocol):
     def live(self) -> list[JournalRecord]:
         """Entries that still need something of this node, oldest first. From memory."""
 
-    def top_fence(self, run: str) -> int:
-        """The highest fence of a run that is or was in the journal since this start; 0 for none."""
+    def top_lease(self, run: str) -> int:
+        """The highest lease of a run that is or was in the journal since this start; 0 for none."""
 
     def order(self, identity: AttemptId) -> Order:
         """The accepted order, its signature checked. KeyError: unknown attempt; ValueError: no order."""

@@ -118,7 +118,7 @@ SKIP = 10_000
 
 
 class JournalError(Exception):
-    """A record that must not be written: a step backwards, an unknown attempt, another order for a fence."""
+    """A record that must not be written: a step backwards, an unknown attempt, another order for a lease."""
 
 
 class StopKind(StrEnum):
@@ -267,12 +267,12 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingStop:
-    """A stop or tombstone that waits for a fence. `fence`: for a tombstone, the highest one it ends."""
+    """A stop or tombstone that waits for a lease. `lease`: for a tombstone, the highest one it ends."""
 
     reason: str
     epoch: int
     wall_ms: int
-    fence: int = 0
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class JournalState:
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """The stops of fences that are refused when they arrive, by identity."""
+    """The stops of leases that are refused when they arrive, by identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
     """The tombstones by run."""
     chain: int = 0
@@ -448,7 +448,7 @@ def state_from_json(raw: Data) -> JournalState:
 
 
 def _pending_json(one: PendingStop) -> list[Any]:
-    return [one.reason, one.epoch, one.wall_ms, one.fence]
+    return [one.reason, one.epoch, one.wall_ms, one.lease]
 
 
 def at_json(at: FleetTime | None) -> list[int] | None:

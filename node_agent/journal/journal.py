@@ -160,7 +160,7 @@ class Journal:
         with self._lock:
             return [self._entries[name] for name in self._live]
 
-    def top_fence(self, run: str) -> int:
+    def top_lease(self, run: str) -> int:
         return self._top.get(run, 0)
 
     def order(self, identity: AttemptId) -> Order:
@@ -315,7 +315,7 @@ class Journal:
             else:
                 self._live.setdefault(name)
             self._locks.setdefault(name, threading.Lock())
-            self._top[run] = max(self._top.get(run, 0), entry.identity.fence)
+            self._top[run] = max(self._top.get(run, 0), entry.identity.lease)
             if entry.chain > self._last[0]:
                 self._last = entry.chain, entry.receipt
         return entry

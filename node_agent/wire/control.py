@@ -26,7 +26,7 @@ from node_agent.wire.signing import Message, PublicKey, Signature, WireRefusal, 
 
 
 class StopControl(WireModel):
-    """Stop the run of this fence on the node, and refuse its fences that arrive later."""
+    """Stop the run of this lease on the node, and refuse its leases that arrive later."""
 
     kind: Literal["stop"] = "stop"
     identity: AttemptId
@@ -42,11 +42,11 @@ class TakeBack(WireModel):
 
 
 class Tombstone(WireModel):
-    """Every fence of the run up to `up_to_fence` has lost: end each of them, but keep its evidence."""
+    """Every lease of the run up to this one has lost: end each of them, but keep its evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
-    up_to_fence: Number
+    up_to_lease: Number = Field(alias="up_to_fence")
     reason: str
 
 
@@ -244,6 +244,6 @@ class Beat(Message):
     answers: str | None = None
     """The newest nonce that the coordinator has seen from the node."""
     cursors: dict[str, Count]
-    """The highest applied event number by attempt identity, for the open fences."""
+    """The highest applied event number by attempt identity, for the open leases."""
     control_floor: Count
     """Every control message up to this number is dealt with: none of them will be sent later."""

@@ -161,8 +161,8 @@ class OrderRefusal(StrEnum):
     OLD_EPOCH = "old_epoch"
     NO_FLEET_TIME = "no_fleet_time"
     TOO_LATE = "too_late"
-    OLD_FENCE = "old_fence"
-    FENCE_CONFLICT = "fence_conflict"
+    OLD_LEASE = "old_fence"
+    LEASE_CONFLICT = "fence_conflict"
     TOMBSTONED = "tombstoned"
     STOPPED = "stopped"
     REVOKED = "revoked"
@@ -179,7 +179,7 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
         OrderRefusal.OLD_EPOCH,
         OrderRefusal.NO_FLEET_TIME,
         OrderRefusal.TOO_LATE,
-        OrderRefusal.OLD_FENCE,
+        OrderRefusal.OLD_LEASE,
         OrderRefusal.DRAINING,
         OrderRefusal.NO_SLOT,
         OrderRefusal.DISK_FULL,

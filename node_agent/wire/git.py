@@ -34,7 +34,7 @@ def store_ref(commit: str) -> str:
 
 
 def result_prefix(run: str) -> str:
-    """Return the prefix of all result refs of a run; each attempt and fence has one ref."""
+    """Return the prefix of all result refs of a run; each attempt and lease has one ref."""
     return f"refs/pancode/{checked_run(run)}/"
 
 

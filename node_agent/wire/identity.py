@@ -88,29 +88,29 @@ def turn_control_file(what: str, number: int) -> str:
 
 
 class AttemptId(WireModel):
-    """(run, attempt, fence). Within a run the fence only grows: by one, or to the first number of a later
+    """(run, attempt, lease). Within a run the lease only grows: by one, or to the first number of a later
     epoch.
     """
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
-    fence: Number
+    lease: Number = Field(alias="fence")
 
     def __str__(self) -> str:
-        return f"{self.run}.{self.attempt}.{self.fence}"
+        return f"{self.run}.{self.attempt}.{self.lease}"
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        """Return the identity in a text `RUN.ATTEMPT.FENCE`; ValueError for any other text."""
+        """Return the identity in a text `RUN.ATTEMPT.LEASE`; ValueError for any other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"not an attempt's identity: {text!r}")
-        return cls(run=match[1], attempt=int(match[2]), fence=int(match[3]))
+        return cls(run=match[1], attempt=int(match[2]), lease=int(match[3]))
 
     @property
     def ref(self) -> str:
-        """The only git ref to which this fence may push."""
-        return f"refs/pancode/{self.run}/{self.attempt}.{self.fence}"
+        """The only git ref to which this lease may push."""
+        return f"refs/pancode/{self.run}/{self.attempt}.{self.lease}"
 
 
 class CallDesk(WireModel):

@@ -59,7 +59,7 @@ class OrderLine:
 
     @classmethod
     def of(cls, stage: OrderStage, identity: AttemptId, node: str, ms: int, detail: str = "") -> OrderLine:
-        return cls(stage, identity.run, identity.attempt, identity.fence, node, ms, detail)
+        return cls(stage, identity.run, identity.attempt, identity.lease, node, ms, detail)
 
     def write(self) -> None:
         """Write the line into the log of this process."""

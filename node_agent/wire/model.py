@@ -147,11 +147,18 @@ Words = Annotated[str, Text(4_000)]
 class WireModel(BaseModel):
     """A value that both sides agree on to the byte."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        ser_json_inf_nan="constants",
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
     def canonical(self) -> bytes:
         """The one encoding that is signed: sorted keys, no blanks, UTF-8."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
+        return canonical_json(self.model_dump(mode="json"))
 
 
 def canonical_json(value: Any) -> bytes:
@@ -188,7 +195,7 @@ MOST = 2**53 - 1
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
-"""A number that counts from 1: an epoch, a fence, a message."""
+"""A number that counts from 1: an epoch, a lease, a message."""
 Status = Annotated[int, Field(ge=-MOST, le=MOST)]
 """The exit status of a process, as its system reports it."""
 

@@ -216,7 +216,7 @@ class Ask(model.WireModel):
     why: model.Line = ""
     """Why these are fewer slots than the node's owner allows."""
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
-    """The fences that hold a slot on the node."""
+    """The leases that hold a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
     """The most orders that the node holds until a slot is free; 0: it holds none, as an older node agent."""
 
@@ -294,7 +294,7 @@ class JournalEntry(model.WireModel):
 class Inventory(Message):
     """All attempts in the journal that are not final, and the final ones of this epoch.
 
-    It accounts for every fence whose order had to begin before `at`: if such a fence is not in the list, the
+    It accounts for every lease whose order had to begin before `at`: if such a lease is not in the list, the
     node has not accepted it, and will not accept it later.
     """
 
@@ -311,7 +311,7 @@ Verb = Literal["fetch", "push", "log"]
 
 
 class Hello(Message):
-    """The opening of a stream, signed with the server's nonce: valid for one stream, one fence, one verb."""
+    """The opening of a stream, signed with the server's nonce: valid for one stream, one lease, one verb."""
 
     fleet: model.FleetId
     node: model.NodeTag

@@ -6,7 +6,7 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
@@ -339,8 +339,6 @@ class Receipt(Signed):
     subject: Annotated[tuple[Subject, ...], Field(max_length=80)]
     predicateType: PredicateType = PREDICATE_TYPE
     predicate: Claims
-
-    model_config = ConfigDict(populate_by_name=True)
 
     @model_validator(mode="after")
     def _about_what_it_claims(self) -> Receipt:

@@ -188,7 +188,7 @@ def carried_out(
 ) -> tuple[bool, str]:
     """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
     name = str(asked["tool"])
-    identity = AttemptId(run=run.id, attempt=run.attempt, fence=int(str(asked["fence"])))
+    identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(asked["fence"])))
     client = RunClient(context, run, f"fleet:{identity}:{asked['number']}")
     try:
         given = _given(BY_NAME[name], run, str(asked["arguments"]))

@@ -72,11 +72,11 @@ _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The attempt for which an entry is made; `fence` is 0 before the attempt is bound."""
+    """The attempt for which an entry is made; `lease` is 0 before the attempt is bound."""
 
     run: str
     attempt: int
-    fence: int = 0
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,7 @@ def lower_reserved(
 ) -> list[BookEntry]:
     """Entries that undo `raise_reserved`: only `usd` stays held.
 
-    Where that is 0 and no hold of 0 is open, it is held anew; since the account's fence is not 0, that hold
+    Where that is 0 and no hold of 0 is open, it is held anew; since the account's lease is not 0, that hold
     counts no run.
     """
     more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
@@ -449,18 +449,18 @@ def add_unknown(
 
 
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a second fence of an attempt used, in the scopes of its hold.
+    """Entries for what a second lease of an attempt used, in the scopes of its hold.
 
     So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
-    the books have an amount of this fence, where a user has said what the attempt cost, or where its holds
+    the books have an amount of this lease, where a user has said what the attempt cost, or where its holds
     are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
-    booked = {e.fence for e in mine if e.kind in _SPENDS}
-    if account.fence in booked or booked == {0} or (not booked and held_scopes(entries, account.attempt)):
+    booked = {e.lease for e in mine if e.kind in _SPENDS}
+    if account.lease in booked or booked == {0} or (not booked and held_scopes(entries, account.attempt)):
         return []
     scopes = dict.fromkeys(
-        e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence)
+        e.scope for e in mine if e.kind is EntryKind.HOLD and e.lease in (0, account.lease)
     )
     usd = ZERO if spent.usd is None else spent.usd
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
@@ -472,7 +472,7 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
     """
     booked: dict[str, list[BookEntry]] = {}
     for entry in entries:
-        if entry.fence == account.fence and entry.kind in _SPENDS and entry.source == "local":
+        if entry.lease == account.lease and entry.kind in _SPENDS and entry.source == "local":
             booked.setdefault(entry.scope, []).append(entry)
     made = []
     for scope, mine in booked.items():
@@ -520,7 +520,7 @@ def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
     match entry.kind:
         case EntryKind.HOLD:
             more["held_usd"] = add_amounts(balance.held_usd, entry.usd)
-            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
+            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.lease == 0 else 0)
         case EntryKind.RELEASE:
             more["held_usd"] = subtract_amount(balance.held_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
@@ -636,7 +636,7 @@ def _entry(
         kind=kind,
         run=account.run,
         attempt=account.attempt,
-        fence=account.fence,
+        lease=account.lease,
         usd=usd,
         tokens=spent.tokens,
         agent_ms=spent.agent_ms,

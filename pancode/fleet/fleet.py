@@ -54,7 +54,7 @@ from pancode.kernel.node import (
 )
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import GpuHold, Node, Run, Setting
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.life.case import holds_slot
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import gpus_seen
@@ -363,7 +363,7 @@ def _node(
 ) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
-    used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
+    used = sum(1 for lease in open_leases(tx, node=view.node.name) if holds_slot(lease))
     skew = _skew(core, view, beat)
     parts = facts.room if facts is not None and facts.disk_free < SHORT_DISK else ()
     most = max(parts, key=lambda part: part.bytes, default=None)

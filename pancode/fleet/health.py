@@ -13,7 +13,7 @@ from pancode.runs.core import Core
 from pancode.runs.health import command_for, healths_of
 from pancode.runs.life.health import AgentHealth, Gravity, HealthState
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.views import format_optional_iso, newest_fence, not_ended
+from pancode.runs.views import format_optional_iso, newest_lease, not_ended
 
 _SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
 
@@ -33,11 +33,11 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
     if health.gravity is not Gravity.WELL:
         item = open_item(tuple(tx.find(Action, {"run": run.id})))
         command = item_of(run, item).command if item is not None else command_for(run, health)
-    fence = newest_fence(tx, run)
+    lease = newest_lease(tx, run)
     return {
         "who": run.agent,
         "run": run.id,
-        "node": None if fence is None else fence.node,
+        "node": None if lease is None else lease.node,
         "state": health.state.value,
         "gravity": health.gravity.value,
         "since": format_optional_iso(health.since_ms),

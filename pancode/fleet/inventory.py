@@ -17,7 +17,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Node
 from pancode.kernel.row_updates import take_controls
 from pancode.runs import keyring
-from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.runs.core import Core, hold_lock, open_leases
 from pancode.runs.life.ends import Lost
 from pancode.runs.unit_of_work import Work, unit_of_work
 
@@ -187,7 +187,7 @@ def revoke(core: Core, name: str) -> Node:
 
 @hold_lock
 def forget(core: Core, name: str) -> None:
-    """Forget a node that was provably cleaned: its open fences are given up, its key is not believed any
+    """Forget a node that was provably cleaned: its open leases are given up, its key is not believed any
     more.
     """
     with unit_of_work(core) as work:
@@ -209,9 +209,9 @@ def _begin_anew(core: Core, node: Node) -> None:
 
 
 def _part_with(work: Work, node: Node, why: str) -> None:
-    """Give up the fences that only messages signed with the node's old key could have ended."""
-    for fence in open_fences(work.tx, node=node.name):
-        work.signal_fence(fence, Lost(why))
+    """Give up the leases that only messages signed with the node's old key could have ended."""
+    for lease in open_leases(work.tx, node=node.name):
+        work.signal_lease(lease, Lost(why))
     take_controls(work.tx, node.tag or "")
 
 
@@ -256,7 +256,7 @@ def list_names(core: Core) -> list[str]:
 def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
     """The runs that may be running on these nodes; no names: on any."""
     with core.ports.ledger.transaction() as tx:
-        return sorted({fence.run for fence in open_fences(tx) if not names or fence.node in names})
+        return sorted({lease.run for lease in open_leases(tx) if not names or lease.node in names})
 
 
 def _known(tx: Transaction, name: str) -> Node:

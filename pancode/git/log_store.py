@@ -40,7 +40,7 @@ class TornStream(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogStreams:
-    """The logs of attempts: `<home>/logs/<run>/<attempt>.<fence>/<name>`."""
+    """The logs of attempts: `<home>/logs/<run>/<attempt>.<lease>/<name>`."""
 
     home: Path
     keep_free: int = KEEP_FREE
@@ -49,7 +49,7 @@ class LogStreams:
 
     def log(self, identity: AttemptId, name: str) -> Path:
         """The path of a log; ValueError for a name that is not one plain file name."""
-        folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.fence}"
+        folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.lease}"
         return folder / checked_stream(name)
 
     def size(self, identity: AttemptId, name: str) -> int:

@@ -397,7 +397,7 @@ class DepotPort(Protocol):
         """
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the fence's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
+        """Whether the lease's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether this log is on disk, complete by its size and digest."""

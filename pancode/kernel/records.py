@@ -37,8 +37,8 @@ from pancode.kernel.states import ActionKind as ActionKind
 from pancode.kernel.states import Closed as Closed
 from pancode.kernel.states import EntryKind as EntryKind
 from pancode.kernel.states import EventKind as EventKind
-from pancode.kernel.states import FenceState as FenceState
 from pancode.kernel.states import GpuRule as GpuRule
+from pancode.kernel.states import LeaseState as LeaseState
 from pancode.kernel.states import RunState as RunState
 from pancode.kernel.states import WaitReason as WaitReason
 from pancode.kernel.states import WorkflowKind as WorkflowKind
@@ -183,8 +183,8 @@ class Run(Record):
     waits: WaitReason | None = WaitReason.QUEUED
     """Why the run waits; None: it waits for nothing."""
     attempt: int = 1
-    fence: int = 0
-    """The run's highest fence so far; it grows over all attempts."""
+    lease: int = 0
+    """The run's highest lease so far; it grows over all attempts."""
     stop_asked: str | None = None
     started_ms: int | None = None
     retry_at_ms: int | None = None
@@ -311,13 +311,13 @@ class Attempt(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Fence(Record):
+class Lease(Record):
     """One binding of an attempt to a node: from the signed order until the node's own word closes it."""
 
-    TABLE: ClassVar = Table("fences", ("run", "fence"), ("node", "state", "tag"))
+    TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
     run: str
     attempt: int
-    fence: int
+    lease: int
     node: str
     tag: str
     order: str
@@ -326,7 +326,7 @@ class Fence(Record):
     start_by_epoch: int
     start_by_ms: int
     bound_ms: int
-    state: FenceState = FenceState.OFFERED
+    state: LeaseState = LeaseState.OFFERED
     mark: str = ""
     cursor: int = 0
     """The number of the highest applied event."""
@@ -338,17 +338,17 @@ class Fence(Record):
     ahead: bool = False
     """Whether the order was handed over to wait on the node until a slot is free."""
     provider: str = ""
-    """The provider of the run's model, by its breaker's name; rate limits in the fence's end count for its
+    """The provider of the run's model, by its breaker's name; rate limits in the lease's end count for its
     login."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuHold(Record):
-    """The GPUs that a run holds alone, from the signed order until its fence is closed."""
+    """The GPUs that a run holds alone, from the signed order until its lease is closed."""
 
-    TABLE: ClassVar = Table("gpu_holds", ("run", "fence"))
+    TABLE: ClassVar = Table("gpu_holds", ("run", "lease"))
     run: str
-    fence: int
+    lease: int
     node: str
     uuids: tuple[str, ...]
 
@@ -365,7 +365,7 @@ class BookEntry(Record):
     kind: EntryKind
     run: str
     attempt: int
-    fence: int
+    lease: int
     usd: Decimal
     tokens: int = 0
     agent_ms: int = 0
@@ -461,7 +461,7 @@ class StoredReceipt(Record):
     digest: str
     run: str
     attempt: int
-    fence: int
+    lease: int
     tag: str
     envelope: str
     stored_ms: int
@@ -512,7 +512,7 @@ ALL: tuple[type[Record], ...] = (
     RunNote,
     AuditAnchor,
     Attempt,
-    Fence,
+    Lease,
     GpuHold,
     BookEntry,
     Balance,

@@ -35,8 +35,8 @@ class RunState(StrEnum):
     ENDED = "ended"
 
 
-class FenceState(StrEnum):
-    """The states of one fence."""
+class LeaseState(StrEnum):
+    """The states of one lease."""
 
     OFFERED = "offered"
     ACCEPTED = "accepted"
@@ -45,7 +45,7 @@ class FenceState(StrEnum):
 
 
 class Closed(StrEnum):
-    """The end of a fence: by the node's own signed word, or given up as lost."""
+    """The end of a lease: by the node's own signed word, or given up as lost."""
 
     RECEIPT = "receipt"
     REFUSED = "refused"

@@ -53,13 +53,13 @@ def after_verification(made: Changes) -> Changes:
 def queue_landing(made: Changes) -> Changes:
     """At settlement, queue the landing of a run that is done, has changed something and was to be landed.
 
-    A run whose stop was asked for too late is not landed; of a lost run only the fence knows of the stop.
+    A run whose stop was asked for too late is not landed; of a lost run only the lease knows of the stop.
     """
     run = made.run
     changed = run.result.get("commit") is not None or Lineage.of(run).begins
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
-    if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
+    if run.stop_asked is not None or made.case.leases[run.lease].stop_sent:
         return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
     return made.follow(ActionKind.LAND, run.created_by, _place(run))
 

@@ -154,7 +154,7 @@ class AttemptShape(TypedDict):
     finished_at: str | None
 
 
-class FenceShape(TypedDict):
+class LeaseShape(TypedDict):
     """One binding of an attempt to a node. `stop`: `asked` where the node has not confirmed it."""
 
     attempt: int
@@ -223,7 +223,7 @@ class RunDetail(RunShape):
     calls: CallsShape | None
     claimed: UsageShape | None
     attempts: list[AttemptShape]
-    fences: list[FenceShape]
+    fences: list[LeaseShape]
     chain: list[str]
     """The runs that this one goes on from, newest first."""
     told: list[ToldShape]

@@ -207,11 +207,11 @@ class Core:
         self.epoch = epoch
         self.live.new_epoch(epoch)
 
-    def highest_fence(self, run: records.Run) -> int:
-        """Return the highest fence number that may be signed, also by a life that the ledger has
+    def highest_lease(self, run: records.Run) -> int:
+        """Return the highest lease number that may be signed, also by a life that the ledger has
         forgotten."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
-        return max(run.fence, forgotten)
+        return max(run.lease, forgotten)
 
     def stamp(self) -> books.Stamp:
         return books.Stamp(self.wall_ms(), self.new_entry)
@@ -364,10 +364,10 @@ class Core:
         return self.former.get(node.obeys or "", self.key)
 
 
-def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
-    """Return the fences that may be running, or are not known to have ended."""
-    states = (records.FenceState.OFFERED, records.FenceState.ACCEPTED, records.FenceState.RUNNING)
-    return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
+def open_leases(tx: Transaction, **where: object) -> list[records.Lease]:
+    """Return the leases that may be running, or are not known to have ended."""
+    states = (records.LeaseState.OFFERED, records.LeaseState.ACCEPTED, records.LeaseState.RUNNING)
+    return [f for state in states for f in tx.find(records.Lease, {"state": state, **where})]
 
 
 def hold_lock(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Hello, Verb
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, WaitReason
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, WaitReason
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.runs.life.binding import Waits
@@ -19,7 +19,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @dataclass(frozen=True, slots=True)
 class StreamGrant:
-    """Leave to open one stream, for one fence and verb. `repo` is empty for a run without a git workspace."""
+    """Leave to open one stream, for one lease and verb. `repo` is empty for a run without a git workspace."""
 
     verb: Verb
     identity: AttemptId
@@ -51,16 +51,16 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
         if hello.fleet != core.fleet or hello.nonce != nonce:
             return StreamDenial("the hello is for another stream")
         run = tx.get(Run, hello.identity.run)
-        fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
-        if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
+        lease = tx.get(Lease, hello.identity.run, hello.identity.lease)
+        if run is None or lease is None or lease.tag != node.tag or lease.attempt != hello.identity.attempt:
             return StreamDenial(f"{hello.identity} is not an attempt of this node")
-        # reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver
-        if fence.receipt is not None:
+        # reading ends with the lease; delivering ends with its receipt, so that a lost one may still deliver
+        if lease.receipt is not None:
             return StreamDenial(f"{hello.identity} has been settled")
         git = run.workspace.get("kind") == "git"
         if hello.verb in ("fetch", "push") and not git:
             return StreamDenial(f"{hello.identity} has no git workspace")
-        if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
+        if hello.verb == "fetch" and lease.state is LeaseState.CLOSED:
             return StreamDenial(f"{hello.identity} is closed")
         return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
 

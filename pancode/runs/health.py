@@ -14,7 +14,7 @@ from pancode.kernel.records import (
     Attempt,
     Decision,
     EventKind,
-    Fence,
+    Lease,
     Node,
     Run,
     RunState,
@@ -43,7 +43,7 @@ from pancode.runs.life.waits import ToldByPerson
 from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import HEARD, newest_fence, words_of
+from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
@@ -146,18 +146,18 @@ def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     waits = run.state is RunState.PENDING and run.waits is not WaitReason.PERSON and limited is None
     if run.state is RunState.ENDED or waits:
         return None
-    item, fence = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_fence(tx, run)
+    item, lease = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_lease(tx, run)
     question = "" if item is None else item_of(run, item).words
-    seen = AgentSeen(core.wall_ms(), stage_of(run, fence), question=question, limited_until_ms=limited)
-    return health_of(_with_signs(core, tx, run, fence, seen), core.rules.health)
+    seen = AgentSeen(core.wall_ms(), stage_of(run, lease), question=question, limited_until_ms=limited)
+    return health_of(_with_signs(core, tx, run, lease, seen), core.rules.health)
 
 
-def _with_signs(core: Core, tx: Transaction, run: Run, fence: Fence | None, seen: AgentSeen) -> AgentSeen:
-    node = None if fence is None else tx.get(Node, fence.node)
-    if fence is None or node is None or run.state is RunState.PENDING:
+def _with_signs(core: Core, tx: Transaction, run: Run, lease: Lease | None, seen: AgentSeen) -> AgentSeen:
+    node = None if lease is None else tx.get(Node, lease.node)
+    if lease is None or node is None or run.state is RunState.PENDING:
         return seen
     view = core.view_of(node)
-    mine = identity_of(fence)
+    mine = identity_of(lease)
     signs = () if view.last is None else view.last.heartbeat.signs
     return replace(
         seen,

@@ -16,12 +16,12 @@ from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusa
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.ports import UpMessage
 from pancode.kernel.quota import Flood, is_full
-from pancode.kernel.records import Fence, FenceState, Node, Run, RunState
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState
 from pancode.runs import keyring
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Lost
-from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownFence
+from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownLease
 from pancode.runs.life.orders import identity_of, start_by_of
 from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.receipts.settlement import (
@@ -35,8 +35,8 @@ from pancode.runs.receipts.settlement import (
 from pancode.runs.unit_of_work import Work, unit_of_work
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
-FENCES_AHEAD = 100_000
-"""How far above the newest fence an event's number may be; one beyond was never signed, and would use up the
+LEASES_AHEAD = 100_000
+"""How far above the newest lease an event's number may be; one beyond was never signed, and would use up the
 run's numbers."""
 _FORGOTTEN = "the node's journal no longer knows this attempt"
 
@@ -48,9 +48,9 @@ def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
     named = {str(entry.identity): entry for entry in inventory.entries}
     strays: dict[str, int] = {}
     with unit_of_work(core) as work:
-        for fence in open_fences(work.tx, node=node.name):
-            if fence.tag == node.tag:
-                _compare(work, fence, named.get(str(identity_of(fence))), inventory.at)
+        for lease in open_leases(work.tx, node=node.name):
+            if lease.tag == node.tag:
+                _compare(work, lease, named.get(str(identity_of(lease))), inventory.at)
         for entry in inventory.entries:
             _strange(work, node, entry, strays)
     last = core.live.journals.inventories.get(inventory.node)
@@ -62,62 +62,62 @@ def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
             core.live.journals.strays.setdefault(run, {})[inventory.node] = number
 
 
-def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
-    """Compare one open fence with what the journal says of it."""
-    if entry is not None and _knows(entry, fence):
-        work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(fence)), None))
-    elif not start_by_of(fence).is_past(at):
+def _compare(work: Work, lease: Lease, entry: JournalEntry | None, at: FleetTime) -> None:
+    """Compare one open lease with what the journal says of it."""
+    if entry is not None and _knows(entry, lease):
+        work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(lease)), None))
+    elif not start_by_of(lease).is_past(at):
         return
-    elif fence.state is FenceState.OFFERED and (entry is None or not _took(entry, fence)):
-        work.signal_fence(fence, NotTaken())
+    elif lease.state is LeaseState.OFFERED and (entry is None or not _took(entry, lease)):
+        work.signal_lease(lease, NotTaken())
     else:
-        _doubt(work, fence)
+        _doubt(work, lease)
 
 
-def _took(entry: JournalEntry, fence: Fence) -> bool:
-    return entry.order == fence.digest and entry.mark is not Mark.REFUSED
+def _took(entry: JournalEntry, lease: Lease) -> bool:
+    return entry.order == lease.digest and entry.mark is not Mark.REFUSED
 
 
-def _knows(entry: JournalEntry, fence: Fence) -> bool:
-    """Whether the journal answers for the fence. A refusal under a used number does not count: it comes from
+def _knows(entry: JournalEntry, lease: Lease) -> bool:
+    """Whether the journal answers for the lease. A refusal under a used number does not count: it comes from
     a journal that began anew on an empty disk and refused the repeated order, or from a lie.
     """
-    if entry.order != fence.digest or entry.mark in _ANSWERED:
+    if entry.order != lease.digest or entry.mark in _ANSWERED:
         return False
-    return entry.mark is not Mark.REFUSED or entry.last_event > fence.cursor
+    return entry.mark is not Mark.REFUSED or entry.last_event > lease.cursor
 
 
-def _doubt(work: Work, fence: Fence) -> None:
+def _doubt(work: Work, lease: Lease) -> None:
     """Doubt an attempt that the node accepted, but whose journal no longer knows it, or knows it as answered.
 
     A disk or a ledger was lost. When the node has said so for the whole deadline, the attempt is lost.
     """
-    core, key = work.core, str(identity_of(fence))
+    core, key = work.core, str(identity_of(lease))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
     if core.silent_since(since) < core.rules.deadlines.lost_ms:
         work.after(partial(core.live.journals.doubted.__setitem__, key, since))
-        work.signal_fence(fence, Doubted(_FORGOTTEN))
+        work.signal_lease(lease, Doubted(_FORGOTTEN))
     else:
         work.after(partial(core.live.journals.doubted.pop, key, None))
-        work.signal_fence(fence, Lost(_FORGOTTEN))
+        work.signal_lease(lease, Lost(_FORGOTTEN))
 
 
 def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
     """Note an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
-    core, number = work.core, entry.identity.fence
+    core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
-    fence = work.tx.get(Fence, entry.identity.run, number)
-    if run is None or (fence is not None and fence.digest == entry.order):
+    lease = work.tx.get(Lease, entry.identity.run, number)
+    if run is None or (lease is not None and lease.digest == entry.order):
         return
-    if number > core.highest_fence(run) + FENCES_AHEAD:
-        raise ValueError(f"{entry.identity}: the newest fence of that run is {run.fence}")
+    if number > core.highest_lease(run) + LEASES_AHEAD:
+        raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")
     floors = core.live.journals.floors
     work.after(lambda: floors.__setitem__(run.id, max(number, floors.get(run.id, 0))))
     if entry.mark in FINAL or run.state is RunState.ENDED:
         return
     strays[run.id] = max(number, strays.get(run.id, 0))
     if core.live.journals.strays.get(run.id, {}).get(node.tag or "", 0) < number:
-        work.signal(run, UnknownFence(node.name, number))
+        work.signal(run, UnknownLease(node.name, number))
 
 
 NodeMessage = Events | Inventory | Letter | Unreadable
@@ -236,17 +236,17 @@ def _events(work: Work, node: Node, batch: Events) -> None:
         case = work.case_of(identity)
         if case is None:
             continue
-        if not _is_its_own(node, case.fence):
+        if not _is_its_own(node, case.lease):
             # another node's; a node with a new key may still have messages of what its old key had
-            fence = case.fence
-            if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
-                why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
+            lease = case.lease
+            if lease.node != node.name and work.first(f"{node.name}:events:foreign"):
+                why = f"{lease.run} lease {lease.lease} was ordered from {lease.node}"
                 work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
             continue
         signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *signals))
 
 
-def _is_its_own(node: Node, fence: Fence) -> bool:
-    """Whether the fence is bound to this node; about another's fences it is not believed."""
-    return fence.tag == node.tag
+def _is_its_own(node: Node, lease: Lease) -> bool:
+    """Whether the lease is bound to this node; about another's leases it is not believed."""
+    return lease.tag == node.tag

@@ -8,7 +8,7 @@ from functools import lru_cache
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, FenceState, KnownKey, Node, Setting
+from pancode.kernel.records import KnownKey, Lease, LeaseState, Node, Setting
 from pancode.kernel.row_updates import edit_row
 from pancode.runs.core import Core, hold_lock
 from pancode.runs.receipts.verification import TrustedKey, TrustedKeys
@@ -70,8 +70,8 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 
 def said_with(tx: Transaction, node: Node) -> set[str]:
     """Ids of the former keys a node must still believe: those of the orders that it may still take."""
-    offered = tx.find(Fence, {"tag": node.tag, "state": FenceState.OFFERED}) if node.tag else []
-    signed = {one.keyid for fence in offered for one in parse_envelope(fence.order).signatures}
+    offered = tx.find(Lease, {"tag": node.tag, "state": LeaseState.OFFERED}) if node.tag else []
+    signed = {one.keyid for lease in offered for one in parse_envelope(lease.order).signatures}
     return signed if node.obeys is None else {node.obeys, *signed}
 
 

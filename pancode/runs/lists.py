@@ -14,9 +14,9 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.life.case import waits_there
 from pancode.runs.placement.placement import in_order, pool_of
 from pancode.runs.unit_of_work import unit_of_work
@@ -105,11 +105,11 @@ def list_queues(core: Core, name: str | None = None) -> QueuesShape:
     """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
     node)."""
     with core.ports.ledger.transaction() as tx:
-        fences = open_fences(tx)
+        leases = open_leases(tx)
         fleet = tx.get(Setting, PAUSED)
-        bound = {fence.run for fence in fences}
+        bound = {lease.run for lease in leases}
         waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]
-        shapes = _pools(core, tx, waiting) + _nodes(core, tx, fences)
+        shapes = _pools(core, tx, waiting) + _nodes(core, tx, leases)
     paused = str(fleet.value) if fleet is not None else None
     if name is None:
         return {"paused": paused, "queues": shapes}
@@ -156,15 +156,15 @@ def _pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueSh
     return _queue(pool_queue(name), "pool", pinned, paused, orders, 0)
 
 
-def _nodes(core: Core, tx: Transaction, fences: list[Fence]) -> list[QueueShape]:
+def _nodes(core: Core, tx: Transaction, leases: list[Lease]) -> list[QueueShape]:
     shapes = []
     for node in tx.find(Node):
         if node.tag is None or node.removed == "removed":
             continue
-        mine = [fence for fence in fences if fence.node == node.name]
-        pairs = [(tx.get(Run, fence.run), fence) for fence in mine]
-        orders = [_bound(core, run, fence) for run, fence in pairs if run is not None]
-        running = sum(1 for fence in mine if fence.state is not FenceState.OFFERED and not waits_there(fence))
+        mine = [lease for lease in leases if lease.node == node.name]
+        pairs = [(tx.get(Run, lease.run), lease) for lease in mine]
+        orders = [_bound(core, run, lease) for run, lease in pairs if run is not None]
+        running = sum(1 for lease in mine if lease.state is not LeaseState.OFFERED and not waits_there(lease))
         paused = node.paused or (f"draining: {node.draining}" if node.draining is not None else None)
         shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, orders, running))
     return shapes
@@ -185,9 +185,9 @@ def _queue(
     }
 
 
-def _bound(core: Core, run: Run, fence: Fence) -> OrderShape:
-    reason = run.reason if fence.fence == run.fence else f"older fence, {fence.state}"
-    return _order(run, core.wall_ms() - fence.bound_ms, reason)
+def _bound(core: Core, run: Run, lease: Lease) -> OrderShape:
+    reason = run.reason if lease.lease == run.lease else f"older lease, {lease.state}"
+    return _order(run, core.wall_ms() - lease.bound_ms, reason)
 
 
 def _order(run: Run, waited_ms: int, reason: str) -> OrderShape:

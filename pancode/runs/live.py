@@ -20,7 +20,7 @@ from pancode.budget.track_record_rules import TrackRecord, WorkKey, key_of, reco
 from pancode.kernel.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import Flood
-from pancode.kernel.records import EndedRun, EventKind, FeedEvent, Fence
+from pancode.kernel.records import EndedRun, EventKind, FeedEvent, Lease
 from pancode.kernel.visitors import WebCode
 from pancode.runs.placement.breakers import EndedTries, EndedTry
 from pancode.runs.placement.placement import Shun
@@ -219,8 +219,8 @@ class Outages:
 
     states: dict[str, NodeState] = field(default_factory=dict)
     """By node: the state that was last told to the feed."""
-    away: dict[str, Fence] = field(default_factory=dict)
-    """By attempt at work whose node is not heard: its fence."""
+    away: dict[str, Lease] = field(default_factory=dict)
+    """By attempt at work whose node is not heard: its lease."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
     """By node: the state that faces saw last, and since when. Owner: `fleet.fleet`."""
 
@@ -248,9 +248,9 @@ class Journals:
     doubted: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when the node's journal first lacked an attempt it had accepted."""
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
+    """By run and tag: the highest lease on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
-    """By run: the highest fence that some node's journal names and this ledger does not know."""
+    """By run: the highest lease that some node's journal names and this ledger does not know."""
 
     def forget_stray(self, run: str, tag: str) -> None:
         """Forget that attempt: it has ended."""
@@ -301,10 +301,10 @@ class RedisUse:
 
 @dataclass
 class Sweep:
-    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed fences."""
+    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed leases."""
 
     closed: list[AttemptId] = field(default_factory=list)
-    """Fences that were closed since the last sweep."""
+    """Leases that were closed since the last sweep."""
     left: list[str] = field(default_factory=list)
     """Tags whose names in Redis are still to be looked through, one tag in each round."""
     due_ms: int = 0
@@ -329,7 +329,7 @@ class Answers:
 
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
-    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
+    over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
     """By tag: orders that are over and could still start, and how often the node was told. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
-from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState
-from pancode.runs.core import Core, open_fences
+from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState
+from pancode.runs.core import Core, open_leases
 from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, format_optional_iso
@@ -22,7 +22,7 @@ STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, else the newest.
+    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the one that won, else the newest.
 
     `last`: begin at most this many bytes before the end, wherever `offset` is; 0: at `offset`.
     """
@@ -76,7 +76,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         return known
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        fences = tx.find(Fence, {"run": run.id})
+        leases = tx.find(Lease, {"run": run.id})
     gone = gone_at(run, RunFiles.LOGS)
     if gone is not None:
         raise NotFoundError(
@@ -85,18 +85,18 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
             fix=f"its receipt and answer are kept: pancode runs show {run.id}",
             code="files_gone",
         )
-    if not fences:
+    if not leases:
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
-    fence = _meant(run, fences, place.attempt)
-    here = replace(place, attempt=f"{fence.attempt}.{fence.fence}", last=0)
+    lease = _meant(run, leases, place.attempt)
+    here = replace(place, attempt=f"{lease.attempt}.{lease.lease}", last=0)
     if place.last:
-        size = streams.size(AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence), place.stream)
+        size = streams.size(AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease), place.stream)
         here = replace(here, offset=max(0, size - place.last))
     if (piece := read_on(streams, run.id, here)).data:
         return piece
-    if fence.state is not FenceState.CLOSED:
+    if lease.state is not LeaseState.CLOSED:
         return LogPiece(b"", here)
-    return _after(run, fence, fences, here)
+    return _after(run, lease, leases, here)
 
 
 MOST_TAIL = 4_000
@@ -105,12 +105,12 @@ MOST_TAIL = 4_000
 def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
     """Return the last bytes of the output of each run that is under way and has written something."""
     with core.ports.ledger.transaction() as tx:
-        fences = open_fences(tx)
+        leases = open_leases(tx)
     found = {}
-    for fence in fences:
-        identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+    for lease in leases:
+        identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
         if size := streams.size(identity, OUT):
-            found[fence.run] = streams.read(identity, OUT, max(0, size - most), most).decode(errors="replace")
+            found[lease.run] = streams.read(identity, OUT, max(0, size - most), most).decode(errors="replace")
     return found
 
 
@@ -118,23 +118,23 @@ def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]
     """Return the streams that have at least begun to arrive, by attempt."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        fences = tx.find(Fence, {"run": run.id})
-    ids = [AttemptId(run=f.run, attempt=f.attempt, fence=f.fence) for f in fences]
-    return {f"{i.attempt}.{i.fence}": streams.names(i) for i in ids}
+        leases = tx.find(Lease, {"run": run.id})
+    ids = [AttemptId(run=f.run, attempt=f.attempt, lease=f.lease) for f in leases]
+    return {f"{i.attempt}.{i.lease}": streams.names(i) for i in ids}
 
 
-def _meant(run: Run, fences: list[Fence], attempt: str) -> Fence:
+def _meant(run: Run, leases: list[Lease], attempt: str) -> Lease:
     """Return the attempt that is named; without a name the one that won, else the newest."""
-    by_name = {f"{f.attempt}.{f.fence}": f for f in fences}
+    by_name = {f"{f.attempt}.{f.lease}": f for f in leases}
     if attempt in by_name:
         return by_name[attempt]
     if attempt:
-        alone = [f for f in fences if str(f.attempt) == attempt]
+        alone = [f for f in leases if str(f.attempt) == attempt]
         if alone:
             return alone[-1]
         raise not_found("attempt", attempt, by_name, f"pancode runs show {run.id}")
-    won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
-    return won[0] if won else fences[-1]
+    won = [f for f in leases if f.receipt is not None and f.receipt == run.result.get("receipt")]
+    return won[0] if won else leases[-1]
 
 
 def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
@@ -146,13 +146,13 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
         ) from exc
 
 
-def _after(run: Run, fence: Fence, fences: list[Fence], here: LogPlace) -> LogPiece:
+def _after(run: Run, lease: Lease, leases: list[Lease], here: LogPlace) -> LogPiece:
     """After the end of this closed attempt's log, return the step to a later attempt, a wait for one, or the
     end.
     """
-    later = [f for f in fences if f.fence > fence.fence]
+    later = [f for f in leases if f.lease > lease.lease]
     if later:
-        step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].fence}", 0)
+        step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].lease}", 0)
         return LogPiece(b"", step, more=True)
     ended = run.state is RunState.ENDED
-    return LogPiece(b"", here, end=ended, complete=ended and fence.closed is not Closed.LOST)
+    return LogPiece(b"", here, end=ended, complete=ended and lease.closed is not Closed.LOST)

@@ -16,15 +16,15 @@ from pancode.kernel.records import (
     BookEntry,
     Closed,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Node,
     Run,
     RunState,
     Setting,
 )
 from pancode.runs import health, inbound, keyring
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.nodes import heartbeats, liveness, quota
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.placement import binding as bind
@@ -106,7 +106,7 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed fences: those of the last round now, and all that are left once a minute.
+    """Close the jobs of closed leases: those of the last round now, and all that are left once a minute.
 
     A node writes into its own registry as it likes, so the ledger says which jobs are over.
     """
@@ -121,7 +121,7 @@ def close_jobs(core: Core) -> None:
         core.live.sweep.pages[tag] = page.cursor
         with core.ports.ledger.transaction() as tx:
             over, strange = _over(tx, tag, page)
-            odd = too_many(page.total, len(open_fences(tx, tag=tag)))
+            odd = too_many(page.total, len(open_leases(tx, tag=tag)))
         core.ports.bus.drop_named(tag, strange)
         _close(core, over)
         if odd or strange:
@@ -160,20 +160,20 @@ def _blame(core: Core, odd: dict[str, str]) -> None:
                 shut_out(work, node, why)
 
 
-def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
-    ok = fence is not None and fence.closed is Closed.RECEIPT
-    why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
+def _job_of(tag: str, identity: AttemptId, lease: Lease | None) -> JobToClose:
+    ok = lease is not None and lease.closed is Closed.RECEIPT
+    why = "receipt delivered" if ok else f"closed: {lease.closed if lease else 'unknown lease'}"
     return JobToClose(tag, identity, ok, why)
 
 
 def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
-    """Return the jobs of fences that are closed in the ledger: the commit that closed one may have failed."""
-    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
-    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
+    """Return the jobs of leases that are closed in the ledger: the commit that closed one may have failed."""
+    found = [(identity, tx.get(Lease, identity.run, identity.lease)) for identity in core.live.sweep.closed]
+    return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is LeaseState.CLOSED]
 
 
 def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this
+    """Return the page's jobs whose lease is closed or unknown here, and entries that name no job of this
     tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
@@ -186,10 +186,10 @@ def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose],
 
 
 def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
-    """Return the job if it is over; None while the ledger has an open fence of it for this node."""
-    fence = tx.get(Fence, identity.run, identity.fence)
-    mine = fence if fence is not None and fence.tag == tag else None
-    return None if mine is not None and mine.state is not FenceState.CLOSED else _job_of(tag, identity, mine)
+    """Return the job if it is over; None while the ledger has an open lease of it for this node."""
+    lease = tx.get(Lease, identity.run, identity.lease)
+    mine = lease if lease is not None and lease.tag == tag else None
+    return None if mine is not None and mine.state is not LeaseState.CLOSED else _job_of(tag, identity, mine)
 
 
 def start_epoch(core: Core) -> None:

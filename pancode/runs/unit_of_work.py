@@ -22,7 +22,7 @@ from pancode.budget.books import Ceilings, counted_usd, format_minutes, subtract
 from pancode.budget.track_record_rules import kind_of, size_of
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Closed, Fence
+from pancode.kernel.records import Closed, Lease
 from pancode.runs.core import Core
 from pancode.runs.life.case import Now, RunCase, may_follow
 from pancode.runs.life.changes import (
@@ -50,11 +50,11 @@ MOST_TIMES = 3
 kept until the node has seen it."""
 
 
-def remember_order(core: Core, fence: Fence) -> None:
+def remember_order(core: Core, lease: Lease) -> None:
     """Remember an order that is over but could still start. After our next start no older order can start."""
-    if fence.closed in _ANSWERED:
-        over = core.live.answers.over.setdefault(fence.tag, deque())
-        over.append((fence, 0))
+    if lease.closed in _ANSWERED:
+        over = core.live.answers.over.setdefault(lease.tag, deque())
+        over.append((lease, 0))
         while over and not may_push(over[0][0], core.now()):
             over.popleft()
 
@@ -66,9 +66,9 @@ def list_tombstones(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombst
         return []
     kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
-    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    again = [(lease, times + 1) for lease, times in due if times + 1 < MOST_TIMES]
     core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
-    return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]
+    return [Tombstone(run=lease.run, up_to_lease=lease.lease, reason=OVER) for lease, _ in due]
 
 
 ALERT_AT = Decimal("0.8")
@@ -273,13 +273,13 @@ class Work:
     # -- load ------------------------------------------------------------------------------------
 
     def case(self, run: records.Run, about: int = 0) -> RunCase:
-        """Return all rows of the run as they are now; `about`: the number of a fence."""
+        """Return all rows of the run as they are now; `about`: the number of a lease."""
         rules, mine = self.core.rules, {"run": run.id}
         found = session_of(self.tx, run)
         return RunCase(
             run=run,
             attempts={a.attempt: a for a in self.tx.find(records.Attempt, mine)},
-            fences={f.fence: f for f in self.tx.find(records.Fence, mine)},
+            leases={f.lease: f for f in self.tx.find(records.Lease, mine)},
             entries=tuple(self.tx.find(records.BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(records.Action, mine)) if may_follow(run) else (),
@@ -289,12 +289,12 @@ class Work:
         )
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
-        """Return the case of an attempt; None unless run, attempt and fence are all here and agree."""
+        """Return the case of an attempt; None unless run, attempt and lease are all here and agree."""
         run = self.tx.get(records.Run, identity.run)
-        case = self.case(run, identity.fence) if run is not None else None
-        if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
+        case = self.case(run, identity.lease) if run is not None else None
+        if case is None or identity.attempt not in case.attempts or identity.lease not in case.leases:
             return None
-        return case if case.fence.attempt == identity.attempt else None
+        return case if case.lease.attempt == identity.attempt else None
 
     # -- decide and apply --------------------------------------------------------------------------
 
@@ -302,9 +302,9 @@ class Work:
         """Load the run's rows, decide, and apply; return the changed run."""
         return self.apply(decide(self.case(run), *signals))
 
-    def signal_fence(self, fence: records.Fence, *signals: Signal) -> None:
-        """Signal the fence's run; nothing happens where its run or attempt is not here."""
-        case = self.case_of(identity_of(fence))
+    def signal_lease(self, lease: records.Lease, *signals: Signal) -> None:
+        """Signal the lease's run; nothing happens where its run or attempt is not here."""
+        case = self.case_of(identity_of(lease))
         if case is not None:
             self.apply(decide(case, *signals))
 
@@ -318,8 +318,8 @@ class Work:
             self.tx.put(row)
         for action in changes.gone:
             self.tx.delete(records.Action, action.id)
-        for fence in changes.closed if changes.run.holds_gpus else ():
-            self.tx.delete(records.GpuHold, fence.run, fence.fence)
+        for lease in changes.closed if changes.run.holds_gpus else ():
+            self.tx.delete(records.GpuHold, lease.run, lease.lease)
         self.book(changes.booked)
         for line in changes.story:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
@@ -466,21 +466,21 @@ class Work:
 
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
-        for fence in changes.closed:
-            remember_order(self.core, fence)
-            identity = identity_of(fence)
+        for lease in changes.closed:
+            remember_order(self.core, lease)
+            identity = identity_of(lease)
             live.sweep.closed.append(identity)
-            if fence.closed is records.Closed.LOST:
+            if lease.closed is records.Closed.LOST:
                 live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
             else:
                 boot = self.core.ports.clock.boot_ms()
-                live.contacts.freed.setdefault(fence.tag, {})[str(identity)] = boot
+                live.contacts.freed.setdefault(lease.tag, {})[str(identity)] = boot
         if changes.ended:
             live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
         for staged in changes.stages:
-            fence = staged.fence
-            ms = max(0, self.core.wall_ms() - fence.bound_ms)
-            OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
+            lease = staged.lease
+            ms = max(0, self.core.wall_ms() - lease.bound_ms)
+            OrderLine.of(staged.stage, identity_of(lease), lease.node, ms, staged.detail).write()
         breaker_service.note_changes(self.core, changes)
 
 

@@ -19,9 +19,9 @@ from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.runs.answers import (
     AttemptShape,
-    FenceShape,
     Json,
     LandingShape,
+    LeaseShape,
     RunDetail,
     RunShape,
     RunWaits,
@@ -258,9 +258,9 @@ def _retries(tx: Transaction, run: records.Run) -> list[str]:
 
 
 def was_stopped(tx: Transaction, run: records.Run) -> bool:
-    """Whether a stop was asked for; of a lost run only its fence tells that."""
-    fence = newest_fence(tx, run)
-    return run.stop_asked is not None or (fence is not None and fence.stop_sent)
+    """Whether a stop was asked for; of a lost run only its lease tells that."""
+    lease = newest_lease(tx, run)
+    return run.stop_asked is not None or (lease is not None and lease.stop_sent)
 
 
 def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
@@ -310,20 +310,20 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         attempts = tx.find(records.Attempt, {"run": run.id})
-        fences = tx.find(records.Fence, {"run": run.id})
+        leases = tx.find(records.Lease, {"run": run.id})
         chain, words = [old.id for old in walk_previous(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
         # where the result lacks files, its node has kept the checkout: the command that copies it
         copied = list[str]()
-        if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and fences:
-            node = tx.get(records.Node, fences[-1].node)
+        if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and leases:
+            node = tx.get(records.Node, leases[-1].node)
             reach: Mapping[str, object] = node.target if node is not None else {}
             home = reach.get("installed_home") or "~/.pancode-node/*"
-            place = f"{home}/salvage/{identity_of(fences[-1])}/tree"
-            copy = f"cp -r {place}" if reach.get("local") else f"scp -r {fences[-1].node}:{place}"
+            place = f"{home}/salvage/{identity_of(leases[-1])}/tree"
+            copy = f"cp -r {place}" if reach.get("local") else f"scp -r {leases[-1].node}:{place}"
             copied = [f"to copy all its files: {copy} {run.id}"]
-    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
+    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_lease(f) for f in leases]}
     rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
     details = _details(run)
     details["findings"] += copied
@@ -346,8 +346,8 @@ def usage_of(usage: dict[str, Any]) -> UsageShape:
     }
 
 
-def newest_fence(tx: Transaction, run: records.Run) -> records.Fence | None:
-    return tx.get(records.Fence, run.id, run.fence) if run.fence else None
+def newest_lease(tx: Transaction, run: records.Run) -> records.Lease | None:
+    return tx.get(records.Lease, run.id, run.lease) if run.lease else None
 
 
 def node_of(tx: Transaction, run: records.Run) -> str | None:
@@ -355,18 +355,18 @@ def node_of(tx: Transaction, run: records.Run) -> str | None:
     node = run.result.get("node")
     if node:
         return str(node)
-    fence = newest_fence(tx, run)
-    return fence.node if fence is not None else run.node
+    lease = newest_lease(tx, run)
+    return lease.node if lease is not None else run.node
 
 
-def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
+def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
     """Return why the run waits; of a run that waits on a node, also its place in that line."""
     if run.waits is not records.WaitReason.HANDED:
         return run.reason
-    open_ = (records.FenceState.OFFERED, records.FenceState.ACCEPTED)
-    there = (one for state in open_ for one in tx.find(records.Fence, {"node": fence.node, "state": state}))
-    before = sum(place_in_line(one) < place_in_line(fence) for one in there if waits_there(one))
-    where = handed_to(fence.node)
+    open_ = (records.LeaseState.OFFERED, records.LeaseState.ACCEPTED)
+    there = (one for state in open_ for one in tx.find(records.Lease, {"node": lease.node, "state": state}))
+    before = sum(place_in_line(one) < place_in_line(lease) for one in there if waits_there(one))
+    where = handed_to(lease.node)
     return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
@@ -391,9 +391,9 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
-    fence = newest_fence(tx, run)
+    lease = newest_lease(tx, run)
     result: dict[str, Any] = run.result
-    stage, unheard = stage_of(run, fence), _unheard(core, tx, run, fence)
+    stage, unheard = stage_of(run, lease), _unheard(core, tx, run, lease)
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
@@ -403,14 +403,14 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "stage": stage.value,
         "waits": run.waits.value if run.waits is not None else None,
         "attempt": run.attempt,
-        "fence": run.fence,
+        "fence": run.lease,
         "node": node_of(tx, run),
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,
         "task": run.task or " ".join(run.argv or ()),
         "outcome": run.outcome.value if run.outcome is not None else None,
-        "reason": run.reason if fence is None else in_line(tx, run, fence),
+        "reason": run.reason if lease is None else in_line(tx, run, lease),
         "exit_code": run.exit_code,
         "commit": result.get("commit"),
         "files_changed": list(result.get("files_changed") or ()),
@@ -441,10 +441,10 @@ def _end_notes(run: records.Run) -> list[str]:
     return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
 
 
-def _unheard(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
-    if run.state in (records.RunState.ENDED, records.RunState.PENDING) or fence is None:
+def _unheard(core: Core, tx: Transaction, run: records.Run, lease: records.Lease | None) -> list[str]:
+    if run.state in (records.RunState.ENDED, records.RunState.PENDING) or lease is None:
         return []
-    return unknown_since(core, tx, fence)
+    return unknown_since(core, tx, lease)
 
 
 def _trust(run: records.Run) -> list[str]:
@@ -463,9 +463,9 @@ def _not_landed(run: records.Run) -> list[str]:
     return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
 
 
-def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str]:
+def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str]:
     """Return `unknown since T`, a note (not a state) on a running run whose node is not heard."""
-    node = tx.get(records.Node, fence.node)
+    node = tx.get(records.Node, lease.node)
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
         return []
@@ -473,35 +473,35 @@ def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str
     since = (
         "the coordinator's start"
         if quiet is None
-        else format_iso(max(core.wall_ms() - quiet, fence.bound_ms))
+        else format_iso(max(core.wall_ms() - quiet, lease.bound_ms))
     )
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
-    return [f"unknown since {since}: {fence.node} is {view.state}{why or ', it is not heard'}"]
+    return [f"unknown since {since}: {lease.node} is {view.state}{why or ', it is not heard'}"]
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
-    """Name lost fences that may still run: their node lists them again, or has not confirmed their end."""
+    """Name lost leases that may still run: their node lists them again, or has not confirmed their end."""
     notes = []
-    for fence in tx.find(records.Fence, {"run": run.id}):
-        if not _is_lost(fence):
+    for lease in tx.find(records.Lease, {"run": run.id}):
+        if not _is_lost(lease):
             continue
-        which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
+        which = "" if lease.lease == run.lease else f"attempt {lease.attempt} "
         # whether a heartbeat names it that answers a beat of ours from after it was given up
-        contacts, identity = core.live.contacts, identity_of(fence)
-        last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+        contacts, identity = core.live.contacts, identity_of(lease)
+        last, echoed = contacts.last_heartbeats.get(lease.tag), contacts.echoed_ms.get(lease.tag)
         since = core.live.answers.given_up_ms.get(str(identity), 0)
         named_since = (
             last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
         )
         if named_since:
-            notes.append(f"{which}lost, still running on {fence.node}")
-        if fence.stop_sent:
-            notes.append(f"{which}stop asked, not confirmed by {fence.node}")
+            notes.append(f"{which}lost, still running on {lease.node}")
+        if lease.stop_sent:
+            notes.append(f"{which}stop asked, not confirmed by {lease.node}")
     return notes
 
 
-def _is_lost(fence: records.Fence) -> bool:
-    return fence.closed is records.Closed.LOST and fence.receipt is None
+def _is_lost(lease: records.Lease) -> bool:
+    return lease.closed is records.Closed.LOST and lease.receipt is None
 
 
 def _told(word: records.Word) -> ToldShape:
@@ -577,16 +577,16 @@ def _attempt(attempt: records.Attempt) -> AttemptShape:
     }
 
 
-def _fence(fence: records.Fence) -> FenceShape:
+def _lease(lease: records.Lease) -> LeaseShape:
     return {
-        "attempt": fence.attempt,
-        "fence": fence.fence,
-        "node": fence.node,
-        "state": fence.state.value,
-        "mark": fence.mark,
-        "closed": fence.closed.value if fence.closed is not None else None,
-        "receipt": fence.receipt,
-        "stop": "asked" if fence.stop_sent and (fence.closed is None or _is_lost(fence)) else None,
-        "bound_at": format_iso(fence.bound_ms),
-        "closed_at": format_optional_iso(fence.closed_ms),
+        "attempt": lease.attempt,
+        "fence": lease.lease,
+        "node": lease.node,
+        "state": lease.state.value,
+        "mark": lease.mark,
+        "closed": lease.closed.value if lease.closed is not None else None,
+        "receipt": lease.receipt,
+        "stop": "asked" if lease.stop_sent and (lease.closed is None or _is_lost(lease)) else None,
+        "bound_at": format_iso(lease.bound_ms),
+        "closed_at": format_optional_iso(lease.closed_ms),
     }

@@ -13,7 +13,7 @@ from pancode.agents.prompts import Category, estimate_tokens, sizes_of, window_o
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.facets import FleetLead
-from pancode.kernel.records import Fence, Run
+from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
@@ -52,7 +52,7 @@ def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -
     if RUNTIMES[run.runtime].own:
         what = f"{run.id} has no window: it runs {run.runtime}"
         raise UsageError(what, fix="pancode runs", code="no_model")
-    told = _told(run, session.fence, streams)
+    told = _told(run, session.lease, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
     window = told.window or window_of(ref, endpoint_of(ref, nodes), nodes)
     offered = [core.fleet_tools[name] for name in FleetLead.of(run).fleet if name in core.fleet_tools]
@@ -97,10 +97,10 @@ def _guide(run: Run, around: Surroundings) -> int | None:
         return None
 
 
-def _told(run: Run, fence: Fence | None, streams: Streams) -> ToldWindow:
-    if run.runtime != OUR_OWN or fence is None:
+def _told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
+    if run.runtime != OUR_OWN or lease is None:
         return ToldWindow()
-    identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+    identity = AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease)
     size = streams.size(identity, OUT)
     if not size:
         return ToldWindow()

@@ -10,7 +10,7 @@ from node_agent.wire.fleet import MOST_FLEET_CALLS, MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import Mark
 from pancode.kernel.facets import FleetLead
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Action, ActionKind, Fence, FenceState, RunState
+from pancode.kernel.records import Action, ActionKind, Lease, LeaseState, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.orders import identity_of
@@ -34,13 +34,13 @@ def _asked(made: Changes, body: FleetAsked) -> Changes:
     if not made.case.newest or run.state is not RunState.RUNNING:
         return made
     waiting = [action for action in made.case.actions if action.kind is ActionKind.FLEET]
-    if any(is_call(action, made.fence, body.number) for action in waiting):
+    if any(is_call(action, made.lease, body.number) for action in waiting):
         return made
     detail = {"by": run.agent, "tool": body.tool, "call": body.number}
     if why := _refusal(made, body, len(waiting)):
-        return _answer(_told(made, detail, why), made.fence, body.number, False, why)
+        return _answer(_told(made, detail, why), made.lease, body.number, False, why)
     made = made.record("fleet", "info", ASKED, **detail)
-    call = {"fence": made.fence.fence, "number": body.number, "tool": body.tool, "arguments": body.arguments}
+    call = {"fence": made.lease.lease, "number": body.number, "tool": body.tool, "arguments": body.arguments}
     return made.follow(ActionKind.FLEET, run.agent, call)
 
 
@@ -55,9 +55,9 @@ def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
     return made.record("trust", "warning", REFUSED, **detail, why=why)
 
 
-def is_call(action: Action, fence: Fence, number: int) -> bool:
-    """Whether the action is this call of the fence."""
-    return (action.detail.get("fence"), action.detail.get("number")) == (fence.fence, number)
+def is_call(action: Action, lease: Lease, number: int) -> bool:
+    """Whether the action is this call of the lease."""
+    return (action.detail.get("fence"), action.detail.get("number")) == (lease.lease, number)
 
 
 def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
@@ -86,12 +86,12 @@ class FleetAnswered(Signal):
         if action is None:
             return made
         made = made.done(action)
-        fence = made.case.fences.get(int(str(action.detail["fence"])))
-        if fence is None or fence.state is not FenceState.RUNNING or fence.mark != Mark.SPAWNED:
+        lease = made.case.leases.get(int(str(action.detail["fence"])))
+        if lease is None or lease.state is not LeaseState.RUNNING or lease.mark != Mark.SPAWNED:
             return made
-        return _answer(made, fence, int(str(action.detail["number"])), self.ok, self.text)
+        return _answer(made, lease, int(str(action.detail["number"])), self.ok, self.text)
 
 
-def _answer(made: Changes, fence: Fence, number: int, ok: bool, text: str) -> Changes:
-    body = FleetAnswers(identity=identity_of(fence), number=number, ok=ok, text=text)
-    return made.send(fence.node, body)
+def _answer(made: Changes, lease: Lease, number: int, ok: bool, text: str) -> Changes:
+    body = FleetAnswers(identity=identity_of(lease), number=number, ok=ok, text=text)
+    return made.send(lease.node, body)

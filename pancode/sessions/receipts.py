@@ -10,7 +10,7 @@ from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.facets import Lineage
-from pancode.kernel.records import Fence, Run, RunState
+from pancode.kernel.records import Lease, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
 from pancode.runs.life.orders import name_of
@@ -88,7 +88,7 @@ def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
     if run.state is not RunState.ENDED:
         return {"what": what, "ok": True, "detail": f"it has none yet: it is {run.state}"}
     with core.ports.ledger.transaction() as tx:
-        begun = [one for one in tx.find(Fence, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
+        begun = [one for one in tx.find(Lease, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
     words = f"it ended as {run.outcome}" if begun else "it was never begun"
     return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
 
@@ -102,10 +102,10 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
     for number, run in enumerate(runs):
         found = _receipt(core, run)
         with core.ports.ledger.transaction() as tx:
-            fence = tx.get(Fence, run, found["fence"]) if found is not None else None
-        if found is None or fence is None or found["statement"] is None:
+            lease = tx.get(Lease, run, found["fence"]) if found is not None else None
+        if found is None or lease is None or found["statement"] is None:
             continue  # its own check has failed
-        order = json.loads(parse_envelope(fence.order).body())
+        order = json.loads(parse_envelope(lease.order).body())
         begins, memory = order["workspace"]["snapshot"], (order["resume"] or {}).get("run")
         if number:
             left = lefts.get(_begins(core, run), left)
@@ -122,12 +122,12 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         found = _receipt(core, name)
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
-            fence = tx.get(Fence, name, found["fence"]) if found is not None else None
+            lease = tx.get(Lease, name, found["fence"]) if found is not None else None
             words = [] if run is None else words_of(tx, run)
         turns = found["statement"]["predicate"]["turns"] if found is not None and found["statement"] else []
-        if run is None or fence is None or not turns:
+        if run is None or lease is None or not turns:
             continue
-        order = json.loads(parse_envelope(fence.order).body())
+        order = json.loads(parse_envelope(lease.order).body())
         known = {0: TurnWords.of(0, (order["turns"] or {}).get("by", ""), order["task"])}
         known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
         signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]

@@ -24,7 +24,7 @@ from pancode.runs.life.health import HealthRules
 from pancode.runs.life.orders import identity_of
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, must_have_no_next, newest_fence, was_stopped
+from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_stopped
 from pancode.sessions.run_continuation import goes_on
 
 MOST_BYTES = 1 << 18
@@ -205,7 +205,7 @@ def _before(core: Core, old: Run) -> dict[str, str]:
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return {}
     with core.ports.ledger.transaction() as tx:
-        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
+        story, lease = tx.find(Decision, {"run": old.id}, order="number"), newest_lease(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id} has begun this work, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
@@ -214,12 +214,12 @@ def _before(core: Core, old: Run) -> dict[str, str]:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
-    if fence is not None:  # all that there is of one whose machine is lost
-        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+    if lease is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(lease), "out", -MOST_BYTES, MOST_BYTES)
         acts, files = last_acts(log)
         seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
         if files and not old.result.get("files_changed"):
-            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            names = [one.rpartition(f"/{identity_of(lease)}/tree/")[2] for one in files]
             seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
         parts += ["What has arrived of its log:", *seen] if seen else []
     return {"run": old.id, "text": "\n".join(parts)}

@@ -35,7 +35,7 @@ from pancode.runs.views import (
     find_run,
     format_iso,
     format_optional_iso,
-    newest_fence,
+    newest_lease,
     node_of,
     run_shape,
     session_of,
@@ -51,7 +51,7 @@ MOST_TASKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SessionChain:
-    """The runs of a session, oldest first, with the newest run's fence and what of that run waits for a
+    """The runs of a session, oldest first, with the newest run's lease and what of that run waits for a
     user.
     """
 
@@ -60,7 +60,7 @@ class SessionChain:
     """The session's row; None: its newest run takes no turns."""
     words: tuple[records.Word, ...]
     """What users have said to the newest run."""
-    fence: records.Fence | None
+    lease: records.Lease | None
     asked: records.Action | None
     goes_on: bool
     """Whether the next interactive run begins by itself, with words that came too late for the newest one."""
@@ -84,7 +84,7 @@ class SessionChain:
 
     @property
     def state(self) -> SessionState:
-        run, mark = self.newest, "" if self.fence is None else self.fence.mark
+        run, mark = self.newest, "" if self.lease is None else self.lease.mark
         if self.item not in (None, self.proposed):
             return SessionState.ASKS
         if run.state is records.RunState.ENDED:
@@ -94,7 +94,7 @@ class SessionChain:
                 return SessionState.TURN_LOST
             return SessionState.RESTS
         if run.state is records.RunState.PENDING:
-            offered = self.fence is not None and self.fence.state is records.FenceState.OFFERED
+            offered = self.lease is not None and self.lease.state is records.LeaseState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
@@ -124,8 +124,8 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     proposed = proposed_by(tx, [run.id for run in runs])
     if proposed is None and is_orchestrator(runs[-1]):
         proposed = proposed_landing(tx, payer_of(runs[-1]))
-    words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
-    return SessionChain(runs, row, words, fence, open_item(actions), goes_on, proposed)
+    words, lease = tuple(words_of(tx, runs[-1])), newest_lease(tx, runs[-1])
+    return SessionChain(runs, row, words, lease, open_item(actions), goes_on, proposed)
 
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
@@ -197,8 +197,8 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "run": run.id,
         "node": node_of(tx, run),
         "heard": run.state in (records.RunState.PENDING, records.RunState.ENDED)
-        or session.fence is None
-        or not unknown_since(core, tx, session.fence),
+        or session.lease is None
+        or not unknown_since(core, tx, session.lease),
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,

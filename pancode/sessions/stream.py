@@ -20,7 +20,7 @@ _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SessionPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, or the newest."""
+    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the one that won, or the newest."""
 
     run: str
     attempt: str = ""

@@ -48,7 +48,7 @@ class Statements:
         insert = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one stays out of memory
         new: Any = insert(self._table).execution_options(preserve_rowcount=True)
         self.insert = new.on_conflict_do_nothing(index_elements=self._keys)
-        changed = {c.name: new.excluded[c.name] for c in self._table.c if not c.primary_key}
+        changed = {c.key: new.excluded[c.key] for c in self._table.c if not c.primary_key}
         self.put = new.on_conflict_do_update(index_elements=self._keys, set_=changed)
         self._found: dict[tuple[Any, ...], Any] = {}
 

@@ -20,17 +20,20 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.DECIMAL: _TEXT,
     Kind.JSON: _TEXT,
 }
+_OLD_NAMES = {"lease": "fence"}
+"""The names of columns that differ from the names of their fields."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
 
 def _table(metadata: MetaData, shape: RecordShape) -> Table:
     columns = [
         SqlColumn(
-            column.name,
+            _OLD_NAMES.get(column.name, column.name),
             _TYPES[column.kind],
             nullable=column.nullable,
             primary_key=column.name in shape.key,
             autoincrement=False,
+            key=column.name,
         )
         for column in shape.columns
     ]

@@ -26,7 +26,7 @@ from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import format_iso, format_optional_iso, newest_fence, node_of, session_of, words_of
+from pancode.runs.views import format_iso, format_optional_iso, newest_lease, node_of, session_of, words_of
 from pancode.workspaces.answers import (
     OpenedShape,
     WorkspaceAnswer,
@@ -183,11 +183,11 @@ def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
     if not is_stay(run) or run.state is RunState.ENDED:
         return None
     there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None}
-    fence = newest_fence(tx, run)
-    node = None if fence is None else tx.get(Node, fence.node)
-    if fence is None or node is None or stage_of(run, fence) is not RunStage.RUNNING:
+    lease = newest_lease(tx, run)
+    node = None if lease is None else tx.get(Node, lease.node)
+    if lease is None or node is None or stage_of(run, lease) is not RunStage.RUNNING:
         return there
-    folder = f"{node.target.get('installed_home')}/work/{identity_of(fence)}/tree"
+    folder = f"{node.target.get('installed_home')}/work/{identity_of(lease)}/tree"
     return {**there, "node": node.name, "folder": folder}
 
 
@@ -212,7 +212,7 @@ def end_open_run(core: Core, name: str, by: str) -> None:
         if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
             fix = f"pancode workspace show {name}"
             raise UsageError(f"workspace {name} is not open", fix=fix, code="not_open")
-        there = stage_of(runs[-1], newest_fence(work.tx, runs[-1])) is RunStage.RUNNING
+        there = stage_of(runs[-1], newest_lease(work.tx, runs[-1])) is RunStage.RUNNING
         work.signal(runs[-1], LeftWorkspace(by) if there else Stop(f"{by} has left the workspace"))
 
 
@@ -307,12 +307,12 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
 
 
 def _size(core: Core, tx: Transaction, run: Run) -> int | None:
-    fence = newest_fence(tx, run)
-    node = None if fence is None else tx.get(Node, fence.node)
+    lease = newest_lease(tx, run)
+    node = None if lease is None else tx.get(Node, lease.node)
     beat = None if node is None else core.view_of(node).last
-    if fence is None or beat is None:
+    if lease is None or beat is None:
         return None
-    folder, room = f"work/{identity_of(fence)}", beat.heartbeat.facts.room
+    folder, room = f"work/{identity_of(lease)}", beat.heartbeat.facts.room
     return next((one.bytes for one in room if one.what == folder), None)
 
 

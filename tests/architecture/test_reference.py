@@ -11,7 +11,7 @@ import pytest
 
 from docs.generate.commands import examples, walk, whole
 from docs.generate.man import write_manual
-from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
+from docs.generate.meanings import CLOSED, FAILED, LEASES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
 from docs.generate.pages import PAGES, REFERENCE
 from docs.generate.settings import leaves
 from node_agent.wire.failure import FailureKind, OrderRefusal
@@ -21,7 +21,7 @@ from pancode.app.http_routes import VERBS
 from pancode.config.schema import Settings
 from pancode.interfaces.cli.main import cli
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Closed, FenceState, RunState
+from pancode.kernel.records import Closed, LeaseState, RunState
 from tests.architecture.sources import ROOT
 from tests.journeys import JOURNEYS, chosen, longer
 from tests.slices import slice_of
@@ -62,7 +62,7 @@ def test_every_word_of_the_tables_is_explained() -> None:
         (REFUSED, OrderRefusal),
         (REFUSED_ENVELOPE, RefusalCode),
         (RUNS, RunState),
-        (FENCES, FenceState),
+        (LEASES, LeaseState),
         (CLOSED, Closed),
         (MARKS, Mark),
         (NODES, NodeState),

@@ -28,7 +28,7 @@ from tests.integration.git.repos import snap, workspace_of
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import NodeWorld, until
 
-RUN = AttemptId(run=f"r-ev{os.getpid()}", attempt=1, fence=1)
+RUN = AttemptId(run=f"r-ev{os.getpid()}", attempt=1, lease=1)
 """No other test of this machine may sweep it away."""
 LIMITS = Limits(wall_ms=120_000, idle_ms=60_000, output_bytes=1 << 26)
 AT_MOST_S, PATIENCE_S = 90, 20

@@ -31,7 +31,7 @@ from tests.crowd import crowded
 
 pytestmark = pytest.mark.slow
 
-NODE, WHO = SigningKey(b"n" * 32), AttemptId(run="r-0001", attempt=1, fence=1)
+NODE, WHO = SigningKey(b"n" * 32), AttemptId(run="r-0001", attempt=1, lease=1)
 ASKS = Rules(commands=(CommandRule(pattern="printf asked-", ask=True, reason="look first"),))
 WAITERS = tuple(cli for cli in HOOKED if RUNTIMES[cli.runtime].capabilities.asks_people)
 Answer = Callable[[Path, CallAsked], None]

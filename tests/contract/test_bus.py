@@ -23,8 +23,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BusWorld]:
         yield opened
 
 
-def identity(number: int, fence: int = 1) -> AttemptId:
-    return AttemptId(run=f"r-{number:04d}", attempt=1, fence=fence)
+def identity(number: int, lease: int = 1) -> AttemptId:
+    return AttemptId(run=f"r-{number:04d}", attempt=1, lease=lease)
 
 
 def waiting(world: BusWorld, queue: str) -> tuple[str, ...]:

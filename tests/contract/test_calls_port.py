@@ -16,7 +16,7 @@ from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.homes import HomeCalls
 from tests.fakes.node import MemoryCalls, MemoryClock, MemoryHost
 
-WHO, OTHER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)
+WHO, OTHER = AttemptId(run="r-0001", attempt=1, lease=1), AttemptId(run="r-0001", attempt=2, lease=2)
 ONE, TWO = (CallAsked(call=f"{n:016x}", command=f"git push {n}", pattern="push") for n in (1, 2))
 
 

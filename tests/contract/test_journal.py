@@ -188,7 +188,7 @@ def test_what_is_cleaned_is_light_and_still_known(reopen: Open) -> None:
     entry = again.get(one)
     assert entry is not None and entry.cleaned and entry.final and entry.data == {}
     assert again.live() == [] and again.entries() == [entry]
-    assert again.top_fence(one.run) == one.fence
+    assert again.top_lease(one.run) == one.lease
 
 
 def test_forget(reopen: Open) -> None:
@@ -281,7 +281,7 @@ def test_damage_in_the_middle(disk: Path) -> None:
 
 
 def test_damage_after_the_receipt_was_sealed(disk: Path) -> None:
-    """The sealed receipt stands: a second one for the same fence would be a lie."""
+    """The sealed receipt stands: a second one for the same lease would be a lie."""
     journal = on(disk)
     one = accept(journal)
     journal.write(one, Note(mark=Mark.PUSHED, data={"x": "needle"}))

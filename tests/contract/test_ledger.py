@@ -28,10 +28,10 @@ from pancode.kernel.records import (
     EntryKind,
     EventKind,
     FeedEvent,
-    Fence,
-    FenceState,
     GpuHold,
     KnownKey,
+    Lease,
+    LeaseState,
     Node,
     Record,
     Run,
@@ -105,7 +105,7 @@ SAMPLES: tuple[Record, ...] = (
     ),
     Word("r-2", 1, 7, "ana", "straße 💡", "with its task", turn=1, for_next=True),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
-    Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
+    Lease("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     GpuHold("r-7f3k2q", 1, "gpubox", ("GPU-0", "GPU-1")),
     BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
     Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
@@ -223,14 +223,14 @@ def test_an_exception_undoes_everything(ledger: Ledger, error: type[BaseExceptio
 
 
 def test_find_follows_a_field_that_changes(ledger: Ledger) -> None:
-    fence = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3)
-    write(ledger, fence)
-    closed = Fence("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3, state=FenceState.CLOSED)
+    lease = Lease("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3)
+    write(ledger, lease)
+    closed = Lease("r-1", 1, 1, "desk", "0123456789", "{}", "d", 1, 2, 3, state=LeaseState.CLOSED)
     write(ledger, closed)
     with ledger.transaction() as tx:
-        assert tx.find(Fence, {"state": FenceState.OFFERED}) == []
-        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "desk"}) == [closed]
-        assert tx.find(Fence, {"state": FenceState.CLOSED, "node": "gpubox"}) == []
+        assert tx.find(Lease, {"state": LeaseState.OFFERED}) == []
+        assert tx.find(Lease, {"state": LeaseState.CLOSED, "node": "desk"}) == [closed]
+        assert tx.find(Lease, {"state": LeaseState.CLOSED, "node": "gpubox"}) == []
 
 
 def test_find_by_a_part_of_the_key_by_the_whole_key_and_by_none(ledger: Ledger) -> None:

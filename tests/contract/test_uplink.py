@@ -14,7 +14,7 @@ from pancode.kernel.ports import Offer
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS
-ORDER = AttemptId(run="r-7f3k", attempt=2, fence=5)
+ORDER = AttemptId(run="r-7f3k", attempt=2, lease=5)
 
 
 @pytest.fixture(params=WORLDS)
@@ -32,8 +32,8 @@ def test_a_node_claims_only_its_own(world: BusWorld) -> None:
 
 def test_a_settled_job_is_closed_in_the_registries(world: BusWorld) -> None:
     node = world.node(ONE)
-    for fence in (1, 2):
-        world.bus.push_orders([Offer(ONE, AttemptId(run="r-aaaa", attempt=1, fence=fence), "order")])
+    for lease in (1, 2):
+        world.bus.push_orders([Offer(ONE, AttemptId(run="r-aaaa", attempt=1, lease=lease), "order")])
     good, bad = node.claim(), node.claim()
     assert good is not None and bad is not None
     node.settle_job(good.job, True, "")

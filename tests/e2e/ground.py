@@ -44,13 +44,13 @@ class Ground:
     # -- journal
 
     def entries(self, run: str) -> list[JournalRecord]:
-        """The journal's entries of a run, by fence."""
+        """The journal's entries of a run, by lease."""
         shelf = JournalFiles(self.home / "journal")
         found = [_entry(shelf, name) for name in shelf.names() if name.startswith(f"{run}.")]
-        return sorted((e for e in found if e is not None), key=lambda e: e.identity.fence)
+        return sorted((e for e in found if e is not None), key=lambda e: e.identity.lease)
 
     def mark(self, run: str) -> str | None:
-        """The newest mark of the run's newest fence here."""
+        """The newest mark of the run's newest lease here."""
         found = self.entries(run)
         return found[-1].mark.value if found else None
 

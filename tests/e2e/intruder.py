@@ -43,7 +43,7 @@ class Intruder:
 
     def push(self, tag: str, number: int, envelope: str) -> str:
         """Put it into a node's queue under a job id that nobody has closed; returns the id."""
-        identity = AttemptId(run="r-forged", attempt=1, fence=number)
+        identity = AttemptId(run="r-forged", attempt=1, lease=number)
         enqueue_order(self.redis, None, tag, identity, envelope)
         self.redis.publish(keys.hint_channel(tag), "1")
         return keys.job_id(tag, identity)

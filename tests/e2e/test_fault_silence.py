@@ -71,12 +71,12 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
     assert owner.show(run)["notes"] == []
 
 
-def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
+def test_an_old_lease_that_is_delivered_late_is_evidence_and_cost(
     owner: Owner, healed: Lab, no_sandboxes: None
 ) -> None:
     """Its owner said `--on-lost retry`: the second attempt wins; what the first cost is on record."""
     top = owner.repository("late")
-    task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-fence 60")
+    task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-lease 60")
     run = owner.dispatch("--runtime", "scripted", "--on-lost", "retry", task, cwd=top)
     first = owner.running(run)["node"]
     k = int(first[-1])
@@ -89,7 +89,7 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     ended = owner.ended(run, 60)
     assert (ended["outcome"], ended["attempt"]) == ("done", 2) and ended["node"] != first, ended
     healed.heal([k])
-    until(lambda: host.cleaned(run), "the old fence is acknowledged", 40, lambda: host.entries(run))
+    until(lambda: host.cleaned(run), "the old lease is acknowledged", 40, lambda: host.entries(run))
     after = owner.show(run)
     assert {key: after[key] for key in ("outcome", "attempt", "node", "commit", "receipt")} == {
         key: ended[key] for key in ("outcome", "attempt", "node", "commit", "receipt")

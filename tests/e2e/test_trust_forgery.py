@@ -47,7 +47,7 @@ def intruder(fleet: Owner) -> Iterator[Intruder]:
 def _done(fleet: Owner, node: str, task: str) -> AttemptId:
     run = fleet.ask("dispatch", *NONE, "--node", node, task)
     assert run["outcome"] == "done", run
-    return AttemptId(run=run["run"], attempt=run["attempt"], fence=run["fence"])
+    return AttemptId(run=run["run"], attempt=run["attempt"], lease=run["fence"])
 
 
 def test_altered_replayed_foreign_and_forged_orders_start_nothing(
@@ -59,7 +59,7 @@ def test_altered_replayed_foreign_and_forged_orders_start_nothing(
     genuine, foreign = intruder.order_of(one.tag, mine), intruder.order_of(two.tag, theirs)
     before = one.names()
     order = order_in(genuine)
-    fresh = order.identity.model_copy(update={"fence": mine.fence + 1})
+    fresh = order.identity.model_copy(update={"lease": mine.lease + 1})
     forged: dict[str, Any] = {
         "task": "touch /tmp/pwned",
         "identity": fresh,
@@ -102,7 +102,7 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     claims = parse_message(Receipt, parse_envelope(sealed).body()).predicate
     run = fleet.dispatch(*NONE, "--node", "node1", f"{held('truly')}; echo truly")
     shown = fleet.running(run)
-    victim = AttemptId(run=run, attempt=1, fence=shown["fence"])
+    victim = AttemptId(run=run, attempt=1, lease=shown["fence"])
     cost = claims.usage.model_copy(update={"cost_usd": Decimal("9.99"), "cost_source": "reported"})
     lie = receipt_of(claims.model_copy(update={"identity": victim, "usage": cost}))
     said = Event(identity=victim, seq=4, wall_ms=1, body=Marked(mark=Mark.EXITED))
@@ -126,7 +126,7 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     assert money(fleet)[0] == before[0]
     one.let_go("truly")
     ended = fleet.ended(run, 40)
-    assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, victim.fence), ended
+    assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, victim.lease), ended
     assert Decimal(ended["usage"]["cost_usd"]) == 0 and money(fleet) == before, "a script costs nothing"
     assert fleet.run("runs", "logs", run).ok().out == "truly\n"
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
@@ -196,7 +196,7 @@ def _offered_to_frozen(fleet: Owner, agent: int) -> str:
 def _receipt(fleet: Owner, run: str, exported: str) -> str:
     """The node's own envelope of the run's receipt, out of the coordinator's archive."""
     last = fleet.show(run)
-    (kept,) = archived(fleet, AttemptId(run=run, attempt=last["attempt"], fence=last["fence"]))
+    (kept,) = archived(fleet, AttemptId(run=run, attempt=last["attempt"], lease=last["fence"]))
     envelope = parse_envelope(kept)
     assert envelope.payload in exported, "it is the one that is exported"
     return envelope.model_copy(update={"signatures": envelope.signatures[:1]}).model_dump_json()
@@ -225,7 +225,7 @@ def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(
 ) -> None:
     one = Ground(fleet, lab, 1)
     run = fleet.dispatch(*NONE, "--node", "node1", f"{held('whole')}; echo whole")
-    victim = AttemptId(run=run, attempt=1, fence=fleet.running(run)["fence"])
+    victim = AttemptId(run=run, attempt=1, lease=fleet.running(run)["fence"])
     stop = _control(intruder, one.tag, StopControl(identity=victim, reason="not you"))
     intruder.to_node(one.tag, stop)
     intruder.to_node(one.tag, stop, one_key(one))

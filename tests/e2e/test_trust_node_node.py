@@ -95,7 +95,7 @@ def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None
     for what in told:
         raised(fleet, lambda e, what=what: (e["what"], e["detail"]["node"]) == (what, "node2"), what)  # type: ignore[misc]
     after = fleet.show(run)
-    assert (after["state"], after["fence"], after["fences"]) == ("running", victim.fence, shown["fences"])
+    assert (after["state"], after["fence"], after["fences"]) == ("running", victim.lease, shown["fences"])
     assert money(fleet) == before
     one.let_go("mine")
     ended = fleet.ended(run, 40)
@@ -108,7 +108,7 @@ def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None
 
 
 def _identity(run: dict[str, Any]) -> AttemptId:
-    return AttemptId(run=run["run"], attempt=run["attempt"], fence=run["fence"])
+    return AttemptId(run=run["run"], attempt=run["attempt"], lease=run["fence"])
 
 
 def _reaches_nothing_in_redis(rogue: Rogue, other: str, victim: AttemptId, now: FleetTime | None) -> None:

@@ -74,14 +74,14 @@ def written(owner: Owner, client: Any, known: set[str]) -> Written:
         if not runs:
             return Written.NOTHING
         (run, outcome), *_ = runs
-        what = "select tag, attempt, fence, state from fences where run = ? order by fence desc"
-        fence = db.execute(what, (run,)).fetchone()
-    if fence is None:
+        what = "select tag, attempt, lease, state from leases where run = ? order by lease desc"
+        lease = db.execute(what, (run,)).fetchone()
+    if lease is None:
         return Written.ADMITTED
-    tag, attempt, number, state = fence
+    tag, attempt, number, state = lease
     if outcome is not None:
         return Written.ANSWERED if _answered(client, tag, run) else Written.ENDED
-    identity = AttemptId(run=run, attempt=attempt, fence=number)
+    identity = AttemptId(run=run, attempt=attempt, lease=number)
     if archived(owner, identity):
         return Written.ARCHIVED
     if state != "offered":

@@ -11,7 +11,7 @@ from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
-from pancode.kernel.records import Fence
+from pancode.kernel.records import Lease
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.onlooker import every_look_is_answered
@@ -19,10 +19,10 @@ from tests.simulation.world import SimWorld
 from tests.unit.pancode.interfaces.http.lies import SAID, events, receipt, word
 
 
-def any_value(w: SimWorld, machine: Machine, own: list[Fence]) -> None:
+def any_value(w: SimWorld, machine: Machine, own: list[Lease]) -> None:
     """It may spoil its own work. Whoever looks is answered all the same."""
     kind, seed = w.random.choice(SAID), w.random.randrange(2**32)
-    told = _told(w, machine, kind, seed, [fence for fence in own if fence.closed is None])
+    told = _told(w, machine, kind, seed, [lease for lease in own if lease.closed is None])
     if told is None or w.redis.down:
         return
     w.say(f"{machine.name} says any {kind.__name__}, of seed {seed}")
@@ -37,7 +37,7 @@ def any_value(w: SimWorld, machine: Machine, own: list[Fence]) -> None:
     w.after_this_step.append(lambda: every_look_is_answered(w, list(w.runs[-2:]), machine.name))
 
 
-def _told(w: SimWorld, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
+def _told(w: SimWorld, machine: Machine, kind: type[Signed], seed: int, own: list[Lease]) -> Any:
     """None where it has nothing to lie of."""
     heard, core = w.channel.heartbeats.get(machine.tag), w.coordinator.core
     if not heard or core is None:
@@ -46,27 +46,27 @@ def _told(w: SimWorld, machine: Machine, kind: type[Signed], seed: int, own: lis
     names = ("fleet", "node", "epoch_seen", "session", "nonce", "echo", "control_seen")
     ours = {name: ours[name] for name in names} | {"seq": ours["seq"] + 1}
     if kind not in (Receipt, Events):
-        w.truth.lied_of |= {fence.run for fence in own}
+        w.truth.lied_of |= {lease.run for lease in own}
         return word(kind, seed, {**ours, "at": core.now().model_dump()})
     if not own:
         return None
-    fence = w.random.choice(own)
-    w.truth.lied_of.add(fence.run)
+    lease = w.random.choice(own)
+    w.truth.lied_of.add(lease.run)
     if kind is Receipt:
-        return receipt(seed, _ordered(machine, fence))
-    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
-    return events(seed, ours, identity, fence.cursor)
+        return receipt(seed, _ordered(machine, lease))
+    identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
+    return events(seed, ours, identity, lease.cursor)
 
 
-def _ordered(machine: Machine, fence: Fence) -> dict[str, Any]:
+def _ordered(machine: Machine, lease: Lease) -> dict[str, Any]:
     """As the order says, and that its agent failed: nothing that would be rejected for that alone."""
-    order = parse_message(Order, parse_envelope(fence.order).body())
+    order = parse_message(Order, parse_envelope(lease.order).body())
     said = order.model_dump(mode="json", include={"epoch", "identity", "runtime", "mode", "safety"})
     due: dict[str, Any] = {
         "fleet": FLEET,
         "node": machine.tag,
         "node_name": machine.name,
-        "order": fence.digest,
+        "order": lease.digest,
     }
     due |= {"agent": order.agent.name, "base": order.workspace.base, "snapshot": order.workspace.snapshot}
     due |= {"outcome": "error", "failure": "agent_failed", "change": "none", "commit": None}

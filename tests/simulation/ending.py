@@ -15,15 +15,15 @@ from pancode.kernel.records import (
     BookEntry,
     ControlMessage,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Node,
     Run,
     RunState,
     Setting,
     StoredReceipt,
 )
-from pancode.runs.core import open_fences
+from pancode.runs.core import open_leases
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
@@ -35,7 +35,7 @@ def at_the_end(world: SimWorld) -> None:
     with world.coordinator.seen() as tx:
         every_run_has_ended(tx)
         at_most_one_attempt_won(tx, world)
-        every_fence_is_closed(tx)
+        every_lease_is_closed(tx)
         no_hold_is_left(tx)
         what_was_spent_is_booked(tx, world)
         what_was_told_of_work_is_booked(tx, world)
@@ -66,11 +66,11 @@ def at_most_one_attempt_won(tx: Transaction, world: SimWorld) -> None:
         must(run is None or run.outcome is Outcome.LOST, f"{run_id} was given up, then {run and run.outcome}")
 
 
-def every_fence_is_closed(tx: Transaction) -> None:
+def every_lease_is_closed(tx: Transaction) -> None:
     """No order stays open, no attempt without an outcome."""
-    for fence in tx.find(Fence):
-        closed = fence.state is FenceState.CLOSED
-        must(closed, f"fence {fence.run}.{fence.attempt}.{fence.fence} is {fence.state}")
+    for lease in tx.find(Lease):
+        closed = lease.state is LeaseState.CLOSED
+        must(closed, f"lease {lease.run}.{lease.attempt}.{lease.lease} is {lease.state}")
     for attempt in tx.find(Attempt):
         must(attempt.outcome is not None, f"attempt {attempt.run}.{attempt.attempt} has no outcome")
 
@@ -267,7 +267,7 @@ def reasons_are_true(world: SimWorld) -> None:
     if not world.truth.turned:
         return
     with world.coordinator.seen() as tx:
-        bound = {f.run for f in open_fences(tx)}
+        bound = {f.run for f in open_leases(tx)}
         for run in tx.find(Run, {"state": RunState.PENDING}):
             due = run.retry_at_ms is None or run.retry_at_ms <= world.clock.wall_ms()
             if run.id not in bound and due:

@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message
 from pancode.kernel.ports import Offer
-from pancode.kernel.records import Fence
+from pancode.kernel.records import Lease
 from tests.simulation.anything import any_value
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
@@ -61,18 +61,18 @@ def spoil(what: str, data: bytes, stranger: SigningKey) -> bytes:
 
 
 def _order(w: SimWorld, machine: Machine, what: str, card: float) -> None:
-    """An order that was signed for some fence, some node, some time ago, under a new job id."""
+    """An order that was signed for some lease, some node, some time ago, under a new job id."""
     with w.coordinator.seen() as tx:
-        fences = tx.find(Fence)
-    if not fences:
+        leases = tx.find(Lease)
+    if not leases:
         return
-    fence = fences[int(card * len(fences))]
-    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence + 500)
-    envelope = parse_envelope(fence.order)
+    lease = leases[int(card * len(leases))]
+    identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease + 500)
+    envelope = parse_envelope(lease.order)
     order = parse_message(Order, envelope.body()).model_copy(
         update={"node": machine.tag, "identity": identity}
     )
-    text = fence.order
+    text = lease.order
     if what == "forged order":
         text = order.signed(w.stranger()).model_dump_json()
     elif what == "other fleet":
@@ -151,9 +151,9 @@ def hostile(w: SimWorld) -> None:
     machine, what = w.machine(), w.random.choice(LIES)
     w.say(f"{machine.name} lies: {what}")
     with w.coordinator.seen() as tx:
-        fences = tx.find(Fence)
-    own = [f for f in fences if f.tag == machine.tag]
-    others = [f for f in fences if f.tag != machine.tag]
+        leases = tx.find(Lease)
+    own = [f for f in leases if f.tag == machine.tag]
+    others = [f for f in leases if f.tag != machine.tag]
     if what in ("epoch", "numbers"):
         _false_heartbeat(w, machine, what)
     elif what in ("foreign receipt", "false receipt", "second receipt"):
@@ -161,16 +161,16 @@ def hostile(w: SimWorld) -> None:
     elif what == "any value":
         any_value(w, machine, own)
     elif what == "foreign event" and others:
-        fence = w.random.choice(others)
+        lease = w.random.choice(others)
         body: Any = w.random.choice(
             (Refused(why=OrderRefusal.NO_SLOT, detail="lie"), Marked(mark=Mark.EXITED))
         )
-        _event(w, machine, fence, fence.cursor + 1, body)
+        _event(w, machine, lease, lease.cursor + 1, body)
     elif own:
-        fence = w.random.choice(own)
+        lease = w.random.choice(own)
         mark: Any = Marked(mark=w.random.choice((Mark.REFUSED, Mark.REJECTED)))
         body = mark if what == "marks" else Finding(level="error", text="x")
-        _event(w, machine, fence, fence.cursor + (900 if what == "late number" else 1), body)
+        _event(w, machine, lease, lease.cursor + (900 if what == "late number" else 1), body)
 
 
 def _send(w: SimWorld, machine: Machine, message: Signed) -> None:
@@ -179,8 +179,8 @@ def _send(w: SimWorld, machine: Machine, message: Signed) -> None:
         w.channel.inject(w.redis, "up", machine.tag, data)
 
 
-def _event(w: SimWorld, machine: Machine, fence: Fence, seq: int, body: Any) -> None:
-    identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+def _event(w: SimWorld, machine: Machine, lease: Lease, seq: int, body: Any) -> None:
+    identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
     wall = machine.clock.wall_ms()
     event = Event(identity=identity, seq=seq, wall_ms=wall, body=body)
     _send(w, machine, Events(fleet=FLEET, node=machine.tag, events=(event,)))
@@ -197,26 +197,26 @@ def _false_heartbeat(w: SimWorld, machine: Machine, what: str) -> None:
     w.redis.store.heartbeats[machine.tag] = lie.signed(machine.key).model_dump_json().encode()
 
 
-def _false_receipt(w: SimWorld, machine: Machine, what: str, own: list[Fence]) -> None:
+def _false_receipt(w: SimWorld, machine: Machine, what: str, own: list[Lease]) -> None:
     """Another's under this key; or one for its own order, open or over, that says what was never ordered."""
     told = [r for r in (_receipt(d) for s, t, d in w.channel.seen if s == "up") if r is not None]
-    fences = [f for f in own if (f.closed is None) is (what == "false receipt")]
-    if not told or (what != "foreign receipt" and not fences):
+    leases = [f for f in own if (f.closed is None) is (what == "false receipt")]
+    if not told or (what != "foreign receipt" and not leases):
         return
     receipt = w.random.choice(told)
     changes: dict[str, Any] = {"node": w.random.choice((machine.tag, receipt.predicate.node))}
     if what != "foreign receipt":
-        fence = w.random.choice(fences)
-        who = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
-        changes = {"identity": who, "order": fence.digest, "node": machine.tag, "runtime": "other"}
+        lease = w.random.choice(leases)
+        who = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
+        changes = {"identity": who, "order": lease.digest, "node": machine.tag, "runtime": "other"}
         changes |= {"node_name": machine.name}
-        changes |= {"commit": None, "blobs": (), "change": "none", "snapshot": _snapshot(fence)}
+        changes |= {"commit": None, "blobs": (), "change": "none", "snapshot": _snapshot(lease)}
     claims = receipt.predicate.model_copy(update=changes)
     _send(w, machine, receipt_of(claims))
 
 
-def _snapshot(fence: Fence) -> str | None:
-    return parse_message(Order, parse_envelope(fence.order).body()).workspace.snapshot
+def _snapshot(lease: Lease) -> str | None:
+    return parse_message(Order, parse_envelope(lease.order).body()).workspace.snapshot
 
 
 def _receipt(data: bytes) -> Receipt | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.signing import SigningKey
-from pancode.kernel.records import Fence, Run, RunState
+from pancode.kernel.records import Lease, Run, RunState
 from tests.simulation.world import SimWorld
 
 
@@ -137,7 +137,7 @@ def lose_disk(w: SimWorld) -> None:
 def lose_bytes(w: SimWorld) -> None:
     """The depot loses what it had of attempts that are not settled yet."""
     with w.coordinator.seen() as tx:
-        unsettled = {f"{f.run}.{f.attempt}.{f.fence}" for f in tx.find(Fence) if f.receipt is None}
+        unsettled = {f"{f.run}.{f.attempt}.{f.lease}" for f in tx.find(Lease) if f.receipt is None}
     some = [name for name in sorted(unsettled) if w.random.random() < 0.7]
     w.say(f"the depot loses {some}")
     for name in some:

@@ -16,8 +16,8 @@ from pancode.kernel.records import (
     BookEntry,
     Closed,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Node,
     Run,
     RunState,
@@ -61,27 +61,27 @@ class Invariants:
         self._ends: dict[tuple[str, int], Outcome] = {}
         self._bound_at: dict[tuple[str, int], int] = {}
         self._winners: dict[str, int] = {}
-        self._fences: dict[tuple[str, int], Fence] = {}
+        self._leases: dict[tuple[str, int], Lease] = {}
         self._stored: set[str] = set()
         self._entries = 0
         self._running: dict[str, Balance] = {}
 
     def after_step(self) -> None:
         with self.coordinator.seen() as tx:
-            runs, fences = tx.find(Run), tx.find(Fence)
+            runs, leases = tx.find(Run), tx.find(Lease)
             self.each_wait_has_a_reason(runs)
             self.an_outcome_is_left_by_lost_only(runs)
             self.an_attempt_ends_once(tx.find(Attempt))
-            self.an_older_fence_never_replaces_a_newer_result(tx, runs)
+            self.an_older_lease_never_replaces_a_newer_result(tx, runs)
             settings = tx.find(Setting)
             self.ceilings = {s.name: Decimal(str(s.value)) for s in settings if s.name.startswith("ceiling:")}
             self.work = {s.name: s.value for s in settings if s.name.startswith("ceiling-work:")}
             self.books_balance(self.coordinator.ledger.as_written(BookEntry), tx.find(Balance))
             receipts = tx.find(StoredReceipt)
             self.accepted_means_true_and_there(tx, receipts)
-            self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.fence) for r in receipts})
-            self._new_and_closed(tx, fences, {r.id: r for r in runs})
-            self.never_more_orders_than_slots(tx, fences)
+            self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.lease) for r in receipts})
+            self._new_and_closed(tx, leases, {r.id: r for r in runs})
+            self.never_more_orders_than_slots(tx, leases)
             self.what_was_replaced_is_ended(tx.find(Node))
         self.processes_keep_the_rules({r.id: r for r in runs})
         self.slots_never_flap()
@@ -137,69 +137,69 @@ class Invariants:
             if attempt.outcome is not None:
                 self._ends[(attempt.run, attempt.attempt)] = attempt.outcome
 
-    def an_older_fence_never_replaces_a_newer_result(self, tx: Transaction, runs: list[Run]) -> None:
-        """The result of a run comes from its newest fence at that time, and only from a newer one after."""
+    def an_older_lease_never_replaces_a_newer_result(self, tx: Transaction, runs: list[Run]) -> None:
+        """The result of a run comes from its newest lease at that time, and only from a newer one after."""
         for run in runs:
             digest = run.result.get("receipt")
             stored = tx.get(StoredReceipt, str(digest)) if digest is not None else None
-            if stored is None or self._winners.get(run.id) == stored.fence:
+            if stored is None or self._winners.get(run.id) == stored.lease:
                 continue
-            must(stored.fence == run.fence, f"{run.id}: fence {stored.fence} won, the newest is {run.fence}")
-            must(stored.fence > self._winners.get(run.id, 0), f"{run.id}: an older fence won after a newer")
-            self._winners[run.id] = stored.fence
+            must(stored.lease == run.lease, f"{run.id}: lease {stored.lease} won, the newest is {run.lease}")
+            must(stored.lease > self._winners.get(run.id, 0), f"{run.id}: an older lease won after a newer")
+            self._winners[run.id] = stored.lease
 
-    # -- fences ---------------------------------------------------------------------------------
+    # -- leases ---------------------------------------------------------------------------------
 
-    def _new_and_closed(self, tx: Transaction, fences: list[Fence], runs: dict[str, Run]) -> None:
-        known = [fence for fence in fences if (fence.run, fence.fence) in self._fences]
-        for fence in fences:
-            before = self._fences.get((fence.run, fence.fence))
+    def _new_and_closed(self, tx: Transaction, leases: list[Lease], runs: dict[str, Run]) -> None:
+        known = [lease for lease in leases if (lease.run, lease.lease) in self._leases]
+        for lease in leases:
+            before = self._leases.get((lease.run, lease.lease))
             if before is None:
-                self.bound_ahead_or_for_a_free_slot(tx, fence, known)
-                self.bound_only_when_nothing_older_may_run(fence, runs[fence.run])
-                self.bound_only_to_a_node_that_is_heard(fence)
-                self.a_stop_is_never_followed_by_a_new_order(fence)
-            lost = fence.closed is Closed.LOST and (before is None or before.closed is None)
-            if lost and fence.fence == runs[fence.run].fence:
-                self.lost_only_after_the_waking_deadline(fence)
-            if before is None or before is not fence:
-                self._fences[(fence.run, fence.fence)] = fence
-                self._bound_at.setdefault((fence.run, fence.fence), self.world.server.ms)
+                self.bound_ahead_or_for_a_free_slot(tx, lease, known)
+                self.bound_only_when_nothing_older_may_run(lease, runs[lease.run])
+                self.bound_only_to_a_node_that_is_heard(lease)
+                self.a_stop_is_never_followed_by_a_new_order(lease)
+            lost = lease.closed is Closed.LOST and (before is None or before.closed is None)
+            if lost and lease.lease == runs[lease.run].lease:
+                self.lost_only_after_the_waking_deadline(lease)
+            if before is None or before is not lease:
+                self._leases[(lease.run, lease.lease)] = lease
+                self._bound_at.setdefault((lease.run, lease.lease), self.world.server.ms)
 
-    def bound_only_when_nothing_older_may_run(self, fence: Fence, run: Run) -> None:
+    def bound_only_when_nothing_older_may_run(self, lease: Lease, run: Run) -> None:
         """No second order of a run while an older one may still run, unless it only reads or it was asked."""
-        older = [f for key, f in self._fences.items() if key[0] == fence.run and f.fence < fence.fence]
+        older = [f for key, f in self._leases.items() if key[0] == lease.run and f.lease < lease.lease]
         for other in older:
-            must(other.state is FenceState.CLOSED, f"{fence.run}: fence {fence.fence} beside {other.fence}")
+            must(other.state is LeaseState.CLOSED, f"{lease.run}: lease {lease.lease} beside {other.lease}")
             asked = run.read_only or run.on_lost == "retry"
             may_run = other.closed is Closed.LOST and other.receipt is None
-            must(asked or not may_run, f"{fence.run} writes, is lost, and was bound again unasked")
+            must(asked or not may_run, f"{lease.run} writes, is lost, and was bound again unasked")
 
-    def bound_only_to_a_node_that_is_heard(self, fence: Fence) -> None:
+    def bound_only_to_a_node_that_is_heard(self, lease: Lease) -> None:
         """Nothing is offered to a node that has been silent for longer than an ask is valid."""
-        away, ask = self.truth.away_ms[fence.node], self.coordinator.rules.deadlines.ask_ms
-        must(away <= ask + 6_000, f"{fence.run} was bound to {fence.node}, silent for {away} ms")
+        away, ask = self.truth.away_ms[lease.node], self.coordinator.rules.deadlines.ask_ms
+        must(away <= ask + 6_000, f"{lease.run} was bound to {lease.node}, silent for {away} ms")
 
-    def a_stop_is_never_followed_by_a_new_order(self, fence: Fence) -> None:
+    def a_stop_is_never_followed_by_a_new_order(self, lease: Lease) -> None:
         """Once a user has asked for the end, nothing of that run is signed any more."""
-        top = self.truth.stops.get(fence.run)
-        must(top is None or fence.fence <= top, f"{fence.run}: fence {fence.fence} was signed after a stop")
+        top = self.truth.stops.get(lease.run)
+        must(top is None or lease.lease <= top, f"{lease.run}: lease {lease.lease} was signed after a stop")
 
-    def lost_only_after_the_waking_deadline(self, fence: Fence) -> None:
+    def lost_only_after_the_waking_deadline(self, lease: Lease) -> None:
         """Lost means: unheard for the whole deadline, on the time in which somebody listened."""
-        machine = next(m for m in self.world.machines if m.name == fence.node)
-        if fence.node in self.truth.trusted or fence.tag != machine.tag or machine.disks > 1:
+        machine = next(m for m in self.world.machines if m.name == lease.node)
+        if lease.node in self.truth.trusted or lease.tag != machine.tag or machine.disks > 1:
             return
-        if fence.run in self.truth.restored:
+        if lease.run in self.truth.restored:
             return
-        silent, due = self.truth.silent_ms[fence.node], self.coordinator.rules.deadlines.lost_ms
-        must(silent >= due - SLACK_MS, f"{fence.run}: {fence.node} was lost after {silent} ms of silence")
+        silent, due = self.truth.silent_ms[lease.node], self.coordinator.rules.deadlines.lost_ms
+        must(silent >= due - SLACK_MS, f"{lease.run}: {lease.node} was lost after {silent} ms of silence")
 
-    def never_more_orders_than_slots(self, tx: Transaction, fences: list[Fence]) -> None:
+    def never_more_orders_than_slots(self, tx: Transaction, leases: list[Lease]) -> None:
         """What has begun and may hold a slot fits into the node, by the ledger alone; but for a node that has
         lost its disk, and with it what the ledger still counts. Beside one that was handed over, what has
         freed its slot on the node does not count: the next one begins there before anybody hears of that."""
-        begun = [f for f in fences if f.state is not FenceState.CLOSED and f.mark in HOLDS_SLOT]
+        begun = [f for f in leases if f.state is not LeaseState.CLOSED and f.mark in HOLDS_SLOT]
         ahead = {f.node for f in begun if f.ahead}
         freed = {
             str(entry.identity)
@@ -208,7 +208,7 @@ class Invariants:
             for entry in machine.journal.entries()
             if entry.mark not in HOLDS_SLOT
         }
-        open_ = Counter(f.node for f in begun if f"{f.run}.{f.attempt}.{f.fence}" not in freed)
+        open_ = Counter(f.node for f in begun if f"{f.run}.{f.attempt}.{f.lease}" not in freed)
         whole = [machine.name for machine in self.world.machines if machine.disks == 1]
         for name, count in open_.items():
             must(
@@ -216,23 +216,23 @@ class Invariants:
                 f"{name} has {count} orders on {self._most(tx, name)} slots",
             )
 
-    def bound_ahead_or_for_a_free_slot(self, tx: Transaction, fence: Fence, known: list[Fence]) -> None:
+    def bound_ahead_or_for_a_free_slot(self, tx: Transaction, lease: Lease, known: list[Lease]) -> None:
         """What is not to wait on its node is bound only where a slot is free of all that was bound before."""
-        there = [one for one in known if one.node == fence.node and one.state is not FenceState.CLOSED]
-        taken, most = sum(holds_slot(one) or waits_there(one) for one in there), self._most(tx, fence.node)
+        there = [one for one in known if one.node == lease.node and one.state is not LeaseState.CLOSED]
+        taken, most = sum(holds_slot(one) or waits_there(one) for one in there), self._most(tx, lease.node)
         must(
-            fence.ahead or taken < most, f"{fence.run}: bound to {fence.node} beside {taken} on {most} slots"
+            lease.ahead or taken < most, f"{lease.run}: bound to {lease.node} beside {taken} on {most} slots"
         )
         waiting = sum(map(waits_there, there))
         room = most * self.coordinator.rules.ahead
-        must(not fence.ahead or waiting < room, f"{fence.run}: {waiting} wait on {fence.node} already")
+        must(not lease.ahead or waiting < room, f"{lease.run}: {waiting} wait on {lease.node} already")
 
     def _most(self, tx: Transaction, name: str) -> int:
         node, machine = tx.get(Node, name), next(m for m in self.world.machines if m.name == name)
         return max(machine.most_slots, node.slots if node else 0)
 
     def an_identity_names_one_order(self) -> None:
-        """(run, attempt, fence) stands for one order everywhere; for a node an epoch is of one life."""
+        """(run, attempt, lease) stands for one order everywhere; for a node an epoch is of one life."""
         for machine in self.world.machines:
             lives: dict[int, int] = {}
             for entry in machine.journal.entries():
@@ -309,7 +309,7 @@ class Invariants:
         ours = {node.name for node in nodes if node.removed is None and node.quarantined is None}
         for machine in self.world.machines:
             for who, _ in machine.alive() if machine.name in ours else ():
-                newer = [at for (run, n), at in self._bound_at.items() if run == who.run and n > who.fence]
+                newer = [at for (run, n), at in self._bound_at.items() if run == who.run and n > who.lease]
                 since = self.world.server.ms - min(newer, default=self.world.server.ms)
                 known = who.run not in self.truth.restored | self.truth.lied_of
                 both = min(since, self.truth.contact_ms[machine.name])
@@ -344,11 +344,11 @@ class Invariants:
         for machine in self.world.machines:
             started = {folder.split("/")[2] for folder in machine.host.spawns}
             for name in started - set(machine.host.trees):
-                run, _, fence = name.split(".")
-                must((run, int(fence)) in receipts, f"{machine.name} deleted {name} unacknowledged")
+                run, _, lease = name.split(".")
+                must((run, int(lease)) in receipts, f"{machine.name} deleted {name} unacknowledged")
 
     def accepted_means_true_and_there(self, tx: Transaction, receipts: list[StoredReceipt]) -> None:
-        """It is of what was ordered, was complete when it was accepted, and is the only one of its fence."""
+        """It is of what was ordered, was complete when it was accepted, and is the only one of its lease."""
         for stored in receipts:
             if stored.digest in self._stored or stored.rejected is not None or stored.orphan:
                 continue
@@ -356,10 +356,10 @@ class Invariants:
             there = self.truth.evidence.get(stored.envelope)
             must(there is True, f"{stored.run}: accepted without its evidence ({there})")
             claims = claims_in(stored.envelope)
-            run, fence = tx.get(Run, stored.run), tx.get(Fence, stored.run, stored.fence)
-            must(run is not None and fence is not None, f"{stored.run}: a receipt of nothing was accepted")
+            run, lease = tx.get(Run, stored.run), tx.get(Lease, stored.run, stored.lease)
+            must(run is not None and lease is not None, f"{stored.run}: a receipt of nothing was accepted")
             said = (claims["node"], claims["order"], claims["runtime"])
-            due = (fence.tag, fence.digest, run.runtime) if run and fence else None
+            due = (lease.tag, lease.digest, run.runtime) if run and lease else None
             must(said == due, f"{stored.run}: accepted {said}, ordered was {due}")
-        accepted = Counter((r.run, r.fence) for r in receipts if r.rejected is None and not r.orphan)
-        must(all(n == 1 for n in accepted.values()), f"two receipts of one fence: {accepted}")
+        accepted = Counter((r.run, r.lease) for r in receipts if r.rejected is None and not r.orphan)
+        must(all(n == 1 for n in accepted.values()), f"two receipts of one lease: {accepted}")

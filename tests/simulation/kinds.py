@@ -115,7 +115,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "races",
-            "two nodes, short work, an inventory every two seconds, old fences delivered late",
+            "two nodes, short work, an inventory every two seconds, old leases delivered late",
             {
                 "noise": 5,
                 "cut": 5,
@@ -132,7 +132,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "restored",
-            "a backup of the ledger is put back: no epoch, fence or number twice; orphans are archived",
+            "a backup of the ledger is put back: no epoch, lease or number twice; orphans are archived",
             {
                 "backup": 5,
                 "restore": 4,

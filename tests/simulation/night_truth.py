@@ -10,7 +10,7 @@ from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
 from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope, parse_message
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import BookEntry, Closed, EntryKind, Fence, Run
+from pancode.kernel.records import BookEntry, Closed, EntryKind, Lease, Run
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 
@@ -79,31 +79,31 @@ class NightTruth:
 
     def what_a_node_holds_is_freed_by_its_word_alone(self, tx: Transaction) -> None:
         """No journal that was told earlier, and no wish of ours, says that it will not begin there."""
-        for fence in tx.find(Fence):
+        for lease in tx.find(Lease):
             must(
-                fence.mark != Mark.HELD or fence.closed is not Closed.NEVER_ACCEPTED,
-                f"{fence.run}: freed, and {fence.node} holds it",
+                lease.mark != Mark.HELD or lease.closed is not Closed.NEVER_ACCEPTED,
+                f"{lease.run}: freed, and {lease.node} holds it",
             )
 
     def what_went_ahead_is_paid_for(self, tx: Transaction) -> None:
         """The day holds the whole limit of its order, so that whatever it costs fits under the ceiling; but
         for programs that are to cost nothing."""
-        for fence in tx.find(Fence):
-            if not fence.ahead or (fence.run, fence.fence) in self._seen:
+        for lease in tx.find(Lease):
+            if not lease.ahead or (lease.run, lease.lease) in self._seen:
                 continue
-            self._seen.add((fence.run, fence.fence))
-            run = tx.get(Run, fence.run)
+            self._seen.add((lease.run, lease.lease))
+            run = tx.get(Run, lease.run)
             if run is None or not run.estimate_usd:
                 continue
-            order = parse_message(Order, parse_envelope(fence.order).body())
-            mine = [e for e in tx.find(BookEntry, {"run": fence.run}) if e.attempt == fence.attempt]
+            order = parse_message(Order, parse_envelope(lease.order).body())
+            mine = [e for e in tx.find(BookEntry, {"run": lease.run}) if e.attempt == lease.attempt]
             day = [e for e in mine if e.scope.startswith("day:")]
             signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
             held = sum((signs.get(e.kind, 0) * e.usd for e in day), Decimal(0))
             is_over = any(e.kind in (EntryKind.SPEND, EntryKind.UNKNOWN) for e in day)
             most = order.limits.usd
             must(
-                is_over or (most is not None and held >= most), f"{fence.run} may cost {most}, {held} is held"
+                is_over or (most is not None and held >= most), f"{lease.run} may cost {most}, {held} is held"
             )
 
     def _order(self, machine: Machine, entry: JournalRecord) -> Order:

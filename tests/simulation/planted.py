@@ -183,9 +183,9 @@ BUGS = (
     Bug(
         "the binder does not count slots",
         "calm",
-        _to(bind, "free_slots", lambda view, fences, freed, hurry: 5),
+        _to(bind, "free_slots", lambda view, leases, freed, hurry: 5),
     ),
-    Bug("an offer is freed before its start-by", "races", _to(inbound, "start_by_of", lambda fence: _Past())),
+    Bug("an offer is freed before its start-by", "races", _to(inbound, "start_by_of", lambda lease: _Past())),
     Bug("a hold always fits", "money", _to(books, "is_within_ceilings", lambda *_: True)),
     Bug(
         "a node's own ceiling is not asked",
@@ -216,7 +216,7 @@ BUGS = (
         25,
         50,
     ),
-    Bug("any fence may win", "slow", _to(RunCase, "newest", property(lambda self: True))),
+    Bug("any lease may win", "slow", _to(RunCase, "newest", property(lambda self: True))),
     Bug("signatures are not checked", "enemy", _believe_everything),
     Bug(
         "claims are not compared with the order",
@@ -226,7 +226,7 @@ BUGS = (
         3,
     ),
     Bug(
-        "a node is believed about another's fence",
+        "a node is believed about another's lease",
         "hostile",
         _to(inbound, "_is_its_own", lambda *_: True),
         25,
@@ -236,7 +236,7 @@ BUGS = (
     Bug(
         "what was replaced is not told to end",
         "slow",
-        _to(binding, "end_lost_fences", lambda made, why: made),
+        _to(binding, "end_lost_leases", lambda made, why: made),
         25,
         28,
     ),
@@ -250,7 +250,7 @@ BUGS = (
     Bug(
         "a restored ledger goes on with the numbers that it remembers",
         "restored",
-        _to(Core, "highest_fence", lambda core, run: run.fence),
+        _to(Core, "highest_lease", lambda core, run: run.lease),
         25,
         40,
     ),

@@ -52,7 +52,7 @@ def _believe_that_it_came_back(patch: pytest.MonkeyPatch) -> None:
         send(work, name, body)
         case = work.case_of(body.identity) if body.kind == "take_back" else None
         if case is not None:
-            work.signal_fence(case.fence, NotTaken())
+            work.signal_lease(case.lease, NotTaken())
 
     patch.setattr(Work, "send", hasty)
 

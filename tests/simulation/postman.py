@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Offer
-from pancode.kernel.records import Fence
+from pancode.kernel.records import Lease
 
 if TYPE_CHECKING:
     from tests.simulation.world import SimWorld
@@ -30,18 +30,18 @@ class Postman:
             return
         with w.coordinator.seen() as tx:
             there = {machine.tag for machine in w.machines}  # who has a new key has another queue
-            fences = [fence for fence in tx.find(Fence) if fence.tag in there]
-        if not fences:
+            leases = [lease for lease in tx.find(Lease) if lease.tag in there]
+        if not leases:
             return
-        fence = self.random.choice(fences)
-        identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+        lease = self.random.choice(leases)
+        identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
         match self.random.choice(("late", "twice", "elsewhere")):
             case "late":
-                offer = Offer(fence.tag, identity, fence.order)
+                offer = Offer(lease.tag, identity, lease.order)
             case "twice":  # a job of its own, which the queue does not take for the first
-                again = identity.model_copy(update={"fence": fence.fence + 1_000})
-                offer = Offer(fence.tag, again, fence.order)
+                again = identity.model_copy(update={"lease": lease.lease + 1_000})
+                offer = Offer(lease.tag, again, lease.order)
             case _:
-                offer = Offer(self.random.choice(sorted(there)), identity, fence.order)
+                offer = Offer(self.random.choice(sorted(there)), identity, lease.order)
         w.say(f"an order of {identity} is delivered again to {offer.tag}")
         w.redis.bus().push_orders([offer])

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from pancode.kernel.records import Fence
+from pancode.kernel.records import Lease
 from tests.fakes.node import MemoryDepot
 from tests.simulation.coordinator import SimDesk
 from tests.simulation.machines import Machine
@@ -27,7 +27,7 @@ class Truth:
         self.away_ms: dict[str, int] = defaultdict(int)
         """The same since the last moment of any contact, however short."""
         self.stops: dict[str, int] = {}
-        """Run that a user wanted ended, and its highest fence at that moment."""
+        """Run that a user wanted ended, and its highest lease at that moment."""
         self.given_up: set[str] = set()
         """Lost runs that a user has replaced by a new one."""
         self.trusted: set[str] = set()
@@ -66,7 +66,7 @@ class Truth:
             self._listen(machine, ms, turned, counted)
             self._hold(machine)
         self._awake = self.turned = turned
-        self._note_fences()
+        self._note_leases()
 
     def _listen(self, machine: Machine, ms: int, turned: bool, counted: int) -> None:
         name = machine.name
@@ -86,11 +86,11 @@ class Truth:
         if f"/journal/{identity}" not in machine.host.spawns:
             self.held.add(identity)
 
-    def _note_fences(self) -> None:
+    def _note_leases(self) -> None:
         with self.coordinator.seen() as tx:
-            for fence in tx.find(Fence):
-                self.lives.setdefault(fence.digest, self._life)
-                self.top[fence.run] = max(self.top.get(fence.run, 0), fence.fence)
+            for lease in tx.find(Lease):
+                self.lives.setdefault(lease.digest, self._life)
+                self.top[lease.run] = max(self.top.get(lease.run, 0), lease.lease)
 
     def asked_to_stop(self, run: str) -> None:
         self.stops.setdefault(run, self.top.get(run, 0))

@@ -14,7 +14,7 @@ from pancode.budget.books import Ceilings
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.ports import SnapshotRequest
-from pancode.kernel.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs import stop as runs_stop
 from pancode.runs.ceilings import set_ceilings
 from pancode.runs.core import CEILING, WORK_CEILING
@@ -281,7 +281,7 @@ def _be_generous(w: SimWorld) -> None:
 def stop_homeless(w: SimWorld) -> None:
     """What waits for nodes that have left the fleet waits for ever, and says so, until somebody ends it."""
     with w.coordinator.seen() as tx:
-        bound = {f.run for f in tx.find(Fence) if f.state is not FenceState.CLOSED}
+        bound = {f.run for f in tx.find(Lease) if f.state is not LeaseState.CLOSED}
         nodes = tx.find(Node)
         waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]
     for run in waiting:

@@ -31,7 +31,7 @@ from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, Us
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
 from pancode.runs.answers import Json
-from pancode.runs.core import open_fences
+from pancode.runs.core import open_leases
 from pancode.runs.life.case import waits_there
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
@@ -317,7 +317,7 @@ class Machines:
     def _holds(self, name: str) -> bool:
         """Whether orders wait on the node for a slot; the coordinator's rounds ask for them back."""
         with self.core.ports.ledger.transaction() as tx:
-            return any(fence.node == name and waits_there(fence) for fence in open_fences(tx))
+            return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         """Remove all that is ours and prove it; a node that is away is revoked now, and cleaned later."""

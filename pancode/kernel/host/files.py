@@ -21,7 +21,7 @@ COPIED_S = 10
 class FileArchive:
     """Countersigned receipts, a line of JSON each, in a file for each day: readable without the ledger.
 
-    `{"attempt": "RUN.ATTEMPT.FENCE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
+    `{"attempt": "RUN.ATTEMPT.LEASE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
     next one begins after it. A folder and a file for each receipt would cost a tenth of settling.
     """
 

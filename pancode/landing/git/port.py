@@ -119,7 +119,7 @@ class GitDepot:
             )
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the fence's ref is there, is this commit, is whole and stands on the attempt's snapshot."""
+        """Whether the lease's ref is there, is this commit, is whole and stands on the attempt's snapshot."""
         try:
             return self.depot.verify_result(repo, identity, commit, snapshot).ok
         except (GitRefusal, GitFailure, ValueError):

@@ -38,7 +38,7 @@ def logs(
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
     ] = None,
-    attempt: Annotated[str, option("Attempt and fence, as runs show names them.", "A.F")] = "",
+    attempt: Annotated[str, option("Attempt and lease, as runs show names them.", "A.F")] = "",
     offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,
     face: Json,
 ) -> int:

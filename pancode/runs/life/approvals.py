@@ -167,14 +167,14 @@ class CallDecided(Signal):
         made = made.record("people", "info", what, by=self.by, kind=str(ItemKind.CALL), scope=scope)
         if inbox.open_calls(made.run):
             return waits.open_question(made)
-        fence = made.case.fences[made.run.fence]
-        return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
+        lease = made.case.leases[made.run.lease]
+        return made.put(replace(made.run, reason=f"{lease.mark} on {lease.node}"))
 
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
-    row, fence = inbox.calls_of(made.run)[number - 1], made.case.fences[made.run.fence]
+    row, lease = inbox.calls_of(made.run)[number - 1], made.case.leases[made.run.lease]
     body = PersonAnswers(
-        identity=identity_of(fence),
+        identity=identity_of(lease),
         asked=inbox.asked_of(row),
         allow=signal.allow,
         whole=signal.allow and signal.whole,
@@ -182,6 +182,6 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
         by=name_of(signal.by),
     )
     answer = inbox.YES if signal.allow else inbox.NO
-    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)
+    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(lease.node, body)
     said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
     return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, said)

@@ -10,11 +10,11 @@ from pancode.budget import books
 from pancode.budget.books import BudgetScope
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.facets import ModelChoice
-from pancode.kernel.records import Attempt, Fence, GpuHold, RunState, WaitReason
+from pancode.kernel.records import Attempt, GpuHold, Lease, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.ends import end_lost_fences, end_without_budget
+from pancode.runs.life.ends import end_lost_leases, end_without_budget
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 
@@ -163,7 +163,7 @@ def handed_to(node: str) -> str:
 class Bound(Signal):
     """An order was signed for a node."""
 
-    fence: Fence
+    lease: Lease
     why: str
     served: dict[str, object] = field(default_factory=dict)
     """The model server on that node, as it was reported; empty: not known."""
@@ -173,11 +173,11 @@ class Bound(Signal):
     """The GPUs of the node that the run holds alone, by UUID."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its fence and the hold in its node's own scope; its lost fences are told to end."""
-        fence, run = self.fence, made.run
+        """Give the run its lease and the hold in its node's own scope; its lost leases are told to end."""
+        lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:
-            account = books.Account(run.id, run.attempt, fence.fence)
+            account = books.Account(run.id, run.attempt, lease.lease)
             if self.most_usd is not None and self.most_usd > attempt.held_usd:
                 made = made.book(
                     books.raise_reserved(made.case.entries, account, self.most_usd, made.now.stamp)
@@ -186,19 +186,19 @@ class Bound(Signal):
                 made = made.put(attempt)
             amount = replace(books.estimate_of(run), usd=attempt.held_usd)
             made = made.book(
-                books.reserve_amount([books.node_scope(fence.node)], account, amount, made.now.stamp)
+                books.reserve_amount([books.node_scope(lease.node)], account, amount, made.now.stamp)
             )
-        made = end_lost_fences(made, f"replaced on {fence.node}")
+        made = end_lost_leases(made, f"replaced on {lease.node}")
         run = replace(ModelChoice.of(run), served=self.served).on(run) if self.served else run
-        reason, waits = f"offered to {fence.node}", None
-        if fence.ahead:
-            reason, waits = handed_to(fence.node), WaitReason.HANDED
-        placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None)
-        made = made.put(fence, placed)
+        reason, waits = f"offered to {lease.node}", None
+        if lease.ahead:
+            reason, waits = handed_to(lease.node), WaitReason.HANDED
+        placed = replace(run, lease=lease.lease, reason=reason, waits=waits, retry_at_ms=None)
+        made = made.put(lease, placed)
         if self.gpus:
-            made = made.add(GpuHold(run.id, fence.fence, fence.node, self.gpus))
-        where = "handed ahead to" if fence.ahead else "placed on"
-        made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {self.why}")
+            made = made.add(GpuHold(run.id, lease.lease, lease.node, self.gpus))
+        where = "handed ahead to" if lease.ahead else "placed on"
+        made = made.tell("placement", lease.node, "placed", f"{where} {lease.node}: {self.why}")
         if self.served:
             made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(self.served["words"]))
         return made

@@ -17,8 +17,8 @@ from pancode.kernel.records import (
     Attempt,
     BookEntry,
     Closed,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Run,
     RunState,
     SessionRow,
@@ -30,7 +30,7 @@ from pancode.kernel.records import (
 from pancode.kernel.values import replace
 
 MAX_BINDINGS = 12
-"""How many fences of one attempt may come back in an epoch before the run is given up. Waits do not count."""
+"""How many leases of one attempt may come back in an epoch before the run is given up. Waits do not count."""
 
 RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.INTERRUPTING, RunState.ENDED}),
@@ -44,13 +44,13 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
 }
 """The moves that a run's state may make. From `ended` to `ended`: a verified receipt replaces `lost`."""
 
-FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
-    FenceState.OFFERED: frozenset({FenceState.ACCEPTED, FenceState.RUNNING, FenceState.CLOSED}),
-    FenceState.ACCEPTED: frozenset({FenceState.RUNNING, FenceState.CLOSED}),
-    FenceState.RUNNING: frozenset({FenceState.CLOSED}),
-    FenceState.CLOSED: frozenset({FenceState.CLOSED}),
+LEASE_MOVES: dict[LeaseState, frozenset[LeaseState]] = {
+    LeaseState.OFFERED: frozenset({LeaseState.ACCEPTED, LeaseState.RUNNING, LeaseState.CLOSED}),
+    LeaseState.ACCEPTED: frozenset({LeaseState.RUNNING, LeaseState.CLOSED}),
+    LeaseState.RUNNING: frozenset({LeaseState.CLOSED}),
+    LeaseState.CLOSED: frozenset({LeaseState.CLOSED}),
 }
-"""The moves that a fence's state may make. From `closed` to `closed`: the receipt of a lost fence came after
+"""The moves that a lease's state may make. From `closed` to `closed`: the receipt of a lost lease came after
 all."""
 
 
@@ -76,14 +76,14 @@ def move_run(run: Run, state: RunState) -> Run:
     return replace(run, state=state)
 
 
-def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
-    return replace(fence, state=FenceState.CLOSED, closed=how, closed_ms=wall_ms)
+def close_lease(lease: Lease, how: Closed, wall_ms: int) -> Lease:
+    return replace(lease, state=LeaseState.CLOSED, closed=how, closed_ms=wall_ms)
 
 
-def holds_slot(fence: Fence) -> bool:
-    """Whether an open fence occupies a slot of its node; one handed over ahead still waits for a slot."""
-    waits = fence.ahead and fence.mark in ("", Mark.HELD)
-    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING and not waits
+def holds_slot(lease: Lease) -> bool:
+    """Whether an open lease occupies a slot of its node; one handed over ahead still waits for a slot."""
+    waits = lease.ahead and lease.mark in ("", Mark.HELD)
+    return lease.state is not LeaseState.CLOSED and lease.mark not in PUBLISHING and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,11 @@ def may_follow(run: Run) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunCase:
-    """All rows of one run, by number, and the fence that the signal is about."""
+    """All rows of one run, by number, and the lease that the signal is about."""
 
     run: Run
     attempts: Mapping[int, Attempt]
-    fences: Mapping[int, Fence]
+    leases: Mapping[int, Lease]
     entries: tuple[BookEntry, ...]
     now: Now
     actions: tuple[Action, ...] = ()
@@ -122,17 +122,17 @@ class RunCase:
     session: SessionRow | None = None
     """The session of which the run is the newest interactive run."""
     about: int = 0
-    """The number of the signal's fence; 0: the signal is about the run's current attempt."""
+    """The number of the signal's lease; 0: the signal is about the run's current attempt."""
 
     @property
-    def fence(self) -> Fence:
-        """The signal's fence. KeyError when the signal is about no fence."""
-        return self.fences[self.about]
+    def lease(self) -> Lease:
+        """The signal's lease. KeyError when the signal is about no lease."""
+        return self.leases[self.about]
 
     @property
     def attempt(self) -> Attempt:
-        """The attempt of the signal's fence, else the current one; a new row when there is none yet."""
-        number = self.fence.attempt if self.about else self.run.attempt
+        """The attempt of the signal's lease, else the current one; a new row when there is none yet."""
+        number = self.lease.attempt if self.about else self.run.attempt
         return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
 
     @property
@@ -141,20 +141,20 @@ class RunCase:
 
     @property
     def newest(self) -> bool:
-        """Whether the signal's fence is the run's newest: only the newest one changes the run's state."""
-        return self.about == self.run.fence
+        """Whether the signal's lease is the run's newest: only the newest one changes the run's state."""
+        return self.about == self.run.lease
 
     @property
     def came_back(self) -> int:
-        """How many other fences of the attempt came back in this epoch. Waits do not count.
+        """How many other leases of the attempt came back in this epoch. Waits do not count.
 
         Orders sent ahead do not count either: a free slot comes for them in any case.
         """
-        kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
+        kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.lease
         others = [
             f
-            for f in self.fences.values()
-            if f.fence != mine.fence and f.attempt == mine.attempt and not f.ahead
+            for f in self.leases.values()
+            if f.lease != mine.lease and f.attempt == mine.attempt and not f.ahead
         ]
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
 
@@ -163,14 +163,14 @@ class RunCase:
         return {action.kind: action for action in self.actions}.get(kind)
 
     @property
-    def open_fences(self) -> list[Fence]:
-        """Fences that may be running, or whose end is not known."""
-        return [f for f in self.fences.values() if f.state is not FenceState.CLOSED]
+    def open_leases(self) -> list[Lease]:
+        """Leases that may be running, or whose end is not known."""
+        return [f for f in self.leases.values() if f.state is not LeaseState.CLOSED]
 
     @property
-    def lost_fences(self) -> list[Fence]:
-        """Fences that were given up and have sent no receipt: they may still run."""
-        return [f for f in self.fences.values() if f.closed is Closed.LOST and f.receipt is None]
+    def lost_leases(self) -> list[Lease]:
+        """Leases that were given up and have sent no receipt: they may still run."""
+        return [f for f in self.leases.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
         """The USD that earlier attempts have left of the run's limit for this one; None: it has no limit."""
@@ -180,15 +180,15 @@ class RunCase:
         return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """The most USD that this fence's order allows: what is left, or what it holds; None: no limit."""
+        """The most USD that this lease's order allows: what is left, or what it holds; None: no limit."""
         left, held = self.left(self.attempt.attempt), self.attempt.held_usd
-        return held if left is None and held and self.about and self.fence.ahead else left
+        return held if left is None and held and self.about and self.lease.ahead else left
 
     def spent_up(self, attempt: int) -> bool:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
-    def with_row(self, row: Run | Attempt | Fence | SessionRow | Word) -> RunCase:
+    def with_row(self, row: Run | Attempt | Lease | SessionRow | Word) -> RunCase:
         """The same case with this row instead of the old one."""
         if isinstance(row, Word):
             said = {**{one.number: one for one in self.words}, row.number: row}
@@ -199,7 +199,7 @@ class RunCase:
             return replace(self, run=row)
         if isinstance(row, Attempt):
             return replace(self, attempts={**self.attempts, row.attempt: row})
-        return replace(self, fences={**self.fences, row.fence: row})
+        return replace(self, leases={**self.leases, row.lease: row})
 
 
 class RunStage(StrEnum):
@@ -225,32 +225,32 @@ _OF_MARK: dict[str, RunStage] = {
 }
 
 
-def stage_of(run: Run, fence: Fence | None) -> RunStage:
-    """The stage of a run. `fence`: its newest one; None when it has none."""
+def stage_of(run: Run, lease: Lease | None) -> RunStage:
+    """The stage of a run. `lease`: its newest one; None when it has none."""
     if run.state is RunState.ENDED:
         return RunStage.ENDED
     if run.state is RunState.INTERRUPTING:
         return RunStage.STOPPING
-    if fence is None or fence.state is FenceState.CLOSED:
+    if lease is None or lease.state is LeaseState.CLOSED:
         return RunStage.WAITING
-    if fence.state is FenceState.OFFERED:
+    if lease.state is LeaseState.OFFERED:
         return RunStage.PLACED
-    return _OF_MARK.get(fence.mark, RunStage.DELIVERING)
+    return _OF_MARK.get(lease.mark, RunStage.DELIVERING)
 
 
 Line = tuple[int, int, str]
 
 
-def waits_there(fence: Fence) -> bool:
+def waits_there(lease: Lease) -> bool:
     """Whether the order waits on its node for a slot, and so holds none, as far as the node has said."""
-    return fence.state is not FenceState.CLOSED and (
-        fence.mark == Mark.HELD or (fence.ahead and not fence.mark)
+    return lease.state is not LeaseState.CLOSED and (
+        lease.mark == Mark.HELD or (lease.ahead and not lease.mark)
     )
 
 
-def place_in_line(fence: Fence) -> Line:
+def place_in_line(lease: Lease) -> Line:
     """The key by which a node sorts the orders that it holds: the smallest begins first."""
-    return fence.bound_ms, fence.fence, fence.run
+    return lease.bound_ms, lease.lease, lease.run
 
 
 def why_it_stays(run: Run, workflow: Workflow | None) -> str:

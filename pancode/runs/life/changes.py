@@ -67,10 +67,10 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The order of this fence has reached this stage."""
+    """The order of this lease has reached this stage."""
 
     stage: OrderStage
-    fence: records.Fence
+    lease: records.Lease
     detail: str = ""
 
 
@@ -116,8 +116,8 @@ class Changes:
         return self.case.attempt
 
     @property
-    def fence(self) -> records.Fence:
-        return self.case.fence
+    def lease(self) -> records.Lease:
+        return self.case.lease
 
     @property
     def now(self) -> Now:
@@ -126,7 +126,7 @@ class Changes:
     # -- what it adds -----------------------------------------------------------------------------
 
     def put(
-        self, *rows: records.Run | records.Attempt | records.Fence | records.SessionRow | records.Word
+        self, *rows: records.Run | records.Attempt | records.Lease | records.SessionRow | records.Word
     ) -> Changes:
         """Put these rows of the run, new or changed, into the changes."""
         case = self.case
@@ -180,8 +180,8 @@ class Changes:
         return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
 
     def stage(self, stage: OrderStage, detail: str = "") -> Changes:
-        """Record that this fence's order has reached the stage."""
-        return replace(self, stages=(*self.stages, Staged(stage, self.fence, detail)))
+        """Record that this lease's order has reached the stage."""
+        return replace(self, stages=(*self.stages, Staged(stage, self.lease, detail)))
 
     def send(self, node: str, body: ControlBody) -> Changes:
         """Add a message for a node."""
@@ -189,7 +189,7 @@ class Changes:
 
     def pass_over(self, run: str | None, cause: OrderRefusal | FailureKind, why: str) -> Changes:
         """Record that the node could not take the run (None: any run), and is not offered it for a while."""
-        return replace(self, passed_over=(*self.passed_over, PassOver(self.fence.node, run, cause, why)))
+        return replace(self, passed_over=(*self.passed_over, PassOver(self.lease.node, run, cause, why)))
 
     # -- what `apply` writes ----------------------------------------------------------------------
 
@@ -217,10 +217,10 @@ class Changes:
         noted = [one for one in self.case.actions if one.id in was and one != was[one.id]]
         return [*([self.run] if moved else ()), *talks, *words, *noted, *self._beyond(known=True)]
 
-    def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Fence]:
+    def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Lease]:
         was, case = self.before, self.case
         yield from (a for n, a in case.attempts.items() if _differs(a, was.attempts.get(n), known))
-        yield from (f for n, f in case.fences.items() if _differs(f, was.fences.get(n), known))
+        yield from (f for n, f in case.leases.items() if _differs(f, was.leases.get(n), known))
 
     @property
     def booked(self) -> tuple[records.BookEntry, ...]:
@@ -228,15 +228,15 @@ class Changes:
         return self.case.entries[len(self.before.entries) :]
 
     @property
-    def closed(self) -> list[records.Fence]:
-        """The fences that were open, or lost, and are now closed in another way."""
-        known, fences = self.before.fences, self.case.fences
-        return [f for n, f in fences.items() if f.closed and (n not in known or known[n].closed != f.closed)]
+    def closed(self) -> list[records.Lease]:
+        """The leases that were open, or lost, and are now closed in another way."""
+        known, leases = self.before.leases, self.case.leases
+        return [f for n, f in leases.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
     @property
-    def placed(self) -> list[records.Fence]:
-        """The new fences."""
-        return [fence for number, fence in self.case.fences.items() if number not in self.before.fences]
+    def placed(self) -> list[records.Lease]:
+        """The new leases."""
+        return [lease for number, lease in self.case.leases.items() if number not in self.before.leases]
 
     @property
     def ended(self) -> bool:
@@ -268,11 +268,11 @@ def events_of(made: Changes) -> Iterator[Happened]:
     run, was = made.run, made.before.run
     if made.fresh:
         yield _of(run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
-    for fence in made.placed:
-        yield _of(run, records.EventKind.RUN_PLACED, fence.node, fence=fence.fence)
+    for lease in made.placed:
+        yield _of(run, records.EventKind.RUN_PLACED, lease.node, fence=lease.lease)
     for staged in made.stages:
-        data = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
-        yield _of(run, records.EventKind.RUN_STAGE, staged.fence.node, **data)
+        data = {"fence": staged.lease.lease, "stage": staged.stage.value, "detail": staged.detail}
+        yield _of(run, records.EventKind.RUN_STAGE, staged.lease.node, **data)
     if run.attempt > was.attempt:
         yield _of(run, records.EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
@@ -345,7 +345,7 @@ _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED
 """The audit level of each outcome; an outcome that is not listed is an error."""
 _FOUND = ("warning", "error")
 MOST_HEARD = 5_000
-"""Up to this number of a fence's events, the node's warnings become audit entries."""
+"""Up to this number of a lease's events, the node's warnings become audit entries."""
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
@@ -371,22 +371,22 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
     run = made.run
     for staged in made.stages:
         if staged.stage is OrderStage.STARTED:
-            yield _line(run, "info", "started", node=staged.fence.node, attempt=staged.fence.attempt)
-    for fence in made.closed:
-        where: dict[str, object] = {"node": fence.node, "attempt": fence.attempt}
-        if fence.closed is records.Closed.REFUSED:
+            yield _line(run, "info", "started", node=staged.lease.node, attempt=staged.lease.attempt)
+    for lease in made.closed:
+        where: dict[str, object] = {"node": lease.node, "attempt": lease.attempt}
+        if lease.closed is records.Closed.REFUSED:
             yield _line(run, "warning", "refused by its node", **where, why=run.reason)
-        elif fence.closed is records.Closed.LOST:
-            attempt = made.case.attempts.get(fence.attempt)
+        elif lease.closed is records.Closed.LOST:
+            attempt = made.case.attempts.get(lease.attempt)
             yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
 
 
 def _found(made: Changes) -> Iterator[AuditLine]:
     """Entries of the node's warnings, such as a denied call, up to a number: no node can fill the audit."""
     found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
-    if found and made.fence.cursor <= MOST_HEARD:
+    if found and made.lease.cursor <= MOST_HEARD:
         for one in found:
-            where = {"node": one.what, "attempt": made.fence.attempt}
+            where = {"node": one.what, "attempt": made.lease.attempt}
             yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
 
 

@@ -14,7 +14,7 @@ from pancode.budget import books
 from pancode.kernel.facets import Words
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
-from pancode.runs.life.case import NOT_STARTED, close_fence, is_free, move_run
+from pancode.runs.life.case import NOT_STARTED, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import goes_on_by_itself
 from pancode.runs.life.orders import identity_of
@@ -103,13 +103,13 @@ def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT
 
 @dataclass(frozen=True, slots=True)
 class Lost(Signal):
-    """The fence is given up: nothing more is expected from its node."""
+    """The lease is given up: nothing more is expected from its node."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the fence up: its known cost is booked; the rest is unknown where it costs money."""
-        fence, attempt, newest = made.fence, made.attempt, made.case.newest
+        """Give the lease up: its known cost is booked; the rest is unknown where it costs money."""
+        lease, attempt, newest = made.lease, made.attempt, made.case.newest
         used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
         if is_free(made.run):
             spent = books.Spent(books.ZERO, used.tokens, used.ms, "local")
@@ -119,11 +119,11 @@ class Lost(Signal):
         else:
             spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
             made = made.book(books.settle_lost(entries, account, spent, made.now.stamp))
-        made = made.put(close_fence(fence, Closed.LOST, made.now.ms)).stage(
+        made = made.put(close_lease(lease, Closed.LOST, made.now.ms)).stage(
             OrderStage.CLOSED, str(Closed.LOST)
         )
         made = fail_attempt(made, FailureKind.NODE_LOST, self.why)
-        made = made.tell("node", fence.node, "lost", self.why)
+        made = made.tell("node", lease.node, "lost", self.why)
         if not newest or made.run.outcome is not None:
             return made
         made = calls_lost(made)
@@ -135,7 +135,7 @@ class Lost(Signal):
             made = not_tried_again(made)
         elif retry.why:
             made = not_tried_again(made, "lost", retry.why)
-        return end_run(made, node=fence.node)
+        return end_run(made, node=lease.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +147,31 @@ class Stop(Signal):
     def apply(self, made: Changes) -> Changes:
         """Stop a waiting run at once; for a started run, tell its node, which must confirm.
 
-        A lost fence that may still run is told too, even beside a later attempt.
+        A lost lease that may still run is told too, even beside a later attempt.
         """
-        for fence in made.case.lost_fences:
-            if not fence.stop_sent:
-                made = _send_stop(made, fence.fence, self.reason).tell(
-                    "stop", fence.node, "asked", self.reason
+        for lease in made.case.lost_leases:
+            if not lease.stop_sent:
+                made = _send_stop(made, lease.lease, self.reason).tell(
+                    "stop", lease.node, "asked", self.reason
                 )
         if made.run.state is RunState.ENDED:
             return made
         made = calls_over(made.tell("stop", "stop", "asked", self.reason))
-        if not made.case.open_fences:
+        if not made.case.open_leases:
             made = made.put(replace(made.run, stop_asked=self.reason))
             return end_unstarted(made, FailureKind.STOPPED, self.reason, "stopped")
-        for fence in made.case.open_fences:
-            if not fence.stop_sent:
-                made = _send_stop(made, fence.fence, self.reason)
+        for lease in made.case.open_leases:
+            if not lease.stop_sent:
+                made = _send_stop(made, lease.lease, self.reason)
         asked = move_run(made.run, RunState.INTERRUPTING)
         reason = f"stop asked, not confirmed: {self.reason}"
         return made.put(replace(asked, stop_asked=asked.stop_asked or self.reason, reason=reason, waits=None))
 
 
 def _send_stop(made: Changes, number: int, reason: str) -> Changes:
-    fence = made.case.fences[number]
-    body = StopOrder(identity=identity_of(fence), reason=reason)
-    return made.put(replace(fence, stop_sent=True)).send(fence.node, body)
+    lease = made.case.leases[number]
+    body = StopOrder(identity=identity_of(lease), reason=reason)
+    return made.put(replace(lease, stop_sent=True)).send(lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +198,20 @@ class GivenUp(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Tell the lost run's fences to end, as another run replaces it; their receipts count as evidence and
+        """Tell the lost run's leases to end, as another run replaces it; their receipts count as evidence and
         cost.
         """
         if made.run.outcome is not Outcome.LOST:
             return made
         made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
-        made = end_lost_fences(made, f"given up for {self.by}")
+        made = end_lost_leases(made, f"given up for {self.by}")
         return made.tell("retry", self.by, "given up", f"replaced by {self.by}")
 
 
-def end_lost_fences(made: Changes, reason: str) -> Changes:
-    """Tell the lost fences, which may still run, to end."""
-    for fence in made.case.lost_fences:
-        made = made.send(fence.node, Tombstone(run=fence.run, up_to_fence=fence.fence, reason=reason))
+def end_lost_leases(made: Changes, reason: str) -> Changes:
+    """Tell the lost leases, which may still run, to end."""
+    for lease in made.case.lost_leases:
+        made = made.send(lease.node, Tombstone(run=lease.run, up_to_lease=lease.lease, reason=reason))
     return made
 
 

@@ -14,12 +14,12 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, OrderStage
 from pancode.budget import books
 from pancode.kernel.facets import Words
-from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
+from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
 from pancode.runs.life.binding import handed_to, held_as_before
-from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, is_free, move_run
+from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted, give_back
 from pancode.runs.receipts.rules import find_excess
@@ -35,7 +35,7 @@ _NOTHING = books.Spent(books.ZERO, source="settled")
 
 @dataclass(frozen=True, slots=True)
 class NodeReported(Signal):
-    """An event of the node that has the fence."""
+    """An event of the node that has the lease."""
 
     seq: int
     body: EventBody
@@ -43,12 +43,12 @@ class NodeReported(Signal):
     """When the event happened, by the node's wall clock."""
 
     def apply(self, made: Changes) -> Changes:
-        """Take a fence's event, in order and once: an event with any other number changes nothing."""
+        """Take a lease's event, in order and once: an event with any other number changes nothing."""
         body = self.body
-        if self.seq != made.fence.cursor + 1:
+        if self.seq != made.lease.cursor + 1:
             return made
-        made = _passed_over(made.put(replace(made.fence, cursor=self.seq)), body)
-        if made.fence.state is FenceState.CLOSED:
+        made = _passed_over(made.put(replace(made.lease, cursor=self.seq)), body)
+        if made.lease.state is LeaseState.CLOSED:
             return _late(made, body)
         return _in_time(made, body, self.at_ms)
 
@@ -91,42 +91,42 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
 
 
 def _noted(made: Changes, verdict: str, story: str) -> Changes:
-    return made.tell("node", made.fence.node, verdict, story) if story else made
+    return made.tell("node", made.lease.node, verdict, story) if story else made
 
 
 def _late(made: Changes, body: event.EventBody) -> Changes:
-    """Take an event of a closed fence. A lost order's call is denied; one that never ran has cost nothing."""
-    fence, attempt, case = made.fence, made.attempt, made.case
-    if fence.closed is Closed.LOST and isinstance(body, event.PersonAsked):
+    """Take an event of a closed lease. A lost order's call is denied; one that never ran has cost nothing."""
+    lease, attempt, case = made.lease, made.attempt, made.case
+    if lease.closed is Closed.LOST and isinstance(body, event.PersonAsked):
         return people.deny_call(made, body.asked, people.LOST)
-    if fence.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
+    if lease.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
         return made
-    made = made.put(replace(fence, closed=Closed.REVOKED))
+    made = made.put(replace(lease, closed=Closed.REVOKED))
     made = made.book(books.settle_unknown(case.entries, case.account, _NOTHING, case.now.stamp))
-    made = made.tell("settle", fence.node, "never started", "the lost order was not started there")
+    made = made.tell("settle", lease.node, "never started", "the lost order was not started there")
     return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
 
 
 def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
     rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
-    if rank is None or rank <= _RANK.get(made.fence.mark, -1):
+    if rank is None or rank <= _RANK.get(made.lease.mark, -1):
         return made
-    state = FenceState.ACCEPTED if body.mark in _UNSTARTED else FenceState.RUNNING
-    fence = replace(made.fence, mark=body.mark.value, state=state)
-    made = made.put(fence)
+    state = LeaseState.ACCEPTED if body.mark in _UNSTARTED else LeaseState.RUNNING
+    lease = replace(made.lease, mark=body.mark.value, state=state)
+    made = made.put(lease)
     if body.mark in STAGES:
         made = made.stage(STAGES[body.mark])
     if not made.case.newest or made.run.state not in _MOVING:
         return made
-    made = made.put(_advance(made.run, fence, body.mark, at_ms))
+    made = made.put(_advance(made.run, lease, body.mark, at_ms))
     made = people.calls_over(made) if body.mark in _COLLECTING else made
     return people.deliver_messages(made) if body.mark is Mark.SPAWNED and Words.of(made.run).told else made
 
 
-def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
+def _advance(run: Run, lease: Lease, mark: Mark, at_ms: int) -> Run:
     if mark is Mark.HELD:
-        return replace(run, reason=handed_to(fence.node), waits=WaitReason.HANDED)
-    reason = f"{mark} on {fence.node}"
+        return replace(run, reason=handed_to(lease.node), waits=WaitReason.HANDED)
+    reason = f"{mark} on {lease.node}"
     if mark in _COLLECTING:
         run = move_run(run, RunState.RUNNING) if run.state is RunState.PENDING else run
         return replace(move_run(run, RunState.COLLECTING), reason=reason, waits=None)
@@ -135,7 +135,7 @@ def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
 
 
 def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
-    why = body.reason or f"{made.fence.node} ends it"
+    why = body.reason or f"{made.lease.node} ends it"
     made = _noted(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
@@ -145,11 +145,11 @@ def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
 
 def _refused(made: Changes, body: event.Refused) -> Changes:
     waits, asked = body.why in NODE_STATES, made.run.stop_asked
-    story = f"{made.fence.node} refused the order: {body.why} ({body.detail})"
+    story = f"{made.lease.node} refused the order: {body.why} ({body.detail})"
     came_back = body.why is OrderRefusal.TAKEN_BACK
     made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", story)
     if _is_moot(made):
-        return give_back(made, story, made.fence.node)
+        return give_back(made, story, made.lease.node)
     if asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, asked or story, story)
     if came_back:  # it was asked for: no pause, and no try of which there are only so many
@@ -162,23 +162,23 @@ def _refused(made: Changes, body: event.Refused) -> Changes:
 
 
 def _revoked(made: Changes, body: event.Revoked) -> Changes:
-    story = f"{made.fence.node} never started it: {body.reason}"
+    story = f"{made.lease.node} never started it: {body.reason}"
     made = _closed(made, Closed.REVOKED, "revoked", story)
     if _is_moot(made):
-        return give_back(made, story, made.fence.node)
+        return give_back(made, story, made.lease.node)
     return end_unstarted(made, FailureKind.STOPPED, body.reason, story)
 
 
 @dataclass(frozen=True, slots=True)
 class NotTaken(Signal):
-    """The node's journal, reported after start-by, does not name the fence: it will never run there."""
+    """The node's journal, reported after start-by, does not name the lease: it will never run there."""
 
     def apply(self, made: Changes) -> Changes:
-        """Close a fence that the node's journal does not name after start-by: it will never run there."""
-        story = f"{made.fence.node} never took the order; it may be bound again"
+        """Close a lease that the node's journal does not name after start-by: it will never run there."""
+        story = f"{made.lease.node} never took the order; it may be bound again"
         made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
         if _is_moot(made):
-            return give_back(made, story, made.fence.node)
+            return give_back(made, story, made.lease.node)
         if made.run.stop_asked is not None:
             return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, story)
         if made.case.came_back + 1 >= MAX_BINDINGS:
@@ -187,20 +187,20 @@ class NotTaken(Signal):
 
 
 def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
-    made = made.put(close_fence(made.fence, how, made.now.ms)).stage(OrderStage.CLOSED, str(how))
+    made = made.put(close_lease(made.lease, how, made.now.ms)).stage(OrderStage.CLOSED, str(how))
     return _noted(made, verdict, story)
 
 
 def _is_moot(made: Changes) -> bool:
-    """Whether the run no longer depends on this order: it has ended, or a newer fence took over."""
+    """Whether the run no longer depends on this order: it has ended, or a newer lease took over."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:
     """Put the attempt back into the queue, to be bound again."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
-    made = give_back(made, reason, made.fence.node)
-    return held_as_before(made, reason) if made.fence.ahead else made
+    made = give_back(made, reason, made.lease.node)
+    return held_as_before(made, reason) if made.lease.ahead else made
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,49 +214,49 @@ class Doubted(Signal):
         if made.run.reason == self.why or made.run.state is RunState.ENDED:
             return made
         made = made.put(replace(made.run, reason=self.why, waits=WaitReason.FORGOTTEN))
-        return made.tell("node", made.fence.node, "unknown", self.why)
+        return made.tell("node", made.lease.node, "unknown", self.why)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSilent(Signal):
-    """The fence's node is not heard (`back`: it is heard again)."""
+    """The lease's node is not heard (`back`: it is heard again)."""
 
     back: bool = False
 
     def apply(self, made: Changes) -> Changes:
         """Write into the run's timeline that its node is silent, or is heard again."""
         if self.back:
-            return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
-        begun = made.fence.state is FenceState.RUNNING
+            return made.tell("node", made.lease.node, "heard again", "what was said meanwhile comes now")
+        begun = made.lease.state is LeaseState.RUNNING
         knows = "the run goes on there" if begun else "it had not begun there"
-        return made.tell("node", made.fence.node, "not heard", f"{knows}, as far as is known")
+        return made.tell("node", made.lease.node, "not heard", f"{knows}, as far as is known")
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined(Signal):
-    """The fence's node was taken out of the fleet's work."""
+    """The lease's node was taken out of the fleet's work."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
         """Note that the node is quarantined: a run at work goes on, an offered one waits and says why."""
-        node = made.fence.node
+        node = made.lease.node
         made = made.tell("node", node, "quarantined", f"{node} is quarantined: {self.why}")
         if made.run.state is not RunState.PENDING:
             return made
-        words = f"{'handed' if made.fence.ahead else 'offered'} to {node}, which is quarantined: {self.why}"
+        words = f"{'handed' if made.lease.ahead else 'offered'} to {node}, which is quarantined: {self.why}"
         return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownFence(Signal):
-    """A node names a fence of this run that our ledger does not know: the ledger was restored."""
+class UnknownLease(Signal):
+    """A node names a lease of this run that our ledger does not know: the ledger was restored."""
 
     node: str
     number: int
 
     def apply(self, made: Changes) -> Changes:
-        """Tell a node to end a fence that this ledger, which was restored, does not know."""
-        body = Tombstone(run=made.run.id, up_to_fence=self.number, reason="the ledger was restored")
-        story = f"fence {self.number} runs there, unknown to the ledger"
+        """Tell a node to end a lease that this ledger, which was restored, does not know."""
+        body = Tombstone(run=made.run.id, up_to_lease=self.number, reason="the ledger was restored")
+        story = f"lease {self.number} runs there, unknown to the ledger"
         return made.send(self.node, body).tell("node", self.node, "unknown", story)

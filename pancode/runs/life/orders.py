@@ -18,11 +18,11 @@ from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import FleetLead, GateTerms, NextAttempt, Provision, SessionTurn, TurnTaking, Words
-from pancode.kernel.records import Fence, Run
+from pancode.kernel.records import Lease, Run
 from pancode.runs.life.conversation import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
-"""How many numbers each epoch has: control messages, and fences of runs from an older epoch, get numbers
+"""How many numbers each epoch has: control messages, and leases of runs from an older epoch, get numbers
 above those of all earlier epochs. So a restored ledger never uses a forgotten number again."""
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
@@ -53,7 +53,7 @@ def order_for(
     run: Run,
     fleet: str,
     tag: str,
-    fence: int,
+    lease: int,
     times: tuple[int, FleetTime],
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
@@ -72,7 +72,7 @@ def order_for(
     return Order(
         fleet=fleet,
         epoch=start_by.epoch,
-        identity=AttemptId(run=run.id, attempt=run.attempt, fence=fence),
+        identity=AttemptId(run=run.id, attempt=run.attempt, lease=lease),
         node=tag,
         issued_wall_ms=issued_wall_ms,
         start_by=start_by,
@@ -196,7 +196,7 @@ def rules_of(data: dict[str, object]) -> Rules:
 
 
 def size_of(run: Run) -> int:
-    """The most bytes of the run's signed order, for any node, attempt and fence."""
+    """The most bytes of the run's signed order, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
     order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(
@@ -211,26 +211,26 @@ def _gate(data: dict[str, Any]) -> Gate:
     return Gate(name=data["name"], argv=tuple(data["argv"]))
 
 
-def identity_of(fence: Fence) -> AttemptId:
-    return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+def identity_of(lease: Lease) -> AttemptId:
+    return AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
 
 
-def start_by_of(fence: Fence) -> FleetTime:
-    return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
+def start_by_of(lease: Lease) -> FleetTime:
+    return FleetTime(epoch=lease.start_by_epoch, ms=lease.start_by_ms)
 
 
-def may_push(fence: Fence, now: FleetTime) -> bool:
-    """Whether the fence's stored envelope may still be put into the queue, byte for byte."""
-    return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
+def may_push(lease: Lease, now: FleetTime) -> bool:
+    """Whether the lease's stored envelope may still be put into the queue, byte for byte."""
+    return lease.start_by_epoch == now.epoch and not start_by_of(lease).is_past(now)
 
 
-def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
-    """The new fence that this signed order makes."""
+def lease_of(order: Order, envelope: Envelope, node: str, provider: str) -> Lease:
+    """The new lease that this signed order makes."""
     identity, start_by = order.identity, order.start_by
-    return Fence(
+    return Lease(
         run=identity.run,
         attempt=identity.attempt,
-        fence=identity.fence,
+        lease=identity.lease,
         node=node,
         tag=order.node,
         order=envelope.model_dump_json(),

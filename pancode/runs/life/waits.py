@@ -14,7 +14,7 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import SessionTurn, Words
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
-from pancode.kernel.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
+from pancode.kernel.records import ActionKind, Lease, LeaseState, RunState, WaitReason, Word
 from pancode.kernel.values import replace
 from pancode.runs.life import conversation, inbox
 from pancode.runs.life.changes import Changes, Signal
@@ -78,9 +78,9 @@ def calls_lost(made: Changes) -> Changes:
 
 
 def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
-    """Deny the call of this fence's agent, though no user was asked."""
-    body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
-    return made.send(made.fence.node, body)
+    """Deny the call of this lease's agent, though no user was asked."""
+    body = PersonAnswers(identity=identity_of(made.lease), asked=question, allow=False, words=words)
+    return made.send(made.lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ class ToldByPerson(Signal):
         changes = (
             session is not None and session.chosen_by is not None
         )  # so these words begin the next interactive run
-        waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
+        waits = made.run.state is RunState.PENDING and not made.case.open_leases and not changes
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
         laid = WITH_TASK if waits else ONLY_HERE if self.by in OWN_NAMES else ""
         made = add_words(made, self.by, after_news(news, self.text), laid, changes)
         made = made if session is None else made.put(replace(session, news=(), closed_by=None))
-        sent = not waits and not changes and find_listening_fence(made) is not None
+        sent = not waits and not changes and find_listening_lease(made) is not None
         how = (
             "delivered with its task"
             if waits
@@ -155,7 +155,7 @@ class ToldByTracker(Signal):
         if session is not None and run.takes_turns:
             news = [one for one in session.news if text.partition("\n")[0] not in one]
             made, how = made.put(replace(session, news=more_news(news, text))), "told with the next message"
-        elif run.state is RunState.PENDING and not made.case.open_fences and not RUNTIMES[run.runtime].own:
+        elif run.state is RunState.PENDING and not made.case.open_leases and not RUNTIMES[run.runtime].own:
             task = run.task
             for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
                 task = task.replace(f"\n\n{old.text}", "")
@@ -182,21 +182,21 @@ def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool 
     return made.put(replace(replace(Words.of(run), told=number).on(run), task=task), word)
 
 
-def find_listening_fence(made: Changes) -> Fence | None:
-    """The fence whose agent is at work and takes words at its next turn; None: no agent does."""
-    fence = made.case.fences.get(made.run.fence)
-    works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-    return fence if works and can_receive_messages(made.run) else None
+def find_listening_lease(made: Changes) -> Lease | None:
+    """The lease whose agent is at work and takes words at its next turn; None: no agent does."""
+    lease = made.case.leases.get(made.run.lease)
+    works = lease is not None and lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
+    return lease if works and can_receive_messages(made.run) else None
 
 
 def deliver_messages(made: Changes) -> Changes:
     """Send the agent the words that it has not got yet; the node takes each number once."""
-    fence = find_listening_fence(made)
-    if fence is None:
+    lease = find_listening_lease(made)
+    if lease is None:
         return made
     for one in select_unread(made.case.words, made.run.attempt):
-        body = PersonSays(identity=identity_of(fence), number=one.number, text=one.text, by=name_of(one.by))
-        made = made.send(fence.node, body)
+        body = PersonSays(identity=identity_of(lease), number=one.number, text=one.text, by=name_of(one.by))
+        made = made.send(lease.node, body)
     return made
 
 
@@ -214,8 +214,8 @@ class TurnAsked(Signal):
     def apply(self, made: Changes) -> Changes:
         """Cancel the turn at work, or let the interactive run rest after it. UsageError: no program takes
         turns."""
-        fence = find_listening_fence(made)
-        if fence is None or not made.run.takes_turns:
+        lease = find_listening_lease(made)
+        if lease is None or not made.run.takes_turns:
             raise UsageError(
                 f"{made.run.id} has no turn to {self.what}",
                 why=f"it is {made.run.state}: {made.run.reason}",
@@ -227,8 +227,8 @@ class TurnAsked(Signal):
         seen = self.turn if self.what == "cancel" else None
         number = seen or (ended if self.what == "rest" and idle else ended + 1)
         if self.what == "rest" or (not idle if seen is None else seen > ended):
-            body = TurnControl(identity=identity_of(fence), number=number, what=self.what)
-            made = made.send(fence.node, body)
+            body = TurnControl(identity=identity_of(lease), number=number, what=self.what)
+            made = made.send(lease.node, body)
         made = made.tell("person", f"turn {number}", f"{self.what} asked", f"by {self.by}")
         return made.record("people", "info", f"turn: {self.what}", by=self.by, turn=number)
 
@@ -241,8 +241,8 @@ class LeftWorkspace(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """End the run at work that keeps a workspace's files open for a user, who may have changed them."""
-        fence, (what, number) = made.case.fences[made.run.fence], LEAVES
-        made = made.send(fence.node, TurnControl(identity=identity_of(fence), number=number, what=what))
+        lease, (what, number) = made.case.leases[made.run.lease], LEAVES
+        made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
         return made.record("people", "info", "workspace left", by=self.by)
 
@@ -256,12 +256,12 @@ class GivesWay(Signal):
     def apply(self, made: Changes) -> Changes:
         """Let the interactive run rest for a run that needs its slot; one that may not give way stays as it
         is."""
-        fence = find_listening_fence(made)
-        if fence is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
+        lease = find_listening_lease(made)
+        if lease is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
             return made
         number = conversation.ended_turns(made.run)
         made = made.send(
-            fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
+            lease.node, TurnControl(identity=identity_of(lease), number=number, what="give_way")
         ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
         made = made.tell("rest", f"turn {number}", "rests", f"{self.run} needs its slot")
         return made.record("dispatch", "info", "a session gives way", next=self.run)
@@ -281,7 +281,7 @@ def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     session = made.case.session
     by = None if session is None else session.chosen_by
     if (
-        by is None or find_listening_fence(made) is None
+        by is None or find_listening_lease(made) is None
     ):  # before its program began, nothing could be told to rest
         return made
     return TurnAsked("rest", by).apply(made)
@@ -308,7 +308,7 @@ class TermsAsked(Signal):
             made = deliver_messages(made.put(replace(session, **wanted, chosen_by=None), *words))
         else:
             made = made.put(replace(session, **wanted, chosen_by=self.by))
-            made = made if find_listening_fence(made) is None else TurnAsked("rest", self.by).apply(made)
+            made = made if find_listening_lease(made) is None else TurnAsked("rest", self.by).apply(made)
         told = {name: str(value) for name, value in wanted.items() if value}
         made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {self.by}")
         return made.record("people", "info", "mode and level", by=self.by, **told)
@@ -331,7 +331,7 @@ class SessionClosed(Signal):
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
-        if find_listening_fence(made) is None or not made.run.takes_turns:
+        if find_listening_lease(made) is None or not made.run.takes_turns:
             return made
         if not conversation.is_between_turns(made.run, made.case.words):
             made = TurnAsked("cancel", self.by).apply(made)
@@ -342,7 +342,7 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """Mark these words as delivered, as the node says that the agent got them."""
     waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
-    made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.fence.attempt))
+    made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.lease.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pancode.kernel.ports import Transaction
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
 from pancode.kernel.records import Node, Setting, StoredReceipt
-from pancode.runs.core import open_fences
+from pancode.runs.core import open_leases
 from pancode.runs.life.node_events import Quarantined
 from pancode.runs.unit_of_work import Work
 
@@ -16,8 +16,8 @@ def shut_out(work: Work, node: Node, why: str) -> None:
     """Quarantine the node. Its runs in flight go on there, and their stories say why nothing is heard."""
     work.tx.put(replace(node, quarantined=why))
     work.audit("trust", "error", "node quarantined", node=node.name, why=why)
-    for fence in open_fences(work.tx, tag=node.tag):
-        work.signal_fence(fence, Quarantined(why))
+    for lease in open_leases(work.tx, tag=node.tag):
+        work.signal_lease(lease, Quarantined(why))
 
 
 KEPT = "evidence:"

@@ -10,7 +10,7 @@ from node_agent.wire.model import FleetTime
 from pancode.kernel.node import NodeState, NodeView
 from pancode.kernel.records import ControlMessage, EventKind, Node
 from pancode.kernel.row_updates import take_controls
-from pancode.runs.core import Core, open_fences
+from pancode.runs.core import Core, open_leases
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.ends import Lost
 from pancode.runs.life.node_events import NodeSilent
@@ -36,8 +36,8 @@ def send_heartbeats(core: Core) -> None:
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
         cursors: dict[str, dict[str, int]] = {}
-        for fence in open_fences(tx):
-            cursors.setdefault(fence.tag, {})[str(identity_of(fence))] = fence.cursor
+        for lease in open_leases(tx):
+            cursors.setdefault(lease.tag, {})[str(identity_of(lease))] = lease.cursor
         lowest: dict[str, int] = {}
         for message in tx.find(ControlMessage):
             lowest[message.tag] = min(message.seq, lowest.get(message.tag, message.seq))
@@ -114,32 +114,32 @@ def _sent_key(message: ControlMessage) -> str:
 
 
 def judge_nodes(core: Core) -> None:
-    """Tell the feed the state of each node, and give up the fences of lost nodes."""
+    """Tell the feed the state of each node, and give up the leases of lost nodes."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     _tell_states(core, views)
-    # fences of nodes that have been silent for the whole of our waking deadline end as `lost`
+    # leases of nodes that have been silent for the whole of our waking deadline end as `lost`
     with unit_of_work(core) as work:
-        fences = open_fences(work.tx)
-        if not fences and not core.live.outages.away:
+        leases = open_leases(work.tx)
+        if not leases and not core.live.outages.away:
             return
         # The timeline of each run that is at work says that its node is not heard, and that it is heard
         # again.
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
-        for key, fence in list(away.items()):
-            if states.get(fence.node) not in _SILENT:
-                work.signal_fence(fence, NodeSilent(back=True))
+        for key, lease in list(away.items()):
+            if states.get(lease.node) not in _SILENT:
+                work.signal_lease(lease, NodeSilent(back=True))
                 work.after(partial(away.pop, key, None))
-        for fence in fences:
-            key = str(identity_of(fence))
-            if states.get(fence.node) in _SILENT and key not in away:
-                work.signal_fence(fence, NodeSilent())
-                work.after(partial(away.__setitem__, key, fence))
+        for lease in leases:
+            key = str(identity_of(lease))
+            if states.get(lease.node) in _SILENT and key not in away:
+                work.signal_lease(lease, NodeSilent())
+                work.after(partial(away.__setitem__, key, lease))
         lost = {v.node.name for v in views if v.given_up}
-        for fence in fences:
-            if fence.node in lost:
-                work.signal_fence(fence, Lost(f"{fence.node} was not heard for the whole deadline"))
+        for lease in leases:
+            if lease.node in lost:
+                work.signal_lease(lease, Lost(f"{lease.node} was not heard for the whole deadline"))
 
 
 def _tell_states(core: Core, views: Sequence[NodeView]) -> None:

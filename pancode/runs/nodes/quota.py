@@ -8,7 +8,7 @@ from functools import partial
 from pancode.kernel.errors import NotFoundError, RefusedError
 from pancode.kernel.quota import NOTHING, too_much, worth_weighing
 from pancode.kernel.records import Node
-from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.runs.core import Core, hold_lock, open_leases
 from pancode.runs.nodes import evidence
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import unit_of_work
@@ -31,8 +31,8 @@ def enforce_quota(core: Core) -> None:
         kept, nodes = core.ports.bus.weigh(), core.enrolled()
         for tag, node in nodes.items():
             with unit_of_work(core) as work:
-                fences = open_fences(work.tx, tag=tag)
-                owed = sum(len(fence.order) for fence in fences)
+                leases = open_leases(work.tx, tag=tag)
+                owed = sum(len(lease.order) for lease in leases)
                 why = too_much(kept.get(tag, NOTHING), quota, owed)
                 if why and node.quarantined is None:
                     shut_out(work, node, why)

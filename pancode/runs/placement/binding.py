@@ -18,20 +18,20 @@ from pancode.kernel.ports import Offer, SnapshotTaken, Transaction
 from pancode.kernel.records import (
     Attempt,
     Balance,
-    Fence,
-    FenceState,
     GpuHold,
+    Lease,
+    LeaseState,
     Run,
     Setting,
     WaitReason,
 )
 from pancode.kernel.values import replace
-from pancode.runs.core import CEILING, WORK_CEILING, Core, open_fences
+from pancode.runs.core import CEILING, WORK_CEILING, Core, open_leases
 from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.orders import fence_of, identity_of, may_push, order_for, workspace_of
+from pancode.runs.life.orders import identity_of, lease_of, may_push, order_for, workspace_of
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -109,8 +109,8 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurry: str = "") -> int:
-    """The slots of the node less the fences that may occupy one, by our count and by the node's own.
+def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurry: str = "") -> int:
+    """The slots of the node less the leases that may occupy one, by our count and by the node's own.
 
     A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted. In a
     `hurry` a node whose owner has set bounds takes the fewest.
@@ -118,7 +118,7 @@ def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurr
     if view.last is None:
         return 0
     ask = view.last.heartbeat.ask
-    ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
+    ours = {str(identity_of(f)) for f in leases if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open}.difference(freed)
     most = min(ask.slots, view.node.slots)
     return (most if not hurry or view.node.least is None else min(most, view.node.least)) - len(ours | theirs)
@@ -150,10 +150,10 @@ def bind_in(work: Work, everything: bool = False) -> int:
     if not many:
         work.after(partial(setattr, core.live.binding, "waiting", 0))
         return 0
-    views, fences = core.views(tx), open_fences(tx)
-    freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
+    views, leases = core.views(tx), open_leases(tx)
+    freed, lines = core.live.contacts.freed, Lines(core, views, leases, everything)
     hurry = core.budget_hurry(tx)
-    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
+    slots = {v.node.name: free_slots(v, leases, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (
         not everything
@@ -161,7 +161,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         and not any(slots > 0 for slots in (*free.values(), *lines.room().values()))
     ):
         return 0
-    turn = _Turn(work, queue, {fence.run for fence in fences})
+    turn = _Turn(work, queue, {lease.run for lease in leases})
     firsts = turn.firsts()
     work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
     boot = core.ports.clock.boot_ms()
@@ -172,7 +172,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
     standing = standing_of(work, firsts, (views, free), lines)
     if not whole and not standing.has_room:
         return 0
-    giving = GivingWay(work, fences, standing)
+    giving = GivingWay(work, leases, standing)
     placed = _place(work, turn, standing, giving, whole)
     if whole:
         turn.explain_more()
@@ -180,7 +180,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         work.after(partial(setattr, core.live.binding, "recalled_ms", boot))
         back = TakingBack(work, lines, standing)
         back.ask(turn.left(free), [one.run for one in turn.in_vain.values()])
-        giving = GivingWay(work, fences, replace(standing, free=slots))
+        giving = GivingWay(work, leases, replace(standing, free=slots))
         for first in back.firsts(slots):
             if first.run.reason != (why := giving.why(first)):
                 work.signal(first.run, Waits("placement", why, WaitReason.HANDED))
@@ -292,14 +292,14 @@ def push_offers(core: Core) -> None:
     bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
-        offered = tx.find(Fence, {"state": FenceState.OFFERED})
-    keys = {str(identity_of(fence)) for fence in offered}
+        offered = tx.find(Lease, {"state": LeaseState.OFFERED})
+    keys = {str(identity_of(lease)) for lease in offered}
     core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
     due = []
-    for fence in sorted(offered, key=place_in_line):
-        last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
-        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
-            due.append(Offer(fence.tag, identity_of(fence), fence.order))
+    for lease in sorted(offered, key=place_in_line):
+        last = core.live.binding.pushed_ms.get(str(identity_of(lease)))
+        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(lease, now):
+            due.append(Offer(lease.tag, identity_of(lease), lease.order))
     core.ports.bus.push_orders(due)
     core.live.binding.pushed_ms.update((str(offer.identity), boot) for offer in due)
 
@@ -312,7 +312,7 @@ def show_tickets(core: Core) -> None:
         return
     with core.ports.ledger.transaction() as tx:
         queue = core.kept.waiting(tx)
-        bound = {f.run for f in open_fences(tx)} & queue.all.keys() if queue.all else set[str]()
+        bound = {f.run for f in open_leases(tx)} & queue.all.keys() if queue.all else set[str]()
         state = queue.changes, bound
         if state == known.tickets:
             return
@@ -368,9 +368,9 @@ def _bound(work: Work, placed: Placed) -> bool:
         return False
     signed = order.signed(core.key_for(view.node))
     provider = breaker_service.provider_of(core, case.run, view.node.name)
-    fence = fence_of(order, signed, view.node.name, provider)
+    lease = lease_of(order, signed, view.node.name, provider)
     about = describe_server(case.run, view, core.wall_ms())
-    work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd, placed.gpus)))
+    work.apply(decide(case, Bound(lease, placed.why, about, placed.most_usd, placed.gpus)))
     return True
 
 
@@ -383,13 +383,13 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
 
 
 def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
-    """Make the order with a fence number that was never used before."""
+    """Make the order with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     run, left = case.run, case.left(case.run.attempt)
     left = placed.most_usd if left is None else left
-    number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
+    number = max(core.highest_lease(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})

@@ -11,10 +11,10 @@ from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Attempt, Closed, Fence, Run, RunState, Setting
+from pancode.kernel.records import Attempt, Closed, Lease, Run, RunState, Setting
 from pancode.kernel.values import replace
 from pancode.runs.answers import BreakerShape
-from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.runs.core import Core, hold_lock, open_leases
 from pancode.runs.life.changes import Changes, PassOver
 from pancode.runs.life.conversation import ended_turns
 from pancode.runs.placement.breakers import (
@@ -54,11 +54,11 @@ def provider_of(core: Core, run: Run, node: str) -> str:
     return f"{vendor}{LOGIN_OF}{node}" if is_its_own else vendor
 
 
-def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
+def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Lease]]) -> None:
     """Remember that these attempts of the run have ended."""
     kept = core.live.ended_tries
-    for attempt, fence in ended:
-        kept.append(_ended(core, run, attempt, fence))
+    for attempt, lease in ended:
+        kept.append(_ended(core, run, attempt, lease))
     del kept[:-MOST_KEPT]
 
 
@@ -69,9 +69,9 @@ def rebuild_breakers(core: Core, tx: Transaction) -> None:
     for run in tx.find(Run, order="created_ms", descending=True, limit=RUNS):
         if run.finished_ms is not None and run.finished_ms < since:
             continue
-        fences = {fence.attempt: fence for fence in tx.find(Fence, {"run": run.id}, order="fence")}
+        leases = {lease.attempt: lease for lease in tx.find(Lease, {"run": run.id}, order="lease")}
         tries = [one for one in tx.find(Attempt, {"run": run.id}) if one.finished_ms is not None]
-        found += [_ended(core, run, one, fences[one.attempt]) for one in tries if one.attempt in fences]
+        found += [_ended(core, run, one, leases[one.attempt]) for one in tries if one.attempt in leases]
     core.live.ended_tries[:] = sorted(found, key=lambda one: one.at_ms)[-MOST_KEPT:]
     names = [one for one in tx.find(Setting) if one.name.startswith(RESET)]
     core.live.breaker_resets.update({one.name.removeprefix(RESET): one.changed_ms for one in names})
@@ -156,20 +156,20 @@ def _not_closed(core: Core) -> dict[str, Breaker]:
 def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
     """Return, by half-open breaker, the run that is already its probe."""
     probes: dict[str, str] = {}
-    for fence in open_fences(tx):
-        run = tx.get(Run, fence.run)
-        for name in () if run is None else _ended(core, run, None, fence).names:
-            late = name in bad and fence.bound_ms >= (bad[name].until_ms or 0)
-            if run is not None and late and not _has_begun_well(run, fence, name):
-                probes[name] = fence.run
+    for lease in open_leases(tx):
+        run = tx.get(Run, lease.run)
+        for name in () if run is None else _ended(core, run, None, lease).names:
+            late = name in bad and lease.bound_ms >= (bad[name].until_ms or 0)
+            if run is not None and late and not _has_begun_well(run, lease, name):
+                probes[name] = lease.run
     return probes
 
 
-def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
+def _has_begun_well(run: Run, lease: Lease, name: str) -> bool:
     """Whether the probe has shown enough: the machine starts work, or an interactive run (it may last days)
     has answered.
     """
-    if fence.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
+    if lease.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
 
@@ -178,14 +178,14 @@ def _names(core: Core, run: Run, node: str) -> tuple[str, ...]:
     return _ended(core, run, None, node).names
 
 
-def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
+def _ended(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) -> EndedTry:
     kind = RUNTIMES.get(run.runtime)
-    if isinstance(fence, Fence):
-        node, began = fence.node, fence.bound_ms
+    if isinstance(lease, Lease):
+        node, began = lease.node, lease.bound_ms
         # An attempt that an older coordinator bound has no provider written.
-        provider = fence.provider or provider_of(core, run, node)
+        provider = lease.provider or provider_of(core, run, node)
     else:
-        node, began, provider = fence, 0, provider_of(core, run, fence)
+        node, began, provider = lease, 0, provider_of(core, run, lease)
     return EndedTry(
         at_ms=attempt.finished_ms or 0 if attempt is not None else 0,
         began_ms=began,
@@ -222,11 +222,11 @@ def note_changes(core: Core, changes: Changes) -> None:
     for passed in changes.passed_over:
         record_refusal(core, passed)
     case, was = changes.case, changes.before.attempts
-    fences = {fence.attempt: fence for _, fence in sorted(case.fences.items())}
+    leases = {lease.attempt: lease for _, lease in sorted(case.leases.items())}
     ended = [
         one for n, one in case.attempts.items() if one.finished_ms and not (n in was and was[n].finished_ms)
     ]
-    record_ends(core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences))
+    record_ends(core, case.run, ((one, leases[one.attempt]) for one in ended if one.attempt in leases))
 
 
 def record_refusal(core: Core, passed: PassOver) -> None:
@@ -251,9 +251,9 @@ def restore_cooldowns(core: Core, tx: Transaction) -> None:
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
             if old.failure is None or not FAILURES[old.failure].elsewhere:
                 continue
-            for fence in tx.find(Fence, {"run": run.id}):
-                if fence.attempt == old.attempt and fence.closed is Closed.RECEIPT:
-                    record_refusal(core, PassOver(fence.node, run.id, old.failure, old.reason))
+            for lease in tx.find(Lease, {"run": run.id}):
+                if lease.attempt == old.attempt and lease.closed is Closed.RECEIPT:
+                    record_refusal(core, PassOver(lease.node, run.id, old.failure, old.reason))
 
 
 def list_resting(core: Core) -> Mapping[str, Shun]:

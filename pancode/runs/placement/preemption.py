@@ -7,7 +7,7 @@ from functools import partial
 
 from node_agent.wire.identity import Mark
 from pancode.kernel.facets import SessionTurn
-from pancode.kernel.records import Fence, FenceState, Run, WaitReason
+from pancode.kernel.records import Lease, LeaseState, Run, WaitReason
 from pancode.runs.life.conversation import may_give_way
 from pancode.runs.life.waits import GivesWay
 from pancode.runs.placement.placement import Standing, Unplaced, lacks_slot_at
@@ -32,8 +32,8 @@ class GivingWay:
     Memory keeps what was asked; so do the interactive run's terms, for a coordinator that starts anew.
     """
 
-    def __init__(self, work: Work, fences: Collection[Fence], standing: Standing) -> None:
-        self._work, self._fences, self._standing = work, fences, standing
+    def __init__(self, work: Work, leases: Collection[Lease], standing: Standing) -> None:
+        self._work, self._leases, self._standing = work, leases, standing
         self._known, self._boot = work.core.live.binding, work.core.ports.clock.boot_ms()
         self._looks = self._boot - self._known.givers_ms >= work.core.rules.look_ms
         self._interactive_runs: dict[str, list[Run]] | None = None
@@ -69,11 +69,11 @@ class GivingWay:
         """The runs whose program is at work on the node."""
         if self._interactive_runs is None:
             self._interactive_runs = {}
-            for fence in self._fences:
-                at_work = fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-                run = self._work.tx.get(Run, fence.run) if at_work else None
-                if run is not None and run.fence == fence.fence:
-                    self._interactive_runs.setdefault(fence.node, []).append(run)
+            for lease in self._leases:
+                at_work = lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
+                run = self._work.tx.get(Run, lease.run) if at_work else None
+                if run is not None and run.lease == lease.lease:
+                    self._interactive_runs.setdefault(lease.node, []).append(run)
             self._work.after(partial(setattr, self._known, "givers_ms", self._boot))
         return self._interactive_runs.get(node, [])
 

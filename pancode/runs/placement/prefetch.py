@@ -10,7 +10,7 @@ from node_agent.wire.control import TakeBack
 from pancode.budget import books
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, Run, WaitReason, Workflow
+from pancode.kernel.records import Lease, Run, WaitReason, Workflow
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunCase, cap_of, place_in_line, waits_there, why_it_stays
@@ -31,15 +31,15 @@ class Lines:
     """The orders that wait on nodes, in one round of binding."""
 
     def __init__(
-        self, core: Core, views: Iterable[NodeView], fences: Iterable[Fence], everything: bool = False
+        self, core: Core, views: Iterable[NodeView], leases: Iterable[Lease], everything: bool = False
     ) -> None:
         """`everything`: hand over as much as the nodes hold at most."""
         self._core, self._everything = core, everything
         self._views = {view.node.name: view for view in views}
-        self.waiting: dict[str, list[Fence]] = {}
+        self.waiting: dict[str, list[Lease]] = {}
         """The orders that wait, by node, the next one to start first."""
-        for fence in sorted(filter(waits_there, fences), key=place_in_line):
-            self.waiting.setdefault(fence.node, []).append(fence)
+        for lease in sorted(filter(waits_there, leases), key=place_in_line):
+            self.waiting.setdefault(lease.node, []).append(lease)
 
     def many(self, name: str) -> int:
         return len(self.waiting.get(name, ()))
@@ -57,15 +57,15 @@ class Lines:
         return {name: more for name, more in sorted(room.items()) if more > 0}
 
     def _bytes(self, name: str) -> int:
-        return sum(len(fence.order) for fence in self.waiting.get(name, ()))
+        return sum(len(lease.order) for lease in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
         """How many orders wait on each node, and its slots."""
         return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
 
-    def is_not_to_wait(self, fence: Fence) -> bool:
+    def is_not_to_wait(self, lease: Lease) -> bool:
         """Whether the order should wait there no more: the setting allows none, or the node has no slot."""
-        view = self._views.get(fence.node)
+        view = self._views.get(lease.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
     def _most(self, view: NodeView) -> int:
@@ -113,25 +113,25 @@ class TakingBack:
 
     def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
         self._work, self._lines, self._standing = work, lines, standing
-        every = [fence for line in lines.waiting.values() for fence in line]
-        runs = [(fence, work.tx.get(Run, fence.run)) for fence in every]
-        self._runs = {identity_of(fence): run for fence, run in runs if run is not None}
+        every = [lease for line in lines.waiting.values() for lease in line]
+        runs = [(lease, work.tx.get(Run, lease.run)) for lease in every]
+        self._runs = {identity_of(lease): run for lease, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
         """Ask orders back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         # They come as they would begin if all waited here.
-        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
-        for fence in [found[run.id] for run in in_order(self._runs.values())]:
-            identity = identity_of(fence)
-            key = f"{identity} {fence.mark}"
+        found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}
+        for lease in [found[run.id] for run in in_order(self._runs.values())]:
+            identity = identity_of(lease)
+            key = f"{identity} {lease.mark}"
             run, goes_to = self._runs[identity], known.get(key)
             why = ""
-            if goes_to is None and not fence.stop_sent:
-                why, goes_to = self._why(run, fence, free, in_vain)
+            if goes_to is None and not lease.stop_sent:
+                why, goes_to = self._why(run, lease, free, in_vain)
             if why:
-                self._work.send(fence.node, TakeBack(identity=identity, reason=why))
-                self._work.tell(run.id, "placement", fence.node, "asked back", why)
+                self._work.send(lease.node, TakeBack(identity=identity, reason=why))
+                self._work.tell(run.id, "placement", lease.node, "asked back", why)
             if goes_to is not None and (why or key in known):
                 asked[key] = goes_to
                 free[goes_to] = free.get(goes_to, 0) - 1
@@ -141,27 +141,27 @@ class TakingBack:
         """For each node without a free slot its next run, as one lacking a slot; a session may rest for
         it."""
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
-        runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
+        runs = [(self._runs.get(identity_of(lease)), handed_to(lease.node)) for lease in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
 
     def _why(
-        self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]
+        self, run: Run, lease: Lease, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
         """Return why the order is asked back (empty: it stays), and which node has a free slot for it."""
-        standing, line = self._standing, self._lines.waiting[fence.node]
-        if why := kept_back(run, fence.node, standing):
+        standing, line = self._standing, self._lines.waiting[lease.node]
+        if why := kept_back(run, lease.node, standing):
             return why, ""
-        if self._lines.is_not_to_wait(fence):
-            return f"nothing is to wait on {fence.node}", ""
-        behind = [self._runs.get(identity_of(one)) for one in line[line.index(fence) + 1 :]]
+        if self._lines.is_not_to_wait(lease):
+            return f"nothing is to wait on {lease.node}", ""
+        behind = [self._runs.get(identity_of(one)) for one in line[line.index(lease) + 1 :]]
         waiting = (one for one in in_vain if self._is_first(one, run))
         first = next((one for one in behind if one and one.priority > run.priority), None)
-        first = first or next((one for one in waiting if fence.node in needs_slot_at(one, standing)), None)
+        first = first or next((one for one in waiting if lease.node in needs_slot_at(one, standing)), None)
         if first is not None:
             return f"run {first.id} comes before it", ""
-        if run.resumes_on == fence.node:
+        if run.resumes_on == lease.node:
             return "", None  # its session is there
-        place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
+        place = next((name for name in takes_now(run, standing, free) if name != lease.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)
 
     def _is_first(self, one: Run, run: Run) -> bool:

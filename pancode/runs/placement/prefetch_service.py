@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.identity import Mark
 from pancode.kernel.records import (
-    Fence,
+    Lease,
     Run,
     RunState,
     Workflow,
@@ -13,7 +13,7 @@ from pancode.kernel.records import (
     WorkflowStepState,
 )
 from pancode.runs.answers import HandedRun, HandoverShape, LaterSteps, StayingRun
-from pancode.runs.core import Core, hold_lock, open_fences
+from pancode.runs.core import Core, hold_lock, open_leases
 from pancode.runs.life.case import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
@@ -29,11 +29,11 @@ def hand_over(core: Core) -> HandoverShape:
     bind.bind_runs(core, everything=True)
     act_now(core)
     with core.ports.ledger.transaction() as tx:
-        fences = open_fences(tx)
-        held = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
-        found = [(fence, tx.get(Run, fence.run)) for fence in held]
-        handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
-        bound = {fence.run for fence in fences}
+        leases = open_leases(tx)
+        held = sorted(filter(waits_there, leases), key=lambda one: (one.node, place_in_line(one)))
+        found = [(lease, tx.get(Run, lease.run)) for lease in held]
+        handed = [_handed(lease, in_line(tx, run, lease)) for lease, run in found if run is not None]
+        bound = {lease.run for lease in leases}
         stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
         later = list[LaterSteps]()
         for one in tx.find(Workflow, {"state": WorkflowState.RUNNING}):
@@ -42,15 +42,15 @@ def hand_over(core: Core) -> HandoverShape:
             if waiting:
                 later.append({"workflow": one.id, "name": one.name, "steps": waiting})
     return {
-        "at_work": len({fence.run for fence in fences}) - len(handed),
+        "at_work": len({lease.run for lease in leases}) - len(handed),
         "handed": handed,
         "stays": [_staying(run) for run in in_order(stays)],
         "later": later,
     }
 
 
-def _handed(fence: Fence, why: str) -> HandedRun:
-    return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
+def _handed(lease: Lease, why: str) -> HandedRun:
+    return {"run": lease.run, "node": lease.node, "why": why, "there": lease.mark == Mark.HELD}
 
 
 def _staying(run: Run) -> StayingRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, Run
+from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
 
 CLIPPED = 4_000
@@ -27,9 +27,9 @@ def whole_answer(core: Core, tx: Transaction, run: Run) -> str:
     answer = str(run.result.get("answer") or "")
     if len(answer) < CLIPPED:
         return answer
-    fences = tx.find(Fence, {"run": run.id})
-    for fence in (f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")):
-        identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+    leases = tx.find(Lease, {"run": run.id})
+    for lease in (f for f in leases if f.receipt is not None and f.receipt == run.result.get("receipt")):
+        identity = AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease)
         whole = core.ports.depot.whole_answer(identity, run.runtime == "shell")
         if whole is not None:
             return whole.decode(errors="replace").strip()

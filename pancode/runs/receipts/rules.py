@@ -21,10 +21,10 @@ from pancode.budget.books import ZERO, Spent
 from pancode.kernel.facets import GateTerms, SessionTurn
 from pancode.kernel.names import GATES
 from pancode.kernel.node import NodeView
-from pancode.kernel.records import ActionKind, Attempt, Closed, Fence, FenceState, Node, Run, StoredReceipt
+from pancode.kernel.records import ActionKind, Attempt, Closed, Lease, LeaseState, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
 from pancode.runs.life import conversation, waits
-from pancode.runs.life.case import NOT_STARTED, close_fence
+from pancode.runs.life.case import NOT_STARTED, close_lease
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
 from pancode.runs.life.orders import skill_marks, snapshot_of, unwalled_marks
@@ -160,20 +160,20 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 
 
 def judge_identity(
-    claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
+    claims: Claims, digest: str, node: Node, run: Run | None, lease: Lease | None
 ) -> Judged | None:
     """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
-    if fence is not None and _is_anothers(fence, node):
-        return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
-    if run is None or fence is None:
-        return Judged(Ruling.ORPHAN, "no such fence in this ledger")
-    if fence.receipt == digest:
+    if lease is not None and _is_anothers(lease, node):
+        return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was ordered from {lease.node}")
+    if run is None or lease is None:
+        return Judged(Ruling.ORPHAN, "no such lease in this ledger")
+    if lease.receipt == digest:
         return Judged(Ruling.AGAIN)
-    if fence.receipt is not None:
-        return Judged(Ruling.REJECT, "another receipt of this fence was accepted before")
-    if claims.order != fence.digest and claims.epoch != fence.start_by_epoch:
+    if lease.receipt is not None:
+        return Judged(Ruling.REJECT, "another receipt of this lease was accepted before")
+    if claims.order != lease.digest and claims.epoch != lease.start_by_epoch:
         return Judged(Ruling.ORPHAN, "of an order that this ledger does not know (it was restored)")
-    lie = _wrong_name(claims, node, fence) or _first_lie(claims, run, fence)
+    lie = _wrong_name(claims, node, lease) or _first_lie(claims, run, lease)
     return Judged(Ruling.REJECT, lie) if lie else None
 
 
@@ -187,27 +187,27 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     return Judged(Ruling.ACCEPT)
 
 
-def _is_anothers(fence: Fence, node: Node) -> bool:
-    return fence.tag != node.tag
+def _is_anothers(lease: Lease, node: Node) -> bool:
+    return lease.tag != node.tag
 
 
-def _wrong_name(claims: Claims, node: Node, fence: Fence) -> str:
+def _wrong_name(claims: Claims, node: Node, lease: Lease) -> str:
     """Why the receipt's node name is wrong; empty: it is the node's name now, or that before a renaming."""
-    if claims.node_name in (node.name, fence.node):
+    if claims.node_name in (node.name, lease.node):
         return ""
     return f"node_name is {claims.node_name[:80]!r}, the key that signed it is enrolled for {node.name!r}"
 
 
-def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
+def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     """The first claim that contradicts what was ordered, in words; empty when there is none."""
     ordered = {
-        "order": (claims.order, fence.digest),
-        "epoch": (claims.epoch, fence.start_by_epoch),
-        "attempt": (claims.identity.attempt, fence.attempt),
+        "order": (claims.order, lease.digest),
+        "epoch": (claims.epoch, lease.start_by_epoch),
+        "attempt": (claims.identity.attempt, lease.attempt),
         "runtime": (claims.runtime, run.runtime),
         "agent": (claims.agent, run.agent),
         "base": (claims.base, run.workspace.get("base")),
-        "snapshot": (claims.snapshot, snapshot_of(run, fence.attempt)),
+        "snapshot": (claims.snapshot, snapshot_of(run, lease.attempt)),
         "mode": (claims.mode, run.mode),
         "safety": (claims.safety, run.safety),
     }
@@ -279,8 +279,8 @@ class Believed(Signal):
     """The end of the gates' output, if a gate failed."""
 
     def apply(self, made: Changes) -> Changes:
-        """Settle a believed receipt: book its cost, close the fence, and answer the node."""
-        if made.fence.receipt is not None:
+        """Settle a believed receipt: book its cost, close the lease, and answer the node."""
+        if made.lease.receipt is not None:
             return made
         made, claims, disputed = _cut(made.add(self.stored), self.claims)
         # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
@@ -299,7 +299,7 @@ class Believed(Signal):
             new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest
-        made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
+        made = made.put(replace(close_lease(made.lease, Closed.RECEIPT, made.now.ms), receipt=digest))
         made = made.stage(OrderStage.SETTLED, str(claims.outcome))
         made = _concluded(made, replace(self, claims=claims), disputed)
         return made.send(self.node, self.answer)
@@ -307,7 +307,7 @@ class Believed(Signal):
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     """Cut the usage to what the order allows. The excess is on record, and excess money is disputed."""
-    usage, node = claims.usage, made.fence.node
+    usage, node = claims.usage, made.lease.node
     beyond = find_excess(usage, made.run, made.case.ordered())
     if not beyond:
         return made, claims, books.ZERO
@@ -327,7 +327,7 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
 
 
 def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
-    """End the attempt with the receipt's outcome unless another fence has ended it; for the newest, the run
+    """End the attempt with the receipt's outcome unless another lease has ended it; for the newest, the run
     too.
     """
     run, claims = made.run, signal.claims
@@ -355,7 +355,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         told = failed_gates(claims, signal.output)
         made = waits.add_words(made, GATES, told) if told else made
     made = end_run(
-        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
+        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.lease.node
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
@@ -367,9 +367,9 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
 
 
 def _goes_on(made: Changes) -> bool:
-    """Whether a newer fence of this attempt is open, which then decides how the attempt ends."""
-    same = (fence for fence in made.case.fences.values() if fence.attempt == made.attempt.attempt)
-    return any(one.fence > made.fence.fence and one.state is not FenceState.CLOSED for one in same)
+    """Whether a newer lease of this attempt is open, which then decides how the attempt ends."""
+    same = (lease for lease in made.case.leases.values() if lease.attempt == made.attempt.attempt)
+    return any(one.lease > made.lease.lease and one.state is not LeaseState.CLOSED for one in same)
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
@@ -386,7 +386,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
         return made, True
     made = made.put(with_preface(without_session(made.run), retry.cause, claims, signal.output))
     if retry.cause is RetryCause.RATE_LIMIT:
-        on = from_what_it_left(made.run, claims, made.fence.node)
+        on = from_what_it_left(made.run, claims, made.lease.node)
         if on is not made.run:
             kept = [
                 *(["its change"] if claims.commit else []),
@@ -418,7 +418,7 @@ def may_move(failure: FailureKind | None) -> bool:
 
 
 def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
-    away = {made.fence.node, *signal.passed_over, *failed_on(made)}
+    away = {made.lease.node, *signal.passed_over, *failed_on(made)}
     return any(view.node.name not in away for view in find_fitting_nodes(this, signal.nodes))
 
 
@@ -426,7 +426,7 @@ def failed_on(made: Changes) -> set[str]:
     """The nodes where an attempt ever failed for a reason that another node may not have."""
     attempts = made.case.attempts.items()
     failed = {n for n, one in attempts if one.failure is not None and FAILURES[one.failure].elsewhere}
-    return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
+    return {lease.node for lease in made.case.leases.values() if lease.attempt in failed}
 
 
 def _withdraw_next(made: Changes) -> Changes:
@@ -443,9 +443,9 @@ def _withdraw_next(made: Changes) -> Changes:
     return made.put(replace(run, attempt=attempt))
 
 
-def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
-    """Whether a false receipt may end this fence: it is open, and of the node that signed the receipt."""
-    return fence.tag == tag and fence.closed is None
+def _may_be_ended_by(tag: str | None, lease: Lease) -> bool:
+    """Whether a false receipt may end this lease: it is open, and of the node that signed the receipt."""
+    return lease.tag == tag and lease.closed is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,11 +458,11 @@ class Rejected(Signal):
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """End an open fence as `infra`, with an unknown cost, as its receipt was rejected."""
-        if not _may_be_ended_by(self.tag, made.fence):
+        """End an open lease as `infra`, with an unknown cost, as its receipt was rejected."""
+        if not _may_be_ended_by(self.tag, made.lease):
             return made
         case, over = made.case, made.run.outcome is not None or not made.case.newest
-        made = made.put(close_fence(made.fence, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
+        made = made.put(close_lease(made.lease, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
         made = made.book(books.settle_attempt(case.entries, case.account, books.Spent(None), made.now.stamp))
         made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, self.reason)
         made = made.tell("settle", self.node, "receipt rejected", self.reason)

@@ -15,7 +15,7 @@ from pancode.kernel.errors import NotFoundError
 from pancode.kernel.node import NodeState
 from pancode.kernel.pages import ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
+from pancode.kernel.records import Closed, KnownKey, Lease, Node, Run, StoredReceipt
 from pancode.runs import keyring
 from pancode.runs.answers import (
     CheckShape,
@@ -107,13 +107,13 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
         second = [check for one in every for check in _verdict(tx, run, one, keys)]
-        fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
+        lease = tx.get(Lease, stored.run, stored.lease) if stored is not None else None
     if stored is None:
         return describe_verdict(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
-        more = (_ordered(verified.claims, signer, fence, keys), *second)
+        more = (_ordered(verified.claims, signer, lease, keys), *second)
         # checks that the files that the receipt names are here, byte for byte
         claims = verified.claims
         assert claims is not None
@@ -141,15 +141,15 @@ def describe_verdict(run: str, verified: Verified) -> VerdictShape:
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
 
-def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: TrustedKeys) -> VerificationCheck:
+def _ordered(claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys) -> VerificationCheck:
     """Check that the coordinator signed the order for this very key. Times prove nothing: clocks can be set
     back.
     """
     what = "the order that it answers was signed for its key"
-    if fence is None:
+    if lease is None:
         return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
     try:
-        envelope = parse_envelope(fence.order)
+        envelope = parse_envelope(lease.order)
         open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
         node = json.loads(envelope.body()).get("node")
     except (WireRefusal, ValueError) as wrong:
@@ -186,7 +186,7 @@ def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
     if isinstance(won, str):
         return tx.get(StoredReceipt, won)
     stored = [one for one in tx.find(StoredReceipt, {"run": run.id}) if not one.orphan]
-    return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
+    return max(stored, key=lambda r: (r.lease, r.stored_ms), default=None)
 
 
 def _key(row: KnownKey) -> KeyShape:
@@ -210,7 +210,7 @@ def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
     return {
         "run": stored.run,
         "attempt": stored.attempt,
-        "fence": stored.fence,
+        "fence": stored.lease,
         "digest": stored.digest,
         "node": nodes.get(stored.tag),
         "outcome": _outcome(stored),
@@ -230,7 +230,7 @@ def _outcome(stored: StoredReceipt) -> str | None:
 def _statement(envelope: Envelope) -> Json | None:
     """Return the receipt's claims when they can be read; `verify_run` checks them."""
     try:
-        return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
+        return parse_message(Receipt, envelope.body()).model_dump(mode="json")
     except WireRefusal:
         return None
 
@@ -254,7 +254,7 @@ def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
     stored = tx.find(StoredReceipt, {"tag": key.tag}, order="stored_ms")
     links: list[ChainLink] = []
     for row in stored:
-        attempt = f"{row.run}.{row.attempt}.{row.fence}"
+        attempt = f"{row.run}.{row.attempt}.{row.lease}"
         try:
             claims = open_as(Receipt, parse_envelope(row.envelope), {key.keyid: key}).predicate
         except WireRefusal as refusal:
@@ -264,7 +264,7 @@ def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
         else:
             links.append(ChainLink(row.digest, attempt, claims.previous))
     if stored:
-        answered = {(row.run, row.fence) for row in stored}
-        fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in NEVER_RAN]
-        silent = [f"{f.run}.{f.attempt}.{f.fence}" for f in fences if (f.run, f.fence) not in answered]
+        answered = {(row.run, row.lease) for row in stored}
+        leases = [f for f in tx.find(Lease, {"tag": key.tag}) if f.closed not in NEVER_RAN]
+        silent = [f"{f.run}.{f.attempt}.{f.lease}" for f in leases if (f.run, f.lease) not in answered]
         yield from judge_chain(f"key {key.tag}", links, silent)

@@ -13,7 +13,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Fence, Node, Run, StoredReceipt
+from pancode.kernel.records import Lease, Node, Run, StoredReceipt
 from pancode.kernel.values import replace
 from pancode.runs.core import Core
 from pancode.runs.life.changes import decide
@@ -92,13 +92,13 @@ class Proofs:
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
-        """Return the facts for runs whose fence waits for a receipt; other runs need none."""
+        """Return the facts for runs whose lease waits for a receipt; other runs need none."""
         due: list[tuple[Letter, str]] = []
         with core.ports.ledger.transaction() as tx:
             for letter in letters:
                 identity = letter.claims.identity
-                run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
-                if run is not None and fence is not None and fence.receipt is None:
+                run, lease = tx.get(Run, identity.run), tx.get(Lease, identity.run, identity.lease)
+                if run is not None and lease is not None and lease.receipt is None:
                     due.append((letter, str(run.workspace.get("repo"))))
         return cls({letter.digest: _evidence(core, letter.claims, repo) for letter, repo in due})
 
@@ -134,12 +134,12 @@ def identity_in(envelope: Envelope) -> AttemptId | None:
 
 
 def turn_down(work: Work, unread: Unreadable) -> None:
-    """Reject an unreadable receipt, which is not kept, as nobody could show it. The node's open fence ends as
+    """Reject an unreadable receipt, which is not kept, as nobody could show it. The node's open lease ends as
     rejected.
     """
     node, identity = unread.node, unread.identity
     case = work.case_of(identity)
-    if case is None or case.fence.tag != node.tag:
+    if case is None or case.lease.tag != node.tag:
         return
     if work.once(f"reject:{unread.digest}", ANSWER_AGAIN_MS) and evidence.one_more(work, node.name):
         reason = f"its receipt cannot be read: {unread.why}"[:REASON_CHARS]
@@ -152,8 +152,8 @@ def _judge(tx: Transaction, letter: Letter) -> Judged | None:
     if stored is not None and stored.rejected is None:
         return Judged(Ruling.AGAIN)
     identity = letter.claims.identity
-    run, fence = tx.get(Run, identity.run), tx.get(Fence, identity.run, identity.fence)
-    return judge_identity(letter.claims, letter.digest, letter.node, run, fence)
+    run, lease = tx.get(Run, identity.run), tx.get(Lease, identity.run, identity.lease)
+    return judge_identity(letter.claims, letter.digest, letter.node, run, lease)
 
 
 def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
@@ -187,7 +187,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
     identity, tag = letter.claims.identity, letter.node.tag or ""
     return StoredReceipt(
-        letter.digest, identity.run, identity.attempt, identity.fence, tag, text, core.wall_ms()
+        letter.digest, identity.run, identity.attempt, identity.lease, tag, text, core.wall_ms()
     )
 
 
@@ -210,7 +210,7 @@ def _orphan(work: Work, letter: Letter) -> None:
 
 
 def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
-    """Refuse a receipt for another node's fence: recorded, but not among that run's receipts."""
+    """Refuse a receipt for another node's lease: recorded, but not among that run's receipts."""
     node, identity = letter.node, letter.claims.identity
     if work.once(f"reject:{letter.digest}", ANSWER_AGAIN_MS):
         _alarm(work, node, reason)
@@ -249,7 +249,7 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:
-    """Reject a receipt that is rightly signed, but false. An open fence ends as `infra`, its cost unknown."""
+    """Reject a receipt that is rightly signed, but false. An open lease ends as `infra`, its cost unknown."""
     reason = reason[:REASON_CHARS]  # it quotes the node
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     if not work.once(f"reject:{digest}", ANSWER_AGAIN_MS):

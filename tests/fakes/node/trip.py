@@ -30,7 +30,7 @@ class Tripwire:
 
 
 _FROM_MEMORY = frozenset(
-    {"get", "entries", "live", "node", "top_fence", "folder", "last_receipt", "troubles", "lost"}
+    {"get", "entries", "live", "node", "top_lease", "folder", "last_receipt", "troubles", "lost"}
 )
 
 

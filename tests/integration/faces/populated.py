@@ -314,7 +314,7 @@ class Populated:
             "-q",
             "-f",
             place,
-            f"HEAD:refs/pancode/{run}/{order.identity.attempt}.{order.identity.fence}",
+            f"HEAD:refs/pancode/{run}/{order.identity.attempt}.{order.identity.lease}",
         )
         gates = tuple(
             GateResult(name=gate.name, argv=gate.argv, passed=True, exit_code=0, duration_ms=5)

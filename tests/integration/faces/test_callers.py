@@ -15,8 +15,8 @@ from node_agent.shim import process
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.host import process_attempts
 
-MARK = AttemptId(run="r-abcdef", attempt=1, fence=2)
-TOP = AttemptId(run="r-uvwxyz", attempt=3, fence=4)
+MARK = AttemptId(run="r-abcdef", attempt=1, lease=2)
+TOP = AttemptId(run="r-uvwxyz", attempt=3, lease=4)
 SHOW = "import os; print(os.getpid(), flush=True); input()"
 
 

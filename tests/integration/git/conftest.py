@@ -61,6 +61,6 @@ def spaces(
     """A node that makes the first checkout, or one where an attempt was that left nothing as it was."""
     made = Workspaces(tmp_path / "node", transport)
     if request.param == "warm":
-        leave_a_mess(made, workspace_of(taken), attempt(number=9, fence=9))
+        leave_a_mess(made, workspace_of(taken), attempt(number=9, lease=9))
         transport.fetches = 0
     return made

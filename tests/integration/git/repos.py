@@ -150,8 +150,8 @@ def workspace_of(taken: Snapshot) -> Workspace:
     )
 
 
-def attempt(run: str = "r-aaaa", number: int = 1, fence: int = 1) -> AttemptId:
-    return AttemptId(run=run, attempt=number, fence=fence)
+def attempt(run: str = "r-aaaa", number: int = 1, lease: int = 1) -> AttemptId:
+    return AttemptId(run=run, attempt=number, lease=lease)
 
 
 def leave_a_mess(spaces: Workspaces, workspace: Workspace, who: AttemptId) -> None:

@@ -145,7 +145,7 @@ def test_a_result_is_judged(repo: Repo, depot: Depot, tmp_path: Path) -> None:
     transport.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
     transport.push(attempt(), bare, taken.snapshot_commit)
     assert depot.verify_result(taken.repo_id, attempt(), taken.snapshot_commit).ok
-    stranger = attempt(number=2, fence=2)
+    stranger = attempt(number=2, lease=2)
     transport.push(stranger, bare, str(taken.base_commit))
     check = depot.verify_result(taken.repo_id, stranger, str(taken.base_commit))
     assert (check.ok, "not built on" in check.why) == (False, True)

@@ -52,7 +52,7 @@ def test_two_clients_at_once(world: Depots, tmp_path: Path) -> None:
 
     def work(number: int) -> None:
         try:
-            who = attempt(number=number, fence=number)
+            who = attempt(number=number, lease=number)
             spaces = Workspaces(tmp_path / f"node{number}", world.client)
             (spaces.prepare(who, workspace_of(world.taken)) / "mine").write_text(str(number))
             made = spaces.commit(who, workspace_of(world.taken), STAMP)

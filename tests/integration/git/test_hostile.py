@@ -109,7 +109,7 @@ def test_an_agent_that_poisons_the_mirror_and_out_runs_nothing(
     traps.reset()
     made = spaces.commit(attempt(), workspace_of(taken), STAMP)
     spaces.push(attempt(), workspace_of(taken), made.commit or "")
-    spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    spaces.prepare(attempt(number=2, lease=2), workspace_of(taken))
     assert traps.sprung() == []
 
 

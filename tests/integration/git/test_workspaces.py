@@ -59,7 +59,7 @@ def test_prepare_again_changes_nothing_and_fetches_nothing(
     (tree / "work").write_text("in progress")
     assert spaces.prepare(attempt(), workspace_of(taken)) == tree
     assert (tree / "work").read_text() == "in progress"
-    spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    spaces.prepare(attempt(number=2, lease=2), workspace_of(taken))
     assert transport.fetches == 1
 
 
@@ -88,7 +88,7 @@ def test_a_broken_mirror_is_fetched_again(
     spaces.remove(attempt(), workspace_of(taken))
     mirror = tmp_path / "node" / "mirrors" / taken.repo_id
     shutil.rmtree(mirror / "objects" / "pack")
-    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    tree = spaces.prepare(attempt(number=2, lease=2), workspace_of(taken))
     assert (tree / "f1").read_text() == "edited\n"
     assert transport.fetches == 2
 
@@ -100,7 +100,7 @@ def test_a_mirror_that_is_no_repository_keeps_nothing_from_being_cleaned_up(
     (tmp_path / "node" / "mirrors" / taken.repo_id / "HEAD").unlink()
     spaces.remove(attempt(), workspace_of(taken))
     assert spaces.list() == ()
-    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    tree = spaces.prepare(attempt(number=2, lease=2), workspace_of(taken))
     assert (tree / "f1").read_text() == "edited\n"
 
 
@@ -130,7 +130,7 @@ def test_four_attempts_at_once_do_not_disturb_each_other(spaces: Workspaces, tak
 
     def work(number: int) -> None:
         try:
-            who = attempt(number=number, fence=number)
+            who = attempt(number=number, lease=number)
             tree = spaces.prepare(who, workspace_of(taken))
             (tree / f"mine{number}").write_text("m")
             made = spaces.commit(who, workspace_of(taken), STAMP)
@@ -145,12 +145,12 @@ def test_four_attempts_at_once_do_not_disturb_each_other(spaces: Workspaces, tak
     for thread in threads:
         thread.join()
     assert failed == []
-    assert [who.fence for who in spaces.list()] == [1, 2, 3, 4]
+    assert [who.lease for who in spaces.list()] == [1, 2, 3, 4]
 
 
 def test_an_agent_cannot_reach_another_checkout_through_git(spaces: Workspaces, taken: Snapshot) -> None:
     one = Repo(spaces.prepare(attempt(), workspace_of(taken)), init=False)
-    two = Repo(spaces.prepare(attempt(number=2, fence=2), workspace_of(taken)), init=False)
+    two = Repo(spaces.prepare(attempt(number=2, lease=2), workspace_of(taken)), init=False)
     one.git("config", "core.fsmonitor", "/bin/evil")
     one.git("branch", "taken")
     one.git("gc", "-q", "--prune=now")
@@ -208,11 +208,11 @@ def test_the_snapshot_stays_while_another_attempt_of_the_run_lives(
     spaces: Workspaces, taken: Snapshot, tmp_path: Path
 ) -> None:
     spaces.prepare(attempt(), workspace_of(taken))
-    tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
+    tree = spaces.prepare(attempt(number=2, lease=2), workspace_of(taken))
     spaces.remove(attempt(), workspace_of(taken))
     spaces.trim_mirrors(time.time_ns() // 1_000_000)
     Repo(tree, init=False).git("fsck")
-    spaces.remove(attempt(number=2, fence=2), workspace_of(taken))
+    spaces.remove(attempt(number=2, lease=2), workspace_of(taken))
     spaces.trim_mirrors(time.time_ns() // 1_000_000)
     assert simple(tmp_path / "unrelated", 1).head
 

@@ -35,7 +35,7 @@ RUN = f"r-git{os.getpid()}"
 
 def attempt_of(run: str) -> AttemptId:
     """Of this process alone: what is swept of an attempt goes by its name, on the whole machine."""
-    return AttemptId(run=run, attempt=1, fence=os.getpid())
+    return AttemptId(run=run, attempt=1, lease=os.getpid())
 
 
 class WaitingUplink(MemoryUplink):

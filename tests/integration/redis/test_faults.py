@@ -33,7 +33,7 @@ CLOCK = SystemClock()
 
 
 def identity(number: int) -> AttemptId:
-    return AttemptId(run=f"r-{number:04d}", attempt=1, fence=1)
+    return AttemptId(run=f"r-{number:04d}", attempt=1, lease=1)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def waiting(fleet: RealFleet) -> str:
 @pytest.mark.parametrize("value", ["abc", str(2**63 - 1), "1.5", ""])
 def test_closing_puts_a_counter_right_and_says_whose_it_was(site: Site, value: str) -> None:
     uplink = site.uplink()
-    one, two = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0002", attempt=1, fence=1)
+    one, two = AttemptId(run="r-0001", attempt=1, lease=1), AttemptId(run="r-0002", attempt=1, lease=1)
     site.bus.push_orders([Offer(TAG, one, "order"), Offer(TAG, two, "order")])
     uplink.set_heartbeat("heart")
     assert uplink.claim() and uplink.claim()

@@ -26,7 +26,7 @@ from tests.integration.redis.test_tools import url
 
 ROOT = Path(__file__).parents[3]
 QUEUE, WORKER = keys.node_queue(TAG), f"rq:worker:{TAG}"
-IDENTITY = AttemptId(run="r-0001", attempt=1, fence=1)
+IDENTITY = AttemptId(run="r-0001", attempt=1, lease=1)
 JOB = keys.job_id(TAG, IDENTITY)
 STOCK = [sys.executable, "-W", "ignore", "-m", "rq.cli", "info"]
 LOOKS = (["queue", "rq", "info"], ["queue", "info"])
@@ -177,7 +177,7 @@ def test_the_node_agent_reads_none_of_it(mined: tuple[Site, Path]) -> None:
     site.admin.rpush(f"rq:queue:{QUEUE}", JOB)
     mines = site.admin.hgetall(job)
     del mines[b"status"], mines[b"data"]
-    second = AttemptId(run="r-0002", attempt=1, fence=1)
+    second = AttemptId(run="r-0002", attempt=1, lease=1)
     site.bus.push_orders([Offer(TAG, second, "good")])
     site.admin.hset(
         f"rq:job:{keys.job_id(TAG, second)}", mapping={n: v for n, v in mines.items() if n != b"data"}

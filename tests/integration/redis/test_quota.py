@@ -209,7 +209,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
     before, sent = size_of(tmp_path), 0
     while fleet.quarantined() is None and sent < 400:
         sent += 1
-        identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, fence=1)
+        identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, lease=1)
         fleet.bad.deliver(due, identity=identity, answer="x" * 4_000)
         if sent % 40 == 0:
             fleet.coordinator.turn()

@@ -19,8 +19,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import JobToClose, Offer
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
-MINE = AttemptId(run="r-mine", attempt=1, fence=1)
-THEIRS = AttemptId(run="r-theirs", attempt=1, fence=1)
+MINE = AttemptId(run="r-mine", attempt=1, lease=1)
+THEIRS = AttemptId(run="r-theirs", attempt=1, lease=1)
 MY_QUEUE, THEIR_QUEUE = "rq:queue:" + keys.node_queue(TAG), "rq:queue:" + keys.node_queue(OTHER)
 MY_JOB, THEIR_JOB = "rq:job:" + keys.job_id(TAG, MINE), "rq:job:" + keys.job_id(OTHER, THEIRS)
 POOL = "rq:queue:" + keys.pool_queue("any")

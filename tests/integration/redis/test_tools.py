@@ -21,7 +21,7 @@ QUEUE = keys.node_queue(TAG)
 
 
 def identity(number: int) -> AttemptId:
-    return AttemptId(run=f"r-{number:04d}", attempt=1, fence=1)
+    return AttemptId(run=f"r-{number:04d}", attempt=1, lease=1)
 
 
 def url(site: Site) -> str:

@@ -13,7 +13,7 @@ from pancode.kernel.ports import Bus, Offer
 from tests.fakes.bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 
 TAG = "0a1b2c3d4e"
-ORDER = AttemptId(run="r-7f3k", attempt=1, fence=1)
+ORDER = AttemptId(run="r-7f3k", attempt=1, lease=1)
 
 
 def store() -> tuple[MemoryRedis, MemoryBus]:

@@ -58,8 +58,8 @@ AHEAD = 5_000_000
 """The coordinator's boot clock minus the node's."""
 
 
-def identity(run: str = RUN, attempt: int = 1, fence: int = 1) -> AttemptId:
-    return AttemptId(run=run, attempt=attempt, fence=fence)
+def identity(run: str = RUN, attempt: int = 1, lease: int = 1) -> AttemptId:
+    return AttemptId(run=run, attempt=attempt, lease=lease)
 
 
 def order_of(**changes: Any) -> Order:
@@ -131,7 +131,7 @@ class Coordinator:
         return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
 
     def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
-        """Offer an order; its fence is open here until it is answered."""
+        """Offer an order; its lease is open here until it is answered."""
         envelope = order.signed(key).model_dump_json()
         job = Claimed(keys.job_id(self.tag, order.identity), envelope.encode())
         self.offered[str(order.identity)] = (self.clock.boot_ms(), job)

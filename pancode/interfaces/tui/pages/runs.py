@@ -146,7 +146,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("task", shape["task"]),
         ("who", where),
         ("model", shape["model"]),
-        ("attempt", f"{shape['attempt']}, fence {shape['fence']}" if shape["fence"] else shape["attempt"]),
+        ("attempt", f"{shape['attempt']}, lease {shape['fence']}" if shape["fence"] else shape["attempt"]),
         ("asked", f"{moment.at(shape['created_at'])} by {shape['created_by']}"),
         ("took", moment.between(shape["started_at"], shape["finished_at"])),
         ("cost", f"{spent}{usage['output_tokens']} out; estimate {format_usd(shape['estimate_usd'])}"),

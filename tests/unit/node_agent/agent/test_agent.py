@@ -107,13 +107,13 @@ def test_a_start_does_not_refuse_what_it_has_not_looked_for_yet(
     assert [claims.outcome for claims in stage.order_of_receipts] == ([] if refused else [Outcome.DONE])
 
 
-def test_an_older_fence_never_starts() -> None:
+def test_an_older_lease_never_starts() -> None:
     stage = Stage()
-    stage.push(order_of(identity=identity(fence=2)))
+    stage.push(order_of(identity=identity(lease=2)))
     stage.go(3_000)
-    stage.push(order_of(identity=identity(fence=1)))
+    stage.push(order_of(identity=identity(lease=1)))
     stage.settle()
-    assert why(stage) == [OrderRefusal.OLD_FENCE]
+    assert why(stage) == [OrderRefusal.OLD_LEASE]
 
 
 def test_an_order_of_an_epoch_that_is_over() -> None:
@@ -156,7 +156,7 @@ def test_the_same_order_again_is_answered_and_not_started_again() -> None:
     assert [ok for ok, _ in stage.uplink.settled.values()] == [True]
 
 
-def test_other_bytes_for_a_fence_change_nothing_and_are_told() -> None:
+def test_other_bytes_for_a_lease_change_nothing_and_are_told() -> None:
     stage = running()
     stage.push(order_of(task="something else"))
     stage.go(5_000)

@@ -122,7 +122,7 @@ def test_revoked() -> None:
     assert stage.claims[NAME].outcome is Outcome.DONE  # nothing that runs is ended
 
 
-def test_a_stop_for_a_fence_that_comes_later() -> None:
+def test_a_stop_for_a_lease_that_comes_later() -> None:
     stage = Stage()
     stage.tell(StopControl(identity=identity(), reason="changed my mind"))
     stage.go(2_000)
@@ -132,13 +132,13 @@ def test_a_stop_for_a_fence_that_comes_later() -> None:
     assert why(stage) == [OrderRefusal.STOPPED] and stage.host.spawns == []
 
 
-def test_a_tombstone_for_fences_that_come_later() -> None:
+def test_a_tombstone_for_leases_that_come_later() -> None:
     stage = Stage()
-    stage.tell(Tombstone(run=RUN, up_to_fence=2, reason="given up"))
-    stage.tell(Tombstone(run=RUN, up_to_fence=1, reason="older news"))
+    stage.tell(Tombstone(run=RUN, up_to_lease=2, reason="given up"))
+    stage.tell(Tombstone(run=RUN, up_to_lease=1, reason="older news"))
     stage.go(2_000)
-    for fence in (1, 2, 3):
-        stage.push(order_of(identity=identity(fence=fence)))
+    for lease in (1, 2, 3):
+        stage.push(order_of(identity=identity(lease=lease)))
         stage.go(3_000)
     stage.settle()
     assert why(stage, f"{RUN}.1.1") == why(stage, f"{RUN}.1.2") == [OrderRefusal.TOMBSTONED]

@@ -90,7 +90,7 @@ def test_a_word_of_the_coordinator_ends_the_wait(control: str) -> None:
         case "stop":
             stage.tell(StopControl(identity=TWO, reason="not today"))
         case "tombstone":
-            stage.tell(Tombstone(run=TWO.run, up_to_fence=1, reason="not today"))
+            stage.tell(Tombstone(run=TWO.run, up_to_lease=1, reason="not today"))
         case _:
             stage.tell(TakeBack(identity=TWO, reason="not today"))
     assert stage.go(10_000, lambda: len(stage.bodies(TWO)) == 2)
@@ -201,7 +201,7 @@ def damaged() -> Stage:
     [
         TakeBack(identity=TWO, reason="elsewhere"),
         StopControl(identity=TWO, reason="not today"),
-        Tombstone(run=TWO.run, up_to_fence=1, reason="not today"),
+        Tombstone(run=TWO.run, up_to_lease=1, reason="not today"),
     ],
 )
 def test_what_lost_the_record_of_its_begin_is_not_said_to_have_never_begun(body: ControlBody) -> None:

@@ -21,7 +21,7 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.receipt import Blob
 from tests.fakes.node import MemoryClock
 
-ONE = AttemptId(run="r-test1", attempt=1, fence=1)
+ONE = AttemptId(run="r-test1", attempt=1, lease=1)
 
 
 class Kept:
@@ -172,7 +172,7 @@ def test_a_link_is_not_followed(run: Run, tmp_path: Path) -> None:
 def test_only_so_many_are_kept_in_memory(run: Run) -> None:
     run.writes(b"a secret-value")
     for number in range(MOST_STREAMS + 5):
-        run.depot.follow(AttemptId(run="r-test2", attempt=1, fence=number + 1), "out", run.out)
+        run.depot.follow(AttemptId(run="r-test2", attempt=1, lease=number + 1), "out", run.out)
     assert len(vars(run.depot)["_streams"]) == MOST_STREAMS
     assert run.writes(b"!") == b"a [secret S]!"
 

@@ -50,7 +50,7 @@ class Play:
             case "stop":
                 stage.tell(StopControl(identity=identity(run=RUNS[value]), reason="enough"))
             case "bury":
-                stage.tell(Tombstone(run=RUNS[value], up_to_fence=1, reason="given up"))
+                stage.tell(Tombstone(run=RUNS[value], up_to_lease=1, reason="given up"))
             case "crash":
                 stage.wire.at = stage.wire.count + value
             case _:

@@ -34,7 +34,7 @@ HELD = PendingStop("because", 3, 0, 5)
 
 
 def order(**changes: Any) -> Order:
-    base = {"epoch": 3, "start_by": NOW, "identity": identity(fence=4)}
+    base = {"epoch": 3, "start_by": NOW, "identity": identity(lease=4)}
     return order_of(**{**base, **changes})
 
 
@@ -50,7 +50,7 @@ VIEW = AcceptView(
     now=NOW,
     epoch_seen=3,
     known=None,
-    top_fence=4,
+    top_lease=4,
     stop=None,
     tombstone=None,
     draining=False,
@@ -63,7 +63,7 @@ VIEW = AcceptView(
 
 
 def entry(digest: str, mark: Mark = Mark.SPAWNED) -> JournalRecord:
-    return JournalRecord(identity(fence=4), digest, 3, mark, {}, 0)
+    return JournalRecord(identity(lease=4), digest, 3, mark, {}, 0)
 
 
 def test_accepts() -> None:
@@ -97,7 +97,7 @@ def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
         ({"epoch": 2}, {}, OrderRefusal.OLD_EPOCH),
         ({}, {"stop": HELD}, OrderRefusal.STOPPED),
         ({}, {"tombstone": HELD}, OrderRefusal.TOMBSTONED),
-        ({}, {"top_fence": 5}, OrderRefusal.OLD_FENCE),
+        ({}, {"top_lease": 5}, OrderRefusal.OLD_LEASE),
         ({}, {"now": None}, OrderRefusal.NO_FLEET_TIME),
         ({"epoch": 4}, {}, OrderRefusal.NO_FLEET_TIME),
         ({"start_by": FleetTime(epoch=3, ms=9_999)}, {}, OrderRefusal.TOO_LATE),
@@ -117,7 +117,7 @@ def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
 def test_refuses(order_changes: dict[str, Any], view_changes: dict[str, Any], why: OrderRefusal) -> None:
     verdict = judge_order(opened(order(**order_changes)), replace(VIEW, **view_changes))
     assert isinstance(verdict, Refuse)
-    assert (verdict.why, verdict.identity) == (why, identity(fence=4))
+    assert (verdict.why, verdict.identity) == (why, identity(lease=4))
     assert verdict.detail
 
 
@@ -140,15 +140,15 @@ def test_the_same_bytes_again_are_known_whatever_else_holds() -> None:
     assert judge_order(mine, bad) == AlreadyAccepted(Mark.SPAWNED)
 
 
-def test_other_bytes_for_a_fence_are_a_conflict() -> None:
+def test_other_bytes_for_a_lease_are_a_conflict() -> None:
     verdict = judge_order(
         opened(order(task="something else")), replace(VIEW, known=entry(opened(order()).digest))
     )
-    assert isinstance(verdict, Refuse) and verdict.why is OrderRefusal.FENCE_CONFLICT
+    assert isinstance(verdict, Refuse) and verdict.why is OrderRefusal.LEASE_CONFLICT
 
 
-def test_a_tombstone_spares_later_fences() -> None:
-    assert judge_order(opened(order()), replace(VIEW, tombstone=replace(HELD, fence=3))) == Accept()
+def test_a_tombstone_spares_later_leases() -> None:
+    assert judge_order(opened(order()), replace(VIEW, tombstone=replace(HELD, lease=3))) == Accept()
 
 
 def test_the_very_moment_of_start_by_is_in_time() -> None:

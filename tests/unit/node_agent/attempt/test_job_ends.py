@@ -122,7 +122,7 @@ def test_a_tombstone_ends_it_and_its_evidence_still_comes() -> None:
     stage = Stage(script=lambda _: Script(duration_ms=600_000))
     stage.push(gated())
     stage.go(3_000)
-    stage.tell(Tombstone(run=RUN, up_to_fence=1, reason="a newer attempt is bound"))
+    stage.tell(Tombstone(run=RUN, up_to_lease=1, reason="a newer attempt is bound"))
     stage.settle()
     claims = stage.claims[NAME]
     assert claims.outcome is Outcome.INTERRUPTED and claims.commit in stage.depot.commits.values()
@@ -157,8 +157,8 @@ def test_a_result_without_files_of_the_agent_is_not_done_and_the_checkout_is_kep
 
 def test_receipts_name_their_predecessor() -> None:
     stage = Stage(slots=3)
-    for fence in range(1, 6):
-        stage.push(order_of(identity=identity(run=f"r-run{fence}")))
+    for lease in range(1, 6):
+        stage.push(order_of(identity=identity(run=f"r-run{lease}")))
         stage.go(1_500)
     stage.settle()
     chain = stage.order_of_receipts

@@ -9,7 +9,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.receipt import ModelCalls, Usage
 
-WHO = AttemptId(run="r-0001", attempt=1, fence=1)
+WHO = AttemptId(run="r-0001", attempt=1, lease=1)
 WALL = 1_000_000
 BEGUN = Activity(cpu_ms=700, wrote_ms=WALL - 4_000, changed_ms=WALL - 9_000)
 

@@ -36,7 +36,7 @@ from tests.unit.node_agent.native.tree_of import spec_of
 from tests.unit.node_agent.runtimes.asked import ask, place
 
 NODE, OTHER = SigningKey(b"n" * 32), SigningKey(b"o" * 32)
-WHO, LATER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)
+WHO, LATER = AttemptId(run="r-0001", attempt=1, lease=1), AttemptId(run="r-0001", attempt=2, lease=2)
 PUSH = CommandRule(pattern="push", ask=True, reason="look first")
 SAME = CommandRule(pattern="git", ask=True)
 React = Callable[[Path, CallAsked], None]

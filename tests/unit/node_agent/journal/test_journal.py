@@ -50,6 +50,6 @@ def test_each_stage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         ("settled", 1000, ""),
     ]
     assert {(line["run"], line["attempt"], line["fence"], line["node"]) for line in told} == {
-        (one.run, one.attempt, one.fence, "n1")
+        (one.run, one.attempt, one.lease, "n1")
     }
     assert set(told[0]) == set(OrderLine.__slots__)

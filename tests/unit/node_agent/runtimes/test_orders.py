@@ -19,7 +19,7 @@ from tests.unit.node_agent.runtimes.asked import LIMITS
 ORDER = Order(
     fleet="f-7f3k2q",
     epoch=1,
-    identity=AttemptId(run="r-7f3k2q", attempt=1, fence=1),
+    identity=AttemptId(run="r-7f3k2q", attempt=1, lease=1),
     node="0123456789",
     issued_wall_ms=0,
     start_by=FleetTime(epoch=1, ms=1),

@@ -19,7 +19,7 @@ from node_agent.wire.policy import Safety
 from tests.unit.node_agent.native.tree_of import spec_of
 
 DAY_MS = 86_400_000
-WHO = AttemptId(run="r-0001", attempt=1, fence=1)
+WHO = AttemptId(run="r-0001", attempt=1, lease=1)
 
 
 class Names(ModuleType):

@@ -89,7 +89,7 @@ from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
-WHO = AttemptId(run="r-7f3k2q", attempt=2, fence=3)
+WHO = AttemptId(run="r-7f3k2q", attempt=2, lease=3)
 AT = FleetTime(epoch=4, ms=123_456)
 FLEET = "f-home"
 GPU = "GPU-8f1c2a4e-0000-4000-8000-000000000001"

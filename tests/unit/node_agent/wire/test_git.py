@@ -34,7 +34,7 @@ from node_agent.wire.identity import AttemptId
 
 
 def test_refs() -> None:
-    identity = AttemptId(run="r-7f3k2", attempt=2, fence=3)
+    identity = AttemptId(run="r-7f3k2", attempt=2, lease=3)
     assert snap_ref("r-7f3k2") == "refs/pancode/snap/r-7f3k2"
     assert base_ref("r-7f3k2") == "refs/pancode/base/r-7f3k2"
     assert identity.ref.startswith(result_prefix("r-7f3k2"))

@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import JsonFormatter, OrderLine, OrderStage, PlainFormatter, levels_of
 
 LINE = OrderLine.of(
-    OrderStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, fence=7), "n1", 812, "wall_limit"
+    OrderStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, lease=7), "n1", 812, "wall_limit"
 )
 
 

@@ -139,7 +139,7 @@ def test_what_is_no_identity(text: str) -> None:
 
 
 def test_identity_survives_its_spelling() -> None:
-    who = AttemptId(run="r-7f3k2q", attempt=12, fence=340)
+    who = AttemptId(run="r-7f3k2q", attempt=12, lease=340)
     assert AttemptId.parse(str(who)) == who
     assert who.ref == "refs/pancode/r-7f3k2q/12.340"
 

@@ -30,7 +30,7 @@ def test_each_form_of_a_command_is_found_and_becomes_words(text: str, command: s
     assert without_commands("SKILL.md", laid.encode()) == laid.encode()
 
 
-def test_a_fence_whose_command_begins_with_one_is_broken_twice() -> None:
+def test_a_lease_whose_command_begins_with_one_is_broken_twice() -> None:
     assert without_commands("SKILL.md", b"```!`id`\n```") == b"``` ! `id`\n```"
 
 

@@ -95,7 +95,7 @@ def node(tmp_path: Path) -> Node:
 
 
 def order_of(run: str, resume: Resumed | None = None, turns: TurnTerms | None = None) -> Order:
-    named = {"identity": AttemptId(run=run, attempt=1, fence=1), "runtime": "claude"}
+    named = {"identity": AttemptId(run=run, attempt=1, lease=1), "runtime": "claude"}
     return ORDER.model_copy(update={**named, "resume": resume, "turns": turns})
 
 

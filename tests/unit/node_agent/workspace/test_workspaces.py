@@ -67,9 +67,9 @@ class OneSnapshot:
         raise AssertionError("nothing is delivered here")
 
 
-def orders(depot: OneSnapshot, fences: int) -> list[Order]:
+def orders(depot: OneSnapshot, leases: int) -> list[Order]:
     git = Workspace(kind="git", repo="repo-1", base=depot.snapshot, snapshot=depot.snapshot)
-    return [order_of(identity=identity(fence=number), workspace=git) for number in range(1, fences + 1)]
+    return [order_of(identity=identity(lease=number), workspace=git) for number in range(1, leases + 1)]
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.app.http_routes import VERBS
-from pancode.kernel.records import Audit, Fence, Run
+from pancode.kernel.records import Audit, Lease, Run
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import Puppet, facts
 
@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> World:
 
 def _inside(world: World, run: str, *nearer: str) -> None:
     """From now on whoever asks is in that run; `nearer`: marks that stand between."""
-    marks = tuple(AttemptId(run=name, attempt=1, fence=1) for name in (*nearer, run))
+    marks = tuple(AttemptId(run=name, attempt=1, lease=1) for name in (*nearer, run))
     world.coordinator.inside = marks
 
 
@@ -133,7 +133,7 @@ def test_what_a_held_run_starts_goes_only_where_something_holds_it(
     child = world.dispatch(**asked)["run"]
     assert not world.context.row(Run, child).told_only
     world.context.turn()
-    bound = {fence.run: fence.node for fence in world.context.rows(Fence)}
+    bound = {lease.run: lease.node for lease in world.context.rows(Lease)}
     assert bound == {parent: "walled", child: "walled"}
 
 
@@ -142,7 +142,7 @@ def test_a_script_of_a_run_that_nothing_holds_may_go_where_it_went(world: World)
     _inside(world, parent)
     child = world.dispatch()["run"]
     world.context.turn()
-    assert {fence.run for fence in world.context.rows(Fence)} == {parent, child}
+    assert {lease.run for lease in world.context.rows(Lease)} == {parent, child}
     order = next(o for o in (world.claim(), world.claim()) if o.identity.run == child)
     assert (order.depth, order.policy.told_only) == (1, True), "the node is told, too"
 

@@ -8,7 +8,7 @@ from node_agent.wire.event import Event, Events, Finding
 from node_agent.wire.order import Order
 from pancode.fleet import fleet as query_fleet
 from pancode.kernel.quota import CALM_MS, FLOOD_MS, ROUND_MESSAGES, ROUND_SIZE
-from pancode.kernel.records import Fence, Node, Run, RunState
+from pancode.kernel.records import Lease, Node, Run, RunState
 from tests.unit.pancode.runs.world import FLEET, Desk, Puppet
 
 LETTERS, ROUND_MS = 3_900, 500
@@ -74,7 +74,7 @@ def test_nothing_of_a_flood_is_lost_and_its_receipt_comes_last(coordinator: Desk
     for _ in range(5):
         assert coordinator.row(Run, "r-0001").state is RunState.RUNNING
         coordinator.turn(ROUND_MS)
-    assert coordinator.row(Fence, "r-0001", 1).cursor == last
+    assert coordinator.row(Lease, "r-0001", 1).cursor == last
     coordinator.turn(ROUND_MS)
     assert coordinator.row(Run, "r-0001").state is RunState.ENDED and not waiting(coordinator, bad)
 

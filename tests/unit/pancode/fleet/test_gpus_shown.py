@@ -20,7 +20,7 @@ from tests.unit.pancode.interfaces.mcp.test_tools import called
 from tests.unit.pancode.runs.world import facts
 
 GIB = 1 << 30
-HOLDER = AttemptId(run="r-0001", attempt=1, fence=1)
+HOLDER = AttemptId(run="r-0001", attempt=1, lease=1)
 
 
 def gpu(number: int, name: str = "NVIDIA H100 80GB HBM3", memory: int = 80 * GIB) -> GpuFact:

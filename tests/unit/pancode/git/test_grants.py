@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.identity import AttemptId
 from pancode.git.depot_server import Grant, Refusal, grant_for, serve_env
 
-WHO = AttemptId(run="r-7f3k2", attempt=1, fence=4)
+WHO = AttemptId(run="r-7f3k2", attempt=1, lease=4)
 
 
 def _values(env: dict[str, str], key: str) -> list[str]:

@@ -13,7 +13,7 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.records import Audit, Closed, Decision, Fence, Run
+from pancode.kernel.records import Audit, Closed, Decision, Lease, Run
 from pancode.kernel.values import replace
 from pancode.people.service import answer_run, decide_call, list_inbox
 from pancode.runs.life.approvals import CallDecided
@@ -54,10 +54,10 @@ class Asked:
         self.desk.turn()
 
     def lose(self) -> None:
-        """The node is not heard until its fence is given up."""
+        """The node is not heard until its lease is given up."""
         for _ in range(100):
             self.desk.turn(10_000)
-            if self.desk.row(Fence, RUN, self.order.identity.fence).closed is Closed.LOST:
+            if self.desk.row(Lease, RUN, self.order.identity.lease).closed is Closed.LOST:
                 return
 
     @property

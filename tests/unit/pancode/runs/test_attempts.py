@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.budget.books import Ceilings
-from pancode.kernel.records import Attempt, Balance, Decision, Fence, Run
+from pancode.kernel.records import Attempt, Balance, Decision, Lease, Run
 from pancode.runs import views as query
 from pancode.runs.admission.planning import RecordsPicker
 from pancode.runs.ceilings import set_ceilings
@@ -142,7 +142,7 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     coordinator.dispatch()
     coordinator.turn()
     order = node.take()
-    node.say(order.identity, Refused(why=OrderRefusal.FENCE_CONFLICT, detail="x"))
+    node.say(order.identity, Refused(why=OrderRefusal.LEASE_CONFLICT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
     assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
@@ -164,7 +164,7 @@ def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: De
     node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="x"))
     coordinator.turn()
     assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
-    assert coordinator.row(Fence, "r-0001", order.identity.fence).receipt is None
+    assert coordinator.row(Lease, "r-0001", order.identity.lease).receipt is None
     coordinator.check_books()
 
 

@@ -147,7 +147,7 @@ def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> No
     pair.good.breathe()
     since = dict(core.live.journals.doubted)
     assert since
-    strange = AttemptId(run="r-good", attempt=1, fence=999_999_999)
+    strange = AttemptId(run="r-good", attempt=1, lease=999_999_999)
     pair.good.journal = [
         JournalEntry(identity=strange, order="2" * 64, mark=Mark.ACCEPTED, last_event=0),
         JournalEntry(

@@ -96,7 +96,7 @@ def issue(world: World, top: Path) -> str:
 
 def inside(world: World, top: Path) -> str:
     parent = world.dispatch()["run"]
-    world.coordinator.inside = (AttemptId(run=parent, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=parent, attempt=1, lease=1),)
     return post(world, "/v1/runs", WORK)
 
 
@@ -179,7 +179,7 @@ def test_the_variables_of_a_session_count_for_what_it_dispatches(tmp_path: Path)
     world.node.breathe()
     settings = {"models.worker": "ollama/small"}
     session = world.http.post("/v1/sessions", {**WORK, "by": "ana", "settings": settings}).json()["run"]
-    world.coordinator.inside = (AttemptId(run=session, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=session, attempt=1, lease=1),)
     work = {**WORK, "budget": "0.10"}
     steps = {"kind": "batch", "steps": [{"name": "one", "dispatch": work}]}
     for path, body in (("/v1/runs", work), ("/v1/workflows", steps)):

@@ -1,4 +1,4 @@
-"""Depot streams: granted from the ledger to the node of the fence, for as long as it may use them."""
+"""Depot streams: granted from the ledger to the node of the lease, for as long as it may use them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bound(coordinator: Desk, node: Puppet) -> AttemptId:
 
 
 @pytest.mark.parametrize("verb", ["fetch", "push", "log"])
-def test_the_node_of_the_fence_may(coordinator: Desk, verb: Verb) -> None:
+def test_the_node_of_the_lease_may(coordinator: Desk, verb: Verb) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
     assert authorize(coordinator.core, hello(node, who, verb), "n") == StreamGrant(verb, who, "demo-1234")
@@ -60,11 +60,11 @@ def test_nobody_else_may(coordinator: Desk) -> None:
     assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), StreamDenial)
     assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), StreamDenial)
     assert isinstance(authorize(core, b"\xff", "n"), StreamDenial)
-    stranger = AttemptId(run="r-none", attempt=1, fence=1)
+    stranger = AttemptId(run="r-none", attempt=1, lease=1)
     assert isinstance(authorize(core, hello(node, stranger, "log"), "n"), StreamDenial)
 
 
-def test_a_settled_fence_delivers_no_more(coordinator: Desk) -> None:
+def test_a_settled_lease_delivers_no_more(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE)
@@ -77,7 +77,7 @@ def test_a_settled_fence_delivers_no_more(coordinator: Desk) -> None:
     )
 
 
-def test_a_lost_fence_may_still_deliver_but_not_read(coordinator: Desk) -> None:
+def test_a_lost_lease_may_still_deliver_but_not_read(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
     for _ in range(100):

@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
 from pancode.fleet import inventory
-from pancode.kernel.records import Audit, Fence, Run, StoredReceipt
+from pancode.kernel.records import Audit, Lease, Run, StoredReceipt
 from pancode.runs.receipts.offline_verification import verify_file
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
 from tests.unit.pancode.runs.world import Desk, Puppet
@@ -64,19 +64,19 @@ def theft(tmp_path: Path) -> Theft:
     return Theft(tmp_path)
 
 
-def _unknown_fence(theft: Theft) -> dict[str, Any]:
-    return {"identity": AttemptId(run="r-0001", attempt=1, fence=999)}
+def _unknown_lease(theft: Theft) -> dict[str, Any]:
+    return {"identity": AttemptId(run="r-0001", attempt=1, lease=999)}
 
 
-def _real_fence(theft: Theft) -> dict[str, Any]:
+def _real_lease(theft: Theft) -> dict[str, Any]:
     return {"epoch": 77}
 
 
 def _unknown_run(theft: Theft) -> dict[str, Any]:
-    return {"identity": AttemptId(run="r-nowhere", attempt=1, fence=1)}
+    return {"identity": AttemptId(run="r-nowhere", attempt=1, lease=1)}
 
 
-@pytest.mark.parametrize("forged", [_unknown_fence, _real_fence, _unknown_run])
+@pytest.mark.parametrize("forged", [_unknown_lease, _real_lease, _unknown_run])
 def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged: Any) -> None:
     envelope = theft.forge(**forged(theft))
     (answer,) = theft.answers()
@@ -92,7 +92,7 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
     assert theft.coordinator.row(Run, "r-0001").result["node"] == "vm"
 
 
-def test_a_forged_receipt_of_another_fence_is_on_record_and_is_not_kept(theft: Theft) -> None:
+def test_a_forged_receipt_of_another_lease_is_on_record_and_is_not_kept(theft: Theft) -> None:
     theft.forge(epoch=77)
     (answer,) = theft.answers()
     assert isinstance(answer, Reject) and "was ordered from vm" in answer.reason
@@ -114,7 +114,7 @@ def test_an_orphan_is_kept_and_answered_again_without_a_signature_over_it(theft:
 
 def test_a_countersigned_forgery_is_no_pass_where_its_key_has_another_name(theft: Theft) -> None:
     """The sample of the review: nb's key, vm's name, and a coordinator that had countersigned it."""
-    forged = theft.coordinator.key.countersign(theft.forge(**_unknown_fence(theft)))
+    forged = theft.coordinator.key.countersign(theft.forge(**_unknown_lease(theft)))
     told = theft.offline(forged)
     assert told["verdict"] == "TAMPERED"
     (bad,) = [c for c in told["checks"] if not c["ok"]]
@@ -194,13 +194,13 @@ def test_a_clock_that_was_set_around_the_enrolment_makes_no_receipt_a_forgery(
 def test_the_order_that_it_answers_was_signed_for_its_key(theft: Theft, whose: str) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
     theft.coordinator.turn()
-    fence, key = theft.coordinator.row(Fence, "r-0001", 1), theft.coordinator.key
+    lease, key = theft.coordinator.row(Lease, "r-0001", 1), theft.coordinator.key
     other = theft.order.model_copy(update={"node": theft.nb.tag} if "key" in whose else {"depth": 7})
     forged = theft.order.signed(theft.nb.key) if "coordinator" in whose else other.signed(key)
     with theft.coordinator.ledger.transaction() as tx:
-        tx.put(replace(fence, order=forged.model_dump_json()))
+        tx.put(replace(lease, order=forged.model_dump_json()))
         if whose == "gone":
-            tx.delete(Fence, "r-0001", 1)
+            tx.delete(Lease, "r-0001", 1)
     told = theft.http.get("/v1/runs/r-0001/verify").json()
     assert told["verdict"] == "TAMPERED"
     wrong = [c["what"] for c in told["checks"] if not c["ok"]]
@@ -209,7 +209,7 @@ def test_the_order_that_it_answers_was_signed_for_its_key(theft: Theft, whose: s
 
 def test_the_forgery_is_one_that_opens_with_the_thief_s_own_key(theft: Theft) -> None:
     """The attack is real: its signature holds, and its statement is well formed."""
-    forged = theft.forge(**_unknown_fence(theft))
+    forged = theft.forge(**_unknown_lease(theft))
     assert (
         open_as(Receipt, forged, {theft.nb.key.public.keyid: theft.nb.key.public}).predicate.node
         == theft.nb.tag

@@ -68,16 +68,16 @@ def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
     fleet.still_works()
 
 
-@pytest.mark.parametrize("fence", [999_999_999, 500_000_001, 200_000])
-def test_a_fence_that_never_was_leaves_the_run_its_numbers(fence: int) -> None:
+@pytest.mark.parametrize("lease", [999_999_999, 500_000_001, 200_000])
+def test_a_lease_that_never_was_leaves_the_run_its_numbers(lease: int) -> None:
     fleet = Fleet(Desk())
     due = fleet.taken()
     fleet.bad.say(due.identity, Refused(why=OrderRefusal.CEILING, detail="no"))
-    strange = AttemptId(run=due.identity.run, attempt=1, fence=fence)
+    strange = AttemptId(run=due.identity.run, attempt=1, lease=lease)
     fleet.bad.journal = [JournalEntry(identity=strange, order="1" * 64, mark=Mark.REFUSED, last_event=1)]
     for _ in range(4):
         fleet.bad.breathe()
-    assert fleet.coordinator.row(Run, due.identity.run).fence < 10
+    assert fleet.coordinator.row(Run, due.identity.run).lease < 10
     assert len(fleet.alarms()) == 1
     fleet.still_works()
 

@@ -12,7 +12,7 @@ from node_agent.wire.node import NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.fleet import inventory
-from pancode.kernel.records import Audit, Fence, Node, Run, RunState, StoredReceipt
+from pancode.kernel.records import Audit, Lease, Node, Run, RunState, StoredReceipt
 from pancode.runs import keyring
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts
@@ -38,7 +38,7 @@ class Rotation(World):
         self.node.breathe()
 
     def signer(self, run: str) -> str:
-        return parse_envelope(self.context.row(Fence, run, 1).order).signatures[0].keyid
+        return parse_envelope(self.context.row(Lease, run, 1).order).signatures[0].keyid
 
     def verdict(self, run: str) -> str:
         return str(self.http.get(f"/v1/runs/{run}/verify").json()["verdict"])

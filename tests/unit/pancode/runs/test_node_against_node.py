@@ -1,4 +1,4 @@
-"""What an enrolled node says of another node's fences: nothing of it counts, however rightly it is signed."""
+"""What an enrolled node says of another node's leases: nothing of it counts, however rightly it is signed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
-from pancode.kernel.records import Attempt, BookEntry, Closed, EntryKind, Fence, Run
+from pancode.kernel.records import Attempt, BookEntry, Closed, EntryKind, Lease, Run
 from tests.unit.pancode.runs.world import Desk, Fleet
 
 LIES: tuple[EventBody, ...] = (
@@ -37,12 +37,12 @@ def on_honest(fleet: Fleet, starts: bool = True) -> Order:
 
 def state(fleet: Fleet, who: AttemptId) -> tuple[Any, ...]:
     row = fleet.coordinator.row
-    return row(Fence, who.run, who.fence), row(Run, who.run), row(Attempt, who.run, who.attempt)
+    return row(Lease, who.run, who.lease), row(Run, who.run), row(Attempt, who.run, who.attempt)
 
 
 @pytest.mark.parametrize("starts", [True, False], ids=["running", "offered"])
 @pytest.mark.parametrize("body", LIES, ids=lambda body: body.kind)
-def test_an_event_of_anothers_fence(body: EventBody, starts: bool) -> None:
+def test_an_event_of_anothers_lease(body: EventBody, starts: bool) -> None:
     fleet = Fleet(Desk())
     due = on_honest(fleet, starts)
     before = state(fleet, due.identity)
@@ -62,13 +62,13 @@ def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:
     """The run goes on elsewhere, as the node's own journal says that it refused it."""
     fleet = Fleet(Desk())
     due = on_honest(fleet, starts=False)
-    digest = fleet.coordinator.row(Fence, "r-good", due.identity.fence).digest
+    digest = fleet.coordinator.row(Lease, "r-good", due.identity.lease).digest
     fleet.good.say(due.identity, Marked(mark=Mark.REFUSED))
     entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
     fleet.good.journal = [entry]
     for _ in range(fleet.coordinator.rules.start_by_ms // 5_000 + 3):
         fleet.good.breathe()
-    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is Closed.NEVER_ACCEPTED
+    assert fleet.coordinator.row(Lease, "r-good", due.identity.lease).closed is Closed.NEVER_ACCEPTED
 
 
 def test_a_node_that_gives_no_reason_for_its_end_is_named_as_the_reason() -> None:
@@ -94,7 +94,7 @@ def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     for _ in range(3):
         fleet.breathe()
     again = second.take()
-    assert (again.identity.attempt, again.identity.fence) == (1, 2)
+    assert (again.identity.attempt, again.identity.lease) == (1, 2)
     second.carry_out(again, exit_code=0)
     first.deliver(due, exit_code=0)
     fleet.coordinator.turn()

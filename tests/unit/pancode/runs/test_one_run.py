@@ -14,7 +14,7 @@ from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
-from pancode.kernel.records import Audit, Balance, Fence, Run, RunState
+from pancode.kernel.records import Audit, Balance, Lease, Run, RunState
 from pancode.runs.round import act_now, run_round
 from tests.unit.pancode.runs.world import Desk, Puppet, failed, offered
 
@@ -66,7 +66,7 @@ def test_a_slot_is_taken_until_the_gates_are_over(coordinator: Desk) -> None:
     for mark in (Mark.EXITED, Mark.COMMITTED):  # its gates run from here on
         node.say(order.identity, Marked(mark=mark))
         node.breathe()
-        assert coordinator.row(Fence, "r-0001", 1).mark == mark and node.claim() is None
+        assert coordinator.row(Lease, "r-0001", 1).mark == mark and node.claim() is None
     node.say(order.identity, Marked(mark=Mark.GATED))
     coordinator.turn()
     second = node.take()
@@ -215,7 +215,7 @@ def test_missing_bytes_are_asked_for_and_then_accepted(coordinator: Desk) -> Non
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
-def test_another_receipt_for_the_same_fence_is_refused(coordinator: Desk) -> None:
+def test_another_receipt_for_the_same_lease_is_refused(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.deliver(order)
     coordinator.turn()
@@ -233,7 +233,7 @@ def test_forged_words_change_nothing(coordinator: Desk) -> None:
     node.uplink.send(node.receipt(order).model_copy(update={"signatures": ()}).model_dump_json())
     node.uplink.send("{}")
     coordinator.turn()
-    assert coordinator.row(Fence, "r-0001", 1).cursor == 0
+    assert coordinator.row(Lease, "r-0001", 1).cursor == 0
     assert coordinator.row(Run, "r-0001").outcome is None
     codes = {a.detail["code"] for a in coordinator.rows(Audit) if a.domain == "trust"}
     assert codes == {"unknown_key", "unsigned", "malformed"}

@@ -30,7 +30,7 @@ def begin_anew(coordinator: Desk, node: Puppet, emptied: bool) -> list[tuple[str
     coordinator.turn(0)
     beat = node.beat()
     assert beat is not None and beat.answers == node.nonce
-    return [(c.body.run, c.body.up_to_fence) for c in node.controls() if isinstance(c.body, Tombstone)]
+    return [(c.body.run, c.body.up_to_lease) for c in node.controls() if isinstance(c.body, Tombstone)]
 
 
 @pytest.mark.parametrize("emptied", [False, True])

@@ -36,7 +36,7 @@ def test_what_is_dispatched_and_bound_in_one_life_counts_from_one() -> None:
     node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
     coordinator.turn(10_000)
     node.breathe()
-    assert coordinator.row(Run, "r-0001").fence == 2
+    assert coordinator.row(Run, "r-0001").lease == 2
 
 
 def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been() -> None:
@@ -47,7 +47,7 @@ def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been()
     coordinator.restart()
     node.session = "another"
     node.breathe()
-    assert coordinator.row(Run, "r-0001").fence == coordinator.core.epoch * NUMBERS_IN_AN_EPOCH + 1
+    assert coordinator.row(Run, "r-0001").lease == coordinator.core.epoch * NUMBERS_IN_AN_EPOCH + 1
 
 
 def test_refusals_are_counted_by_binding_not_by_number() -> None:

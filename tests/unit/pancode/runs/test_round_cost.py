@@ -14,7 +14,7 @@ from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Ledger, Transaction
-from pancode.kernel.records import Fence, Node, Run, RunState
+from pancode.kernel.records import Lease, Node, Run, RunState
 from pancode.runs.round import act_now, run_round
 from pancode.runs.row_cache import KeptRows
 from tests.fakes.ledger import MemoryLedger
@@ -235,5 +235,5 @@ def test_of_a_long_queue_only_those_are_read_that_are_placed() -> None:
     pause_queue(desk.core, None, None, "me")
     desk.counted.rows.clear()
     act_now(desk.core)
-    assert sorted(fence.run for fence in desk.rows(Fence)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
+    assert sorted(lease.run for lease in desk.rows(Lease)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
     assert desk.counted.rows["Run"] <= 40

@@ -327,7 +327,7 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
 def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World) -> None:
     run = begin(world)["run"]
     order = interactive_run(world)
-    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, lease=1),)
     asked = world.http.post("/v1/config/propose", {"kind": "budget", "target": "day", "value": "25"}).json()
     world.coordinator.inside = ()
     shown = session(world, run)

@@ -9,7 +9,7 @@ const listed = (names) => (names.length < 4 ? names.join(", ") : `${names.slice(
 /** The story of a run, as one would tell it. */
 export function told(run, why, now = Date.now()) {
   const placed = (why?.decisions || []).findLast((one) => one.verdict === "placed"), gates = (why?.decisions || []).filter((one) => one.kind === "gate" && one.verdict === "passed").length;
-  const failed = run.gates.filter((gate) => !gate.passed), tries = new Set(run.fences.map((fence) => fence.attempt)).size;
+  const failed = run.gates.filter((gate) => !gate.passed), tries = new Set(run.fences.map((lease) => lease.attempt)).size;
   const work = run.started_at && `${run.agent} ${run.finished_at ? "worked" : "has worked"} for ${took(run, now)}${run.node ? ` on ${run.node}` : ""}${placed ? `, ${placed.detail.replace(/^placed on [^:]*: /, "chosen as ")}` : ""}`;
   return [
     `${run.created_by} asked for it${run.workflow ? ` as a part of workflow ${run.workflow}` : ""}${run.retry_of ? `, once more after ${run.retry_of}` : run.continues ? `, as what follows ${run.continues}` : ""}${gates ? `; ${counted(gates, "gate")} let it in` : ""}`,

@@ -7,10 +7,10 @@ import { span } from "../lib/words.js";
 const ms = (at) => (at ? Date.parse(at) : null);
 const DURING = { preparing: 1, running: 2, verifying: 3, delivering: 4, stopping: 2 };
 
-/** Phases of one fence: [name, from, until, note]; the last one of a run that goes on has no end yet. `before`: when the one before ended. */
-function phasesOf(run, fence, before, now, last) {
-  const bound = ms(fence.bound_at), closed = ms(fence.closed_at), end = closed ?? now;
-  const attempt = run.attempts.find((one) => one.attempt === fence.attempt);
+/** Phases of one lease: [name, from, until, note]; the last one of a run that goes on has no end yet. `before`: when the one before ended. */
+function phasesOf(run, lease, before, now, last) {
+  const bound = ms(lease.bound_at), closed = ms(lease.closed_at), end = closed ?? now;
+  const attempt = run.attempts.find((one) => one.attempt === lease.attempt);
   const started = last && ms(run.started_at) >= bound ? Math.min(ms(run.started_at), end) : null;
   const found = [["waiting", before, bound]];
   if (started === null) return [...found, [closed ? "on the machine" : "preparing", bound, end]];
@@ -27,11 +27,11 @@ function phasesOf(run, fence, before, now, last) {
 
 export function Timeline({ run }) {
   const clock = useNow(), begin = ms(run.created_at), now = ms(run.finished_at) ?? clock;
-  const fences = run.fences, end = Math.max(now, begin + 1, ...fences.map((fence) => ms(fence.closed_at) ?? 0));
+  const leases = run.fences, end = Math.max(now, begin + 1, ...leases.map((lease) => ms(lease.closed_at) ?? 0));
   const goes = run.state !== "ended";
-  const rows = fences.flatMap((fence, i) => phasesOf(run, fence, i ? ms(fences[i - 1].closed_at) ?? ms(fence.bound_at) : begin, end, i === fences.length - 1)
-    .map((phase, k, all) => ({ fence, phase, first: !k, now: goes && i === fences.length - 1 && k === all.length - 1 })));
-  if (!fences.length || (goes && fences.at(-1).closed_at)) rows.push({ phase: ["waiting", ms(fences.at(-1)?.closed_at) ?? begin, end, run.reason], now: goes });
+  const rows = leases.flatMap((lease, i) => phasesOf(run, lease, i ? ms(leases[i - 1].closed_at) ?? ms(lease.bound_at) : begin, end, i === leases.length - 1)
+    .map((phase, k, all) => ({ lease, phase, first: !k, now: goes && i === leases.length - 1 && k === all.length - 1 })));
+  if (!leases.length || (goes && leases.at(-1).closed_at)) rows.push({ phase: ["waiting", ms(leases.at(-1)?.closed_at) ?? begin, end, run.reason], now: goes });
   const failed = (name) => name === "gates" && run.gates.some((gate) => !gate.passed);
   const row = ({ phase: [name, from, until, note], now: here }) => {
     const tone = failed(name) ? "bad" : here ? (name === "waiting" ? "wait" : "live") : name === "waiting" ? "wait" : "ok", x = (100 * (from - begin)) / (end - begin);
@@ -43,5 +43,5 @@ export function Timeline({ run }) {
     const told = run.attempts.find((one) => one.attempt === number);
     return html`<li class="small">attempt ${number} on <a href=${link(["machines", node])}>${node}</a> ${told?.outcome ? html`<${Badge} word=${told.outcome} />` : html`<${Badge} word=${mark || state} of="live" />`} ${told?.reason && told.reason !== told.outcome ? html`<span class="quiet">${told.reason}</span>` : ""}${stop ? " stop asked" : ""}</li>`;
   };
-  return html`<ol class="pad phases">${rows.map((one) => html`${one.first && fences.length > 1 ? attempt(one.fence) : ""}${row(one)}`)}</ol>`;
+  return html`<ol class="pad phases">${rows.map((one) => html`${one.first && leases.length > 1 ? attempt(one.lease) : ""}${row(one)}`)}</ol>`;
 }

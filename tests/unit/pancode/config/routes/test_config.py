@@ -119,7 +119,7 @@ def test_slots_say_that_a_machine_keeps_its_own(world: World) -> None:
 
 def test_a_run_sets_nothing_and_its_attempt_is_on_record(world: World) -> None:
     run = world.dispatch()["run"]
-    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, lease=1),)
     for verb, body in (
         ("set", {"key": "dispatch.safety", "value": "full-auto"}),
         ("unset", {"key": "dispatch.safety"}),

@@ -33,7 +33,7 @@ def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> 
     told = [control.body for control in world.node.controls() if isinstance(control.body, SetSlots)]
     assert told[-1] == SetSlots(slots=1)
     assert world.claim().identity.run == first and world.node.claim() is None
-    assert world.context.row(Run, second).fence == 0
+    assert world.context.row(Run, second).lease == 0
 
 
 def test_between_bounds_the_node_says_how_many_it_takes_and_who_waits_hears_why(world: World) -> None:

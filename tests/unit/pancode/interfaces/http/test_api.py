@@ -14,7 +14,7 @@ from pancode.app.http_routes import VERBS
 from pancode.fleet import inventory
 from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.kernel.records import Balance, Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso
 from tests.unit.pancode.interfaces.http.world import FINGERPRINT, World, events_of
@@ -90,8 +90,8 @@ def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
     with monkeypatch.context() as patch:
         patch.setattr(context, "act_now", act)
         run = world.dispatch()["run"]
-    (fence,) = world.context.rows(Fence, run=run)
-    assert fence.state is FenceState.OFFERED and world.node.claim() is None
+    (lease,) = world.context.rows(Lease, run=run)
+    assert lease.state is LeaseState.OFFERED and world.node.claim() is None
     world.context.turn()
     assert world.claim().identity.run == run
 
@@ -319,7 +319,7 @@ def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
     kinds = [kind for kind, _ in events_of(world.http.get(f"/v1/runs/{run}/log", attempt="1.1", follow="1"))]
     assert kinds == ["log", "attempt", "log", "end"]
     assert world.http.get(f"/v1/runs/{run}/log").content == b"second\n"
-    assert world.context.row(Fence, run, 2).attempt == 2
+    assert world.context.row(Lease, run, 2).attempt == 2
 
 
 def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:

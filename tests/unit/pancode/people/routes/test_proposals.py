@@ -29,7 +29,7 @@ def propose(world: World, **body: Any) -> dict[str, Any]:
 def inside(world: World, **more: Any) -> str:
     """From now on whoever asks is a run."""
     run = str(world.dispatch(**more)["run"])
-    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, lease=1),)
     return run
 
 

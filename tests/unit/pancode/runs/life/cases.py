@@ -16,7 +16,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.app.features import FEATURES
 from pancode.budget import books
 from pancode.budget.books import BudgetScope
-from pancode.kernel.records import Balance, Fence, StoredReceipt
+from pancode.kernel.records import Balance, Lease, StoredReceipt
 from pancode.runs.life.binding import Admitted, Bound
 from pancode.runs.life.case import Now, RunCase
 from pancode.runs.life.changes import Changes, Signal
@@ -42,11 +42,11 @@ def admitted(**run: Any) -> RunCase:
 
 
 def offered(case: RunCase) -> RunCase:
-    """Bound to n1 under the next fence."""
-    number = case.run.fence + 1
-    fence = Fence("r-0001", case.run.attempt, number, "n1", TAG, "{}", f"{number:064x}", 1, AT, AT)
-    case = after(case, Bound(fence, "free"))
-    return RunCase(case.run, case.attempts, case.fences, case.entries, case.now, about=number)
+    """Bound to n1 under the next lease."""
+    number = case.run.lease + 1
+    lease = Lease("r-0001", case.run.attempt, number, "n1", TAG, "{}", f"{number:064x}", 1, AT, AT)
+    case = after(case, Bound(lease, "free"))
+    return RunCase(case.run, case.attempts, case.leases, case.entries, case.now, about=number)
 
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
@@ -64,20 +64,20 @@ def after(case: RunCase, *signals: Signal) -> RunCase:
 
 def said(case: RunCase, *bodies: EventBody) -> Changes:
     """These events, in order."""
-    first = case.fence.cursor + 1
+    first = case.lease.cursor + 1
     return decide(case, *(NodeReported(first + n, body, AT + 5) for n, body in enumerate(bodies)))
 
 
 def receipt(case: RunCase, **changes: Any) -> Believed:
-    """A true one of the case's fence."""
-    identity = AttemptId(run="r-0001", attempt=case.fence.attempt, fence=case.about)
+    """A true one of the case's lease."""
+    identity = AttemptId(run="r-0001", attempt=case.lease.attempt, lease=case.about)
     fields: dict[str, Any] = {
         "fleet": "f-test",
         "epoch": 1,
         "identity": identity,
         "node": TAG,
         "node_name": "n1",
-        "order": case.fence.digest,
+        "order": case.lease.digest,
         "node_version": "0.1.0",
         "runtime": "shell",
         "agent": "builder",
@@ -98,7 +98,7 @@ def receipt(case: RunCase, **changes: Any) -> Believed:
         "last_event": 0,
     }
     digest = f"{case.about:064d}"
-    stored = StoredReceipt(digest, "r-0001", case.fence.attempt, case.about, TAG, "{}", AT)
+    stored = StoredReceipt(digest, "r-0001", case.lease.attempt, case.about, TAG, "{}", AT)
     claims = Claims(**{**fields, **changes})
     mark = receipt_of(claims).signed(SigningKey(b"c" * 32)).signatures[0]
     answer = Acknowledge(identity=identity, receipt=digest, countersignature=mark)

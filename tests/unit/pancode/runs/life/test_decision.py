@@ -22,7 +22,7 @@ from pancode.runs.life.binding import Admitted, Due
 from pancode.runs.life.case import MAX_BINDINGS, RunCase
 from pancode.runs.life.changes import Changes
 from pancode.runs.life.ends import NOTHING_LEFT, GivenUp, Lost, Stop, Unbindable
-from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownFence
+from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, Quarantined, UnknownLease
 from pancode.runs.receipts.rules import Rejected
 from tests.unit.pancode.runs.life.cases import (
     TAG,
@@ -51,7 +51,7 @@ def _waiting_again(**run: object) -> RunCase:
 
 @dataclass(frozen=True)
 class Row:
-    """A decision, and the run, the fence, the books, and the messages after it."""
+    """A decision, and the run, the lease, the books, and the messages after it."""
 
     name: str
     made: Callable[[], Changes]
@@ -265,7 +265,7 @@ ROWS = (
     ),
     Row(
         "restored",
-        lambda: decide(admitted(), UnknownFence("n1", 7)),
+        lambda: decide(admitted(), UnknownLease("n1", 7)),
         PENDING,
         sent=(Tombstone,),
         waits=WaitReason.QUEUED,
@@ -283,7 +283,7 @@ def test_a_signal_changes_this_and_no_more(row: Row) -> None:
         row.waits,
         row.attempt,
     )
-    assert (case.fence.closed if case.about else None) is row.closed
+    assert (case.lease.closed if case.about else None) is row.closed
     assert held_by(case) == Decimal(row.held)
     assert tuple(type(message.body) for message in made.controls) == row.sent
 
@@ -318,7 +318,7 @@ def test_an_admission_without_room_is_refused_with_the_numbers() -> None:
 
 def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
-    case = RunCase(case.run, case.attempts, case.fences, case.entries, case.now)
+    case = RunCase(case.run, case.attempts, case.leases, case.entries, case.now)
     made = decide(case, Due(budget_scopes("0.5")), Due(budget_scopes("0.5")))
     assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
 
@@ -344,7 +344,7 @@ def test_a_later_attempt_of_which_nothing_is_left_ends() -> None:
     limits = {"wall_ms": 1, "idle_ms": 1, "output_bytes": 1, "usd": "0.10"}
     failed = after(_running(max_attempts=3, limits=limits), receipt(_running(), **FAILED))
     assert (failed.run.outcome, failed.run.attempt) == (Outcome.ERROR, 1)
-    assert not [f for f in failed.fences.values() if f.closed is None]
+    assert not [f for f in failed.leases.values() if f.closed is None]
 
 
 def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
@@ -358,7 +358,7 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     ours["usage"] = Usage(cost_usd=Decimal(2), cost_source="reported")
     late = decide(case, receipt(_running(), **ours)).case  # it had failed: the second try stays
     assert (late.run.attempt, late.run.state) == (2, PENDING)
-    made = decide(RunCase(late.run, late.attempts, late.fences, late.entries, late.now), Due(budget_scopes()))
+    made = decide(RunCase(late.run, late.attempts, late.leases, late.entries, late.now), Due(budget_scopes()))
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 

@@ -23,7 +23,7 @@ from pancode.runs.life.health import (
 )
 
 MIN, NOW, RULES = 60_000, 10_000_000_000, HealthRules()
-WHO = AttemptId(run="r-0001", attempt=1, fence=1)
+WHO = AttemptId(run="r-0001", attempt=1, lease=1)
 
 
 def seen(told_ms: int = 0, **ages: int) -> AgentSeen:

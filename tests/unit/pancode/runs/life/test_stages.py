@@ -10,28 +10,28 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import MARKS, Mark
 from pancode.interfaces.cli.follow import _stage
-from pancode.kernel.records import Closed, Fence, FenceState, Run, RunState, WaitReason
+from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.conversation import NEXT
 from pancode.runs.views import status_of
 from tests.unit.pancode.kernel.fleets import resolved
 
 RUN: Run = resolved(runtime="shell", task="make").run("r-1", 1, "t", {})
-FENCE = Fence("r-1", 1, 1, "n1", "tag", "{}", "0", 1, 1, bound_ms=1)
+LEASE = Lease("r-1", 1, 1, "n1", "tag", "{}", "0", 1, 1, bound_ms=1)
 
 
-def seen(state: RunState, fence: FenceState | None, mark: str = "") -> RunStage:
-    found = None if fence is None else replace(FENCE, state=fence, mark=mark)
+def seen(state: RunState, lease: LeaseState | None, mark: str = "") -> RunStage:
+    found = None if lease is None else replace(LEASE, state=lease, mark=mark)
     return stage_of(replace(RUN, state=state), found)
 
 
 def test_the_stage_of_a_run() -> None:
     assert seen(RunState.PENDING, None) is RunStage.WAITING
-    assert seen(RunState.PENDING, FenceState.OFFERED) is RunStage.PLACED
-    assert seen(RunState.PENDING, FenceState.CLOSED, Mark.ACCEPTED) is RunStage.WAITING
-    assert seen(RunState.INTERRUPTING, FenceState.RUNNING, Mark.SPAWNED) is RunStage.STOPPING
-    assert seen(RunState.ENDED, FenceState.CLOSED) is RunStage.ENDED
-    by_mark = [seen(RunState.RUNNING, FenceState.RUNNING, mark) for mark in MARKS]
+    assert seen(RunState.PENDING, LeaseState.OFFERED) is RunStage.PLACED
+    assert seen(RunState.PENDING, LeaseState.CLOSED, Mark.ACCEPTED) is RunStage.WAITING
+    assert seen(RunState.INTERRUPTING, LeaseState.RUNNING, Mark.SPAWNED) is RunStage.STOPPING
+    assert seen(RunState.ENDED, LeaseState.CLOSED) is RunStage.ENDED
+    by_mark = [seen(RunState.RUNNING, LeaseState.RUNNING, mark) for mark in MARKS]
     assert by_mark == [
         RunStage.PLACED,
         *(RunStage.PREPARING, RunStage.PREPARING, RunStage.RUNNING, RunStage.VERIFYING, RunStage.VERIFYING),
@@ -77,6 +77,6 @@ def test_a_run_at_work_has_its_stage_unless_its_node_is_not_heard() -> None:
     assert status_of(run, RunStage.VERIFYING, is_unheard=True) == "unknown"
 
 
-def test_a_closed_fence_of_an_older_attempt_says_nothing() -> None:
-    closed = replace(FENCE, state=FenceState.CLOSED, closed=Closed.LOST, mark=Mark.SPAWNED)
+def test_a_closed_lease_of_an_older_attempt_says_nothing() -> None:
+    closed = replace(LEASE, state=LeaseState.CLOSED, closed=Closed.LOST, mark=Mark.SPAWNED)
     assert stage_of(replace(RUN, state=RunState.PENDING, attempt=2), closed) is RunStage.WAITING

@@ -26,7 +26,7 @@ def fleet() -> Fleet:
 
 
 def orphan(fleet: Fleet, due: Order, number: int, **changes: Any) -> None:
-    identity = AttemptId(run=f"r-no{number:04d}", attempt=1, fence=1)
+    identity = AttemptId(run=f"r-no{number:04d}", attempt=1, lease=1)
     fleet.bad.deliver(due, identity=identity, **changes)
 
 
@@ -53,7 +53,7 @@ def test_orphans_of_many_bytes(fleet: Fleet) -> None:
     fleet.still_works()
 
 
-def test_other_receipts_of_a_settled_fence_without_number(fleet: Fleet) -> None:
+def test_other_receipts_of_a_settled_lease_without_number(fleet: Fleet) -> None:
     due = fleet.taken()
     fleet.bad.carry_out(due)
     for number in range(60):
@@ -75,7 +75,7 @@ def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
 
 
 def test_the_same_one_again_costs_nothing(fleet: Fleet) -> None:
-    said = fleet.bad.receipt(fleet.taken(), identity=AttemptId(run="r-none", attempt=1, fence=1))
+    said = fleet.bad.receipt(fleet.taken(), identity=AttemptId(run="r-none", attempt=1, lease=1))
     for _ in range(60):
         fleet.bad.uplink.send(said.model_dump_json())
         fleet.coordinator.turn(6_000)

@@ -13,7 +13,7 @@ from pancode.fleet import inventory
 from pancode.fleet.answers import NodeDetail
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Audit, Fence, FenceState, Node, Run, RunState
+from pancode.kernel.records import Audit, Lease, LeaseState, Node, Run, RunState
 from pancode.reports import timeline
 from pancode.runs import views as query
 from pancode.runs.nodes import quota
@@ -140,7 +140,7 @@ def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
     assert fleet.coordinator.row(Run, "r-0002").reason.startswith(
         "offered to bad, which is quarantined: it kept"
     )
-    assert [f.state for f in fleet.coordinator.rows(Fence)] == [FenceState.OFFERED]
+    assert [f.state for f in fleet.coordinator.rows(Lease)] == [LeaseState.OFFERED]
 
 
 def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:

@@ -228,12 +228,12 @@ def test_a_later_attempt_holds_its_own(box: Box) -> None:
     box.desk.turn()
     box.node.carry_out(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     (hold,) = box.desk.rows(GpuHold)
-    assert hold.fence == 2 and set(hold.uuids) == {"GPU-0", "GPU-1"}
+    assert hold.lease == 2 and set(hold.uuids) == {"GPU-0", "GPU-1"}
     assert box.node.take().identity.attempt == 2
 
 
 def test_a_node_that_says_an_attempt_holds_a_gpu_is_believed(box: Box) -> None:
-    lost = AttemptId(run="r-lost", attempt=1, fence=1)
+    lost = AttemptId(run="r-lost", attempt=1, lease=1)
     loads = (GpuLoad(uuid="GPU-0", holder=lost), GpuLoad(uuid="GPU-1"))
     box.desk.turn(box.desk.rules.beat_ms)
     box.node.heartbeat(gpus=loads)

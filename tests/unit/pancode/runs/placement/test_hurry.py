@@ -30,8 +30,8 @@ def test_a_hurry_holds_machines_at_the_fewest(least: int | None, placed: int) ->
         desk.dispatch(f"r-000{number}", "0.10")
     bind_runs(core)
     runs = desk.rows(Run)
-    assert sum(run.node is not None or run.fence > 0 for run in runs) == placed
-    waiting = [run for run in runs if not run.fence]
+    assert sum(run.node is not None or run.lease > 0 for run in runs) == placed
+    waiting = [run for run in runs if not run.lease]
     assert all(f"it opens no more than {least} now, {HURRY}" in run.reason for run in waiting)
     (told,) = (one for one in list_nodes(core) if one["name"] == node.name)
     assert (told["slots"]["now"], told["slots"]["why"]) == ((placed, HURRY) if least else (4, ""))

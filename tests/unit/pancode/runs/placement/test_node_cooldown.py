@@ -17,7 +17,7 @@ from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
 from pancode.kernel.node import MOST_CHARS
-from pancode.kernel.records import Balance, Closed, Decision, Fence, Run, RunState
+from pancode.kernel.records import Balance, Closed, Decision, Lease, Run, RunState
 from pancode.runs.ceilings import set_ceilings
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.changes import PassOver
@@ -84,7 +84,7 @@ def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordin
         wait(coordinator, node)
     order = node.take()
     assert coordinator.row(Run, "r-0001").state is RunState.PENDING
-    assert {f.closed for f in coordinator.rows(Fence)} == {Closed.NOT_NOW, None}
+    assert {f.closed for f in coordinator.rows(Lease)} == {Closed.NOT_NOW, None}
     node.deliver(order)
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
@@ -189,7 +189,7 @@ def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator:
     )
     pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
-    assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
+    assert sorted(lease.run for lease in coordinator.rows(Lease)) == ["r-0002", "r-0003"]
 
 
 def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ever(coordinator: Desk) -> None:

@@ -21,8 +21,8 @@ from pancode.kernel.records import (
     Balance,
     BookEntry,
     EntryKind,
-    Fence,
-    FenceState,
+    Lease,
+    LeaseState,
     Run,
     RunState,
     Setting,
@@ -98,9 +98,9 @@ class Night:
         return row
 
     def where(self) -> dict[str, str]:
-        """By run, the node at which its newest fence is open."""
-        open_ = [fence for fence in self.desk.rows(Fence) if fence.state is not FenceState.CLOSED]
-        return {fence.run: fence.node for fence in open_}
+        """By run, the node at which its newest lease is open."""
+        open_ = [lease for lease in self.desk.rows(Lease) if lease.state is not LeaseState.CLOSED]
+        return {lease.run: lease.node for lease in open_}
 
     def dispatch(self, *names: str, **changes: Any) -> None:
         for name in names:
@@ -113,8 +113,8 @@ def test_twenty_tasks_on_two_nodes_with_two_slots_each() -> None:
     night = Night(2, 2)
     night.dispatch(*(f"r-{number:04}" for number in range(20)))
     night.look()
-    fences = night.desk.rows(Fence)
-    assert len(fences) == 20 and sum(map(holds_slot, fences)) == 4
+    leases = night.desk.rows(Lease)
+    assert len(leases) == 20 and sum(map(holds_slot, leases)) == 4
     assert sorted(night.where().values()) == ["n1"] * 10 + ["n2"] * 10, "spread over the lines"
     words = [get_run_shape(night.desk.core, f"r-{number:04}") for number in (4, 5, 6, 8)]
     assert [one["reason"] for one in words] == [
@@ -203,7 +203,7 @@ def test_a_slot_elsewhere_takes_back_the_first_and_it_begins_there() -> None:
     night.give_back("r-0003")
     night.look()
     assert night.where()["r-0003"] == "n2" and not night.orders["r-0003"][1].ahead
-    assert len(night.desk.rows(Fence, run="r-0003")) == 2
+    assert len(night.desk.rows(Lease, run="r-0003")) == 2
     night.desk.check_books()
 
 
@@ -278,7 +278,7 @@ def test_an_order_that_its_node_never_takes_ends_no_run() -> None:
         night.desk.clock.ms += 11 * night.desk.rules.start_by_ms
         night.look()
     assert night.run("r-0002").state is RunState.PENDING
-    assert len(night.desk.rows(Fence, run="r-0002")) > MAX_BINDINGS
+    assert len(night.desk.rows(Lease, run="r-0002")) > MAX_BINDINGS
 
 
 def test_a_higher_priority_does_not_stand_behind() -> None:
@@ -342,7 +342,7 @@ def test_a_coordinator_that_starts_anew_frees_nothing() -> None:
     for _ in range(4):
         night.look()
     assert night.where() == {"r-0001": "n1", "r-0002": "n1"}
-    assert len(night.desk.rows(Fence)) == 2
+    assert len(night.desk.rows(Lease)) == 2
 
 
 def test_what_may_not_go_ahead_stays_and_says_why() -> None:

@@ -225,7 +225,7 @@ def test_a_person_talks_in_every_mode_and_the_agent_only_reads(world: World, mod
 
 
 def _inside(world: World, run: str) -> None:
-    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, lease=1),)
 
 
 def asked(world: World, **more: Any) -> dict[str, Any]:

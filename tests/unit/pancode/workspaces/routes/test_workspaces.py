@@ -452,7 +452,7 @@ def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop:
 
 
 def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
-    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, fence=1)
+    tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, lease=1)
     tree.mkdir()
     home.mkdir()
     env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
