@@ -74,7 +74,7 @@ def written(owner: Owner, client: Any, known: set[str]) -> Written:
         if not runs:
             return Written.NOTHING
         (run, outcome), *_ = runs
-        what = "select tag, attempt, lease, state from leases where run = ? order by lease desc"
+        what = "select tag, attempt, fence, state from fences where run = ? order by fence desc"
         lease = db.execute(what, (run,)).fetchone()
     if lease is None:
         return Written.ADMITTED
