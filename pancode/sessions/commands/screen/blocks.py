@@ -31,9 +31,9 @@ PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
 AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock > .code_inline { background: ansi_default; color: ansi_cyan; }
-AnswerText MarkdownLease { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
+AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
 AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
-AnswerText MarkdownLease > Label { padding: 0; }
+AnswerText MarkdownFence > Label { padding: 0; }
 TalkView > AnswerText { margin: 0; }
 CallsRow, TellRow, FoundRows, OutputText { padding: 0 1 0 2; }
 PanelText { border-left: solid ansi_bright_black; padding: 0 1; }
