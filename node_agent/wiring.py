@@ -54,8 +54,8 @@ from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.identity import WORDS_KEY, AttemptId, CallDesk, words_in
+from node_agent.wire.job import Job
 from node_agent.wire.node import Hello, NodeProblem, Verb
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot import Address, DepotAccess, DepotClient
@@ -131,7 +131,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
     around = _surroundings(path, vault, machine, settings.name, key, endpoints, gpus, journal)
     runtimes = NodeRuntimes(replace(around, sandbox=sandbox, before=sessions.used_before))
-    redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
+    redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.job(identity)))
     world = World(
         node=node,
         key=key,
@@ -253,7 +253,7 @@ def _surroundings(
         words_key=partial(_words_key, key),
         desk=partial(_desk, key),
         server=partial(_fact, endpoints),
-        gpus=lambda order: gpus.access(order, gpu_holders(journal)),
+        gpus=lambda job: gpus.access(job, gpu_holders(journal)),
     )
 
 
@@ -262,16 +262,16 @@ def _sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
     return () if runtime is None else runtime.sessions
 
 
-def _words_key(key: SigningKey, order: Order) -> dict[str, bytes]:
-    return {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()}
+def _words_key(key: SigningKey, job: Job) -> dict[str, bytes]:
+    return {WORDS_KEY: key.secret(words_in(str(job.identity))).encode()}
 
 
-def _desk(key: SigningKey, order: Order, home: str) -> CallDesk:
-    return desk_of(home, order.identity, key.public.text(), order.limits.wall_ms)
+def _desk(key: SigningKey, job: Job, home: str) -> CallDesk:
+    return desk_of(home, job.identity, key.public.text(), job.limits.wall_ms)
 
 
-def _fact(endpoints: EndpointTable, order: Order) -> EndpointFact | None:
-    server = endpoints.server(order.endpoint) if order.endpoint else None
+def _fact(endpoints: EndpointTable, job: Job) -> EndpointFact | None:
+    server = endpoints.server(job.endpoint) if job.endpoint else None
     return None if server is None else server.fact
 
 

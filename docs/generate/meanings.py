@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.failure import FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.kernel.node import NodeState
@@ -57,24 +57,24 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.NODE_INTERNAL: "a fault of PanCode's own on the node",
     FailureKind.SANDBOX: "the node's sandbox could not be made, or nothing there would hold the run",
 }
-REFUSED: Mapping[OrderRefusal, str] = {
-    OrderRefusal.BAD_ENVELOPE: "the signature or a field does not hold; counted, nobody is answered",
-    OrderRefusal.WRONG_FLEET: "it is for another fleet; counted, nobody is answered",
-    OrderRefusal.WRONG_NODE: "it is for another node; counted, nobody is answered",
-    OrderRefusal.OLD_EPOCH: "it was signed before a newer start of the coordinator",
-    OrderRefusal.NO_FLEET_TIME: "the node does not know yet what time it is in the fleet",
-    OrderRefusal.TOO_LATE: "its start-by is past",
-    OrderRefusal.OLD_LEASE: "a newer binding of this run is in the journal",
-    OrderRefusal.LEASE_CONFLICT: "the same lease came before with other bytes",
-    OrderRefusal.TOMBSTONED: "this binding was given up",
-    OrderRefusal.STOPPED: "a stop for it came first",
-    OrderRefusal.REVOKED: "the node is no longer of this fleet",
-    OrderRefusal.DRAINING: "the node takes nothing new",
-    OrderRefusal.NO_SLOT: "every slot is taken",
-    OrderRefusal.RUNTIME_MISSING: "the runtime is not ready there",
-    OrderRefusal.CEILING: "it goes beyond what the node's owner allows, or the owner's files cannot be read",
-    OrderRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
-    OrderRefusal.TAKEN_BACK: "it was held there and had not begun; it is bound again, perhaps elsewhere",
+REFUSED: Mapping[JobRefusal, str] = {
+    JobRefusal.BAD_ENVELOPE: "the signature or a field does not hold; counted, nobody is answered",
+    JobRefusal.WRONG_FLEET: "it is for another fleet; counted, nobody is answered",
+    JobRefusal.WRONG_NODE: "it is for another node; counted, nobody is answered",
+    JobRefusal.OLD_EPOCH: "it was signed before a newer start of the coordinator",
+    JobRefusal.NO_FLEET_TIME: "the node does not know yet what time it is in the fleet",
+    JobRefusal.TOO_LATE: "its start-by is past",
+    JobRefusal.OLD_LEASE: "a newer binding of this run is in the journal",
+    JobRefusal.LEASE_CONFLICT: "the same lease came before with other bytes",
+    JobRefusal.TOMBSTONED: "this binding was given up",
+    JobRefusal.STOPPED: "a stop for it came first",
+    JobRefusal.REVOKED: "the node is no longer of this fleet",
+    JobRefusal.DRAINING: "the node takes nothing new",
+    JobRefusal.NO_SLOT: "every slot is taken",
+    JobRefusal.RUNTIME_MISSING: "the runtime is not ready there",
+    JobRefusal.CEILING: "it goes beyond what the node's owner allows, or the owner's files cannot be read",
+    JobRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
+    JobRefusal.TAKEN_BACK: "it was held there and had not begun; it is bound again, perhaps elsewhere",
 }
 REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
     RefusalCode.MALFORMED: "it is no envelope",
@@ -88,7 +88,7 @@ REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
 }
 STAGES: Mapping[RunStage, str] = {
     RunStage.WAITING: "no node has it; `waits` says why",
-    RunStage.PLACED: "a node was chosen, its order is signed; the node has not taken it yet",
+    RunStage.PLACED: "a node was chosen, its job is signed; the node has not taken it yet",
     RunStage.PREPARING: "the node makes the checkout",
     RunStage.RUNNING: "set-up or the agent is at work",
     RunStage.VERIFYING: "the agent has ended; its change is committed, gates judge it",
@@ -109,14 +109,14 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.RETURNED: "a node did not take it; it is placed again",
     WaitReason.OLDER_ATTEMPT: "an attempt that a restored ledger does not know is still being ended",
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
-    WaitReason.HANDED: "its order waits on a node, which begins it when a slot is free",
+    WaitReason.HANDED: "its job waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
     WaitReason.PERSON: "a user approves it before it begins (`pancode inbox`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }
 RUNS: Mapping[RunState, str] = {
     RunState.PENDING: "waits, with a reason: queued, offered, node busy, paused, budget, next try at T",
-    RunState.RUNNING: "its node has accepted the order",
+    RunState.RUNNING: "its node has accepted the job",
     RunState.INTERRUPTING: "an end was asked for and is not confirmed by the node yet",
     RunState.COLLECTING: "the agent has ended; commit, gates and receipt are under way",
     RunState.ENDED: "has its outcome",
@@ -129,15 +129,15 @@ LEASES: Mapping[LeaseState, str] = {
 }
 CLOSED: Mapping[Closed, str] = {
     Closed.RECEIPT: "a receipt came, accepted or rejected",
-    Closed.REFUSED: "the node refused the order",
+    Closed.REFUSED: "the node refused the job",
     Closed.REVOKED: "a stop came before anything was started",
     Closed.NOT_NOW: "the node could take nothing then, as it said; it is waited for",
     Closed.NEVER_ACCEPTED: "a journal told after start-by does not name it",
     Closed.LOST: "the node was silent for the whole deadline",
 }
 MARKS: Mapping[Mark, str] = {
-    Mark.HELD: "the order and its snapshot are on disk; it begins when a slot is free",
-    Mark.ACCEPTED: "the order is on disk; space for the records of its end is reserved",
+    Mark.HELD: "the job and its snapshot are on disk; it begins when a slot is free",
+    Mark.ACCEPTED: "the job is on disk; space for the records of its end is reserved",
     Mark.PREPARED: "checkout, home and plan are there",
     Mark.SPAWNED: "the shim has written its exclusive record and started the work",
     Mark.EXITED: "the work has ended, and how is known",
@@ -170,8 +170,8 @@ NODES: Mapping[NodeState, str] = {
 HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_QUEUED: "a run was admitted; what was asked for",
     EventKind.RUN_WAITS: "it waits; `waits` says for what, `reason` says it to users",
-    EventKind.RUN_PLACED: "an order of it was signed for that node",
-    EventKind.RUN_STAGE: "its order has come so far: the stages of the logs",
+    EventKind.RUN_PLACED: "a job of it was signed for that node",
+    EventKind.RUN_STAGE: "its job has come so far: the stages of the logs",
     EventKind.RUN_USAGE: "it has used so much by now",
     EventKind.RUN_STOPPING: "its end was asked for, and its node has not confirmed it",
     EventKind.RUN_RETRY: "another attempt follows",

@@ -18,22 +18,22 @@ from node_agent.wire import keys
 from node_agent.wire.control import Beat, Control
 from node_agent.wire.event import Events
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import Heartbeat, Hello, Inventory
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Signed
 from pancode.queue.node_rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
-MESSAGES: tuple[type[Signed], ...] = (Order, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
+MESSAGES: tuple[type[Signed], ...] = (Job, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
 """Coordinator to node first, then node to coordinator."""
-FROM = {Order: "coordinator", Control: "coordinator", Beat: "coordinator"}
+FROM = {Job: "coordinator", Control: "coordinator", Beat: "coordinator"}
 HIDDEN = {"RUN": "r-7f3k2q", "TAG": "b7b6edd19a"}
 
 INTRO = f"""
 Every message between coordinator and nodes is a JSON object in a DSSE envelope, signed with Ed25519:
-orders, control messages and beats with the coordinator's key, everything else with the node's. Canonical
+jobs, control messages and beats with the coordinator's key, everything else with the node's. Canonical
 bytes are signed: sorted keys, no blanks, UTF-8. An unknown field, version, key or signature is refused,
 never ignored; an envelope above {MAX_ENVELOPE_BYTES // 2**20} MiB is refused unread. Money is a decimal
 string in USD, times are whole milliseconds.

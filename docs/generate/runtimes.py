@@ -8,7 +8,7 @@ from dataclasses import fields
 from docs.generate.markdown import code, listed, page, table, words, yes
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
 from pancode.agents.runtimes import is_listed
 

@@ -20,7 +20,7 @@ from docs.generate.meanings import (
     STAGES,
     WAITS,
 )
-from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
+from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, JobRefusal
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, Mark
 from node_agent.wire.identity import MARKS as MARK_ORDER
 from node_agent.wire.signing import RefusalCode
@@ -63,7 +63,7 @@ def exit_codes_page() -> str:
     )
 
 
-def _bound_again(why: OrderRefusal) -> str:
+def _bound_again(why: JobRefusal) -> str:
     if why in NODE_STATES:
         return "yes, a wait"
     return "elsewhere" if why in ELSEWHERE else yes(why in REBINDABLE)
@@ -99,7 +99,7 @@ def failures_page() -> str:
         )
         for kind, rule in FAILURES.items()
     ]
-    refusals = [(code(why), _bound_again(why), REFUSED[why]) for why in OrderRefusal]
+    refusals = [(code(why), _bound_again(why), REFUSED[why]) for why in JobRefusal]
     unbelieved = [(code(why), REFUSED_ENVELOPE[why]) for why in RefusalCode]
     head = (
         "Kind",
@@ -132,9 +132,9 @@ def failures_page() -> str:
             "the next attempt has the end of the output in front of the task, so an agent can avoid the "
             "failure; a script of the runtime `shell` is not changed."
         ),
-        "## Refused orders",
+        "## Refused jobs",
         words(
-            "A node says no before anything has started. A refused order frees its slot and is not an "
+            "A node says no before anything has started. A refused job frees its slot and is not an "
             "attempt. Where the same attempt may be bound again, that happens by itself, at most "
             f"{MAX_BINDINGS} times for each attempt; a wait for the state that a node is in is not counted, "
             "and that node is offered nothing until it is over; what one node does not take is offered to "
@@ -172,7 +172,7 @@ def states_page() -> str:
         table(("Waits", "Meaning"), [(code(one), WAITS[one]) for one in WaitReason]),
         "## A lease",
         words(
-            "One binding of one attempt to one node, from the signed order until the node's own signed "
+            "One binding of one attempt to one node, from the signed job until the node's own signed "
             "word closes it. Only the newest lease of a run moves the run; an older one delivers evidence "
             "and its own cost."
         ),

@@ -39,7 +39,7 @@ def _contents(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _listed(root: Path, folder: str, text: str) -> list[str]:
-    """The pages below a README, in its own order."""
+    """The pages below a README, in its own job."""
     match folder:
         case ".":
             return ["docs/README", "CHANGELOG", "AGENTS"]

@@ -1,1 +1,1 @@
-"""The node agent: it listens, takes orders, advances attempts and reports."""
+"""The node agent: it listens, takes jobs, advances attempts and reports."""

@@ -1,4 +1,4 @@
-"""One turn of the node agent: listen, take orders, advance attempts, report, prune. No thread, no sleep."""
+"""One turn of the node agent: listen, take jobs, advance attempts, report, prune. No thread, no sleep."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from node_agent.agent.intake import HOLDS, Intake, Moment
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
-from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, JournalPort, LinkDown, Sent, StepFailed
+from node_agent.attempt.procedure import Context, Finished, Procedure, Turn
 from node_agent.attempt.records import JournalRecord, JournalState, is_prunable, without_the_old
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.control import Examine, TakeBack
@@ -47,7 +47,7 @@ def select_holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
 def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
     """Return the attempts that hold a GPU alone, by its UUID."""
     at_work = [entry.identity for entry in select_holding(journal.live()) if not entry.damaged]
-    return {uuid: one for one in at_work for uuid in journal.order(one).gpus or ()}
+    return {uuid: one for one in at_work for uuid in journal.job(one).gpus or ()}
 
 
 class Pulse:
@@ -140,9 +140,9 @@ def prune_journal(world: World) -> None:
 def _emptied(world: World, entry: JournalRecord) -> bool:
     """Remove a rejected attempt's checkout, and salvaged files; return whether that succeeded."""
     try:
-        order = world.journal.order(entry.identity)
-        world.workspaces.remove(entry.identity, order.workspace)
-        world.workspaces.forget(entry.identity, order.workspace)
+        job = world.journal.job(entry.identity)
+        world.workspaces.remove(entry.identity, job.workspace)
+        world.workspaces.forget(entry.identity, job.workspace)
     except (StepFailed, LinkDown, OSError):
         return False
     return True
@@ -151,7 +151,7 @@ def _emptied(world: World, entry: JournalRecord) -> bool:
 class NodeAgent:
     """One session of the node agent, with its fleet time and its outbox. `tick` is one turn."""
 
-    def __init__(self, world: World, drive: Callable[[Job], Drive] | None = None) -> None:
+    def __init__(self, world: World, drive: Callable[[Procedure], Drive] | None = None) -> None:
         self.world, self._fleet = world, world.fleet
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
@@ -159,9 +159,10 @@ class NodeAgent:
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.intervals, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn to send events; may raise LinkDown."""
-        self.job = Job(self._context())
-        self.drive: Drive = drive(self.job) if drive else self._inline()
-        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer, self._forgo)
+        self.procedure = Procedure(self._context())
+        self.drive: Drive = drive(self.procedure) if drive else self._inline()
+        ours = self.procedure
+        acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.intervals.inventory_ms)
@@ -173,7 +174,7 @@ class NodeAgent:
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
-        """How often orders were refused, by reason, and messages in the coordinator's name forged."""
+        """How often jobs were refused, by reason, and messages in the coordinator's name forged."""
         moment = Moment(self.now, self.free_slots, self._ready)
         self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
         for name in world.journal.lost():
@@ -222,7 +223,7 @@ class NodeAgent:
             self._concurrency = None
             return most
         now, intervals = self.world.clock.mono_ms(), self.world.intervals
-        seen = reading_of(self._seen(now), self.job.uses(), now)
+        seen = reading_of(self._seen(now), self.procedure.uses(), now)
         self._concurrency = update_concurrency(
             self._concurrency, min(state.least, most), most, seen, now, intervals
         )
@@ -277,12 +278,14 @@ class NodeAgent:
         )
 
     def _inline(self) -> InlineDrive:
-        drive = InlineDrive(self.job, self.world.journal, self.world.clock, self.world.intervals.poll_ms)
+        drive = InlineDrive(
+            self.procedure, self.world.journal, self.world.clock, self.world.intervals.poll_ms
+        )
         drive.moved = self.moved
         return drive
 
     def moved(self, identity: AttemptId, turn: Turn) -> None:
-        """Note that a job took a step: its events must be sent."""
+        """Note that a procedure took a step: its events must be sent."""
         self.outbox.note(identity)
         if isinstance(turn, Finished):
             self.outbox.forget(identity)
@@ -354,7 +357,7 @@ class NodeAgent:
         final = [entry for entry in entries if entry.final and entry.epoch >= now.epoch][-MOST_FINAL:]
         listed = [entry for entry in entries if not entry.final] + final
         named = tuple(
-            JournalEntry(identity=one.identity, order=one.digest, mark=one.mark, last_event=one.last_event)
+            JournalEntry(identity=one.identity, job=one.digest, mark=one.mark, last_event=one.last_event)
             for one in listed
         )
         inventory = Inventory(
@@ -383,7 +386,7 @@ class NodeAgent:
             w.journal.live(),
             self._seen(now),
             w.clock.boot_ms(),
-            self.job.signs(),
+            self.procedure.signs(),
             self._concurrency.why if self._concurrency else "",
             tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
         )

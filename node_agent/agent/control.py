@@ -31,7 +31,7 @@ from node_agent.wire.control import (
     TurnControl,
 )
 from node_agent.wire.event import Interrupting, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.signing import (
     PublicKey,
@@ -66,7 +66,7 @@ Acted = Resend | Examine | PersonAnswers | Laid
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a user's message, a
-    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: an order whose
+    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: a job whose
     snapshot is on its way.
     """
 
@@ -174,12 +174,12 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Take a held order back. If the order has begun, it goes on, and its marks say so."""
+        """Take a held job back. If the job has begun, it goes on, and its marks say so."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
         elif entry.is_held:
-            word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
+            word = Refused(why=JobRefusal.TAKEN_BACK, detail=body.reason)
             note = records.Note(mark=Mark.REFUSED, data={"why": body.reason}, say=(word,))
             self._journal.write(entry.identity, note)
             self._touched.append(entry.identity)

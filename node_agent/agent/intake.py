@@ -1,4 +1,4 @@
-"""Takes orders out of the queue, has each one judged, and writes the answer into the journal; and takes up
+"""Takes jobs out of the queue, has each one judged, and writes the answer into the journal; and takes up
 those that are held, as slots become free."""
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from node_agent.attempt.accept import (
     Opened,
     Refuse,
     judge_held,
-    judge_order,
-    open_order,
+    judge_job,
+    open_job,
 )
 from node_agent.attempt.ports import Claimed, DiskFull
 from node_agent.attempt.records import AcceptedData, JournalRecord, Note, at_json
 from node_agent.wire import keys as names
 from node_agent.wire.event import Finding, Marked, Refused
-from node_agent.wire.failure import NODE_STATES, OrderRefusal
+from node_agent.wire.failure import NODE_STATES, JobRefusal
 from node_agent.wire.identity import FINAL, AttemptId, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import ProblemCode
 
 HOLDS = 64
-"""The most orders that are held, or whose snapshot is being fetched for that."""
+"""The most jobs that are held, or whose snapshot is being fetched for that."""
 MOST_CLAIMS = 16
-"""The most claims in one turn: a queue full of orders that are refused must not delay a stop."""
+"""The most claims in one turn: a queue full of jobs that are refused must not delay a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Moment:
 
 
 class Intake:
-    """Takes orders in. An order that was claimed and not journalled when the node dies is pushed again."""
+    """Takes jobs in. A job that was claimed and not journalled when the node dies is pushed again."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Intake:
         self._note = note
         self._snapshots = SnapshotQueue(world.workspaces, world.aside)
         self._unwritten: set[str] = set()
-        """The digests of orders whose refusal did not fit on the disk."""
+        """The digests of jobs whose refusal did not fit on the disk."""
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Whether an order should be claimed: a slot is free, or the node has room to hold it; while
+        """Whether a job should be claimed: a slot is free, or the node has room to hold it; while
         draining, also to refuse it.
         """
         state = self._world.journal.node()
@@ -74,17 +74,17 @@ class Intake:
         return self._now() is not None and (has_room or state.draining or state.revoked)
 
     def take_up(self) -> None:
-        """Begin held orders, the first one first, while slots are free; even without link or fleet time.
+        """Begin held jobs, the first one first, while slots are free; even without link or fleet time.
         DiskFull.
         """
         for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
-            self._answer(opened, judge_order(opened, self._view(opened.order.identity)))
+            self._answer(opened, judge_job(opened, self._view(opened.job.identity)))
         for entry in self._held():
             try:
-                order = self._world.journal.order(entry.identity)
+                job = self._world.journal.job(entry.identity)
             except (OSError, ValueError, KeyError):
                 continue  # it stands in the troubles of the journal
-            match judge_held(order, self._view(entry.identity)):
+            match judge_held(job, self._view(entry.identity)):
                 case Accept():
                     data, say = self._accepted(), (Marked(mark=Mark.ACCEPTED),)
                     self._write(entry.identity, Note(mark=Mark.ACCEPTED, data=data, say=say))
@@ -94,10 +94,10 @@ class Intake:
                     return
 
     def forgo(self, identity: AttemptId, reason: str) -> None:
-        """Refuse an order whose snapshot is still on its way; one that never came is taken when it comes."""
+        """Refuse a job whose snapshot is still on its way; one that never came is taken when it comes."""
         opened = self._snapshots.drop(identity)
         if opened is not None:
-            self._answer(opened, Refuse(OrderRefusal.TAKEN_BACK, reason, identity))
+            self._answer(opened, Refuse(JobRefusal.TAKEN_BACK, reason, identity))
 
     def _write(self, identity: AttemptId, note: Note) -> None:
         self._world.journal.write(identity, note)
@@ -112,7 +112,7 @@ class Intake:
         return len(self._held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, asked: bool) -> None:
-        """Take the claimed orders in, and claim more while slots are free. LinkDown."""
+        """Take the claimed jobs in, and claim more while slots are free. LinkDown."""
         received = 0
         if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()
@@ -123,26 +123,22 @@ class Intake:
             claimed = self._world.uplink.claim() if more else None
 
     def _receive(self, claimed: Claimed) -> None:
-        opened = open_order(claimed.envelope, self._world.keys)
-        verdict = (
-            opened if isinstance(opened, Refuse) else judge_order(opened, self._view(opened.order.identity))
-        )
+        opened = open_job(claimed.envelope, self._world.keys)
+        verdict = opened if isinstance(opened, Refuse) else judge_job(opened, self._view(opened.job.identity))
         if isinstance(opened, Opened) and opened.digest in self._unwritten:
-            self._world.uplink.settle_job(claimed.job, False, "refused before")
+            self._world.uplink.settle_job(claimed.rq_job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
-            # an order that is not believed cannot be answered: it is counted, and leaves the queue
-            self._note(
-                f"an order was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_ORDER
-            )
-            self._world.uplink.settle_job(claimed.job, False, f"{verdict.why}: {verdict.detail}")
+            # a job that is not believed cannot be answered: it is counted, and leaves the queue
+            self._note(f"a job was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_JOB)
+            self._world.uplink.settle_job(claimed.rq_job, False, f"{verdict.why}: {verdict.detail}")
         elif isinstance(verdict, Hold):
             self._snapshots.begin(opened)
         else:
             self._answer(opened, verdict)
 
     def _answer(self, opened: Opened, verdict: Judgement) -> None:
-        identity = opened.order.identity
+        identity = opened.job.identity
         match verdict:
             case Accept():
                 self._accept(opened, Mark.ACCEPTED)
@@ -164,22 +160,22 @@ class Intake:
         w = self._world
         note = Note(mark=mark, data=self._accepted(), say=(Marked(mark=mark),))
         try:
-            w.journal.accept(opened.order, opened.digest, opened.envelope, note)
+            w.journal.accept(opened.job, opened.digest, opened.envelope, note)
         except DiskFull:
             detail = "no room for the journal of this attempt"
-            self._refuse(opened, Refuse(OrderRefusal.DISK_FULL, detail, opened.order.identity))
+            self._refuse(opened, Refuse(JobRefusal.DISK_FULL, detail, opened.job.identity))
 
     def _refuse(self, opened: Opened, refused: Refuse) -> None:
         if refused.why not in NODE_STATES:  # those are told as they are while they last
             self._note(f"refused: {refused.why}")
-        journal, identity = self._world.journal, opened.order.identity
-        if refused.why is OrderRefusal.LEASE_CONFLICT:
+        journal, identity = self._world.journal, opened.job.identity
+        if refused.why is JobRefusal.LEASE_CONFLICT:
             known = journal.get(identity)
             if known is not None and not known.final and known.mark is not Mark.RECEIPTED:
                 journal.write(identity, Note(say=(Finding(level="error", text=refused.detail),)))
             return
         try:
-            journal.accept(opened.order, opened.digest, opened.envelope, _refusal(refused))
+            journal.accept(opened.job, opened.digest, opened.envelope, _refusal(refused))
         except DiskFull:
             self._unwritten.add(opened.digest)
             self._refuse_unwritten(identity, _refused(refused))

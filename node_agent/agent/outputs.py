@@ -192,7 +192,7 @@ class Follower:
             self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
             self._rests = {key: rest for key, rest in self._rests.items() if key[0] in live}
             self._depot.close_others(live)
-            self._interactive_runs = [one for one in live if self._journal.order(one).turns is not None]
+            self._interactive_runs = [one for one in live if self._journal.job(one).turns is not None]
         for identity in live:
             for name in names:
                 try:

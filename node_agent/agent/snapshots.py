@@ -1,4 +1,4 @@
-"""Fetches the snapshots of orders that are to be held, one after the other, beside the node agent's turn."""
+"""Fetches the snapshots of jobs that are to be held, one after the other, beside the node agent's turn."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from queue import SimpleQueue
 from node_agent.attempt.accept import Opened
 from node_agent.attempt.ports import JournalPort, LinkDown, StepFailed, WorkspacesPort
 from node_agent.wire.identity import AttemptId, Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 
 Aside = Callable[[Callable[[], None]], None]
 """Does a work that may take long and raises nothing: in another thread or, without one, at once."""
 _log = logging.getLogger("pancode.node")
 
 
-def list_needed(journal: JournalPort) -> list[Order]:
-    """The orders whose snapshot was fetched, as the journal says, and may still be needed."""
-    found: list[Order] = []
+def list_needed(journal: JournalPort) -> list[Job]:
+    """The jobs whose snapshot was fetched, as the journal says, and may still be needed."""
+    found: list[Job] = []
     for entry in journal.live():
         if entry.mark in (Mark.HELD, Mark.ACCEPTED):
             with suppress(OSError, ValueError, KeyError):  # it stands in the troubles of the journal
-                found.append(journal.order(entry.identity))
+                found.append(journal.job(entry.identity))
     return found
 
 
 class SnapshotQueue:
-    """Fetches snapshots. In memory only: an order not fetched when the node agent dies is pushed again."""
+    """Fetches snapshots. In memory only: a job not fetched when the node agent dies is pushed again."""
 
     def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:
         self._workspaces, self._aside = workspaces, aside
         self._due: deque[Opened] = deque()
         self._known: dict[str, Opened] = {}
-        """The orders whose snapshots are asked for, by digest."""
+        """The jobs whose snapshots are asked for, by digest."""
         self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
         self._busy = False
 
@@ -44,19 +44,19 @@ class SnapshotQueue:
         return len(self._known)
 
     def begin(self, opened: Opened) -> None:
-        """Fetch the order's snapshot, after all that were asked for before. The same again: no effect."""
+        """Fetch the job's snapshot, after all that were asked for before. The same again: no effect."""
         if opened.digest not in self._known:
             self._known[opened.digest] = opened
             self._due.append(opened)
             self._next()
 
     def drop(self, identity: AttemptId) -> Opened | None:
-        """Return this attempt's order, and drop it as no longer wanted; None: it was not asked for."""
-        opened = next((one for one in self._known.values() if one.order.identity == identity), None)
+        """Return this attempt's job, and drop it as no longer wanted; None: it was not asked for."""
+        opened = next((one for one in self._known.values() if one.job.identity == identity), None)
         return None if opened is None else self._known.pop(opened.digest)
 
     def done(self) -> list[Opened]:
-        """Return the orders whose snapshot has come since the last call, in their order. Those whose snapshot
+        """Return the jobs whose snapshot has come since the last call, in their order. Those whose snapshot
         could not be reached are dropped: the coordinator pushes them again.
         """
         found: list[Opened] = []
@@ -76,13 +76,13 @@ class SnapshotQueue:
         is_here = False
         try:
             if opened.digest in self._known:  # nobody would let go of the snapshot of one that was dropped
-                self._workspaces.fetch(opened.order.identity, opened.order.workspace)
+                self._workspaces.fetch(opened.job.identity, opened.job.workspace)
                 is_here = True
         except LinkDown:
             pass
         except StepFailed:
             is_here = True  # no later try would repair it: its own start finds that out, and says it
         except Exception:
-            _log.exception("%s: a fault of ours while its snapshot was fetched", opened.order.identity)
+            _log.exception("%s: a fault of ours while its snapshot was fetched", opened.job.identity)
         finally:
             self._over.put((opened, is_here))

@@ -1,4 +1,4 @@
-"""The node agent in production: the same turns and the same job, with a thread for each attempt."""
+"""The node agent in production: the same turns and the same procedure, with a thread for each attempt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from queue import Empty, SimpleQueue
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.outputs import Follower
-from node_agent.attempt.job import Finished, Job, Turn, Wait
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
+from node_agent.attempt.procedure import Finished, Procedure, Turn, Wait
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -74,9 +74,9 @@ class ThreadDrive:
     """Advances each attempt in a thread of its own while there is something to do; idle ones have none."""
 
     def __init__(
-        self, job: Job, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
+        self, procedure: Procedure, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
     ) -> None:
-        self._job, self._journal, self._runner, self._clock = job, journal, runner, clock
+        self._procedure, self._journal, self._runner, self._clock = procedure, journal, runner, clock
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
@@ -145,9 +145,9 @@ class ThreadDrive:
                 self._woken.discard(identity)
 
     def _go_on(self, identity: AttemptId) -> int | None:
-        """Advance the attempt until its job waits for others; return when to look next; None: never."""
+        """Advance the attempt until its procedure waits for others; return when to look next; None: never."""
         while not self._leaving.is_set():
-            turn = self._job.advance(identity)
+            turn = self._procedure.advance(identity)
             self.moved(identity, turn)
             self.murmured(not self._holds_slot(identity) or self._is_interactive(identity))
             if isinstance(turn, Finished):
@@ -163,7 +163,7 @@ class ThreadDrive:
         return entry is not None and entry.holds_slot
 
     def _is_interactive(self, identity: AttemptId) -> bool:
-        return self._journal.order(identity).turns is not None
+        return self._journal.job(identity).turns is not None
 
     def _attend(self, turn: Wait) -> None:
         """Sleep until the phase is over or it is time to look."""
@@ -221,7 +221,7 @@ class Worker:
             self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
 
     def _mutter(self, soon: bool) -> None:
-        """Wakes the sending thread: neither orders nor work wait for it."""
+        """Wakes the sending thread: neither jobs nor work wait for it."""
         if self._agent.outbox.is_due:
             if soon:
                 self._soon.set()

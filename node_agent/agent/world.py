@@ -11,7 +11,7 @@ from node_agent.agent.snapshots import Aside
 from node_agent.attempt import ports
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
-from node_agent.attempt.job import Finished, Job, Progressed, Turn
+from node_agent.attempt.procedure import Finished, Procedure, Progressed, Turn
 from node_agent.intervals import Intervals
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import Examine
@@ -71,8 +71,8 @@ class Drive(Protocol):
 class InlineDrive:
     """Advances every attempt in the caller's thread, in the order in which they are due."""
 
-    def __init__(self, job: Job, journal: ports.JournalPort, clock: Clock, idle_ms: int) -> None:
-        self._job, self._journal, self._clock, self._idle_ms = job, journal, clock, idle_ms
+    def __init__(self, procedure: Procedure, journal: ports.JournalPort, clock: Clock, idle_ms: int) -> None:
+        self._procedure, self._journal, self._clock, self._idle_ms = procedure, journal, clock, idle_ms
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.waits: dict[AttemptId, str] = {}
@@ -90,7 +90,7 @@ class InlineDrive:
     def _advance(self, identity: AttemptId, now: int) -> None:
         turn: Turn = Progressed()
         while isinstance(turn, Progressed):
-            turn = self._job.advance(identity)
+            turn = self._procedure.advance(identity)
             self.moved(identity, turn)
         if isinstance(turn, Finished):
             self._due.pop(identity, None)

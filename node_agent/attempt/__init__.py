@@ -1,1 +1,1 @@
-"""One attempt from its order to its receipt: decisions, the procedure, and the ports that it needs."""
+"""One attempt from its job to its receipt: decisions, the procedure, and the ports that it needs."""

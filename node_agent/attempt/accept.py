@@ -1,4 +1,4 @@
-"""Decides whether an order may start or be held: signature, time, lease, slots, the owner's ceiling. Pure."""
+"""Decides whether a job may start or be held: signature, time, lease, slots, the owner's ceiling. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import Field, ValidationError
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.runtimes.others import OtherAgent
 from node_agent.wire.endpoint import OTHERS
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime, RepoId, WireModel
 from node_agent.wire.node import Allowed
-from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Rules, Safety
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 
@@ -46,9 +46,9 @@ class Ceiling(CeilingFile):
     closed: str = ""
     rules: Rules = NO_RULES
 
-    def forbids(self, order: Order) -> str | None:
-        """Return the reason why the order goes beyond the ceiling; None when it does not."""
-        return self.told().beyond(order.safety, order.runtime, order.workspace.repo) or None
+    def forbids(self, job: Job) -> str | None:
+        """Return the reason why the job goes beyond the ceiling; None when it does not."""
+        return self.told().beyond(job.safety, job.runtime, job.workspace.repo) or None
 
     def told(self) -> Allowed:
         """Return the ceiling as the coordinator gets it, so that it offers nothing that is refused here."""
@@ -82,35 +82,35 @@ def limits_text(allowed: Allowed) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An order whose signature is good."""
+    """A job whose signature is good."""
 
-    order: Order
+    job: Job
     digest: str
     envelope: str
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The order is started."""
+    """The job is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The order is kept, with its snapshot, until a slot is free."""
+    """The job is kept, with its snapshot, until a slot is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyAccepted:
-    """The journal has an order of these very bytes: the answer is its mark, and nothing is started."""
+    """The journal has a job of these very bytes: the answer is its mark, and nothing is started."""
 
     mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The order is never started. `identity` None: nobody can tell whose it is, so nothing is reported."""
+    """The job is never started. `identity` None: nobody can tell whose it is, so nothing is reported."""
 
-    why: OrderRefusal
+    why: JobRefusal
     detail: str
     identity: AttemptId | None
 
@@ -120,14 +120,14 @@ Judgement = Accept | Hold | AlreadyAccepted | Refuse
 
 @dataclass(frozen=True, slots=True)
 class AcceptView:
-    """The node's facts at the moment when an order is judged."""
+    """The node's facts at the moment when a job is judged."""
 
     fleet: str
     node: str
     now: FleetTime | None
     epoch_seen: int
     known: JournalRecord | None
-    """The journal's entry of the order's identity; None: there is none."""
+    """The journal's entry of the job's identity; None: there is none."""
     top_lease: int
     """The highest lease of this run in the journal; 0 for none."""
     stop: PendingStop | None
@@ -142,90 +142,90 @@ class AcceptView:
     ceiling: Ceiling
     disk_ok: bool = True
     may_hold: bool = True
-    """Whether the node holds fewer orders than it may hold."""
+    """Whether the node holds fewer jobs than it may hold."""
 
 
-def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
-    """Check the order's signature, then every field of it."""
+def open_job(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
+    """Check the job's signature, then every field of it."""
     try:
         envelope = parse_envelope(data)
-        order = open_as(Order, envelope, keys)
+        job = open_as(Job, envelope, keys)
     except WireRefusal as refusal:
-        return Refuse(OrderRefusal.BAD_ENVELOPE, f"{refusal.code}: {refusal.detail}", None)
-    return Opened(order, envelope.digest(), envelope.model_dump_json())
+        return Refuse(JobRefusal.BAD_ENVELOPE, f"{refusal.code}: {refusal.detail}", None)
+    return Opened(job, envelope.digest(), envelope.model_dump_json())
 
 
-def judge_order(opened: Opened, view: AcceptView) -> Judgement:
-    """Judge the order by the first rule that applies to it."""
-    order = opened.order
-    if order.fleet != view.fleet:
-        return Refuse(OrderRefusal.WRONG_FLEET, f"for fleet {order.fleet}", None)
-    if order.node != view.node:
-        return Refuse(OrderRefusal.WRONG_NODE, f"for node {order.node}", None)
+def judge_job(opened: Opened, view: AcceptView) -> Judgement:
+    """Judge the job by the first rule that applies to it."""
+    job = opened.job
+    if job.fleet != view.fleet:
+        return Refuse(JobRefusal.WRONG_FLEET, f"for fleet {job.fleet}", None)
+    if job.node != view.node:
+        return Refuse(JobRefusal.WRONG_NODE, f"for node {job.node}", None)
     if view.known is not None:
         if view.known.digest == opened.digest:
             return AlreadyAccepted(view.known.mark)
-        detail = f"lease {opened.order.identity} was given to another order ({view.known.digest[:10]})"
-        return Refuse(OrderRefusal.LEASE_CONFLICT, detail, opened.order.identity)
-    why = _never(order, view) or _not_now(order, view) or _not_here(order, view)
+        detail = f"lease {opened.job.identity} was given to another job ({view.known.digest[:10]})"
+        return Refuse(JobRefusal.LEASE_CONFLICT, detail, opened.job.identity)
+    why = _never(job, view) or _not_now(job, view) or _not_here(job, view)
     if why is not None:
-        return Refuse(why[0], why[1], order.identity)
-    return Hold() if _waits(order, view) else Accept()
+        return Refuse(why[0], why[1], job.identity)
+    return Hold() if _waits(job, view) else Accept()
 
 
-def judge_held(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
-    """Whether a held order begins now. Its start-by, judged when the node took it, no longer counts."""
+def judge_held(job: Job, view: AcceptView) -> Accept | Hold | Refuse:
+    """Whether a held job begins now. Its start-by, judged when the node took it, no longer counts."""
     if view.revoked or view.draining:
         state = "no longer of the fleet" if view.revoked else "draining"
-        return Refuse(OrderRefusal.TAKEN_BACK, f"this node is {state}", order.identity)
-    why = _not_here(order, view)
+        return Refuse(JobRefusal.TAKEN_BACK, f"this node is {state}", job.identity)
+    why = _not_here(job, view)
     if why is not None:
-        return Refuse(why[0], why[1], order.identity)
+        return Refuse(why[0], why[1], job.identity)
     return Accept() if view.free_slots > 0 and view.disk_ok else Hold()
 
 
-Why = tuple[OrderRefusal, str] | None
+Why = tuple[JobRefusal, str] | None
 
 
-def _never(order: Order, view: AcceptView) -> Why:
-    """Return the reason to refuse the order that no later moment could change; None without one."""
-    lease = order.identity.lease
+def _never(job: Job, view: AcceptView) -> Why:
+    """Return the reason to refuse the job that no later moment could change; None without one."""
+    lease = job.identity.lease
     if view.revoked:
-        return OrderRefusal.REVOKED, "this node is no longer of the fleet"
-    if order.epoch < view.epoch_seen:
-        return OrderRefusal.OLD_EPOCH, f"epoch {order.epoch} is over, it is {view.epoch_seen} now"
+        return JobRefusal.REVOKED, "this node is no longer of the fleet"
+    if job.epoch < view.epoch_seen:
+        return JobRefusal.OLD_EPOCH, f"epoch {job.epoch} is over, it is {view.epoch_seen} now"
     if view.stop is not None:
-        return OrderRefusal.STOPPED, view.stop.reason
+        return JobRefusal.STOPPED, view.stop.reason
     if view.tombstone is not None and lease <= view.tombstone.lease:
-        return OrderRefusal.TOMBSTONED, view.tombstone.reason
+        return JobRefusal.TOMBSTONED, view.tombstone.reason
     if lease < view.top_lease:
-        return OrderRefusal.OLD_LEASE, f"lease {lease} came after lease {view.top_lease}"
+        return JobRefusal.OLD_LEASE, f"lease {lease} came after lease {view.top_lease}"
     return None
 
 
-def _not_now(order: Order, view: AcceptView) -> Why:
-    if view.now is None or view.now.epoch < order.epoch:
-        return OrderRefusal.NO_FLEET_TIME, f"no fleet time of epoch {order.epoch} yet"
-    if order.start_by.is_past(view.now):
-        late = view.now.ms - order.start_by.ms if view.now.epoch == order.start_by.epoch else None
-        return OrderRefusal.TOO_LATE, "start-by is past" + (f" by {late} ms" if late is not None else "")
+def _not_now(job: Job, view: AcceptView) -> Why:
+    if view.now is None or view.now.epoch < job.epoch:
+        return JobRefusal.NO_FLEET_TIME, f"no fleet time of epoch {job.epoch} yet"
+    if job.start_by.is_past(view.now):
+        late = view.now.ms - job.start_by.ms if view.now.epoch == job.start_by.epoch else None
+        return JobRefusal.TOO_LATE, "start-by is past" + (f" by {late} ms" if late is not None else "")
     if view.draining:
-        return OrderRefusal.DRAINING, "this node is draining"
-    if _waits(order, view) and not view.may_hold:
-        return OrderRefusal.NO_SLOT, "every slot is taken, and it holds as many orders as it may"
+        return JobRefusal.DRAINING, "this node is draining"
+    if _waits(job, view) and not view.may_hold:
+        return JobRefusal.NO_SLOT, "every slot is taken, and it holds as many jobs as it may"
     if not view.disk_ok:
-        return OrderRefusal.DISK_FULL, "less free disk than this node keeps in reserve"
+        return JobRefusal.DISK_FULL, "less free disk than this node keeps in reserve"
     return None
 
 
-def _waits(order: Order, view: AcceptView) -> bool:
-    """Whether the order has to wait for a slot. An order with `ahead` takes its turn among the held ones."""
-    return order.ahead or view.free_slots < 1
+def _waits(job: Job, view: AcceptView) -> bool:
+    """Whether the job has to wait for a slot. A job with `ahead` takes its turn among the held ones."""
+    return job.ahead or view.free_slots < 1
 
 
-def _not_here(order: Order, view: AcceptView) -> Why:
-    ready = view.runtimes if order.endpoint is None else view.runtimes | view.unlogged
-    if order.runtime not in ready:
-        return OrderRefusal.RUNTIME_MISSING, f"runtime {order.runtime} is not ready on this node"
-    beyond = view.ceiling.forbids(order)
-    return None if beyond is None else (OrderRefusal.CEILING, beyond)
+def _not_here(job: Job, view: AcceptView) -> Why:
+    ready = view.runtimes if job.endpoint is None else view.runtimes | view.unlogged
+    if job.runtime not in ready:
+        return JobRefusal.RUNTIME_MISSING, f"runtime {job.runtime} is not ready on this node"
+    beyond = view.ceiling.forbids(job)
+    return None if beyond is None else (JobRefusal.CEILING, beyond)

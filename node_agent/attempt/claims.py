@@ -1,4 +1,4 @@
-"""Builds a receipt's claims from an order and the journal's marks. Pure."""
+"""Builds a receipt's claims from a job and the journal's marks. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from node_agent.attempt.records import Data, ExitedData, JournalRecord, Prepared
 from node_agent.attempt.verdict import fault_from_json, judge_end
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
+from node_agent.wire.job import BoardEntry, Job, is_session
 from node_agent.wire.model import FleetTime
-from node_agent.wire.order import BoardEntry, Order, is_session
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import (
     Blob,
@@ -59,27 +59,27 @@ class ClaimTime:
     previous: str | None
 
 
-def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
+def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
     """The predicate of the receipt of an attempt at `pushed`."""
     accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
     committed, pushed, change = entry.committed, entry.pushed, entry.committed.get("kind", "none")
     end = judge_end(fault_from_json(pushed), change)
     return Claims(
         fleet=node.fleet,
-        epoch=order.epoch,
-        identity=order.identity,
+        epoch=job.epoch,
+        identity=job.identity,
         node=node.tag,
         node_name=node.name,
-        order=entry.digest,
+        job=entry.digest,
         node_version=node.version,
-        runtime=order.runtime,
+        runtime=job.runtime,
         runtime_version=prepared.get("version"),
-        model=exited.get("model") or order.model,
+        model=exited.get("model") or job.model,
         served=_served(prepared.get("served")),
-        agent=order.agent.name,
+        agent=job.agent.name,
         prompt_digest=prompt_digest,
-        mode=order.mode,
-        safety=order.safety,
+        mode=job.mode,
+        safety=job.safety,
         isolation=Isolation(prepared.get("isolation", Isolation.NONE)),
         enforced=_enforced(prepared),
         outcome=end.outcome,
@@ -99,8 +99,8 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         started_wall_ms=exited.get("began", accepted.get("wall")),
         finished_wall_ms=now.wall_ms,
         at=now.at,
-        base=order.workspace.base,
-        snapshot=order.workspace.snapshot,
+        base=job.workspace.base,
+        snapshot=job.workspace.snapshot,
         commit=committed.get("commit") if pushed.get("delivered") else None,
         files_changed=tuple(committed.get("files", ())),
         change=change,
@@ -109,7 +109,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         turns=entry.turns,
         rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
-        skills=_skills(order, prepared.get("isolation") == Isolation.SANDBOX),
+        skills=_skills(job, prepared.get("isolation") == Isolation.SANDBOX),
         proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),
         exposed=_exposed(committed.get("exposed", ())),
@@ -123,9 +123,9 @@ def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
     return tuple(Exposed(secret=one, file=file, passing=bool(mark)) for one, file, *mark in found)
 
 
-def _skills(order: Order, walled: bool) -> tuple[SkillMark, ...]:
+def _skills(job: Job, walled: bool) -> tuple[SkillMark, ...]:
     """Return the skills that were laid for the agent; kept tools are among them only behind a sandbox."""
-    laid = (one for one in order.skills if walled or one.place != TOOLS)
+    laid = (one for one in job.skills if walled or one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
 

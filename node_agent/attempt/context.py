@@ -83,11 +83,11 @@ class Context:
 
 
 class Case:
-    """One attempt of this node: its order, read once, and what is known of the attempt in memory only."""
+    """One attempt of this node: its job, read once, and what is known of the attempt in memory only."""
 
     def __init__(self, context: Context, identity: AttemptId) -> None:
         self.context, self.identity = context, identity
-        self.order = context.journal.order(identity)
+        self.job = context.journal.job(identity)
         self.folder = self.work = context.journal.folder(identity)
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: OutputWatch | None = None
@@ -108,16 +108,16 @@ class Case:
 
     def laid(self, number: int) -> TurnWords | None:
         """Return a user's message as they were laid for the program; None: no such number was laid."""
-        terms = self.order.turns
+        terms = self.job.turns
         if number:
             return self.entry.laid.get(number)
-        return None if terms is None else TurnWords.of(0, terms.by, self.order.task)
+        return None if terms is None else TurnWords.of(0, terms.by, self.job.task)
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
         """The phases before the gates, in order; set-up only where there is one and it was not restored."""
         restored = self.entry.prepared.get("restored", False)
-        return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
+        return (self.setup, self.work) if self.job.setup and not restored else (self.work,)
 
     @property
     def has_gateway(self) -> bool:
@@ -127,7 +127,7 @@ class Case:
     @property
     def phases(self) -> tuple[Path, ...]:
         """Every phase that may have a folder."""
-        before = (self.setup,) if self.order.setup else ()
+        before = (self.setup,) if self.job.setup else ()
         return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
@@ -137,7 +137,7 @@ class Case:
 
     @property
     def was_accepted_before(self) -> bool:
-        """Whether an earlier session of the node agent took the order; it may have left half of a layout."""
+        """Whether an earlier session of the node agent took the job; it may have left half of a layout."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
@@ -154,20 +154,20 @@ class Case:
     @property
     def limits(self) -> PhaseLimits:
         """The limits of the attempt. The time is for all its phases together."""
-        return limits_of(self.order, self.context.ceiling())
+        return limits_of(self.job, self.context.ceiling())
 
     def time_left(self) -> int:
         """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
         records = [self.record(phase) for phase in self.before_gates]
-        return time_left(self.order, [record for record in records if record is not None])
+        return time_left(self.job, [record for record in records if record is not None])
 
     @property
     def stamp(self) -> ports.CommitStamp:
         """Message and date of the result commit; the same for every try, so that the id is the same, too."""
-        order = self.order
-        subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
-        trailer = f"Pancode-Run: {order.identity}\nPancode-Agent: {order.agent.name}"
-        return ports.CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+        job = self.job
+        subject = job.task.strip().splitlines()[0][:72] if job.task.strip() else job.agent.name
+        trailer = f"Pancode-Run: {job.identity}\nPancode-Agent: {job.agent.name}"
+        return ports.CommitStamp(f"{subject}\n\n{trailer}", job.issued_wall_ms)
 
     @property
     def fault(self) -> Fault | None:
@@ -197,25 +197,25 @@ class Case:
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
         """The marks that `finishing` would write without a look: no workspace to commit, no gates to run."""
-        if mark is Mark.EXITED and self.order.workspace.kind == "none":
+        if mark is Mark.EXITED and self.job.workspace.kind == "none":
             mark = Mark.COMMITTED
             yield mark, {"kind": "none"}
         if mark is Mark.COMMITTED and not self.is_gated(fault):
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Whether gates are to judge the attempt: it looks like a success, and the order has any."""
+        """Whether gates are to judge the attempt: it looks like a success, and the job has any."""
         return fault is None and self.is_judged
 
     @property
     def is_judged(self) -> bool:
-        """Whether the order has gates or a score command."""
-        return bool(self.order.gates) or self.order.score is not None
+        """Whether the job has gates or a score command."""
+        return bool(self.job.gates) or self.job.score is not None
 
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """The phase inside the sandbox. `entry`: of the model gateway. StepFailed without the sandbox."""
-        shown = self.context.workspaces.repository(self.identity, self.order.workspace)
-        return self.context.runtimes.enclosed(self.order, plan, shown, entry, self.context.ceiling().rules)
+        shown = self.context.workspaces.repository(self.identity, self.job.workspace)
+        return self.context.runtimes.enclosed(self.job, plan, shown, entry, self.context.ceiling().rules)
 
     def enclosed(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """Put a phase inside the sandbox exactly when the attempt's `work` is inside. StepFailed as above."""
@@ -223,13 +223,13 @@ class Case:
 
     def cleaner(self) -> Callable[[str], str]:
         """Return a function that takes the values of secrets out of a text, such as a file's name."""
-        hidden = self.context.runtimes.hidden(self.order)
+        hidden = self.context.runtimes.hidden(self.job)
         return lambda text: redact_text(text, hidden)
 
     def prompt_digest(self) -> str:
-        """The digest of all instructions for the agent; if none are recorded, of the prompt in the order."""
+        """The digest of all instructions for the agent; if none are recorded, of the prompt in the job."""
         given = self.entry.prepared.get("prompt")
-        return digest_of(self.order.agent.prompt) if given is None else given
+        return digest_of(self.job.agent.prompt) if given is None else given
 
 
 _REPLAYABLE = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)

@@ -25,7 +25,7 @@ from node_agent.wire import keys
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Gate
+from node_agent.wire.job import Gate
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import GateResult, receipt_of
 
@@ -34,11 +34,11 @@ def judged_by_rules(
     case: Case, result: AttemptResult, fault: verdict.Fault | None
 ) -> tuple[verdict.Fault | None, tuple[str, ...]]:
     """Judge the result by the policy and the owner's rules: the failure, and the breaches in words."""
-    policy, owner = case.order.policy, case.context.ceiling()
+    policy, owner = case.job.policy, case.context.ceiling()
     broken = list_breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
         broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
-    read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
+    read_only = case.job.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
     changed = verdict.change_fault(read_only, result.kind, result.files_changed, fault)
     return verdict.rules_fault(broken, fault) if changed is fault else changed, broken
 
@@ -51,8 +51,8 @@ def commit(case: Case) -> Turn:
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
-    if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
-        kind: ChangeKind = "empty" if case.order.workspace.kind == "git" else "none"
+    if case.job.setup and case.entry.baseline is None and not case.entry.damaged:
+        kind: ChangeKind = "empty" if case.job.workspace.kind == "git" else "none"
         return case.mark(
             Mark.COMMITTED, fault, CommittedData(kind=kind)
         )  # the agent never ran: nothing is its own
@@ -64,7 +64,7 @@ def commit(case: Case) -> Turn:
         return _cut_off_commit(case, fault or verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
         result = case.context.workspaces.commit(
-            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+            case.identity, case.job.workspace, case.stamp, case.entry.baseline
         )
     except StepFailed as failed:
         return _not_committed(case, fault or verdict.Fault(failed.kind, str(failed)), failed)
@@ -107,11 +107,11 @@ class _Exposed:
 
 
 def _exposed(case: Case, result: AttemptResult) -> _Exposed:
-    hidden, clean = case.context.runtimes.hidden(case.order), case.cleaner()
+    hidden, clean = case.context.runtimes.hidden(case.job), case.cleaner()
     made = _Exposed()
     if result.commit is None or not hidden:
         return made
-    at, known = (case.identity, case.order.workspace, result.commit), set[tuple[str, str]]()
+    at, known = (case.identity, case.job.workspace, result.commit), set[tuple[str, str]]()
     for mark in ([], [PASSING]):
         what, where = ("the commits on the way", "in a commit on the way") if mark else _RESULT
         try:
@@ -149,7 +149,7 @@ def salvage_files(case: Case) -> tuple[str, ...]:
     """Save the files that can be saved; says where they are, or why not, in words for a user."""
     try:
         return case.context.workspaces.salvage(
-            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+            case.identity, case.job.workspace, case.stamp, case.entry.baseline
         )
     except (StepFailed, OSError) as failed:
         return (f"its files could not be saved: {failed}"[:1000],)
@@ -200,21 +200,21 @@ def written_out(number: Any, line: str) -> str:
 
 def changed_by_gates(case: Case) -> list[str]:
     committed = case.entry.committed
-    commit = committed.get("commit") or case.order.workspace.snapshot
+    commit = committed.get("commit") or case.job.workspace.snapshot
     if commit is None or committed["kind"] == "none":
         return []
     try:
         changed = case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
     except StepFailed as failed:
         return [f"the changes of the gates could not be read: {failed}"[:1000]]
-    names, more = limit_names(name for name in changed if name not in case.order.reports)
+    names, more = limit_names(name for name in changed if name not in case.job.reports)
     listed = such_as(list(map(case.cleaner(), names)), more)
     return [f"gates changed uncommitted files: {listed}"] if names else []
 
 
 def read_reports(case: Case) -> list[dict[str, Any]]:
     """The reports of the gates. They change no verdict: the exit statuses decide."""
-    files, top, found, trouble = case.order.reports, "", dict[str, bytes](), ""
+    files, top, found, trouble = case.job.reports, "", dict[str, bytes](), ""
     try:
         top, found = case.context.workspaces.read_reports(case.identity, files)
     except StepFailed as failed:
@@ -263,10 +263,10 @@ def _start_gates(case: Case) -> Turn:
     plan = case.context.runner.planned(case.gates)
     try:
         plan = plan or case.enclosed(
-            gates_plan(case.order, work, case.folder, case.context.intervals, left), work
+            gates_plan(case.job, work, case.folder, case.context.intervals, left), work
         )
         case.context.workspaces.take_back(case.identity)
-        case.context.workspaces.clear_reports(case.identity, case.order.reports)
+        case.context.workspaces.clear_reports(case.identity, case.job.reports)
         case.context.runner.start(case.gates, plan)
     except StepFailed as failed:
         return case.mark(Mark.GATED, verdict.Fault(failed.kind, str(failed)))
@@ -277,12 +277,12 @@ def _start_gates(case: Case) -> Turn:
 
 
 def _gated(case: Case, record: spool.ExitRecord) -> Turn:
-    results = gate_results(case.order.gates, record)
+    results = gate_results(case.job.gates, record)
     findings = changed_by_gates(case)
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
-    if case.order.score is not None:
+    if case.job.score is not None:
         data |= _scored(case, record, findings)
-    if case.order.reports:
+    if case.job.reports:
         data["reports"] = read_reports(case)
     words = [Finding(level="warning", text=text) for text in findings]
     fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
@@ -316,7 +316,7 @@ def _scored(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedD
     """The score of the result, or a finding why there is none: no failure, but the result wins no race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
-        return GatedData(score=score_of(record, len(case.order.gates), output))
+        return GatedData(score=score_of(record, len(case.job.gates), output))
     except NoScoreError as why:
         return GatedData(findings=[*findings, case.cleaner()(f"no score: {why}")])
 
@@ -344,7 +344,7 @@ def push(case: Case) -> Turn:
     if commit is not None:
         case.context.journal.settle(case.identity)  # it stays this commit
         try:
-            case.context.workspaces.push(case.identity, case.order.workspace, commit)
+            case.context.workspaces.push(case.identity, case.job.workspace, commit)
             delivered = True
         except StepFailed as failed:
             fault = fault or verdict.Fault(failed.kind, f"the result was not taken: {failed}")
@@ -377,7 +377,7 @@ def seal(case: Case) -> Turn:
     """pushed → receipted. The receipt is signed and on disk before anybody sees it."""
     context = case.context
     now = ClaimTime(context.clock.wall_ms(), context.now(), context.journal.last_receipt())
-    claims = claims_of(context.node, case.order, case.entry, case.prompt_digest(), now)
+    claims = claims_of(context.node, case.job, case.entry, case.prompt_digest(), now)
     envelope = receipt_of(claims).signed(context.key)
     context.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
     return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
@@ -405,7 +405,7 @@ def _send_again(case: Case) -> None:
     commit = case.entry.committed.get("commit")
     if commit is not None and case.entry.pushed.get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
-            case.context.workspaces.push(case.identity, case.order.workspace, commit)
+            case.context.workspaces.push(case.identity, case.job.workspace, commit)
     upload_outputs(case)
 
 
@@ -423,7 +423,7 @@ def clean_up(case: Case) -> Turn:
     if entry.mark is not Mark.REJECTED:
         if entry.committed.get("incomplete"):
             context.workspaces.put_aside(case.identity)
-        context.workspaces.remove(case.identity, case.order.workspace)
+        context.workspaces.remove(case.identity, case.job.workspace)
         context.journal.drop(case.identity, KEPT)
     context.journal.write(case.identity, Note(cleaned=True, lazy=True))
     return Finished()

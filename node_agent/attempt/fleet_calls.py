@@ -19,7 +19,7 @@ def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
     """
     clean = case.cleaner()
     for call in watch.spent.fleet:
-        if call.number in watch.told_fleet or case.order.fleet_tools is None:
+        if call.number in watch.told_fleet or case.job.fleet_tools is None:
             continue
         said = FleetAsked(number=call.number, tool=call.tool, arguments=clean(call.arguments))
         case.context.journal.write(case.identity, Note(say=(said,)))

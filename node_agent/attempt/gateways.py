@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import ModelCalls, Usage
 
 WAITED_MS = 1_000
@@ -23,7 +23,7 @@ class GatewayAccess:
     is_tunnel: bool = False
     """Whether calls go to the hosts of a vendor by subscription: then only bytes are counted."""
     is_priced: bool = True
-    """Whether the gateway knows the prices of the order's model, and so can hold a limit of money itself."""
+    """Whether the gateway knows the prices of the job's model, and so can hold a limit of money itself."""
 
     @property
     def base(self) -> str:
@@ -143,10 +143,10 @@ class ModelUse:
 class Gateways(Protocol):
     """The model gateways: one per attempt, found by its folder alone, also after a restart."""
 
-    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
+    def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         """Open the attempt's gateway and return the access to it; the same access however often it is opened.
 
-        None: this node has none of the keys or servers that the order's runtime uses. Raises StepFailed.
+        None: this node has none of the keys or servers that the job's runtime uses. Raises StepFailed.
         """
 
     def is_alive(self, folder: Path) -> bool:
@@ -162,7 +162,7 @@ class Gateways(Protocol):
 class NoGateways:
     """No gateways: every run calls its model directly."""
 
-    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
+    def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         return None
 
     def is_alive(self, folder: Path) -> bool:

@@ -12,7 +12,7 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import ExitedData
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.order import BoardEntry
+from node_agent.wire.job import BoardEntry
 from node_agent.wire.receipt import PersonQuestion
 from node_agent.wire.skill import (
     MOST_TOOL,
@@ -118,8 +118,8 @@ def take_outputs(
 ) -> tuple[Fault | None, ExitedData]:
     """Take up the agent's question, board values and proposed tools, however it ended; no result has them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
-    board = _board(case) if case.order.board is not None else ExitedData()
-    tools = _tools(case) if case.order.workspace.kind == "git" and has_worked else ExitedData()
+    board = _board(case) if case.job.board is not None else ExitedData()
+    tools = _tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
     findings = [one for part in (question, board, tools) for one in part.get("findings", ())]
     every: ExitedData = {**question, **board, **tools}
     return fault, {**every, "findings": findings} if findings else every
@@ -128,7 +128,7 @@ def take_outputs(
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
     """Take up the agent's question to a user; one that cannot be read needs a user, too."""
     try:
-        left = case.context.workspaces.question(case.identity, case.order.workspace)
+        left = case.context.workspaces.question(case.identity, case.job.workspace)
     except StepFailed as failed:
         words = f"what it asks a user cannot be read: {failed}"[:1000]
         needs = Fault(FailureKind.NEEDS_PERSON, words) if _may_ask(fault) else fault
@@ -139,17 +139,17 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
 def _board(case: Case) -> ExitedData:
     """Take up the values that the agent has written for the other workers of its workflow."""
     try:
-        found = case.context.workspaces.take_board(case.identity, case.order.workspace)
+        found = case.context.workspaces.take_board(case.identity, case.job.workspace)
     except StepFailed as failed:
         return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
-    entries, findings = written_values(found, case.order.board or (), case.cleaner())
+    entries, findings = written_values(found, case.job.board or (), case.cleaner())
     return {"board": entries, "findings": findings}
 
 
 def _tools(case: Case) -> ExitedData:
     """Take up the tools that the agent proposes for the project."""
     try:
-        found = case.context.workspaces.take_tools(case.identity, case.order.workspace)
+        found = case.context.workspaces.take_tools(case.identity, case.job.workspace)
     except StepFailed as failed:
         return {"findings": [f"the tools that it proposes cannot be read: {failed}"[:1000]]}
     tools, findings = proposed_tools(found, case.cleaner())

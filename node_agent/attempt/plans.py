@@ -1,4 +1,4 @@
-"""Decides which steps the shim runs for an order, where their output goes, and their limits. Pure."""
+"""Decides which steps the shim runs for a job, where their output goes, and their limits. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from node_agent.attempt.accept import NO_CEILING, Ceiling
 from node_agent.attempt.ports import Launch
 from node_agent.intervals import Intervals
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
 """The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
@@ -31,7 +31,7 @@ LEAST_WALL_MS = 1_000
 
 
 def work_plan(
-    order: Order,
+    job: Job,
     launch: Launch,
     work: Path,
     folder: Path,
@@ -39,7 +39,7 @@ def work_plan(
     ceiling: Ceiling = NO_CEILING,
 ) -> PhasePlan:
     """Return the plan of the agent's phase. Every phase is held to the limits of the ceiling."""
-    marker = str(order.identity)
+    marker = str(job.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
     # A program that dispatches from inside a run tells by RUN and DEPTH what is above the new one.
@@ -48,10 +48,10 @@ def work_plan(
         phase=WORK,
         marker=marker,
         cwd=str(work),
-        below=order.workspace.folder,
-        env={**launch.env, RUN: order.identity.run, DEPTH: str(order.depth)},
+        below=job.workspace.folder,
+        env={**launch.env, RUN: job.identity.run, DEPTH: str(job.depth)},
         steps=(agent,),
-        limits=limits_of(order, ceiling),
+        limits=limits_of(job, ceiling),
         grace=Grace(intervals.grace_int_ms, intervals.grace_term_ms),
     )
 
@@ -61,23 +61,23 @@ def needs_sandbox(plan: PhasePlan) -> bool:
     return any(step.walled or step.wall for step in plan.steps)
 
 
-def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
+def setup_plan(job: Job, work: PhasePlan, folder: Path) -> PhasePlan:
     """Return the plan of the repository's set-up commands, in the agent's checkout and environment. A build
     may be silent, so set-up and gates have no idle limit, only the wall limit.
     """
     log = str(folder / SETUP_LOG)
-    steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
+    steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(job.setup, 1))
     limits = replace(work.limits, idle_ms=None)
     return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="", limits=limits)
 
 
-def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
+def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
     """Milliseconds of the attempt's wall limit that the phases before have left; 0: none."""
-    left = order.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
+    left = job.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
     return max(left, LEAST_WALL_MS) if left > 0 else 0
 
 
-def gates_plan(order: Order, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
+def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
     """Return the plan of the gates, in order, and of the score command, in checkout and environment of the
     agent.
     """
@@ -85,14 +85,14 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, intervals: Intervals
     # A gate's own name may be longer than a step's may be.
     steps = [
         Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
-        for n, gate in enumerate(order.gates)
+        for n, gate in enumerate(job.gates)
     ]
-    if order.score is not None:
-        steps.append(Step("score", StepKind.GATE, order.score, score, own, joins=log))
+    if job.score is not None:
+        steps.append(Step("score", StepKind.GATE, job.score, score, own, joins=log))
     return PhasePlan(
-        id=str(order.identity),
+        id=str(job.identity),
         phase=GATES,
-        marker=str(order.identity),
+        marker=str(job.identity),
         cwd=work.cwd,
         env=_without_logins(work.env),
         steps=tuple(steps),
@@ -108,9 +108,9 @@ def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in own}
 
 
-def limits_of(order: Order, ceiling: Ceiling) -> PhaseLimits:
-    """Return the limits of the order, lowered to those of the ceiling."""
-    own = order.limits
+def limits_of(job: Job, ceiling: Ceiling) -> PhaseLimits:
+    """Return the limits of the job, lowered to those of the ceiling."""
+    own = job.limits
     memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
     disk = _least(own.disk_bytes, ceiling.disk)
     return PhaseLimits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)

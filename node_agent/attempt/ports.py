@@ -19,8 +19,8 @@ from node_agent.runtimes.logins import LimitReset
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job, Workspace
 from node_agent.wire.node import GpuLoad, NodeFacts
-from node_agent.wire.order import Order, Workspace
 from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
 from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnWords, Usage
 
@@ -57,7 +57,7 @@ class JournalPort(Protocol):
     threads are safe; one attempt's marks come from one thread at a time.
     """
 
-    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
+    def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
         """Open an entry with its first mark: held, accepted or refused. JournalError if the entry exists."""
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
@@ -72,8 +72,8 @@ class JournalPort(Protocol):
     def top_lease(self, run: str) -> int:
         """The highest lease of a run that is or was in the journal since this start; 0 for none."""
 
-    def order(self, identity: AttemptId) -> Order:
-        """The accepted order, its signature checked. KeyError: unknown attempt; ValueError: no order."""
+    def job(self, identity: AttemptId) -> Job:
+        """The accepted job, its signature checked. KeyError: unknown attempt; ValueError: no job."""
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         """Add to the entry. JournalError for a mark that does not go forward. A lazy note is durable with the
@@ -242,13 +242,13 @@ class WorkspacesPort(Protocol):
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """The repository's instructions to agents; None without any. Read before the run's first process."""
 
-    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
+    def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
         """Copy an earlier set-up's folders and log it, or leave none. Before any process; repeatable."""
 
-    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+    def absent(self, job: Job, path: str) -> tuple[str, ...]:
         """Return the gates' programs that are neither along `path` (PATH) nor in the folders of set-up."""
 
-    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+    def keep(self, job: Job, key: str) -> tuple[str, ...]:
         """Keep copies of set-up's folders for later attempts; () when kept, else why not, for a user.
         After a set-up that ended well, while no process of the attempt lives. Raises nothing."""
 
@@ -360,7 +360,7 @@ class Launch(ProcessSpec):
     owner: int | None = None
     """The user who must own the attempt's files inside a sandbox; None: the owner stays as it is."""
     unset: tuple[str, ...] = ()
-    """Variables that the order allows and that have no value on the node."""
+    """Variables that the job allows and that have no value on the node."""
 
     @property
     def inside(self) -> bool:
@@ -435,21 +435,19 @@ class Runtimes(Protocol):
     """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for a program that is not there."""
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
+        self, job: Job, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> Launch:
         """How to start the agent. `guide`: the repository's instructions; `entry`: its model gateway's."""
 
-    def reader(
-        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
-    ) -> OutputReader:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> OutputReader:
         """Return a new reader of the runtime's output. `laid`: the words of users that it may report."""
 
-    def hidden(self, order: Order) -> Mapping[str, str]:
+    def hidden(self, job: Job) -> Mapping[str, str]:
         """The values, by name, that must not leave the node in any text of this attempt."""
 
     def enclosed(
         self,
-        order: Order,
+        job: Job,
         plan: PhasePlan,
         shown: tuple[Path, ...],
         entry: GatewayAccess | None,
@@ -484,9 +482,9 @@ class MachineFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An order as it came out of the queue; its signature is not checked yet."""
+    """A job as it came out of the queue; its signature is not checked yet."""
 
-    job: str
+    rq_job: str
     """RQ job id."""
     envelope: bytes
 
@@ -501,7 +499,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The coordinator's newest beat, its control messages, and an order if one was asked for and waits."""
+    """The coordinator's newest beat, its control messages, and a job if one was asked for and waits."""
 
     beat: bytes | None
     controls: list[Sent]
@@ -515,7 +513,7 @@ class Uplink(Protocol):
     """
 
     def claim(self) -> Claimed | None:
-        """Take the next order out of this node's queue and mark its job started, in one step."""
+        """Take the next job out of this node's queue and mark its RQ job started, in one step."""
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         """Make the job `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
@@ -533,7 +531,7 @@ class Uplink(Protocol):
         """Return the news for this node, in one round trip.
 
         Control messages: those after this stream entry (`0`: all that are there), oldest first. `claim`: also
-        an order, taken as by `claim`, after all else.
+        a job, taken as by `claim`, after all else.
         """
 
     def hinted(self, wait_ms: int) -> bool:
@@ -547,22 +545,22 @@ class NotYet(Exception):
 class Sessions(Protocol):
     """The kept sessions of programs. Every call may be repeated after a crash in it."""
 
-    def keep(self, order: Order, session: str | None, used: Usage) -> str:
+    def keep(self, job: Job, session: str | None, used: Usage) -> str:
         """Keep what the attempt's program remembers, with the usage of this run alone. Return in words why it
         was not kept, or what was deleted to make room.
 
         Only while no process of the attempt lives. Raises nothing.
         """
 
-    def go_on(self, order: Order) -> None:
+    def go_on(self, job: Job) -> None:
         """Give the attempt the place of the run that it goes on with, before any file of the attempt lies
         there.
 
         NotYet while that place is taken. StepFailed(CANNOT_START) where the session is not kept, except for a
-        interactive run: its order has the story.
+        interactive run: its job has the story.
         """
 
-    def put_back(self, order: Order) -> None:
+    def put_back(self, job: Job) -> None:
         """Lay the session's files in the attempt's home, before the agent starts. StepFailed."""
 
     def trim(self, now_ms: int) -> None:

@@ -28,7 +28,7 @@ class MarkData(TypedDict, total=False):
 
 class AcceptedData(MarkData, total=False):
     session: str
-    """The session of the node agent that accepted the order."""
+    """The session of the node agent that accepted the job."""
     at: list[int] | None
     """The fleet time of the acceptance: epoch, milliseconds."""
     wall: int
@@ -72,7 +72,7 @@ class ExitedData(MarkData, total=False):
     question: dict[str, Any]
     """Wire form of node_agent.wire.receipt.PersonQuestion."""
     board: list[dict[str, Any]]
-    """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
+    """Wire form of node_agent.wire.job.BoardEntry: the values that the agent has written."""
     proposed: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None
@@ -118,7 +118,7 @@ SKIP = 10_000
 
 
 class JournalError(Exception):
-    """A record that must not be written: a step backwards, an unknown attempt, another order for a lease."""
+    """A record that must not be written: a step backwards, an unknown attempt, another job for a lease."""
 
 
 class StopKind(StrEnum):
@@ -192,7 +192,7 @@ class JournalRecord:
 
     identity: AttemptId
     digest: str
-    """The digest of the order's envelope."""
+    """The digest of the job's envelope."""
     epoch: int
     mark: Mark
     data: Mapping[Mark, Data]
@@ -334,7 +334,7 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
 
 
 def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
-    """The record that opens an entry; `head` = identity, digest, epoch, order."""
+    """The record that opens an entry; `head` = identity, digest, epoch, job."""
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 

@@ -16,9 +16,9 @@ from node_agent.attempt.verdict import Fault, setup_fault, stop_fault, vanished_
 from node_agent.attempt.working import CUT_OFF, end_process, follow
 from node_agent.shim.spool import Ended, ExitRecord, NotStarted, PhasePlan, RunnerError, Running, Vanished
 from node_agent.wire.event import EventBody, Finding, Refused, Revoked
-from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.failure import FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 
 NO_VALUE = "env: {0} has no value on this machine: pancode node secret {1} {0}"
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
@@ -29,7 +29,7 @@ LAID_OUT_BEFORE = "the node was restarted before it was started: its files may b
 
 
 def hold(case: Case) -> Turn:
-    """held: the node agent's own turn (`intake`) takes the order up, so that one thread counts the slots."""
+    """held: the node agent's own turn (`intake`) takes the job up, so that one thread counts the slots."""
     return Wait("held until a slot is free", case.context.intervals.poll_ms)
 
 
@@ -48,14 +48,12 @@ def _prepare(case: Case, anew: bool) -> Turn:
         ready, baseline = _put_back_or_plan(case, plan)
         if ready.restored:  # what rules name of it is there only now
             case.context.runner.amend(case.work, case.enclosed(plan, plan, entry))
-        if ready.restored or not case.order.setup:
+        if ready.restored or not case.job.setup:
             must_have_gates(case, plan)
-        case.context.workspaces.lend(
-            case.identity, launch.login, bool(case.order.setup) and not ready.restored
-        )
+        case.context.workspaces.lend(case.identity, launch.login, bool(case.job.setup) and not ready.restored)
         # The files become those of the agent's user, after our last write.
         if launch.inside and launch.owner is not None:
-            case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
+            case.context.workspaces.hand_over(case.identity, case.job.workspace, launch.owner)
     except LinkDown:
         return end_unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.context.intervals.retry_ms
@@ -85,14 +83,14 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
     """Restore the kept result of set-up, and record it like a set-up that just ended; or plan the set-up."""
-    context, order = case.context, case.order
-    if not order.setup:
-        return _uncached(order), None
-    plan = setup_plan(order, work, case.folder)
+    context, job = case.context, case.job
+    if not job.setup:
+        return _uncached(job), None
+    plan = setup_plan(job, work, case.folder)
     log = case.folder / SETUP_LOG
-    ready = context.workspaces.put_back(order, log, plan.env) if order.cache else _uncached(order)
+    ready = context.workspaces.put_back(job, log, plan.env) if job.cache else _uncached(job)
     if ready.restored:
-        return ready, context.workspaces.baseline(case.identity, order.workspace)
+        return ready, context.workspaces.baseline(case.identity, job.workspace)
     context.runner.prepare(case.setup, case.enclosed(plan, work))
     return ready, None
 
@@ -100,7 +98,7 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
     """Check that the gates' programs exist, before the agent costs anything. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
-    absent = case.context.workspaces.absent(case.order, path)
+    absent = case.context.workspaces.absent(case.job, path)
     if absent:
         named = ", ".join(absent)[:500]
         repair = "correct the gate, or let set-up install the program"
@@ -111,8 +109,8 @@ def must_have_gates(case: Case, plan: PhasePlan) -> None:
         )
 
 
-def _uncached(order: Order) -> PutBack:
-    return PutBack(None, told=NOT_CACHED if order.setup else "")
+def _uncached(job: Job) -> PutBack:
+    return PutBack(None, told=NOT_CACHED if job.setup else "")
 
 
 def spawn(case: Case) -> Turn:
@@ -143,14 +141,14 @@ def spawn(case: Case) -> Turn:
 
 def reopen_gateway(case: Case) -> GatewayAccess | None:
     """Open the attempt's gateway again if it died before the agent's start; return its access. StepFailed."""
-    return case.context.gateways.open(case.order, case.folder) if case.has_gateway else None
+    return case.context.gateways.open(case.job, case.folder) if case.has_gateway else None
 
 
 def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     """End the attempt if it must not be started any more; None when it may be started.
 
-    The session that accepted the order judged its start-by; a later session, or after a wait, it is judged
-    again. A held order may begin at any time: its start-by said when the node had to have the order.
+    The session that accepted the job judged its start-by; a later session, or after a wait, it is judged
+    again. A held job may begin at any time: its start-by said when the node had to have the job.
     """
     entry, now = case.entry, case.context.now()
     if entry.stop is not None:
@@ -159,10 +157,10 @@ def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
         return None
     if now is None:
         return Wait("no fleet time yet", case.context.intervals.retry_ms)
-    if not case.order.start_by.is_past(now):
+    if not case.job.start_by.is_past(now):
         return None
     detail = "start-by passed before it could be started"
-    return _withdraw(case, Refused(why=OrderRefusal.TOO_LATE, detail=detail), detail)
+    return _withdraw(case, Refused(why=JobRefusal.TOO_LATE, detail=detail), detail)
 
 
 def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
@@ -183,23 +181,23 @@ def _clear(case: Case) -> None:
 
 
 def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAccess | None]:
-    context, order = case.context, case.order
-    context.sessions.go_on(order)
-    work = context.workspaces.prepare(case.identity, order.workspace)
-    if order.board:
+    context, job = case.context, case.job
+    context.sessions.go_on(job)
+    work = context.workspaces.prepare(case.identity, job.workspace)
+    if job.board:
         context.workspaces.lay_board(
-            case.identity, {board_path(one): one.value.encode() for one in order.board}
+            case.identity, {board_path(one): one.value.encode() for one in job.board}
         )
     home = context.workspaces.home(case.identity, {})
-    context.sessions.put_back(order)
-    guide = context.workspaces.guide(case.identity, order.workspace) or Guide("")
-    entry = context.gateways.open(order, case.folder)
-    findings = (*guide.findings, *_without_gateway(order, entry), *((UNTESTED,) if order.untested else ()))
-    launch = context.runtimes.launch(order, work, home, guide.text, entry)
+    context.sessions.put_back(job)
+    guide = context.workspaces.guide(case.identity, job.workspace) or Guide("")
+    entry = context.gateways.open(job, case.folder)
+    findings = (*guide.findings, *_without_gateway(job, entry), *((UNTESTED,) if job.untested else ()))
+    launch = context.runtimes.launch(job, work, home, guide.text, entry)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)
     planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    fresh = planned or work_plan(order, launch, work, case.folder, context.intervals, context.ceiling())
+    fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling())
     if planned is not None and needs_sandbox(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:
@@ -207,17 +205,17 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     return fresh, launch, findings, entry
 
 
-def _without_gateway(order: Order, entry: GatewayAccess | None) -> tuple[str, ...]:
+def _without_gateway(job: Job, entry: GatewayAccess | None) -> tuple[str, ...]:
     """StepFailed for a limit that only a gateway can hold; a finding for a last call that is impossible."""
     if entry is not None and not entry.is_tunnel:
         return ()
-    if order.limits.requests is not None:
+    if job.limits.requests is not None:
         raise StepFailed(
             FailureKind.MODEL_AUTH,
-            f"the model gateway enforces a limit of model calls, and {order.runtime} goes past its "
+            f"the model gateway enforces a limit of model calls, and {job.runtime} goes past its "
             "count on this node: give the node an API key or a model server, or leave --max-requests out",
         )
-    return (NO_LAST_TURN,) if order.limits.wrap_up else ()
+    return (NO_LAST_TURN,) if job.limits.wrap_up else ()
 
 
 def runner_fault(failed: RunnerError) -> Fault:
@@ -230,7 +228,7 @@ LAST_BYTES, LAST_LINES, MOST_TOLD = 4_096, 3, 600
 
 def attend(case: Case) -> Turn:
     """spawned → exited: set-up if there is one, then the agent. The baseline says that set-up is over."""
-    if not case.order.setup or case.entry.damaged:
+    if not case.job.setup or case.entry.damaged:
         return follow(case)
     if case.entry.baseline is None:
         return _setting_up(case)
@@ -267,8 +265,8 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
         # The set-up's files are kept before the agent can change them. The key is from before set-up, which
         # may change lockfiles.
         key = case.entry.prepared.get("cache")
-        kept = () if key is None else case.context.workspaces.keep(case.order, key)
-        baseline = case.context.workspaces.baseline(case.identity, case.order.workspace)
+        kept = () if key is None else case.context.workspaces.keep(case.job, key)
+        baseline = case.context.workspaces.baseline(case.identity, case.job.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
     words = (Finding(level="info", text=_took(case, record, kept)),)
@@ -320,7 +318,7 @@ def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
     entry = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
-    case.context.sessions.put_back(case.order)
+    case.context.sessions.put_back(case.job)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
     return case.enclosed(plan, plan, entry)
 

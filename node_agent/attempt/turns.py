@@ -15,7 +15,7 @@ from node_agent.attempt.watch import OutputWatch
 from node_agent.runtimes.base import TurnEnded
 from node_agent.wire.event import Turned
 from node_agent.wire.identity import turn_control_file
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
 
 NEAR = Decimal("0.8")
@@ -87,11 +87,7 @@ def rest_in_time(case: Case, watch: OutputWatch) -> None:
     Otherwise the gateway, which counts both, would end the interactive run in the middle of its next turn.
     """
     spent = watch.spent
-    if (
-        watch.rest_asked
-        or not spent.turns
-        or over_limit(lower_limits(case.order.limits), spent.usage) is None
-    ):
+    if watch.rest_asked or not spent.turns or over_limit(lower_limits(case.job.limits), spent.usage) is None:
         return
     number = spent.turns[-1].number
     with contextlib.suppress(StepFailed, DiskFull):

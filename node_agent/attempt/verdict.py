@@ -12,7 +12,7 @@ from node_agent.attempt.records import StopKind, StopNote
 from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished
 from node_agent.shim.spool import PhaseLimits as Held
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome, by_status
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.receipt import GateResult, Usage
 
 NOT_RUNNABLE = frozenset({126, 127})
@@ -81,7 +81,7 @@ LIMIT_KEYS = {
 }
 """The setting of each limit, told to a user whose set-up or gate the limit has ended."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
-"""The failures that are due to a limit of the order."""
+"""The failures that are due to a limit of the job."""
 NO_LIMITS = Held()
 
 

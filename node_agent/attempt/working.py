@@ -49,13 +49,13 @@ def watch_of(case: Case) -> OutputWatch:
             lambda command, pattern: has_yes(
                 calls.answers(case.identity), case.identity, key, command, pattern
             ),
-            frozenset(tool.name for tool in case.order.fleet_tools.tools)
-            if case.order.fleet_tools
+            frozenset(tool.name for tool in case.job.fleet_tools.tools)
+            if case.job.fleet_tools
             else frozenset(),
         )
-        reader = case.context.runtimes.reader(case.order, bounds, case.laid)
+        reader = case.context.runtimes.reader(case.job, bounds, case.laid)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
-        policy, rules = case.order.policy, (*case.order.policy.commands, *bounds.rules.commands)
+        policy, rules = case.job.policy, (*case.job.policy.commands, *bounds.rules.commands)
         if any(rule.ask for rule in rules):
             case.watch.policy = policy.model_copy(update={"commands": rules})
     return case.watch
@@ -71,10 +71,10 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
     """Report the open questions that were `seen` before the output was read. After a restart all of them are
     reported again; the coordinator takes each once."""
     calls = case.context.calls
-    if watch.policy is None and case.order.turns is None:
+    if watch.policy is None and case.job.turns is None:
         return _wait_for_others(case, watch, False)
     still = [one for one in calls.open(case.identity) if one in seen] if seen else []
-    policy = watch.policy or case.order.policy
+    policy = watch.policy or case.job.policy
     found = sort_calls(still, frozenset(watch.known_calls), policy)
     if found.tell:
         _tell(case, watch, found.tell)
@@ -151,14 +151,14 @@ def _running(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
-    if watch.policy and case.order.turns is not None and not is_waiting(watch.spent):
+    if watch.policy and case.job.turns is not None and not is_waiting(watch.spent):
         get_ready()  # a question is judged here, too, and a user waits for it
     gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)
     _note_delivered(case, watch)
     with contextlib.suppress(DiskFull):  # it is told with the next look
-        if case.order.turns is not None:
+        if case.job.turns is not None:
             tell_turns(case, watch)
             rest_in_time(case, watch)
             tell_fleet_calls(case, watch)
@@ -185,7 +185,7 @@ def _running(case: Case) -> Turn:
         with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
-    pause = context.intervals.look_ms if case.order.turns is None else context.intervals.turn_look_ms
+    pause = context.intervals.look_ms if case.job.turns is None else context.intervals.turn_look_ms
     if watch.waits_for_words:
         pause = context.intervals.idle_look_ms
     return Wait("running", pause if done else 1, case.work)
@@ -208,11 +208,11 @@ def _over(case: Case, watch: OutputWatch) -> StopNote | None:
     """Return a stop if the run is over a limit by the runtime's own figures. An interactive run, and a run
     that may have a last call, are ended by their gateway alone, if they have one.
     """
-    limits = case.order.limits
+    limits = case.job.limits
     late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
         return late
-    if (limits.wrap_up or case.order.turns is not None) and _is_metered(case, watch):
+    if (limits.wrap_up or case.job.turns is not None) and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
     if watch.spent.usage.cost_source == "assumed":  # perhaps nothing was paid: the gateway refuses more calls
@@ -269,7 +269,7 @@ def _look_for_signs(case: Case, watch: OutputWatch) -> None:
     """Look for signs of life, which the heartbeat reports. An interactive run that waits for a message shows
     none."""
     context, now = case.context, case.context.clock.mono_ms()
-    watch.waits_for_words = case.order.turns is not None and is_waiting(watch.spent)
+    watch.waits_for_words = case.job.turns is not None and is_waiting(watch.spent)
     if watch.waits_for_words:
         watch.signs = SignsOfLife()
     elif watch.signs.is_due(now, context.intervals.signs_ms):
@@ -287,7 +287,7 @@ def _lived_ms(case: Case) -> int:
     """
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
-    return min(lived, case.order.limits.wall_ms)
+    return min(lived, case.job.limits.wall_ms)
 
 
 def _ended(case: Case, record: spool.ExitRecord) -> Turn:
@@ -323,7 +323,7 @@ def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     reported = watch_of(case).finish(case.context.runner, ExitInfo()) if ran else None
-    if reported is not None and case.order.turns is not None:
+    if reported is not None and case.job.turns is not None:
         reported = _with_session_kept(case, reported)
     fault = verdict.work_fault(record, None, case.entry.stop, case.limits) or verdict.Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
@@ -341,13 +341,13 @@ def _mark_ended(
     count: ModelCount | None,
 ) -> Turn:
     agent = _agent_in(record)
-    status = verdict.cannot_run(fault, agent, case.order.argv)
+    status = verdict.cannot_run(fault, agent, case.job.argv)
     if status is not None:
         # the folders where programs were looked for
         plan = case.context.runner.planned(case.work)
         path_of = "not known" if plan is None else plan.env.get("PATH", "")
-        fault = verdict.own_fault(case.order.argv or (), status, case.context.node.name, path_of)
-    before = case.record(case.setup) if case.order.setup else None
+        fault = verdict.own_fault(case.job.argv or (), status, case.context.node.name, path_of)
+    before = case.record(case.setup) if case.job.setup else None
     fault, data = take_outputs(case, fault, has_worked=agent is not None)
     data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
@@ -363,7 +363,7 @@ def _mark_ended(
 
 def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
     """Keep the session before the files of its login are removed, and folders with them."""
-    why = case.context.sessions.keep(case.order, reported.session, reported.spent.usage)
+    why = case.context.sessions.keep(case.job, reported.session, reported.spent.usage)
     return replace(reported, findings=(*reported.findings, why)) if why else reported
 
 
@@ -416,7 +416,7 @@ def _gone(case: Case, fault: verdict.Fault) -> Turn:
     """Handle a phase without an exit record: sweep its processes until none is left, then read its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
-    if fault.kind is not FailureKind.NODE_REBOOTED or case.order.turns is not None:
+    if fault.kind is not FailureKind.NODE_REBOOTED or case.job.turns is not None:
         reported = _with_session_kept(
             case, reported
         )  # after a restart only an interactive run's is whole: it syncs it

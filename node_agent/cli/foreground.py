@@ -103,9 +103,9 @@ def _work(home: NodeHome, lock: int) -> None:
     world = parts.world
     drives: list[ThreadDrive] = []
 
-    def threads(job: object) -> ThreadDrive:
+    def threads(procedure: object) -> ThreadDrive:
         drives.append(
-            ThreadDrive(job, world.journal, parts.runner, world.clock, world.intervals.poll_ms)  # type: ignore[arg-type]
+            ThreadDrive(procedure, world.journal, parts.runner, world.clock, world.intervals.poll_ms)  # type: ignore[arg-type]
         )
         return drives[0]
 

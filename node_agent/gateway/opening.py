@@ -36,9 +36,9 @@ from node_agent.shim import process
 from node_agent.wire.clock import Ids
 from node_agent.wire.endpoint import Health, wire_of
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.job import Job
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import NodeProblem
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import ModelCalls, Usage
 
 WISH_FILE = "gateway.json"
@@ -133,9 +133,9 @@ class Near:
     def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
         self._find, self._folder = find, folder
 
-    def lead(self, order: Order) -> Lead:
-        """Return the way to the order's endpoint. Raises StepFailed, and OSError of the disk."""
-        name = order.endpoint or ""
+    def lead(self, job: Job) -> Lead:
+        """Return the way to the job's endpoint. Raises StepFailed, and OSError of the disk."""
+        name = job.endpoint or ""
         server = self._find(name)
         if server is None:
             words = f"endpoint {name} is not there now: its server was stopped, or does not answer"
@@ -143,12 +143,12 @@ class Near:
         fact = server.fact
         if fact.health is Health.NEEDS_KEY:
             raise StepFailed(FailureKind.MODEL_AUTH, f"endpoint {name}: {fact.words}; {fact.fix}")
-        wire = wire_of(order.runtime)
-        way = local_way(order.runtime, order.model, server.url, server.key)
+        wire = wire_of(job.runtime)
+        way = local_way(job.runtime, job.model, server.url, server.key)
         if way is None or wire not in fact.wires:
-            words = f"endpoint {name} speaks {', '.join(fact.wires)}, and {order.runtime} asks on {wire}"
+            words = f"endpoint {name} speaks {', '.join(fact.wires)}, and {job.runtime} asks on {wire}"
             raise StepFailed(FailureKind.CANNOT_START, words)
-        model = fact.model(order.model or "")
+        model = fact.model(job.model or "")
         folder = folder_of(self._folder, name)
         make_folder(self._folder)
         make_folder(folder)
@@ -237,34 +237,32 @@ class GatewayProcesses:
         self._mine: dict[Path, int] = {}  # pids of our children
         self._lock = threading.Lock()
 
-    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
+    def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         given = places.read_access(folder)
         alive = given is not None and self.is_alive(folder)
-        if given is not None and alive and order.endpoint is not None:  # its server may be gone by now
+        if given is not None and alive and job.endpoint is not None:  # its server may be gone by now
             return GatewayAccess(*given)
         try:
             values = self._values()
-            led = self._led(order, values)
+            led = self._led(job, values)
             if led is None:
                 return None
-            priced = led.is_priced(order.model)
+            priced = led.is_priced(job.model)
             if given is not None and alive:
                 return GatewayAccess(*given, led.way is None, priced)
             port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
-            return self._start(
-                order, folder, GatewayAccess(port, token, led.way is None, priced), led, values
-            )
+            return self._start(job, folder, GatewayAccess(port, token, led.way is None, priced), led, values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
 
-    def _led(self, order: Order, values: Mapping[str, str]) -> _Led | None:
+    def _led(self, job: Job, values: Mapping[str, str]) -> _Led | None:
         """Return where the run's calls go; None: the run calls its model directly."""
-        named = (*order.env, *order.secrets)
-        lead = self._lead(order)
-        way = way_of(order.runtime, values, named, order.model) if lead is None else lead.way
+        named = (*job.env, *job.secrets)
+        lead = self._lead(job)
+        way = way_of(job.runtime, values, named, job.model) if lead is None else lead.way
         if way is None:
-            hosts = tunnel_of(order.runtime, values, named)
+            hosts = tunnel_of(job.runtime, values, named)
             return _Led(None, hosts) if hosts else None
         try:
             prices = tuple(self._prices().items())
@@ -274,13 +272,13 @@ class GatewayProcesses:
             return _Led(way, wrong=str(exc), lead=lead)
         return _Led(way, prices=prices, lead=lead)
 
-    def _lead(self, order: Order) -> Lead | None:
-        """The lead to an endpoint of this node, if the order names one."""
-        if order.endpoint is None:
+    def _lead(self, job: Job) -> Lead | None:
+        """The lead to an endpoint of this node, if the job names one."""
+        if job.endpoint is None:
             return None
         if self._near is None:
             raise StepFailed(FailureKind.CANNOT_START, "this node agent looks at no endpoints")
-        return self._near.lead(order)
+        return self._near.lead(job)
 
     def is_alive(self, folder: Path) -> bool:
         return self._running(folder) is not None
@@ -341,7 +339,7 @@ class GatewayProcesses:
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(
-        self, order: Order, folder: Path, entry: GatewayAccess, led: _Led, values: Mapping[str, str]
+        self, job: Job, folder: Path, entry: GatewayAccess, led: _Led, values: Mapping[str, str]
     ) -> GatewayAccess:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
@@ -359,7 +357,7 @@ class GatewayProcesses:
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
             entry = replace(entry, port=tcp.getsockname()[1])
             places.write_access(folder, entry.port, entry.token)
-            spec = self._owners(_spec(order, folder, entry, led), values)
+            spec = self._owners(_spec(job, folder, entry, led), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             stdin, pipe = os.pipe()
             try:
@@ -410,9 +408,9 @@ class GatewayProcesses:
             self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
 
 
-def _spec(order: Order, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
+def _spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
     """Return the gateway's spec. StepFailed where the owner's prices cannot be read."""
-    way, limits = led.way, order.limits
+    way, limits = led.way, job.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
     if way is None:
         return GatewaySpec("", "", "", "", entry.token, at, tunnel=led.hosts, life_s=life)

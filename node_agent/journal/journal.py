@@ -28,8 +28,8 @@ from node_agent.files.durable import from_json, to_json
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import AttemptId, Mark
-from node_agent.wire.logs import STAGES, OrderLine
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
+from node_agent.wire.logs import STAGES, JobLine
 from node_agent.wire.signing import parse_envelope, parse_message
 
 MOST_SAID = 64
@@ -52,7 +52,7 @@ class JournalStorage(Protocol):
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
         """Write the next record. Without `sync`, a later synced record, or `sync`, makes it durable, in
-        order.
+        job.
         """
 
     def sync(self, name: str) -> None:
@@ -127,7 +127,7 @@ class Journal:
         self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
         self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
         self._cache: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
-        self._orders: dict[str, Order] = {}  # of these attempts, until they are over
+        self._jobs: dict[str, Job] = {}  # of these attempts, until they are over
         names = storage.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
@@ -136,16 +136,16 @@ class Journal:
         for entry in broken:
             self._repair(entry)
 
-    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
-        name = str(order.identity)
+    def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
+        name = str(job.identity)
         with self._accepting:
             if name in self._entries:
                 raise JournalError(f"{name} is in the journal")
-            head = {"identity": name, "digest": digest, "epoch": order.epoch, "order": envelope}
-            events = self._numbered(order.identity, 0, note.say)
+            head = {"identity": name, "digest": digest, "epoch": job.epoch, "order": envelope}
+            events = self._numbered(job.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
             self._storage.create(name, to_json(record))
-            self._cache[name], self._orders[name] = _spoken(events), order
+            self._cache[name], self._jobs[name] = _spoken(events), job
             self._remember(entry := open_entry(record))
             return entry
 
@@ -163,13 +163,13 @@ class Journal:
     def top_lease(self, run: str) -> int:
         return self._top.get(run, 0)
 
-    def order(self, identity: AttemptId) -> Order:
+    def job(self, identity: AttemptId) -> Job:
         name = self._known(identity)
-        order = self._orders.get(name)
-        if order is None:
+        job = self._jobs.get(name)
+        if job is None:
             envelope = str(from_json(self._storage.read(name)[0])["head"]["order"])
-            order = parse_message(Order, parse_envelope(envelope).body())
-        return order
+            job = parse_message(Job, parse_envelope(envelope).body())
+        return job
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         name = self._known(identity)
@@ -201,7 +201,7 @@ class Journal:
         (self._loose.add if note.lazy else self._loose.discard)(name)
         if note.cleaned:
             self._storage.close(name)
-            for kept in (self._sealed, self._cache, self._orders):
+            for kept in (self._sealed, self._cache, self._jobs):
                 kept.pop(name, None)
 
     def settle(self, identity: AttemptId | None = None) -> None:
@@ -289,7 +289,7 @@ class Journal:
                 self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
             self._storage.remove(name)
             self._loose.discard(name)
-            for index in (self._entries, self._live, self._locks, self._sealed, self._cache, self._orders):
+            for index in (self._entries, self._live, self._locks, self._sealed, self._cache, self._jobs):
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:
@@ -354,7 +354,7 @@ class Journal:
         return replace(entry, last_event=max(entry.last_event, last))
 
     def _repair(self, entry: JournalRecord) -> None:
-        """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
+        """Part of an entry is lost: end what runs and report the rest; a sealed receipt stands."""
         name = str(entry.identity)
         place = self._storage.repair(name)
         kept = f"kept as {place}" if place else "not kept: the disk is full"
@@ -397,8 +397,8 @@ class LoggedJournal(Journal):
         super().__init__(storage, say, clock)
         self._node = node
 
-    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
-        entry = super().accept(order, digest, envelope, note)
+    def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
+        entry = super().accept(job, digest, envelope, note)
         self._log(frozenset(), entry)
         return entry
 
@@ -415,4 +415,4 @@ class LoggedJournal(Journal):
                 fault = fault_from_json(data)
                 detail = str(fault.kind) if fault is not None else ""
                 ms = max(0, entry.wall_ms - began)
-                OrderLine.of(STAGES[mark], entry.identity, self._node, ms, detail).write()
+                JobLine.of(STAGES[mark], entry.identity, self._node, ms, detail).write()

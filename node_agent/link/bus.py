@@ -106,8 +106,8 @@ class RedisUplink:
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
-            order = _claimed(line) if claim and (waiting or line.worker.unsure) else None
-        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], order)
+            job = _claimed(line) if claim and (waiting or line.worker.unsure) else None
+        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
 
     def hinted(self, wait_ms: int) -> bool:
         place = self._where()

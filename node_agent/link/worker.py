@@ -1,7 +1,7 @@
 """The node as a worker of RQ: claims and closes jobs by RQ's own code, and runs none of them.
 
 RQ's loop is not used: it loses results in an outage, and it would import what a job names. Of a job only the
-order is read, as text; what may be done is decided later, by its signature.
+job is read, as text; what may be done is decided later, by its signature.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class NodeWorker(BaseWorker):
         self.ip_address = "unknown"
 
     def perform_job(self, job: Any, queue: Any) -> bool:
-        raise PermissionError("a job is run by its signed order alone")
+        raise PermissionError("an RQ job is run by its signed job alone")
 
     # -- a job ----------------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class NodeWorker(BaseWorker):
         return self._unanswered is not None
 
     def claim(self) -> tuple[str, bytes] | None:
-        """(id, order) of the next job, which is started from then on; one without an order ends as failed."""
+        """(id, job) of the next RQ job, which is started from then on; one without a signed job fails."""
         while True:
             if (lost := self._unanswered) is not None:
                 registry = ExecutionRegistry(lost.job, self.connection)
@@ -104,7 +104,7 @@ class NodeWorker(BaseWorker):
                 return claimed.job, claimed.envelope
 
     def _take(self, job_id: str) -> _Claim | None:
-        """Take that job out of the queue in one step; None when it is not ours, or has no order."""
+        """Take that job out of the queue in one step; None when it is not ours, or has no signed job."""
         job = self._job(job_id)
         own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
         with self._pipeline() as pipe:
@@ -119,7 +119,7 @@ class NodeWorker(BaseWorker):
             try:
                 envelope = envelope_of(*rest)
             except PoisonError as exc:
-                self._close(pipe, job, False, f"not an order: {exc}")
+                self._close(pipe, job, False, f"not a signed job: {exc}")
                 pipe.execute()
                 return None
             execution = Execution.create(job, NEVER_S, pipe, self.name)
@@ -199,7 +199,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
     if data is None:
         raise PoisonError("the job has no data")
     if timeout != b"-1":
-        raise PoisonError("the job has a timeout, which no order has")
+        raise PoisonError("the job has a timeout, which no signed job has")
     try:
         call = json.loads(_inflated(data))
     except (ValueError, RecursionError) as exc:
@@ -207,7 +207,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
     match call:
         case [keys.ENTRY, None, [str(envelope)], dict(options)] if not options:
             return envelope.encode("utf-8", "surrogatepass")
-    raise PoisonError("the job is not a call with an order as its only argument")
+    raise PoisonError("the job is not a call with a signed job as its only argument")
 
 
 def _inflated(data: bytes) -> bytes:

@@ -25,9 +25,9 @@ from node_agent.machine.home import read_owned
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import MOST_GPUS, GpuFact, GpuLoad, NodeProblem
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import Enforced
 
@@ -253,10 +253,10 @@ class Gpus:
                 self._good_ms, self._good_wall_ms = self._clock.mono_ms(), self._clock.wall_ms()
         self._answered.set()
 
-    def access(self, order: Order, holders: Mapping[str, AttemptId]) -> GpuAccess:
-        """Return what the run of this order may use; see `access_of`. `holders`: who holds a GPU alone."""
-        held = {uuid for uuid, one in holders.items() if one != order.identity}
-        found = access_of(order.gpus, held, self.look().gpus, self._devices)
+    def access(self, job: Job, holders: Mapping[str, AttemptId]) -> GpuAccess:
+        """Return what the run of this job may use; see `access_of`. `holders`: who holds a GPU alone."""
+        held = {uuid for uuid, one in holders.items() if one != job.identity}
+        found = access_of(job.gpus, held, self.look().gpus, self._devices)
         folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
         return replace(found, folder=folder if found.files else "")
 

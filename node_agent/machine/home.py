@@ -42,7 +42,7 @@ class NodeSettings(WireModel):
     redis: RedisLogin
     time_factor: float = Field(default=1.0, gt=0, strict=False)
     disk_reserve: int = Field(default=512 << 20, ge=0)
-    """Bytes of free disk below which no order is accepted."""
+    """Bytes of free disk below which no job is accepted."""
     path: str | None = None
     """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
     gateway: bool = True
@@ -78,7 +78,7 @@ class NodeHome:
 
     @property
     def secrets(self) -> Path:
-        """The owner's file: values by name, for the secrets and variables that orders name."""
+        """The owner's file: values by name, for the secrets and variables that jobs name."""
         return self.root / "secrets.json"
 
     @property

@@ -16,7 +16,7 @@ from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import LaidWords
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.receipt import MOST_TURN_WORDS, RestReason, TurnStop
 from node_agent.wire.receipt import MOST_TURNS as MOST_OF_AN_INTERACTIVE_RUN
 

@@ -88,10 +88,10 @@ def nobody_asked(command: str, pattern: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of an attempt besides its order: its folder, and the rules of the node's owner.
+    """The bounds of an attempt besides its job: its folder, and the rules of the node's owner.
 
     `allowed`: whether a user has said yes to this command under the rule of this pattern. `fleet`: the
-    fleet tools of the order.
+    fleet tools of the job.
     """
 
     where: Where = NOWHERE

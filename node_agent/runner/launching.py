@@ -1,4 +1,4 @@
-"""Connects the runtimes to the job's port: an order and the node's facts in, a launch and a reader out."""
+"""Connects the runtimes to the procedure's port: a job and the node's facts in, a launch and a reader out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from node_agent.machine.gpus import GpuAccess
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
 from node_agent.runner.violations import Violations
-from node_agent.runtimes import base, orders
+from node_agent.runtimes import base, jobs
 from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import Way, local_way, proxy_variables, way_of
@@ -36,7 +36,7 @@ from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import LaidWords
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import (
     NO_RULES,
     ActionClass,
@@ -51,7 +51,7 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.skill import TOOLS, OrderedSkill
+from node_agent.wire.skill import TOOLS, JobSkill
 
 MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
@@ -73,23 +73,23 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
     return None
 
 
-def hidden_code(order: Order, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[PathRule, ...]:
+def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[PathRule, ...]:
     """Return rules that hide from an orchestrator's program what it would run of the repository: whatever
     reaches the socket of the fleet tools dispatches in that name. None for an agent without these tools.
 
     Each file or folder with which a pattern begins is hidden as a whole, where `brought_in` looks. StepFailed
     for a link, which cannot be hidden.
     """
-    if order.fleet_tools is None:
+    if job.fleet_tools is None:
         return ()
-    parts = [part for part in order.workspace.folder.split("/") if part]
+    parts = [part for part in job.workspace.folder.split("/") if part]
     places = ["/".join((".", *parts[:count])) for count in range(len(parts) + 1)]
     tops = dict.fromkeys(kind.pattern.partition("/")[0] for kind in kinds)
     names = [f"{place}/{top}" for place in places for top in tops]
     link = next((name for name in names if (tree / name).is_symlink()), None)
     if link is not None:
         why = f"{link.removeprefix('./')} is a link, which the sandbox cannot hide"
-        raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(order, why))
+        raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(job, why))
     return tuple(PathRule(pattern=name, access=PathAccess.NONE) for name in names)
 
 
@@ -112,7 +112,7 @@ NAME_CHARS = 200
 
 
 class StreamReader:
-    """A runtime's parser as the job's reader. `hidden`: values to be taken out of every text of the agent.
+    """A runtime's parser as the reader. `hidden`: values to be taken out of every text of the agent.
 
     `laid`: users' messages as the node has laid them. A process of the run may write any line into the
     stream, so number, name and text are taken from there, and the stream only says when they were heard.
@@ -141,7 +141,7 @@ class StreamReader:
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, base.Denial):
-                self._held.deny(orders.words_of(activity))
+                self._held.deny(jobs.words_of(activity))
             elif isinstance(activity, base.TurnBegan | base.WordsTaken | base.TurnEnded | base.Rested):
                 self._take_turn(activity)
             elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
@@ -220,7 +220,7 @@ class StreamReader:
             resets=told.resets,
             findings=tuple(
                 dict.fromkeys(
-                    map(self._clean, (*self._held.all_words(), *self._false, *orders.list_findings(told)))
+                    map(self._clean, (*self._held.all_words(), *self._false, *jobs.list_findings(told)))
                 )
             ),
         )
@@ -267,37 +267,37 @@ class LaunchSurroundings:
     """Names in the owner's file of secrets: no value of theirs leaves the node."""
     why_missing: Callable[[str], str] = lambda name: ""
     node: str = "this node"
-    server: Callable[[Order], EndpointFact | None] = lambda order: None
-    """The endpoint that the order names, as last seen."""
-    before: Callable[[Order], receipt.Usage] = lambda order: receipt.Usage()
-    """The earlier usage of the session that the order resumes."""
-    words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
+    server: Callable[[Job], EndpointFact | None] = lambda job: None
+    """The endpoint that the job names, as last seen."""
+    before: Callable[[Job], receipt.Usage] = lambda job: receipt.Usage()
+    """The earlier usage of the session that the job resumes."""
+    words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the key for checking a user's message, as a file that the program removes at once."""
-    desk: orders.DeskOf = lambda order, home: None
+    desk: jobs.DeskOf = lambda job, home: None
     """The place in the run's home where its program asks users."""
     rules: Callable[[], Rules] = Rules
     """Returns the present rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Returns the present programs of the node owner's choice."""
-    gpus: Callable[[Order], GpuAccess] = lambda order: GpuAccess()
+    gpus: Callable[[Job], GpuAccess] = lambda job: GpuAccess()
     """Returns what the run may use of the machine's GPUs now. StepFailed."""
 
 
-def _room(server: EndpointFact | None, order: Order) -> int | None:
-    """Tokens that the order's model can use there."""
-    model = server.model(order.model or "") if server is not None else None
+def _room(server: EndpointFact | None, job: Job) -> int | None:
+    """Tokens that the job's model can use there."""
+    model = server.model(job.model or "") if server is not None else None
     return None if model is None else model.ctx_usable
 
 
-def _served(server: EndpointFact | None, order: Order) -> receipt.Served | None:
-    if server is None or not order.model:
+def _served(server: EndpointFact | None, job: Job) -> receipt.Served | None:
+    if server is None or not job.model:
         return None
-    model = server.model(order.model)
+    model = server.model(job.model)
     return receipt.Served(
         endpoint=server.name,
         engine=server.dialect,
         engine_version=server.version,
-        model=order.model if model is None else model.id,
+        model=job.model if model is None else model.id,
         model_digest=None if model is None else model.digest,
     )
 
@@ -309,77 +309,75 @@ class NodeRuntimes:
         self._around = around
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
+        self, job: Job, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> ports.Launch:
-        runtime, around = self._must_find(order.runtime), self._around
-        if order.endpoint is not None and entry is None:  # its key and its slots are held there
+        runtime, around = self._must_find(job.runtime), self._around
+        if job.endpoint is not None and entry is None:  # its key and its slots are held there
             words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
-        _check_able(order, runtime)
-        _check_chosen(order, runtime, entry)
-        allowed = self._allowed(order)
-        logins = self._logins(runtime, allowed, order, entry)
+        _check_able(job, runtime)
+        _check_chosen(job, runtime, entry)
+        allowed = self._allowed(job)
+        logins = self._logins(runtime, allowed, job, entry)
         own = {**allowed, **logins}
-        isolation = self._isolation(order, runtime)
-        _check_turns(order, runtime, entry)
-        loose = self._loose(order, runtime, isolation, work)
+        isolation = self._isolation(job, runtime)
+        _check_turns(job, runtime, entry)
+        loose = self._loose(job, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
-        policy = with_rules(order.policy, owners)  # for who judges before it does
+        policy = with_rules(job.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, entry)
-        asked = replace(self._request(order, str(work), str(home)), skills=_skills(order, work, isolation))
+        asked = replace(self._request(job, str(work), str(home)), skills=_skills(job, work, isolation))
         desk = (
-            around.desk(order, str(home))
-            if orders.asks_people(policy, runtime, order.turns is not None)
-            else None
+            around.desk(job, str(home)) if jobs.asks_people(policy, runtime, job.turns is not None) else None
         )
-        request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
-        if order.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
+        request = replace(asked, context=_room(around.server(job), job), policy=policy, desk=desk)
+        if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
             # its own stop would come before the last turn
-            request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
+            request = replace(request, limits=job.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             said = len(request.prompt) + len(request.task)
-            fits = orders.fitted_guide(guide, said, request.context)
-            request = replace(request, prompt=orders.with_guide(request.prompt, fits))
-        made, gpus = runtime.launch(request, place), around.gpus(order)
-        hears = runtime.capabilities.hears or order.turns is not None
+            fits = jobs.fitted_guide(guide, said, request.context)
+            request = replace(request, prompt=jobs.with_guide(request.prompt, fits))
+        made, gpus = runtime.launch(request, place), around.gpus(job)
+        hears = runtime.capabilities.hears or job.turns is not None
         return ports.Launch(
             argv=made.argv,
             env=gpus.added_to({**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env),
             stdin=made.stdin,
             files=made.files,
-            login={**made.login, **(around.words_key(order) if hears else {})},
+            login={**made.login, **(around.words_key(job) if hears else {})},
             enforced=(
-                *orders.list_enforced(order, runtime, isolation, owners),
+                *jobs.list_enforced(job, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, entry),
                 *gpus.enforced(isolation),
             ),
-            version=around.version(order.runtime),
-            served=_served(around.server(order), order),
+            version=around.version(job.runtime),
+            served=_served(around.server(job), job),
             prompt=request.prompt,
             isolation=isolation,
-            owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
-            unset=tuple(name for name in order.env if name not in allowed),
+            owner=self._owner(job) if isolation is Isolation.SANDBOX else None,
+            unset=tuple(name for name in job.env if name not in allowed),
         )
 
     def enclosed(
         self,
-        order: Order,
+        job: Job,
         plan: PhasePlan,
         shown: tuple[Path, ...],
         entry: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
-        runtime, sandbox = self._must_find(order.runtime), self._around.sandbox
+        runtime, sandbox = self._must_find(job.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
-        writable = not agent or base.may_write(order.mode, order.safety, order.agent.read_only)
-        paths = (*order.policy.paths, *rules.paths)
+        writable = not agent or base.may_write(job.mode, job.safety, job.agent.read_only)
+        paths = (*job.policy.paths, *rules.paths)
         if agent:
-            paths = (*paths, *hidden_code(order, runtime.brought, Path(plan.cwd)))
-        network = network_of(with_rules(order.policy, rules), runtime, agent, entry)
-        gpus = self._around.gpus(order)
+            paths = (*paths, *hidden_code(job, runtime.brought, Path(plan.cwd)))
+        network = network_of(with_rules(job.policy, rules), runtime, agent, entry)
+        gpus = self._around.gpus(job)
         bounds = Permissions(writable, network, entry.port if entry else 0, paths, gpus.files)
         plan = replace(plan, env=gpus.added_to(plan.env))
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
@@ -393,65 +391,65 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
         return runtime
 
-    def _owner(self, order: Order) -> int | None:
+    def _owner(self, job: Job) -> int | None:
         sandbox = self._around.sandbox
         try:
-            return None if sandbox is None else sandbox.owner_of(str(order.identity))
+            return None if sandbox is None else sandbox.owner_of(str(job.identity))
         except OSError as exc:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
-    def _isolation(self, order: Order, runtime: base.Runtime) -> Isolation:
+    def _isolation(self, job: Job, runtime: base.Runtime) -> Isolation:
         """The isolation: the sandbox where there is one. StepFailed where it is missing and nothing else
         holds.
         """
         sandbox = self._around.sandbox
-        if not order.policy.walled and is_on_the_machine(
-            order.runtime,
-            order.workspace.kind,
-            order.safety,
-            base.may_write(order.mode, order.safety, order.agent.read_only),
-            order.depth,
+        if not job.policy.walled and is_on_the_machine(
+            job.runtime,
+            job.workspace.kind,
+            job.safety,
+            base.may_write(job.mode, job.safety, job.agent.read_only),
+            job.depth,
         ):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
-        if order.policy.walled or runtime.chosen:
-            who = order.runtime if runtime.chosen else f"agent {order.agent.name}"
+        if job.policy.walled or runtime.chosen:
+            who = job.runtime if runtime.chosen else f"agent {job.agent.name}"
             words = f"{who} runs only in a sandbox: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
-        how = runtime.enforcement(order.mode, order.safety, order.agent.read_only, Isolation.NONE)
-        if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
-            words = f"nothing holds {order.runtime} to {order.safety} here: {self._no_sandbox_here()}"
+        how = runtime.enforcement(job.mode, job.safety, job.agent.read_only, Isolation.NONE)
+        if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(job, runtime, how):
+            words = f"nothing holds {job.runtime} to {job.safety} here: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
-        fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
+        fenced = sandbox is not None and sandbox.find().landlock and job.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
 
     def _loose(
-        self, order: Order, runtime: base.Runtime, isolation: Isolation, work: Path
+        self, job: Job, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[receipt.Enforced, ...]:
         """Programs of the repository that start despite the flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX:
             return ()
-        if runtime.loose_turns and order.turns is not None:
-            if order.policy.told_only:
+        if runtime.loose_turns and job.turns is not None:
+            if job.policy.told_only:
                 return (
                     receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
                 )
-            words = f"in a chat {order.runtime} {runtime.loose_turns}, whatever its flags say"
+            words = f"in a chat {job.runtime} {runtime.loose_turns}, whatever its flags say"
             fix = f"{self._no_sandbox_here()}; or say --allow-told-only"
             raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
         if not runtime.brought:
             return ()
-        found = brought_in(work, order.workspace.folder, runtime.brought)
+        found = brought_in(work, job.workspace.folder, runtime.brought)
         if found is None:
             return ()
-        if order.fleet_tools is not None:
+        if job.fleet_tools is not None:
             raise StepFailed(
-                FailureKind.SANDBOX, _no_orchestrator(order, f"{found}; {self._no_sandbox_here()}")
+                FailureKind.SANDBOX, _no_orchestrator(job, f"{found}; {self._no_sandbox_here()}")
             )
-        if order.policy.told_only:
+        if job.policy.told_only:
             return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
-        words = f"{order.runtime} would start what {found} of the repository is or names, "
+        words = f"{job.runtime} would start what {found} of the repository is or names, "
         words += "whatever its flags say"
         fix = f"{self._no_sandbox_here()}; or take that file out, or say --allow-told-only"
         raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
@@ -460,40 +458,36 @@ class NodeRuntimes:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
-    def reader(
-        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
-    ) -> StreamReader:
-        runtime = self._must_find(order.runtime)
-        parser = runtime.parser(self._request(order, "/", "/"))
-        able, interactive_run = runtime.capabilities, order.turns is not None
-        return reader_of(parser, order.policy, bounds, able, self.hidden(order), laid, interactive_run)
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> StreamReader:
+        runtime = self._must_find(job.runtime)
+        parser = runtime.parser(self._request(job, "/", "/"))
+        able, interactive_run = runtime.capabilities, job.turns is not None
+        return reader_of(parser, job.policy, bounds, able, self.hidden(job), laid, interactive_run)
 
-    def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
-        if order.resume is None:
-            return orders.request_of(order, work, home)
-        return orders.request_of(
-            order, work, home, base.Resume(order.resume.session, self._around.before(order))
-        )
+    def _request(self, job: Job, work: str, home: str) -> base.LaunchRequest:
+        if job.resume is None:
+            return jobs.request_of(job, work, home)
+        return jobs.request_of(job, work, home, base.Resume(job.resume.session, self._around.before(job)))
 
-    def hidden(self, order: Order) -> dict[str, str]:
-        """Values that must not leave the node: the owner's, logins, and the secrets that the order names."""
+    def hidden(self, job: Job) -> dict[str, str]:
+        """Values that must not leave the node: the owner's, logins, and the secrets that the job names."""
         values = self._around.values()
-        names = {*self._around.owned(), *order.secrets, *filter(is_secret_name, order.env)}
+        names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
-    def _allowed(self, order: Order) -> dict[str, str]:
-        """The variables that the order allows and that exist. StepFailed for a secret without a value."""
+    def _allowed(self, job: Job) -> dict[str, str]:
+        """The variables that the job allows and that exist. StepFailed for a secret without a value."""
         values, why_of = self._around.values(), self._around.why_missing
-        missing = [name for name in order.secrets if name not in values]
+        missing = [name for name in job.secrets if name not in values]
         if missing:
             listed = [f"{name} ({why})" if (why := why_of(name)) else name for name in missing]
             words = f"secrets that are not on {self._around.node}: {', '.join(listed)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
-        return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
+        return {name: values[name] for name in (*job.env, *job.secrets) if name in values}
 
     def _logins(
-        self, runtime: base.Runtime, allowed: Mapping[str, str], order: Order, entry: GatewayAccess | None
+        self, runtime: base.Runtime, allowed: Mapping[str, str], job: Job, entry: GatewayAccess | None
     ) -> dict[str, str]:
         """This runtime's login on this node: for its own process, not for programs of a repository.
 
@@ -503,18 +497,18 @@ class NodeRuntimes:
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if entry is not None and entry.is_tunnel:
             return {**own, **proxy_variables(entry.base, entry.token)}
-        way = _way(order, values) if entry else None
+        way = _way(job, values) if entry else None
         if entry is None or way is None:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
         return {**kept, **way.inside(entry.base, entry.token)}
 
 
-def _way(order: Order, values: Mapping[str, str]) -> Way | None:
+def _way(job: Job, values: Mapping[str, str]) -> Way | None:
     """Return the gateway's way to the model; an endpoint's address and key are for the gateway alone."""
-    if order.endpoint is not None:
-        return local_way(order.runtime, order.model)
-    return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
+    if job.endpoint is not None:
+        return local_way(job.runtime, job.model)
+    return way_of(job.runtime, values, (*job.env, *job.secrets), job.model)
 
 
 def network_of(
@@ -547,20 +541,20 @@ def _check_network(
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
-def _check_turns(order: Order, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
+def _check_turns(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
     """StepFailed for a limit of turns that nothing here can enforce."""
     able = runtime.capabilities
     counted = entry is not None and not entry.is_tunnel
     # Over ACP a program tells what it used when the words are answered, however often its model was asked.
-    told = able.tells_turns and (order.turns is None or able.turn_limit)
-    if order.limits.turns is None or counted or told:
+    told = able.tells_turns and (job.turns is None or able.turn_limit)
+    if job.limits.turns is None or counted or told:
         return
-    where = "" if order.turns is None else " in an interactive run"
+    where = "" if job.turns is None else " in an interactive run"
     raise StepFailed(
         FailureKind.MODEL_AUTH,
-        f"{order.runtime} does not tell its turns{where}, "
+        f"{job.runtime} does not tell its turns{where}, "
         "and goes past the count of this node's model gateway: "
-        f"give the node an API key or a model server, or take max_turns out of agent {order.agent.name}",
+        f"give the node an API key or a model server, or take max_turns out of agent {job.agent.name}",
     )
 
 
@@ -580,35 +574,35 @@ def _network_enforced(
     )
 
 
-def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:
+def _is_accepted(job: Job, runtime: base.Runtime, how: Enforcement) -> bool:
     """Whether being told is enough: the user says so, or it is the user's own program below full-auto.
 
-    A program that a run has started is nobody's own: if it may go unenforced, its order says so.
+    A program that a run has started is nobody's own: if it may go unenforced, its job says so.
     """
-    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and order.depth == 0
-    return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
+    own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and job.depth == 0
+    return job.policy.told_only or (own and job.safety is not Safety.FULL_AUTO)
 
 
-def _check_chosen(order: Order, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
-    """Refuse an order that a program of the owner's choice cannot carry out here."""
+def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
+    """Refuse a job that a program of the owner's choice cannot carry out here."""
     if not runtime.chosen:
         return
-    if order.turns is None:
-        words = f"{order.runtime} takes part in chats only; fix: pancode chat --runtime {order.runtime}"
+    if job.turns is None:
+        words = f"{job.runtime} takes part in chats only; fix: pancode chat --runtime {job.runtime}"
         raise StepFailed(FailureKind.CANNOT_START, words)
     if entry is None or entry.is_tunnel:
         fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
-        words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
+        words = f"{job.runtime} reaches its model through the gateway only, and this node has no key for it"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
-def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkill, ...]:
-    """Return the order's skills; one whose files the commits leave out is not in the checkout. StepFailed.
+def _skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, ...]:
+    """Return the job's skills; one whose files the commits leave out is not in the checkout. StepFailed.
 
     A kept tool is for a sandbox alone: without one the run has none.
     """
     found = []
-    for skill in order.skills:
+    for skill in job.skills:
         if skill.place == TOOLS and isolation is not Isolation.SANDBOX:
             continue
         try:
@@ -622,21 +616,19 @@ def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkil
     return tuple(found)
 
 
-def _no_orchestrator(order: Order, why: str) -> str:
-    words = (
-        f"{order.runtime} would run code of the repository, which could use {order.agent.name}'s fleet tools"
-    )
-    fix = f"pancode chat --agent {order.agent.name} --runtime native; or take that file out of the repository"
+def _no_orchestrator(job: Job, why: str) -> str:
+    words = f"{job.runtime} would run code of the repository, which could use {job.agent.name}'s fleet tools"
+    fix = f"pancode chat --agent {job.agent.name} --runtime native; or take that file out of the repository"
     return f"{words}: {why}; fix: {fix}"
 
 
-def _check_able(order: Order, runtime: base.Runtime) -> None:
+def _check_able(job: Job, runtime: base.Runtime) -> None:
     """StepFailed for an effort or for turns that the runtime does not have; a coordinator knows before."""
-    if order.turns is not None and not runtime.capabilities.takes_turns:
+    if job.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
-            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no turns: its run is no interactive run"
+            FailureKind.CANNOT_START, f"runtime {job.runtime} takes no turns: its run is no interactive run"
         )
-    if order.reasoning is not None and order.reasoning not in runtime.capabilities.reasoning:
+    if job.reasoning is not None and job.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(
-            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no reasoning {order.reasoning}"
+            FailureKind.CANNOT_START, f"runtime {job.runtime} takes no reasoning {job.reasoning}"
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node_agent.runtimes.base import LaunchRequest
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
-"""Variables that log the program in or point it at a model server; a run sees those that its order names."""
+"""Variables that log the program in or point it at a model server; a run sees those that its job names."""
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
     "by subscription: pancode node login NODE claude; else by a key: "

@@ -18,11 +18,11 @@ from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.identity import CallDesk, LaidWords
+from node_agent.wire.job import Limits, Reasoning, TurnTerms
 from node_agent.wire.node import Flag, RuntimeFact
-from node_agent.wire.order import Limits, Reasoning, TurnTerms
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
 from node_agent.wire.receipt import RestReason, TurnStop, Usage
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import JobSkill
 
 Said = tuple[int | None, str]
 """The result of one probe: exit status (None: it could not be run) and standard output."""
@@ -151,7 +151,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What an order asks of a runtime. Paths are absolute paths on the node.
+    """What a job asks of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
@@ -182,7 +182,7 @@ class LaunchRequest:
     interactive_run: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
-    skills: tuple[OrderedSkill, ...] = ()
+    skills: tuple[JobSkill, ...] = ()
     """The run's skills, for a program that reads skills."""
 
     @property
@@ -327,7 +327,7 @@ class WordsTaken:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the order's
+    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the job's
     task."""
 
     number: int
@@ -455,7 +455,7 @@ class Capabilities:
     hears: bool = False
     asks_people: bool = False
     takes_turns: bool = False
-    """It waits for a message after an answer, where the order says so."""
+    """It waits for a message after an answer, where the job says so."""
     prompted: bool = False
     """It takes instructions in addition to the task, and so the repository's instructions to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
@@ -520,7 +520,7 @@ _BARE_BY_NAME = {
 
 
 def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    """Return the agent's whole environment: a few fixed variables and those that the order allows.
+    """Return the agent's whole environment: a few fixed variables and those that the job allows.
 
     An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
     """

@@ -1,7 +1,7 @@
 """Decides which model server a run's calls reach through the gateway, and with which key. Pure.
 
 A vendor's own login (a subscription) is not ours to hold: such a run has it, and is led to that vendor's
-hosts alone. What an order names for the run goes directly, past the gateway.
+hosts alone. What a job names for the run goes directly, past the gateway.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ANY = PROVIDERS["openai"]
 """The provider of a model without a provider's name: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
 """The gateway's own names for all providers: key, address, the model's name at its server where that is not
-the order's, and a mark that the vendor's own server is behind the gateway."""
+the job's, and a mark that the vendor's own server is behind the gateway."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
 """The variable with the tokens that the model can use, if the node's owner says so."""
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
@@ -63,7 +63,7 @@ def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
 class Vendor:
     """The model server of one runtime. `keys`: variable, and the header with its value; `url`: the variable
     for another server; `home`: the vendor's own server, or empty; `mount`: the path at the end of a base URL;
-    `logins`: variables that log in without a key; `models`: patterns of models allowed beside the order's;
+    `logins`: variables that log in without a key; `models`: patterns of models allowed beside the job's;
     `hosts`: the hosts that a run by subscription needs.
     """
 

@@ -22,9 +22,9 @@ from node_agent.runtimes.workerspec import (
     MadeTool,
     WorkerSpec,
 )
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
-from node_agent.wire.skill import ABOUT, OrderedSkill
+from node_agent.wire.skill import ABOUT, JobSkill
 from node_agent.wire.skill import TOOLS as KEPT
 
 CREDENTIALS = (*LOGINS, CONTEXT)
@@ -136,7 +136,7 @@ _DESCRIPTION = re.compile(r"^description:[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILIN
 _MOST_ABOUT = 500
 
 
-def _about(skill: OrderedSkill) -> str:
+def _about(skill: JobSkill) -> str:
     """Return the skill's description as written, on one line. The check of a skill has read its front matter
     as YAML; here the words are enough for a model that only chooses.
     """

@@ -1,4 +1,4 @@
-"""Control messages: what the coordinator tells a node besides orders, each signed and numbered."""
+"""Control messages: what the coordinator tells a node besides jobs, each signed and numbered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse an order that is still held (TAKEN_BACK), to run it elsewhere. One that has begun goes on."""
+    """Refuse a job that is still held (TAKEN_BACK), to run it elsewhere. One that has begun goes on."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId
@@ -63,7 +63,7 @@ class SetSlots(WireModel):
 
 
 class Drain(WireModel):
-    """Start no new orders (`on`), or start them again."""
+    """Start no new jobs (`on`), or start them again."""
 
     kind: Literal["drain"] = "drain"
     on: bool
@@ -87,7 +87,7 @@ class Acknowledge(WireModel):
 
 
 class Orphaned(WireModel):
-    """No order of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
+    """No job of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
 
     The message carries no signature over the receipt, so nobody can pass it off as an acceptance.
     """

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from node_agent.wire import model
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetToolName
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.keys import WIRE_VERSION
@@ -18,15 +18,15 @@ from node_agent.wire.signing import Message
 
 
 class Refused(model.WireModel):
-    """The node did not start the order and never will."""
+    """The node did not start the job and never will."""
 
     kind: Literal["refused"] = "refused"
-    why: OrderRefusal
+    why: JobRefusal
     detail: model.Words
 
 
 class Revoked(model.WireModel):
-    """A stop reached the order before anything of it was started."""
+    """A stop reached the job before anything of it was started."""
 
     kind: Literal["revoked"] = "revoked"
     reason: model.Words

@@ -151,8 +151,8 @@ def by_status(status: int) -> FailureKind:
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
-class OrderRefusal(StrEnum):
-    """The reason why a node does not start an order. A refusal frees its slot and does not count as an
+class JobRefusal(StrEnum):
+    """The reason why a node does not start a job. A refusal frees its slot and does not count as an
     attempt."""
 
     BAD_ENVELOPE = "bad_envelope"
@@ -174,21 +174,21 @@ class OrderRefusal(StrEnum):
     TAKEN_BACK = "taken_back"
 
 
-REBINDABLE: frozenset[OrderRefusal] = frozenset(
+REBINDABLE: frozenset[JobRefusal] = frozenset(
     {
-        OrderRefusal.OLD_EPOCH,
-        OrderRefusal.NO_FLEET_TIME,
-        OrderRefusal.TOO_LATE,
-        OrderRefusal.OLD_LEASE,
-        OrderRefusal.DRAINING,
-        OrderRefusal.NO_SLOT,
-        OrderRefusal.DISK_FULL,
-        OrderRefusal.TAKEN_BACK,
+        JobRefusal.OLD_EPOCH,
+        JobRefusal.NO_FLEET_TIME,
+        JobRefusal.TOO_LATE,
+        JobRefusal.OLD_LEASE,
+        JobRefusal.DRAINING,
+        JobRefusal.NO_SLOT,
+        JobRefusal.DISK_FULL,
+        JobRefusal.TAKEN_BACK,
     }
 )
 """Refusals after which the same attempt may be bound again; the others are for a user to look at."""
 
-ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
+ELSEWHERE: frozenset[JobRefusal] = frozenset({JobRefusal.CEILING, JobRefusal.RUNTIME_MISSING})
 """Refusals that another node may not give: the attempt is bound again, to another node."""
-NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
+NODE_STATES: frozenset[JobRefusal] = frozenset({JobRefusal.DISK_FULL, JobRefusal.DRAINING})
 """Refusals because of the node's present state: the run waits, and the refusal counts as nobody's failure."""

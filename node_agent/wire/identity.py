@@ -51,7 +51,7 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 class TurnTerms(WireModel):
     """The terms of an interactive run: a run whose program waits for a user's message after each answer.
 
-    The order's task is the words of turn 1, and `by` is the name of the user who said them.
+    The job's task is the words of turn 1, and `by` is the name of the user who said them.
     """
 
     idle_ms: int = Field(gt=0)
@@ -61,13 +61,13 @@ class TurnTerms(WireModel):
     by: Name = ""
     story: str = ""
     """The first message and the last answer of the interactive run before, for the model only. Used only
-    where the program resumes no memory: the order names none, or the node has not kept it."""
+    where the program resumes no memory: the job names none, or the node has not kept it."""
     mode: Name = ""
     """The mode of a program of the owner's own choice, by its own name; empty: the mode it begins in."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses an order
+        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses a job
         that has it."""
         told: dict[str, Any] = write(self)
         return {name: value for name, value in told.items() if value or name != "mode"}
@@ -161,4 +161,4 @@ HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
 """The marks at which the attempt still holds a slot: until all its steps have ended. Publishing needs no
-slot, and an order that is held has none yet: it waits for one."""
+slot, and a job that is held has none yet: it waits for one."""

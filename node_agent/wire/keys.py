@@ -20,7 +20,7 @@ def pool_queue(requirement: str) -> str:
 
 
 def job_id(tag: str, identity: AttemptId) -> str:
-    """Return the RQ job id of an order; such an id may have only letters, digits, `-` and `_`."""
+    """Return the RQ job id of a job; such an id may have only letters, digits, `-` and `_`."""
     return f"{tag}_{identity.run}_{identity.attempt}_{identity.lease}"
 
 

@@ -1,5 +1,5 @@
 """The log of the coordinator and of the node agent: JSON lines, or plain lines in a terminal; one line for
-each stage of an order."""
+each stage of a job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from node_agent.wire.identity import AttemptId, Mark
 
 VARIABLE = "PANCODE_LOG"
 LEVELS = ("debug", "info", "warning", "error")
-_ORDERS = logging.getLogger("pancode.orders")
+_JOBS = logging.getLogger("pancode.orders")
 _CHATTY = ("asyncssh", "alembic")
 _EVERY = "*"
 
 
-class OrderStage(StrEnum):
-    """The stages of an order in both logs."""
+class JobStage(StrEnum):
+    """The stages of a job in both logs."""
 
     ACCEPTED = "accepted"
     STARTED = "started"
@@ -32,24 +32,24 @@ class OrderStage(StrEnum):
     CLOSED = "closed"
 
 
-STAGES: dict[str, OrderStage] = {
-    Mark.ACCEPTED: OrderStage.ACCEPTED,
-    Mark.SPAWNED: OrderStage.STARTED,
-    Mark.EXITED: OrderStage.ENDED,
-    Mark.PUSHED: OrderStage.DELIVERED,
-    Mark.ACKNOWLEDGED: OrderStage.SETTLED,
-    Mark.REFUSED: OrderStage.REFUSED,
-    Mark.REJECTED: OrderStage.REJECTED,
+STAGES: dict[str, JobStage] = {
+    Mark.ACCEPTED: JobStage.ACCEPTED,
+    Mark.SPAWNED: JobStage.STARTED,
+    Mark.EXITED: JobStage.ENDED,
+    Mark.PUSHED: JobStage.DELIVERED,
+    Mark.ACKNOWLEDGED: JobStage.SETTLED,
+    Mark.REFUSED: JobStage.REFUSED,
+    Mark.REJECTED: JobStage.REJECTED,
 }
 """The stages that begin with a mark of the node's journal. Delivered: the coordinator has the results."""
 
 
 @dataclass(frozen=True, slots=True)
-class OrderLine:
-    """A log line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node
+class JobLine:
+    """A log line about one job. `duration_ms`: since it was placed (coordinator) or accepted (node
     agent)."""
 
-    stage: OrderStage
+    stage: JobStage
     run: str
     attempt: int
     fence: int
@@ -58,14 +58,14 @@ class OrderLine:
     detail: str = ""
 
     @classmethod
-    def of(cls, stage: OrderStage, identity: AttemptId, node: str, ms: int, detail: str = "") -> OrderLine:
+    def of(cls, stage: JobStage, identity: AttemptId, node: str, ms: int, detail: str = "") -> JobLine:
         return cls(stage, identity.run, identity.attempt, identity.lease, node, ms, detail)
 
     def write(self) -> None:
         """Write the line into the log of this process."""
         detail = f": {self.detail}" if self.detail else ""
         words = ("%s.%d.%d %s on %s after %d ms%s", self.run, self.attempt, self.fence, self.stage, self.node)
-        _ORDERS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
+        _JOBS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
 
 
 def _utc(record: logging.LogRecord) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from node_agent.wire import model
 from node_agent.wire.endpoint import AskFact, EndpointFact
@@ -78,12 +78,12 @@ class ProblemCode(StrEnum):
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
-    FORGED_ORDER = "forged_order"
+    FORGED_JOB = "forged_order"
     FORGED_CONTROL = "forged_control"
     FORGED_BEAT = "forged_beat"
 
 
-FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
+FORGED = frozenset({ProblemCode.FORGED_JOB, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
 """The problems where somebody sent a message in the coordinator's name that the coordinator did not sign."""
 
 
@@ -205,7 +205,7 @@ class NodeFacts(model.WireModel):
 
 MOST_SLOTS = 256
 MOST_HELD = 256
-"""The most orders that a node holds in addition to those at work."""
+"""The most jobs that a node holds in addition to those at work."""
 
 
 class Ask(model.WireModel):
@@ -218,7 +218,7 @@ class Ask(model.WireModel):
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The leases that hold a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
-    """The most orders that the node holds until a slot is free; 0: it holds none, as an older node agent."""
+    """The most jobs that the node holds until a slot is free; 0: it holds none, as an older node agent."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -286,7 +286,7 @@ class JournalEntry(model.WireModel):
     """One attempt in the journal; `last_event` is the number of its newest event."""
 
     identity: AttemptId
-    order: model.Digest
+    job: model.Digest = Field(alias="order")
     mark: Mark
     last_event: model.Count
 
@@ -294,7 +294,7 @@ class JournalEntry(model.WireModel):
 class Inventory(Message):
     """All attempts in the journal that are not final, and the final ones of this epoch.
 
-    It accounts for every lease whose order had to begin before `at`: if such a lease is not in the list, the
+    It accounts for every lease whose job had to begin before `at`: if such a lease is not in the list, the
     node has not accepted it, and will not accept it later.
     """
 

@@ -146,7 +146,7 @@ class CommandRule(WireModel):
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `ask` and `classes` where they say nothing: an older node agent does not know
-        them, and refuses an order that has them."""
+        them, and refuses a job that has them."""
         told: dict[str, Any] = write(self)
         return {name: value for name, value in told.items() if value or name not in ("ask", "classes")}
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import MAX_REPORTS, MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.model import (
     CommitId,
     Count,
@@ -31,7 +32,6 @@ from node_agent.wire.model import (
     WireModel,
     Words,
 )
-from node_agent.wire.order import MAX_REPORTS, MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed
 from node_agent.wire.skill import MOST_SKILLS, MOST_TOOLS, ProposedTool, SkillMark
@@ -42,10 +42,10 @@ STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "urn:pancode:run-receipt:1"
 
 MOST_STEPS = 64
-"""The most gates of an order, and the most commands of its set-up: as many as a node runs in one phase."""
+"""The most gates of a job, and the most commands of its set-up: as many as a node runs in one phase."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
-"""The words of the order."""
+"""The words of the job."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """The names of files."""
 CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
@@ -83,7 +83,7 @@ class ModelCalls(WireModel):
     sent_bytes: Count = 0
     received_bytes: Count = 0
     waited_ms: Lasted = 0
-    """The time that all calls together waited for a free slot of the order's endpoint."""
+    """The time that all calls together waited for a free slot of the job's endpoint."""
     retry_ms: Lasted = 0
     """The pause that the server asked for when it refused the last calls; 0: it asked for none."""
 
@@ -215,7 +215,7 @@ MOST_TURN_WORDS, MOST_TURNS = 100, 10_000
 
 
 class TurnWords(WireModel):
-    """A user's message in a turn, as a digest. `number`: that of their message; 0: the order's task."""
+    """A user's message in a turn, as a digest. `number`: that of their message; 0: the job's task."""
 
     number: Count
     by: Name = ""
@@ -259,7 +259,7 @@ class Claims(WireModel):
     identity: AttemptId
     node: NodeTag
     node_name: Name
-    order: Digest
+    job: Digest = Field(alias="order")
     node_version: Name
     runtime: Name
     runtime_version: Name | None = None
@@ -288,7 +288,7 @@ class Claims(WireModel):
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """The result of the order's score command. None: there is no command, or no result (a finding says why).
+    """The result of the job's score command. None: there is no command, or no result (a finding says why).
     """
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
     """The content of the report files that the gates were to write; () when no gate ran."""
@@ -362,5 +362,5 @@ def _subjects(claims: Claims) -> tuple[Subject, ...]:
     if claims.commit is not None:
         subjects.insert(0, Subject(name=claims.identity.ref, digest={"gitCommit": claims.commit}))
     if not subjects:
-        subjects.append(Subject(name=str(claims.identity), digest={"sha256": claims.order}))
+        subjects.append(Subject(name=str(claims.identity), digest={"sha256": claims.job}))
     return tuple(subjects)

@@ -187,10 +187,12 @@ class Signed(WireModel):
     """A value that is signed as a whole. `VERSION`: the name of the version's field, and our version."""
 
     VERSION: ClassVar[tuple[str, object]]
+    PAYLOAD: ClassVar[str] = ""
+    """The name in the payload type; empty: that of the class."""
 
     @classmethod
     def payload_type(cls) -> str:
-        return f"application/vnd.pancode.{cls.__name__.lower()}+json"
+        return f"application/vnd.pancode.{cls.PAYLOAD or cls.__name__.lower()}+json"
 
     def signed(self, key: SigningKey) -> Envelope:
         return key.sign(self.payload_type(), self.canonical())

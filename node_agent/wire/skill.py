@@ -1,4 +1,4 @@
-"""A skill in an order: instructions that agent programs read, by name and digest, with its files packed."""
+"""A skill in a job: instructions that agent programs read, by name and digest, with its files packed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import Field
 from node_agent.wire.model import Digest, WireModel
 
 MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
-"""The most characters of all packed skills of one order; the most bytes of one unpacked skill, in JSON."""
+"""The most characters of all packed skills of one job; the most bytes of one unpacked skill, in JSON."""
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 TOOLS: Final = ".pancode/tools"
@@ -69,7 +69,7 @@ class ProposedTool(SkillMark):
     packed: Annotated[str, Field(max_length=MOST_TOOL)]
 
 
-class OrderedSkill(SkillMark):
+class JobSkill(SkillMark):
     """A skill of a run. `packed`: its files, as `packed` makes them."""
 
     place: SkillPlace = ""

@@ -76,7 +76,7 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
 
 
 def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield everything in the folder, in an order by names alone. OSError: deeper than a path can be long."""
+    """Yield everything in the folder, in a job by names alone. OSError: deeper than a path can be long."""
     left = _listed(folder)
     while left:
         entry = left.pop()

@@ -24,8 +24,8 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.files.walk import WalkedName, walk_tree
 from node_agent.wire.git import list_parents, repository_config
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Workspace
 from node_agent.wire.keep import KEEP, KeepBound
-from node_agent.wire.order import Workspace
 from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, change_owner, erase, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
@@ -423,7 +423,7 @@ class Checkouts:
         if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
             self._make(identity, workspace, places)
             return places.tree
-        # After a power loss files may be empty, so `ready` names the order and the boot.
+        # After a power loss files may be empty, so `ready` names the job and the boot.
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         mark = json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
         if places.ready.is_file() and places.ready.read_text() == mark:
@@ -502,5 +502,5 @@ class Checkouts:
 
 def _pair(workspace: Workspace) -> tuple[str, str]:
     if workspace.repo is None or workspace.snapshot is None:
-        raise WorkspaceFailure("the order's git workspace names no repository or no snapshot")
+        raise WorkspaceFailure("the job's git workspace names no repository or no snapshot")
     return workspace.repo, workspace.snapshot

@@ -174,7 +174,7 @@ class DepotClient:
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
         """Bring the depot's `ref` into the same ref of a bare repository here."""
-        # The user's own history may have sins that fsck refuses; the order's signature names the commit.
+        # The user's own history may have sins that fsck refuses; the job's signature names the commit.
         with self._stream("fetch", identity) as peer:
             options = ("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow")
             done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))

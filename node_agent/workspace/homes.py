@@ -23,8 +23,8 @@ from node_agent.files.walk import walk_tree
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, calls_in
+from node_agent.wire.job import Job
 from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
-from node_agent.wire.order import Order
 from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import folders
@@ -144,14 +144,14 @@ class HomeCalls:
         self._home = folders.WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """The open questions, in no order. An unreadable file is no question."""
+        """The open questions, in no job. An unreadable file is no question."""
         with self._folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
-        """The files of answers, in no order; any program of the run may have written one."""
+        """The files of answers, in no job; any program of the run may have written one."""
         with self._folder(identity) as (at, names):
             return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
 
@@ -232,15 +232,15 @@ class KeptSessions:
         self._home, self._names, self._bound = folders.WorkspaceFolders(home), names, bound
         self._root = home / "sessions"
 
-    def keep(self, order: Order, session: str | None, used: Usage) -> str:
-        names = self._names(order.runtime)
+    def keep(self, job: Job, session: str | None, used: Usage) -> str:
+        names = self._names(job.runtime)
         try:
-            return self._keep(order, session, used, names) if names and session is not None else ""
+            return self._keep(job, session, used, names) if names and session is not None else ""
         except (OSError, WorkspaceFailure) as failed:
             return f"its session is not kept: {failed}"[:500]
 
-    def _keep(self, order: Order, session: str, used: Usage, names: Sequence[str]) -> str:
-        places, run = self._home.places(order.identity), order.identity.run
+    def _keep(self, job: Job, session: str, used: Usage, names: Sequence[str]) -> str:
+        places, run = self._home.places(job.identity), job.identity.run
         found = list(islice(files_below(places.home, names, MOST_FILES), MOST_FILES + 1))
         size = sum((places.home / name).lstat().st_size for name in found)
         if not found:
@@ -248,36 +248,36 @@ class KeptSessions:
         if size > MOST_BYTES or len(found) > MOST_FILES:
             many = f"more than {MOST_FILES}" if len(found) > MOST_FILES else str(len(found))
             return f"its session is not kept: it has {size >> 20} MiB in {many} files"
-        before = order.resume.run if order.turns is not None and order.resume is not None else ""
+        before = job.resume.run if job.turns is not None and job.resume is not None else ""
         kept = self._kept()
         new = self._root / f".{run}"
         folders.erase(new)
-        whole = _sum(self.used_before(order), used).model_dump(mode="json")
+        whole = _sum(self.used_before(job), used).model_dump(mode="json")
         facts: dict[str, Any] = {
             "session": session,
-            "runtime": order.runtime,
+            "runtime": job.runtime,
             "used": whole,
             "place": places.folder.name,
         }
-        if order.turns is not None:
+        if job.turns is not None:
             facts |= {"talked": size, "before": before}
         folders.write_below(new, _FACTS, json.dumps(facts).encode())
         for name in found:
             _copy(places.home / name, new / "home" / name)
-        if order.turns is not None:
+        if job.turns is not None:
             _sync(new)
         folders.erase(self._root / run)
         os.rename(new, self._root / run)
-        if order.turns is not None:
+        if job.turns is not None:
             sync_folder(self._root)
         runs = [name for name, one in kept.items() if "talked" not in one and name != run]
-        over = runs[: max(0, len(runs) + (order.turns is None) - MOST_SESSIONS)]
+        over = runs[: max(0, len(runs) + (job.turns is None) - MOST_SESSIONS)]
         older = kept.get(before, {}).get(
             "before"
         )  # a lost interactive run is begun anew with the one before it
         for name in (*over, *([older] if older else ())):
             folders.erase(self._root / name)
-        return "" if order.turns is None else self._made_room(size, run, before)
+        return "" if job.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
         """Delete other interactive runs' sessions, the one used longest ago first, until this one fits; say
@@ -300,26 +300,26 @@ class KeptSessions:
         return f"{words}; their next interactive runs begin with the story"[:500]
 
     @translate_os_errors("session of an earlier run")
-    def go_on(self, order: Order) -> None:
-        if order.resume is None:
+    def go_on(self, job: Job) -> None:
+        if job.resume is None:
             return
-        run, facts = order.resume.run, self._facts_for(order)
-        if not facts and order.turns is not None:  # it begins with the story of before, and says so
+        run, facts = job.resume.run, self._facts_for(job)
+        if not facts and job.turns is not None:  # it begins with the story of before, and says so
             return
         if not facts:
             kept = f"it keeps the newest {MOST_SESSIONS} sessions, {MOST_BYTES >> 20} MiB each, "
             kept += f"for {self._bound.age_ms // DAY_MS} days"
             words = f"the session of {run} is not on this node ({kept}); without it: pancode runs retry {run}"
             raise StepFailed(FailureKind.CANNOT_START, words)
-        if not self._home.take_place(order.identity, str(facts["place"])):
+        if not self._home.take_place(job.identity, str(facts["place"])):
             raise NotYet(f"files still lie where {run} worked")
 
     @translate_os_errors("session of an earlier run")
-    def put_back(self, order: Order) -> None:
-        if order.resume is None:
+    def put_back(self, job: Job) -> None:
+        if job.resume is None:
             return
-        kept, places = self._root / order.resume.run, self._home.places(order.identity)
-        if order.turns is not None and not self._facts_for(order):
+        kept, places = self._root / job.resume.run, self._home.places(job.identity)
+        if job.turns is not None and not self._facts_for(job):
             return
         tops = os.listdir(kept / "home")
         for name in files_below(kept / "home", tops):
@@ -332,9 +332,9 @@ class KeptSessions:
             folders.change_owner(places.home / top, owner)
             os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
-    def used_before(self, order: Order) -> Usage:
-        """The usage of all runs of the session that the order continues: some programs report the sum."""
-        stored = self._facts(self._home.places(order.identity).folder / _BEFORE) if order.resume else {}
+    def used_before(self, job: Job) -> Usage:
+        """The usage of all runs of the session that the job continues: some programs report the sum."""
+        stored = self._facts(self._home.places(job.identity).folder / _BEFORE) if job.resume else {}
         return Usage.model_validate(stored, strict=False) if stored else Usage()
 
     def trim(self, now_ms: int) -> None:
@@ -350,11 +350,11 @@ class KeptSessions:
         kept.sort(key=lambda path: path.lstat().st_mtime_ns)
         return {path.name: self._facts(path / _FACTS) for path in kept}
 
-    def _facts_for(self, order: Order) -> dict[str, Any]:
-        """Return the facts of the session that the order goes on with; empty where it is not kept."""
-        assert order.resume is not None
-        facts = self._facts(self._root / order.resume.run / _FACTS)
-        wanted = (order.resume.session, order.runtime)
+    def _facts_for(self, job: Job) -> dict[str, Any]:
+        """Return the facts of the session that the job goes on with; empty where it is not kept."""
+        assert job.resume is not None
+        facts = self._facts(self._root / job.resume.run / _FACTS)
+        wanted = (job.resume.session, job.runtime)
         return facts if (facts.get("session"), facts.get("runtime")) == wanted else {}
 
     def _facts(self, path: Path) -> dict[str, Any]:

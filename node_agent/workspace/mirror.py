@@ -147,7 +147,7 @@ class Mirrors:
                 self._transport.fetch(identity, path, ref)
             got = git.commit_at(ref)
         if got != commit:
-            raise WorkspaceFailure(f"the depot's {ref} is {got}, the order says {commit}")
+            raise WorkspaceFailure(f"the depot's {ref} is {got}, the job says {commit}")
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:

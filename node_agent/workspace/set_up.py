@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import PutBack
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.workspace.cache import Cache, Contents, contents_of, move_place
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, real_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
@@ -30,7 +30,7 @@ def machine_facts() -> str:
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
-def key_of(order: Order, git: NodeGit, env: Mapping[str, str], on: str) -> str:
+def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
     """Return the SHA-256 over repository, set-up, folders, files, programs, variables and machine.
 
     The files are the snapshot's whole tree, or those that the repository's `cache.key` names. `git`: the
@@ -38,26 +38,26 @@ def key_of(order: Order, git: NodeGit, env: Mapping[str, str], on: str) -> str:
     in the key that fits no file.
     """
     recipe = {
-        "repository": order.workspace.repo,
-        "setup": order.setup,
-        "cache": sorted(order.cache),
-        "files": _files(order, git),
-        "programs": _programs(order, env.get("PATH", "")),
-        "env": {name: env.get(name) for name in order.env},
+        "repository": job.workspace.repo,
+        "setup": job.setup,
+        "cache": sorted(job.cache),
+        "files": _files(job, git),
+        "programs": _programs(job, env.get("PATH", "")),
+        "env": {name: env.get(name) for name in job.env},
         "machine": on,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _files(order: Order, git: NodeGit) -> str:
+def _files(job: Job, git: NodeGit) -> str:
     """Return the ids of the files' contents, as git has them."""
-    snapshot = str(order.workspace.snapshot)
-    if not order.cache_key:
+    snapshot = str(job.workspace.snapshot)
+    if not job.cache_key:
         return git.text("rev-parse", f"{snapshot}^{{tree}}")
     git = NodeGit(git.git_dir, variables={"GIT_LITERAL_PATHSPECS": "0"})
     nothing = git.text("hash-object", "-t", "tree", os.devnull)
     found = []
-    for pattern in order.cache_key:
+    for pattern in job.cache_key:
         listed = git.text(
             "diff-tree", "-r", "--raw", "--no-abbrev", nothing, snapshot, "--", f":(glob){pattern}"
         )
@@ -73,14 +73,14 @@ _LINK = "120000"
 _ABSOLUTE = re.compile(r"/[^\s'\"$;&|<>()=]+")
 
 
-def _programs(order: Order, path: str) -> list[tuple[str, int, int, int]]:
+def _programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
     """Return name, size and times of all programs that set-up could start by name, and of those it names by
     path.
 
     A package manager starts programs that no command names, so all of PATH counts. The time of change (ctime)
     reveals a new program whose archive gave it an old date.
     """
-    named = {word for argv in order.setup for text in argv for word in _ABSOLUTE.findall(text)}
+    named = {word for argv in job.setup for text in argv for word in _ABSOLUTE.findall(text)}
     folders = [folder for folder in path.split(":") if os.path.isdir(folder)]
     names = [f"{folder}/{name}" for folder in folders for name in sorted(os.listdir(folder))]
     found = []
@@ -112,59 +112,57 @@ class SetUps:
     def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
-    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
+    def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
         """Put set-up's files back before any process of the attempt. The log says so if files were put
         back."""
-        places = self._home.places(order.identity)
+        places = self._home.places(job.identity)
         log.unlink(missing_ok=True)
         try:
-            if order.workspace.kind == "none":
+            if job.workspace.kind == "none":
                 raise NotCached("there is no repository")
-            for name in order.cache:
+            for name in job.cache:
                 _must_lie_inside(places.tree, name)
-            listing = ("ls-tree", "--full-tree", "--name-only", "--", str(order.workspace.snapshot))
-            theirs = NodeGit(places.git).text(*listing, *order.cache)
+            listing = ("ls-tree", "--full-tree", "--name-only", "--", str(job.workspace.snapshot))
+            theirs = NodeGit(places.git).text(*listing, *job.cache)
             if theirs:
                 raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
-            _clear(
-                places.tree, order.cache
-            )  # of a try that a crash cut short: the snapshot has nothing there
-            key = key_of(order, NodeGit(places.git), env, self._machine)
+            _clear(places.tree, job.cache)  # of a try that a crash cut short: the snapshot has nothing there
+            key = key_of(job, NodeGit(places.git), env, self._machine)
         except NotCached as why:
             return PutBack(
                 None, findings=(f"nothing of set-up is cached: {why}",), told=f"set-up runs: {why}"
             )
         try:
-            kept = self._cache.fetch(key, order.cache, lambda maker, copies: _move(maker, copies, places))
+            kept = self._cache.fetch(key, job.cache, lambda maker, copies: _move(maker, copies, places))
         except OSError as exc:
-            _clear(places.tree, order.cache)
+            _clear(places.tree, job.cache)
             return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
         if kept is None:
-            return PutBack(key, told=MISS if order.cache_key else MISS + WHOLE)
+            return PutBack(key, told=MISS if job.cache_key else MISS + WHOLE)
         names = ", ".join(kept.folders)
         log_text = f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"
         log.write_text(log_text)
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
-    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+    def keep(self, job: Job, key: str) -> tuple[str, ...]:
         """Keep the files after a good set-up, while no process of the attempt lives. The answer: why not, in
         words."""
         if self._cache.has(key):
             return ()
         try:
-            self._keep(order, key)
+            self._keep(job, key)
         except (NotCached, StepFailed, OSError, ValueError) as why:
             return (f"the result of set-up is not kept for later attempts: {why}"[:1000],)
         return ()
 
-    def _keep(self, order: Order, key: str) -> None:
-        places = self._home.places(order.identity)
+    def _keep(self, job: Job, key: str) -> None:
+        places = self._home.places(job.identity)
         mark = _mark(places.folder.name, places)
-        found = {name: _looked_over(places.tree, name, mark) for name in order.cache}
+        found = {name: _looked_over(places.tree, name, mark) for name in job.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
         # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
-        self._cache.put(key, places.folder.name, found, order.workspace.repo or "")
+        self._cache.put(key, places.folder.name, found, job.workspace.repo or "")
 
 
 def _clear(tree: Path, names: tuple[str, ...]) -> None:

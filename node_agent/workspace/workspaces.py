@@ -14,8 +14,8 @@ from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.git import decode_path, salvage_ref
 from node_agent.wire.identity import AttemptId, words_in
+from node_agent.wire.job import Job, Workspace
 from node_agent.wire.keep import KEEP, NodeKeep
-from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts, WarmCheckouts
@@ -24,7 +24,7 @@ from node_agent.workspace.mirror import STORES, Mirrors, Transport, borrow_objec
 from node_agent.workspace.set_up import SetUps
 
 
-def find_absent_programs(order: Order, tree: Path, path: str) -> tuple[str, ...]:
+def find_absent_programs(job: Job, tree: Path, path: str) -> tuple[str, ...]:
     """Return the programs of gates and of the score command that are nowhere, in words.
 
     `path`: PATH of the run; `tree`: its checkout after set-up.
@@ -32,9 +32,9 @@ def find_absent_programs(order: Order, tree: Path, path: str) -> tuple[str, ...]
     The agent may be about to write a program in the checkout, so one is missed only in the folders that
     set-up makes.
     """
-    asked = (*(gate.argv for gate in order.gates), *((order.score,) if order.score else ()))
+    asked = (*(gate.argv for gate in job.gates), *((job.score,) if job.score else ()))
     programs = dict.fromkeys(argv[0] for argv in asked)
-    return tuple(one for one in programs if not _may_be_there(one, order.cache, tree, path))
+    return tuple(one for one in programs if not _may_be_there(one, job.cache, tree, path))
 
 
 def _may_be_there(program: str, made: tuple[str, ...], tree: Path, path: str) -> bool:
@@ -62,10 +62,10 @@ class Workspaces:
         transport: Transport,
         disk_reserve: int = 0,
         machine: str = "this",
-        waiting: Iterable[Order] = (),
+        waiting: Iterable[Job] = (),
         keep: NodeKeep = KEEP,
     ) -> None:
-        """`waiting`: the orders that were fetched before, and have no folder yet."""
+        """`waiting`: the jobs that were fetched before, and have no folder yet."""
         self._home = folders.WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve, keep.set_ups)
         self._set_ups = SetUps(self._home, self._cache, machine)
@@ -74,7 +74,7 @@ class Workspaces:
         self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0), bound=keep.checkouts)
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
-        self._fetched = {order.identity: order.workspace.repo for order in waiting}
+        self._fetched = {job.identity: job.workspace.repo for job in waiting}
         """The repository whose mirror has to keep the attempt's snapshot, by attempt, until `remove`."""
 
     @translate_os_errors("fetch of the snapshot")
@@ -153,20 +153,20 @@ class Workspaces:
             folders.open_to_readers(store)
 
     @translate_os_errors("restoring the result of set-up")
-    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
+    def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
         """Restore the folders of an earlier set-up with the same key, and say so in the log."""
-        put_back = self._set_ups.put_back(order, log, env)
+        put_back = self._set_ups.put_back(job, log, env)
         if put_back.restored:
-            self._checkouts.date_as_new(order.identity, order.workspace)
+            self._checkouts.date_as_new(job.identity, job.workspace)
         return put_back
 
-    def absent(self, order: Order, path: str) -> tuple[str, ...]:
+    def absent(self, job: Job, path: str) -> tuple[str, ...]:
         """Return the gates' programs that are nowhere."""
-        return find_absent_programs(order, self.tree(order.identity), path)
+        return find_absent_programs(job, self.tree(job.identity), path)
 
-    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+    def keep(self, job: Job, key: str) -> tuple[str, ...]:
         """Keep copies of set-up's folders; return why not, in words. Raises nothing."""
-        return self._set_ups.keep(order, key)
+        return self._set_ups.keep(job, key)
 
     def trim(self, now_ms: int) -> None:
         """Delete kept folders that were not used for long, and leftovers of crashes. Idempotent.
@@ -386,5 +386,5 @@ def _borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:
 
 def _snapshot(workspace: Workspace) -> str:
     if workspace.snapshot is None:
-        raise WorkspaceFailure("the order's git workspace names no snapshot")
+        raise WorkspaceFailure("the job's git workspace names no snapshot")
     return workspace.snapshot

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from node_agent.wire.endpoint import Sampling
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.kernel.errors import UsageError

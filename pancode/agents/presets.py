@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import SAFETY_RANK, Safety
 from pancode.kernel.names import not_found
 

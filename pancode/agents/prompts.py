@@ -1,4 +1,4 @@
-"""Decides the system prompt of a run: the text of each part, its order, and how it fits the model."""
+"""Decides the system prompt of a run: the text of each part, its job, and how it fits the model."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ CUT = "\n[the rest is cut: {} characters in all]"
 
 
 def list_tools() -> dict[str, FleetTool]:
-    """Return every tool as an order offers it, in the fewest words: all tools stand in a window that may hold
+    """Return every tool as a job offers it, in the fewest words: all tools stand in a window that may hold
     only 8,000 tokens. An argument that one tool has described is not described again.
     """
     said: set[str] = set()

@@ -90,7 +90,7 @@ class TrackRecordRow(TypedDict):
 class CostRow(TypedDict):
     """The cost of a group of runs together. `key` null: the runs that lack the property.
 
-    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    `disputed_usd`: what nodes claim beyond the limits of their jobs. It is not in `usd`.
     """
 
     key: str | None

@@ -63,7 +63,7 @@ ZERO = Decimal(0)
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
 DISPUTED = "disputed_usd"
-"""The key of a usage in the ledger for what was claimed beyond the order, which its cost leaves out."""
+"""The key of a usage in the ledger for what was claimed beyond the job, which its cost leaves out."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -403,7 +403,7 @@ def _beyond(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
 
 
 def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a node claims beyond its order's limit, beside each cost that `made` books."""
+    """Entries for what a node claims beyond its job's limit, beside each cost that `made` books."""
     scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
     return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
 

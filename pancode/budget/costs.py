@@ -19,7 +19,7 @@ class CostLine:
     """The cost of a group of runs together. `key` None: the runs that lack the property.
 
     `unknown`: how many runs have an unknown cost, which is not in `usd`. Nor is `disputed`: what nodes claim
-    beyond the limits of their orders.
+    beyond the limits of their jobs.
     """
 
     key: str | None

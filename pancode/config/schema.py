@@ -343,7 +343,7 @@ class NodeKeepSettings(Part):
 class Nodes(Part):
     """The defaults of a new node, and the bounds of each node's data on the coordinator.
 
-    `least`: how many of its slots a strained machine uses; None: always all of them. `ahead`: how many orders
+    `least`: how many of its slots a strained machine uses; None: always all of them. `ahead`: how many jobs
     may wait on a node for each of its slots; `ahead_usd`: the most that such a run without a limit may cost.
     """
 

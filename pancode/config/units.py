@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from node_agent.wire.endpoint import machine_of
-from node_agent.wire.order import Folders, Reasoning, ReportFiles
+from node_agent.wire.job import Folders, Reasoning, ReportFiles
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words

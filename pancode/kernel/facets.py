@@ -194,11 +194,11 @@ class Provision(Facet):
     notes: tuple[str, ...] = ()
     """The earlier runs whose notes are in the prompt."""
     skills: tuple[Mapping[str, Any], ...] = ()
-    """Wire form of node_agent.wire.skill.OrderedSkill: the skills that the run is given, by name."""
+    """Wire form of node_agent.wire.skill.JobSkill: the skills that the run is given, by name."""
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     board: tuple[Mapping[str, str], ...] | None = None
-    """The workflow's board in wire form, only while the run's order is built; None: it has none."""
+    """The workflow's board in wire form, only while the run's job is built; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

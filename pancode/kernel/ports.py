@@ -72,7 +72,7 @@ class Transaction(Protocol):
         """The first keys, in order, whose first field (a text) starts with `prefix`; read from the index."""
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        """The groups, in no order, counted and summed by the database over many rows. Null sums as 0."""
+        """The groups, in no job, counted and summed by the database over many rows. Null sums as 0."""
 
     def insert(self, record: Record) -> None:
         """Add a new row. ConflictError when the key is taken: at once, or at the latest at the block's end.
@@ -109,7 +109,7 @@ class UpMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Admitted work as shown in a pool queue: a projection, never an order."""
+    """Admitted work as shown in a pool queue: a projection, never a job."""
 
     queue: str
     run: str
@@ -121,7 +121,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A signed order for the queue of one node."""
+    """A signed job for the queue of one node."""
 
     tag: str
     identity: AttemptId
@@ -160,7 +160,7 @@ class Bus(Protocol):
     Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
     """
 
-    def push_orders(self, orders: Sequence[Offer]) -> None:
+    def push_jobs(self, jobs: Sequence[Offer]) -> None:
         """Put each offer, in this order, into its node's queue, unless its job is queued or claimed there.
 
         After an UnavailableError some of the offers may be there.

@@ -91,7 +91,7 @@ def too_many(named: int, given: int) -> str:
 
 
 def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
-    """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of orders for it."""
+    """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of jobs for it."""
     if kept.size <= quota + owed:
         return ""
     keys = count_noun(kept.keys, "key")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.facets import Judging, NextAttempt, TurnTaking
 from pancode.kernel.feature_records import ApiToken as ApiToken
@@ -140,7 +140,7 @@ class Run(Record):
     project: str | None
     """Absolute path of the user's repository; None for `--workspace none`."""
     workspace: dict[str, object]
-    """Wire form of node_agent.wire.order.Workspace."""
+    """Wire form of node_agent.wire.job.Workspace."""
     gpus: str | None = None
     """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
     gpu_memory: int | None = None
@@ -312,7 +312,7 @@ class Attempt(Record):
 
 @dataclass(frozen=True, slots=True)
 class Lease(Record):
-    """One binding of an attempt to a node: from the signed order until the node's own word closes it."""
+    """One binding of an attempt to a node: from the signed job until the node's own word closes it."""
 
     TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
     run: str
@@ -320,7 +320,7 @@ class Lease(Record):
     lease: int
     node: str
     tag: str
-    order: str
+    job: str
     """The signed envelope, JSON, byte for byte as pushed."""
     digest: str
     start_by_epoch: int
@@ -336,7 +336,7 @@ class Lease(Record):
     closed_ms: int | None = None
     receipt: str | None = None
     ahead: bool = False
-    """Whether the order was handed over to wait on the node until a slot is free."""
+    """Whether the job was handed over to wait on the node until a slot is free."""
     provider: str = ""
     """The provider of the run's model, by its breaker's name; rate limits in the lease's end count for its
     login."""
@@ -344,7 +344,7 @@ class Lease(Record):
 
 @dataclass(frozen=True, slots=True)
 class GpuHold(Record):
-    """The GPUs that a run holds alone, from the signed order until its lease is closed."""
+    """The GPUs that a run holds alone, from the signed job until its lease is closed."""
 
     TABLE: ClassVar = Table("gpu_holds", ("run", "lease"))
     run: str
@@ -391,7 +391,7 @@ class Balance(Record):
     held_tokens: int = 0
     held_ms: int = 0
     disputed_usd: Decimal = Decimal(0)
-    """The USD that nodes have claimed beyond the limits of their orders; no ceiling counts it."""
+    """The USD that nodes have claimed beyond the limits of their jobs; no ceiling counts it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import JobSkill
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class GivenSkills:
-    """The skills of a run as its order has them, and why other skills of its project are left out."""
+    """The skills of a run as its job has them, and why other skills of its project are left out."""
 
-    ordered: tuple[OrderedSkill, ...] = ()
+    ordered: tuple[JobSkill, ...] = ()
     left_out: tuple[str, ...] = ()
 
 

@@ -51,7 +51,7 @@ class Closed(StrEnum):
     REFUSED = "refused"
     REVOKED = "revoked"
     NOT_NOW = "not_now"
-    """The node refused the order for a state that it is in: a wait, not a failure."""
+    """The node refused the job for a state that it is in: a wait, not a failure."""
     NEVER_ACCEPTED = "never_accepted"
     LOST = "lost"
 
@@ -70,7 +70,7 @@ class WaitReason(StrEnum):
     RETRY = "retry"
     RETURNED = "returned"
     HANDED = "handed"
-    """The run's order waits on a node, which begins it when a slot is free."""
+    """The run's job waits on a node, which begins it when a slot is free."""
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
@@ -83,7 +83,7 @@ class EntryKind(StrEnum):
     """The kind of an entry in the books. hold +held; release -held; spend +spent; correct ±spent; unknown:
     the hold stands.
 
-    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a user decides.
+    disputed ±claimed: beyond its job's limit, and outside of every ceiling until a user decides.
     """
 
     HOLD = "hold"

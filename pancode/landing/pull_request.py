@@ -130,7 +130,7 @@ def format_code(text: str) -> str:
 
 
 def format_code_block(text: str) -> str:
-    """Several lines as a Markdown code block, whose lease is longer than any in the text."""
+    """Several lines as a Markdown code block, whose fence is longer than any in the text."""
     kept = "\n".join(escape_line(line) for line in cut_text(text.strip(), _ANSWER).splitlines())
     lease = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{lease}text\n{kept}\n{lease}"

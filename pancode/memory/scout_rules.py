@@ -44,7 +44,7 @@ CAPS: dict[Depth, ScoutCaps] = {
     Depth.MEDIUM: ScoutCaps(12, 2_000),
     Depth.DEEP: ScoutCaps(20, 5_000),
 }
-"""The calls are a limit of the order, held by the node's gateway. An answer with more tokens is cut."""
+"""The calls are a limit of the job, held by the node's gateway. An answer with more tokens is cut."""
 QUESTION, DEPTH, NAMED, TREE, FOLDER = "question", "depth", "named", "tree", "folder"
 """The keys in the term `scouts` of a run."""
 CUT = "\n[cut here: {} tokens are the most at this depth, and it wrote about {}]"
@@ -71,7 +71,7 @@ def format_worker(request: DispatchRequest) -> str:
 
 
 def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchRequest:
-    """Return the request for a scout: a read-only agent and mode, and the limits of its order, hold it to its
+    """Return the request for a scout: a read-only agent and mode, and the limits of its job, hold it to its
     question.
     """
     return replace(

@@ -1,4 +1,4 @@
-"""The coordinator's end of the bus on Redis: RQ's queues for orders and tickets, streams for the rest."""
+"""The coordinator's end of the bus on Redis: RQ's queues for jobs and tickets, streams for the rest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TICKET_FUNCTION = "pancode.ticket"
 TICKET_FAILED_S = 24 * 3600
 TEXT_CAP = 200
 EVER = -1
-"""Turns RQ's timeouts off: limits are in the order, and only the coordinator says that something is lost."""
+"""Turns RQ's timeouts off: limits are in the job, and only the coordinator says that something is lost."""
 
 
 def format_rq_time(wall_ms: int) -> str:
@@ -67,13 +67,13 @@ def format_rq_time(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
-    """Enqueue an order's job, whose only argument is the envelope."""
+def enqueue_job(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
+    """Enqueue the RQ job of a job, whose only argument is the envelope."""
     JsonQueue(keys.node_queue(tag), client).enqueue_call(
         keys.ENTRY,
         [envelope],
         job_id=keys.job_id(tag, identity),
-        description=f"order {identity}",
+        description=f"job {identity}",
         timeout=EVER,
         result_ttl=EVER,
         failure_ttl=EVER,
@@ -82,7 +82,7 @@ def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelop
 
 
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
-"""Replaces a large order in a closed job, which RQ's tools show for a week and nobody reads."""
+"""Replaces a large job in a closed RQ job, which RQ's tools show for a week and nobody reads."""
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
@@ -114,7 +114,7 @@ class BusIntervals:
     """Times and sizes; the defaults are what is shipped."""
 
     claim_lease_ms: int = 30_000
-    """Milliseconds after its claim in which an order is not pushed again."""
+    """Milliseconds after its claim in which a job is not pushed again."""
     keep_closed_s: int = 7 * 24 * 3600
     keep_closed: int = 200
     """How many closed jobs RQ's tools still see, per node and registry."""
@@ -164,30 +164,30 @@ class RedisBus:
         """Close all connections; later use opens them again."""
         self._redis.close()
 
-    # -- orders and tickets ---------------------------------------------------------------------------------
+    # -- jobs and tickets ---------------------------------------------------------------------------------
 
-    def push_orders(self, orders: Sequence[Offer]) -> None:
-        """Push orders in two steps. After a crash an order may be in no queue, and is offered again."""
-        if not orders:
+    def push_jobs(self, jobs: Sequence[Offer]) -> None:
+        """Push jobs in two steps. After a crash a job may be in no queue, and is offered again."""
+        if not jobs:
             return
         with self._pushing:
-            free = self._freed(orders)
-            with self._doing("push_orders") as client, client.pipeline() as pipe:
+            free = self._freed(jobs)
+            with self._doing("push_jobs") as client, client.pipeline() as pipe:
                 pipe.multi()
                 for offer in free:
-                    enqueue_order(client, pipe, offer.tag, offer.identity, offer.envelope)
+                    enqueue_job(client, pipe, offer.tag, offer.identity, offer.envelope)
                     pipe.publish(keys.hint_channel(offer.tag), "1")
                 pipe.execute()
 
-    def _freed(self, orders: Sequence[Offer]) -> list[Offer]:
+    def _freed(self, jobs: Sequence[Offer]) -> list[Offer]:
         """The offers that were not claimed or closed just now, with older traces of running removed."""
         now, lease = self._clock.wall_ms(), self._intervals.claim_lease_ms
         between = format_rq_time(now - lease), format_rq_time(now + lease)
-        with self._together("push_orders") as pipe:
-            for one in orders:
+        with self._together("push_jobs") as pipe:
+            for one in jobs:
                 args = [keys.node_queue(one.tag), keys.job_id(one.tag, one.identity), *between]
                 self._retake(args=args, client=pipe)
-            return [one for one, free in zip(orders, pipe.execute(), strict=True) if free]
+            return [one for one, free in zip(jobs, pipe.execute(), strict=True) if free]
 
     def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
         odd: dict[str, str] = {}

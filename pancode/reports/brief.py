@@ -206,7 +206,7 @@ def _unknown(runs: int) -> Iterator[BriefLine]:
 
 def _disputed(run: str, usd: Decimal) -> BriefLine:
     words = (
-        f"its node claims ${usd:.2f} more than its order allows; no ceiling counts that until you have looked"
+        f"its node claims ${usd:.2f} more than its job allows; no ceiling counts that until you have looked"
     )
     return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
 

@@ -174,7 +174,7 @@ class Unsettled:
 
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
-    """Return each run with its claims, of any time, beyond its orders' limits that nobody has looked at."""
+    """Return each run with its claims, of any time, beyond its jobs' limits that nobody has looked at."""
     found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
     return {run: books.add_amounts(*one.disputed.values()) for run, one in found}
 

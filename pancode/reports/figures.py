@@ -118,9 +118,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
     "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
-    "pancode_budget_disputed_usd": Figure(
-        "gauge", "what nodes claim today beyond the limits of their orders"
-    ),
+    "pancode_budget_disputed_usd": Figure("gauge", "what nodes claim today beyond the limits of their jobs"),
     "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
     "pancode_refused_envelopes_total": Figure(
         "counter", "signed words not believed since the coordinator started", ("node", "what", "code")

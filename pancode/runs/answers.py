@@ -59,7 +59,7 @@ class LandingShape(TypedDict, total=False):
 class UsageShape(TypedDict):
     """The usage of a run; `cost_usd` is a decimal string, None while it is not known.
 
-    `disputed_usd`: what the node claims beyond the limit of its order; `cost_usd` does not have it.
+    `disputed_usd`: what the node claims beyond the limit of its job; `cost_usd` does not have it.
     """
 
     input_tokens: int
@@ -241,7 +241,7 @@ class RunDetail(RunShape):
 
 
 class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+    """A run that waits on a node for a slot. `there`: the node has said that it has the job."""
 
     run: str
     node: str
@@ -431,7 +431,7 @@ class HealthShape(TypedDict):
     machines: list[HealthRow]
 
 
-class OrderShape(TypedDict):
+class JobShape(TypedDict):
     run: str
     attempt: int
     agent: str
@@ -448,11 +448,11 @@ class QueueShape(TypedDict):
     waiting: int
     running: int
     oldest_s: float | None
-    orders: list[OrderShape]
+    orders: list[JobShape]
 
 
 class QueuesShape(TypedDict):
-    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+    """The queues and their jobs. `paused`: the reason why the whole fleet takes nothing from a queue."""
 
     paused: str | None
     queues: list[QueueShape]

@@ -26,7 +26,7 @@ from pancode.kernel.values import replace
 from pancode.runs.features import Features
 from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.live import Beats, Feed, Live, update_speed
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
@@ -132,7 +132,7 @@ class ControlSettings:
     """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
     other session for so long."""
     ahead: int = 8
-    """How many orders may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
+    """How many jobs may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
     """The most USD that a run without a limit may cost once it was handed over."""
     node_quota: int = 64 * 2**20

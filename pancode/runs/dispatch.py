@@ -142,7 +142,7 @@ def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
 
 def _queue(core: Core, plan: Plan, run_id: str) -> Dispatched:
     """Queue the run under the lock under which the gates were asked."""
-    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
+    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and a job if a slot
     # is free: all or nothing.
     # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
     with unit_of_work(core) as work:
@@ -174,7 +174,7 @@ def run_of(core: Core, plan: Plan, run_id: str) -> Run:
 
 
 def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None) -> Run:
-    """Record what was decided about the run and admit it, inside a transaction; no order is made."""
+    """Record what was decided about the run and admit it, inside a transaction; no job is made."""
     for verdict in plan.verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a user"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)

@@ -70,7 +70,7 @@ LayInput: TypeAlias = "Callable[[Core, Plan, str], LaidInput | None]"
 JoinRun: TypeAlias = "Callable[[Work, Joining], Run]"
 AddChanges: TypeAlias = Callable[[Transaction, Changes], Changes]
 AcceptReceipt: TypeAlias = "Callable[[Work, Claims], None]"
-CompleteOrder: TypeAlias = Callable[[Transaction, Run], Run]
+CompleteJob: TypeAlias = Callable[[Transaction, Run], Run]
 FindNeed: TypeAlias = Callable[[Transaction, Run], FilesNeed | None]
 FindLines: TypeAlias = "Callable[[Core, Transaction, int], Iterable[BriefLine]]"
 FollowRevoked: TypeAlias = "Callable[[Work, str], list[str]]"
@@ -96,8 +96,8 @@ class Features:
     """Add to the decided changes of a run, in the transaction that writes them."""
     accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
     """Keep what an accepted receipt brings, in the transaction that accepts it."""
-    ordered: tuple[Hook[Run, CompleteOrder], ...] = ()
-    """Return the run with what its order carries for a feature."""
+    ordered: tuple[Hook[Run, CompleteJob], ...] = ()
+    """Return the run with what its job carries for a feature."""
     needs: tuple[FindNeed, ...] = ()
     """Return why the files of an ended run stay, or None."""
     brief: tuple[FindLines, ...] = ()

@@ -38,7 +38,7 @@ from pancode.runs.life.health import (
     report_of,
 )
 from pancode.runs.life.inbox import item_of, open_item
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.waits import ToldByPerson
 from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together

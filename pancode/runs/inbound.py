@@ -21,8 +21,8 @@ from pancode.runs import keyring
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Lost
+from pancode.runs.life.jobs import identity_of, start_by_of
 from pancode.runs.life.node_events import Doubted, NodeReported, NotTaken, UnknownLease
-from pancode.runs.life.orders import identity_of, start_by_of
 from pancode.runs.nodes.heartbeats import raise_alarm
 from pancode.runs.receipts.settlement import (
     Letter,
@@ -75,14 +75,14 @@ def _compare(work: Work, lease: Lease, entry: JournalEntry | None, at: FleetTime
 
 
 def _took(entry: JournalEntry, lease: Lease) -> bool:
-    return entry.order == lease.digest and entry.mark is not Mark.REFUSED
+    return entry.job == lease.digest and entry.mark is not Mark.REFUSED
 
 
 def _knows(entry: JournalEntry, lease: Lease) -> bool:
     """Whether the journal answers for the lease. A refusal under a used number does not count: it comes from
-    a journal that began anew on an empty disk and refused the repeated order, or from a lie.
+    a journal that began anew on an empty disk and refused the repeated job, or from a lie.
     """
-    if entry.order != lease.digest or entry.mark in _ANSWERED:
+    if entry.job != lease.digest or entry.mark in _ANSWERED:
         return False
     return entry.mark is not Mark.REFUSED or entry.last_event > lease.cursor
 
@@ -107,7 +107,7 @@ def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
     lease = work.tx.get(Lease, entry.identity.run, number)
-    if run is None or (lease is not None and lease.digest == entry.order):
+    if run is None or (lease is not None and lease.digest == entry.job):
         return
     if number > core.highest_lease(run) + LEASES_AHEAD:
         raise ValueError(f"{entry.identity}: the newest lease of that run is {run.lease}")

@@ -69,9 +69,9 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 
 
 def said_with(tx: Transaction, node: Node) -> set[str]:
-    """Ids of the former keys a node must still believe: those of the orders that it may still take."""
+    """Ids of the former keys a node must still believe: those of the jobs that it may still take."""
     offered = tx.find(Lease, {"tag": node.tag, "state": LeaseState.OFFERED}) if node.tag else []
-    signed = {one.keyid for lease in offered for one in parse_envelope(lease.order).signatures}
+    signed = {one.keyid for lease in offered for one in parse_envelope(lease.job).signatures}
     return signed if node.obeys is None else {node.obeys, *signed}
 
 

@@ -15,7 +15,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
-from pancode.runs.answers import OrderShape, QueueShape, QueuesShape, RunShape
+from pancode.runs.answers import JobShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.case import waits_there
 from pancode.runs.placement.placement import in_order, pool_of
@@ -151,9 +151,9 @@ def _pools(core: Core, tx: Transaction, waiting: Iterable[Run]) -> list[QueueSha
 
 
 def _pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueShape:
-    orders = [_order(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
+    jobs = [_job(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
     pinned = name.removeprefix("node.") if name.startswith("node.") else None
-    return _queue(pool_queue(name), "pool", pinned, paused, orders, 0)
+    return _queue(pool_queue(name), "pool", pinned, paused, jobs, 0)
 
 
 def _nodes(core: Core, tx: Transaction, leases: list[Lease]) -> list[QueueShape]:
@@ -163,34 +163,34 @@ def _nodes(core: Core, tx: Transaction, leases: list[Lease]) -> list[QueueShape]
             continue
         mine = [lease for lease in leases if lease.node == node.name]
         pairs = [(tx.get(Run, lease.run), lease) for lease in mine]
-        orders = [_bound(core, run, lease) for run, lease in pairs if run is not None]
+        jobs = [_bound(core, run, lease) for run, lease in pairs if run is not None]
         running = sum(1 for lease in mine if lease.state is not LeaseState.OFFERED and not waits_there(lease))
         paused = node.paused or (f"draining: {node.draining}" if node.draining is not None else None)
-        shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, orders, running))
+        shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, jobs, running))
     return shapes
 
 
 def _queue(
-    name: str, kind: str, node: str | None, paused: str | None, orders: list[OrderShape], running: int
+    name: str, kind: str, node: str | None, paused: str | None, jobs: list[JobShape], running: int
 ) -> QueueShape:
     return {
         "name": name,
         "kind": kind,
         "node": node,
         "paused": paused,
-        "waiting": len(orders) - running,
+        "waiting": len(jobs) - running,
         "running": running,
-        "oldest_s": max((order["waiting_s"] for order in orders), default=None),
-        "orders": orders,
+        "oldest_s": max((job["waiting_s"] for job in jobs), default=None),
+        "orders": jobs,
     }
 
 
-def _bound(core: Core, run: Run, lease: Lease) -> OrderShape:
+def _bound(core: Core, run: Run, lease: Lease) -> JobShape:
     reason = run.reason if lease.lease == run.lease else f"older lease, {lease.state}"
-    return _order(run, core.wall_ms() - lease.bound_ms, reason)
+    return _job(run, core.wall_ms() - lease.bound_ms, reason)
 
 
-def _order(run: Run, waited_ms: int, reason: str) -> OrderShape:
+def _job(run: Run, waited_ms: int, reason: str) -> JobShape:
     return {
         "run": run.id,
         "attempt": run.attempt,

@@ -259,10 +259,10 @@ class Journals:
 
 @dataclass
 class Binding:
-    """Runs that wait, and orders that are pushed. Owner: `bind`."""
+    """Runs that wait, and jobs that are pushed. Owner: `bind`."""
 
     pushed_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: the boot clock when the order was last pushed."""
+    """By identity: the boot clock when the job was last pushed."""
     waiting: int = 0
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
@@ -272,12 +272,12 @@ class Binding:
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
     """By waiting run: the session that rests for it, and the boot clock when it was asked."""
     handed_ms: int = 0
-    """The issue time of the newest order that was handed over ahead."""
+    """The issue time of the newest job that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
     """By attempt that waits on a node and was asked back, with its mark then: the node with a free slot for
     it, or empty."""
     recalled_ms: int = -1_000_000
-    """The boot clock when the orders that wait on nodes were last looked through."""
+    """The boot clock when the jobs that wait on nodes were last looked through."""
     givers_ms: int = -1_000_000
     """The boot clock when a session that could rest was last looked for."""
     tickets: object = None
@@ -325,12 +325,12 @@ class PassedOver:
 
 @dataclass
 class Answers:
-    """Receipts and orders that a node is told of again. Each field names its owner."""
+    """Receipts and jobs that a node is told of again. Each field names its owner."""
 
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
     over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
-    """By tag: orders that are over and could still start, and how often the node was told. `reminding`."""
+    """By tag: jobs that are over and could still start, and how often the node was told. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from node_agent.wire.order import Reasoning
+    from node_agent.wire.job import Reasoning
     from node_agent.wire.policy import Mode, NetworkAccess, Safety
 
     Money: TypeAlias = Decimal

@@ -17,7 +17,7 @@ from pancode.runs.admission.gates import refusal_error
 from pancode.runs.admission.gates.capacity import DO_IT_THERE, nothing_left, used_up
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns, is_orchestrator, payer_of
-from pancode.runs.life.orders import rules_of
+from pancode.runs.life.jobs import rules_of
 from pancode.runs.placement.placement import is_unheld, needs_sandbox
 from pancode.runs.request import DispatchRequest, Parent, ScopeView
 from pancode.runs.views import hands_now, not_ended, words_of

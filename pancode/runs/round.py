@@ -40,7 +40,7 @@ LAPSED = "lapsed"
 def repair_holds(core: Core) -> None:
     """Release, once for a ledger, what ended runs still hold on nodes.
 
-    Earlier versions left such a hold where a node gave an order back and the run held 0 USD.
+    Earlier versions left such a hold where a node gave a job back and the run held 0 USD.
     """
     with unit_of_work(core) as work:
         if work.tx.get(Setting, HOLDS_REPAIRED) is not None:

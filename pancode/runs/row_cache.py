@@ -26,7 +26,7 @@ class KeptRows:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock = ledger, threading.RLock()
         self._nodes: dict[str, Node] | None = None
-        """The nodes by name, in the ledger's order; None: not read yet."""
+        """The nodes by name, in the ledger's job; None: not read yet."""
         self._waiting: WaitingRuns | None = None
         self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
         """Keys of the rows that may have changed in the ledger since they were read."""

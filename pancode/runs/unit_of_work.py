@@ -14,7 +14,7 @@ from functools import partial
 from node_agent.wire.control import Control, ControlBody, Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import OrderLine
+from node_agent.wire.logs import JobLine
 from node_agent.wire.model import canonical_json
 from node_agent.wire.node import Heartbeat
 from pancode.budget import books
@@ -36,7 +36,7 @@ from pancode.runs.life.changes import (
     events_of,
 )
 from pancode.runs.life.conversation import has_change, list_next_runs
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.runs.placement import breaker_service
 from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
@@ -46,12 +46,12 @@ OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
 _ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
-"""How often a node is told of one order at most: it may begin any number of sessions, and each message is
+"""How often a node is told of one job at most: it may begin any number of sessions, and each message is
 kept until the node has seen it."""
 
 
-def remember_order(core: Core, lease: Lease) -> None:
-    """Remember an order that is over but could still start. After our next start no older order can start."""
+def remember_job(core: Core, lease: Lease) -> None:
+    """Remember a job that is over but could still start. After our next start no older job can start."""
     if lease.closed in _ANSWERED:
         over = core.live.answers.over.setdefault(lease.tag, deque())
         over.append((lease, 0))
@@ -60,7 +60,7 @@ def remember_order(core: Core, lease: Lease) -> None:
 
 
 def list_tombstones(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
-    """Return a tombstone, for a node's new session, of each order that is over and could still start."""
+    """Return a tombstone, for a node's new session, of each job that is over and could still start."""
     over = core.live.answers.over.get(beat.node)
     if not over or last.session == beat.session:
         return []
@@ -467,7 +467,7 @@ class Work:
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
         for lease in changes.closed:
-            remember_order(self.core, lease)
+            remember_job(self.core, lease)
             identity = identity_of(lease)
             live.sweep.closed.append(identity)
             if lease.closed is records.Closed.LOST:
@@ -480,7 +480,7 @@ class Work:
         for staged in changes.stages:
             lease = staged.lease
             ms = max(0, self.core.wall_ms() - lease.bound_ms)
-            OrderLine.of(staged.stage, identity_of(lease), lease.node, ms, staged.detail).write()
+            JobLine.of(staged.stage, identity_of(lease), lease.node, ms, staged.detail).write()
         breaker_service.note_changes(self.core, changes)
 
 

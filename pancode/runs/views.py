@@ -35,7 +35,7 @@ from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_ther
 from pancode.runs.life.conversation import intersect_rights, is_blocked, list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
 from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, ResultTrust, landing_of, read_verified

@@ -44,7 +44,7 @@ MOST_IN_A_ROW = 10
 _GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
 """A session that rests for one of these reasons is woken; else a user let it rest, or its cap did."""
 _WORD = """\
-[The fleet tells you this by itself. No user has said it, and nothing in it is an order.]
+[The fleet tells you this by itself. No user has said it, and nothing in it is a job.]
 What became of runs that you began:
 {lines}{last}"""
 _LAST = f"""

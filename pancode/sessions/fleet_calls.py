@@ -13,7 +13,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Lease, LeaseState, RunState
 from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 
 ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
 MOST_REFUSALS_TOLD = 50

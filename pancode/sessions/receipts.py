@@ -13,7 +13,7 @@ from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Lease, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
 from pancode.runs.core import Core
-from pancode.runs.life.orders import name_of
+from pancode.runs.life.jobs import name_of
 from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict
 from pancode.runs.user_environment import Streams
@@ -105,8 +105,8 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
             lease = tx.get(Lease, run, found["fence"]) if found is not None else None
         if found is None or lease is None or found["statement"] is None:
             continue  # its own check has failed
-        order = json.loads(parse_envelope(lease.order).body())
-        begins, memory = order["workspace"]["snapshot"], (order["resume"] or {}).get("run")
+        job = json.loads(parse_envelope(lease.job).body())
+        begins, memory = job["workspace"]["snapshot"], (job["resume"] or {}).get("run")
         if number:
             left = lefts.get(_begins(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
@@ -127,8 +127,8 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         turns = found["statement"]["predicate"]["turns"] if found is not None and found["statement"] else []
         if run is None or lease is None or not turns:
             continue
-        order = json.loads(parse_envelope(lease.order).body())
-        known = {0: TurnWords.of(0, (order["turns"] or {}).get("by", ""), order["task"])}
+        job = json.loads(parse_envelope(lease.job).body())
+        known = {0: TurnWords.of(0, (job["turns"] or {}).get("by", ""), job["task"])}
         known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
         signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]

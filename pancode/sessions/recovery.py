@@ -21,7 +21,7 @@ from pancode.runs.dispatch import dispatch_run
 from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.retry import asked_again, dispatch_again
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_stopped

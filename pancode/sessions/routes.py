@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, OrderedSkill, SkillPlace, pack_files
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, JobSkill, SkillPlace, pack_files
 from pancode.kernel.errors import ConfigError, PancodeError, RefusedError
 from pancode.kernel.formatting import format_bytes
 from pancode.kernel.rows import NO_SKILLS, GivenSkills
@@ -51,7 +51,7 @@ def assign_skills(
     """
     first, asks = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
-    ordered, left_out, room = list[OrderedSkill](), list[str](), MOST_PACKED
+    ordered, left_out, room = list[JobSkill](), list[str](), MOST_PACKED
     for one in (*first, *others):
         name, text = one.skill.name, pack_files(_files(one.skill))
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
@@ -63,7 +63,7 @@ def assign_skills(
         if refused is None:
             room -= len(text)
             digest = one.skill.digest
-            ordered.append(OrderedSkill(name=name, digest=digest, place=_place(one), packed=text))
+            ordered.append(JobSkill(name=name, digest=digest, place=_place(one), packed=text))
         elif name in wanted:
             raise refused
         elif refused.code == NOT_AGREED:

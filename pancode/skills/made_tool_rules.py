@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from node_agent.wire.skill import ABOUT, TOOL, TOOLS, OrderedSkill, digest_of, mark_executable, pack_files
+from node_agent.wire.skill import ABOUT, TOOL, TOOLS, JobSkill, digest_of, mark_executable, pack_files
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import escape_line
 
@@ -42,8 +42,8 @@ class SoundTool:
     def digest(self) -> str:
         return digest_of(self.laid)
 
-    def ordered(self) -> OrderedSkill:
-        return OrderedSkill(
+    def ordered(self) -> JobSkill:
+        return JobSkill(
             name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=pack_files(self.laid)
         )
 
@@ -93,7 +93,7 @@ exit "$failed"
 def tool_of(name: str, digest: str, packed: str) -> SoundTool:
     """Return the tool. UsageError says what is wrong with one that nobody could keep."""
     try:
-        whole = OrderedSkill(name=name, digest=digest, packed=packed)
+        whole = JobSkill(name=name, digest=digest, packed=packed)
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
         _must(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
         for path, data in files.items():

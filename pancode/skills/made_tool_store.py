@@ -6,7 +6,7 @@ import json
 
 from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify_envelope
-from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, JobSkill
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import StoredTool, StoredToolFiles
 from pancode.kernel.rows import GivenSkills
@@ -27,9 +27,9 @@ def signed_bytes(row: StoredTool) -> bytes:
     return json.dumps([row.project, row.name, row.digest, row.run, row.by, row.at_ms]).encode()
 
 
-def order_tool(row: StoredTool) -> OrderedSkill:
-    """Return the tool as an order carries it."""
-    return OrderedSkill(name=f"{TOOL}{row.name}", digest=row.digest, place=TOOLS, packed=row.packed)
+def order_tool(row: StoredTool) -> JobSkill:
+    """Return the tool as a job carries it."""
+    return JobSkill(name=f"{TOOL}{row.name}", digest=row.digest, place=TOOLS, packed=row.packed)
 
 
 def put_tool(tx: Transaction, row: StoredTool) -> None:

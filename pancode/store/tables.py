@@ -20,7 +20,7 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.DECIMAL: _TEXT,
     Kind.JSON: _TEXT,
 }
-_OLD_NAMES = {"lease": "fence"}
+_OLD_NAMES = {"lease": "fence", "job": "order"}
 """The names of columns that differ from the names of their fields."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from node_agent.wire.order import BoardEntry
+from node_agent.wire.job import BoardEntry
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import Provision
@@ -72,7 +72,7 @@ def with_values(
 
 
 def list_entries(workflow: Workflow) -> list[dict[str, str]]:
-    """The board's values in the wire form that an order carries."""
+    """The board's values in the wire form that a job carries."""
     split = ((name.partition("/"), _row(row)) for name, row in sorted(workflow.board.items()))
     return [{"namespace": name[0], "key": name[2], "value": str(row["value"])} for name, row in split]
 

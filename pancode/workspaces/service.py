@@ -20,7 +20,7 @@ from pancode.runs.dispatch import dispatch_run
 from pancode.runs.life.case import RunStage, stage_of
 from pancode.runs.life.conversation import has_change, select_undelivered
 from pancode.runs.life.ends import Stop
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.waits import LeftWorkspace
 from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import DispatchRequest

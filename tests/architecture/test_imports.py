@@ -101,11 +101,11 @@ def test_what_a_subject_decides_names_no_effect_and_no_technology_beside_it() ->
 
 
 def test_runtimes_know_what_is_shared_and_not_each_other() -> None:
-    """The plain files beside the folders are shared; registry, orders, transcript see all."""
+    """The plain files beside the folders are shared; registry, jobs, transcript see all."""
     shared = {dotted(path) for path in modules(RUNTIMES) if path.parent == Path(RUNTIMES)}
     shared -= {"node_agent.runtimes", "node_agent.runtimes.registry"}
     for path in modules(RUNTIMES):
-        if dotted(path).split(".")[2:] in (["registry"], ["orders"], ["transcript"]):
+        if dotted(path).split(".")[2:] in (["registry"], ["jobs"], ["transcript"]):
             continue
         own = ".".join(dotted(path).split(".")[:3])
         for line, name in imports(path):

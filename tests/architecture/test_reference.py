@@ -14,7 +14,7 @@ from docs.generate.man import write_manual
 from docs.generate.meanings import CLOSED, FAILED, LEASES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
 from docs.generate.pages import PAGES, REFERENCE
 from docs.generate.settings import leaves
-from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.failure import FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.app.http_routes import VERBS
@@ -59,7 +59,7 @@ def test_the_manual_has_a_page_for_each_command_and_none_of_a_command_that_is_go
 def test_every_word_of_the_tables_is_explained() -> None:
     explained = (
         (FAILED, FailureKind),
-        (REFUSED, OrderRefusal),
+        (REFUSED, JobRefusal),
         (REFUSED_ENVELOPE, RefusalCode),
         (RUNS, RunState),
         (LEASES, LeaseState),

@@ -209,7 +209,7 @@ def test_every_test_is_run_by_make_test_or_by_one_slice_whose_places_have_it() -
     ("begin", "path", "is_reached"),
     [
         ("tests/contract/test_wire_golden.py", "node_agent/wire/signing.py", True),  # over another module
-        ("tests/contract/test_wire_golden.py", "tests/contract/golden/wire/ahead_order.v1.json", True),
+        ("tests/contract/test_wire_golden.py", "tests/contract/golden/wire/ahead_job.v1.json", True),
         ("tests/contract/test_wire_golden.py", "node_agent/shim/shim.py", False),
         ("node_agent/runner/runner.py", "node_agent/files/durable.py", True),  # it starts the shim's process
         ("ansible/galaxy.yml", "ansible/plugins", True),

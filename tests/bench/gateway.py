@@ -18,7 +18,7 @@ from node_agent.wire.clock import SystemIds
 from tests.bench.figures import Goal, Row, median
 from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import order_of
+from tests.integration.gateway.gateways import job_of
 
 BODY_BYTES = 20_000
 REQUEST_MS, START_MS, MEMORY_MB = 1.0, 60.0, 40.0
@@ -31,15 +31,15 @@ def gateway(tell: Callable[[str], None], rounds: int) -> list[Row]:
         gateways = GatewayProcesses(sys.executable, SystemIds(), lambda: values)
         attempt = Path(folder) / "a"
         attempt.mkdir()
-        order, opened = order_of("opencode"), []
+        job, opened = job_of("opencode"), []
         for number in range(rounds):
             one = Path(folder) / f"s{number}"
             one.mkdir()
             began = time.perf_counter()
-            gateways.open(order, one)
+            gateways.open(job, one)
             opened.append((time.perf_counter() - began) * 1000)
             gateways.close(one)
-        entry = gateways.open(order, attempt)
+        entry = gateways.open(job, attempt)
         assert entry is not None
         try:
             _requests(entry, model.port, 5)

@@ -68,7 +68,7 @@ def _start(ours: OurFleet, peer: RqWorkers, tell: Callable[[str], None], singles
         theirs.append((float(said) - began) * 1000)
     tell(f"b: ours {median(mine):.1f} ms, peer {median(theirs):.1f} ms")
     limit = (
-        "Ours waits for the disk four times, one after the other: the commit of hold and signed order, the "
+        "Ours waits for the disk four times, one after the other: the commit of hold and signed job, the "
         "node's journal (two syncs), the mark that all is laid out, the shim's record. The rest is HTTP, the "
         "gates, Redis, the node's judging, folders, and the program's own start. The peer's worker forks, "
         "and syncs nothing."

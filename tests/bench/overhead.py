@@ -28,7 +28,7 @@ echo '{{"type": "result", "subtype": "success", "is_error": false, "result": "do
 _WHAT = f"`dispatch` to the start of the agent program: sandbox, gateway, a checkout of {FILES} files"
 _LIMIT = (
     "The command line's own start is in it ({cli:.0f} ms for its `-h`). The fleet is warm, and one file has "
-    "changed since the run before: a snapshot, ten gates, the order, the warm checkout brought to the "
+    "changed since the run before: a snapshot, ten gates, the job, the warm checkout brought to the "
     "snapshot, gateway and namespaces. The program is a stand-in that tells the time as its first act."
 )
 

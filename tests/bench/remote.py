@@ -86,7 +86,7 @@ def _start(ours: OurFleet, tell: Callable[[str], None], singles: int) -> list[Ro
     limit = (
         f"The CLI's own start is taken off (its `-h`, measured beside each, which prints more than a "
         f"dispatch: it may come out below zero); with it the median is {median(whole):.0f} ms. What is left: "
-        "one HTTP request, admission and its commits, the order through the tunnel, the node's journal, a "
+        "one HTTP request, admission and its commits, the job through the tunnel, the node's journal, a "
         "shim."
     )
     what = "`dispatch` to process start on an SSH host, fleet warm, beyond the CLI's own start"

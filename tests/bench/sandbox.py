@@ -20,7 +20,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.folders import change_owner
 from tests.bench.figures import Goal, Row, median
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import order_of
+from tests.integration.gateway.gateways import job_of
 
 START_MS, MEMORY_MB = 60.0, 40.0
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -60,7 +60,7 @@ def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
 
 def _opened(gateways: GatewayProcesses, attempt: Path) -> GatewayAccess:
     attempt.mkdir()
-    listener = gateways.open(order_of("opencode"), attempt)
+    listener = gateways.open(job_of("opencode"), attempt)
     assert listener is not None
     return listener
 

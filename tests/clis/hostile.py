@@ -13,7 +13,7 @@ from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.control import StopControl
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Limits, Order
+from node_agent.wire.job import Job, Limits
 from node_agent.wire.policy import CommandRule, Isolation, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import READ_ONLY
@@ -81,7 +81,7 @@ def _run(world: NodeWorld, cell: Cell, target: Target, bodies: Path) -> Claims:
     _mark_secrets(world)
     world.taken = snap(world.repo, world.depot, RUN.run)
     world.begin()
-    world.coordinator.push(order_of(world, cell, target))
+    world.coordinator.push(job_of(world, cell, target))
 
     def over() -> bool:
         tried = str(RUN) in world.coordinator.claims or _all_tried(world)
@@ -120,14 +120,14 @@ def _all_tried(world: NodeWorld) -> bool:
     return isinstance(world, GatewayWorld) and bool(world.model.state.fault_hits)
 
 
-def order_of(world: NodeWorld, cell: Cell, target: Target) -> Order:
+def job_of(world: NodeWorld, cell: Cell, target: Target) -> Job:
     read_only = cell.rule == READ_ONLY
     safety = Safety.AUTO_EDIT if read_only else Safety(cell.rule)
     rules = Rules(commands=(CommandRule(pattern=RULED),))
     policy = compile_policy(safety, read_only, cell.wall is Isolation.NONE, rules=rules)
     task = _all_in_one(cell, target) if cell.cli is SHELL else "Go on."
-    order = world.order(task, runtime=cell.cli.runtime, safety=safety, read_only=read_only)
-    agent = order.agent.model_copy(update={"tools": TOOLS})
+    job = world.job(task, runtime=cell.cli.runtime, safety=safety, read_only=read_only)
+    agent = job.agent.model_copy(update={"tools": TOOLS})
     changes = {
         "agent": agent,
         "identity": RUN,
@@ -135,7 +135,7 @@ def order_of(world: NodeWorld, cell: Cell, target: Target) -> Order:
         "policy": policy,
         "limits": patient(LIMITS),
     }
-    return order.model_copy(update={**changes, "model": cell.cli.model or None, "env": (), "secrets": ()})
+    return job.model_copy(update={**changes, "model": cell.cli.model or None, "env": (), "secrets": ()})
 
 
 def _all_in_one(cell: Cell, target: Target) -> str:

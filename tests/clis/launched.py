@@ -30,7 +30,7 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import TOOLS
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety, compile_policy
 from node_agent.workspace.folders import change_owner, write_below
 from tests.crowd import crowded

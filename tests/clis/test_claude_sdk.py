@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS, call
@@ -42,7 +42,7 @@ def bench(make_bench: MakeBench) -> Any:
     ],
     ids=["Write", "Bash", "Task", "ours"],
 )
-def test_it_has_the_tools_of_its_order_and_none_of_its_program(bench: Any, tmp_path: Path, turn: Any) -> None:
+def test_it_has_the_tools_of_its_job_and_none_of_its_program(bench: Any, tmp_path: Path, turn: Any) -> None:
     b, _ = bench({"turns": [turn, DONE]})
     verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"], verdict.reason

@@ -29,7 +29,7 @@ from tests.fakemodel import FakeModel
 from tests.integration.git.repos import snap, workspace_of
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.test_interactive_runs import Person
-from tests.integration.node.test_interactive_runs import interactive_run as interactive_run_order
+from tests.integration.node.test_interactive_runs import interactive_run as interactive_run_job
 from tests.unit.node_agent.native.test_words import SECRET, WHO
 
 pytestmark = pytest.mark.slow
@@ -138,7 +138,7 @@ def begun(world: GatewayWorld, folder: str = "", fleet: FleetTerms | None = TERM
         "runtime": "opencode",
         "workspace": workspace,
     }
-    return Person(world, interactive_run_order(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
+    return Person(world, interactive_run_job(world, run, model=OPENCODE.model, silence_ms=600_000, **given))
 
 
 def has_run(world: GatewayWorld) -> bool:

@@ -19,7 +19,7 @@ from node_agent.attempt.ports import Launch, Runtimes
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.control import StopControl
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Enforced
 from tests.clis.conftest import path_of
@@ -68,11 +68,11 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
         world.model.stop()
 
 
-def order_of(world: GatewayWorld, cli: Cli, **limits: object) -> Order:
-    order = world.order("Say hello.", run=RUN, runtime=cli.runtime, model=cli.model, safety=Safety.AUTO_EDIT)
-    changed = order.limits.model_copy(update={"wall_ms": 60_000, "idle_ms": 60_000, **limits})
-    agent = order.agent.model_copy(update={"tools": TOOLS})
-    return order.model_copy(update={"agent": agent, "limits": changed, "env": (), "secrets": ()})
+def job_of(world: GatewayWorld, cli: Cli, **limits: object) -> Job:
+    job = world.job("Say hello.", run=RUN, runtime=cli.runtime, model=cli.model, safety=Safety.AUTO_EDIT)
+    changed = job.limits.model_copy(update={"wall_ms": 60_000, "idle_ms": 60_000, **limits})
+    agent = job.agent.model_copy(update={"tools": TOOLS})
+    return job.model_copy(update={"agent": agent, "limits": changed, "env": (), "secrets": ()})
 
 
 def served(model: FakeModel) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def counted(claims: Claims) -> tuple[int, int]:
 @pytest.mark.parametrize("runtime", sorted(EVERY))
 def test_its_count_is_the_server_s_to_the_token(make_world: MakeWorld, runtime: str) -> None:
     world = make_world(EVERY[runtime], preset("text"))
-    claims = world.run(order_of(world, EVERY[runtime]), 90)
+    claims = world.run(job_of(world, EVERY[runtime]), 90)
     assert (claims.outcome, claims.failure) == (Outcome.DONE, None), claims.reason
     assert counted(claims) == served(world.model) and counted(claims)[1] > 0
     assert claims.claimed is not None and claims.calls is not None
@@ -105,7 +105,7 @@ def test_the_title_that_opencode_asks_for_in_secret_is_counted(make_world: MakeW
     world.leave()
     world.launched_by = Untitled
     world.start()
-    claims = world.run(order_of(world, OPENCODE), 90)
+    claims = world.run(job_of(world, OPENCODE), 90)
     assert claims.outcome is Outcome.DONE, claims.reason
     assert claims.calls is not None and claims.claimed is not None
     assert claims.calls.requests == 2 and counted(claims) == served(world.model)
@@ -116,8 +116,8 @@ def test_the_title_that_opencode_asks_for_in_secret_is_counted(make_world: MakeW
 @pytest.mark.parametrize("runtime", sorted(EVERY))
 def test_the_key_is_out_of_its_reach(make_world: MakeWorld, runtime: str) -> None:
     world = make_world(EVERY[runtime], preset("stall"))
-    order = order_of(world, EVERY[runtime])
-    world.coordinator.push(order)
+    job = job_of(world, EVERY[runtime])
+    world.coordinator.push(job)
     assert world.model.wait_until_asked(60)
     seen = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -125,16 +125,16 @@ def test_the_key_is_out_of_its_reach(make_world: MakeWorld, runtime: str) -> Non
             environ = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if b"PANCODE_ATTEMPT=" not in environ or str(order.identity).encode() not in environ:
+        if b"PANCODE_ATTEMPT=" not in environ or str(job.identity).encode() not in environ:
             continue  # another test's node looks for its programs, with the same key
         seen += 1
         assert KEY.encode() not in environ, Path(f"/proc/{pid}/cmdline").read_bytes()
-    assert seen and processes_of(order.identity)
+    assert seen and processes_of(job.identity)
     for path in [one for one in world.home.root.rglob("*") if one.is_file()]:
         with contextlib.suppress(FileNotFoundError):  # it is at work, and makes and removes locks
             assert path == world.home.secrets or KEY.encode() not in path.read_bytes(), path
-    world.coordinator.tell(StopControl(identity=order.identity, reason="enough"))
-    claims = world.ended(order.identity, 60)
+    world.coordinator.tell(StopControl(identity=job.identity, reason="enough"))
+    claims = world.ended(job.identity, 60)
     assert claims.outcome is Outcome.INTERRUPTED
 
 
@@ -167,22 +167,22 @@ def test_behind_the_wall_a_hostile_model_achieves_nothing(
     given = {"outside": outside, "node": world.home.root, "key": KEY, "port": world.model.port}
     write = {"tool": "write", "args": {"path": f"{outside}/tool", "content": "x"}}
     turns[:0] = [{"tool": "shell", "args": {"command": HOSTILE.format(**given)}}, write]
-    plain = order_of(world, cli)
+    plain = job_of(world, cli)
     policy = compile_policy(Safety.FULL_AUTO, read_only=False)
-    order = plain.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
+    job = plain.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
     told: list[str] = []
 
     def looked() -> bool:
-        file = world.home.root / "work" / str(order.identity) / "tree" / "told"
+        file = world.home.root / "work" / str(job.identity) / "tree" / "told"
         told[:] = file.read_text().splitlines() if file.is_file() else told
         return "DID done" in told
 
-    world.coordinator.push(order)
+    world.coordinator.push(job)
     until(looked, timeout_s=60, told=lambda: str(told))
-    claims = world.ended(order.identity, 90)
+    claims = world.ended(job.identity, 90)
     assert {line for line in told if line.startswith("DID")} == {"DID tree", "DID done"}, told
     assert sorted(path.name for path in outside.iterdir()) == ["t"]
-    assert claims.isolation is Isolation.SANDBOX and processes_of(order.identity) == []
+    assert claims.isolation is Isolation.SANDBOX and processes_of(job.identity) == []
     assert ("network model", "sandbox") in [(one.rule, one.how.value) for one in claims.enforced]
 
 
@@ -190,7 +190,7 @@ def test_behind_the_wall_a_hostile_model_achieves_nothing(
 def test_a_loop_is_ended_at_its_limit(make_world: MakeWorld, runtime: str) -> None:
     cli = EVERY[runtime]
     world = make_world(cli, preset("loop"))
-    claims = world.run(order_of(world, cli, tokens=6_000), 90)
+    claims = world.run(job_of(world, cli, tokens=6_000), 90)
     assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TOKEN_LIMIT)
     assert counted(claims) == served(world.model)
     assert 6_000 <= claims.usage.input_tokens + claims.usage.output_tokens < 6_000 + 2 * 1_300
@@ -200,7 +200,7 @@ def test_a_loop_is_ended_at_its_limit(make_world: MakeWorld, runtime: str) -> No
 def test_a_server_that_fails_on_and_on_ends_the_run_as_the_model_s_failure(make_world: MakeWorld) -> None:
     """OpenCode asks without end for what can be read. Two minutes: so long it is tried."""
     world = make_world(OPENCODE, preset("bad-json"))
-    claims = world.run(order_of(world, OPENCODE, wall_ms=600_000, idle_ms=600_000), 240)
+    claims = world.run(job_of(world, OPENCODE, wall_ms=600_000, idle_ms=600_000), 240)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_FAILED), claims.reason
     assert (
         claims.reason.startswith("the model server failed 1")
@@ -214,6 +214,6 @@ def test_a_server_that_fails_on_and_on_ends_the_run_as_the_model_s_failure(make_
 def test_a_price_of_the_owner_s_makes_the_cost_known(make_world: MakeWorld) -> None:
     world = make_world(CODEX, preset("text"))
     world.home.prices.write_text(json.dumps({CODEX.model: "1 0.1 2 10"}))
-    claims = world.run(order_of(world, CODEX), 90)
+    claims = world.run(job_of(world, CODEX), 90)
     assert claims.usage.cost_source == "metered" and claims.usage.cost_usd
     assert claims.claimed is not None and claims.claimed.cost_source == "unknown"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import CommandRule, Isolation, PathAccess, PathRule, Rules, Safety, compile_policy
 from tests.clis.conftest import MakeBench

@@ -1,4 +1,4 @@
-"""What only our own worker does: its key is out of reach of what it starts, its tools are the order's."""
+"""What only our own worker does: its key is out of reach of what it starts, its tools are the job's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_command_cannot_look_into_the_worker(bench: Any, tmp_path: Path) -> No
     assert re.findall(r"peeked \d+ (\w+)", heard)[:2] == ["denied", "False"], "it did look"
 
 
-def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path) -> None:
+def test_it_has_the_tools_of_its_job_and_no_others(bench: Any, tmp_path: Path) -> None:
     b, _ = bench({"turns": [HANDS["native"].write("${cwd}/x", "x"), DONE]})
     verdict = b.run(replace(b.request(), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"]

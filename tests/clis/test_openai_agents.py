@@ -18,7 +18,7 @@ from node_agent.runtimes.openai_agents.runtime import RUNTIME, launch
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import FILE
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
@@ -48,7 +48,7 @@ def test_a_command_finds_the_key_in_no_process_of_the_run(bench: Any, tmp_path: 
     assert {r["auth"] for r in model.requests if "wire" in r} == {"authorization"}, "and the key was used"
 
 
-def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path) -> None:
+def test_it_has_the_tools_of_its_job_and_no_others(bench: Any, tmp_path: Path) -> None:
     b, _ = bench({"turns": [HANDS["openai-agents"].write("${cwd}/x", "x"), DONE]})
     verdict = b.run(replace(b.request(), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"]

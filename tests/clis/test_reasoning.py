@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import (
     CLAUDE,

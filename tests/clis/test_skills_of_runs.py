@@ -1,4 +1,4 @@
-"""The real programs, started as the node starts a run, list the skills of the order, each once, and read one.
+"""The real programs, started as the node starts a run, list the skills of the job, each once, and read one.
 
 Takes about two minutes in all: each test starts the real program once.
 """
@@ -14,7 +14,7 @@ from node_agent.runtimes.acp import FILE as ACP
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety, compile_policy
-from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, SkillPlace, digest_of, pack_files
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.clis.test_talked import interactive_run
@@ -34,15 +34,15 @@ def text_of(name: str) -> str:
     return f"---\nname: {name}\ndescription: Lists-{name}, for tests.\n---\nBody-of-{name}\n"
 
 
-def skill(name: str, place: SkillPlace = "", more: str = "") -> OrderedSkill:
+def skill(name: str, place: SkillPlace = "", more: str = "") -> JobSkill:
     text = text_of(name) + more
     files = {"SKILL.md": (text.encode(), False), "scripts/go.sh": (b"#!/bin/sh\n", True)}
-    return OrderedSkill(name=name, digest=digest_of(files), place=place, packed=pack_files(files))
+    return JobSkill(name=name, digest=digest_of(files), place=place, packed=pack_files(files))
 
 
 @pytest.mark.parametrize("safety", [Safety.AUTO_EDIT, Safety.SUGGEST])
 @pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE), ids=lambda cli: cli.runtime)
-def test_a_program_lists_those_of_its_order(
+def test_a_program_lists_those_of_its_job(
     make_bench: MakeBench, cli: Cli, safety: Safety, tmp_path: Path
 ) -> None:
     reads = READS.get(cli.runtime)

@@ -13,12 +13,12 @@ import pytest
 
 from node_agent.gateway.opening import WISH_FILE
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Enforced
 from tests.clis.conftest import path_of
 from tests.clis.launched import CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, OPENCODE, Cli
-from tests.clis.test_gateway import order_of
+from tests.clis.test_gateway import job_of
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.tls import authority, proxy_to
 from tests.integration.node.gateway_world import GatewayWorld
@@ -124,9 +124,9 @@ class Scene:
     asked: list[str]
     """By name, of the owner's proxy."""
 
-    def order(self) -> Order:
+    def job(self) -> Job:
         """The private authority is the only thing that it names."""
-        return order_of(self.world, self.kind.cli).model_copy(update={"env": TRUST})
+        return job_of(self.world, self.kind.cli).model_copy(update={"env": TRUST})
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ every = pytest.mark.parametrize("scene", sorted(KINDS), indirect=True)
 @every
 def test_it_works_by_subscription(scene: Scene) -> None:
     world = scene.world
-    claims = world.run(scene.order(), 90)
+    claims = world.run(scene.job(), 90)
     assert (claims.outcome, claims.failure) == (Outcome.DONE, None), (claims.reason, scene.asked)
     assert claims.isolation is Isolation.SANDBOX
     assert Enforced(rule="network model", how=Enforcement.SANDBOX) in claims.enforced
@@ -176,20 +176,20 @@ def test_a_run_has_of_a_login_s_file_no_more_than_it_needs(scene: Scene) -> None
     file_there = WHERE[scene.kind.cli.runtime]
     command = f"cat {file_there}; cat {file_there} >seen"
     world.model.set_script(says(command, ACCESS))
-    order = full_auto(scene.order())
+    job = full_auto(scene.job())
     seen: list[str] = []
 
     def looked() -> bool:
-        file = world.home.root / "work" / str(order.identity) / "tree" / "seen"
+        file = world.home.root / "work" / str(job.identity) / "tree" / "seen"
         seen[:] = [file.read_text()] if file.is_file() else seen
         return bool(seen and seen[0])
 
-    world.coordinator.push(order)
+    world.coordinator.push(job)
     until(looked, timeout_s=60)
-    claims = world.ended(order.identity, 90)
+    claims = world.ended(job.identity, 90)
     assert ACCESS in seen[0], "which its program shows its vendor"
     assert REFRESH not in seen[0] and "another-key" not in seen[0]
-    log = world.log(order.identity)
+    log = world.log(job.identity)
     assert ACCESS.encode() not in log and REFRESH.encode() not in log and claims.outcome is Outcome.DONE
     kept = world.home.root / "logins" / scene.kind.cli.runtime / scene.kind.file
     assert json.loads(kept.read_text()) == scene.kind.login
@@ -198,7 +198,7 @@ def test_a_run_has_of_a_login_s_file_no_more_than_it_needs(scene: Scene) -> None
 @pytest.mark.parametrize("scene", ["codex", "copilot", "gemini", "opencode"], indirect=True)
 def test_a_login_that_its_vendor_no_longer_takes(scene: Scene) -> None:
     scene.world.model.set_script({**preset("text"), "api_key": "another"})
-    claims = scene.world.run(scene.order(), 90)
+    claims = scene.world.run(scene.job(), 90)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_AUTH), claims.reason
 
 
@@ -207,9 +207,9 @@ def says(command: str, key: str) -> dict[str, Any]:
     return {"turns": [{"tool": "shell", "args": {"command": command}}, {"text": "Done."}], "api_key": key}
 
 
-def full_auto(order: Order) -> Order:
+def full_auto(job: Job) -> Job:
     policy = compile_policy(Safety.FULL_AUTO, read_only=False)
-    return order.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
+    return job.model_copy(update={"safety": Safety.FULL_AUTO, "policy": policy})
 
 
 PROBE = """\
@@ -226,16 +226,16 @@ def test_nothing_else_is_reached_by_it(scene: Scene) -> None:
     world = scene.world
     command = PROBE % {"port": world.model.port}
     world.model.set_script(says(command, scene.kind.shown))
-    order = full_auto(scene.order())
+    job = full_auto(scene.job())
     told: list[str] = []
 
     def looked() -> bool:
-        file = world.home.root / "work" / str(order.identity) / "tree" / "told"
+        file = world.home.root / "work" / str(job.identity) / "tree" / "told"
         told[:] = file.read_text().splitlines() if file.is_file() else told
         return "DID itself" in told
 
-    world.coordinator.push(order)
+    world.coordinator.push(job)
     until(looked, timeout_s=60, told=lambda: str(told))
-    claims = world.ended(order.identity, 90)
+    claims = world.ended(job.identity, 90)
     assert told == ["not port", "not elsewhere", "not plain", "DID itself"]
     assert claims.calls is not None and claims.calls.refused >= scene.kind.asks, "the gateway said no"

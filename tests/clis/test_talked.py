@@ -26,7 +26,7 @@ from node_agent.runtimes.hooks import desk_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import TurnStop
 from node_agent.workspace.folders import write_below

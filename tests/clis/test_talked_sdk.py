@@ -22,7 +22,7 @@ from node_agent.runtimes.base import Resume
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.fleet import FleetTerms, LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Safety
 from node_agent.wire.receipt import Usage
 from node_agent.workspace.folders import write_below

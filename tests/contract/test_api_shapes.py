@@ -55,7 +55,7 @@ NODE: dict[str, Any] = {
     "clock_skew_s": (float, type(None)),
     "problems": [{"what": TEXT, "fix": TEXT}],
 }
-ORDER = {"run": TEXT, "attempt": int, "agent": TEXT, "priority": int, "waiting_s": NUMBER, "reason": TEXT}
+JOB = {"run": TEXT, "attempt": int, "agent": TEXT, "priority": int, "waiting_s": NUMBER, "reason": TEXT}
 QUEUE = {
     "name": TEXT,
     "kind": TEXT,
@@ -64,7 +64,7 @@ QUEUE = {
     "waiting": int,
     "running": int,
     "oldest_s": (int, float, type(None)),
-    "orders": [ORDER],
+    "orders": [JOB],
 }
 SCOPE = {
     "scope": TEXT,
@@ -102,13 +102,13 @@ def http(tmp_path: Path) -> Http:
     puppet.breathe()
     run: Run = context.dispatch("r-0001", workspace={"kind": "git", "repo": "repo-1", "snapshot": "a" * 40})
     context.turn()
-    order = puppet.take()
-    puppet.start(order)
+    job = puppet.take()
+    puppet.start(job)
     context.depot.commits.add(COMMIT)
     coordinator = MemoryCoordinator(context, tmp_path)
-    coordinator.streams.put(order.identity, "out", b"hello\n")
+    coordinator.streams.put(job.identity, "out", b"hello\n")
     puppet.deliver(
-        order,
+        job,
         started_wall_ms=context.clock.wall_ms(),
         exit_code=0,
         commit=COMMIT,

@@ -39,69 +39,69 @@ def texts(messages: list[UpMessage]) -> list[tuple[str, bytes]]:
     return [(message.tag, message.data) for message in messages]
 
 
-def test_orders_come_out_in_the_order_they_were_put_in(world: BusWorld) -> None:
+def test_jobs_come_out_in_the_order_they_were_put_in(world: BusWorld) -> None:
     node = world.node(ONE)
     for number in range(3):
-        world.bus.push_orders([Offer(ONE, identity(number), f"order {number}")])
+        world.bus.push_jobs([Offer(ONE, identity(number), f"job {number}")])
     assert waiting(world, keys.node_queue(ONE)) == tuple(keys.job_id(ONE, identity(n)) for n in range(3))
     claims = [node.claim() for _ in range(4)]
-    assert [claim and claim.envelope for claim in claims] == [b"order 0", b"order 1", b"order 2", None]
+    assert [claim and claim.envelope for claim in claims] == [b"job 0", b"job 1", b"job 2", None]
     assert waiting(world, keys.node_queue(ONE)) == ()
     assert set(started(world, keys.node_queue(ONE))) == {keys.job_id(ONE, identity(n)) for n in range(3)}
 
 
-def test_an_order_keeps_every_character(world: BusWorld) -> None:
+def test_a_job_keeps_every_character(world: BusWorld) -> None:
     envelope = '{"text": "ümläut \\u0000 \n\t \U0001f600 \\" \\\\ %s", "n": 1.50}' + "x" * 70_000
-    world.bus.push_orders([Offer(ONE, identity(1), envelope)])
+    world.bus.push_jobs([Offer(ONE, identity(1), envelope)])
     claim = world.node(ONE).claim()
     assert claim is not None and claim.envelope == envelope.encode()
-    assert claim.job == keys.job_id(ONE, identity(1))
+    assert claim.rq_job == keys.job_id(ONE, identity(1))
 
 
 def test_pushing_again_what_is_queued_changes_nothing(world: BusWorld) -> None:
     for _ in range(3):
-        world.bus.push_orders([Offer(ONE, identity(1), "order")])
+        world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     node = world.node(ONE)
     assert node.claim() is not None
     assert node.claim() is None
 
 
 def test_pushing_again_what_was_just_claimed_changes_nothing(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     node = world.node(ONE)
     assert node.claim() is not None
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     assert node.claim() is None
     assert started(world, keys.node_queue(ONE)) == (keys.job_id(ONE, identity(1)),)
 
 
 def test_a_claim_that_came_to_nothing_can_be_pushed_again_later(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     assert world.node(ONE).claim() is not None  # and that process dies before its journal knows
     world.let_lease_pass()
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     again = world.node(ONE).claim()
     assert again is not None and again.envelope == b"order"
-    assert started(world, keys.node_queue(ONE)) == (again.job,)
+    assert started(world, keys.node_queue(ONE)) == (again.rq_job,)
 
 
-def test_a_wiped_store_takes_the_same_order_again(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(ONE, identity(1), "order 1")])
-    world.bus.push_orders([Offer(ONE, identity(2), "order 2")])
+def test_a_wiped_store_takes_the_same_job_again(world: BusWorld) -> None:
+    world.bus.push_jobs([Offer(ONE, identity(1), "job 1")])
+    world.bus.push_jobs([Offer(ONE, identity(2), "job 2")])
     node = world.node(ONE)
     assert node.claim() is not None
     world.wipe()
     assert node.claim() is None
     assert world.bus.queues() == []
-    world.bus.push_orders([Offer(ONE, identity(2), "order 2")])
-    world.bus.push_orders([Offer(ONE, identity(1), "order 1")])
+    world.bus.push_jobs([Offer(ONE, identity(2), "job 2")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "job 1")])
     claims = [node.claim(), node.claim(), node.claim()]
-    assert [claim and claim.envelope for claim in claims] == [b"order 2", b"order 1", None]
+    assert [claim and claim.envelope for claim in claims] == [b"job 2", b"job 1", None]
 
 
 def test_a_closed_job_is_nowhere_waiting_or_started(world: BusWorld) -> None:
     for number in (1, 2, 3):
-        world.bus.push_orders([Offer(ONE, identity(number), "order")])
+        world.bus.push_jobs([Offer(ONE, identity(number), "order")])
     node = world.node(ONE)
     assert node.claim() is not None
     world.bus.close_jobs([JobToClose(ONE, identity(1), True, "done")])
@@ -113,11 +113,11 @@ def test_a_closed_job_is_nowhere_waiting_or_started(world: BusWorld) -> None:
     assert world.state(keys.job_id(ONE, identity(2))) == "failed"
     assert world.state(keys.job_id(ONE, identity(9))) is None
     third = node.claim()
-    assert third is not None and third.job == keys.job_id(ONE, identity(3))
+    assert third is not None and third.rq_job == keys.job_id(ONE, identity(3))
 
 
 def test_closing_twice_is_harmless_and_the_last_word_holds(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     world.node(ONE).claim()
     world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")])
     world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")])
@@ -130,7 +130,7 @@ def test_tickets_show_exactly_what_was_said_last(world: BusWorld) -> None:
         return Ticket(queue, f"r-{number:04d}", 1, 'say "hi" \n ü', "coder", number)
 
     gpu, any_ = keys.pool_queue("gpu"), keys.pool_queue("any")
-    world.bus.push_orders([Offer(ONE, identity(7), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(7), "order")])
     world.bus.show_tickets([ticket(any_, 3), ticket(gpu, 1), ticket(any_, 2)])
     assert waiting(world, any_) == (keys.ticket_id("r-0003", 1), keys.ticket_id("r-0002", 1))
     assert waiting(world, gpu) == (keys.ticket_id("r-0001", 1),)
@@ -205,9 +205,9 @@ def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld
 
 def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     node, other = world.node(ONE), world.node(TWO)
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
-    world.bus.push_orders([Offer(ONE, identity(2), "order")])
-    world.bus.push_orders([Offer(TWO, identity(3), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(2), "order")])
+    world.bus.push_jobs([Offer(TWO, identity(3), "order")])
     node.claim()
     node.send("event")
     node.set_heartbeat("heart")
@@ -228,7 +228,7 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
     world.node(ONE)
     world.set_down(True)
     calls = [
-        lambda: world.bus.push_orders([Offer(ONE, identity(1), "order")]),
+        lambda: world.bus.push_jobs([Offer(ONE, identity(1), "order")]),
         lambda: world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")]),
         lambda: world.bus.show_tickets([]),
         lambda: world.bus.send_controls(ONE, [(1, "control")]),
@@ -245,7 +245,7 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
             call()
         assert str(caught.value) and caught.value.why and caught.value.fix
     world.set_down(False)
-    world.bus.push_orders([Offer(ONE, identity(1), "order")])
+    world.bus.push_jobs([Offer(ONE, identity(1), "order")])
     assert world.node(ONE).claim() is not None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.runtimes.base import LaunchRequest, Place
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.agents.runtimes import RULES, EnforcementRequest, find_rule
 from pancode.agents.runtimes import RUNTIMES as BELIEVED

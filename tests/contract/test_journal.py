@@ -17,7 +17,7 @@ from node_agent.journal.storage import JournalFiles
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import MARKS, AttemptId, Mark
 from tests.fakes.node import MemoryClock, MemoryShelf
-from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
+from tests.unit.node_agent.stage import COORDINATOR, identity, job_of
 
 Open = Callable[[], Journal]
 
@@ -39,11 +39,11 @@ def reopen(shelf: Callable[[], JournalStorage]) -> Open:
 
 
 def accept(journal: Journal, one: AttemptId | None = None, **changes: Any) -> AttemptId:
-    order = order_of(identity=one or identity(), **changes)
-    envelope = order.signed(COORDINATOR)
+    job = job_of(identity=one or identity(), **changes)
+    envelope = job.signed(COORDINATOR)
     note = Note(mark=Mark.ACCEPTED, data={"session": "s1"}, say=(Marked(mark=Mark.ACCEPTED),))
-    journal.accept(order, envelope.digest(), envelope.model_dump_json(), note)
-    return order.identity
+    journal.accept(job, envelope.digest(), envelope.model_dump_json(), note)
+    return job.identity
 
 
 def test_marks_without_work_between_them_are_one_record(
@@ -74,7 +74,7 @@ def test_every_mark_is_there_after_a_restart(reopen: Open) -> None:
         (6, f"{one} 6 marked"),
         (7, f"{one} 7 marked"),
     ]
-    assert reopen().order(one) == order_of()
+    assert reopen().job(one) == job_of()
 
 
 def test_what_was_told_outlives_a_power_cut() -> None:
@@ -198,7 +198,7 @@ def test_forget(reopen: Open) -> None:
     journal.forget(one)
     assert [entry.identity for entry in reopen().entries()] == [other]
     with pytest.raises(KeyError):
-        reopen().order(one)
+        reopen().job(one)
 
 
 def test_the_node_s_own_state(reopen: Open) -> None:
@@ -212,7 +212,7 @@ def test_the_node_s_own_state(reopen: Open) -> None:
     assert reopen().node() == state
 
 
-def test_the_epoch_of_orders_is_never_forgotten(reopen: Open) -> None:
+def test_the_epoch_of_jobs_is_never_forgotten(reopen: Open) -> None:
     accept(reopen(), epoch=6)
     assert reopen().node().epoch == 6
 
@@ -285,7 +285,7 @@ def test_damage_after_the_receipt_was_sealed(disk: Path) -> None:
     journal = on(disk)
     one = accept(journal)
     journal.write(one, Note(mark=Mark.PUSHED, data={"x": "needle"}))
-    sealed = order_of().signed(COORDINATOR)
+    sealed = job_of().signed(COORDINATOR)
     assert journal.seal(one, sealed.model_dump_json(), sealed.digest(), None)
     marks = disk / str(one) / "marks"
     marks.write_bytes(marks.read_bytes().replace(b"needle", b"noodle"))

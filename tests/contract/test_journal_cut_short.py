@@ -18,7 +18,7 @@ from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import AttemptId, Mark
 from tests.contract.test_journal import accept, on
-from tests.unit.node_agent.stage import identity, order_of
+from tests.unit.node_agent.stage import identity, job_of
 
 CALLS = (
     *("open", "pwrite", "ftruncate", "truncate", "posix_fallocate", "mkdir", "rename", "link", "unlink"),
@@ -87,7 +87,7 @@ class ToolResults:
         """All that was told is there; what was on the way is there whole or not at all."""
         for one, mark in self.marks.items():
             entry = journal.get(one)
-            assert entry is not None and journal.order(one) == order_of(identity=one)
+            assert entry is not None and journal.job(one) == job_of(identity=one)
             assert entry.cleaned or mark is not None and entry.mark in (mark, *_next(mark))
             if one in self.receipts:
                 assert journal.receipt(one) == self.receipts[one]

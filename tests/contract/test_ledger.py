@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.kernel.errors import ConflictError, UnavailableError
 from pancode.kernel.ports import Grouped, Grouping, Ledger

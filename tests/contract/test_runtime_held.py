@@ -12,7 +12,7 @@ from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import CommandRule, PathAccess, PathRule, Policy, Rules, Safety, compile_policy
 from tests.contract.transcripts import RECORDED, output
-from tests.unit.node_agent.stage import order_of
+from tests.unit.node_agent.stage import job_of
 
 READ_ONLY = Rules(paths=(PathRule(pattern="notes.txt", access=PathAccess.READ),))
 NO_COMMAND = Rules(commands=(CommandRule(pattern="."),))
@@ -21,8 +21,8 @@ AUTO_EDIT = compile_policy(Safety.AUTO_EDIT, False)
 
 def told(runtime: str, case: str, rules: Rules, policy: Policy = AUTO_EDIT) -> ReportedEnd:
     around = LaunchSurroundings("/usr/bin", "/usr/bin/python3", dict)
-    order = order_of(runtime=runtime, policy=policy, model="vendor/model")
-    reader = NodeRuntimes(around).reader(order, Bounds(Where("$WORK", "$HOME"), rules))
+    job = job_of(runtime=runtime, policy=policy, model="vendor/model")
+    reader = NodeRuntimes(around).reader(job, Bounds(Where("$WORK", "$HOME"), rules))
     reader.feed(output(runtime, case))
     return reader.finish(ExitInfo(0))
 
@@ -44,9 +44,7 @@ def test_a_command_that_a_rule_forbids_is_a_violation(runtime: str) -> None:
 
 def test_a_denied_call_is_told_while_its_program_works_and_only_once() -> None:
     around = LaunchSurroundings("/usr/bin", "/usr/bin/python3", dict)
-    reader = NodeRuntimes(around).reader(
-        order_of(runtime="claude", model="m"), Bounds(Where("$WORK", "$HOME"))
-    )
+    reader = NodeRuntimes(around).reader(job_of(runtime="claude", model="m"), Bounds(Where("$WORK", "$HOME")))
     reader.feed(output("claude", "tool-denied"))
     words = reader.spent().broken.words
     assert any(word.startswith("denied: Bash (shell) echo x > forbidden-shell.txt: ") for word in words)

@@ -10,7 +10,7 @@ import pytest
 from node_agent.runtimes.base import EndedBy, ExitInfo, ProcessSpec
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Safety
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, REQUEST
 

@@ -14,7 +14,7 @@ from pancode.kernel.ports import Offer
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS
-ORDER = AttemptId(run="r-7f3k", attempt=2, lease=5)
+JOB = AttemptId(run="r-7f3k", attempt=2, lease=5)
 
 
 @pytest.fixture(params=WORLDS)
@@ -24,58 +24,58 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BusWorld]:
 
 
 def test_a_node_claims_only_its_own(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(TWO, ORDER, "for two")])
+    world.bus.push_jobs([Offer(TWO, JOB, "for two")])
     assert world.node(ONE).claim() is None
     claim = world.node(TWO).claim()
-    assert claim is not None and claim.job == keys.job_id(TWO, ORDER)
+    assert claim is not None and claim.rq_job == keys.job_id(TWO, JOB)
 
 
 def test_a_settled_job_is_closed_in_the_registries(world: BusWorld) -> None:
     node = world.node(ONE)
     for lease in (1, 2):
-        world.bus.push_orders([Offer(ONE, AttemptId(run="r-aaaa", attempt=1, lease=lease), "order")])
+        world.bus.push_jobs([Offer(ONE, AttemptId(run="r-aaaa", attempt=1, lease=lease), "order")])
     good, bad = node.claim(), node.claim()
     assert good is not None and bad is not None
-    node.settle_job(good.job, True, "")
-    node.settle_job(bad.job, False, "refused: too_late")
-    node.settle_job(bad.job, False, "refused: too_late")
-    node.settle_job(keys.job_id(ONE, ORDER), True, "nobody knows it")
-    assert (world.state(good.job), world.state(bad.job)) == ("finished", "failed")
-    assert world.state(keys.job_id(ONE, ORDER)) is None
+    node.settle_job(good.rq_job, True, "")
+    node.settle_job(bad.rq_job, False, "refused: too_late")
+    node.settle_job(bad.rq_job, False, "refused: too_late")
+    node.settle_job(keys.job_id(ONE, JOB), True, "nobody knows it")
+    assert (world.state(good.rq_job), world.state(bad.rq_job)) == ("finished", "failed")
+    assert world.state(keys.job_id(ONE, JOB)) is None
     assert [view.started + view.waiting for view in world.bus.queues()] in ([], [()])
 
 
 def test_a_settled_job_that_was_pushed_again_meanwhile_is_not_claimed(world: BusWorld) -> None:
     node = world.node(ONE)
-    world.bus.push_orders([Offer(ONE, ORDER, "order")])
+    world.bus.push_jobs([Offer(ONE, JOB, "order")])
     claim = node.claim()
     assert claim is not None
     world.let_lease_pass()
-    world.bus.push_orders([Offer(ONE, ORDER, "order")])
-    node.settle_job(claim.job, True, "")
+    world.bus.push_jobs([Offer(ONE, JOB, "order")])
+    node.settle_job(claim.rq_job, True, "")
     assert node.claim() is None
     assert [view.started + view.waiting for view in world.bus.queues()] in ([], [()])
 
 
 def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
-    world.bus.push_orders([Offer(TWO, ORDER, "order")])
+    world.bus.push_jobs([Offer(TWO, JOB, "order")])
     claim = world.node(TWO).claim()
     assert claim is not None
     with contextlib.suppress(world.link_down):
-        world.node(ONE).settle_job(claim.job, False, "sabotage")
-    assert world.state(claim.job) == "started"
+        world.node(ONE).settle_job(claim.rq_job, False, "sabotage")
+    assert world.state(claim.rq_job) == "started"
 
 
-def test_an_order_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> None:
+def test_a_job_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> None:
     node = world.node(ONE)
     world.bus.set_beats({ONE: "beat"})
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.news("0", True).claimed is None
-    world.bus.push_orders([Offer(ONE, ORDER, "order")])
+    world.bus.push_jobs([Offer(ONE, JOB, "order")])
     assert node.news("0").claimed is None
     news = node.news("0", True)
     assert (news.beat, [sent.data for sent in news.controls]) == (b"beat", [b"control"])
-    assert (news.claimed.job, news.claimed.envelope) == (keys.job_id(ONE, ORDER), b"order")
+    assert (news.claimed.rq_job, news.claimed.envelope) == (keys.job_id(ONE, JOB), b"order")
     assert node.news("0", True).claimed is None and node.claim() is None
 
 
@@ -121,13 +121,13 @@ def test_a_stream_of_controls_is_taken_away_and_goes_on(world: BusWorld) -> None
     assert [message.data for message in node.news(seen.entry).controls] == [b"control 2"]
 
 
-def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> None:
+def test_a_hint_comes_with_jobs_and_controls_of_ones_own(world: BusWorld) -> None:
     node = world.node(ONE)
     assert node.hinted(world.settle_ms) in (True, False)  # the first one opens the ear
     while node.hinted(0):
         pass
     assert node.hinted(0) is False
-    world.bus.push_orders([Offer(ONE, ORDER, "order")])
+    world.bus.push_jobs([Offer(ONE, JOB, "order")])
     assert node.hinted(world.settle_ms) is True
     assert node.hinted(0) is False
     world.bus.send_controls(ONE, [(1, "control")])
@@ -146,12 +146,12 @@ def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
         lambda: node.news("0"),
         lambda: node.send("event"),
         lambda: node.set_heartbeat("heart"),
-        lambda: node.settle_job(keys.job_id(ONE, ORDER), True, ""),
+        lambda: node.settle_job(keys.job_id(ONE, JOB), True, ""),
     ]
     for call in calls:
         with pytest.raises(world.link_down):
             call()
-    world.bus.push_orders([Offer(ONE, ORDER, "order")])
+    world.bus.push_jobs([Offer(ONE, JOB, "order")])
     assert node.hinted(1) is False
     world.cut(ONE, False)
     assert node.claim() is not None

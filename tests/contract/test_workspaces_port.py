@@ -12,7 +12,7 @@ from node_agent.attempt.ports import CommitStamp, DepotLink, LinkDown, StepFaile
 from node_agent.shim.spool import PhasePlan, Step, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order, Workspace
+from node_agent.wire.job import Job, Workspace
 from node_agent.workspace.workspaces import Workspaces as GitWorkspaces
 from pancode.git.depot import Depot
 from tests.fakes.node import (
@@ -26,7 +26,7 @@ from tests.fakes.node import (
 )
 from tests.integration.git.depot_world import Depots
 from tests.integration.git.repos import leave_a_mess, snap, workspace_of
-from tests.unit.node_agent.stage import order_of
+from tests.unit.node_agent.stage import job_of
 
 ONE = AttemptId.parse("r-aaaa.1.1")
 STAMP = CommitStamp("did it", 1_790_000_000_000)
@@ -218,12 +218,12 @@ def test_what_set_up_left_is_not_in_the_result(room: Room) -> None:
         room.spaces.commit(ONE, room.git, STAMP, "0" * 64)
 
 
-def _order(who: AttemptId, workspace: Workspace) -> Order:
-    return order_of(identity=who, workspace=workspace, setup=(("make",),), cache=("lib",))
+def _job(who: AttemptId, workspace: Workspace) -> Job:
+    return job_of(identity=who, workspace=workspace, setup=(("make",),), cache=("lib",))
 
 
 def test_what_set_up_made_is_put_back_under_its_key(room: Room) -> None:
-    one = _order(ONE, room.lock("1"))
+    one = _job(ONE, room.lock("1"))
     room.spaces.prepare(ONE, one.workspace)
     first = room.spaces.put_back(one, room.outputs / str(ONE), {})
     assert first.key is not None and (first.restored, first.findings, room.log(ONE)) == (False, (), b"")
@@ -247,16 +247,16 @@ def test_what_set_up_made_is_put_back_under_its_key(room: Room) -> None:
 def test_another_lockfile_is_another_key(room: Room) -> None:
     keys = set()
     for text in ("1", "2"):
-        order = _order(ONE, room.lock(text))
-        room.spaces.prepare(ONE, order.workspace)
-        keys.add(room.spaces.put_back(order, room.outputs / str(ONE), {}).key)
-        room.spaces.remove(ONE, order.workspace)
+        job = _job(ONE, room.lock(text))
+        room.spaces.prepare(ONE, job.workspace)
+        keys.add(room.spaces.put_back(job, room.outputs / str(ONE), {}).key)
+        room.spaces.remove(ONE, job.workspace)
     assert len(keys) == 2 and None not in keys
 
 
 def test_nothing_is_kept_without_a_repository(room: Room) -> None:
     room.spaces.prepare(ONE, NONE)
-    back = room.spaces.put_back(_order(ONE, NONE), room.outputs / str(ONE), {})
+    back = room.spaces.put_back(_job(ONE, NONE), room.outputs / str(ONE), {})
     assert (back.key, back.restored) == (None, False)
     assert back.findings[0].startswith("nothing of set-up is cached")
 

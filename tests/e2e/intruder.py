@@ -9,10 +9,10 @@ from node_agent.link.worker import envelope_of
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
-from node_agent.wire.order import Order
 from node_agent.wire.signing import Message, SigningKey, parse_envelope, parse_message
-from pancode.queue.queue import enqueue_order
+from pancode.queue.queue import enqueue_job
 from tests.e2e.ground import redis_of
 from tests.e2e.owner import Owner
 
@@ -34,9 +34,9 @@ class Intruder:
     def now(self) -> FleetTime:
         return FleetTime(epoch=self.epoch, ms=SystemClock().boot_ms())
 
-    # -- orders
+    # -- jobs
 
-    def order_of(self, tag: str, identity: AttemptId) -> str:
+    def job_of(self, tag: str, identity: AttemptId) -> str:
         """The genuine envelope as it went through Redis."""
         data, timeout = self.redis.hmget(f"rq:job:{keys.job_id(tag, identity)}", "data", "timeout")
         return envelope_of(data, timeout).decode()
@@ -44,7 +44,7 @@ class Intruder:
     def push(self, tag: str, number: int, envelope: str) -> str:
         """Put it into a node's queue under a job id that nobody has closed; returns the id."""
         identity = AttemptId(run="r-forged", attempt=1, lease=number)
-        enqueue_order(self.redis, None, tag, identity, envelope)
+        enqueue_job(self.redis, None, tag, identity, envelope)
         self.redis.publish(keys.hint_channel(tag), "1")
         return keys.job_id(tag, identity)
 
@@ -84,5 +84,5 @@ def resigned(kind: type[Message], envelope: str, key: SigningKey = STRANGER, **c
     return message.model_copy(update=changes).signed(key).model_dump_json()
 
 
-def order_in(envelope: str) -> Order:
-    return parse_message(Order, parse_envelope(envelope).body())
+def job_in(envelope: str) -> Job:
+    return parse_message(Job, parse_envelope(envelope).body())

@@ -212,7 +212,7 @@ def test_a_lie_is_not_done(fleet: Owner) -> None:
 
 
 def test_rq_itself_shows_the_same_queues(fleet: Owner, lab: Lab) -> None:
-    """RQ's own `info` on the live fleet's own Redis: two orders run, and one waits on the node."""
+    """RQ's own `info` on the live fleet's own Redis: two jobs run, and one waits on the node."""
     host = Ground(fleet, lab, 3)
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none")
     runs = [fleet.dispatch(*words, held(f"rq-{number}")) for number in range(3)]

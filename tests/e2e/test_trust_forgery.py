@@ -1,4 +1,4 @@
-"""Whoever can write to Redis can delay and deny, and nothing else: false orders, words and receipts."""
+"""Whoever can write to Redis can delay and deny, and nothing else: false jobs, words and receipts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from node_agent.wire import keys
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
 from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Inventory
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import SigningKey, parse_envelope, parse_message
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, coordinator_pid, held, money, raised
-from tests.e2e.intruder import STRANGER, Intruder, altered, order_in, resigned
+from tests.e2e.intruder import STRANGER, Intruder, altered, job_in, resigned
 from tests.e2e.owner import Owner, until
 from tests.e2e.writes import archived
 from tests.lab import Lab
@@ -50,16 +50,16 @@ def _done(fleet: Owner, node: str, task: str) -> AttemptId:
     return AttemptId(run=run["run"], attempt=run["attempt"], lease=run["fence"])
 
 
-def test_altered_replayed_foreign_and_forged_orders_start_nothing(
+def test_altered_replayed_foreign_and_forged_jobs_start_nothing(
     fleet: Owner, lab: Lab, intruder: Intruder
 ) -> None:
     one, two = Ground(fleet, lab, 1), Ground(fleet, lab, 2)
     mine = _done(fleet, "node1", "echo x >> /tmp/replayed")
     theirs = _done(fleet, "node2", "echo x >> /tmp/foreign")
-    genuine, foreign = intruder.order_of(one.tag, mine), intruder.order_of(two.tag, theirs)
+    genuine, foreign = intruder.job_of(one.tag, mine), intruder.job_of(two.tag, theirs)
     before = one.names()
-    order = order_in(genuine)
-    fresh = order.identity.model_copy(update={"lease": mine.lease + 1})
+    job = job_in(genuine)
+    fresh = job.identity.model_copy(update={"lease": mine.lease + 1})
     forged: dict[str, Any] = {
         "task": "touch /tmp/pwned",
         "identity": fresh,
@@ -69,8 +69,8 @@ def test_altered_replayed_foreign_and_forged_orders_start_nothing(
         genuine,
         altered(genuine, "/tmp/replayed", "/tmp/pwned"),
         foreign,
-        resigned(Order, genuine, **forged),
-        resigned(Order, genuine, one_key(one), **forged),
+        resigned(Job, genuine, **forged),
+        resigned(Job, genuine, one_key(one), **forged),
         genuine[: len(genuine) // 2],
     )
     for number, envelope in enumerate(bad, 1):
@@ -139,8 +139,8 @@ def test_forged_receipts_and_events_settle_nothing(fleet: Owner, lab: Lab, intru
     raised(fleet, lambda e: e["what"] == "foreign receipt dropped", "the lie of another node")
 
 
-def test_a_forged_inventory_frees_no_order(fleet: Owner, healed: Lab, intruder: Intruder) -> None:
-    """An order that nobody has taken is freed by its node's own signed inventory, and by nobody else's."""
+def test_a_forged_inventory_frees_no_job(fleet: Owner, healed: Lab, intruder: Intruder) -> None:
+    """A job that nobody has taken is freed by its node's own signed inventory, and by nobody else's."""
     one, two = Ground(fleet, healed, 1), Ground(fleet, healed, 2)
     agent = one.agent()
     assert agent is not None
@@ -178,7 +178,7 @@ def _offered(fleet: Owner, run: str) -> bool:
 
 
 def _offered_to_frozen(fleet: Owner, agent: int) -> str:
-    """A run whose order waits for a frozen node agent; a busy node may take the node for lost first."""
+    """A run whose job waits for a frozen node agent; a busy node may take the node for lost first."""
     for _ in range(5):
         # A dispatch would take longer than the node is missed.
         fleet.run("queue", "pause", "pool.node.node1").ok()
@@ -190,7 +190,7 @@ def _offered_to_frozen(fleet: Owner, agent: int) -> str:
             return run
         os.kill(agent, signal.SIGCONT)
         fleet.ended(run, 40)
-    raise AssertionError("five orders were not offered")
+    raise AssertionError("five jobs were not offered")
 
 
 def _receipt(fleet: Owner, run: str, exported: str) -> str:

@@ -13,7 +13,7 @@ from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.control import Control, StopControl
 from node_agent.wire.event import Event, Events, Interrupting, Marked, Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Hello, Inventory, JournalEntry, Verb
@@ -23,7 +23,7 @@ from node_agent.workspace.depot import DepotAccess, hang_up
 from node_agent.workspace.git import DepotRefused
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, held, money, raised
-from tests.e2e.intruder import Intruder, order_in
+from tests.e2e.intruder import Intruder, job_in
 from tests.e2e.owner import Owner, until
 from tests.e2e.writes import archived
 from tests.lab import Lab
@@ -67,7 +67,7 @@ class Rogue:
 
 @pytest.mark.usefixtures("no_sandboxes")  # or the run would not see what lets it go
 def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None:
-    """It knows all of the other's run: its order, its receipts, its keys in Redis."""
+    """It knows all of the other's run: its job, its receipts, its keys in Redis."""
     one, rogue, intruder = Ground(fleet, lab, 1), Rogue(Ground(fleet, lab, 2)), Intruder(fleet)
     shell = ("--runtime", "shell", "--node", "node1")
     earlier = fleet.ask("dispatch", *shell, "--workspace", "none", "true")
@@ -76,13 +76,13 @@ def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None
     run = fleet.dispatch(*shell, task, cwd=fleet.repository("rogue"))
     shown, before = fleet.running(run), money(fleet)
     victim = _identity(shown)
-    order = order_in(intruder.order_of(one.tag, victim))
+    job = job_in(intruder.job_of(one.tag, victim))
     last = intruder.redis.get(keys.heartbeat_key(rogue.tag))
     heard = parse_message(Heartbeat, parse_envelope(last).body())
     _reaches_nothing_in_redis(rogue, one.tag, victim, heard.echo)
     _is_refused_by_the_depot(rogue, victim)
     claims = parse_message(Receipt, sealed.body()).predicate
-    lie = claims.model_copy(update={"identity": victim, "order": order.signed(rogue.key).digest()})
+    lie = claims.model_copy(update={"identity": victim, "job": job.signed(rogue.key).digest()})
     for message in _lies(rogue, victim, heard):
         rogue.says(message)
     for update in _receipts(rogue):
@@ -150,7 +150,7 @@ def _is_refused_by_the_depot(rogue: Rogue, victim: AttemptId) -> None:
 def _lies(rogue: Rogue, victim: AttemptId, heard: Heartbeat) -> tuple[Message, ...]:
     """That it was refused, is ended, has ended; and that its own journal has it."""
     bodies = (
-        Refused(why=OrderRefusal.CEILING, detail="lie"),
+        Refused(why=JobRefusal.CEILING, detail="lie"),
         Interrupting(reason="lie"),
         Marked(mark=Mark.EXITED),
     )
@@ -159,7 +159,7 @@ def _lies(rogue: Rogue, victim: AttemptId, heard: Heartbeat) -> tuple[Message, .
         Event(identity=victim, seq=seq, wall_ms=now, body=body) for seq in range(1, 30) for body in bodies
     )
     assert heard.echo is not None
-    entry = JournalEntry(identity=victim, order="0" * 64, mark=Mark.SPAWNED, last_event=3)
+    entry = JournalEntry(identity=victim, job="0" * 64, mark=Mark.SPAWNED, last_event=3)
     journal = Inventory(
         fleet=rogue.host.fleet,
         node=rogue.tag,

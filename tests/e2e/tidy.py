@@ -164,7 +164,7 @@ class Session:
 def bring_up(owner: Owner, lab: Lab) -> None:
     """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b.
 
-    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy node.
+    A job stays good for two minutes in spite of the scale: a test may hold a node up on a busy node.
     Many interactive runs without a price keep what they hold, so the day has room for them.
     """
     owner.fleet_home.mkdir(mode=0o700, exist_ok=True)

@@ -41,7 +41,7 @@ class Fault(StrEnum):
 class MemoryClaimed:
     """The node port's `Claimed`, where the caller hands in none."""
 
-    job: str
+    rq_job: str
     envelope: bytes
 
 
@@ -161,9 +161,9 @@ class _End:
 class MemoryBus(_End):
     """The coordinator's port on the memory store."""
 
-    def push_orders(self, orders: Sequence[Offer]) -> None:
-        for one in orders:  # each may be the last one that arrives
-            with self._call("push_order", one.tag):
+    def push_jobs(self, jobs: Sequence[Offer]) -> None:
+        for one in jobs:  # each may be the last one that arrives
+            with self._call("push_job", one.tag):
                 self._push(one)
 
     def _push(self, one: Offer) -> None:

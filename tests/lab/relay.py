@@ -34,7 +34,7 @@ def port(name: str) -> socket.socket:
 
 
 class Relay:
-    """Frames wait in one queue, ordered by the time they are due; each way keeps its order."""
+    """Frames wait in one queue, ordered by the time they are due; each way keeps its job."""
 
     def __init__(self, a: socket.socket, b: socket.socket) -> None:
         self.ways = {a.fileno(): (a, b), b.fileno(): (b, a)}

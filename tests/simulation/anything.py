@@ -1,4 +1,4 @@
-"""A node that says, rightly signed and of its own orders, any value that the wire takes."""
+"""A node that says, rightly signed and of its own jobs, any value that the wire takes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from node_agent.wire.event import Events
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.node import Heartbeat
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
 from pancode.kernel.records import Lease
@@ -59,15 +59,15 @@ def _told(w: SimWorld, machine: Machine, kind: type[Signed], seed: int, own: lis
 
 
 def _ordered(machine: Machine, lease: Lease) -> dict[str, Any]:
-    """As the order says, and that its agent failed: nothing that would be rejected for that alone."""
-    order = parse_message(Order, parse_envelope(lease.order).body())
-    said = order.model_dump(mode="json", include={"epoch", "identity", "runtime", "mode", "safety"})
+    """As the job says, and that its agent failed: nothing that would be rejected for that alone."""
+    job = parse_message(Job, parse_envelope(lease.job).body())
+    said = job.model_dump(mode="json", include={"epoch", "identity", "runtime", "mode", "safety"})
     due: dict[str, Any] = {
         "fleet": FLEET,
         "node": machine.tag,
         "node_name": machine.name,
         "order": lease.digest,
     }
-    due |= {"agent": order.agent.name, "base": order.workspace.base, "snapshot": order.workspace.snapshot}
+    due |= {"agent": job.agent.name, "base": job.workspace.base, "snapshot": job.workspace.snapshot}
     due |= {"outcome": "error", "failure": "agent_failed", "change": "none", "commit": None}
     return {**said, **due, "gates": [], "blobs": []}

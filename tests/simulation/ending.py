@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import FINAL, Mark
 from pancode.budget import books
 from pancode.kernel.ports import Transaction
@@ -67,7 +67,7 @@ def at_most_one_attempt_won(tx: Transaction, world: SimWorld) -> None:
 
 
 def every_lease_is_closed(tx: Transaction) -> None:
-    """No order stays open, no attempt without an outcome."""
+    """No job stays open, no attempt without an outcome."""
     for lease in tx.find(Lease):
         closed = lease.state is LeaseState.CLOSED
         must(closed, f"lease {lease.run}.{lease.attempt}.{lease.lease} is {lease.state}")
@@ -128,12 +128,12 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -
 def nobody_ends_by_a_wait(tx: Transaction, world: SimWorld) -> None:
     """Where machines are only full, or their owners stricter for a while, no run is given up for it."""
     for attempt in tx.find(Attempt) if world.kind.name == "owners" else ():
-        refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the order" in attempt.reason
+        refused = attempt.failure is FailureKind.NODE_INTERNAL and "refused the job" in attempt.reason
         must(not refused, f"{attempt.run} was given up: {attempt.reason}")
 
 
 def what_was_spent_is_booked(tx: Transaction, world: SimWorld) -> None:
-    """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their order,
+    """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their job,
     disputed beyond it."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
     for (run, attempt), receipts in _accepted(tx).items():
@@ -234,7 +234,7 @@ def the_node_is_at_rest(tx: Transaction, machine: Machine, restored: set[str]) -
 
 def nothing_went_wrong_by_itself(world: SimWorld) -> None:
     """Without a fault there is no refusal but for a stop, a drain or fewer slots, and nothing is lost."""
-    fine = {OrderRefusal.STOPPED, OrderRefusal.DRAINING}
+    fine = {JobRefusal.STOPPED, JobRefusal.DRAINING}
     with world.coordinator.seen() as tx:
         for run in tx.find(Run):
             must(run.outcome is not Outcome.LOST, f"{run.id} was lost in calm weather")
@@ -242,7 +242,7 @@ def nothing_went_wrong_by_itself(world: SimWorld) -> None:
         for entry in machine.journal.entries():
             why = str(entry.data.get(Mark.REFUSED, {}).get("why", "")).partition(":")[0]
             shrunk = machine.slots < machine.most_slots
-            bad = why in {w.value for w in OrderRefusal} - fine and not shrunk
+            bad = why in {w.value for w in JobRefusal} - fine and not shrunk
             must(not bad, f"{machine.name} refused {entry.identity} in calm weather: {why}")
         counted = (
             {k.what for k in machine.agent.counts if k.what.startswith("refused: ")}

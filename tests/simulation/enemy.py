@@ -7,11 +7,11 @@ from typing import Any
 
 from node_agent.wire.control import Beat
 from node_agent.wire.event import Event, Events, Finding, Marked, Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message
 from pancode.kernel.ports import Offer
@@ -21,9 +21,9 @@ from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.world import SimWorld
 
-FORGERIES = ("altered", "forged", "rubbish", "forged order")
+FORGERIES = ("altered", "forged", "rubbish", "forged job")
 """Nothing of it may be believed by anybody: with and without them all goes the same way."""
-DENIALS = ("forged heartbeat", "forged beat", "replayed", "foreign order", "old heartbeat", "other fleet")
+DENIALS = ("forged heartbeat", "forged beat", "replayed", "foreign job", "old heartbeat", "other fleet")
 """What stands in the place of an honest word, or is one at the wrong time: it delays, no more."""
 
 
@@ -38,8 +38,8 @@ def enemy(w: SimWorld) -> None:
         if w.channel.seen:
             stream, tag, data = w.channel.seen[int(card * len(w.channel.seen))]
             w.channel.inject(w.redis, stream, tag, spoil(what, data, w.stranger()))
-    elif what in ("foreign order", "forged order", "other fleet"):
-        _order(w, machine, what, card)
+    elif what in ("foreign job", "forged job", "other fleet"):
+        _job(w, machine, what, card)
     elif what == "forged beat":
         _beat(w, machine)
     else:
@@ -60,24 +60,22 @@ def spoil(what: str, data: bytes, stranger: SigningKey) -> bytes:
     return envelope.model_copy(update={"payload": changed}).model_dump_json().encode()
 
 
-def _order(w: SimWorld, machine: Machine, what: str, card: float) -> None:
-    """An order that was signed for some lease, some node, some time ago, under a new job id."""
+def _job(w: SimWorld, machine: Machine, what: str, card: float) -> None:
+    """A job that was signed for some lease, some node, some time ago, under a new job id."""
     with w.coordinator.seen() as tx:
         leases = tx.find(Lease)
     if not leases:
         return
     lease = leases[int(card * len(leases))]
     identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease + 500)
-    envelope = parse_envelope(lease.order)
-    order = parse_message(Order, envelope.body()).model_copy(
-        update={"node": machine.tag, "identity": identity}
-    )
-    text = lease.order
-    if what == "forged order":
-        text = order.signed(w.stranger()).model_dump_json()
+    envelope = parse_envelope(lease.job)
+    job = parse_message(Job, envelope.body()).model_copy(update={"node": machine.tag, "identity": identity})
+    text = lease.job
+    if what == "forged job":
+        text = job.signed(w.stranger()).model_dump_json()
     elif what == "other fleet":
-        text = order.model_copy(update={"fleet": "f-neighbours"}).signed(w.coordinator.key).model_dump_json()
-    w.redis.bus().push_orders([Offer(machine.tag, identity, text)])
+        text = job.model_copy(update={"fleet": "f-neighbours"}).signed(w.coordinator.key).model_dump_json()
+    w.redis.bus().push_jobs([Offer(machine.tag, identity, text)])
 
 
 def _beat(w: SimWorld, machine: Machine) -> None:
@@ -162,9 +160,7 @@ def hostile(w: SimWorld) -> None:
         any_value(w, machine, own)
     elif what == "foreign event" and others:
         lease = w.random.choice(others)
-        body: Any = w.random.choice(
-            (Refused(why=OrderRefusal.NO_SLOT, detail="lie"), Marked(mark=Mark.EXITED))
-        )
+        body: Any = w.random.choice((Refused(why=JobRefusal.NO_SLOT, detail="lie"), Marked(mark=Mark.EXITED)))
         _event(w, machine, lease, lease.cursor + 1, body)
     elif own:
         lease = w.random.choice(own)
@@ -198,7 +194,7 @@ def _false_heartbeat(w: SimWorld, machine: Machine, what: str) -> None:
 
 
 def _false_receipt(w: SimWorld, machine: Machine, what: str, own: list[Lease]) -> None:
-    """Another's under this key; or one for its own order, open or over, that says what was never ordered."""
+    """Another's under this key; or one for its own job, open or over, that says what was never ordered."""
     told = [r for r in (_receipt(d) for s, t, d in w.channel.seen if s == "up") if r is not None]
     leases = [f for f in own if (f.closed is None) is (what == "false receipt")]
     if not told or (what != "foreign receipt" and not leases):
@@ -216,7 +212,7 @@ def _false_receipt(w: SimWorld, machine: Machine, what: str, own: list[Lease]) -
 
 
 def _snapshot(lease: Lease) -> str | None:
-    return parse_message(Order, parse_envelope(lease.order).body()).workspace.snapshot
+    return parse_message(Job, parse_envelope(lease.job).body()).workspace.snapshot
 
 
 def _receipt(data: bytes) -> Receipt | None:

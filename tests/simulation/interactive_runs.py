@@ -25,12 +25,12 @@ from node_agent.native.loop import CapReached
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
-from node_agent.runtimes.orders import request_of
+from node_agent.runtimes.jobs import request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import LaidWords, turn_control_file, unseal_text, words_in
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.simulation.kinds import ENDLESS
 
@@ -91,7 +91,7 @@ class Talker:
         self._program, self._beat = program, beat
         self.voice: Voice = program.voice
         self.clock: Clock = program.machine.clock
-        limits = program.order.limits
+        limits = program.job.limits
         self.limits = ChatLimits(ENDLESS, 200, 1_000, limits.tokens, limits.output_bytes)
         self.deeds: Any = SimpleNamespace(
             calls=0,
@@ -122,7 +122,7 @@ class Talker:
     def _ask(self, said: str, call: int) -> None:
         """One call of the model, as its gateway lets it through."""
         program, tokens = self._program, self.used["input"] + CALL_TOKENS
-        usd = program.order.limits.usd
+        usd = program.job.limits.usd
         if usd is not None and tokens * TOKEN_USD > usd:
             raise CapReached(FailureKind.USD_LIMIT, "the cap of the run")
         self.limits.check(self.clock.mono_ms(), self.turns, 0, self.used, self.voice.written)
@@ -136,9 +136,9 @@ class Talker:
 class Program:
     """The program of one interactive run. It goes on when time has passed, up to its next wait."""
 
-    def __init__(self, machine: Machine, order: Order) -> None:
-        self.machine, self.order, self.name = machine, order, str(order.identity)
-        self.models, self.random = machine.models, Random(f"{machine.name} {order.identity}")
+    def __init__(self, machine: Machine, job: Job) -> None:
+        self.machine, self.job, self.name = machine, job, str(job.identity)
+        self.models, self.random = machine.models, Random(f"{machine.name} {job.identity}")
         self.voice = MemoryVoice(machine.clock)
         self.words = MemoryWords(machine, self.name, self.voice)
         self.code: int | None = None
@@ -146,8 +146,8 @@ class Program:
 
     def without_story(self, task: str) -> str:
         """The words themselves: the story of before says older words again."""
-        assert self.order.turns is not None
-        return task.removeprefix(f"{self.order.turns.story}\n\n")
+        assert self.job.turns is not None
+        return task.removeprefix(f"{self.job.turns.story}\n\n")
 
     def go(self) -> None:
         """Up to its next wait, or its end."""
@@ -178,9 +178,9 @@ class Program:
     def _run(self) -> int:
         beat = WorkerBeat(lambda seconds: getcurrent().parent.switch())
         loop = Talker(self, beat)
-        assert self.order.turns is not None
-        interactive_run = InteractiveRun(loop, self.words, self.order.turns, beat)
-        over = interactive_run.run(self.order.task)
+        assert self.job.turns is not None
+        interactive_run = InteractiveRun(loop, self.words, self.job.turns, beat)
+        over = interactive_run.run(self.job.task)
         spec: Any = SimpleNamespace(folder="", writes=False)
         return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)
 
@@ -190,21 +190,21 @@ class Programs:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self.orders: dict[str, Order] = {}
+        self.jobs: dict[str, Job] = {}
         self.all: dict[str, Program] = {}
 
     def of(self, name: str) -> Program | None:
         """None for what is no interactive run."""
-        if name not in self.all and name in self.orders:
-            self.all[name] = Program(self._machine, self.orders[name])
+        if name not in self.all and name in self.jobs:
+            self.all[name] = Program(self._machine, self.jobs[name])
         return self.all.get(name)
 
     @property
     def alive(self) -> list[str]:
-        if not self.orders:
+        if not self.jobs:
             return []
         found = [str(who) for who, phase in self._machine.alive() if phase not in (SETUP, GATES)]
-        return [name for name in found if name in self.orders]
+        return [name for name in found if name in self.jobs]
 
     def go(self) -> None:
         """Time has passed. What its shim has left is swept."""
@@ -250,18 +250,18 @@ class InteractiveRunRuntimes(MemoryRuntimes):
         self._programs = programs
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
+        self, job: Job, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
     ) -> Launch:
-        if order.turns is not None:
-            self._programs.orders[str(order.identity)] = order
-        return super().launch(order, work, home, guide, listener)
+        if job.turns is not None:
+            self._programs.jobs[str(job.identity)] = job
+        return super().launch(job, work, home, guide, listener)
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
-        if order.turns is None:
-            return super().reader(order, bounds, laid)
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+        if job.turns is None:
+            return super().reader(job, bounds, laid)
         native = RUNTIMES["native"]
-        parser = native.parser(request_of(order, "/", "/"))
-        return Priced(reader_of(parser, order.policy, NO_BOUNDS, native.capabilities, {}, laid))
+        parser = native.parser(request_of(job, "/", "/"))
+        return Priced(reader_of(parser, job.policy, NO_BOUNDS, native.capabilities, {}, laid))
 
 
 class Priced:

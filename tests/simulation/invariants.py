@@ -81,11 +81,11 @@ class Invariants:
             self.accepted_means_true_and_there(tx, receipts)
             self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.lease) for r in receipts})
             self._new_and_closed(tx, leases, {r.id: r for r in runs})
-            self.never_more_orders_than_slots(tx, leases)
+            self.never_more_jobs_than_slots(tx, leases)
             self.what_was_replaced_is_ended(tx.find(Node))
         self.processes_keep_the_rules({r.id: r for r in runs})
         self.slots_never_flap()
-        self.an_identity_names_one_order()
+        self.an_identity_names_one_job()
 
     def slots_never_flap(self) -> None:
         """A machine that decides by itself changes by one slot, and never twice within its shortest time."""
@@ -158,7 +158,7 @@ class Invariants:
                 self.bound_ahead_or_for_a_free_slot(tx, lease, known)
                 self.bound_only_when_nothing_older_may_run(lease, runs[lease.run])
                 self.bound_only_to_a_node_that_is_heard(lease)
-                self.a_stop_is_never_followed_by_a_new_order(lease)
+                self.a_stop_is_never_followed_by_a_new_job(lease)
             lost = lease.closed is Closed.LOST and (before is None or before.closed is None)
             if lost and lease.lease == runs[lease.run].lease:
                 self.lost_only_after_the_waking_deadline(lease)
@@ -167,7 +167,7 @@ class Invariants:
                 self._bound_at.setdefault((lease.run, lease.lease), self.world.server.ms)
 
     def bound_only_when_nothing_older_may_run(self, lease: Lease, run: Run) -> None:
-        """No second order of a run while an older one may still run, unless it only reads or it was asked."""
+        """No second job of a run while an older one may still run, unless it only reads or it was asked."""
         older = [f for key, f in self._leases.items() if key[0] == lease.run and f.lease < lease.lease]
         for other in older:
             must(other.state is LeaseState.CLOSED, f"{lease.run}: lease {lease.lease} beside {other.lease}")
@@ -180,7 +180,7 @@ class Invariants:
         away, ask = self.truth.away_ms[lease.node], self.coordinator.rules.deadlines.ask_ms
         must(away <= ask + 6_000, f"{lease.run} was bound to {lease.node}, silent for {away} ms")
 
-    def a_stop_is_never_followed_by_a_new_order(self, lease: Lease) -> None:
+    def a_stop_is_never_followed_by_a_new_job(self, lease: Lease) -> None:
         """Once a user has asked for the end, nothing of that run is signed any more."""
         top = self.truth.stops.get(lease.run)
         must(top is None or lease.lease <= top, f"{lease.run}: lease {lease.lease} was signed after a stop")
@@ -195,7 +195,7 @@ class Invariants:
         silent, due = self.truth.silent_ms[lease.node], self.coordinator.rules.deadlines.lost_ms
         must(silent >= due - SLACK_MS, f"{lease.run}: {lease.node} was lost after {silent} ms of silence")
 
-    def never_more_orders_than_slots(self, tx: Transaction, leases: list[Lease]) -> None:
+    def never_more_jobs_than_slots(self, tx: Transaction, leases: list[Lease]) -> None:
         """What has begun and may hold a slot fits into the node, by the ledger alone; but for a node that has
         lost its disk, and with it what the ledger still counts. Beside one that was handed over, what has
         freed its slot on the node does not count: the next one begins there before anybody hears of that."""
@@ -213,7 +213,7 @@ class Invariants:
         for name, count in open_.items():
             must(
                 name not in whole or count <= self._most(tx, name),
-                f"{name} has {count} orders on {self._most(tx, name)} slots",
+                f"{name} has {count} jobs on {self._most(tx, name)} slots",
             )
 
     def bound_ahead_or_for_a_free_slot(self, tx: Transaction, lease: Lease, known: list[Lease]) -> None:
@@ -231,8 +231,8 @@ class Invariants:
         node, machine = tx.get(Node, name), next(m for m in self.world.machines if m.name == name)
         return max(machine.most_slots, node.slots if node else 0)
 
-    def an_identity_names_one_order(self) -> None:
-        """(run, attempt, lease) stands for one order everywhere; for a node an epoch is of one life."""
+    def an_identity_names_one_job(self) -> None:
+        """(run, attempt, lease) stands for one job everywhere; for a node an epoch is of one life."""
         for machine in self.world.machines:
             lives: dict[int, int] = {}
             for entry in machine.journal.entries():
@@ -240,7 +240,7 @@ class Invariants:
                     continue
                 name = str(entry.identity)
                 first = self._accepted.setdefault(name, entry.digest)
-                must(first == entry.digest, f"{name} names two orders")
+                must(first == entry.digest, f"{name} names two jobs")
                 life = self.truth.lives.get(entry.digest)
                 if life is not None:
                     begun = lives.setdefault(entry.epoch, life)

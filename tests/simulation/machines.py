@@ -17,7 +17,7 @@ from node_agent.intervals import Intervals
 from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.kernel.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes

@@ -1,4 +1,4 @@
-"""What must be true of orders that wait on nodes. Each invariant is one method; its docstring is its name."""
+"""What must be true of jobs that wait on nodes. Each invariant is one method; its docstring is its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from node_agent.attempt.records import JournalRecord
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.signing import parse_envelope, parse_message
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import BookEntry, Closed, EntryKind, Lease, Run
@@ -45,7 +45,7 @@ class NightTruth:
     def what_waits_has_its_snapshot(self, machine: Machine, held: list[JournalRecord]) -> None:
         """Nothing is held that could not begin without the coordinator."""
         for entry in held:
-            kind = machine.journal.order(entry.identity).workspace.kind
+            kind = machine.journal.job(entry.identity).workspace.kind
             is_here = kind == "none" or str(entry.identity) in machine.host.mirrored
             must(is_here, f"{machine.name} holds {entry.identity} without its snapshot")
 
@@ -58,7 +58,7 @@ class NightTruth:
         waits = [
             entry
             for entry in held
-            if not entry.damaged and machine.top.forbids(self._order(machine, entry)) is None
+            if not entry.damaged and machine.top.forbids(self._job(machine, entry)) is None
         ]
         free = works and machine.agent is not None and taken < machine.agent.slots()
         is_full = machine.host.full or machine.shelf.full or not machine.facts.disk_ok()
@@ -86,7 +86,7 @@ class NightTruth:
             )
 
     def what_went_ahead_is_paid_for(self, tx: Transaction) -> None:
-        """The day holds the whole limit of its order, so that whatever it costs fits under the ceiling; but
+        """The day holds the whole limit of its job, so that whatever it costs fits under the ceiling; but
         for programs that are to cost nothing."""
         for lease in tx.find(Lease):
             if not lease.ahead or (lease.run, lease.lease) in self._seen:
@@ -95,16 +95,16 @@ class NightTruth:
             run = tx.get(Run, lease.run)
             if run is None or not run.estimate_usd:
                 continue
-            order = parse_message(Order, parse_envelope(lease.order).body())
+            job = parse_message(Job, parse_envelope(lease.job).body())
             mine = [e for e in tx.find(BookEntry, {"run": lease.run}) if e.attempt == lease.attempt]
             day = [e for e in mine if e.scope.startswith("day:")]
             signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
             held = sum((signs.get(e.kind, 0) * e.usd for e in day), Decimal(0))
             is_over = any(e.kind in (EntryKind.SPEND, EntryKind.UNKNOWN) for e in day)
-            most = order.limits.usd
+            most = job.limits.usd
             must(
                 is_over or (most is not None and held >= most), f"{lease.run} may cost {most}, {held} is held"
             )
 
-    def _order(self, machine: Machine, entry: JournalRecord) -> Order:
-        return machine.journal.order(entry.identity)
+    def _job(self, machine: Machine, entry: JournalRecord) -> Job:
+        return machine.journal.job(entry.identity)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.agent import agent, concurrency, control, intake
-from node_agent.attempt import accept, finishing, job, starting
+from node_agent.attempt import accept, finishing, procedure, starting
 from node_agent.attempt.context import Case
 from node_agent.attempt.plans import setup_plan
 from node_agent.attempt.records import JournalState
@@ -149,11 +149,11 @@ def _retry_at_wall_time(work: Any, run: Any) -> bool:
     return run.retry_at_ms is None or run.retry_at_ms <= work.core.wall_ms()
 
 
-_judge = accept.judge_order
+_judge = accept.judge_job
 
 
-def _anybodys_order(opened: Any, view: Any) -> Any:
-    return _judge(opened, replace(view, node=opened.order.node, fleet=opened.order.fleet))
+def _anybodys_job(opened: Any, view: Any) -> Any:
+    return _judge(opened, replace(view, node=opened.job.node, fleet=opened.job.fleet))
 
 
 def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
         ready, _ = put_back(case, work)
         if not ready.restored:
             return ready, None
-        case.context.runner.prepare(case.setup, setup_plan(case.order, work, case.folder))
+        case.context.runner.prepare(case.setup, setup_plan(case.job, work, case.folder))
         return replace(ready, restored=False), None
 
     patch.setattr(starting, "_put_back_or_plan", forgetful)
@@ -210,7 +210,7 @@ BUGS = (
     Bug("holds do not go back", "cuts", _give_nothing_back, 60),
     Bug("a node skips control numbers that were lost", "words", _to(control, "_counted", _skip_gaps), 40),
     Bug(
-        "a stop is forgotten when the order is freed",
+        "a stop is forgotten when the job is freed",
         "races",
         _to(node_events.NotTaken, "apply", _forget_stop),
         25,
@@ -219,7 +219,7 @@ BUGS = (
     Bug("any lease may win", "slow", _to(RunCase, "newest", property(lambda self: True))),
     Bug("signatures are not checked", "enemy", _believe_everything),
     Bug(
-        "claims are not compared with the order",
+        "claims are not compared with the job",
         "hostile",
         _believe_every_claim,
         25,
@@ -244,7 +244,7 @@ BUGS = (
     Bug(
         "a node cleans up before it is answered",
         "cuts",
-        lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, finishing.clean_up),
+        lambda patch: patch.setitem(procedure.PROCEDURE, Mark.RECEIPTED, finishing.clean_up),
     ),
     Bug("only the ledger knows of epochs", "restored", _ask_only_the_ledger),
     Bug(
@@ -254,7 +254,7 @@ BUGS = (
         25,
         40,
     ),
-    Bug("a node takes orders that are for others", "enemy", _to(intake, "judge_order", _anybodys_order), 60),
+    Bug("a node takes jobs that are for others", "enemy", _to(intake, "judge_job", _anybodys_job), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
     Bug("a lost commit is not sent again", "depot", _to(finishing, "_send_again", _upload_only)),
     Bug("what was lost is never settled", "slow", _to(books, "settle_unknown", lambda *_: [])),
@@ -285,7 +285,7 @@ BUGS = (
         25,
         22,
     ),
-    Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
+    Bug("a replaced key leaves its jobs open", "disks", _to(inventory, "_part_with", _nothing)),
     Bug("a journal that forgot is waited for for ever", "disks", _to(inbound, "_doubt", _nothing), 25, 33),
     Bug(
         "a wait names a cause that is not there",

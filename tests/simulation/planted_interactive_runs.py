@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.job import Job
+from node_agent.attempt.procedure import Procedure
 from node_agent.native.interactive_run import InteractiveRun
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
@@ -64,12 +64,14 @@ def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token
     return words.SaidWords(begun.run, "begins", begun=begun)
 
 
-_tell = Job.tell
+_tell = Procedure.tell
 
 
-def _told_to_another(job: Job, message: Any) -> None:
-    others = [entry.identity for entry in job._context.journal.live() if entry.identity != message.identity]
-    _tell(job, message.model_copy(update={"identity": others[0]}) if others else message)
+def _told_to_another(procedure: Procedure, message: Any) -> None:
+    others = [
+        entry.identity for entry in procedure._context.journal.live() if entry.identity != message.identity
+    ]
+    _tell(procedure, message.model_copy(update={"identity": others[0]}) if others else message)
 
 
 def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
@@ -94,6 +96,6 @@ INTERACTIVE_RUN_BUGS = (
         "the next interactive run begins before the receipt of the one before",
         _to(words, "send_message", _begins_at_once),
     ),
-    _bug("words of another session are taken", _to(Job, "tell", _told_to_another)),
+    _bug("words of another session are taken", _to(Procedure, "tell", _told_to_another)),
     _bug("an interactive run holds what is expected of it", _holds_an_estimate),
 )

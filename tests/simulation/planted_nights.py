@@ -13,7 +13,7 @@ from node_agent.agent.control import Controls
 from node_agent.agent.snapshots import SnapshotQueue
 from node_agent.attempt import accept, records
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import HOLDS_SLOT, Mark
 from pancode.budget import books
 from pancode.runs.life.node_events import NotTaken
@@ -27,7 +27,7 @@ NIGHTS = "nights"
 
 def _with(**facts: Any) -> Any:
     """Take up what is held with this in the place of a fact."""
-    return lambda order, view: accept.judge_held(order, replace(view, **facts))
+    return lambda job, view: accept.judge_held(job, replace(view, **facts))
 
 
 def _begin_while_draining(patch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def _begin_while_draining(patch: pytest.MonkeyPatch) -> None:
 def _take_back_whatever(controls: Any, body: Any) -> None:
     entry = controls._journal.get(body.identity)
     if entry is not None and not entry.final and entry.mark is not Mark.RECEIPTED:
-        word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
+        word = Refused(why=JobRefusal.TAKEN_BACK, detail=body.reason)
         controls._journal.write(
             entry.identity, records.Note(mark=Mark.REFUSED, data={"why": "x"}, say=(word,))
         )

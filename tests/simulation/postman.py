@@ -1,4 +1,4 @@
-"""A bus that delivers genuine orders again, in every class: late, twice, and to a second place."""
+"""A bus that delivers genuine jobs again, in every class: late, twice, and to a second place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Postman:
     works: bool = True
 
     def deliver_again(self, w: SimWorld) -> None:
-        """One order that was signed at some time, closed or not; the ledger that signed it may be gone."""
+        """One job that was signed at some time, closed or not; the ledger that signed it may be gone."""
         if not self.works or w.redis.down or self.random.random() >= SHARE:
             return
         with w.coordinator.seen() as tx:
@@ -37,11 +37,11 @@ class Postman:
         identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
         match self.random.choice(("late", "twice", "elsewhere")):
             case "late":
-                offer = Offer(lease.tag, identity, lease.order)
+                offer = Offer(lease.tag, identity, lease.job)
             case "twice":  # a job of its own, which the queue does not take for the first
                 again = identity.model_copy(update={"lease": lease.lease + 1_000})
-                offer = Offer(lease.tag, again, lease.order)
+                offer = Offer(lease.tag, again, lease.job)
             case _:
-                offer = Offer(self.random.choice(sorted(there)), identity, lease.order)
-        w.say(f"an order of {identity} is delivered again to {offer.tag}")
-        w.redis.bus().push_orders([offer])
+                offer = Offer(self.random.choice(sorted(there)), identity, lease.job)
+        w.say(f"a job of {identity} is delivered again to {offer.tag}")
+        w.redis.bus().push_jobs([offer])

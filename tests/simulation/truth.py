@@ -33,7 +33,7 @@ class Truth:
         self.trusted: set[str] = set()
         """Nodes of which a user has said that what ran there is over."""
         self.lives: dict[str, int] = {}
-        """Digest of an order, and the coordinator's life in which it was signed."""
+        """Digest of a job, and the coordinator's life in which it was signed."""
         self.top: dict[str, int] = {}
         self.restored: set[str] = set()
         """Runs that were under way when a backup was put back."""

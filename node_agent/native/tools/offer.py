@@ -70,7 +70,7 @@ _FORMS = {
 
 
 def list_forms(names: Sequence[str]) -> list[ToolForm]:
-    """The forms of these tools, in their own order."""
+    """The forms of these tools, in their own job."""
     return [form for name, form in _FORMS.items() if name in names]
 
 

@@ -12,7 +12,7 @@ from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import VARIABLE as LOGIN
 from node_agent.runtimes.logins import for_run
 from node_agent.runtimes.starting import make_probe, prompt_in, task_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"

@@ -10,7 +10,7 @@ from node_agent.runtimes.acp import AcpWay, wrap_launch
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.copilot.tools import OURS
 from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 
 LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.MINIMAL: ("MINIMAL", 512),

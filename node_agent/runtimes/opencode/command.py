@@ -14,7 +14,7 @@ from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
 from node_agent.runtimes.opencode.tools import DENIED, OURS
 from node_agent.runtimes.starting import NEVER, is_fenced, make_probe, prompt_in, task_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"

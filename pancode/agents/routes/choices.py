@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.agents import answers
 from pancode.agents.answers import (

@@ -128,7 +128,7 @@ def settle(
 ) -> None:
     """Say what a run of unknown or disputed cost has cost.
 
-    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its order: you
+    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its job: you
     accept it with the amount that its node claims, and dismiss it with the amount that counts now
     (`pancode runs show RUN`).
     """

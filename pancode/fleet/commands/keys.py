@@ -39,7 +39,7 @@ def keys(
 ) -> None:
     """Every key that signs or has signed; of NAME the public key, as PEM.
 
-    A node's key signs its receipts; the coordinator's signs orders, and countersigns receipts. Former keys
+    A node's key signs its receipts; the coordinator's signs jobs, and countersigns receipts. Former keys
     are kept: old receipts are verified with them. NAME is a node, `coordinator`, or the id of a key; of a
     name the key that is in use now.
 

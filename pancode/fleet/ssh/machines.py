@@ -39,7 +39,7 @@ _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
-"""How many seconds a halted node has to give back waiting orders, and how often that is looked at."""
+"""How many seconds a halted node has to give back waiting jobs, and how often that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class Machines:
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """End the agents of these nodes (none given: all); attempts belong to their shims and go on.
 
-        Orders that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
+        Jobs that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
         starts the agents again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
@@ -315,7 +315,7 @@ class Machines:
         inventory.put_halted(self.core, name, True)
 
     def _holds(self, name: str) -> bool:
-        """Whether orders wait on the node for a slot; the coordinator's rounds ask for them back."""
+        """Whether jobs wait on the node for a slot; the coordinator's rounds ask for them back."""
         with self.core.ports.ledger.transaction() as tx:
             return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
 

@@ -60,7 +60,7 @@ def known_usd(row: Mapping[str, Any]) -> str:
 
 
 def format_unsettled(row: Mapping[str, Any]) -> str:
-    """What a user has to say yet of a cost: runs of unknown cost, claims beyond orders."""
+    """What a user has to say yet of a cost: runs of unknown cost, claims beyond jobs."""
     unknown = [count_noun(row["unknown_runs"], "run")] if row["unknown_runs"] else []
     disputed = [f"{format_usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
     return ", ".join([*unknown, *disputed]) or "-"

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.model import MOST
-from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.budget.books import MINUTE_MS, Ceilings
 from pancode.fleet.acts import LinkWay

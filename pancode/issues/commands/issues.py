@@ -97,7 +97,7 @@ def on(
 
     The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
     landed; one comment says which run it is. The words of an issue are material for the agent, and never
-    orders.
+    jobs.
 
     With --plan nothing is built yet: a planner reads and asks, as `pancode issue plan ISSUE` has it. When the
     plan is kept, the same command without --plan carries it out.

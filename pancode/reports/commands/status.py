@@ -217,12 +217,12 @@ def list_running(seen: Seen, columns: int, most: int) -> list[str]:
 
 def list_waiting(seen: Seen, columns: int, most: int) -> list[str]:
     begun = {one["run"] for one in seen.runs}
-    orders = [one for queue in seen.queues["queues"] for one in queue["orders"] if one["run"] not in begun]
-    if not orders:
+    jobs = [one for queue in seen.queues["queues"] for one in queue["orders"] if one["run"] not in begun]
+    if not jobs:
         return []
-    lines = [f"WAITING {len(orders)}"]
-    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in orders[:most]]
-    return lines + _more(len(orders) - most, "more", "pancode runs --waiting", columns)
+    lines = [f"WAITING {len(jobs)}"]
+    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in jobs[:most]]
+    return lines + _more(len(jobs) - most, "more", "pancode runs --waiting", columns)
 
 
 def list_nodes(nodes: Sequence[NodeShape], columns: int, most: int) -> list[str]:

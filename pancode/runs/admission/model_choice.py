@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.default_worker import nothing_ready

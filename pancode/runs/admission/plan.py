@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, find_narrowest
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import JobSkill
 from pancode.agents import agents
 from pancode.agents.endpoints import EndpointNeed
 from pancode.agents.model_profiles import ModelPlace
@@ -203,7 +203,7 @@ class Plan:
     """The kind of inbox item under which the run waits for a user before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
-    skills: tuple[OrderedSkill, ...] = ()
+    skills: tuple[JobSkill, ...] = ()
     story: tuple[TimelineEntry, ...] = ()
     """What is told of the run in its story beside the verdicts, in this order."""
     verdicts: tuple[GateVerdict, ...] = ()

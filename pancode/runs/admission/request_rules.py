@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import islice
 
-from node_agent.wire.order import checked_reports
+from node_agent.wire.job import checked_reports
 from node_agent.wire.policy import NetworkAccess, find_narrowest
 from pancode.agents.agents import Agent, AgentIsolation
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
@@ -43,7 +43,7 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
 
 
 def _is_amount(usd: Decimal) -> bool:
-    """Whether an order can carry the amount: a billion at most, with up to nine decimals."""
+    """Whether a job can carry the amount: a billion at most, with up to nine decimals."""
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 

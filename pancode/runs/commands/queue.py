@@ -15,7 +15,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
-from pancode.runs.answers import QUEUES, OrderShape, QueueShape, QueuesShape
+from pancode.runs.answers import QUEUES, JobShape, QueueShape, QueuesShape
 
 app = Commands()
 
@@ -26,17 +26,17 @@ def show_queues(face: Face, name: str | None) -> None:
     face.show(answer, lambda: format_queues(answer))
 
 
-class QueuedOrder(OrderShape):
+class QueuedJob(JobShape):
     queue: str
 
 
 def format_queues(answer: QueuesShape) -> str:
     head = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
-    orders: list[QueuedOrder] = [
-        {"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]
+    jobs: list[QueuedJob] = [
+        {"queue": one["name"], **job} for one in answer["queues"] for job in one["orders"]
     ]
     text = head + format_rows(answer["queues"], _QUEUES)
-    return text + ("\n" + format_rows(orders, _ORDERS) if orders else "")
+    return text + ("\n" + format_rows(jobs, _JOBS) if jobs else "")
 
 
 _QUEUES: RowColumns[QueueShape] = {
@@ -44,9 +44,9 @@ _QUEUES: RowColumns[QueueShape] = {
     "OLDEST": lambda one: None if one["oldest_s"] is None else format_seconds(one["oldest_s"]),
     "PAUSED": lambda one: one["paused"] or "no",
 }
-_ORDERS: RowColumns[QueuedOrder] = {
+_JOBS: RowColumns[QueuedJob] = {
     **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
-    **{"FOR": lambda order: format_seconds(order["waiting_s"]), "REASON": "reason"},
+    **{"FOR": lambda job: format_seconds(job["waiting_s"]), "REASON": "reason"},
 }
 
 

@@ -20,7 +20,7 @@ from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.ends import end_unstarted
 from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
-from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.jobs import identity_of, name_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ def begin_waiting(made: Changes) -> Changes:
 
 
 def held_as_before(made: Changes, note: str) -> Changes:
-    """Lower the hold to the run's estimate, as its order was handed over to a node and came back."""
+    """Lower the hold to the run's estimate, as its job was handed over to a node and came back."""
     usd, account = _amount(made).usd, made.case.account
     if made.attempt.held_usd <= usd:
         return made
@@ -155,13 +155,13 @@ def held_as_before(made: Changes, note: str) -> Changes:
 
 
 def handed_to(node: str) -> str:
-    """The reason of a run whose order waits on this node until a slot is free there."""
+    """The reason of a run whose job waits on this node until a slot is free there."""
     return f"handed to {node}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound(Signal):
-    """An order was signed for a node."""
+    """A job was signed for a node."""
 
     lease: Lease
     why: str

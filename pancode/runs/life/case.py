@@ -148,7 +148,7 @@ class RunCase:
     def came_back(self) -> int:
         """How many other leases of the attempt came back in this epoch. Waits do not count.
 
-        Orders sent ahead do not count either: a free slot comes for them in any case.
+        Jobs sent ahead do not count either: a free slot comes for them in any case.
         """
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.lease
         others = [
@@ -180,7 +180,7 @@ class RunCase:
         return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """The most USD that this lease's order allows: what is left, or what it holds; None: no limit."""
+        """The most USD that this lease's job allows: what is left, or what it holds; None: no limit."""
         left, held = self.left(self.attempt.attempt), self.attempt.held_usd
         return held if left is None and held and self.about and self.lease.ahead else left
 
@@ -242,14 +242,14 @@ Line = tuple[int, int, str]
 
 
 def waits_there(lease: Lease) -> bool:
-    """Whether the order waits on its node for a slot, and so holds none, as far as the node has said."""
+    """Whether the job waits on its node for a slot, and so holds none, as far as the node has said."""
     return lease.state is not LeaseState.CLOSED and (
         lease.mark == Mark.HELD or (lease.ahead and not lease.mark)
     )
 
 
 def place_in_line(lease: Lease) -> Line:
-    """The key by which a node sorts the orders that it holds: the smallest begins first."""
+    """The key by which a node sorts the jobs that it holds: the smallest begins first."""
     return lease.bound_ms, lease.lease, lease.run
 
 
@@ -262,7 +262,7 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
     if Caller.of(run).charged_to:
         return "its session pays for it"
     if run.holds_gpus:
-        return "it holds a GPU from the order on"
+        return "it holds a GPU from the job on"
     if run.judges is not None:
         return "it judges the result of another run"
     if workflow is not None and workflow.kind is WorkflowKind.RACE:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from node_agent.wire.control import ControlBody
 from node_agent.wire.event import EventBody
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.logs import OrderStage
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
+from node_agent.wire.logs import JobStage
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.facets import SessionTurn
@@ -61,15 +61,15 @@ class PassOver:
 
     node: str
     run: str | None
-    cause: OrderRefusal | FailureKind
+    cause: JobRefusal | FailureKind
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The order of this lease has reached this stage."""
+    """The job of this lease has reached this stage."""
 
-    stage: OrderStage
+    stage: JobStage
     lease: records.Lease
     detail: str = ""
 
@@ -179,15 +179,15 @@ class Changes:
         """Add a line to the audit."""
         return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
 
-    def stage(self, stage: OrderStage, detail: str = "") -> Changes:
-        """Record that this lease's order has reached the stage."""
+    def stage(self, stage: JobStage, detail: str = "") -> Changes:
+        """Record that this lease's job has reached the stage."""
         return replace(self, stages=(*self.stages, Staged(stage, self.lease, detail)))
 
     def send(self, node: str, body: ControlBody) -> Changes:
         """Add a message for a node."""
         return replace(self, controls=(*self.controls, Send(node, body)))
 
-    def pass_over(self, run: str | None, cause: OrderRefusal | FailureKind, why: str) -> Changes:
+    def pass_over(self, run: str | None, cause: JobRefusal | FailureKind, why: str) -> Changes:
         """Record that the node could not take the run (None: any run), and is not offered it for a while."""
         return replace(self, passed_over=(*self.passed_over, PassOver(self.lease.node, run, cause, why)))
 
@@ -367,10 +367,10 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
-    """Entries of starts, refusals and losses on nodes. That a node takes no order just now makes no entry."""
+    """Entries of starts, refusals and losses on nodes. That a node takes no job just now makes no entry."""
     run = made.run
     for staged in made.stages:
-        if staged.stage is OrderStage.STARTED:
+        if staged.stage is JobStage.STARTED:
             yield _line(run, "info", "started", node=staged.lease.node, attempt=staged.lease.attempt)
     for lease in made.closed:
         where: dict[str, object] = {"node": lease.node, "attempt": lease.attempt}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import MAX_ANSWER
+from node_agent.wire.job import MAX_ANSWER
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import Lineage, SessionTurn
@@ -59,7 +59,7 @@ class LeftOver:
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """The session to resume, in the form of an order; empty: the program has none, or its node is away."""
+    """The session to resume, in the form of a job; empty: the program has none, or its node is away."""
     session = old.result.get("session")
     if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}

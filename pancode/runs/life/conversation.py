@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
+from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.runtimes import RUNTIMES

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from node_agent.wire.control import StopControl as StopOrder
+from node_agent.wire.control import StopControl as StopJob
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.logs import OrderStage
+from node_agent.wire.logs import JobStage
 from pancode.budget import books
 from pancode.kernel.facets import Words
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
@@ -17,7 +17,7 @@ from pancode.kernel.values import replace
 from pancode.runs.life.case import NOT_STARTED, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import goes_on_by_itself
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
 
@@ -119,9 +119,7 @@ class Lost(Signal):
         else:
             spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
             made = made.book(books.settle_lost(entries, account, spent, made.now.stamp))
-        made = made.put(close_lease(lease, Closed.LOST, made.now.ms)).stage(
-            OrderStage.CLOSED, str(Closed.LOST)
-        )
+        made = made.put(close_lease(lease, Closed.LOST, made.now.ms)).stage(JobStage.CLOSED, str(Closed.LOST))
         made = fail_attempt(made, FailureKind.NODE_LOST, self.why)
         made = made.tell("node", lease.node, "lost", self.why)
         if not newest or made.run.outcome is not None:
@@ -170,18 +168,18 @@ class Stop(Signal):
 
 def _send_stop(made: Changes, number: int, reason: str) -> Changes:
     lease = made.case.leases[number]
-    body = StopOrder(identity=identity_of(lease), reason=reason)
+    body = StopJob(identity=identity_of(lease), reason=reason)
     return made.put(replace(lease, stop_sent=True)).send(lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
 class Unbindable(Signal):
-    """No order can be made for the run."""
+    """No job can be made for the run."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run for which no order can be made, so that it delays no other run."""
+        """End a run for which no job can be made, so that it delays no other run."""
         made = end_unstarted(made, FailureKind.NODE_INTERNAL, self.why)
         return made.tell("placement", "order", "not possible", self.why)
 

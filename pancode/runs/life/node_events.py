@@ -8,10 +8,10 @@ from typing import assert_never
 from node_agent.wire import event
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import EventBody
-from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
-from node_agent.wire.logs import STAGES, OrderStage
+from node_agent.wire.logs import STAGES, JobStage
 from pancode.budget import books
 from pancode.kernel.facets import Words
 from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
@@ -25,7 +25,7 @@ from pancode.runs.life.ends import end_unstarted, give_back
 from pancode.runs.receipts.rules import find_excess
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
-_REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
+_REBIND = frozenset({*REBINDABLE, *ELSEWHERE, JobRefusal.REVOKED})
 """Refusals after which another node may take the run; REVOKED: by a node that is being removed."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
@@ -95,7 +95,7 @@ def _noted(made: Changes, verdict: str, story: str) -> Changes:
 
 
 def _late(made: Changes, body: event.EventBody) -> Changes:
-    """Take an event of a closed lease. A lost order's call is denied; one that never ran has cost nothing."""
+    """Take an event of a closed lease. A lost job's call is denied; one that never ran has cost nothing."""
     lease, attempt, case = made.lease, made.attempt, made.case
     if lease.closed is Closed.LOST and isinstance(body, event.PersonAsked):
         return people.deny_call(made, body.asked, people.LOST)
@@ -103,7 +103,7 @@ def _late(made: Changes, body: event.EventBody) -> Changes:
         return made
     made = made.put(replace(lease, closed=Closed.REVOKED))
     made = made.book(books.settle_unknown(case.entries, case.account, _NOTHING, case.now.stamp))
-    made = made.tell("settle", lease.node, "never started", "the lost order was not started there")
+    made = made.tell("settle", lease.node, "never started", "the lost job was not started there")
     return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
 
 
@@ -145,19 +145,19 @@ def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
 
 def _refused(made: Changes, body: event.Refused) -> Changes:
     waits, asked = body.why in NODE_STATES, made.run.stop_asked
-    story = f"{made.lease.node} refused the order: {body.why} ({body.detail})"
-    came_back = body.why is OrderRefusal.TAKEN_BACK
+    story = f"{made.lease.node} refused the job: {body.why} ({body.detail})"
+    came_back = body.why is JobRefusal.TAKEN_BACK
     made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", story)
     if _is_moot(made):
         return give_back(made, story, made.lease.node)
-    if asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
+    if asked is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, asked or story, story)
     if came_back:  # it was asked for: no pause, and no try of which there are only so many
         return _back_to_queue(made, story)
     if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
         made = _back_to_queue(made, story)
         return made.put(replace(made.run, retry_at_ms=made.now.ms + made.now.refused_pause_ms))
-    missing = body.why is OrderRefusal.RUNTIME_MISSING
+    missing = body.why is JobRefusal.RUNTIME_MISSING
     return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, story)
 
 
@@ -175,7 +175,7 @@ class NotTaken(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Close a lease that the node's journal does not name after start-by: it will never run there."""
-        story = f"{made.lease.node} never took the order; it may be bound again"
+        story = f"{made.lease.node} never took the job; it may be bound again"
         made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
         if _is_moot(made):
             return give_back(made, story, made.lease.node)
@@ -187,12 +187,12 @@ class NotTaken(Signal):
 
 
 def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
-    made = made.put(close_lease(made.lease, how, made.now.ms)).stage(OrderStage.CLOSED, str(how))
+    made = made.put(close_lease(made.lease, how, made.now.ms)).stage(JobStage.CLOSED, str(how))
     return _noted(made, verdict, story)
 
 
 def _is_moot(made: Changes) -> bool:
-    """Whether the run no longer depends on this order: it has ended, or a newer lease took over."""
+    """Whether the run no longer depends on this job: it has ended, or a newer lease took over."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
@@ -205,7 +205,7 @@ def _back_to_queue(made: Changes, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Doubted(Signal):
-    """The node's journal no longer knows an order that the node had accepted."""
+    """The node's journal no longer knows a job that the node had accepted."""
 
     why: str
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
+from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.runtimes import RUNTIMES
@@ -18,7 +18,7 @@ from pancode.kernel.formatting import count_noun, first_few
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Attempt, Run
 from pancode.kernel.values import replace
-from pancode.runs.life.orders import may_exceed, size_of, task_of
+from pancode.runs.life.jobs import may_exceed, size_of, task_of
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 
 MOST_OUTPUT, MOST_ANSWER, MOST_FILES = 8_000, 2_000, 20
@@ -126,7 +126,7 @@ def _ended(code: int | None, signal: int | None) -> str:
 
 
 def _is_carried(run: Run) -> bool:
-    """Whether a node would take the order: it refuses a larger one unread."""
+    """Whether a node would take the job: it refuses a larger one unread."""
     if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
         return False
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES

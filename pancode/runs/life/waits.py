@@ -33,7 +33,7 @@ from pancode.runs.life.conversation import (
     select_unread,
 )
 from pancode.runs.life.inbox import FIRST, ItemKind, must_wait
-from pancode.runs.life.orders import identity_of, name_of
+from pancode.runs.life.jobs import identity_of, name_of
 
 DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
@@ -91,7 +91,7 @@ class ToldByPerson(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give a user's message to the run: with its task before an order is signed; else to its agent if it
+        """Give a user's message to the run: with its task before a job is signed; else to its agent if it
         listens; else the run keeps them.
 
         UsageError when the run takes no words.
@@ -146,7 +146,7 @@ class ToldByTracker(Signal):
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Show the run what its issue says now: as news of its session, with its task before an order is
+        """Show the run what its issue says now: as news of its session, with its task before a job is
         signed, or to its agent at work. As no user says it, it begins no turn, and no later run gets it.
 
         UsageError where nobody would read it.
@@ -298,7 +298,7 @@ class TermsAsked(Signal):
         """Give the session's next interactive run these terms; the one at work rests after its turn.
         Idempotent.
 
-        The interactive run that works or waits keeps its own mode and level: they are in its signed order.
+        The interactive run that works or waits keeps its own mode and level: they are in its signed job.
         """
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:

@@ -13,7 +13,7 @@ from pancode.kernel.records import ControlMessage, Node
 from pancode.kernel.row_updates import edit_row, take_controls
 from pancode.runs import keyring
 from pancode.runs.core import Core
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 

@@ -13,8 +13,8 @@ from pancode.kernel.row_updates import take_controls
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.changes import Happened
 from pancode.runs.life.ends import Lost
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.node_events import NodeSilent
-from pancode.runs.life.orders import identity_of
 from pancode.runs.unit_of_work import unit_of_work
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)

@@ -32,7 +32,7 @@ def enforce_quota(core: Core) -> None:
         for tag, node in nodes.items():
             with unit_of_work(core) as work:
                 leases = open_leases(work.tx, tag=tag)
-                owed = sum(len(lease.order) for lease in leases)
+                owed = sum(len(lease.job) for lease in leases)
                 why = too_much(kept.get(tag, NOTHING), quota, owed)
                 if why and node.quarantined is None:
                     shut_out(work, node, why)

@@ -1,4 +1,4 @@
-"""Gives waiting runs to nodes that asked for work: one signed order for each free slot, and some ahead."""
+"""Gives waiting runs to nodes that asked for work: one signed job for each free slot, and some ahead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain
 
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.agents.endpoints import describe_server
 from pancode.budget import books
 from pancode.budget.track_record_rules import TrackRecord, WorkerKind, of_nodes, worker_kind
@@ -31,7 +31,7 @@ from pancode.runs.life.binding import Bound, Due, Waits
 from pancode.runs.life.case import RunCase, holds_slot, place_in_line
 from pancode.runs.life.changes import decide
 from pancode.runs.life.ends import Unbindable
-from pancode.runs.life.orders import identity_of, lease_of, may_push, order_for, workspace_of
+from pancode.runs.life.jobs import identity_of, job_for, lease_of, may_push, workspace_of
 from pancode.runs.life.retries import without_session
 from pancode.runs.placement import breaker_service
 from pancode.runs.placement.candidates import closes_gpus, gpus_seen
@@ -47,7 +47,7 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: orders that wait
+    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: jobs that wait
     there.
     """
     core, tx = work.core, work.tx
@@ -133,17 +133,17 @@ for the same thing."""
 
 
 def bind_runs(core: Core, everything: bool = False) -> int:
-    """Bind the runs that can be bound now; return how many orders were signed. Pushing them is a separate
+    """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate
     step.
 
-    `everything`: hand over as many orders as the nodes hold, not only a few for each slot.
+    `everything`: hand over as many jobs as the nodes hold, not only a few for each slot.
     """
     with unit_of_work(core) as work:
         return bind_in(work, everything)
 
 
 def bind_in(work: Work, everything: bool = False) -> int:
-    """Do the same as `bind_runs` inside a transaction, whose commit makes the orders durable."""
+    """Do the same as `bind_runs` inside a transaction, whose commit makes the jobs durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
     many = len(queue.all)
@@ -235,7 +235,7 @@ class _Turn:
         return self._queue.all[run.id].wish
 
     def firsts(self) -> list[Run]:
-        """The first ready run of each group of runs with the same wishes, in serving order."""
+        """The first ready run of each group of runs with the same wishes, in serving job."""
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
@@ -288,7 +288,7 @@ def _is_explained(core: Core, many: int) -> bool:
 
 
 def push_offers(core: Core) -> None:
-    """Push each offered order that may still start to its node's queue; pushed again it has the same
+    """Push each offered job that may still start to its node's queue; pushed again it has the same
     bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
@@ -299,8 +299,8 @@ def push_offers(core: Core) -> None:
     for lease in sorted(offered, key=place_in_line):
         last = core.live.binding.pushed_ms.get(str(identity_of(lease)))
         if (last is None or boot - last >= core.rules.push_again_ms) and may_push(lease, now):
-            due.append(Offer(lease.tag, identity_of(lease), lease.order))
-    core.ports.bus.push_orders(due)
+            due.append(Offer(lease.tag, identity_of(lease), lease.job))
+    core.ports.bus.push_jobs(due)
     core.live.binding.pushed_ms.update((str(offer.identity), boot) for offer in due)
 
 
@@ -354,21 +354,21 @@ def _granted(work: Work, run: Run) -> bool:
 
 
 def _bound(work: Work, placed: Placed) -> bool:
-    """Bind the run; False if that failed. A run of which no order can be made ends, and delays no other."""
+    """Bind the run; False if that failed. A run of which no job can be made ends, and delays no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         _offer_what_is_left(core, case.run)
-        order = _order(core, work.tx, case, placed)
+        job = _job(core, work.tx, case, placed)
     except WorkspaceError as exc:  # the coordinator's disk may be full for a while
         if case.run.reason != str(exc):
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
         return False
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
-        work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
+        work.apply(decide(case, Unbindable(f"no job can be made of it: {exc}")))
         return False
-    signed = order.signed(core.key_for(view.node))
+    signed = job.signed(core.key_for(view.node))
     provider = breaker_service.provider_of(core, case.run, view.node.name)
-    lease = lease_of(order, signed, view.node.name, provider)
+    lease = lease_of(job, signed, view.node.name, provider)
     about = describe_server(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(lease, placed.why, about, placed.most_usd, placed.gpus)))
     return True
@@ -382,8 +382,8 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
         core.ports.depot.begin_at(run.id, taken)
 
 
-def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
-    """Make the order with a lease number that was never used before."""
+def _job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
+    """Make the job with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -397,15 +397,15 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
         due = hook.act(tx, due) if hook.concerns(due) else due
     times = _issued(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
-    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
+    return job_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
 
 
 TIMES_AHEAD = 5
-"""A node may take this many times as long to start an order that it holds: its snapshot comes first."""
+"""A node may take this many times as long to start a job that it holds: its snapshot comes first."""
 
 
 def _issued(core: Core, placed: Placed) -> int:
-    """Return the order's time. Of orders handed over ahead each has a later time: its place on the node."""
+    """Return the job's time. Of jobs handed over ahead each has a later time: its place on the node."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:
         wall = last + 1 if 0 <= last - wall < 1_000 else wall

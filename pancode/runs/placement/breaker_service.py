@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
+from node_agent.wire.failure import FAILURES, FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
@@ -209,9 +209,9 @@ def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
 
 
 _FIXES = {
-    OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
-    OrderRefusal.RUNTIME_MISSING: "pancode agents runtimes",
-    OrderRefusal.DISK_FULL: "free disk there",
+    JobRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
+    JobRefusal.RUNTIME_MISSING: "pancode agents runtimes",
+    JobRefusal.DISK_FULL: "free disk there",
     FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
     FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode agents runtimes",
 }
@@ -230,7 +230,7 @@ def note_changes(core: Core, changes: Changes) -> None:
 
 
 def record_refusal(core: Core, passed: PassOver) -> None:
-    """Note that a node could not take an order, so that it is not offered at once again this run, or any."""
+    """Note that a node could not take a job, so that it is not offered at once again this run, or any."""
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:

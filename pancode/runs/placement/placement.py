@@ -90,11 +90,11 @@ class Standing:
     due: Mapping[str, Decimal] = field(default_factory=dict)
     """The USD that a run will hold on its node, by run, where that is not its estimate."""
     ahead: Mapping[str, int] = field(default_factory=dict)
-    """How many more orders a node may hold until a slot is free, by node."""
+    """How many more jobs a node may hold until a slot is free, by node."""
     gpus: Mapping[str, tuple[GpuSeen, ...]] = field(default_factory=dict)
     """The GPUs of each node that has any."""
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """How many orders wait on a node already, and how many slots it has, by node."""
+    """How many jobs wait on a node already, and how many slots it has, by node."""
     staying: Mapping[str, str] = field(default_factory=dict)
     """Why the runs of a workflow may not be handed over, by workflow."""
     most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
@@ -102,7 +102,7 @@ class Standing:
 
     @property
     def has_room(self) -> bool:
-        """Whether any slot of any node is free, or an order may wait for one there."""
+        """Whether any slot of any node is free, or a job may wait for one there."""
         return _any(self.free) or _any(self.ahead)
 
     def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
@@ -407,7 +407,7 @@ def _handed_over(
     claimed: Mapping[str, Amount],
     first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """Hand the run over to the node where the fewest orders wait for each slot.
+    """Hand the run over to the node where the fewest jobs wait for each slot.
 
     A run that may not be handed over says why, and no run of lower priority is handed over before it.
     """
@@ -478,7 +478,7 @@ def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
 
 
 def needs_slot_at(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would take the run now if they had one more free slot and no order waited on them."""
+    """The nodes that would take the run now if they had one more free slot and no job waited on them."""
     free = {name: slots + standing.lines.get(name, (0, 1))[0] for name, slots in standing.free.items()}
     return lacks_slot_at(run, replace(standing, free=free))
 

@@ -14,7 +14,7 @@ from pancode.kernel.records import Lease, Run, WaitReason, Workflow
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunCase, cap_of, place_in_line, waits_there, why_it_stays
-from pancode.runs.life.orders import identity_of
+from pancode.runs.life.jobs import identity_of
 from pancode.runs.placement.placement import (
     Standing,
     Unplaced,
@@ -28,7 +28,7 @@ from pancode.runs.unit_of_work import Work
 
 
 class Lines:
-    """The orders that wait on nodes, in one round of binding."""
+    """The jobs that wait on nodes, in one round of binding."""
 
     def __init__(
         self, core: Core, views: Iterable[NodeView], leases: Iterable[Lease], everything: bool = False
@@ -37,7 +37,7 @@ class Lines:
         self._core, self._everything = core, everything
         self._views = {view.node.name: view for view in views}
         self.waiting: dict[str, list[Lease]] = {}
-        """The orders that wait, by node, the next one to start first."""
+        """The jobs that wait, by node, the next one to start first."""
         for lease in sorted(filter(waits_there, leases), key=place_in_line):
             self.waiting.setdefault(lease.node, []).append(lease)
 
@@ -45,11 +45,11 @@ class Lines:
         return len(self.waiting.get(name, ()))
 
     def less(self, free: Mapping[str, int]) -> dict[str, int]:
-        """Return the free slots less those that the orders waiting on the node will take."""
+        """Return the free slots less those that the jobs waiting on the node will take."""
         return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """How many more orders may wait, by node; only nodes with room. Waiting orders lie in Redis, which
+        """How many more jobs may wait, by node; only nodes with room. Waiting jobs lie in Redis, which
         they must not fill.
         """
         small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
@@ -57,14 +57,14 @@ class Lines:
         return {name: more for name, more in sorted(room.items()) if more > 0}
 
     def _bytes(self, name: str) -> int:
-        return sum(len(lease.order) for lease in self.waiting.get(name, ()))
+        return sum(len(lease.job) for lease in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
-        """How many orders wait on each node, and its slots."""
+        """How many jobs wait on each node, and its slots."""
         return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
 
     def is_not_to_wait(self, lease: Lease) -> bool:
-        """Whether the order should wait there no more: the setting allows none, or the node has no slot."""
+        """Whether the job should wait there no more: the setting allows none, or the node has no slot."""
         view = self._views.get(lease.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
@@ -106,7 +106,7 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
 
 
 class TakingBack:
-    """Asks nodes for orders that should not wait there; the node's answer says which ones come back.
+    """Asks nodes for jobs that should not wait there; the node's answer says which ones come back.
 
     What was asked is kept in memory: a coordinator that starts anew asks again, which changes nothing.
     """
@@ -118,7 +118,7 @@ class TakingBack:
         self._runs = {identity_of(lease): run for lease, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
-        """Ask orders back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
+        """Ask jobs back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         # They come as they would begin if all waited here.
         found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}
@@ -147,7 +147,7 @@ class TakingBack:
     def _why(
         self, run: Run, lease: Lease, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
-        """Return why the order is asked back (empty: it stays), and which node has a free slot for it."""
+        """Return why the job is asked back (empty: it stays), and which node has a free slot for it."""
         standing, line = self._standing, self._lines.waiting[lease.node]
         if why := kept_back(run, lease.node, standing):
             return why, ""

@@ -11,8 +11,8 @@ from typing import Any
 from node_agent.wire.control import Acknowledge
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.logs import OrderStage
-from node_agent.wire.order import is_session
+from node_agent.wire.job import is_session
+from node_agent.wire.logs import JobStage
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Claims, RestReason, Usage
 from pancode.agents.runtimes import RUNTIMES
@@ -27,7 +27,7 @@ from pancode.runs.life import conversation, waits
 from pancode.runs.life.case import NOT_STARTED, close_lease
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
-from pancode.runs.life.orders import skill_marks, snapshot_of, unwalled_marks
+from pancode.runs.life.jobs import skill_marks, snapshot_of, unwalled_marks
 from pancode.runs.life.retries import (
     CAUSES,
     MOVES,
@@ -94,9 +94,9 @@ def _count(attempt: Attempt, name: str) -> int:
 
 
 TIMES_HELD = 10
-"""How many times the hold a claim may be and still be believed, where the order has no limit."""
+"""How many times the hold a claim may be and still be believed, where the job has no limit."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
-"""The USD and tokens that are always believed of a model's work where the order has no limit."""
+"""The USD and tokens that are always believed of a model's work where the job has no limit."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
 """Margins beyond a limit: tokens of an attempt's last call, and milliseconds that the stop itself takes."""
 
@@ -108,10 +108,10 @@ class Ruling(StrEnum):
     AGAIN = "again"
     """The same receipt is archived already: the stored answer is sent once more."""
     ORPHAN = "orphan"
-    """No order here fits (the ledger was restored): the receipt is kept but not accepted, and settles
+    """No job here fits (the ledger was restored): the receipt is kept but not accepted, and settles
     nothing."""
     FOREIGN = "foreign"
-    """The receipt is for another node's order: it is rejected, and not even kept."""
+    """The receipt is for another node's job: it is rejected, and not even kept."""
     RESEND = "resend"
     REJECT = "reject"
 
@@ -134,7 +134,7 @@ class Judged:
 
 
 def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
-    """The claims of usage beyond what the order allows, by field, each with the amount that counts.
+    """The claims of usage beyond what the job allows, by field, each with the amount that counts.
 
     `left`: the rest of the run's own limit for this attempt; None: it has no limit.
     """
@@ -171,8 +171,8 @@ def judge_identity(
         return Judged(Ruling.AGAIN)
     if lease.receipt is not None:
         return Judged(Ruling.REJECT, "another receipt of this lease was accepted before")
-    if claims.order != lease.digest and claims.epoch != lease.start_by_epoch:
-        return Judged(Ruling.ORPHAN, "of an order that this ledger does not know (it was restored)")
+    if claims.job != lease.digest and claims.epoch != lease.start_by_epoch:
+        return Judged(Ruling.ORPHAN, "of a job that this ledger does not know (it was restored)")
     lie = _wrong_name(claims, node, lease) or _first_lie(claims, run, lease)
     return Judged(Ruling.REJECT, lie) if lie else None
 
@@ -201,7 +201,7 @@ def _wrong_name(claims: Claims, node: Node, lease: Lease) -> str:
 def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     """The first claim that contradicts what was ordered, in words; empty when there is none."""
     ordered = {
-        "order": (claims.order, lease.digest),
+        "order": (claims.job, lease.digest),
         "epoch": (claims.epoch, lease.start_by_epoch),
         "attempt": (claims.identity.attempt, lease.attempt),
         "runtime": (claims.runtime, run.runtime),
@@ -213,17 +213,17 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     }
     for what, (claimed, due) in ordered.items():
         if claimed != due:
-            return f"{what} is {claimed!r}, the order said {due!r}"
+            return f"{what} is {claimed!r}, the job said {due!r}"
     ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
     asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
     if ran != asked[: len(ran)]:
-        return f"gates are {ran!r}, the order said {asked!r}"
+        return f"gates are {ran!r}, the job said {asked!r}"
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
-        return f"skills are {claims.skills!r}, the order said {skill_marks(run)!r}"
+        return f"skills are {claims.skills!r}, the job said {skill_marks(run)!r}"
     reports, due = [one.file for one in claims.reports], list(GateTerms.of(run).reports or ())
     if reports not in ([], due):
-        return f"reports are {reports!r}, the order said {due!r}"
+        return f"reports are {reports!r}, the job said {due!r}"
     return _inconsistent(claims, run)
 
 
@@ -300,20 +300,20 @@ class Believed(Signal):
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest
         made = made.put(replace(close_lease(made.lease, Closed.RECEIPT, made.now.ms), receipt=digest))
-        made = made.stage(OrderStage.SETTLED, str(claims.outcome))
+        made = made.stage(JobStage.SETTLED, str(claims.outcome))
         made = _concluded(made, replace(self, claims=claims), disputed)
         return made.send(self.node, self.answer)
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
-    """Cut the usage to what the order allows. The excess is on record, and excess money is disputed."""
+    """Cut the usage to what the job allows. The excess is on record, and excess money is disputed."""
     usage, node = claims.usage, made.lease.node
     beyond = find_excess(usage, made.run, made.case.ordered())
     if not beyond:
         return made, claims, books.ZERO
     claimed = {field: Decimal(getattr(usage, field)) for field in beyond}
     cuts = (f"{field} {claimed[field]:f} counted as {Decimal(most):f}" for field, most in beyond.items())
-    why = f"beyond what its order allows: {', '.join(cuts)}"
+    why = f"beyond what its job allows: {', '.join(cuts)}"
     counted = usage.model_copy(update=beyond)
     disputed = books.subtract_amount(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
     verdict = "claim disputed" if disputed else "claim cut"
@@ -462,7 +462,7 @@ class Rejected(Signal):
         if not _may_be_ended_by(self.tag, made.lease):
             return made
         case, over = made.case, made.run.outcome is not None or not made.case.newest
-        made = made.put(close_lease(made.lease, Closed.RECEIPT, made.now.ms)).stage(OrderStage.REJECTED)
+        made = made.put(close_lease(made.lease, Closed.RECEIPT, made.now.ms)).stage(JobStage.REJECTED)
         made = made.book(books.settle_attempt(case.entries, case.account, books.Spent(None), made.now.stamp))
         made = fail_attempt(made, FailureKind.RECEIPT_REJECTED, self.reason)
         made = made.tell("settle", self.node, "receipt rejected", self.reason)

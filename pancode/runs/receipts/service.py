@@ -142,19 +142,19 @@ def describe_verdict(run: str, verified: Verified) -> VerdictShape:
 
 
 def _ordered(claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys) -> VerificationCheck:
-    """Check that the coordinator signed the order for this very key. Times prove nothing: clocks can be set
+    """Check that the coordinator signed the job for this very key. Times prove nothing: clocks can be set
     back.
     """
-    what = "the order that it answers was signed for its key"
+    what = "the job that it answers was signed for its key"
     if lease is None:
-        return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
+        return VerificationCheck(what, False, f"this ledger has no job {claims.identity}")
     try:
-        envelope = parse_envelope(lease.order)
+        envelope = parse_envelope(lease.job)
         open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
         node = json.loads(envelope.body()).get("node")
     except (WireRefusal, ValueError) as wrong:
-        return VerificationCheck(what, False, f"its order in this ledger: {wrong}")
-    ok = (node, envelope.digest()) == (signer.key.tag, claims.order)
+        return VerificationCheck(what, False, f"its job in this ledger: {wrong}")
+    ok = (node, envelope.digest()) == (signer.key.tag, claims.job)
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
 
 

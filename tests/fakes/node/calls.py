@@ -7,7 +7,7 @@ from pathlib import Path
 from node_agent.attempt.ports import DiskFull, StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import Usage
 from tests.fakes.node.host import MemoryHost
@@ -39,14 +39,14 @@ class MemoryCalls:
 class NoSessions:
     """The Sessions port of a node that keeps none."""
 
-    def keep(self, order: Order, session: str | None, used: Usage) -> str:
+    def keep(self, job: Job, session: str | None, used: Usage) -> str:
         return ""
 
-    def go_on(self, order: Order) -> None:
-        if order.resume is not None:
-            raise StepFailed(FailureKind.CANNOT_START, f"no session of {order.resume.run} is kept here")
+    def go_on(self, job: Job) -> None:
+        if job.resume is not None:
+            raise StepFailed(FailureKind.CANNOT_START, f"no session of {job.resume.run} is kept here")
 
-    def put_back(self, order: Order) -> None:
+    def put_back(self, job: Job) -> None:
         """There is none."""
 
     def trim(self, now_ms: int) -> None:

@@ -29,7 +29,7 @@ class MemoryClock:
 
 
 class SeededIds:
-    """Ids in no order, as those of production: the same seed gives the same ids."""
+    """Ids in no job, as those of production: the same seed gives the same ids."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random, self.count = random.Random(seed), 0

@@ -14,7 +14,7 @@ from node_agent.policy.judging import FileChange, Touch
 from node_agent.vault.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order, Workspace
+from node_agent.wire.job import Job, Workspace
 from node_agent.wire.receipt import Blob
 from tests.fakes.node.host import MemoryHost
 from tests.fakes.node.runner import MemoryRunner
@@ -92,15 +92,15 @@ class MemoryWorkspaces:
         said = self._host.guide
         return None if said is None or workspace.kind == "none" else Guide(said)
 
-    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
-        host, name = self._host, str(order.identity)
+    def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
+        host, name = self._host, str(job.identity)
         host.set_up.discard(name)
         host.logs.pop(str(log), None)
-        if order.workspace.kind == "none" or host.lockfile is None:
+        if job.workspace.kind == "none" or host.lockfile is None:
             return PutBack(
                 None, findings=("nothing of set-up is cached: there is no lockfile",), told="set-up runs"
             )
-        recipe = repr((order.workspace.repo, order.setup, order.cache, host.lockfile))
+        recipe = repr((job.workspace.repo, job.setup, job.cache, host.lockfile))
         key = hashlib.sha256(recipe.encode()).hexdigest()
         if key not in host.cache or host.full:
             return PutBack(key, told="set-up runs: no result is kept")
@@ -109,16 +109,16 @@ class MemoryWorkspaces:
         host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
         return PutBack(key, restored=True, told="set-up was not run: put back")
 
-    def absent(self, order: Order, path: str) -> tuple[str, ...]:
-        programs = [gate.argv[0] for gate in order.gates] + list(order.score or ())[:1]
+    def absent(self, job: Job, path: str) -> tuple[str, ...]:
+        programs = [gate.argv[0] for gate in job.gates] + list(job.score or ())[:1]
         return tuple(name for name in programs if name in self._host.absent)
 
-    def keep(self, order: Order, key: str) -> tuple[str, ...]:
+    def keep(self, job: Job, key: str) -> tuple[str, ...]:
         if self._host.full:
             return ("the result of set-up is not kept for later attempts: the disk is full",)
         self._host.cache.setdefault(key, self._host.clock.wall_ms())
-        if str(order.identity) in self._host.torn:
-            self._host.built_on_torn.append(str(order.identity))
+        if str(job.identity) in self._host.torn:
+            self._host.built_on_torn.append(str(job.identity))
         return ()
 
     def trim(self, now_ms: int) -> None:

@@ -25,8 +25,8 @@ from node_agent.runtimes.logins import LimitReset
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.job import Job
 from node_agent.wire.node import GpuFact, GpuLoad, NodeFacts, NodeProblem, RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
 from tests.fakes.node.host import MemoryHost
@@ -91,22 +91,22 @@ class MemoryRuntimes:
         self.secrets = dict(secrets or {})
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
+        self, job: Job, work: Path, home: Path, guide: str = "", listener: GatewayAccess | None = None
     ) -> Launch:
-        argv, env = ("double", order.task or "-"), {"HOME": str(home)}
+        argv, env = ("double", job.task or "-"), {"HOME": str(home)}
         isolation = Isolation.SANDBOX if self.wall else Isolation.NONE
-        owner, given = 60_706 if self.wall else None, order.agent.prompt + guide
-        stdin = order.task.encode()
+        owner, given = 60_706 if self.wall else None, job.agent.prompt + guide
+        stdin = job.task.encode()
         return Launch(
             argv, env, stdin=stdin, prompt=given, isolation=isolation, owner=owner, unset=self.unset
         )
 
-    def hidden(self, order: Order) -> dict[str, str]:
+    def hidden(self, job: Job) -> dict[str, str]:
         return self.secrets
 
     def enclosed(
         self,
-        order: Order,
+        job: Job,
         plan: PhasePlan,
         shown: tuple[Path, ...],
         listener: GatewayAccess | None,
@@ -116,9 +116,7 @@ class MemoryRuntimes:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
-    def reader(
-        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
-    ) -> LineReader:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> LineReader:
         return LineReader()
 
 

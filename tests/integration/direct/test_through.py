@@ -59,13 +59,13 @@ def test_git_travels_both_ways_and_logs_arrive(house: House, anna: Visitor, tmp_
     house.open()
     place = anna.end("depot")
     client = DepotClient(DepotAccess(lambda: place, house.depot.sign, 5.0))
-    spaces, order = Workspaces(tmp_path / "node", client), workspace_of(house.depot.taken)
-    tree = spaces.prepare(attempt(), order)
+    spaces, job = Workspaces(tmp_path / "node", client), workspace_of(house.depot.taken)
+    tree = spaces.prepare(attempt(), job)
     assert (tree / "big.bin").read_bytes() == (house.depot.repo.path / "big.bin").read_bytes()
     (tree / "answer").write_bytes(os.urandom(2_000_000))
-    made = spaces.commit(attempt(), order, CommitStamp("result", NOW_MS))
+    made = spaces.commit(attempt(), job, CommitStamp("result", NOW_MS))
     assert made.commit is not None
-    spaces.push(attempt(), order, made.commit)
+    spaces.push(attempt(), job, made.commit)
     kept = tree_of(house.depot.depot, house.depot.taken, made.commit)["answer"][1]
     assert kept == (tree / "answer").read_bytes()
     log = tmp_path / "out"

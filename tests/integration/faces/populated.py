@@ -25,8 +25,8 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.endpoint import AskFact, AskState
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import Mark
+from node_agent.wire.job import BoardEntry, Job
 from node_agent.wire.node import NodeFacts, RoomFact, RuntimeFact
-from node_agent.wire.order import BoardEntry, Order
 from node_agent.wire.policy import Isolation, Safety
 from node_agent.wire.receipt import (
     Blob,
@@ -199,34 +199,34 @@ class Populated:
         asked = {"task": task, "runtime": "shell", "workspace": "none", "node": node, **more}
         return str(self.post("/v1/runs", **asked)["run"])
 
-    def take(self, node: str = HERE) -> Order:
-        """The next order of a node, at work until it is said to have ended."""
+    def take(self, node: str = HERE) -> Job:
+        """The next job of a node, at work until it is said to have ended."""
         self.breathe()
         who = self.nodes[node]
-        order = who.take()
-        who.start(order)
-        who.open.append(order.identity)
-        digest = order.signed(self.desk.key).digest()
-        who.journal.append(entry_of(order, Mark.SPAWNED).model_copy(update={"order": digest}))
+        job = who.take()
+        who.start(job)
+        who.open.append(job.identity)
+        digest = job.signed(self.desk.key).digest()
+        who.journal.append(entry_of(job, Mark.SPAWNED).model_copy(update={"job": digest}))
         self.desk.turn()
-        return order
+        return job
 
-    def end(self, order: Order, node: str = HERE, text: str = "line 1\n", **claims: Any) -> str:
+    def end(self, job: Job, node: str = HERE, text: str = "line 1\n", **claims: Any) -> str:
         """The run ends; its output has arrived."""
         data = text.encode()
-        self.streams.append(order.identity, "out", 0, len(data), io.BytesIO(data).read)
+        self.streams.append(job.identity, "out", 0, len(data), io.BytesIO(data).read)
         blob = Blob(name="out", size=len(data), sha256=hashlib.sha256(data).hexdigest())
         free = Usage(cost_usd=Decimal(0), cost_source="local")
-        marks = tuple(SkillMark(name=one.name, digest=one.digest) for one in order.skills)
-        told: dict[str, Any] = {"blobs": (blob,), "base": order.workspace.base, "skills": marks}
+        marks = tuple(SkillMark(name=one.name, digest=one.digest) for one in job.skills)
+        told: dict[str, Any] = {"blobs": (blob,), "base": job.workspace.base, "skills": marks}
         told |= {"exit_code": 0, "isolation": Isolation.SANDBOX}
-        told |= {"usage": free} if order.runtime == "shell" else {}
+        told |= {"usage": free} if job.runtime == "shell" else {}
         who = self.nodes[node]
-        who.open.remove(order.identity)
-        who.journal = [entry for entry in who.journal if entry.identity != order.identity]
-        who.deliver(order, **{**told, **claims})
+        who.open.remove(job.identity)
+        who.journal = [entry for entry in who.journal if entry.identity != job.identity]
+        who.deliver(job, **{**told, **claims})
         self.desk.turn()
-        return order.identity.run
+        return job.identity.run
 
     def serve(self, app: ASGIApp) -> Answering:
         """The API on the socket of its home, as a coordinator serves it."""
@@ -290,11 +290,9 @@ class Populated:
         told = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
         self.names["blocked"] = self.end(self.take(), question=asked, **told)
         stopped = self.dispatch("it is stopped", node=GPUBOX)
-        order = self.take(GPUBOX)
+        job = self.take(GPUBOX)
         self.post(f"/v1/runs/{stopped}/stop", reason="enough")
-        self.names["interrupted"] = self.end(
-            order, GPUBOX, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED)
-        )
+        self.names["interrupted"] = self.end(job, GPUBOX, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
         self.names["running"] = self.dispatch("sleep 60", node=GPUBOX)
         self.take(GPUBOX)
         self.names["waiting"] = self.dispatch("it waits", node=ATTIC)
@@ -302,9 +300,9 @@ class Populated:
     def changed(self, name: str, text: str, verify: tuple[str, ...] = ()) -> str:
         """A run over the repository that leaves a file with this text; its gates have passed."""
         run = self.dispatch(f"write {name}", workspace="git", cwd=str(self.repo.path), verify=verify)
-        order = self.take()
+        job = self.take()
         agent = Repo(self.home.parent / f"agent-{run}")
-        place = str(self.depot.path(str(order.workspace.repo)))
+        place = str(self.depot.path(str(job.workspace.repo)))
         agent.git("fetch", "-q", place, f"refs/pancode/snap/{run}")
         agent.git("checkout", "-q", "--detach", "FETCH_HEAD")
         agent.write(name, text)
@@ -314,14 +312,14 @@ class Populated:
             "-q",
             "-f",
             place,
-            f"HEAD:refs/pancode/{run}/{order.identity.attempt}.{order.identity.lease}",
+            f"HEAD:refs/pancode/{run}/{job.identity.attempt}.{job.identity.lease}",
         )
         gates = tuple(
             GateResult(name=gate.name, argv=gate.argv, passed=True, exit_code=0, duration_ms=5)
-            for gate in order.gates
+            for gate in job.gates
         )
         return self.end(
-            order, commit=commit, change="change", files_changed=(name,), answer=REPORT, gates=gates
+            job, commit=commit, change="change", files_changed=(name,), answer=REPORT, gates=gates
         )
 
     def _changes(self) -> None:
@@ -389,11 +387,11 @@ class Populated:
         self.end(self.take())
 
     def _interactive_run(self) -> None:
-        order = self.take()
-        assert order.turns is not None
-        words = TurnWords.of(0, order.turns.by, order.task)
+        job = self.take()
+        assert job.turns is not None
+        words = TurnWords.of(0, job.turns.by, job.task)
         turn = TurnRecord(number=1, words=(words,), stop=TurnStop.END_TURN, usage=Usage())
-        self.end(order, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer="hi", change="no_change")
+        self.end(job, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer="hi", change="no_change")
 
     def _project(self) -> None:
         """A project with a tracker, an issue at work, a workspace, a made tool, notes."""

@@ -32,10 +32,10 @@ class Waiting(Lander):
     def __init__(self, world: LandingWorld, folder: Path, *answers: object) -> None:
         super().__init__(world.coordinator.core, DepotRepositories(Depot(folder)), no_prd)
         self.answers, self.begun = list(answers), threading.Event()
-        self.at_once, self.most, self.order = 0, 0, list[str]()
+        self.at_once, self.most, self.job = 0, 0, list[str]()
 
     def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
-        self.order.append(run.id)
+        self.job.append(run.id)
         answer = self.answers.pop(0) if self.answers else "landed"
         if isinstance(answer, Exception):
             raise answer
@@ -115,11 +115,11 @@ def _more(world: LandingWorld, count: int, repo: str) -> list[Run]:
         number = len(world.coordinator.rows(Run)) + 1
         world.coordinator.dispatch(f"r-{number:04}", project="/p", workspace={**GIT, "repo": repo})
         world.coordinator.turn()
-        order = world.node.claim()
-        assert order is not None
-        world.order = order
+        job = world.node.claim()
+        assert job is not None
+        world.job = job
         world.end()
-        made.append(world.coordinator.row(Run, order.identity.run))
+        made.append(world.coordinator.row(Run, job.identity.run))
     return made
 
 
@@ -146,7 +146,7 @@ def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_
         assert len(queue.under_way()) == 1
         lander.call_off(runs[0])
         assert [queue.ended(one)["status"] for one in asked] == ["called off", "landed", "landed"]
-    assert lander.order == [runs[0].id, other.id, runs[1].id, runs[2].id] and lander.most == 1
+    assert lander.job == [runs[0].id, other.id, runs[1].id, runs[2].id] and lander.most == 1
 
 
 def test_a_refusal_is_an_error_with_its_fix(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.fleet import inventory
@@ -52,7 +52,7 @@ class Judged(LandingWorld):
         )
         return judge(Merged(self.tree, self.tree, files or ("a.txt",), tested))
 
-    def on_a_node(self, tested: bool = False, **told: Any) -> tuple[Order, LandingGates]:
+    def on_a_node(self, tested: bool = False, **told: Any) -> tuple[Job, LandingGates]:
         """Judged by a run, which ends as told."""
         answers: list[LandingGates] = []
         before = len(self.coordinator.rows(Run))
@@ -60,9 +60,9 @@ class Judged(LandingWorld):
         thread.start()
         until(lambda: len(self.coordinator.rows(Run)) > before, "its run is queued")
         self.coordinator.turn()
-        order = self.node.carry_out(**told)
+        job = self.node.carry_out(**told)
         thread.join(20 * crowded())
-        return order, answers[0]
+        return job, answers[0]
 
 
 def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None:
@@ -83,19 +83,15 @@ def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: 
 
 def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path) -> None:
     world = Judged(tmp_path)
-    order, said = world.on_a_node(gates=(PASSED,), change="no_change")
-    assert (order.runtime, order.argv) == ("shell", ("true",))
-    assert order.setup == (("sh", "prepare.sh"),) and [gate.argv for gate in order.gates] == [
-        ("sh", "test.sh")
-    ]
-    assert order.workspace.snapshot == world.depot.commit_at(
-        "repo-1", f"refs/pancode/snap/{order.identity.run}"
-    )
-    assert said.ok and "n1" in said.detail and said.run == order.identity.run
-    judging = world.coordinator.row(Run, order.identity.run)
+    job, said = world.on_a_node(gates=(PASSED,), change="no_change")
+    assert (job.runtime, job.argv) == ("shell", ("true",))
+    assert job.setup == (("sh", "prepare.sh"),) and [gate.argv for gate in job.gates] == [("sh", "test.sh")]
+    assert job.workspace.snapshot == world.depot.commit_at("repo-1", f"refs/pancode/snap/{job.identity.run}")
+    assert said.ok and "n1" in said.detail and said.run == job.identity.run
+    judging = world.coordinator.row(Run, job.identity.run)
     assert (judging.created_by, judging.land, judging.estimate_usd) == ("ana", False, 0)
     told = [one for one in world.coordinator.rows(Decision, run="r-0001") if one.kind == "land"]
-    assert order.identity.run in told[0].what
+    assert job.identity.run in told[0].what
     world.coordinator.check_books()
 
 
@@ -107,18 +103,18 @@ def test_the_gates_of_every_run_of_the_change_are_judged_with_their_set_up(tmp_p
         tx.put(replace(run, id="r-0000", gates=(GATE, older), setup=(("sh", "old-prepare.sh"),)))
         tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
     old = PASSED.model_copy(update={"name": "sh old.sh", "argv": ("sh", "old.sh"), "passed": False})
-    order, said = world.on_a_node(
+    job, said = world.on_a_node(
         tested=True, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), gates=(PASSED, old)
     )
-    assert [gate.argv for gate in order.gates] == [("sh", "test.sh"), ("sh", "old.sh")]
-    assert order.setup == (("sh", "prepare.sh"), ("sh", "old-prepare.sh"))
+    assert [gate.argv for gate in job.gates] == [("sh", "test.sh"), ("sh", "old.sh")]
+    assert job.setup == (("sh", "prepare.sh"), ("sh", "old-prepare.sh"))
     assert (said.ok, said.failed) == (False, ("sh old.sh",))
     assert "sh old.sh is a gate of r-0000" in said.detail
 
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
-    order, said = Judged(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
-    assert not said.ok and f"runs logs --stream gates.log {order.identity.run}" in said.detail
+    job, said = Judged(tmp_path).on_a_node(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    assert not said.ok and f"runs logs --stream gates.log {job.identity.run}" in said.detail
 
 
 def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
 from pancode.app.server.serve import serve
@@ -84,9 +84,9 @@ class Worker(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(0.02):
             self._breathe()
-            order = self.puppet.claim()
-            if order is not None:
-                self._work(order)
+            job = self.puppet.claim()
+            if job is not None:
+                self._work(job)
 
     def _breathe(self) -> None:
         if self.puppet.beat() is not None:
@@ -96,35 +96,35 @@ class Worker(threading.Thread):
             if control.body.kind == "stop":
                 self.stopped.add(control.body.identity.run)
 
-    def _work(self, order: Order) -> None:
-        run = order.identity.run
+    def _work(self, job: Job) -> None:
+        run = job.identity.run
         if run in self.stopped:
-            self.puppet.say(order.identity, Revoked(reason="stopped"))
+            self.puppet.say(job.identity, Revoked(reason="stopped"))
             return
-        self.puppet.open = [order.identity]
-        self.puppet.start(order)
-        text = self._lines(order)
-        task = order.task.split()[0] if order.task else "true"
+        self.puppet.open = [job.identity]
+        self.puppet.start(job)
+        text = self._lines(job)
+        task = job.task.split()[0] if job.task else "true"
         ended = OUTCOMES.get(task, {})
         if run in self.stopped:
             ended = failed(FailureKind.STOPPED, Outcome.INTERRUPTED)
         self.puppet.open = []
         blobs = (Blob(name="out", size=len(text), sha256="0" * 64),)
-        self.puppet.deliver(order, blobs=blobs, exit_code=1 if ended else 0, **ended)
+        self.puppet.deliver(job, blobs=blobs, exit_code=1 if ended else 0, **ended)
 
-    def _lines(self, order: Order) -> bytes:
-        words = order.task.split()
+    def _lines(self, job: Job) -> bytes:
+        words = job.task.split()
         endless = words[:1] in (["hang"], ["held"])
         lines = int(words[1]) if words[:1] == ["slow"] else 10_000 if endless else 1
         text = b""
         for number in range(lines):
             piece = f"line {number} \u00e9\n".encode()
-            self.coordinator.streams.put(order.identity, "out", piece)
+            self.coordinator.streams.put(job.identity, "out", piece)
             text += piece
             if lines > 1:
                 time.sleep(0.02)
                 self._breathe()
-            if order.identity.run in self.stopped or (words[:1] == ["held"] and Path(words[1]).exists()):
+            if job.identity.run in self.stopped or (words[:1] == ["held"] and Path(words[1]).exists()):
                 break
         return text
 

@@ -18,10 +18,10 @@ from node_agent.gateway import spec as places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses, GatewaySettings
 from node_agent.wire.clock import SystemIds
-from node_agent.wire.order import Limits, Order
+from node_agent.wire.job import Job, Limits
 from tests.crowd import crowded
 from tests.crowd import until as until
-from tests.unit.node_agent.wire.samples import order
+from tests.unit.node_agent.wire.samples import job
 
 KEY = "key-that-only-the-gateway-knows"
 RUNTIMES = {"anthropic": "claude", "chat": "opencode", "responses": "codex", "gemini": "gemini"}
@@ -38,13 +38,13 @@ VARIABLES = {
 LIMITS = Limits(wall_ms=600_000, idle_ms=60_000, output_bytes=1 << 26)
 
 
-def order_of(
+def job_of(
     runtime: str, tokens: int | None = None, usd: str | None = None, model: str = "m", **more: Any
-) -> Order:
+) -> Job:
     money = {"usd": None if usd is None else Decimal(usd)}
     limits = LIMITS.model_copy(update={"tokens": tokens, **money, **more})
     changes = {"runtime": runtime, "model": model, "limits": limits, "env": (), "secrets": ()}
-    return order().model_copy(update=changes)
+    return job().model_copy(update=changes)
 
 
 @dataclass
@@ -70,11 +70,11 @@ class Lab:
         name, base, mount = VARIABLES[runtime]
         self.values |= {base: url + mount, **({name: key} if key else {})}
 
-    def open(self, order: Order, name: str = "a") -> Agent:
+    def open(self, job: Job, name: str = "a") -> Agent:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
         self.folders.append(folder)
-        entry = self.gateways.open(order, folder)
+        entry = self.gateways.open(job, folder)
         assert entry is not None
         return Agent(entry, folder, self.gateways)
 

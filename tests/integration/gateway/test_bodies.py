@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import RUNTIMES, Lab, order_of, until
+from tests.integration.gateway.gateways import RUNTIMES, Lab, job_of, until
 from tests.integration.test_fakemodel import request
 
 MB = 1 << 20
@@ -20,7 +20,7 @@ MB = 1 << 20
 def test_a_body_beyond_its_bound_is_refused_in_the_vendor_s_form(lab: Lab, wire: str) -> None:
     with FakeModel(preset("text")) as model:
         lab.point(RUNTIMES[wire], model.url)
-        agent = lab.open(order_of(RUNTIMES[wire]))
+        agent = lab.open(job_of(RUNTIMES[wire]))
         path, body = request(wire, False)
         before = peak_kib(agent.pid)
         status, said = agent.post_raw(path, json.dumps({**body, "more": "x" * 40 * MB}).encode())
@@ -39,7 +39,7 @@ def test_a_body_beyond_its_bound_is_refused_in_the_vendor_s_form(lab: Lab, wire:
 def test_a_body_of_many_small_values_takes_no_multiple_of_its_size(lab: Lab, unit: bytes) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         many = unit * (30 * MB // len(unit))
         hostile = b'{"model":"m","messages":[' + many + b"0]}"
@@ -55,7 +55,7 @@ def test_what_is_nested_too_deep_is_refused(lab: Lab) -> None:
     """How deep that is differs by the version of Python."""
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         for depth, answers in ((980, (403, 500)), (5_000, (403, 500)), (100_000, (403,))):
             deep = b'{"model":"m","max_tokens":5,"messages":' + b"[" * depth + b"]" * depth + b"}"
@@ -67,7 +67,7 @@ def test_the_kernel_holds_the_gateway_s_memory(lab: Lab) -> None:
     """Letters that take four bytes each, several at once: as much as a run can make it need."""
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", True)
         limits = Path(f"/proc/{agent.pid}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max data size"))

@@ -15,7 +15,7 @@ from node_agent.wire.receipt import Usage
 from tests.bench.processes import peak_kib
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import KEY, RUNTIMES, Lab, order_of
+from tests.integration.gateway.gateways import KEY, RUNTIMES, Lab, job_of
 from tests.integration.test_fakemodel import request
 
 WIRES = tuple(RUNTIMES)
@@ -38,7 +38,7 @@ def test_every_wire_is_counted_to_the_token_and_the_key_is_put_in(lab: Lab, wire
     with FakeModel({**preset("text"), "api_key": KEY}) as model:
         lab.point(RUNTIMES[wire], model.url)
         lab.prices |= USD
-        agent = lab.open(order_of(RUNTIMES[wire]))
+        agent = lab.open(job_of(RUNTIMES[wire]))
         path, body = request(wire, stream)
         for _ in range(3):
             status, said = agent.post(path, body)
@@ -55,7 +55,7 @@ def test_every_wire_is_counted_to_the_token_and_the_key_is_put_in(lab: Lab, wire
 def test_a_stream_on_the_chat_wire_is_counted_although_the_agent_does_not_ask_for_it(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", stream=True)
         del body["stream_options"]
         assert agent.post(path, body)[0] == 200
@@ -65,7 +65,7 @@ def test_a_stream_on_the_chat_wire_is_counted_although_the_agent_does_not_ask_fo
 def test_without_a_price_the_cost_is_unknown_and_never_zero(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude", model="claude-sonnet-4-5"))
+        agent = lab.open(job_of("claude", model="claude-sonnet-4-5"))
         path, body = request("anthropic", stream=True)
         agent.post(path, {**body, "model": "claude-sonnet-4-5"})
         count = agent.counted()
@@ -79,8 +79,8 @@ def test_past_its_limit_an_agent_is_refused_in_its_own_wire_s_words(lab: Lab, wi
     with FakeModel(preset("text")) as model:
         lab.point(RUNTIMES[wire], model.url)
         lab.prices |= USD
-        order = order_of(RUNTIMES[wire], tokens=2000 if limit == "tokens" else None, usd="0.003")
-        agent = lab.open(order)
+        job = job_of(RUNTIMES[wire], tokens=2000 if limit == "tokens" else None, usd="0.003")
+        agent = lab.open(job)
         path, body = request(wire, True)
         answers = [agent.post(path, body) for _ in range(4)]
         assert [status for status, _ in answers] == [200, 200, 403, 403]
@@ -95,7 +95,7 @@ def test_past_its_limit_an_agent_is_refused_in_its_own_wire_s_words(lab: Lab, wi
 def test_a_server_s_errors_are_passed_on_as_they_are(lab: Lab, name: str, expected: int) -> None:
     with FakeModel(preset(name)) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", True)
         status, said = agent.post(path, body)
         assert status == expected and b"PanCode" not in said
@@ -109,7 +109,7 @@ def test_what_the_last_answer_tells_of_a_rate_limit_counts_for_a_while(lab: Lab)
     turn = {"text": "hi", "fault": answered}
     with FakeModel({"turns": [turn]}) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", False)
         assert agent.post(path, body)[0] == 200
         told = agent.gateways.count(agent.folder)
@@ -119,7 +119,7 @@ def test_what_the_last_answer_tells_of_a_rate_limit_counts_for_a_while(lab: Lab)
         assert agent.counted().left is None, "this one tells nothing"
     with FakeModel({"turns": [{"fault": {"status": 429, "retry_after": 600}}]}) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"), "b")
+        agent = lab.open(job_of("opencode"), "b")
         assert agent.post(path, body)[0] == 429
         told, now_ms = agent.counted(), SystemClock().mono_ms()
         assert told.left == 0 and now_ms + 250_000 < told.left_until_ms <= now_ms + 300_000, "5 minutes"
@@ -129,7 +129,7 @@ def test_a_broken_stream_is_broken_for_the_agent_and_unread_for_us(lab: Lab) -> 
     with FakeModel(preset("cut")) as model:
         lab.point("claude", model.url)
         lab.prices |= USD
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", True)
         status, said = agent.post(path, body)
         assert status == 0 and b"half of an" in said
@@ -141,7 +141,7 @@ def test_a_broken_stream_is_broken_for_the_agent_and_unread_for_us(lab: Lab) -> 
 def test_half_a_json_object_comes_through_as_it_is(lab: Lab) -> None:
     with FakeModel(preset("bad-json")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", False)
         status, said = agent.post(path, body)
         assert status == 200
@@ -153,7 +153,7 @@ def test_half_a_json_object_comes_through_as_it_is(lab: Lab) -> None:
 def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -> None:
     with FakeModel(preset("stall")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", True)
         asking = threading.Thread(target=agent.post, args=(path, body))
         asking.start()
@@ -170,7 +170,7 @@ def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -
 def test_a_server_on_this_machine_costs_nothing(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode", usd="0.001"))
+        agent = lab.open(job_of("opencode", usd="0.001"))
         path, body = request("chat", True)
         assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
         count = agent.counted()
@@ -181,7 +181,7 @@ def test_a_server_on_this_machine_costs_nothing(lab: Lab) -> None:
 def test_what_is_not_on_the_list_goes_nowhere(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude", model="claude-sonnet-4-5"))
+        agent = lab.open(job_of("claude", model="claude-sonnet-4-5"))
         _, body = request("anthropic", False)
         for path in (
             "/v1/files",
@@ -207,14 +207,14 @@ def test_what_counts_tokens_is_held_as_what_costs_them(lab: Lab) -> None:
     asked = {"model": "models/m", "contents": [{"role": "user", "parts": [part]}]}
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent, path = lab.open(order_of("claude", model="claude-sonnet-4-5")), "/v1/messages/count_tokens"
+        agent, path = lab.open(job_of("claude", model="claude-sonnet-4-5")), "/v1/messages/count_tokens"
         image = {"type": "image", "source": {"type": "url", "url": "https://h/x.png"}}
         said = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": [image]}]}
         assert agent.post(path, said)[0] == 403
         assert agent.post(path, {"model": "other-model", "messages": []})[0] == 403
         assert agent.post(path, {"model": said["model"], "mcp_servers": [{"url": "https://h"}]})[0] == 403
         lab.point("gemini", model.url)
-        agent, path = lab.open(order_of("gemini")), "/v1beta/models/m:countTokens"
+        agent, path = lab.open(job_of("gemini")), "/v1beta/models/m:countTokens"
         for body in (asked, {"generateContentRequest": asked}):
             assert agent.post(path, body)[0] == 403
         tools = {"model": "models/m", "tools": [{"googleSearch": {}}]}
@@ -225,7 +225,7 @@ def test_what_counts_tokens_is_held_as_what_costs_them(lab: Lab) -> None:
 def test_the_agent_s_own_keys_and_the_key_in_a_query_do_not_go_on(lab: Lab) -> None:
     with FakeModel({**preset("text"), "api_key": KEY}) as model:
         lab.point("gemini", model.url)
-        agent = lab.open(order_of("gemini"))
+        agent = lab.open(job_of("gemini"))
         path, body = request("gemini", True)
         status, _ = agent.post(f"{path}&key={agent.entry.token}", body, token="", headers={"cookie": "c"})
         assert status == 200
@@ -236,7 +236,7 @@ def test_the_agent_s_own_keys_and_the_key_in_a_query_do_not_go_on(lab: Lab) -> N
 def test_a_storm_of_failing_calls_is_slowed_down_and_then_cut(lab: Lab) -> None:
     with FakeModel(preset("500")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", True)
         many = [threading.Thread(target=agent.post, args=(path, body)) for _ in range(24)]
         for asking in many:
@@ -252,8 +252,8 @@ def test_a_storm_of_failing_calls_is_slowed_down_and_then_cut(lab: Lab) -> None:
 def test_the_count_survives_a_kill_and_nobody_starts_it_again(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("codex", model.url)
-        order = order_of("codex")
-        agent = lab.open(order)
+        job = job_of("codex")
+        agent = lab.open(job)
         path, body = request("responses", True)
         assert agent.post(path, body)[0] == 200
         agent.kill()
@@ -265,7 +265,7 @@ def test_the_count_survives_a_kill_and_nobody_starts_it_again(lab: Lab) -> None:
 def test_the_key_is_in_no_environment_no_argument_and_no_file(lab: Lab) -> None:
     with FakeModel({**preset("text"), "api_key": KEY}) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         assert agent.post(path, body)[0] == 200
         for name in ("environ", "cmdline"):
@@ -278,7 +278,7 @@ def test_the_key_is_in_no_environment_no_argument_and_no_file(lab: Lab) -> None:
 def test_a_long_answer_and_many_of_them_take_no_more_memory(lab: Lab) -> None:
     with FakeModel(preset("huge")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", True)
         assert agent.post(path, body)[0] == 200
         before = peak_kib(agent.pid)

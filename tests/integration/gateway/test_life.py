@@ -17,7 +17,7 @@ from node_agent.gateway import spec as places
 from node_agent.gateway.program import PATIENCE_S, Life
 from node_agent.shim import process
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import KEY, Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import KEY, Agent, Lab, job_of, until
 from tests.integration.test_fakemodel import request
 
 SERVER = "http://127.0.0.1:9"
@@ -40,7 +40,7 @@ def shim(agent: Agent) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_it_ends_with_the_shim_of_the_work(lab: Lab) -> None:
     lab.point("claude", SERVER)
-    agent = lab.open(order_of("claude"))
+    agent = lab.open(job_of("claude"))
     with shim(agent):
         assert agent.pid and lab.gateways.is_alive(agent.folder)
     until(lambda: not lab.gateways.is_alive(agent.folder))
@@ -49,11 +49,11 @@ def test_it_ends_with_the_shim_of_the_work(lab: Lab) -> None:
 
 def test_another_start_of_the_node_agent_finds_it_with_the_same_door(lab: Lab) -> None:
     lab.point("claude", SERVER)
-    order = order_of("claude")
-    agent = lab.open(order)
+    job = job_of("claude")
+    agent = lab.open(job)
     pid = agent.pid
     again = lab.fresh()
-    assert again.open(order, agent.folder) == agent.entry
+    assert again.open(job, agent.folder) == agent.entry
     assert agent.pid == pid and again.is_alive(agent.folder)
     again.close(agent.folder)
     until(lambda: not lab.gateways.is_alive(agent.folder))
@@ -62,27 +62,27 @@ def test_another_start_of_the_node_agent_finds_it_with_the_same_door(lab: Lab) -
 def test_one_that_died_before_the_start_is_opened_anew_behind_the_same_door(lab: Lab) -> None:
     with FakeModel({**preset("text"), "api_key": KEY}) as model:
         lab.point("claude", model.url)
-        order = order_of("claude")
-        agent = lab.open(order)
+        job = job_of("claude")
+        agent = lab.open(job)
         agent.kill()
-        assert lab.gateways.open(order, agent.folder) == agent.entry
+        assert lab.gateways.open(job, agent.folder) == agent.entry
         path, body = request("anthropic", True)
         assert agent.post(path, body)[0] == 200
 
 
 def test_a_door_that_was_taken_meanwhile_is_a_fault_of_the_node(lab: Lab) -> None:
     lab.point("claude", SERVER)
-    agent = lab.open(order_of("claude"))
+    agent = lab.open(job_of("claude"))
     agent.kill()
     with socket.create_server(("127.0.0.1", agent.entry.port)), pytest.raises(StepFailed, match="in use"):
-        lab.gateways.open(order_of("claude"), agent.folder)
+        lab.gateways.open(job_of("claude"), agent.folder)
 
 
 def test_its_socket_is_for_any_user_behind_a_wall_and_may_lie_at_any_depth(lab: Lab) -> None:
     lab.point("claude", SERVER)
     lab.root = lab.root / ("d" * 100)
     lab.root.mkdir()
-    agent = lab.open(order_of("claude"))
+    agent = lab.open(job_of("claude"))
     path = agent.folder / "gate" / "model.sock"
     assert path.stat().st_mode & 0o777 == 0o666
     assert path.parent.stat().st_mode & 0o777 == 0o711
@@ -90,10 +90,10 @@ def test_its_socket_is_for_any_user_behind_a_wall_and_may_lie_at_any_depth(lab: 
 
 
 def test_without_a_key_or_a_server_there_is_none(lab: Lab, tmp_path: Path) -> None:
-    assert lab.gateways.open(order_of("claude"), tmp_path) is None
-    assert lab.gateways.open(order_of("shell"), tmp_path) is None
+    assert lab.gateways.open(job_of("claude"), tmp_path) is None
+    assert lab.gateways.open(job_of("shell"), tmp_path) is None
     lab.values |= {"CLAUDE_CODE_OAUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://another"}
-    assert lab.gateways.open(order_of("claude"), tmp_path) is None
+    assert lab.gateways.open(job_of("claude"), tmp_path) is None
     lab.gateways.close(tmp_path)
     assert lab.gateways.count(tmp_path) is None and not lab.gateways.is_alive(tmp_path)
 
@@ -102,7 +102,7 @@ def test_a_price_that_is_none_is_said(lab: Lab) -> None:
     lab.point("claude", SERVER)
     lab.prices["m"] = "cheap"
     with pytest.raises(StepFailed, match=r"prices\.json.*'cheap'"):
-        lab.open(order_of("claude"))
+        lab.open(job_of("claude"))
 
 
 def test_it_waits_for_a_set_up_however_long(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from node_agent.gateway.requests import LAST_OUTPUT, LAST_WORDS
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
-from tests.integration.gateway.gateways import RUNTIMES, Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import RUNTIMES, Agent, Lab, job_of, until
 from tests.integration.test_fakemodel import request
 
 USD = {"m": "1 0.1 2 10"}
@@ -29,7 +29,7 @@ def test_who_hangs_up_before_the_tokens_are_told_is_held_all_the_same(
         lab.point(RUNTIMES[wire], model.url)
         lab.prices |= USD
         tokens, usd = (1000, None) if limit == "tokens" else (None, "0.001")
-        agent = lab.open(order_of(RUNTIMES[wire], tokens=tokens, usd=usd))
+        agent = lab.open(job_of(RUNTIMES[wire], tokens=tokens, usd=usd))
         until(lambda: (agent.folder / "gateway" / "count").exists())
         path, body = request(wire, True)
         body["padding"] = "x" * 1600  # 400 tokens and more: three calls at most
@@ -52,7 +52,7 @@ def test_a_tier_of_unknown_price_counts_as_the_dearest_and_the_receipt_says_so(l
         path, body = request("chat", True)
         counts = []
         for name, more in (("a", {}), ("b", {"service_tier": "priority"})):
-            agent = lab.open(order_of(RUNTIMES["chat"]), name)
+            agent = lab.open(job_of(RUNTIMES["chat"]), name)
             assert agent.post(path, body | more)[0] == 200
             counts.append(agent.counted())
     least, count = counts[0].usage.cost_usd, counts[1]
@@ -64,7 +64,7 @@ def test_a_tier_of_unknown_price_counts_as_the_dearest_and_the_receipt_says_so(l
 def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:
     with FakeModel(preset("slow")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         until(lambda: (agent.folder / "gateway" / "count").exists())
         path, body = request("chat", True)
         for _ in range(PATIENT + 2):
@@ -78,7 +78,7 @@ def test_failures_in_a_row_are_counted_as_tries_and_forgotten_with_an_answer(lab
         {"turns": [{"text": "x", "fault": {"status": 503, "times": 4}}], "no_tools": "turns"}
     ) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         path, body = request("chat", True)
         for tries in range(1, 5):
             assert agent.post(path, body)[0] == 503
@@ -95,7 +95,7 @@ def test_failures_in_a_row_are_counted_as_tries_and_forgotten_with_an_answer(lab
 def test_an_answer_in_which_nothing_can_be_read_is_a_failure(lab: Lab, wire: str, stream: bool) -> None:
     with FakeModel(preset("bad-json")) as model:
         lab.point(RUNTIMES[wire], model.url)
-        agent = lab.open(order_of(RUNTIMES[wire]))
+        agent = lab.open(job_of(RUNTIMES[wire]))
         assert agent.post(*request(wire, stream))[0] in (0, 200)
         count = agent.counted()
         assert (count.failing, count.calls.failed) == (1, 1) and "cannot be read" in count.trouble
@@ -104,7 +104,7 @@ def test_an_answer_in_which_nothing_can_be_read_is_a_failure(lab: Lab, wire: str
 def test_forty_failures_at_once_are_few_tries(lab: Lab) -> None:
     with FakeModel(preset("500")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         forty(agent, *request("chat", True))
         count = agent.counted()
         assert count.calls.failed >= 3 and 1 <= count.failing < 10
@@ -112,7 +112,7 @@ def test_forty_failures_at_once_are_few_tries(lab: Lab) -> None:
 
 def test_a_server_that_is_not_there_is_named(lab: Lab) -> None:
     lab.point("opencode", "http://127.0.0.1:9")
-    agent = lab.open(order_of("opencode"))
+    agent = lab.open(job_of("opencode"))
     assert agent.post(*request("chat", True))[0] == 502
     count = agent.counted()
     assert (count.failing, count.status) == (1, 0) and "127.0.0.1:9 cannot be reached" in count.trouble
@@ -145,7 +145,7 @@ def test_forty_calls_at_once_pass_a_limit_by_one_at_most(lab: Lab, limit: str) -
         lab.point("opencode", model.url)
         lab.prices |= USD
         tokens, usd = (2000, None) if limit == "tokens" else (None, "0.003")
-        agent = lab.open(order_of("opencode", tokens=tokens, usd=usd))
+        agent = lab.open(job_of("opencode", tokens=tokens, usd=usd))
         path, body = request("chat", True)
         assert forty(agent, path, body) == [200] * 2 + [403] * 38
         assert len(model.requests) == 2 and agent.counted().limit == limit
@@ -154,7 +154,7 @@ def test_forty_calls_at_once_pass_a_limit_by_one_at_most(lab: Lab, limit: str) -
 def test_forty_calls_at_once_are_no_more_than_the_limit_of_calls(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode", requests=3))
+        agent = lab.open(job_of("opencode", requests=3))
         path, body = request("chat", True)
         assert forty(agent, path, body) == [200] * 3 + [403] * 37
         status, said = agent.post(path, body)
@@ -171,7 +171,7 @@ def test_of_forty_calls_at_a_limit_one_wraps_up(lab: Lab, limit: str, within: in
         lab.point("opencode", model.url)
         lab.prices |= USD
         usd = "0.003" if limit == "usd" else None
-        agent = lab.open(order_of("opencode", usd=usd, wrap_up=True, **given))
+        agent = lab.open(job_of("opencode", usd=usd, wrap_up=True, **given))
         path, body = request("chat", True)
         assert forty(agent, path, body) == [200] * (within + 1) + [403] * (39 - within)
         assert agent.post(path, body)[0] == 403, "and it stays the last"
@@ -187,7 +187,7 @@ def test_of_forty_calls_at_a_limit_one_wraps_up(lab: Lab, limit: str, within: in
 def test_the_last_turn_on_each_wire(lab: Lab, wire: str) -> None:
     with FakeModel(preset("text"), log=kept(lab)) as model:
         lab.point(RUNTIMES[wire], model.url)
-        agent = lab.open(order_of(RUNTIMES[wire], requests=1, wrap_up=True))
+        agent = lab.open(job_of(RUNTIMES[wire], requests=1, wrap_up=True))
         path, body = request(wire, True)
         assert [agent.post(path, body)[0] for _ in range(4)] == [200, 200, 403, 403]
         assert [LAST_WORDS in json.dumps(one) for one in bodies(lab)] == [False, True]
@@ -198,7 +198,7 @@ def test_the_last_turn_on_each_wire(lab: Lab, wire: str) -> None:
 def test_a_last_turn_that_fails_was_the_last_all_the_same(lab: Lab) -> None:
     with FakeModel(preset("500")) as model:
         lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode", requests=1, wrap_up=True))
+        agent = lab.open(job_of("opencode", requests=1, wrap_up=True))
         path, body = request("chat", True)
         assert [agent.post(path, body)[0] for _ in range(3)] == [500, 500, 403]
         assert len(model.requests) == 2

@@ -21,11 +21,11 @@ from node_agent.gateway.opening import GatewayProcesses, Near
 from node_agent.gateway.slots import Full, SlotLocks, is_taken
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from tests.endpointfakes import Generic, Ollama, Vllm, serving
 from tests.endpointfakes.apps import ollama_model
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import Agent, Lab, job_of, until
 from tests.integration.gateway.tls import authority
 from tests.tinyllama import Tiny, tiny_server
 
@@ -52,8 +52,8 @@ def near_lab(lab: Lab, endpoints: list[dict[str, Any]]) -> Lab:
     return lab
 
 
-def at(runtime: str, endpoint: str, model: str, **limits: Any) -> Order:
-    return order_of(runtime, model=model, **limits).model_copy(update={"endpoint": endpoint})
+def at(runtime: str, endpoint: str, model: str, **limits: Any) -> Job:
+    return job_of(runtime, model=model, **limits).model_copy(update={"endpoint": endpoint})
 
 
 @pytest.fixture

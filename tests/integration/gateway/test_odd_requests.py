@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import KEY, Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import KEY, Agent, Lab, job_of, until
 from tests.integration.test_fakemodel import request
 
 PATH, ASKED = request("anthropic", False)
@@ -78,7 +78,7 @@ def test_it_is_refused_and_the_run_goes_on(lab: Lab, model: FakeModel, name: str
     sent, status = REFUSED[name]
     with model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         pid = agent.pid
         said = told(agent, sent)
         assert said.startswith(b"HTTP/1.1 %d " % status) and said.count(b"HTTP/1.1 ") == 1, said[:300]
@@ -92,7 +92,7 @@ def test_what_follows_in_the_same_breath_is_judged_as_any_other(lab: Lab, model:
     good = head(f"content-length: {N}") + BODY
     with model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         behind = head("connection: close", start="GET /v1/files HTTP/1.1")
         said = told(agent, good + good + behind)
         statuses = [part[:3] for part in said.split(b"HTTP/1.1 ")[1:]]
@@ -107,7 +107,7 @@ def test_trailers_that_end_are_read_past(lab: Lab, model: FakeModel) -> None:
     close = head("transfer-encoding: chunked", "connection: close")
     with model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         said = told(agent, close + CHUNK + b"0\r\nx-api-key: y\r\nchecksum: 1\r\n\r\n")
         assert said.startswith(b"HTTP/1.1 200 ")
         until(lambda: len(model.requests) == 1)
@@ -120,7 +120,7 @@ def test_who_knows_no_chunks_gets_none(lab: Lab, model: FakeModel, more: tuple[s
     asked = head(f"content-length: {len(streamed)}", *more, start=f"POST {PATH} HTTP/1.0") + streamed
     with model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         top, _, rest = told(agent, asked).partition(b"\r\n\r\n")
         assert top.startswith(b"HTTP/1.1 200 ") and b"chunked" not in top and b"connection: close" in top
         assert rest.startswith(b"event: message_start") and b"message_stop" in rest

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.crowd import crowded
-from tests.integration.gateway.gateways import KEY, Agent, Lab, order_of
+from tests.integration.gateway.gateways import KEY, Agent, Lab, job_of
 from tests.integration.test_fakemodel import request
 
 Answer = Callable[[BaseHTTPRequestHandler, str], None]
@@ -124,7 +124,7 @@ def test_no_answer_quotes_the_key(
     lab: Lab, serve: Callable[[Answer], str], answer: Answer, status: int, said: bytes
 ) -> None:
     lab.point("opencode", serve(answer))
-    agent = lab.open(order_of("opencode"))
+    agent = lab.open(job_of("opencode"))
     for _ in range(2):  # the second time perhaps from what the gateway kept
         got, head, body = ask(agent)
         assert got == status and said in body, (head, body[:300])
@@ -134,5 +134,5 @@ def test_no_answer_quotes_the_key(
 
 def test_nor_does_an_answer_that_costs_nothing(lab: Lab, serve: Callable[[Answer], str]) -> None:
     lab.point("opencode", serve(told(403, QUOTE, ("retry-after", "7"))))
-    status, head, body = ask(lab.open(order_of("opencode")), "GET", "/v1/models")
+    status, head, body = ask(lab.open(job_of("opencode")), "GET", "/v1/models")
     assert (status, body) == (403, SHOWN) and "retry-after: 7" in head.lower()

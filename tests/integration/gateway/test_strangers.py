@@ -11,7 +11,7 @@ import pytest
 from node_agent.gateway.serving import MOST_OPEN
 from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import Agent, Lab, job_of, until
 from tests.integration.test_fakemodel import request
 
 MB = 1 << 20
@@ -39,7 +39,7 @@ def push(agent: Agent, path: str, token: str) -> bytes:
 def test_a_body_is_not_kept_that_is_refused_by_its_head(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         assert agent.post(path, body)[0] == 200
         before = peak_kib(agent.pid)
@@ -53,7 +53,7 @@ def test_a_body_is_not_kept_that_is_refused_by_its_head(lab: Lab) -> None:
 def test_a_stranger_is_told_so_and_leaves_nothing_in_the_run_s_record(lab: Lab) -> None:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         until(lambda: (agent.folder / "gateway" / "count").exists())
         path, body = request("anthropic", False)
         for target in (path, "/v1/files", "http://elsewhere/"):
@@ -87,7 +87,7 @@ def test_who_holds_hundreds_of_connections_without_the_key_does_not_shut_the_run
 ) -> None:
     with FakeModel(preset("text")) as model, contextlib.ExitStack() as held:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         for number in range(HELD):
             line = held.enter_context(connect(agent, by))
@@ -103,7 +103,7 @@ def test_who_holds_hundreds_of_connections_without_the_key_does_not_shut_the_run
 def test_connections_of_the_run_are_bounded_and_it_is_told_so(lab: Lab) -> None:
     with FakeModel(preset("text")) as model, contextlib.ExitStack() as held:
         lab.point("claude", model.url)
-        agent = lab.open(order_of("claude"))
+        agent = lab.open(job_of("claude"))
         path, body = request("anthropic", False)
         ask = f"GET /v1/models HTTP/1.1\r\nx-api-key: {agent.entry.token}\r\n\r\n".encode()
         for _ in range(MOST_OPEN):

@@ -10,7 +10,7 @@ import pytest
 from node_agent.attempt.ports import StepFailed
 from node_agent.gateway.opening import GatewaySettings
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import KEY, Lab, order_of
+from tests.integration.gateway.gateways import KEY, Lab, job_of
 from tests.integration.gateway.tls import authority, proxy_to
 from tests.integration.test_fakemodel import request
 
@@ -35,12 +35,12 @@ def test_a_private_authority_counts_when_the_node_names_it_and_else_not(
     path, body = request("chat", True)
     with behind_tls(context) as model:
         lab.point("opencode", f"https://127.0.0.1:{model.port}")
-        stranger = lab.open(order_of("opencode"), "stranger")
+        stranger = lab.open(job_of("opencode"), "stranger")
         status, said = stranger.post(path, body)
         assert status == 502 and b"certificate verify failed" in said
         assert stranger.counted().calls.failed == 1
         lab.values["SSL_CERT_FILE"] = str(ca)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
         assert agent.counted().usage.output_tokens == 3 * 34
 
@@ -54,7 +54,7 @@ def test_through_the_owner_s_proxy_by_name_over_one_connection(
         lab.point("opencode", f"https://{NAME}")
         lab.values |= {"SSL_CERT_FILE": str(ca), "PROXY": "me:word"}
         lab.wish = GatewaySettings(https_proxy=proxy.url, proxy_login="PROXY")
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
         assert proxy.asked == [f"{NAME}:443"], "kept for the next request, and its name found by the proxy"
         assert "proxy-authorization: Basic bWU6d29yZA==" in proxy.heads[0]
@@ -66,7 +66,7 @@ def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
     with FakeModel(preset("text")) as model, proxy_to(model.port) as proxy:
         lab.point("opencode", model.url)
         lab.wish = GatewaySettings(https_proxy=proxy.url)
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         assert agent.post(path, body)[0] == 200 and proxy.asked == []
 
 
@@ -85,7 +85,7 @@ def test_a_proxy_that_does_not_let_it_through_is_named(lab: Lab, answer: str, wo
         lab.point("opencode", f"https://{NAME}")
         lab.values["PROXY_LOGIN"] = "me:word-of-the-proxy"
         lab.wish = GatewaySettings(https_proxy=proxy.url, proxy_login="PROXY_LOGIN")
-        agent = lab.open(order_of("opencode"))
+        agent = lab.open(job_of("opencode"))
         status, said = agent.post(path, body)
         assert status == 502 and words in said.decode(), said
         count = agent.counted()
@@ -96,11 +96,11 @@ def test_a_proxy_that_is_not_there_and_a_login_that_is_none(lab: Lab) -> None:
     path, body = request("chat", True)
     lab.point("opencode", f"https://{NAME}")
     lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1")
-    status, said = lab.open(order_of("opencode")).post(path, body)
+    status, said = lab.open(job_of("opencode")).post(path, body)
     assert status == 502 and b"the proxy 127.0.0.1:1 of gateway.json cannot be reached" in said
     lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1", proxy_login="GONE")
     with pytest.raises(StepFailed, match="GONE"):
-        lab.open(order_of("opencode"), "b")
+        lab.open(job_of("opencode"), "b")
 
 
 @pytest.mark.parametrize(("owner", "status"), [("refuse", 403), ("strip", 200), ("allow", 200)])
@@ -110,7 +110,7 @@ def test_tools_of_the_vendor_s_as_the_owner_has_it(lab: Lab, owner: str, status:
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
         lab.wish = GatewaySettings.model_validate({"hosted_tools": owner})
-        assert lab.open(order_of("claude")).post(path, body)[0] == status
+        assert lab.open(job_of("claude")).post(path, body)[0] == status
         asked = int(status == 200)
         assert model.wait_for(asked) and len(model.requests) == asked
 
@@ -123,6 +123,6 @@ def test_addresses_that_the_vendor_would_fetch_as_the_owner_has_it(lab: Lab, own
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
         lab.wish = GatewaySettings.model_validate({"fetched_urls": owner})
-        assert lab.open(order_of("opencode")).post(path, body)[0] == status
+        assert lab.open(job_of("opencode")).post(path, body)[0] == status
         asked = int(status == 200)
         assert model.wait_for(asked) and len(model.requests) == asked

@@ -16,7 +16,7 @@ from node_agent.gateway.tunnel import MOST_OPEN
 from node_agent.link.trusting import make_tls_context
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import Agent, Lab, order_of, until
+from tests.integration.gateway.gateways import Agent, Lab, job_of, until
 from tests.integration.gateway.tls import ConnectProxy, authority, proxy_to
 
 VENDOR = "api.anthropic.com"
@@ -51,7 +51,7 @@ def knock(
 
 
 def opened(lab: Lab) -> Agent:
-    agent = lab.open(order_of("claude", model="claude-sonnet-4-5"))
+    agent = lab.open(job_of("claude", model="claude-sonnet-4-5"))
     assert agent.entry.is_tunnel
     return agent
 
@@ -156,11 +156,11 @@ def test_its_end_ends_what_is_open_and_counts_it(
                 pass
 
 
-def test_a_key_goes_before_a_subscription_and_what_the_order_names_past_both(lab: Lab) -> None:
+def test_a_key_goes_before_a_subscription_and_what_the_job_names_past_both(lab: Lab) -> None:
     lab.values |= {"CLAUDE_CODE_OAUTH_TOKEN": TOKEN, "ANTHROPIC_API_KEY": "k"}
-    assert not lab.open(order_of("claude")).entry.is_tunnel
+    assert not lab.open(job_of("claude")).entry.is_tunnel
     del lab.values["ANTHROPIC_API_KEY"]
-    named = order_of("claude").model_copy(update={"secrets": ("CLAUDE_CODE_OAUTH_TOKEN",)})
+    named = job_of("claude").model_copy(update={"secrets": ("CLAUDE_CODE_OAUTH_TOKEN",)})
     assert lab.gateways.open(named, lab.root / "a") is None
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.wire.git import SAFE_CONFIG, git_env
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.git import from_words
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot

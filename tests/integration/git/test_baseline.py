@@ -37,25 +37,25 @@ class Bench:
         self.depot, self.taken = depot, snap(repo, depot)
         self.node = tmp_path / "node"
         self.spaces = Workspaces(self.node, PathTransport(depot, self.taken.repo_id))
-        self.order = workspace_of(self.taken)
-        self.tree = Repo(self.spaces.prepare(attempt(), self.order), init=False)
+        self.job = workspace_of(self.taken)
+        self.tree = Repo(self.spaces.prepare(attempt(), self.job), init=False)
         self.baseline = ""
 
     def set_up(self, act: Act) -> Bench:
         act(self.tree)
-        self.baseline = self.spaces.baseline(attempt(), self.order)
-        assert self.spaces.baseline(attempt(), self.order) == self.baseline
+        self.baseline = self.spaces.baseline(attempt(), self.job)
+        assert self.spaces.baseline(attempt(), self.job) == self.baseline
         return self
 
     def agent(self, act: Act) -> ResultCommit:
         act(self.tree)
-        made = self.spaces.commit(attempt(), self.order, STAMP, self.baseline)
-        assert self.spaces.commit(attempt(), self.order, STAMP, self.baseline) == made
+        made = self.spaces.commit(attempt(), self.job, STAMP, self.baseline)
+        assert self.spaces.commit(attempt(), self.job, STAMP, self.baseline) == made
         return made
 
     def files(self, made: ResultCommit) -> dict[str, bytes]:
         assert made.commit is not None
-        self.spaces.push(attempt(), self.order, made.commit)
+        self.spaces.push(attempt(), self.job, made.commit)
         check = self.depot.verify_result(self.taken.repo_id, attempt(), made.commit)
         assert check.ok, check.why
         return {name: data for name, (_, data) in tree_of(self.depot, self.taken, made.commit).items()}
@@ -86,7 +86,7 @@ def _nothing(tree: Repo) -> None:
 def test_set_up_alone_is_no_change(bench: Bench) -> None:
     made = bench.set_up(_everything).agent(_nothing)
     assert (made.kind, made.commit, made.files_changed) == ("empty", None, ())
-    assert bench.spaces.changed_since(attempt(), bench.order.snapshot or "", bench.baseline) == ()
+    assert bench.spaces.changed_since(attempt(), bench.job.snapshot or "", bench.baseline) == ()
 
 
 def test_the_result_has_the_agents_changes_and_no_others(bench: Bench) -> None:
@@ -167,14 +167,14 @@ def test_a_baseline_that_was_tampered_with(bench: Bench) -> None:
     path.write_bytes(path.read_bytes().replace(b"venv.cfg", b"mine.txt"))
     bench.tree.write("mine.txt", "home = /x\n")
     with pytest.raises(WorkspaceFailure, match="differ from their record"):
-        bench.spaces.commit(attempt(), bench.order, STAMP, bench.baseline)
-    (where,) = bench.spaces.salvage(attempt(), bench.order, STAMP, bench.baseline)
+        bench.spaces.commit(attempt(), bench.job, STAMP, bench.baseline)
+    (where,) = bench.spaces.salvage(attempt(), bench.job, STAMP, bench.baseline)
     assert "salvage" in where
 
 
 def test_salvage_keeps_the_agents_alone(bench: Bench) -> None:
     bench.set_up(_everything)
-    assert bench.spaces.salvage(attempt(), bench.order, STAMP, bench.baseline) == ()
+    assert bench.spaces.salvage(attempt(), bench.job, STAMP, bench.baseline) == ()
     bench.tree.write("mine", "m\n")
-    (where,) = bench.spaces.salvage(attempt(), bench.order, STAMP, bench.baseline)
+    (where,) = bench.spaces.salvage(attempt(), bench.job, STAMP, bench.baseline)
     assert where.startswith("commit ")

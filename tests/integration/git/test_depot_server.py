@@ -31,14 +31,14 @@ def test_the_socket_is_for_its_owner_only(world: Depots) -> None:
 
 def test_an_attempt_travels_both_ways(world: Depots, tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path / "node", world.client)
-    order = workspace_of(world.taken)
-    tree = spaces.prepare(attempt(), order)
+    job = workspace_of(world.taken)
+    tree = spaces.prepare(attempt(), job)
     assert (tree / "big.bin").read_bytes() == (world.repo.path / "big.bin").read_bytes()
     (tree / "answer").write_text("42\n")
-    made = spaces.commit(attempt(), order, STAMP)
+    made = spaces.commit(attempt(), job, STAMP)
     assert made.commit is not None
-    spaces.push(attempt(), order, made.commit)
-    spaces.push(attempt(), order, made.commit)
+    spaces.push(attempt(), job, made.commit)
+    spaces.push(attempt(), job, made.commit)
     assert world.depot.verify_result(world.taken.repo_id, attempt(), made.commit).ok
     assert tree_of(world.depot, world.taken, made.commit)["answer"][1] == b"42\n"
     packs = (world.depot.path(world.taken.repo_id) / "objects" / "pack").glob("*.pack")
@@ -123,13 +123,13 @@ def test_only_the_granted_ref_can_be_pushed(target: str, world: Depots, tmp_path
 
 def test_the_snapshot_cannot_even_be_moved_forward(world: Depots, tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path / "node", world.client)
-    order = workspace_of(world.taken)
-    (spaces.prepare(attempt(), order) / "new").write_text("n")
-    made = spaces.commit(attempt(), order, STAMP)
+    job = workspace_of(world.taken)
+    (spaces.prepare(attempt(), job) / "new").write_text("n")
+    made = spaces.commit(attempt(), job, STAMP)
     out = tmp_path / "node" / "work" / "r-aaaa.1.1" / "out.git"
     done = _git_stream(world, "push", out, "push", "DEPOT", f"{made.commit}:refs/pancode/snap/r-aaaa")
     assert "not granted" in done.stderr
-    assert world.depot.commit_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa") == order.snapshot
+    assert world.depot.commit_at(world.taken.repo_id, "refs/pancode/snap/r-aaaa") == job.snapshot
 
 
 def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_a_delivered_result_cannot_be_replaced_or_deleted(world: Depots, tmp_pat
 def test_a_push_over_its_size_is_refused_and_leaves_nothing(world: Depots, tmp_path: Path) -> None:
     world.max_bytes = 100_000
     spaces = Workspaces(tmp_path / "node", world.client)
-    order = workspace_of(world.taken)
-    (spaces.prepare(attempt(), order) / "blob").write_bytes(os.urandom(2_000_000))
-    made = spaces.commit(attempt(), order, STAMP)
+    job = workspace_of(world.taken)
+    (spaces.prepare(attempt(), job) / "blob").write_bytes(os.urandom(2_000_000))
+    made = spaces.commit(attempt(), job, STAMP)
     with pytest.raises(StepFailed, match="maximum allowed size|refused") as failed:
-        spaces.push(attempt(), order, made.commit or "")
+        spaces.push(attempt(), job, made.commit or "")
     assert failed.value.kind is FailureKind.RESULT_REFUSED
     objects = world.depot.path(world.taken.repo_id) / "objects"
     assert not [path for path in objects.rglob("*") if "tmp" in path.name or "incoming" in path.name]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from node_agent.attempt.ports import CommitStamp
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
 from pancode.git.snapshot import Snapshot

@@ -11,7 +11,7 @@ from node_agent.attempt.left_for_others import BOARD as BOARD
 from node_agent.attempt.left_for_others import MOST_QUESTION, QUESTION
 from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
 from tests.integration.git.depot_world import Depots

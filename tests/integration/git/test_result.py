@@ -41,20 +41,20 @@ class Bench:
         self.depot = depot
         self.taken: Snapshot = snap(repo, depot)
         self.spaces = Workspaces(tmp_path / "node", PathTransport(depot, self.taken.repo_id))
-        self.order = workspace_of(self.taken)
-        self.agent = Repo(self.spaces.prepare(attempt(), self.order), init=False)
+        self.job = workspace_of(self.taken)
+        self.agent = Repo(self.spaces.prepare(attempt(), self.job), init=False)
 
     def after(self, act: Act) -> ResultCommit:
         act(self.agent)
         return self.commit()
 
     def commit(self) -> ResultCommit:
-        return self.spaces.commit(attempt(), self.order, STAMP)
+        return self.spaces.commit(attempt(), self.job, STAMP)
 
     def delivered(self, made: ResultCommit) -> dict[str, bytes]:
         """Push, verify, and give the names and contents of the files in the delivered commit."""
         assert made.commit is not None
-        self.spaces.push(attempt(), self.order, made.commit)
+        self.spaces.push(attempt(), self.job, made.commit)
         check = self.depot.verify_result(self.taken.repo_id, attempt(), made.commit)
         assert check.ok, check.why
         files = tree_of(self.depot, self.taken, made.commit)

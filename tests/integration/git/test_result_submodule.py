@@ -39,10 +39,10 @@ def test_what_is_done_in_a_submodule_is_named(
     repo.commit()
     taken = snap(repo, depot)
     spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
-    order = workspace_of(taken)
-    agent = Repo(spaces.prepare(attempt(), order), init=False)
+    job = workspace_of(taken)
+    agent = Repo(spaces.prepare(attempt(), job), init=False)
     act(agent)
-    made = spaces.commit(attempt(), order, STAMP)
+    made = spaces.commit(attempt(), job, STAMP)
     assert made.kind == "empty" and made.warnings == said and made.missing == said
 
 
@@ -53,9 +53,9 @@ def test_what_set_up_put_into_a_submodule_is_not_missing(tmp_path: Path, depot: 
     repo.commit()
     taken = snap(repo, depot)
     spaces = Workspaces(tmp_path / "node", PathTransport(depot, taken.repo_id))
-    order = workspace_of(taken)
-    agent = Repo(spaces.prepare(attempt(), order), init=False)
+    job = workspace_of(taken)
+    agent = Repo(spaces.prepare(attempt(), job), init=False)
     _cloned(agent)
-    baseline = spaces.baseline(attempt(), order)
-    made = spaces.commit(attempt(), order, STAMP, baseline)
+    baseline = spaces.baseline(attempt(), job)
+    made = spaces.commit(attempt(), job, STAMP, baseline)
     assert made.missing == ()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.git import NodeGit
 from node_agent.workspace.set_up import NotCached, key_of, machine_facts
 from tests.integration.git.repos import Repo
-from tests.unit.node_agent.stage import identity, order_of
+from tests.unit.node_agent.stage import identity, job_of
 
 OWNERS = ("**/package-lock.json", "tools/*.sh")
 
@@ -36,7 +36,7 @@ class Recipe:
         at = Workspace(kind="git", repo="repo-1", base=self.repo.head, snapshot=self.repo.head)
         npm = {"setup": (("npm", "ci"),), "cache": ("node_modules",), "workspace": at, "env": ("MODE",)}
         env = {"PATH": f"{self.programs}:/no/folder", "MODE": mode, "HOME": str(identity("r-other"))}
-        return key_of(order_of(**{**npm, **changes}), NodeGit(self.repo.path / ".git"), env, on)
+        return key_of(job_of(**{**npm, **changes}), NodeGit(self.repo.path / ".git"), env, on)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Workspace
 from node_agent.wire.keep import KEEP, KeepBound, NodeKeep
-from node_agent.wire.order import Workspace
 from node_agent.workspace.checkout import MOST_KEPT
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
 from tests.integration.git.warm_world import STAMP, again, dispatched, must_be_as_new, project, waiting
-from tests.unit.node_agent.stage import order_of
+from tests.unit.node_agent.stage import job_of
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_two_at_once_have_one_each_and_no_more_than_a_few_wait(
     spaces: Workspaces, repo: Repo, wanted: Workspace, depot: Depot
 ) -> None:
     runs = [f"r-bbb{number}" for number in range(MOST_KEPT + 2)]
-    orders = {run: dispatched(repo, depot, run) for run in runs}
+    jobs = {run: dispatched(repo, depot, run) for run in runs}
     for _ in range(2):
-        threads = [threading.Thread(target=spaces.prepare, args=(attempt(run), orders[run])) for run in runs]
+        threads = [threading.Thread(target=spaces.prepare, args=(attempt(run), jobs[run])) for run in runs]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -81,7 +81,7 @@ def test_two_at_once_have_one_each_and_no_more_than_a_few_wait(
         assert all((tree / "f1").read_text() == "f1\n" for tree in trees)
         assert len({(tree / "f1").stat().st_ino for tree in trees}) == len(runs)
         for run in runs:
-            spaces.remove(attempt(run), orders[run])
+            spaces.remove(attempt(run), jobs[run])
         assert len(waiting(spaces)) == MOST_KEPT
 
 
@@ -163,17 +163,17 @@ def test_files_are_as_new_as_in_a_new_checkout_when_set_up_is_put_back(
     spaces: Workspaces, wanted: Workspace
 ) -> None:
     """Else `make` would take what an earlier set-up made of other files for younger than these."""
-    order = order_of(identity=attempt(), workspace=wanted, setup=(("make",),), cache=("lib",))
+    job = job_of(identity=attempt(), workspace=wanted, setup=(("make",),), cache=("lib",))
     tree = spaces.tree(attempt())
     log = tree.parents[1] / "log"
     for is_second in (False, True):
         spaces.prepare(attempt(), wanted)
-        made = spaces.put_back(order, log, {})
+        made = spaces.put_back(job, log, {})
         assert made.restored is is_second and made.key is not None
         if not is_second:
             (tree / "lib").mkdir()
             (tree / "lib" / "product").write_text("of f1")
-            spaces.keep(order, made.key)
+            spaces.keep(job, made.key)
             spaces.remove(attempt(), wanted)
     product = (tree / "lib" / "product").stat().st_mtime_ns
     assert all(path.lstat().st_mtime_ns > product for path in (tree / "f1", tree / "d" / "f3", tree / "ln"))
@@ -189,19 +189,19 @@ def test_set_up_in_the_place_of_an_earlier_attempt_is_put_back_with_the_paths_of
     after, later = attempt(number=2, lease=2), attempt(number=3, lease=3)
     folders = WorkspaceFolders(tmp_path / "node")
     assert folders.take_place(after, str(attempt()))
-    orders = [
-        order_of(identity=one, workspace=wanted, setup=(("make",),), cache=("lib",)) for one in (after, later)
+    jobs = [
+        job_of(identity=one, workspace=wanted, setup=(("make",),), cache=("lib",)) for one in (after, later)
     ]
     first, log = spaces.prepare(after, wanted), tmp_path / "log"
     assert first.parent.name == str(attempt())
-    made = spaces.put_back(orders[0], log, {})
+    made = spaces.put_back(jobs[0], log, {})
     (first / "lib").mkdir()
     (first / "lib" / "tool").write_text(f"#!{first}/lib/python\n")
     (first / "lib" / "tool").chmod(0o755)
-    assert made.key is not None and spaces.keep(orders[0], made.key) == ()
+    assert made.key is not None and spaces.keep(jobs[0], made.key) == ()
     spaces.remove(after, wanted)
     second = spaces.prepare(later, wanted)
-    assert spaces.put_back(orders[1], log, {}).restored
+    assert spaces.put_back(jobs[1], log, {}).restored
     assert (second / "lib" / "tool").read_text() == f"#!{second}/lib/python\n"
 
 

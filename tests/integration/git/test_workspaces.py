@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.attempt import ports
 from node_agent.attempt.ports import CommitStamp
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.git import WorkspaceFailure
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot
@@ -121,7 +121,7 @@ def test_a_mirror_with_torn_objects_is_replaced(
 
 def test_another_commit_than_ordered_is_refused(spaces: Workspaces, taken: Snapshot) -> None:
     wrong = workspace_of(taken).model_copy(update={"snapshot": taken.base_commit})
-    with pytest.raises(WorkspaceFailure, match="the order says"):
+    with pytest.raises(WorkspaceFailure, match="the job says"):
         spaces.prepare(attempt(), wrong)
 
 

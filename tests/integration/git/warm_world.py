@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from node_agent.attempt.ports import CommitStamp
-from node_agent.wire.order import Workspace
+from node_agent.wire.job import Workspace
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
 from pancode.git.depot import Depot

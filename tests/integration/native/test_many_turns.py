@@ -20,7 +20,7 @@ from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.shim.spool import Ended, Running
 from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Isolation
 from node_agent.workspace.folders import write_below
 from node_agent.workspace.homes import write_file

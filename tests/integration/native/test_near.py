@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Safety
 from tests.integration.node.node_world import NodeWorld
 from tests.tinyllama import tiny_server
@@ -34,14 +34,14 @@ def test_a_run_on_an_endpoint_is_counted_costs_nothing_and_keeps_to_its_room(tmp
         world.home.secrets.chmod(0o600)
         try:
             world.begin()
-            order = world.order(
+            job = world.job(
                 "Make it. [[agent]]", run=f"r-near{os.getpid()}", runtime="native", model="tiny-random"
             )
-            agent = order.agent.model_copy(update={"tools": TOOLS})
+            agent = job.agent.model_copy(update={"tools": TOOLS})
             limits = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 24)
             changes = {"agent": agent, "endpoint": "tiny", "safety": Safety.AUTO_EDIT, "limits": limits}
-            claims = world.run(order.model_copy(update={**changes, "env": (), "secrets": ()}), 90)
-            told = world.log(order.identity).decode()
+            claims = world.run(job.model_copy(update={**changes, "env": (), "secrets": ()}), 90)
+            told = world.log(job.identity).decode()
         finally:
             world.end()
     assert (claims.outcome, claims.failure) == (Outcome.DONE, None), claims.reason

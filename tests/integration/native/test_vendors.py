@@ -15,7 +15,7 @@ import pytest
 from node_agent.runtimes.vendors import PROVIDERS, RuntimeProvider
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Safety
 from tests.fakemodel import FakeModel, preset
 from tests.integration.node.node_world import NodeWorld
@@ -39,11 +39,11 @@ def test_a_vendor_is_asked_with_its_own_key_on_its_own_path(vendor: RuntimeProvi
         try:
             world.begin()
             run, model = f"r-vendor{os.getpid()}", f"{vendor.name}/some/model-1"
-            order = world.order("Say something.", run=run, runtime="native", model=model)
-            agent = order.agent.model_copy(update={"tools": TOOLS})
+            job = world.job("Say something.", run=run, runtime="native", model=model)
+            agent = job.agent.model_copy(update={"tools": TOOLS})
             changes = {"agent": agent, "safety": Safety.AUTO_EDIT, "limits": LIMITS, "env": (), "secrets": ()}
-            claims = world.run(order.model_copy(update=changes), 120)
-            told = world.log(order.identity).decode()
+            claims = world.run(job.model_copy(update=changes), 120)
+            told = world.log(job.identity).decode()
         finally:
             world.end()
         asked = [one for one in server.requests if "wire" in one]

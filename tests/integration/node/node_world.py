@@ -14,9 +14,9 @@ from node_agent.agent.worker import ThreadDrive, Worker
 from node_agent.machine.home import NodeHome, NodeSettings, RedisLogin
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job, Workspace
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Hello
-from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope
 from node_agent.wiring import Parts, build
@@ -27,7 +27,7 @@ from tests.crowd import crowded
 from tests.crowd import until as until
 from tests.fakes.node import MemoryUplink
 from tests.integration.git.repos import simple, snap, workspace_of
-from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinator, order_of
+from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinator, job_of
 
 FACTOR = 0.1
 RUN = f"r-git{os.getpid()}"
@@ -156,7 +156,7 @@ class NodeWorld:
 
     # -- work
 
-    def order(self, task: str, run: str = RUN, **changes: Any) -> Order:
+    def job(self, task: str, run: str = RUN, **changes: Any) -> Job:
         """For this world's repository; `workspace` none unless the run is the one with a snapshot."""
         workspace = workspace_of(self.taken) if run == RUN else Workspace(kind="none")
         late = FleetTime(epoch=1, ms=self.coordinator.now().ms + 60_000)
@@ -166,12 +166,12 @@ class NodeWorld:
             "workspace": workspace,
             "identity": attempt_of(run),
         }
-        return order_of(**{**base, **changes})
+        return job_of(**{**base, **changes})
 
-    def run(self, order: Order, seconds: float = 30.0) -> Claims:
+    def run(self, job: Job, seconds: float = 30.0) -> Claims:
         """Push, and wait for the acknowledged end."""
-        self.coordinator.push(order)
-        return self.ended(order.identity, seconds)
+        self.coordinator.push(job)
+        return self.ended(job.identity, seconds)
 
     def ended(self, identity: AttemptId, seconds: float = 30.0) -> Claims:
         assert self.parts is not None

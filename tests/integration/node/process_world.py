@@ -82,8 +82,8 @@ class ProcessWorld(NodeWorld):
     def _down(self) -> None:
         up = self.uplink
         for claimed in up.queue[self._pushed :]:
-            one = AttemptId.parse(".".join(claimed.job.split("_")[1:]))
-            self.bus.push_orders([Offer(TAG, one, claimed.envelope.decode())])
+            one = AttemptId.parse(".".join(claimed.rq_job.split("_")[1:]))
+            self.bus.push_jobs([Offer(TAG, one, claimed.envelope.decode())])
             self._pushed += 1
         for sent in up.told[self._told :]:
             self.bus.send_controls(TAG, [(self._told + 1, sent.data.decode())])

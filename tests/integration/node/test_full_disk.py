@@ -30,26 +30,26 @@ def world(tmp_path: Path) -> Iterator[NodeWorld]:
 
 
 def test_it_fills_its_workspace_and_says_done(world: NodeWorld) -> None:
-    order = world.order("#!scripted\ntry fill big.bin\nanswer done", run=RUN)
-    claims = world.run(order)
+    job = world.job("#!scripted\ntry fill big.bin\nanswer done", run=RUN)
+    claims = world.run(job)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.DISK_FULL), claims.reason
-    assert processes_of(order.identity) == []
-    until(lambda: not (world.home.root / "work" / str(order.identity)).exists())
-    after = world.run(world.order("#!scripted\nwrite a.txt x\nanswer ok", run="r-after"))
+    assert processes_of(job.identity) == []
+    until(lambda: not (world.home.root / "work" / str(job.identity)).exists())
+    after = world.run(world.job("#!scripted\nwrite a.txt x\nanswer ok", run="r-after"))
     assert after.outcome is Outcome.DONE  # and the node goes on
 
 
 def test_it_fills_the_disk_and_fails(world: NodeWorld) -> None:
-    claims = world.run(world.order("#!scripted\nfill big.bin\nwrite a.txt xxxxxxxxx", run="r-fails"))
+    claims = world.run(world.job("#!scripted\nfill big.bin\nwrite a.txt xxxxxxxxx", run="r-fails"))
     assert claims.outcome in (Outcome.ERROR, Outcome.INFRA) and claims.failure is not None
 
 
-def test_the_disk_is_full_before_an_order_comes(world: NodeWorld) -> None:
+def test_the_disk_is_full_before_a_job_comes(world: NodeWorld) -> None:
     with pytest.raises(OSError), (world.home.root / "filler").open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
-    order = world.order("#!scripted\nwrite a.txt x", run="r-full")
-    world.coordinator.push(order)
-    until(lambda: any(body.kind == "refused" for body in world.coordinator.bodies(order.identity)))
+    job = world.job("#!scripted\nwrite a.txt x", run="r-full")
+    world.coordinator.push(job)
+    until(lambda: any(body.kind == "refused" for body in world.coordinator.bodies(job.identity)))
     (world.home.root / "filler").unlink()
-    assert world.run(world.order("#!scripted\nanswer ok", run="r-then")).outcome is Outcome.DONE
+    assert world.run(world.job("#!scripted\nanswer ok", run="r-then")).outcome is Outcome.DONE

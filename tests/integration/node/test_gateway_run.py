@@ -18,8 +18,8 @@ from node_agent.gateway import spec as places
 from node_agent.machine import discovery
 from node_agent.wire.control import SetSlots
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import Ask
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Claims
 from node_agent.wiring import Parts
 from tests.fakemodel import FakeModel, preset
@@ -54,9 +54,9 @@ def fake_claude(folder: Path) -> str:
     return f"{program.parent}:{os.defpath}"
 
 
-def acts(world: GatewayWorld, *each: tuple[str, str], **changes: Any) -> Order:
-    """An order for these acts of the program."""
-    return world.order(json.dumps(each), run=f"r-gate{os.getpid()}", runtime="claude", model=MODEL, **changes)
+def acts(world: GatewayWorld, *each: tuple[str, str], **changes: Any) -> Job:
+    """A job for these acts of the program."""
+    return world.job(json.dumps(each), run=f"r-gate{os.getpid()}", runtime="claude", model=MODEL, **changes)
 
 
 def tokens(claims: Claims) -> tuple[int, int, int]:
@@ -64,8 +64,8 @@ def tokens(claims: Claims) -> tuple[int, int, int]:
     return usage.input_tokens, usage.cached_tokens, usage.output_tokens
 
 
-def limited(order: Order, **limits: Any) -> Order:
-    return order.model_copy(update={"limits": order.limits.model_copy(update=limits)})
+def limited(job: Job, **limits: Any) -> Job:
+    return job.model_copy(update={"limits": job.limits.model_copy(update=limits)})
 
 
 def test_the_gateway_s_count_is_in_the_receipt_beside_the_claim(
@@ -216,11 +216,11 @@ def test_a_last_turn_that_cannot_be_given_is_told(world: GatewayWorld) -> None:
 
 
 def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: FakeModel) -> None:
-    order = acts(world, ("ask", MODEL), ("wait", "120"))
-    world.coordinator.push(order)
+    job = acts(world, ("ask", MODEL), ("wait", "120"))
+    world.coordinator.push(job)
     until(lambda: model.requests != [] and world.counted() > 0)
     os.kill(world.gateway(), signal.SIGKILL)
-    claims = world.ended(order.identity)
+    claims = world.ended(job.identity)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
     assert "model gateway of this run is gone" in claims.reason
     assert tokens(claims) == (1200, 500, 34), "what it had counted counts"
@@ -228,18 +228,18 @@ def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: Fa
 
 
 def test_a_node_agent_that_comes_back_finds_it_at_work(world: GatewayWorld, model: FakeModel) -> None:
-    order = acts(world, ("ask", MODEL), ("wait", "3"), ("ask", MODEL))
-    world.coordinator.push(order)
+    job = acts(world, ("ask", MODEL), ("wait", "3"), ("ask", MODEL))
+    world.coordinator.push(job)
     assert model.wait_for(1, 20)
     pid = world.gateway()
     world.leave()
     assert world.gateway() == pid
     world.start()
-    claims = world.ended(order.identity)
+    claims = world.ended(job.identity)
     assert claims.outcome is Outcome.DONE and tokens(claims) == (2400, 1000, 68)
 
 
-def test_a_key_that_the_order_names_goes_to_the_run_and_past_the_gateway(world: GatewayWorld) -> None:
+def test_a_key_that_the_job_names_goes_to_the_run_and_past_the_gateway(world: GatewayWorld) -> None:
     named = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
     claims = world.run(acts(world, ("ask", MODEL), secrets=named))
     assert claims.outcome is Outcome.DONE and claims.claimed is None and claims.calls is None
@@ -252,9 +252,9 @@ def test_no_value_of_a_secret_leaves_the_node(world: GatewayWorld) -> None:
     world.owner_writes(**words, LAST_WORDS=secret, NEVER_NAMED="another-secret")
     half, rest = f"half {secret[:9]}", f"{secret[9:]} rest\n"
     doing = [("print", half), ("wait", "0.5"), ("print", rest), ("print", f"{KEY}\nanother-secret\n")]
-    order = acts(world, *doing, ("ask", MODEL), secrets=("LAST_WORDS",))
-    claims = world.run(order)
-    log = world.log(order.identity)
+    job = acts(world, *doing, ("ask", MODEL), secrets=("LAST_WORDS",))
+    claims = world.run(job)
+    log = world.log(job.identity)
     assert b"half [secret LAST_WORDS] rest\n[secret ANTHROPIC_API_KEY]\n[secret NEVER_NAMED]\n" in log
     assert claims.answer == "the last message: [secret LAST_WORDS]"
     sent = b"".join([claims.model_dump_json().encode(), log, *said(world)])

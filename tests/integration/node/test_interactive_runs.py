@@ -18,7 +18,7 @@ from node_agent.shim.spool import Running
 from node_agent.wire.control import PersonSays, TurnControl
 from node_agent.wire.event import PersonHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Limits, Order, Resumed, TurnTerms
+from node_agent.wire.job import Job, Limits, Resumed, TurnTerms
 from node_agent.wire.receipt import Claims, RestReason, TurnStop
 from tests.fakemodel import FakeModel
 from tests.integration.node.gateway_world import KEY, GatewayWorld
@@ -49,21 +49,21 @@ def world(tmp_path: Path) -> Iterator[GatewayWorld]:
         one.end()
 
 
-def interactive_run(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> Order:
+def interactive_run(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> Job:
     terms = TurnTerms(
         idle_ms=more.pop("idle_ms", 600_000), turn_ms=600_000, by="ana", story=more.pop("story", "")
     )
     limits = Limits(wall_ms=600_000, idle_ms=more.pop("silence_ms", 60_000), output_bytes=1 << 20)
     base = {"runtime": "native", "model": "fake-coder", "turns": terms, "limits": limits}
-    return world.order(task, run=run, **{**base, **more})
+    return world.job(task, run=run, **{**base, **more})
 
 
 class Person:
     """Who talks in one interactive run."""
 
-    def __init__(self, world: GatewayWorld, order: Order) -> None:
-        self.world, self.identity = world, order.identity
-        world.coordinator.push(order)
+    def __init__(self, world: GatewayWorld, job: Job) -> None:
+        self.world, self.identity = world, job.identity
+        world.coordinator.push(job)
 
     def says(self, number: int, text: str) -> None:
         self.world.coordinator.tell(PersonSays(identity=self.identity, number=number, text=text, by="ben"))

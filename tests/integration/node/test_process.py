@@ -39,28 +39,28 @@ def world(tmp_path: Path) -> Iterator[ProcessWorld]:
 @pytest.mark.parametrize("mark", MARKS)
 def test_killed_at_each_mark(world: ProcessWorld, mark: str) -> None:
     """kill -9 as soon as the journal has the mark; a new process brings it to the same end, once."""
-    order = world.order("#!scripted\nappend count.txt x\nsleep 0.3\nanswer done", gates=())
-    world.coordinator.push(order)
-    world.reached(order.identity, mark)
+    job = world.job("#!scripted\nappend count.txt x\nsleep 0.3\nanswer done", gates=())
+    world.coordinator.push(job)
+    world.reached(job.identity, mark)
     assert world.kill() == -signal.SIGKILL
     world.launch()
-    claims = world.ended(order.identity)
+    claims = world.ended(job.identity)
     assert claims.outcome is Outcome.DONE, (claims.reason, world.output())
-    assert len(world.coordinator.receipts[str(order.identity)]) == 1
+    assert len(world.coordinator.receipts[str(job.identity)]) == 1
     assert claims.commit is not None
     assert tree_of(world.depot, world.taken, claims.commit)["count.txt"][1] == b"x"  # it ran once
-    assert processes_of(order.identity) == []
+    assert processes_of(job.identity) == []
 
 
 def test_stopped_cleanly_while_something_runs(world: ProcessWorld) -> None:
-    order = world.order("#!scripted\nsay one\nsleep 1.5\nwrite a.txt x\nanswer done")
-    world.coordinator.push(order)
-    until(lambda: bool(processes_of(order.identity)), told=world.output)
+    job = world.job("#!scripted\nsay one\nsleep 1.5\nwrite a.txt x\nanswer done")
+    world.coordinator.push(job)
+    until(lambda: bool(processes_of(job.identity)), told=world.output)
     assert world.kill(signal.SIGTERM) == 0
-    assert processes_of(order.identity)  # it belongs to its shim
+    assert processes_of(job.identity)  # it belongs to its shim
     assert not world.home.pid.exists()
     world.launch()
-    assert world.ended(order.identity).outcome is Outcome.DONE
+    assert world.ended(job.identity).outcome is Outcome.DONE
 
 
 @pytest.mark.slow
@@ -87,27 +87,27 @@ def test_looking_does_not_keep_it_from_starting(tmp_path: Path) -> None:
 
 
 def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
-    order = world.order("#!scripted\nsay one\nsleep 1\nwrite a.txt x\nanswer done")
-    world.coordinator.push(order)
-    until(lambda: bool(processes_of(order.identity)), told=world.output)
+    job = world.job("#!scripted\nsay one\nsleep 1\nwrite a.txt x\nanswer done")
+    world.coordinator.push(job)
+    until(lambda: bool(processes_of(job.identity)), told=world.output)
     world.valkey.stop()
-    world.reached(order.identity, "exited")
+    world.reached(job.identity, "exited")
     assert world.process is not None and world.process.poll() is None
     world.valkey.start()
     world.bus.admit_node(TAG, PASSWORD)  # as the coordinator does when it repairs its Redis
-    assert world.ended(order.identity, 60).outcome is Outcome.DONE
+    assert world.ended(job.identity, 60).outcome is Outcome.DONE
 
 
 @pytest.mark.slow
 def test_remove_ends_everything(world: ProcessWorld) -> None:
-    order = world.order("#!scripted\nignore INT TERM\nfork 60\nhang")
-    world.coordinator.push(order)
-    until(lambda: len(processes_of(order.identity)) >= 3, told=world.output)
+    job = world.job("#!scripted\nignore INT TERM\nfork 60\nhang")
+    world.coordinator.push(job)
+    until(lambda: len(processes_of(job.identity)) >= 3, told=world.output)
     world.kill(signal.SIGTERM)
     done = cli(world.home.root, "remove")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"ended": [str(order.identity)], "left": []}
-    assert processes_of(order.identity) == []
+    assert json.loads(done.stdout) == {"ended": [str(job.identity)], "left": []}
+    assert processes_of(job.identity) == []
     again = json.loads(cli(world.home.root, "remove").stdout)
     assert again == {"ended": [], "left": []}
 

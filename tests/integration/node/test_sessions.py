@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order, Resumed
+from node_agent.wire.job import Job, Resumed
 from tests.fakemodel import FakeModel, preset
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 
@@ -48,9 +48,9 @@ def world(tmp_path: Path) -> Iterator[GatewayWorld]:
         one.end()
 
 
-def asked(world: GatewayWorld, run: str, task: str, of: str = "", **more: Any) -> Order:
+def asked(world: GatewayWorld, run: str, task: str, of: str = "", **more: Any) -> Job:
     resume = Resumed(run=of, session="s-1") if of else None
-    return world.order(task, run=run, runtime="claude", resume=resume, **more)
+    return world.job(task, run=run, runtime="claude", resume=resume, **more)
 
 
 def test_each_run_goes_on_where_the_one_before_ended(world: GatewayWorld) -> None:

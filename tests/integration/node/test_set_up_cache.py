@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Gate, Order
+from node_agent.wire.job import Gate, Job
 from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from tests.integration.git.repos import snap, tree_of, workspace_of
@@ -41,17 +41,17 @@ class Shop:
     def entries(self) -> list[Path]:
         return sorted((self.world.home.root / "cache").iterdir())
 
-    def order(self, run: str, task: str = USE, make: str = MAKE, **changes: Any) -> Order:
+    def job(self, run: str, task: str = USE, make: str = MAKE, **changes: Any) -> Job:
         self.world.taken = snap(self.world.repo, self.world.depot, run)
         base = {
             "workspace": workspace_of(self.world.taken),
             "setup": (("sh", "-euc", make.format(folder=self.count.parent)),),
             "cache": ("lib", "vendor/x", *self.more),
         }
-        return self.world.order(task, run=run, **{**base, **changes})
+        return self.world.job(task, run=run, **{**base, **changes})
 
     def run(self, run: str, **more: Any) -> Claims:
-        return self.world.run(self.order(run, **more))
+        return self.world.run(self.job(run, **more))
 
     def log(self, run: str) -> str:
         return self.world.log(attempt_of(run), "setup").decode()

@@ -240,7 +240,7 @@ def _the_dashboard_shows_and_cannot_write(stack: Mapping[str, Running]) -> None:
     for queue, (job,) in before.items():
         status, whole = dashboard(stack, f"/0/data/job/{job['id']}.json")
         assert status == 200 and whole["description"] == job["description"] and job["ended_at"], whole
-        assert job["description"].startswith("order r-")
+        assert job["description"].startswith("job r-")
         assert dashboard(stack, f"/job/{job['id']}/requeue", "POST") == (500, None)
         assert dashboard(stack, f"/queue/{queue}/compact", "POST") == (500, None)
         assert dashboard(stack, f"/job/{job['id']}/delete", "POST")[1] == {"status": "DISABLED"}

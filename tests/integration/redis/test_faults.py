@@ -52,7 +52,7 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     """kill -9 under load: the process dies, the kernel still has what it wrote."""
     site, node = valkey_site, valkey_site.uplink()
     for number in range(50):
-        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
+        site.bus.push_jobs([Offer(TAG, identity(number), f"job {number}")])
         site.bus.send_controls(TAG, [(number, f"control {number}")])
         node.send(f"event {number}")
     assert node.claim() is not None
@@ -72,7 +72,7 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
     claims = []
     while claim := node.claim():
         claims.append(claim.envelope)
-    assert claims == [f"order {number}".encode() for number in range(1, 50)]
+    assert claims == [f"job {number}".encode() for number in range(1, 50)]
 
 
 def test_hints_come_back_with_the_server(site: Site) -> None:
@@ -96,7 +96,7 @@ def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
     site, pid = valkey_site, valkey_site.admin.info("server")["process_id"]
     bus = RedisBus(site.server.access, CLOCK, client_factory=lambda access: connect(access, answer_s=0.3))
     site.opened.append(bus)
-    bus.push_orders([Offer(TAG, identity(1), "order")])
+    bus.push_jobs([Offer(TAG, identity(1), "order")])
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(UnavailableError) as caught:
@@ -109,11 +109,11 @@ def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
 
 def test_a_wiped_server_is_filled_again(site: Site) -> None:
     node = site.uplink()
-    site.bus.push_orders([Offer(TAG, identity(1), "order 1")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "job 1")])
     claim = node.claim()
     assert claim is not None
     site.admin.flushall()
-    node.settle_job(claim.job, True, "")
+    node.settle_job(claim.rq_job, True, "")
     node.set_heartbeat("heart")
     node.send("receipt")
     site.bus.set_beats({TAG: "beat"})
@@ -129,7 +129,7 @@ def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link, away: boo
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
     for number in (1, 2):
-        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
+        site.bus.push_jobs([Offer(TAG, identity(number), f"job {number}")])
     link.lose(b"QUEUED")  # what the step that takes it has said
     if away:
         link.go_silent_for_new_ones()
@@ -138,7 +138,7 @@ def test_a_lost_claim_is_answered_again(valkey_site: Site, link: Link, away: boo
         link.work_again()
     claims = [node.claim(), node.claim(), node.claim()]
     assert link.lost
-    assert [claim and claim.envelope for claim in claims] == [b"order 1", b"order 2", None]
+    assert [claim and claim.envelope for claim in claims] == [b"job 1", b"job 2", None]
     assert site.admin.zcard(f"rq:wip:{QUEUE}") == 2
 
 
@@ -147,7 +147,7 @@ def test_a_claim_with_the_news_is_not_lost_with_the_question_behind_it(valkey_si
     site, node = valkey_site, quick(valkey_site, link)
     for entry, text in (("4-1", "an older one"), ("5-1", "the newest")):
         site.admin.xadd(keys.down_stream(TAG), {"e": text}, id=entry)
-    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     after = f"{CLOCK.wall_ms() + 60_000}-0"
     link.lose(b"an older one")
     with pytest.raises(LinkDown):
@@ -159,16 +159,16 @@ def test_a_claim_with_the_news_is_not_lost_with_the_question_behind_it(valkey_si
 def test_a_lost_claim_of_a_dead_process_can_be_pushed_again(valkey_site: Site, link: Link) -> None:
     site, node = valkey_site, quick(valkey_site, link)
     assert node.claim() is None
-    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     link.lose(b"QUEUED")
     link.go_silent_for_new_ones()
     with pytest.raises(LinkDown):
         node.claim()
     reborn = site.uplink()
     assert reborn.claim() is None
-    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     assert reborn.claim() is None, "its claim may still be on the way"
-    site.impatient_bus().push_orders([Offer(TAG, identity(1), "order")])
+    site.impatient_bus().push_jobs([Offer(TAG, identity(1), "order")])
     assert reborn.claim() is not None
     assert site.admin.zcard(f"rq:wip:{QUEUE}") == 1
 
@@ -184,7 +184,7 @@ def test_a_half_open_link_is_noticed_and_replaced(valkey_site: Site, link: Link)
     assert CLOCK.mono_ms() - begun < 5_000 * crowded()
     assert not any(node.hinted(100) for _ in range(10)), "it hears something on a dead line"
     link.work_again()
-    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"order"
     assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100)), "it stayed deaf"
@@ -213,8 +213,8 @@ def test_the_link_may_move(valkey_site: Site) -> None:
     where: list[Any] = [places[0].place]
     node = site.uplink()
     node._where = lambda: where[0]
-    site.bus.push_orders([Offer(TAG, identity(1), "order 1")])
-    site.bus.push_orders([Offer(TAG, identity(2), "order 2")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "job 1")])
+    site.bus.push_jobs([Offer(TAG, identity(2), "job 2")])
     assert node.hinted(100) and node.claim() is not None
     where[0] = None
     places[0].close()
@@ -234,7 +234,7 @@ def test_a_claim_whose_answer_was_lost_survives_a_new_link(valkey_site: Site, li
     node = quick(site, link)
     node._where = lambda: where[0]
     assert node.claim() is None
-    site.bus.push_orders([Offer(TAG, identity(1), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     link.lose(b"QUEUED")
     link.go_silent_for_new_ones()
     with pytest.raises(LinkDown):
@@ -284,19 +284,19 @@ POISONS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_poison_ends_as_failed_and_the_next_order_comes(site: Site) -> None:
+def test_poison_ends_as_failed_and_the_next_job_comes(site: Site) -> None:
     node = site.uplink()
     for number, fields in enumerate(POISONS.values()):
-        site.bus.push_orders([Offer(TAG, identity(number), "order")])
+        site.bus.push_jobs([Offer(TAG, identity(number), "order")])
         for name, value in fields.items():
             job = "rq:job:" + keys.job_id(TAG, identity(number))
             site.admin.hset(job, name, value) if value is not None else site.admin.hdel(job, name)
-    site.bus.push_orders([Offer(TAG, identity(99), "good")])
+    site.bus.push_jobs([Offer(TAG, identity(99), "good")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"good"
     failed = site.admin.zrange(f"rq:failed:{QUEUE}", 0, -1)
     assert sorted(failed) == [keys.job_id(TAG, identity(n)).encode() for n in range(len(POISONS))]
-    site.impatient_bus().push_orders([Offer(TAG, identity(0), "order")])
+    site.impatient_bus().push_jobs([Offer(TAG, identity(0), "order")])
     healed = node.claim()
     assert healed is not None and healed.envelope == b"order"
 
@@ -311,7 +311,7 @@ def run(claimers: list[threading.Thread], pushers: list[threading.Thread], done:
         thread.join(30 * crowded())
 
 
-def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
+def test_each_job_is_claimed_once_by_however_many(site: Site) -> None:
     """Two processes of one node by mistake, each with two threads; the coordinator pushes twice from two."""
     claimed: list[str] = []
     done = threading.Event()
@@ -319,12 +319,12 @@ def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
     def claim(uplink: RedisUplink) -> None:
         while (found := uplink.claim()) is not None or not done.is_set():
             if found is not None:
-                claimed.append(found.job)
+                claimed.append(found.rq_job)
 
     def push(start: int) -> None:
         for number in range(start, start + 100):
-            site.bus.push_orders([Offer(TAG, identity(number), "order")])
-            site.bus.push_orders([Offer(TAG, identity(number), "order")])
+            site.bus.push_jobs([Offer(TAG, identity(number), "order")])
+            site.bus.push_jobs([Offer(TAG, identity(number), "order")])
 
     uplinks = [site.uplink(), site.uplink()]
     claimers = [threading.Thread(target=claim, args=(uplink,)) for uplink in uplinks * 2]
@@ -335,10 +335,10 @@ def test_each_order_is_claimed_once_by_however_many(site: Site) -> None:
 
 def test_stray_entries_are_passed_over(site: Site) -> None:
     node, other = site.uplink(), keys.job_id("f0e1d2c3b4", identity(1))
-    site.bus.push_orders([Offer("f0e1d2c3b4", identity(1), "not for us")])
+    site.bus.push_jobs([Offer("f0e1d2c3b4", identity(1), "not for us")])
     site.admin.rpush(f"rq:queue:{QUEUE}", "gone", other, f"{TAG}_x:y", "", keys.job_id(TAG, identity(7)))
     site.admin.set("rq:job:" + keys.job_id(TAG, identity(7)), "not a hash")
-    site.bus.push_orders([Offer(TAG, identity(2), "order")])
+    site.bus.push_jobs([Offer(TAG, identity(2), "order")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"order"
     assert node.claim() is None

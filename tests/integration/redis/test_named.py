@@ -18,7 +18,7 @@ from tests.integration.redis.test_quota import RealFleet
 from tests.integration.redis.test_rights import as_node
 
 ROUND_S = 10
-"""A round with 200,000 names took more than 60 s, and others' orders were not pushed; now it takes 0.1 s."""
+"""A round with 200,000 names took more than 60 s, and others' jobs were not pushed; now it takes 0.1 s."""
 
 
 def turns(fleet: RealFleet) -> float:
@@ -108,7 +108,7 @@ def waiting(fleet: RealFleet) -> str:
 def test_closing_puts_a_counter_right_and_says_whose_it_was(site: Site, value: str) -> None:
     uplink = site.uplink()
     one, two = AttemptId(run="r-0001", attempt=1, lease=1), AttemptId(run="r-0002", attempt=1, lease=1)
-    site.bus.push_orders([Offer(TAG, one, "order"), Offer(TAG, two, "order")])
+    site.bus.push_jobs([Offer(TAG, one, "order"), Offer(TAG, two, "order")])
     uplink.set_heartbeat("heart")
     assert uplink.claim() and uplink.claim()
     as_node(site, TAG).hset(f"rq:worker:{TAG}", "successful_job_count", value)

@@ -82,7 +82,7 @@ def mined(valkey_site: Site, tmp_path: Path) -> tuple[Site, Path]:
     """A job that runs, and a bomb in everything around it that its node may write, written as that node."""
     site, place = valkey_site, tmp_path / "boom"
     uplink = site.uplink()
-    site.bus.push_orders([Offer(TAG, IDENTITY, "order")])
+    site.bus.push_jobs([Offer(TAG, IDENTITY, "order")])
     site.bus.set_beats({TAG: "beat"})
     uplink.set_heartbeat("heart")
     assert uplink.claim() is not None
@@ -163,14 +163,14 @@ def test_the_coordinator_reads_none_of_it(mined: tuple[Site, Path]) -> None:
     site.bus.queues()
     site.bus.named_jobs(TAG, 0)
     site.bus.close_jobs([JobToClose(TAG, IDENTITY, True, "")])
-    site.bus.push_orders([Offer(TAG, IDENTITY, "order")])
+    site.bus.push_jobs([Offer(TAG, IDENTITY, "order")])
     site.bus.weigh()
     site.bus.expel_node(TAG)
     assert not place.exists()
 
 
 def test_the_node_agent_reads_none_of_it(mined: tuple[Site, Path]) -> None:
-    """Whatever runs beside it as its user: what is no order ends as failed, and it goes on."""
+    """Whatever runs beside it as its user: what is no job ends as failed, and it goes on."""
     site, place = mined
     uplink, job = site.uplink(), f"rq:job:{JOB}"
     site.admin.hset(job, "status", "queued")
@@ -178,7 +178,7 @@ def test_the_node_agent_reads_none_of_it(mined: tuple[Site, Path]) -> None:
     mines = site.admin.hgetall(job)
     del mines[b"status"], mines[b"data"]
     second = AttemptId(run="r-0002", attempt=1, lease=1)
-    site.bus.push_orders([Offer(TAG, second, "good")])
+    site.bus.push_jobs([Offer(TAG, second, "good")])
     site.admin.hset(
         f"rq:job:{keys.job_id(TAG, second)}", mapping={n: v for n, v in mines.items() if n != b"data"}
     )

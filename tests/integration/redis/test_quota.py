@@ -168,8 +168,8 @@ def test_the_coordinator_s_own_connections_are_never_cut(valkey_site: Site) -> N
     assert "e" in ours["flags"]
 
 
-def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
-    """RQ's tools show a closed job for a week; the order itself is in the ledger."""
+def test_a_large_job_that_ended_is_not_kept(site: Site) -> None:
+    """RQ's tools show a closed job for a week; the job itself is in the ledger."""
     fleet = RealFleet(site)
     noise = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(8_000))
     fleet.coordinator.dispatch("r-0001", node="good", task=noise)

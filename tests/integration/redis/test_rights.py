@@ -152,8 +152,8 @@ def refused(client: Any, words: tuple[Any, ...]) -> bool:
 
 def fill(site: Site) -> None:
     site.uplink(), site.uplink(OTHER)
-    site.bus.push_orders([Offer(TAG, MINE, "order")])
-    site.bus.push_orders([Offer(OTHER, THEIRS, "order")])
+    site.bus.push_jobs([Offer(TAG, MINE, "order")])
+    site.bus.push_jobs([Offer(OTHER, THEIRS, "order")])
     site.bus.set_beats({TAG: "beat"})
     site.bus.set_beats({OTHER: "beat"})
     site.bus.send_controls(TAG, [(1, "control")])
@@ -194,11 +194,11 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     node.hinted(10)
     claim = node.claim()
     assert claim is not None
-    site.impatient_bus().push_orders([Offer(TAG, MINE, "order")])
+    site.impatient_bus().push_jobs([Offer(TAG, MINE, "order")])
     again = node.claim()
     assert again is not None
-    node.settle_job(again.job, True, "")
-    node.settle_job(again.job, False, "no")
+    node.settle_job(again.rq_job, True, "")
+    node.settle_job(again.rq_job, False, "no")
     node.send("event")
     node.set_heartbeat("heart")
     assert node.news("0").beat == b"beat"
@@ -297,7 +297,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
         if kind in (name, "all"):
             spoil = ("ZADD", key, 1, "x") if name == "results" else ("XADD", key, "*", "e", "x")
             node.execute_command(*spoil)
-    site.bus.push_orders([Offer(TAG, MINE, "{}")])
+    site.bus.push_jobs([Offer(TAG, MINE, "{}")])
     claimed = site.uplink().claim()
     assert claimed is not None and claimed.envelope == b"{}"
     if kind in ("worker", "all"):
@@ -307,7 +307,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
     node.execute_command("XADD", names["executions"], "*", "e", "x")
     site.bus.close_jobs([JobToClose(TAG, MINE, True, "done")])
     assert site.admin.hget(names["job"], "status") == b"finished"
-    site.bus.push_orders([Offer(TAG, MINE, "{}")])
+    site.bus.push_jobs([Offer(TAG, MINE, "{}")])
 
 
 def test_a_node_that_gave_its_keys_odd_names_can_be_expelled(site: Site) -> None:

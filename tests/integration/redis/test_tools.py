@@ -61,12 +61,12 @@ def queue_of(site: Site, name: str) -> Queue:
 
 
 def busy_fleet(site: Site) -> None:
-    """Four orders: one waits, one runs, one is finished, one failed; and one ticket."""
+    """Four jobs: one waits, one runs, one is finished, one failed; and one ticket."""
     node = site.uplink()
     for number in range(4):
-        site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
+        site.bus.push_jobs([Offer(TAG, identity(number), f"job {number}")])
     claims = [node.claim() for _ in range(3)]
-    jobs = [claim.job for claim in claims if claim is not None]
+    jobs = [claim.rq_job for claim in claims if claim is not None]
     site.bus.set_beats({TAG: "beat"})
     node.set_heartbeat("heart")
     node.settle_job(jobs[1], True, "")
@@ -93,11 +93,9 @@ def test_rq_reads_our_jobs_as_its_own(site: Site) -> None:
     queue = queue_of(site, QUEUE)
     assert queue.job_ids == [keys.job_id(TAG, identity(3))]
     (waiting,) = queue.jobs
-    assert (waiting.func_name, waiting.args, waiting.kwargs) == (keys.ENTRY, ["order 3"], {})
+    assert (waiting.func_name, waiting.args, waiting.kwargs) == (keys.ENTRY, ["job 3"], {})
     assert (
-        waiting.get_status() == "queued"
-        and waiting.timeout == -1
-        and waiting.description == "order r-0003.1.1"
+        waiting.get_status() == "queued" and waiting.timeout == -1 and waiting.description == "job r-0003.1.1"
     )
     started = fetched(site, keys.job_id(TAG, identity(0)))
     assert started.get_status() == "started" and started.worker_name == TAG and started.started_at is not None
@@ -145,7 +143,7 @@ def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
     bus = RedisBus(site.server.access, SystemClock(), BusIntervals(keep_closed=3))
     site.opened.append(bus)
     for number in range(8):
-        bus.push_orders([Offer(TAG, identity(number), "order")])
+        bus.push_jobs([Offer(TAG, identity(number), "order")])
         bus.close_jobs([JobToClose(TAG, identity(number), True, "")])
     kept = FinishedJobRegistry(QUEUE, connection=site.admin).get_job_ids()
     assert kept == [keys.job_id(TAG, identity(number)) for number in (5, 6, 7)]

@@ -22,8 +22,8 @@ from node_agent.sandbox.wrapper import Sandbox
 from node_agent.shim.spool import StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import Outcome
+from node_agent.wire.job import Gate
 from node_agent.wire.node import no_sandbox
-from node_agent.wire.order import Gate
 from node_agent.wire.policy import Isolation
 from tests.integration.node.node_world import NodeWorld, processes_of
 from tests.integration.sandbox.test_sandboxed_step import RULES
@@ -190,17 +190,17 @@ def test_a_whole_run_behind_the_lesser_wall(tmp_path: Path, monkeypatch: pytest.
     try:
         key = f"{world.home.root}/key/node.key"
         look = f"! cat {key} && ! sh -c 'echo x > {tmp_path}/planted' && ! git commit -q --allow-empty -m x"
-        order = world.order(
+        job = world.job(
             f"{look}; git log --oneline | wc -l; cat made; echo mine > mine.txt; setsid -f sleep 600",
             runtime="shell",
             setup=(("sh", "-euc", f"{look}; echo made > made; echo made > .git/info/exclude || :"),),
             gates=(Gate(name="same", argv=("sh", "-euc", f"{look}; test $(cat mine.txt) = mine")),),
         )
-        claims = world.run(order)
+        claims = world.run(job)
     finally:
         world.end()
-    assert claims.outcome is Outcome.DONE, (claims.reason, world.log(order.identity))
+    assert claims.outcome is Outcome.DONE, (claims.reason, world.log(job.identity))
     assert claims.isolation is Isolation.LANDLOCK and claims.files_changed == ("mine.txt",)
     assert [gate.passed for gate in claims.gates] == [True]
     assert [(one.rule, one.how.value) for one in claims.enforced] == [("auto-edit", "told only")]
-    assert not (tmp_path / "planted").exists() and processes_of(order.identity) == []
+    assert not (tmp_path / "planted").exists() and processes_of(job.identity) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Gate
+from node_agent.wire.job import Gate
 from tests.integration.node.node_world import NodeWorld
 
 LOGIN = {"auth_mode": "chatgpt", "tokens": {"id_token": "an-id", "access_token": "an-access"}}
@@ -46,6 +46,6 @@ def world(tmp_path: Path) -> Iterator[NodeWorld]:
 @pytest.mark.parametrize("setup", [(), (SEARCH,)])
 def test_set_up_and_gates_find_no_login(world: NodeWorld, setup: tuple[tuple[str, ...], ...]) -> None:
     gates = (Gate(name="search", argv=SEARCH), Gate(name="had", argv=("test", "-e", "had")))
-    claims = world.run(world.order("go", runtime="codex", model="m", setup=setup, gates=gates))
+    claims = world.run(world.job("go", runtime="codex", model="m", setup=setup, gates=gates))
     assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("had",)), claims.reason
     assert [gate.passed for gate in claims.gates] == [True, True]

@@ -15,7 +15,7 @@ from node_agent.runtimes.base import Place
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.shown import list_guarded
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Isolation, Safety, compile_policy
 from node_agent.workspace.folders import AttemptFolders, change_owner, write_below
 from node_agent.workspace.homes import store_files

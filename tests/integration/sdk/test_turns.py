@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.workspace.homes import write_file
 from tests.crowd import crowded
 from tests.integration.node.node_world import until

@@ -13,7 +13,7 @@ from pancode.kernel.ports import Bus, Offer
 from tests.fakes.bus import DOWN_CAP, Fault, MemoryBus, MemoryLinkDown, MemoryRedis, NodeShapes
 
 TAG = "0a1b2c3d4e"
-ORDER = AttemptId(run="r-7f3k", attempt=1, lease=1)
+JOB = AttemptId(run="r-7f3k", attempt=1, lease=1)
 
 
 def store() -> tuple[MemoryRedis, MemoryBus]:
@@ -34,25 +34,25 @@ def test_the_memory_bus_is_a_bus() -> None:
 
 def test_a_call_lost_on_the_way_did_nothing() -> None:
     redis, bus = store()
-    redis.fault = at("push_order", Fault.BEFORE)
+    redis.fault = at("push_job", Fault.BEFORE)
     with pytest.raises(UnavailableError):
-        bus.push_orders([Offer(TAG, ORDER, "order")])
+        bus.push_jobs([Offer(TAG, JOB, "order")])
     redis.fault = None
     assert redis.uplink(TAG).claim() is None
 
 
 def test_a_call_whose_answer_was_lost_was_done() -> None:
     redis, bus = store()
-    redis.fault = at("push_order", Fault.AFTER)
+    redis.fault = at("push_job", Fault.AFTER)
     with pytest.raises(UnavailableError):
-        bus.push_orders([Offer(TAG, ORDER, "order")])
+        bus.push_jobs([Offer(TAG, JOB, "order")])
     redis.fault = None
     assert redis.uplink(TAG).claim() is not None
 
 
 def test_a_claim_whose_answer_was_lost_is_answered_by_the_next_one() -> None:
     redis, bus = store()
-    bus.push_orders([Offer(TAG, ORDER, "order")])
+    bus.push_jobs([Offer(TAG, JOB, "order")])
     node: Uplink = redis.uplink(TAG, NodeShapes(LinkDown, Claimed, Sent, News))
     redis.fault = at("claim", Fault.AFTER)
     with pytest.raises(LinkDown):
@@ -65,7 +65,7 @@ def test_a_claim_whose_answer_was_lost_is_answered_by_the_next_one() -> None:
 
 def test_another_process_of_the_node_does_not_get_that_claim() -> None:
     redis, bus = store()
-    bus.push_orders([Offer(TAG, ORDER, "order")])
+    bus.push_jobs([Offer(TAG, JOB, "order")])
     redis.fault = at("claim", Fault.AFTER)
     with pytest.raises(MemoryLinkDown):
         redis.uplink(TAG).claim()

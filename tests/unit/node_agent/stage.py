@@ -21,11 +21,11 @@ from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
 from node_agent.wire.event import Event, Events, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import AgentSpec, Gate, Job, Limits, Workspace
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Inventory
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelope
@@ -62,8 +62,8 @@ def identity(run: str = RUN, attempt: int = 1, lease: int = 1) -> AttemptId:
     return AttemptId(run=run, attempt=attempt, lease=lease)
 
 
-def order_of(**changes: Any) -> Order:
-    """An order for the stage's node, with whatever a test wants different."""
+def job_of(**changes: Any) -> Job:
+    """A job for the stage's node, with whatever a test wants different."""
     read_only = changes.pop("read_only", False)
     safety = changes.pop("safety", Safety.AUTO_EDIT)
     base: dict[str, Any] = {
@@ -83,7 +83,7 @@ def order_of(**changes: Any) -> Order:
         "limits": Limits(wall_ms=3_600_000, idle_ms=600_000, output_bytes=1 << 20, usd=Decimal(1)),
         "trace": "t",
     }
-    return Order(**{**base, **changes})
+    return Job(**{**base, **changes})
 
 
 def gates(*names: str) -> tuple[Gate, ...]:
@@ -130,13 +130,13 @@ class Coordinator:
             return None
         return open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
 
-    def push(self, order: Order, key: SigningKey = COORDINATOR) -> str:
-        """Offer an order; its lease is open here until it is answered."""
-        envelope = order.signed(key).model_dump_json()
-        job = Claimed(keys.job_id(self.tag, order.identity), envelope.encode())
-        self.offered[str(order.identity)] = (self.clock.boot_ms(), job)
-        self.cursors.setdefault(str(order.identity), 0)
-        self.uplink.queue.append(job)  # a node agent of another thread takes it at once
+    def push(self, job: Job, key: SigningKey = COORDINATOR) -> str:
+        """Offer a job; its lease is open here until it is answered."""
+        envelope = job.signed(key).model_dump_json()
+        rq_job = Claimed(keys.job_id(self.tag, job.identity), envelope.encode())
+        self.offered[str(job.identity)] = (self.clock.boot_ms(), rq_job)
+        self.cursors.setdefault(str(job.identity), 0)
+        self.uplink.queue.append(rq_job)  # a node agent of another thread takes it at once
         return envelope
 
     def tell(self, body: ControlBody, key: SigningKey = COORDINATOR, **changes: Any) -> None:
@@ -300,12 +300,12 @@ LONG = Script(duration_ms=600_000)
 
 def running(script: Script = LONG) -> Stage:
     stage = Stage(script=lambda _: script)
-    stage.push(order_of())
+    stage.push(job_of())
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     return stage
 
 
-def why(stage: Stage, one: str = f"{RUN}.1.1") -> list[OrderRefusal]:
+def why(stage: Stage, one: str = f"{RUN}.1.1") -> list[JobRefusal]:
     return [
         event.body.why
         for key, event in sorted(stage.events.items())

@@ -84,7 +84,7 @@ fi
 sys.path.insert(0,sys.argv[1])
 import start
 start.isolate()
-import pydantic_core,pydantic,hiredis,node_agent.wire.order
+import pydantic_core,pydantic,hiredis,node_agent.wire.job
 from cryptography.hazmat.primitives.asymmetric import ed25519' "$t" || exit 75
 # The sums of all that is here now, bytecode too, as that is what runs. The probe calls a bundle with another
 # file absent, and it is sent again; a file that comes later has no sum, and does not count.

@@ -24,20 +24,20 @@ def draw_queue(answers: Json, about: str, moment: PageMoment) -> Page:
     for one in shape["queues"]:
         if one["paused"]:
             above.append(make_line(f"{one['name']} is paused: {one['paused']}", "yellow"))
-        rows += [_order(one, order) for order in one["orders"]]
+        rows += [_job(one, job) for job in one["orders"]]
     head = ("RUN", "QUEUE", "WAITS FOR", "AGENT", "PRIORITY", "REASON")
     return Page(tuple(above), head, tuple(rows), ("PRIORITY", "AGENT"), "REASON", "nothing waits")
 
 
-def _order(queue: Json, order: Json) -> PageRow:
+def _job(queue: Json, job: Json) -> PageRow:
     cells = (
-        order["run"],
+        job["run"],
         queue["name"],
-        format_span(order["waiting_s"]),
-        order["agent"],
-        str(order["priority"]),
+        format_span(job["waiting_s"]),
+        job["agent"],
+        str(job["priority"]),
     )
-    return PageRow(order["run"], "run", (*cells, order["reason"]), order, PagePlace("run", order["run"]))
+    return PageRow(job["run"], "run", (*cells, job["reason"]), job, PagePlace("run", job["run"]))
 
 
 def draw_workflows(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -7,7 +7,7 @@ from math import ceil
 from shlex import quote
 
 from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from pancode.agents.runtimes import foreign_provider
 from pancode.budget import books
 from pancode.budget.books import is_period

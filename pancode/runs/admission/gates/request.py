@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from node_agent.wire.job import MAX_TASK_BYTES
 from node_agent.wire.model import MOST
-from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.kernel.formatting import first_few
 from pancode.runs.admission.plan import GateVerdict, Plan, make_pass, make_refusal, make_warning
-from pancode.runs.life.orders import may_exceed, size_of
+from pancode.runs.life.jobs import may_exceed, size_of
 from pancode.runs.request import AdmissionView
 
 
@@ -133,7 +133,7 @@ def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
 
 
 def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
-    """Refuse an order that is too large: a node refuses it unread, and the run would never be heard of."""
+    """Refuse a job that is too large: a node refuses it unread, and the run would never be heard of."""
     run = plan.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict

@@ -11,7 +11,7 @@ import pytest
 from node_agent.attempt.accept import Ceiling, read_ceiling
 from node_agent.wire.control import SetSlots, StopControl
 from node_agent.wire.event import Finding, Marked
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import GpuLoad, RuntimeFact
@@ -25,7 +25,7 @@ from tests.unit.node_agent.stage import (
     STRANGER,
     Stage,
     identity,
-    order_of,
+    job_of,
     running,
     why,
 )
@@ -33,9 +33,9 @@ from tests.unit.node_agent.stage import (
 NAME = str(identity())
 
 
-def test_no_order_is_taken_before_fleet_time() -> None:
+def test_no_job_is_taken_before_fleet_time() -> None:
     stage = Stage()
-    stage.push(order_of())
+    stage.push(job_of())
     stage.agent.tick()
     assert len(stage.uplink.queue) == 1
     stage.beat(answers="not ours")
@@ -51,8 +51,8 @@ def test_a_heartbeat_says_who_holds_a_gpu_until_the_attempt_is_over() -> None:
     facts = stage.agent.world.facts
     assert isinstance(facts, MemoryFacts)
     facts.loads = (GpuLoad(uuid="GPU-0", memory_free=5), GpuLoad(uuid="GPU-1", busy=7))
-    stage.push(order_of(identity=identity(run="r-plain")))
-    stage.push(order_of(identity=identity(run="r-asks"), gpus=("GPU-1",)))
+    stage.push(job_of(identity=identity(run="r-plain")))
+    stage.push(job_of(identity=identity(run="r-asks"), gpus=("GPU-1",)))
     stage.go(10_000)
     heartbeat = stage.heartbeat()
     assert heartbeat is not None and heartbeat.gpus == (
@@ -68,7 +68,7 @@ def test_a_heartbeat_says_who_holds_a_gpu_until_the_attempt_is_over() -> None:
 def test_never_more_than_the_slots() -> None:
     stage = Stage(script=lambda _: LONG, slots=2)
     for number in range(5):
-        stage.push(order_of(identity=identity(run=f"r-run{number}")))
+        stage.push(job_of(identity=identity(run=f"r-run{number}")))
     stage.go(10_000)
     assert len(stage.host.spawns) == 2
     assert [entry.mark for entry in stage.journal.live()] == 2 * [Mark.SPAWNED] + 3 * [Mark.HELD]
@@ -80,9 +80,9 @@ def test_never_more_than_the_slots() -> None:
 def test_a_slot_is_free_before_the_receipt_is_answered() -> None:
     stage = Stage(slots=1)
     stage.acknowledges = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(20_000)
-    stage.push(order_of(identity=identity(run="r-second"), start_by=FleetTime(epoch=1, ms=AHEAD + 2_000_000)))
+    stage.push(job_of(identity=identity(run="r-second"), start_by=FleetTime(epoch=1, ms=AHEAD + 2_000_000)))
     assert stage.go(20_000, lambda: "r-second.1.1" in stage.receipts)
 
 
@@ -90,18 +90,18 @@ def test_a_slot_is_free_before_the_receipt_is_answered() -> None:
     ("state", "refused"),
     [
         ("looking", []),
-        ("missing", [OrderRefusal.RUNTIME_MISSING]),
-        ("not_logged_in", [OrderRefusal.RUNTIME_MISSING]),
+        ("missing", [JobRefusal.RUNTIME_MISSING]),
+        ("not_logged_in", [JobRefusal.RUNTIME_MISSING]),
     ],
 )
 def test_a_start_does_not_refuse_what_it_has_not_looked_for_yet(
-    state: Literal["looking", "missing", "not_logged_in"], refused: list[OrderRefusal]
+    state: Literal["looking", "missing", "not_logged_in"], refused: list[JobRefusal]
 ) -> None:
     stage = Stage()
     facts = stage.agent.world.facts
     assert isinstance(facts, MemoryFacts)
     facts.finds = lambda name: RuntimeFact(name=name, state=state)
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(20_000)
     assert why(stage) == refused
     assert [claims.outcome for claims in stage.order_of_receipts] == ([] if refused else [Outcome.DONE])
@@ -109,47 +109,47 @@ def test_a_start_does_not_refuse_what_it_has_not_looked_for_yet(
 
 def test_an_older_lease_never_starts() -> None:
     stage = Stage()
-    stage.push(order_of(identity=identity(lease=2)))
+    stage.push(job_of(identity=identity(lease=2)))
     stage.go(3_000)
-    stage.push(order_of(identity=identity(lease=1)))
+    stage.push(job_of(identity=identity(lease=1)))
     stage.settle()
-    assert why(stage) == [OrderRefusal.OLD_LEASE]
+    assert why(stage) == [JobRefusal.OLD_LEASE]
 
 
-def test_an_order_of_an_epoch_that_is_over() -> None:
+def test_a_job_of_an_epoch_that_is_over() -> None:
     stage = Stage()
     stage.go(2_000)
     stage.epoch = 2
     stage.go(10_000)
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
-    assert why(stage) == [OrderRefusal.OLD_EPOCH]
+    assert why(stage) == [JobRefusal.OLD_EPOCH]
     assert stage.start()._fleet.epoch_seen == 2  # believed for good
 
 
 def test_too_late() -> None:
     stage = Stage()
     stage.go(70_000)
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
-    assert why(stage) == [OrderRefusal.TOO_LATE]
+    assert why(stage) == [JobRefusal.TOO_LATE]
 
 
 def test_the_owner_s_ceiling() -> None:
     stage = Stage()
     stage.agent.world.facts.top = Ceiling(safety=Safety.SUGGEST)  # type: ignore[attr-defined]
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
-    assert why(stage) == [OrderRefusal.CEILING]
+    assert why(stage) == [JobRefusal.CEILING]
 
 
-def test_the_same_order_again_is_answered_and_not_started_again() -> None:
+def test_the_same_job_again_is_answered_and_not_started_again() -> None:
     stage = running(Script())
     stage.settle()
     before = len(stage.host.spawns)
     stage.events.clear()
     stage.uplink.settled.clear()
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(10_000)
     assert len(stage.host.spawns) == before and len(stage.receipts[NAME]) == 1
     assert any(isinstance(body, Marked) for body in stage.bodies())
@@ -158,16 +158,16 @@ def test_the_same_order_again_is_answered_and_not_started_again() -> None:
 
 def test_other_bytes_for_a_lease_change_nothing_and_are_told() -> None:
     stage = running()
-    stage.push(order_of(task="something else"))
+    stage.push(job_of(task="something else"))
     stage.go(5_000)
     assert why(stage) == [] and len(stage.host.spawns) == 1
-    assert any(isinstance(body, Finding) and "another order" in body.text for body in stage.bodies())
+    assert any(isinstance(body, Finding) and "another job" in body.text for body in stage.bodies())
 
 
 @pytest.mark.parametrize("key", [STRANGER, SigningKey(b"n" * 32)])
-def test_a_forged_order(key: SigningKey) -> None:
+def test_a_forged_job(key: SigningKey) -> None:
     stage = Stage()
-    stage.push(order_of(), key=key)
+    stage.push(job_of(), key=key)
     stage.go(8_000)
     assert stage.uplink.queue == [] and stage.host.spawns == [] and stage.journal.entries() == []
     assert [ok for ok, _ in stage.uplink.settled.values()] == [False]
@@ -206,13 +206,13 @@ def test_an_inventory_opens_each_link_and_each_epoch() -> None:
 
 
 def test_what_the_inventory_does_not_name_never_starts() -> None:
-    """The promise behind it: an order with a start-by before its moment is refused ever after."""
+    """The promise behind it: a job with a start-by before its moment is refused ever after."""
     stage = Stage()
     stage.go(10_000)
     at = stage.inventories[-1].at
-    stage.push(order_of(start_by=FleetTime(epoch=1, ms=at.ms - 1)))
+    stage.push(job_of(start_by=FleetTime(epoch=1, ms=at.ms - 1)))
     stage.settle()
-    assert why(stage) == [OrderRefusal.TOO_LATE]
+    assert why(stage) == [JobRefusal.TOO_LATE]
 
 
 def test_a_restart_goes_on_with_what_runs() -> None:
@@ -228,7 +228,7 @@ def test_a_restart_without_a_link_waits_for_the_time() -> None:
     """Accepted and not started before the restart: it needs fleet time to know whether it still may."""
     stage = Stage()
     stage.depot.down = True
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(5_000)
     stage.uplink.down, stage.depot.down = True, False
     stage.agent = stage.start()
@@ -306,7 +306,7 @@ def test_a_coordinator_that_lost_a_receipt_gets_it_again() -> None:
     stage = running(Script())
     stage.settle()
     stage.receipts.clear()
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(3_000)
     assert len(stage.receipts[NAME]) == 1
 
@@ -320,19 +320,19 @@ def test_the_ceiling_file(tmp_path: Path) -> None:
         path.write_text(bad)
         found = read_ceiling(path)
         assert found.closed and str(path) in found.closed  # it meant something: nothing is allowed
-        assert found.forbids(order_of()) == found.closed
+        assert found.forbids(job_of()) == found.closed
 
 
 def test_what_it_refused_and_could_not_even_note_is_never_started() -> None:
-    """The disk was full, and has room when the order comes once more."""
+    """The disk was full, and has room when the job comes once more."""
     stage = Stage()
     stage.go(3_000)
     stage.shelf.full = True
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(3_000)
     assert stage.uplink.queue == [] and stage.journal.entries() == []
     stage.shelf.full = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(5_000)
     assert stage.uplink.queue == [] and stage.journal.entries() == [] and not stage.host.spawns
 

@@ -15,7 +15,7 @@ from node_agent.wire.control import (
 )
 from node_agent.wire.endpoint import Dialect, EndpointFact
 from node_agent.wire.event import Interrupting
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import parse_envelope
 from tests.fakes.node import Script
@@ -28,7 +28,7 @@ from tests.unit.node_agent.stage import (
     Stage,
     gates,
     identity,
-    order_of,
+    job_of,
     running,
     why,
 )
@@ -40,7 +40,7 @@ def test_slots_by_the_coordinator() -> None:
     stage = running()
     stage.tell(SetSlots(slots=0))
     stage.agent.tick()
-    stage.push(order_of(identity=identity(run="r-other")))
+    stage.push(job_of(identity=identity(run="r-other")))
     stage.go(10_000)
     marks = [entry.mark for entry in stage.journal.live()]
     assert marks == [Mark.SPAWNED, Mark.HELD]  # nobody running is ended
@@ -72,7 +72,7 @@ def test_between_bounds_it_takes_fewer_while_it_is_strained_and_says_so() -> Non
 
 def test_a_queue_at_the_server_of_its_runs_takes_slots_and_one_at_another_server_takes_none() -> None:
     stage = Stage(script=lambda _: LONG)
-    stage.push(order_of(endpoint="own", model="m"))
+    stage.push(job_of(endpoint="own", model="m"))
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     stage.tell(SetSlots(slots=3, least=1))
     facts = stage.agent.world.facts
@@ -90,15 +90,15 @@ def test_drain_refuses_and_ends_nothing() -> None:
     stage = running()
     stage.tell(Drain(on=True, reason="update"))
     stage.go(2_000)
-    stage.push(order_of(identity=identity(run="r-other")))
+    stage.push(job_of(identity=identity(run="r-other")))
     stage.go(10_000)
-    assert why(stage, "r-other.1.1") == [OrderRefusal.DRAINING]
+    assert why(stage, "r-other.1.1") == [JobRefusal.DRAINING]
     assert stage.journal.get(identity()).mark is Mark.SPAWNED  # type: ignore[union-attr]
     heartbeat = stage.heartbeat()
     assert heartbeat is not None and heartbeat.draining
     stage.tell(Drain(on=False))
     stage.go(2_000)
-    stage.push(order_of(identity=identity(run="r-third")))
+    stage.push(job_of(identity=identity(run="r-third")))
     assert stage.go(10_000, lambda: "/journal/r-third.1.1" in stage.host.spawns)
     assert not stage.agent.counts, "a drain that is over is no problem of the node"
 
@@ -116,9 +116,9 @@ def test_revoked() -> None:
     stage = running(Script(duration_ms=20_000))
     stage.tell(Revoke(reason="removed"))
     stage.go(2_000)
-    stage.push(order_of(identity=identity(run="r-other")))
+    stage.push(job_of(identity=identity(run="r-other")))
     stage.settle()
-    assert why(stage, "r-other.1.1") == [OrderRefusal.REVOKED]
+    assert why(stage, "r-other.1.1") == [JobRefusal.REVOKED]
     assert stage.claims[NAME].outcome is Outcome.DONE  # nothing that runs is ended
 
 
@@ -127,9 +127,9 @@ def test_a_stop_for_a_lease_that_comes_later() -> None:
     stage.tell(StopControl(identity=identity(), reason="changed my mind"))
     stage.go(2_000)
     stage.agent = stage.start()  # it was journalled
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
-    assert why(stage) == [OrderRefusal.STOPPED] and stage.host.spawns == []
+    assert why(stage) == [JobRefusal.STOPPED] and stage.host.spawns == []
 
 
 def test_a_tombstone_for_leases_that_come_later() -> None:
@@ -138,10 +138,10 @@ def test_a_tombstone_for_leases_that_come_later() -> None:
     stage.tell(Tombstone(run=RUN, up_to_lease=1, reason="older news"))
     stage.go(2_000)
     for lease in (1, 2, 3):
-        stage.push(order_of(identity=identity(lease=lease)))
+        stage.push(job_of(identity=identity(lease=lease)))
         stage.go(3_000)
     stage.settle()
-    assert why(stage, f"{RUN}.1.1") == why(stage, f"{RUN}.1.2") == [OrderRefusal.TOMBSTONED]
+    assert why(stage, f"{RUN}.1.1") == why(stage, f"{RUN}.1.2") == [JobRefusal.TOMBSTONED]
     assert stage.claims[f"{RUN}.1.3"].outcome is Outcome.DONE
 
 
@@ -176,11 +176,11 @@ def test_a_forged_stop() -> None:
 def test_an_acknowledgement_is_the_coordinator_s_signature_over_our_receipt() -> None:
     stage = Stage()
     stage.acknowledges = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(10_000)
     sealed = parse_envelope(stage.journal.receipt(identity()) or "")
     wrong = STRANGER.countersign(sealed).signatures[-1]
-    other = COORDINATOR.countersign(order_of().signed(STRANGER)).signatures[-1]
+    other = COORDINATOR.countersign(job_of().signed(STRANGER)).signatures[-1]
     mine = sealed.signatures[0]
     for bad in (wrong, other, mine):
         stage.tell(Acknowledge(identity=identity(), receipt=sealed.digest(), countersignature=bad))
@@ -198,7 +198,7 @@ def test_an_acknowledgement_is_the_coordinator_s_signature_over_our_receipt() ->
 def test_rejected_keeps_everything() -> None:
     stage = Stage()
     stage.acknowledges = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(10_000)
     (digest,) = stage.receipts[NAME]
     stage.tell(Reject(identity=identity(), receipt=digest, reason="the commit is not there"))
@@ -211,7 +211,7 @@ def test_rejected_keeps_everything() -> None:
 def test_resend_uploads_again_and_publishes_again() -> None:
     stage = Stage()
     stage.acknowledges = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(6_000)
     (digest,) = stage.receipts[NAME]
     stage.depot.blobs.clear()
@@ -226,7 +226,7 @@ def test_resend_uploads_again_and_publishes_again() -> None:
 def test_a_rejected_attempt_keeps_its_files_until_it_is_old() -> None:
     stage = Stage()
     stage.acknowledges = False
-    stage.push(order_of())
+    stage.push(job_of())
     stage.go(10_000)
     (digest,) = stage.receipts[NAME]
     stage.tell(Reject(identity=identity(), receipt=digest, reason="false"))
@@ -251,7 +251,7 @@ def test_a_control_message_that_cannot_be_applied_holds_up_nothing() -> None:
 
 def test_interrupting_is_said_at_once() -> None:
     stage = Stage(script=lambda _: Script(duration_ms=600_000, stop_ms=20_000))
-    stage.push(order_of(gates=gates("test")))
+    stage.push(job_of(gates=gates("test")))
     stage.go(6_000)
     stage.tell(StopControl(identity=identity(), reason="enough"))
     stage.go(2_000)

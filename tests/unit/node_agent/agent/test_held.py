@@ -1,4 +1,4 @@
-"""Orders that wait on the node: begun as slots free, with or without a link, once; and taken back."""
+"""Jobs that wait on the node: begun as slots free, with or without a link, once; and taken back."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from node_agent.agent.snapshots import list_needed
 from node_agent.agent.worker import ThreadDrive
 from node_agent.wire.control import ControlBody, Drain, Revoke, StopControl, TakeBack, Tombstone
 from node_agent.wire.event import Marked, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import JobRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from tests.fakes.node import MemoryRunner, Script, Tripwire
-from tests.unit.node_agent.stage import Stage, gates, identity, order_of, why
+from tests.unit.node_agent.stage import Stage, gates, identity, job_of, why
 
 SHORT = Script(duration_ms=5_000)
 ONE, TWO, THREE = (identity(run=f"r-run{number}") for number in (1, 2, 3))
 
 
-def ahead(who: AttemptId, **changes: object) -> Order:
-    return order_of(identity=who, ahead=True, **changes)
+def ahead(who: AttemptId, **changes: object) -> Job:
+    return job_of(identity=who, ahead=True, **changes)
 
 
 def holding(slots: int = 1, script: Script = SHORT, **changes: object) -> Stage:
-    """One order at work, and two that are held behind it."""
+    """One job at work, and two that are held behind it."""
     stage = Stage(slots=slots, script=lambda _: script)
     for who in (ONE, TWO, THREE):
         stage.push(ahead(who, **changes))
@@ -96,7 +96,7 @@ def test_a_word_of_the_coordinator_ends_the_wait(control: str) -> None:
     assert stage.go(10_000, lambda: len(stage.bodies(TWO)) == 2)
     said = stage.bodies(TWO)[-1]
     if control == "take back":
-        assert said == Refused(why=OrderRefusal.TAKEN_BACK, detail="not today")
+        assert said == Refused(why=JobRefusal.TAKEN_BACK, detail="not today")
     else:
         assert said == Revoked(reason="not today")
     stage.agent = stage.start()
@@ -120,13 +120,13 @@ def test_a_drain_and_a_removal_give_all_back(body: Drain | Revoke) -> None:
     stage = holding()
     stage.tell(body)
     stage.settle()
-    assert why(stage, str(TWO)) == why(stage, str(THREE)) == [OrderRefusal.TAKEN_BACK]
+    assert why(stage, str(TWO)) == why(stage, str(THREE)) == [JobRefusal.TAKEN_BACK]
     assert set(stage.receipts) == {str(ONE)}
 
 
 def test_the_journal_says_whose_snapshots_are_still_needed() -> None:
     stage = holding()
-    assert [order.identity for order in list_needed(stage.journal)] == [TWO, THREE]
+    assert [job.identity for job in list_needed(stage.journal)] == [TWO, THREE]
 
 
 def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> None:
@@ -145,10 +145,10 @@ def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> N
     late.go(70_000)
     late.depot.down = False
     late.go(30_000)
-    assert why(late, str(ONE)) == [OrderRefusal.TOO_LATE], "it may be bound elsewhere by then"
+    assert why(late, str(ONE)) == [JobRefusal.TOO_LATE], "it may be bound elsewhere by then"
 
 
-def test_an_order_whose_snapshot_is_on_its_way_is_taken_back_too() -> None:
+def test_a_job_whose_snapshot_is_on_its_way_is_taken_back_too() -> None:
     stage, waiting = Stage(slots=1, script=lambda _: SHORT), list[Callable[[], None]]()
     stage.aside = waiting.append
     stage.agent = stage.start()
@@ -157,7 +157,7 @@ def test_an_order_whose_snapshot_is_on_its_way_is_taken_back_too() -> None:
     assert stage.go(5_000, lambda: len(waiting) == 1), "one snapshot at a time"
     assert stage.journal.live() == []
     stage.tell(TakeBack(identity=TWO, reason="a slot is free elsewhere"))
-    assert stage.go(5_000, lambda: why(stage, str(TWO)) == [OrderRefusal.TAKEN_BACK])
+    assert stage.go(5_000, lambda: why(stage, str(TWO)) == [JobRefusal.TAKEN_BACK])
     stage.push(ahead(TWO))
     for _ in range(3):
         for fetch in waiting:
@@ -223,7 +223,7 @@ def test_what_lost_the_record_of_its_begin_has_a_thread_that_ends_it() -> None:
     stage = damaged()
     stage.agent = stage.start()
     runner = MemoryRunner(stage.host)
-    drive = ThreadDrive(stage.agent.job, stage.journal, runner, stage.clock, 1_000)
+    drive = ThreadDrive(stage.agent.procedure, stage.journal, runner, stage.clock, 1_000)
     drive.run()
     nobody = threading.Event()
 

@@ -208,7 +208,7 @@ class InteractiveRun:
         journal: Any = SimpleNamespace(
             live=lambda: self.entries,
             folder=lambda identity: folder,
-            order=lambda identity: SimpleNamespace(turns=1),
+            job=lambda identity: SimpleNamespace(turns=1),
         )
         self.follower = Follower(journal, self.depot, self.clock, Intervals())
         for name in ("out", "err"):

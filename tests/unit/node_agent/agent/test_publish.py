@@ -14,7 +14,7 @@ from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import Mark
 from tests.fakes.node import MemoryClock, MemoryShelf, MemoryUplink
-from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
+from tests.unit.node_agent.stage import COORDINATOR, identity, job_of
 
 
 class SlowUplink(MemoryUplink):
@@ -34,10 +34,10 @@ class SlowUplink(MemoryUplink):
 
 def outbox_with_an_event(uplink: MemoryUplink) -> Outbox:
     journal = Journal(MemoryShelf(), lambda one, seq, body: f"event {seq}", MemoryClock())
-    order = order_of()
-    envelope = order.signed(COORDINATOR)
+    job = job_of()
+    envelope = job.signed(COORDINATOR)
     note = Note(mark=Mark.ACCEPTED, say=(Marked(mark=Mark.ACCEPTED),))
-    journal.accept(order, envelope.digest(), envelope.model_dump_json(), note)
+    journal.accept(job, envelope.digest(), envelope.model_dump_json(), note)
     outbox = Outbox(journal, uplink, MemoryClock(), Intervals(), " and ".join)
     outbox.note(identity())
     return outbox

@@ -10,7 +10,7 @@ from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
 from tests.fakes.node import Script, Tripwire, die
-from tests.unit.node_agent.stage import Stage, gates, identity, order_of
+from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 RUNS = [f"r-run{number}" for number in range(4)]
 SCRIPTS = {
@@ -91,7 +91,7 @@ class Play:
             return
         self.pushed.append(one)
         late = FleetTime(epoch=self.stage.epoch, ms=self.stage.now().ms + 40_000)
-        self.stage.push(order_of(identity=one, epoch=self.stage.epoch, start_by=late, gates=gates("test")))
+        self.stage.push(job_of(identity=one, epoch=self.stage.epoch, start_by=late, gates=gates("test")))
 
     def check(self) -> bool:
         """What holds at any moment. False, so that time goes on."""

@@ -9,7 +9,7 @@ from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import ActionClass, CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import SigningKey, open_as, parse_envelope
-from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, order_of
+from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, job_of
 
 ASKS, DENIES = CommandRule(pattern="push", ask=True), CommandRule(pattern="rm")
 POLICY = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(ASKS, DENIES)))
@@ -68,7 +68,7 @@ def test_a_question_counts_only_under_a_rule_that_asks_about_its_own_command(
 
 def asking(rules: Rules, secrets: dict[str, str] | None = None) -> Stage:
     stage = Stage(script=lambda _: LONG, secrets=secrets or {})
-    stage.push(order_of(policy=compile_policy(Safety.AUTO_EDIT, False, rules=rules)))
+    stage.push(job_of(policy=compile_policy(Safety.AUTO_EDIT, False, rules=rules)))
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     stage.host.calls[str(identity())] = [call(1)]
     return stage

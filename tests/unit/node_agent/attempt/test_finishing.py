@@ -7,9 +7,9 @@ import pytest
 from node_agent.attempt.finishing import NoScoreError, score_of
 from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Gate
+from node_agent.wire.job import Gate
 from tests.fakes.node import Script
-from tests.unit.node_agent.attempt.test_job import NAME, run
+from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
 
 def record(code: int = 0, index: int = 1) -> ExitRecord:

@@ -8,10 +8,10 @@ import pytest
 
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS, FleetTerms, FleetTool
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from tests.fakes.node import Script
 from tests.unit.node_agent.attempt.test_turns import Talking, line, reader, told, turn
-from tests.unit.node_agent.stage import Stage, order_of
+from tests.unit.node_agent.stage import Stage, job_of
 
 TERMS = FleetTerms(tools=(FleetTool(name="dispatch", description="", parameters="{}"),))
 TALKS = TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")
@@ -41,12 +41,12 @@ def test_what_our_worker_would_never_write_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("terms", "count"), [(TERMS, 1), (None, 0)])
-def test_each_is_told_once_and_only_where_the_order_offers_tools(
+def test_each_is_told_once_and_only_where_the_job_offers_tools(
     monkeypatch: pytest.MonkeyPatch, terms: FleetTerms | None, count: int
 ) -> None:
     monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1) + asks(1, task="a")))
-    stage.push(order_of(turns=TALKS, fleet_tools=terms))
+    stage.push(job_of(turns=TALKS, fleet_tools=terms))
     stage.go(20_000, lambda: bool(told(stage, FleetAsked)))
     stage.go(20_000, lambda: False)
     found = told(stage, FleetAsked)

@@ -11,7 +11,7 @@ from node_agent.attempt.ports import ReportedEnd, ReportedUsage
 from node_agent.attempt.verdict import GATEWAY_GONE, Fault, gateway_fault
 from node_agent.wire.failure import FailureKind as K
 from node_agent.wire.receipt import ModelCalls, Usage
-from tests.unit.node_agent.stage import order_of
+from tests.unit.node_agent.stage import job_of
 
 CLAIM = Usage(
     input_tokens=5, output_tokens=1, cost_usd=Decimal("0.5"), cost_source="reported", turns=3, agent_ms=9
@@ -79,6 +79,6 @@ def test_whose_end_it_was() -> None:
 
 def test_where_there_are_none(tmp_path: Path) -> None:
     none, folder = NoGateways(), tmp_path
-    assert none.open(order_of(), folder) is None and not none.is_alive(folder)
+    assert none.open(job_of(), folder) is None and not none.is_alive(folder)
     assert none.count(folder) is None
     assert GatewayAccess(7, "t").base == "http://127.0.0.1:7"

@@ -21,10 +21,10 @@ from node_agent.attempt.left_for_others import (
 )
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import BoardEntry, Gate, Workspace
+from node_agent.wire.job import BoardEntry, Gate, Workspace
 from node_agent.workspace.folders import AttemptFolders, is_left_out, lay_board, take_board
 from tests.fakes.node.host import Script
-from tests.unit.node_agent.attempt.test_job import NAME, run
+from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
 PORT = BoardEntry(namespace="plan", key="port", value="8080")
 
@@ -154,8 +154,8 @@ def test_a_secret_in_a_question_is_taken_out() -> None:
 @pytest.mark.parametrize("kind", ["git", "none"])
 def test_the_attempt_ends_blocked_before_its_gates_and_the_receipt_asks(kind: str) -> None:
     gates = (Gate(name="g", argv=("true",)),)
-    order: dict[str, Any] = {"workspace": Workspace(kind="none")} if kind == "none" else {}
-    claims = run(Script(question=ASKS), gates=gates, **order).claims[NAME]
+    job: dict[str, Any] = {"workspace": Workspace(kind="none")} if kind == "none" else {}
+    claims = run(Script(question=ASKS), gates=gates, **job).claims[NAME]
     assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_PERSON)
     assert claims.question is not None and claims.question.question == "Which port?"
     assert claims.reason == "it asks: Which port?" and claims.gates == ()

@@ -24,20 +24,20 @@ from node_agent.attempt.ports import Launch
 from node_agent.intervals import Intervals
 from node_agent.shim import process
 from node_agent.shim.spool import AGENT_ONLY, ExitRecord, PhaseEnd, StepKind
-from node_agent.wire.order import Limits
-from tests.unit.node_agent.stage import gates, order_of
+from node_agent.wire.job import Limits
+from tests.unit.node_agent.stage import gates, job_of
 
 FOLDER = Path("/j")
 LIMITS = Limits(wall_ms=10_000, idle_ms=7, output_bytes=8)
-ORDER = order_of(setup=(("make", "env"), ("npm", "ci")), gates=gates("test"), limits=LIMITS)
+JOB = job_of(setup=(("make", "env"), ("npm", "ci")), gates=gates("test"), limits=LIMITS)
 ENV = {"PATH": "/bin", "KEY": "k", "DATABASE": "d", AGENT_ONLY: "KEY"}
-OWN = {RUN: ORDER.identity.run, DEPTH: "0"}
-PLAN = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals())
+OWN = {RUN: JOB.identity.run, DEPTH: "0"}
+PLAN = work_plan(JOB, Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals())
 
 
 def test_each_phase_has_its_own_steps() -> None:
-    before = setup_plan(ORDER, PLAN, FOLDER)
-    after = gates_plan(ORDER, PLAN, FOLDER, Intervals(), 4_000)
+    before = setup_plan(JOB, PLAN, FOLDER)
+    after = gates_plan(JOB, PLAN, FOLDER, Intervals(), 4_000)
     assert [(plan.phase, [s.kind for s in plan.steps]) for plan in (before, PLAN, after)] == [
         (SETUP, [StepKind.SETUP, StepKind.SETUP]),
         (WORK, [StepKind.AGENT]),
@@ -49,14 +49,14 @@ def test_each_phase_has_its_own_steps() -> None:
 
 def test_silence_ends_the_agent_alone() -> None:
     """A build or a test may be silent for as long as the run may last."""
-    before, after = setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Intervals(), 4_000)
+    before, after = setup_plan(JOB, PLAN, FOLDER), gates_plan(JOB, PLAN, FOLDER, Intervals(), 4_000)
     assert [plan.limits.idle_ms for plan in (before, PLAN, after)] == [None, 7, None]
 
 
 def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
     top = Ceiling(memory=1 << 30, processes=300, disk=1 << 33)
-    work = work_plan(ORDER, Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals(), top)
-    for plan in (setup_plan(ORDER, work, FOLDER), work, gates_plan(ORDER, work, FOLDER, Intervals(), 1)):
+    work = work_plan(JOB, Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals(), top)
+    for plan in (setup_plan(JOB, work, FOLDER), work, gates_plan(JOB, work, FOLDER, Intervals(), 1)):
         held = (plan.limits.memory_bytes, plan.limits.processes, plan.limits.disk_bytes)
         assert held == (1 << 30, 300, 1 << 33)
 
@@ -64,21 +64,21 @@ def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
 @pytest.mark.parametrize(
     ("asked", "allowed", "held"), [(5, None, 5), (None, 7, 7), (5, 7, 5), (9, 7, 7), (None, None, None)]
 )
-def test_an_order_may_ask_for_less_than_the_node_allows(
+def test_a_job_may_ask_for_less_than_the_node_allows(
     asked: int | None, allowed: int | None, held: int | None
 ) -> None:
     limits = LIMITS.model_copy(update={"memory_bytes": asked, "processes": asked, "disk_bytes": asked})
     top = Ceiling().model_copy(update={"memory": allowed, "processes": allowed, "disk": allowed})
-    plan = work_plan(order_of(limits=limits), Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals(), top)
+    plan = work_plan(job_of(limits=limits), Launch(("agent",), ENV), Path("/w"), FOLDER, Intervals(), top)
     assert (plan.limits.memory_bytes, plan.limits.processes, plan.limits.disk_bytes) == (held, held, held)
 
 
 def test_what_the_agent_reads_lies_beside_its_outputs() -> None:
     """Not in its home, which is set-up's too: it could read other words than the receipt names."""
-    (agent,) = work_plan(ORDER, Launch(("agent",), ENV, b"words"), Path("/w"), FOLDER, Intervals()).steps
+    (agent,) = work_plan(JOB, Launch(("agent",), ENV, b"words"), Path("/w"), FOLDER, Intervals()).steps
     assert agent.stdin == "/j/task" and STDIN in KEPT
     assert PLAN.steps[0].stdin is None
-    for plan in (setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Intervals(), 1)):
+    for plan in (setup_plan(JOB, PLAN, FOLDER), gates_plan(JOB, PLAN, FOLDER, Intervals(), 1)):
         assert all(step.stdin is None for step in plan.steps)
 
 
@@ -86,12 +86,12 @@ def test_what_logs_the_agent_in_is_in_no_other_plan() -> None:
     """A secret that the repository named, and its owner allowed, stays."""
     assert AGENT_ONLY == process.AGENT_ONLY
     assert PLAN.env == {**ENV, **OWN}
-    for plan in (setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Intervals(), 1)):
+    for plan in (setup_plan(JOB, PLAN, FOLDER), gates_plan(JOB, PLAN, FOLDER, Intervals(), 1)):
         assert plan.env == {"PATH": "/bin", "DATABASE": "d", **OWN}
 
 
 def test_every_phase_knows_its_run_and_nothing_can_say_otherwise() -> None:
-    deep = order_of(depth=1, setup=(("true",),), gates=gates("test"))
+    deep = job_of(depth=1, setup=(("true",),), gates=gates("test"))
     forged = Launch(("agent",), {"PATH": "/bin", RUN: "r-other", DEPTH: "0"})
     work = work_plan(deep, forged, Path("/w"), FOLDER, Intervals())
     for plan in (setup_plan(deep, work, FOLDER), work, gates_plan(deep, work, FOLDER, Intervals(), 1)):
@@ -112,4 +112,4 @@ def test_every_phase_knows_its_run_and_nothing_can_say_otherwise() -> None:
 def test_time_left(used: tuple[int, ...], left: int) -> None:
     """A little is rounded up to what a phase needs at least; nothing stays nothing."""
     ended = [ExitRecord("i", "p", "b", PhaseEnd.DONE, "", True, 0, 0, 0, 500, 0, 500 + ms, ()) for ms in used]
-    assert time_left(ORDER, ended) == left
+    assert time_left(JOB, ended) == left

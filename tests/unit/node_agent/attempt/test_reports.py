@@ -8,11 +8,11 @@ import pytest
 
 from node_agent.attempt.gate_reports import MOST_CHARS, MOST_REPORT, gate_reports
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Gate
+from node_agent.wire.job import Gate
 from node_agent.wire.receipt import MOST_RESULTS, GateReport
 from node_agent.workspace.folders import clear_reports, read_reports
 from tests.fakes.node import Script
-from tests.unit.node_agent.attempt.test_job import NAME, run
+from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
 JUNIT = b"""<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest" tests="4">

@@ -25,12 +25,12 @@ from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonAsked, Turned
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Limits, Order, TurnTerms
+from node_agent.wire.job import Job, Limits, TurnTerms
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import ModelCalls, RestReason, TurnStop, TurnWords, Usage
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.unit.node_agent.runtimes.asked import ask
-from tests.unit.node_agent.stage import Stage, identity, order_of
+from tests.unit.node_agent.stage import Stage, identity, job_of
 
 WORDS = TurnWords(number=0, by="ana", sha256="0" * 64)
 
@@ -60,7 +60,7 @@ def reader(hidden: dict[str, str] | None = None, words: LaidWordsOf = laid) -> S
 class Talking(MemoryRuntimes):
     """Its programs write what the native worker writes."""
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
         return reader()
 
 
@@ -69,7 +69,7 @@ def test_a_question_is_told_behind_the_end_of_every_turn_before_it(monkeypatch: 
     asks = CommandRule(pattern="push", ask=True)
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(asks,)))
-    stage.push(order_of(policy=policy, turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+    stage.push(job_of(policy=policy, turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     calls, name = stage.host.calls, str(identity())
     calls[name] = [CallAsked(call=f"{one:016x}", command="git push", pattern="push") for one in (1, 2)]
@@ -94,7 +94,7 @@ class Counting(NoGateways):
 
     calls = 0
 
-    def open(self, order: Order, folder: Path) -> GatewayAccess:
+    def open(self, job: Job, folder: Path) -> GatewayAccess:
         return GatewayAccess(1, "token")
 
     def is_alive(self, folder: Path) -> bool:
@@ -110,7 +110,7 @@ def test_a_turn_costs_what_the_gateway_has_counted_at_its_end(monkeypatch: pytes
     monkeypatch.setattr("tests.unit.node_agent.stage.NoGateways", Counting)
     monkeypatch.setattr(Counting, "calls", 0)
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
-    stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+    stage.push(job_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     said, read = [turn(1)], MemoryRunner.tail
 
@@ -132,10 +132,10 @@ def test_an_interactive_run_uses_its_model_in_its_turns_and_not_while_it_waits_f
     """What its provider told it, or the queue of its server, is nothing to the machine then."""
     monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
-    stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+    stage.push(job_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
 
     def in_use(interactive_runs: int) -> bool:
-        return stage.go(20_000, lambda: len(stage.agent.job.uses()) == interactive_runs)
+        return stage.go(20_000, lambda: len(stage.agent.procedure.uses()) == interactive_runs)
 
     assert in_use(1)
     said, read = [turn(1), end(1)], MemoryRunner.tail
@@ -182,14 +182,14 @@ def test_what_is_laid_is_known_before_the_program_can_tell_of_it_and_after_a_res
     seen: list[LaidWordsOf] = []
 
     class Watching(MemoryRuntimes):
-        def reader(self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+        def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
             seen.append(laid)
-            return super().reader(order, bounds, laid)
+            return super().reader(job, bounds, laid)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Watching)
         stage = Stage(script=lambda _: Script(duration_ms=600_000))
-        stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana"), task="look"))
+        stage.push(job_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana"), task="look"))
         assert stage.go(20_000, lambda: len(stage.host.spawns) == 1 and bool(seen))
         stage.tell(PersonSays(identity=identity(), number=1, text="stop the deploy", by="ben"))
         assert stage.go(20_000, lambda: seen[-1](1) is not None)

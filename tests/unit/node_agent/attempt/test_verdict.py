@@ -32,7 +32,7 @@ from node_agent.attempt.verdict import (
 from node_agent.shim.spool import ExecError, ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished
 from node_agent.shim.spool import PhaseLimits as Held
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.receipt import GateResult, ModelCalls, Usage
 
 K = FailureKind

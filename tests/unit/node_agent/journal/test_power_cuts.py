@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.event import Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from tests.fakes.node import Crash, Script
-from tests.unit.node_agent.attempt.test_job import GATES, NAME, SETUP, WORK, at_every_point, gated
+from tests.unit.node_agent.attempt.test_procedure import GATES, NAME, SETUP, WORK, at_every_point, gated
 from tests.unit.node_agent.stage import Stage
 
 

@@ -120,7 +120,7 @@ def test_a_turn_that_ends_gives_the_call_up(tmp_path: Path) -> None:
     assert [one["number"] for one in stage.told("fleet_over")] == [1], "nobody waits for it any more"
 
 
-def test_the_model_is_shown_the_schema_of_the_order() -> None:
+def test_the_model_is_shown_the_schema_of_the_job() -> None:
     (form,) = fleet_forms(TERMS)
     shown: Any = json.loads(DISPATCH.parameters)
     assert (form.name, form.words, form.schema) == ("dispatch", "hand over", shown)

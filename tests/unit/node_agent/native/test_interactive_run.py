@@ -23,7 +23,7 @@ from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import seal_text, turn_control_file, words_in
-from node_agent.wire.order import TurnTerms
+from node_agent.wire.job import TurnTerms
 from node_agent.wire.receipt import MOST_TURN_WORDS, TurnStop
 from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says

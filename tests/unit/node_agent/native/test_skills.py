@@ -12,7 +12,7 @@ from node_agent.native.tools.files import Box, Failed
 from node_agent.native.tools.offer import list_forms
 from node_agent.native.tools.skills import skill
 from node_agent.runtimes.workers import _about
-from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
 TEXT = "---\nname: release\ndescription: >-\n  How we release:\n  tags and notes.\n---\nTag it, then tell.\n"
@@ -51,7 +51,7 @@ def test_another_name_is_an_error_that_says_what_there_is(box: Box, name: str) -
 
 def test_the_prompt_names_them_and_nothing_where_there_are_none(tmp_path: Path) -> None:
     ordered = {"SKILL.md": (TEXT.encode(), False)}
-    one = OrderedSkill(name="release", digest=digest_of(ordered), packed=pack_files(ordered))
+    one = JobSkill(name="release", digest=digest_of(ordered), packed=pack_files(ordered))
     spec = spec_of(checkout(tmp_path), skills={"release": _about(one)})
     (tool,) = list_forms(["skill"])
     assert "- release: How we release: tags and notes." in system_of(spec, [tool.name])

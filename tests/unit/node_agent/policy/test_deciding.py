@@ -250,7 +250,7 @@ OURS = {
     "pnpm-lock.yaml": "no program runs it; its being there names a package manager",
     "config.yaml": "in the home that Hermes gets for a run",
     "NOTES.md": "written by the shipped example script",
-    "SKILL.md": "of the skills that its order has, in its home",
+    "SKILL.md": "of the skills that its job has, in its home",
 }
 """Names in that code which are no files of a project on which a program acts."""
 READERS = (

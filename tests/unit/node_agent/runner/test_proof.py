@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from node_agent.runner.launching import NodeRuntimes
 from tests.unit.node_agent.runner.test_launching import AROUND, HOME, WORK
-from tests.unit.node_agent.stage import order_of
+from tests.unit.node_agent.stage import job_of
 
 
 def test_only_who_hears_a_person_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
-    runtimes = NodeRuntimes(replace(AROUND, words_key=lambda order: {"words.key": b"proof"}))
-    orders = (order_of(runtime="native", model="groq/m"), order_of())
+    runtimes = NodeRuntimes(replace(AROUND, words_key=lambda job: {"words.key": b"proof"}))
+    jobs = (job_of(runtime="native", model="groq/m"), job_of())
     told = [
-        one.model_copy(update={"policy": one.policy.model_copy(update={"told_only": True})}) for one in orders
+        one.model_copy(update={"policy": one.policy.model_copy(update={"told_only": True})}) for one in jobs
     ]
-    ours, other = (runtimes.launch(order, WORK, HOME) for order in told)
+    ours, other = (runtimes.launch(job, WORK, HOME) for job in told)
     assert ours.login == {"words.key": b"proof"} and "words.key" not in {**ours.files, **other.login}

@@ -96,7 +96,7 @@ def test_what_the_level_forbids_is_told_once_and_counted() -> None:
 
 
 @pytest.mark.parametrize("tool", ["dispatch", "fleet_dispatch", "mcp__fleet__dispatch"])
-def test_a_call_of_a_fleet_tool_that_the_order_offers_is_no_finding(tool: str) -> None:
+def test_a_call_of_a_fleet_tool_that_the_job_offers_is_no_finding(tool: str) -> None:
     policy = compile_policy(Safety.SUGGEST, False)
     one = Violations(policy, Where(), fleet=frozenset({"dispatch"}))
     one.take(ToolCall(tool, ActionClass.UNKNOWN), ran=True)

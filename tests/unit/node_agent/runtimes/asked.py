@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node_agent.runtimes.base import LaunchRequest, Place
-from node_agent.wire.order import Limits
+from node_agent.wire.job import Limits
 from node_agent.wire.policy import Isolation, Mode, Safety
 
 LIMITS = Limits(wall_ms=60_000, idle_ms=30_000, output_bytes=1 << 20)

@@ -11,7 +11,7 @@ from node_agent.runtimes.base import Resume
 from node_agent.runtimes.claude.command import launch
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
-from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
 
 HEAD = ("claude", "-p", "--output-format", "stream-json", "--verbose", "--model", "m")
@@ -71,7 +71,7 @@ def test_only_full_auto_as_root_says_that_it_is_in_a_sandbox() -> None:
 
 def test_its_own_switch_keeps_skills_from_running_commands_also_where_it_has_no_hook() -> None:
     files = {"SKILL.md": (b"---\nname: deploy\ndescription: D.\n---\n!`id`\n", False)}
-    skill = OrderedSkill(name="deploy", digest=digest_of(files), packed=pack_files(files))
+    skill = JobSkill(name="deploy", digest=digest_of(files), packed=pack_files(files))
     made = launch(ask(skills=(skill,)), PLACE)
     settings = made.argv[made.argv.index("--settings") + 1].removeprefix("/node/homes/r/")
     assert json.loads(made.files[settings]) == {"disableSkillShellExecution": True}

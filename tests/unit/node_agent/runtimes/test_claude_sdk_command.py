@@ -6,7 +6,7 @@ from node_agent.runtimes.base import Resume
 from node_agent.runtimes.claude_sdk.runtime import PROBE, launch
 from node_agent.runtimes.vendors import VENDORS, local_way
 from node_agent.runtimes.workerspec import WorkerSpec
-from node_agent.wire.order import Limits, Reasoning
+from node_agent.wire.job import Limits, Reasoning
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 

@@ -12,7 +12,7 @@ from node_agent.runtimes.native.runtime import PROBE, PROGRAM, launch
 from node_agent.runtimes.vendors import PROVIDERS, split_model, way_of
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.endpoint import Sampling
-from node_agent.wire.order import Limits, Reasoning
+from node_agent.wire.job import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
@@ -83,7 +83,7 @@ def test_it_is_told_what_it_may_and_no_more() -> None:
     assert not told(place(isolation=Isolation.LANDLOCK)).walled
 
 
-def test_its_limits_are_the_order_s_but_for_a_last_turn_that_the_gateway_gives() -> None:
+def test_its_limits_are_the_job_s_but_for_a_last_turn_that_the_gateway_gives() -> None:
     limits = Limits(**{**LIMITS.model_dump(), "tokens": 5, "requests": 3})
     spec = told(limits=limits)
     assert (spec.tokens, spec.turns, spec.wall_ms) == (5, 3, 58_000)
@@ -136,7 +136,7 @@ def test_a_server_of_one_s_own_is_gone_to_without_a_key() -> None:
         False,
     )
     assert way_of("native", own, (), "groq/x") is None, "no key and no server of that one"
-    assert way_of("native", KEYS, ("GROQ_API_KEY",), "groq/x") is None, "what an order names goes directly"
+    assert way_of("native", KEYS, ("GROQ_API_KEY",), "groq/x") is None, "what a job names goes directly"
     assert way_of("native", {"GROQ_API_KEY": "k"}, ()) is not None and way_of("native", {}, ()) is None
 
 

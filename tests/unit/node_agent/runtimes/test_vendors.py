@@ -35,7 +35,7 @@ def test_a_login_is_led_to_its_vendor_unless_there_is_a_key_too() -> None:
     assert way_of("claude", login, ()) is None
     assert way_of("claude", {**login, "ANTHROPIC_BASE_URL": "http://h"}, ()) is None
     assert tunnel_of("claude", login, ()) == ("api.anthropic.com",)
-    assert tunnel_of("claude", login, ("CLAUDE_CODE_OAUTH_TOKEN",)) == (), "the order has it itself"
+    assert tunnel_of("claude", login, ("CLAUDE_CODE_OAUTH_TOKEN",)) == (), "the job has it itself"
     assert tunnel_of("claude", {**login, "ANTHROPIC_BASE_URL": "http://h"}, ()) == ()
     assert tunnel_of("claude", {**login, "ANTHROPIC_API_KEY": "k"}, ()) == ()
     assert tunnel_of("opencode", {"OPENCODE_LOGIN": "{}"}, ()) == ("chatgpt.com",)
@@ -55,7 +55,7 @@ def test_a_login_is_led_to_its_vendor_unless_there_is_a_key_too() -> None:
 
 
 @pytest.mark.parametrize("named", ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN"])
-def test_what_an_order_names_for_the_run_it_has_itself(named: str) -> None:
+def test_what_a_job_names_for_the_run_it_has_itself(named: str) -> None:
     assert way_of("claude", {"ANTHROPIC_API_KEY": "k"}, (named,)) is None
 
 
@@ -65,7 +65,7 @@ def test_nothing_here_and_no_vendor() -> None:
     assert way_of("copilot", {"COPILOT_PROVIDER_API_KEY": "k"}, ()) is None, "there is no server of its own"
 
 
-def test_models_are_the_order_s_and_the_family_s() -> None:
+def test_models_are_the_job_s_and_the_family_s() -> None:
     values = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
     for runtime, models in (("claude", ("sonnet", "claude-*")), ("opencode", ("sonnet",))):
         way = way_of(runtime, values, (), "sonnet")

@@ -35,6 +35,7 @@ from node_agent.wire.event import Event, Events, FleetAsked, PersonAsked, Person
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import AgentSpec, Gate, Job, Limits, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     Allowed,
@@ -52,7 +53,6 @@ from node_agent.wire.node import (
     RuntimeFact,
     Signs,
 )
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import (
     CallAsked,
     CommandRule,
@@ -85,7 +85,7 @@ from node_agent.wire.receipt import (
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
-from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, ProposedTool, SkillMark, digest_of, pack_files
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
@@ -108,8 +108,8 @@ RULES = Rules(
 SKILL = {"SKILL.md": (b"---\nname: deploy\n---\nDo it.\n", False), "go.sh": (b"#!/bin/sh\n", True)}
 
 
-def order() -> Order:
-    return Order(
+def job() -> Job:
+    return Job(
         fleet=FLEET,
         epoch=4,
         identity=WHO,
@@ -160,7 +160,7 @@ def order() -> Order:
         answer="take the port 8080",
         turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began", mode="plan"),
         skills=(
-            OrderedSkill(
+            JobSkill(
                 name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=pack_files(SKILL)
             ),
         ),
@@ -200,7 +200,7 @@ def receipt() -> Signed:
         identity=WHO,
         node=TAG,
         node_name="gpubox",
-        order="0" * 64,
+        job="0" * 64,
         node_version="0.1.0",
         runtime="shell",
         runtime_version="5.2",
@@ -390,7 +390,7 @@ def _of_fleet() -> dict[str, Signed]:
     asked = Event(identity=WHO, seq=5, wall_ms=4, at=AT, body=said)
     answer = FleetAnswers(identity=WHO, number=1, ok=True, text='{"run":"r-0002"}')
     return {
-        "fleet_order": order().model_copy(update={"fleet_tools": FleetTerms(tools=(tool,))}),
+        "fleet_job": job().model_copy(update={"fleet_tools": FleetTerms(tools=(tool,))}),
         "fleet_asked": Events(fleet=FLEET, node=TAG, events=(asked,)),
         "fleet_answers": Control(fleet=FLEET, node=TAG, seq=11, at=AT, body=answer),
     }
@@ -426,10 +426,10 @@ def samples() -> dict[str, Signed]:
     usage = Progress(
         input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4, agent_ms=5
     )
-    entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
+    entry = JournalEntry(identity=WHO, job="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
-        "order": order().model_copy(update={"endpoint": "ollama"}),
-        "ahead_order": order().model_copy(update={"ahead": True}),
+        "job": job().model_copy(update={"endpoint": "ollama"}),
+        "ahead_job": job().model_copy(update={"ahead": True}),
         "receipt": receipt(),
         "take_back": Control(
             fleet=FLEET, node=TAG, seq=9, at=AT, body=TakeBack(identity=WHO, reason="a slot is free on b")

@@ -12,22 +12,20 @@ import pytest
 
 from node_agent.wire import logs
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.logs import JsonFormatter, OrderLine, OrderStage, PlainFormatter, levels_of
+from node_agent.wire.logs import JobLine, JobStage, JsonFormatter, PlainFormatter, levels_of
 
-LINE = OrderLine.of(
-    OrderStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, lease=7), "n1", 812, "wall_limit"
-)
+LINE = JobLine.of(JobStage.ENDED, AttemptId(run="r-abcdefgh", attempt=2, lease=7), "n1", 812, "wall_limit")
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     """Handlers and levels of this process are its own."""
-    root, orders = logging.getLogger(), logging.getLogger("pancode.orders")
-    before = root.handlers[:], root.level, orders.level
+    root, jobs = logging.getLogger(), logging.getLogger("pancode.orders")
+    before = root.handlers[:], root.level, jobs.level
     yield
     root.handlers[:], level, orders_level = before
     root.setLevel(level)
-    orders.setLevel(orders_level)
+    jobs.setLevel(orders_level)
 
 
 def set_up(levels: str, stream: io.StringIO) -> None:
@@ -40,7 +38,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_line_of_an_order_is_one_json_object_with_all_that_one_searches_for() -> None:
+def test_a_line_of_a_job_is_one_json_object_with_all_that_one_searches_for() -> None:
     out = io.StringIO()
     set_up("", out)
     LINE.write()

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from node_agent.wire.event import Events, Finding
+from node_agent.wire.job import Job
 from node_agent.wire.model import MOST_TOKENS, MOST_USD, YEAR_3000_MS
 from node_agent.wire.node import Heartbeat, Hello, Inventory, NodeProblem
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Claims, Receipt, Usage
 from node_agent.wire.signing import Envelope, Message, Signature, Signed
 from tests.unit.node_agent.wire import samples
@@ -95,14 +95,14 @@ def test_what_an_honest_node_has_too_much_of_is_cut_and_still_believed() -> None
 
 
 def test_what_an_older_side_does_not_know_is_not_written_where_there_is_none() -> None:
-    beat, order = samples.samples()["heartbeat"], samples.order()
+    beat, job = samples.samples()["heartbeat"], samples.job()
     assert isinstance(beat, Heartbeat)
     bare = beat.model_copy(update={"gpus": (), "facts": beat.facts.model_copy(update={"gpus": ()})})
     assert b'"gpus"' in beat.canonical() and b'"gpus"' not in bare.canonical()
     assert Heartbeat.model_validate_json(bare.canonical()) == bare
-    assert b'"gpus"' not in order.model_copy(update={"gpus": None}).canonical()
-    none = order.model_copy(update={"gpus": ()})
-    assert Order.model_validate_json(none.canonical()).gpus == (), "no GPU is not the same as no word"
+    assert b'"gpus"' not in job.model_copy(update={"gpus": None}).canonical()
+    none = job.model_copy(update={"gpus": ()})
+    assert Job.model_validate_json(none.canonical()).gpus == (), "no GPU is not the same as no word"
 
 
 @pytest.mark.parametrize("load", [math.nan, math.inf, 1e308, -1.0])

@@ -7,16 +7,16 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from node_agent.wire.order import Resumed, is_session
+from node_agent.wire.job import Resumed, is_session
 from tests.fakes.node import Script
-from tests.unit.node_agent.attempt.test_job import NAME, run
+from tests.unit.node_agent.attempt.test_procedure import NAME, run
 
 NONE = ("--dangerously-skip-permissions", "-c", "", "../../etc", "a b", "a\n", "\u202ea", "x" * 201)
 SOME = ("3f0c6a2e-9d1b-4a77-8f53-2f5f0c1d9e10", "ses_4f2A", "s", "r-0001.1.2")
 
 
 @pytest.mark.parametrize("name", NONE)
-def test_what_no_session_has_is_refused_in_an_order_and_left_out_of_a_receipt(name: str) -> None:
+def test_what_no_session_has_is_refused_in_a_job_and_left_out_of_a_receipt(name: str) -> None:
     assert not is_session(name)
     with pytest.raises(ValidationError):
         Resumed(run="r-0001", session=name)

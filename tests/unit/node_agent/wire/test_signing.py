@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from node_agent.wire.event import Event, Events, Finding, events_of
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import (
     Envelope,
@@ -23,29 +23,29 @@ from node_agent.wire.signing import (
     open_as,
     parse_envelope,
 )
-from tests.unit.node_agent.wire.samples import FLEET, KEY, TAG, WHO, order, samples
+from tests.unit.node_agent.wire.samples import FLEET, KEY, TAG, WHO, job, samples
 
 KEYS = {KEY.public.keyid: KEY.public}
 OTHER = SigningKey(b"o" * 32)
 
 
-def refused(envelope: Envelope, kind: type[Any] = Order, keys: dict[str, PublicKey] = KEYS) -> RefusalCode:
+def refused(envelope: Envelope, kind: type[Any] = Job, keys: dict[str, PublicKey] = KEYS) -> RefusalCode:
     with pytest.raises(WireRefusal) as caught:
         open_as(kind, envelope, keys)
     return caught.value.code
 
 
 def resigned(change: dict[str, object]) -> Envelope:
-    body = {**json.loads(order().canonical()), **change}
-    return KEY.sign(Order.payload_type(), json.dumps(body).encode())
+    body = {**json.loads(job().canonical()), **change}
+    return KEY.sign(Job.payload_type(), json.dumps(body).encode())
 
 
 def test_what_was_signed_is_read() -> None:
-    assert open_as(Order, order().signed(KEY), KEYS) == order()
+    assert open_as(Job, job().signed(KEY), KEYS) == job()
 
 
 def test_a_changed_payload_is_tampered() -> None:
-    envelope = order().signed(KEY)
+    envelope = job().signed(KEY)
     body = base64.b64encode(envelope.body().replace(b"Be exact", b"Be brief")).decode()
     assert refused(envelope.model_copy(update={"payload": body})) is RefusalCode.TAMPERED
 
@@ -53,7 +53,7 @@ def test_a_changed_payload_is_tampered() -> None:
 @settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
 def test_any_flipped_byte_is_refused(position: int, flip: int) -> None:
-    envelope = order().signed(KEY)
+    envelope = job().signed(KEY)
     body = bytearray(envelope.body())
     body[position % len(body)] ^= flip
     changed = envelope.model_copy(update={"payload": base64.b64encode(bytes(body)).decode()})
@@ -61,22 +61,22 @@ def test_any_flipped_byte_is_refused(position: int, flip: int) -> None:
 
 
 def test_without_signatures() -> None:
-    assert refused(order().signed(KEY).model_copy(update={"signatures": ()})) is RefusalCode.UNSIGNED
+    assert refused(job().signed(KEY).model_copy(update={"signatures": ()})) is RefusalCode.UNSIGNED
 
 
 def test_a_strangers_signature() -> None:
-    assert refused(order().signed(OTHER)) is RefusalCode.UNKNOWN_KEY
+    assert refused(job().signed(OTHER)) is RefusalCode.UNKNOWN_KEY
 
 
 def test_a_strangers_signature_under_our_key_id() -> None:
-    envelope = order().signed(OTHER)
+    envelope = job().signed(OTHER)
     forged = envelope.signatures[0].model_copy(update={"keyid": KEY.public.keyid})
     assert refused(envelope.model_copy(update={"signatures": (forged,)})) is RefusalCode.TAMPERED
 
 
 def test_another_kind_of_message() -> None:
     assert refused(samples()["events"].signed(KEY)) is RefusalCode.WRONG_TYPE
-    assert refused(order().signed(KEY), Receipt) is RefusalCode.WRONG_TYPE
+    assert refused(job().signed(KEY), Receipt) is RefusalCode.WRONG_TYPE
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_what_is_no_envelope(data: bytes) -> None:
 
 
 def test_a_payload_that_is_not_json() -> None:
-    assert refused(KEY.sign(Order.payload_type(), b"\x00")) is RefusalCode.MALFORMED
+    assert refused(KEY.sign(Job.payload_type(), b"\x00")) is RefusalCode.MALFORMED
 
 
 def test_countersigning_adds_one_signature_and_keeps_the_digest() -> None:
-    envelope = order().signed(KEY)
+    envelope = job().signed(KEY)
     both = OTHER.countersign(envelope)
     assert [s.keyid for s in both.signatures] == [KEY.public.keyid, OTHER.public.keyid]
     assert both.digest() == envelope.digest()
     assert OTHER.countersign(both) == both
-    assert open_as(Order, both, {**KEYS, OTHER.public.keyid: OTHER.public}) == order()
+    assert open_as(Job, both, {**KEYS, OTHER.public.keyid: OTHER.public}) == job()
 
 
 def test_one_bad_signature_among_known_ones_refuses_all() -> None:
-    both = OTHER.countersign(order().signed(KEY))
+    both = OTHER.countersign(job().signed(KEY))
     bad = both.signatures[1].model_copy(update={"sig": both.signatures[0].sig})
     forged = both.model_copy(update={"signatures": (both.signatures[0], bad)})
     assert refused(forged, keys={**KEYS, OTHER.public.keyid: OTHER.public}) is RefusalCode.TAMPERED
@@ -146,25 +146,25 @@ def test_identity_survives_its_spelling() -> None:
 
 @pytest.mark.parametrize("payload", ["é", "=", "a b", "\x00"])
 def test_a_payload_that_is_not_base64(payload: str) -> None:
-    assert refused(order().signed(KEY).model_copy(update={"payload": payload})) is RefusalCode.MALFORMED
+    assert refused(job().signed(KEY).model_copy(update={"payload": payload})) is RefusalCode.MALFORMED
 
 
 def test_a_signature_that_is_not_base64() -> None:
-    envelope = order().signed(KEY)
+    envelope = job().signed(KEY)
     odd = envelope.signatures[0].model_copy(update={"sig": "é"})
     assert refused(envelope.model_copy(update={"signatures": (odd,)})) is RefusalCode.TAMPERED
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
 def test_signed_and_nested_without_end(body: bytes) -> None:
-    assert refused(KEY.sign(Order.payload_type(), body)) is RefusalCode.MALFORMED
+    assert refused(KEY.sign(Job.payload_type(), body)) is RefusalCode.MALFORMED
 
 
 @pytest.mark.parametrize(
     "usd", ["1E+9999999", "1E-9999999", "1E+9999999999999999", "9" * 100_000, "NaN", "-1"]
 )
 def test_money_that_would_fill_the_memory_when_written_out(usd: str) -> None:
-    limits = json.loads(order().canonical())["limits"]
+    limits = json.loads(job().canonical())["limits"]
     assert refused(resigned({"limits": {**limits, "usd": usd}})) is RefusalCode.INVALID_FIELD
 
 
@@ -191,13 +191,13 @@ def test_half_a_surrogate_pair_does_not_make_a_message_that_nobody_believes() ->
 
 def test_a_refusal_does_not_repeat_all_that_was_sent() -> None:
     with pytest.raises(WireRefusal) as caught:
-        open_as(Order, resigned({"x" * 100_000: 1}), KEYS)
+        open_as(Job, resigned({"x" * 100_000: 1}), KEYS)
     assert len(caught.value.detail) < 500
 
 
 @pytest.mark.parametrize("at", ["top", "deep"])
 def test_a_payload_with_a_key_twice_is_refused_also_when_it_says_the_same(at: str) -> None:
-    body = order().canonical()
+    body = job().canonical()
     first = b'{"agent":' if at == "deep" else b"{"
     twice = (
         body.replace(b'{"agent":{', b'{"agent":{"name":"builder",', 1)
@@ -205,10 +205,10 @@ def test_a_payload_with_a_key_twice_is_refused_also_when_it_says_the_same(at: st
         else b'{"v":1,' + body[1:]
     )
     assert twice != body and twice.startswith(first)
-    assert refused(KEY.sign(Order.payload_type(), twice)) is RefusalCode.MALFORMED
+    assert refused(KEY.sign(Job.payload_type(), twice)) is RefusalCode.MALFORMED
 
 
 def test_an_envelope_with_a_key_twice_is_refused() -> None:
-    text = order().signed(KEY).model_dump_json()
+    text = job().signed(KEY).model_dump_json()
     with pytest.raises(WireRefusal, match="a key stands there twice"):
         parse_envelope('{"payloadType":"x",' + text[1:])

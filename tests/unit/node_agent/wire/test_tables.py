@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.clock import ALPHABET, SystemClock, SystemIds
-from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety, compile_policy
@@ -22,7 +22,7 @@ def test_every_bad_outcome_can_happen() -> None:
 
 def test_what_a_person_or_the_owner_said_is_never_rebound() -> None:
     assert REBINDABLE.isdisjoint(
-        {OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED, OrderRefusal.REVOKED, OrderRefusal.CEILING}
+        {JobRefusal.STOPPED, JobRefusal.TOMBSTONED, JobRefusal.REVOKED, JobRefusal.CEILING}
     )
 
 

@@ -12,13 +12,13 @@ import pytest
 from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job, Resumed, TurnTerms
 from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
-from node_agent.wire.order import Order, Resumed, TurnTerms
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import homes
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase
 from node_agent.workspace.homes import KeptSessions
-from tests.unit.node_agent.runtimes.test_orders import ORDER
+from tests.unit.node_agent.runtimes.test_jobs import JOB
 
 FILES = {"codex/auth.json": b"login"}
 
@@ -70,23 +70,23 @@ class Node:
     def keeps(self, bound: KeepBound) -> None:
         self.kept = KeptSessions(self._root, lambda runtime: NAMES, bound)
 
-    def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Any) -> Order:
+    def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Any) -> Job:
         """An attempt whose program has remembered this; its files go at the end."""
-        order = self.ready(order_of(run, **more), text)
-        assert self.kept.keep(order, session, USED) == ""
-        self.end(order)
-        return order
+        job = self.ready(job_of(run, **more), text)
+        assert self.kept.keep(job, session, USED) == ""
+        self.end(job)
+        return job
 
-    def ready(self, order: Order, text: str = "hello") -> Order:
-        places = self.home.places(order.identity)
+    def ready(self, job: Job, text: str = "hello") -> Job:
+        places = self.home.places(job.identity)
         (places.home / "c/projects/-x").mkdir(parents=True, exist_ok=True)
         (places.home / "c/projects/-x/s.jsonl").write_text(text)
         (places.home / "c/settings.json").write_text("{}")
-        return order
+        return job
 
-    def end(self, order: Order) -> None:
-        erase(self.home.places(order.identity).folder)
-        self.home.leave_place(order.identity)
+    def end(self, job: Job) -> None:
+        erase(self.home.places(job.identity).folder)
+        self.home.leave_place(job.identity)
 
 
 @pytest.fixture
@@ -94,26 +94,26 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
-def order_of(run: str, resume: Resumed | None = None, turns: TurnTerms | None = None) -> Order:
+def job_of(run: str, resume: Resumed | None = None, turns: TurnTerms | None = None) -> Job:
     named = {"identity": AttemptId(run=run, attempt=1, lease=1), "runtime": "claude"}
-    return ORDER.model_copy(update={**named, "resume": resume, "turns": turns})
+    return JOB.model_copy(update={**named, "resume": resume, "turns": turns})
 
 
 def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
     first = node.worked("r-0001")
-    order = order_of("r-0002", Resumed(run="r-0001", session="s-1"))
+    job = job_of("r-0002", Resumed(run="r-0001", session="s-1"))
     for _ in range(2):  # as after a crash
-        node.kept.go_on(order)
-    places = node.home.places(order.identity)
-    assert places.folder.name == str(first.identity) and node.home.attempts() == (order.identity,)
+        node.kept.go_on(job)
+    places = node.home.places(job.identity)
+    assert places.folder.name == str(first.identity) and node.home.attempts() == (job.identity,)
     places.home.mkdir()
     for _ in range(2):
-        node.kept.put_back(order)
+        node.kept.put_back(job)
     assert (places.home / "c/projects/-x/s.jsonl").read_text() == "hello"
     assert not (places.home / "c/settings.json").exists(), "settings are no part of a session"
-    assert node.kept.used_before(order) == USED
-    node.worked("r-0002", "hello again", resume=order.resume)
-    third = order_of("r-0003", Resumed(run="r-0002", session="s-1"))
+    assert node.kept.used_before(job) == USED
+    node.worked("r-0002", "hello again", resume=job.resume)
+    third = job_of("r-0003", Resumed(run="r-0002", session="s-1"))
     node.kept.go_on(third)
     node.home.places(third.identity).home.mkdir()
     node.kept.put_back(third)
@@ -125,7 +125,7 @@ def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
 def test_a_place_has_one_attempt_at_a_time(node: Node) -> None:
     node.worked("r-0001")
     resume = Resumed(run="r-0001", session="s-1")
-    one, other = order_of("r-0002", resume), order_of("r-0003", resume)
+    one, other = job_of("r-0002", resume), job_of("r-0003", resume)
     node.kept.go_on(one)
     with pytest.raises(NotYet, match="r-0001"):
         node.kept.go_on(other)
@@ -138,30 +138,30 @@ def test_the_run_itself_may_still_lie_there(node: Node) -> None:
     first = node.worked("r-0001")
     node.home.places(first.identity).folder.mkdir(parents=True)
     with pytest.raises(NotYet):
-        node.kept.go_on(order_of("r-0002", Resumed(run="r-0001", session="s-1")))
+        node.kept.go_on(job_of("r-0002", Resumed(run="r-0001", session="s-1")))
 
 
 def test_what_is_not_kept_is_said_with_what_to_do(node: Node) -> None:
     node.worked("r-0001")
     for resume in (Resumed(run="r-0009", session="s-1"), Resumed(run="r-0001", session="other")):
         with pytest.raises(StepFailed, match=f"pancode runs retry {resume.run}"):
-            node.kept.go_on(order_of("r-0002", resume))
+            node.kept.go_on(job_of("r-0002", resume))
 
 
 def test_no_link_is_followed_and_nothing_large_is_kept(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = order_of("r-0001")
-    home = node.home.places(order.identity).home
+    job = job_of("r-0001")
+    home = node.home.places(job.identity).home
     (home / "c").mkdir(parents=True)
     (tmp_path / "secret").write_text("s")
     (home / "c/projects").symlink_to(tmp_path)
     (home / "db").symlink_to(tmp_path / "secret")
-    assert node.kept.keep(order, "s", USED) == "" and not (tmp_path / "sessions").exists()
+    assert node.kept.keep(job, "s", USED) == "" and not (tmp_path / "sessions").exists()
     (home / "db").unlink()
     (home / "db").write_bytes(b"x" * 100)
     monkeypatch.setattr(homes, "MOST_BYTES", 99)
-    assert "is not kept" in node.kept.keep(order, "s", USED)
+    assert "is not kept" in node.kept.keep(job, "s", USED)
 
 
 @pytest.mark.parametrize("folders", [1, 3])
@@ -169,14 +169,14 @@ def test_no_more_names_are_looked_at_than_are_kept(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: int
 ) -> None:
     """Empty files need no disk, so no limit of the run holds them."""
-    order = order_of("r-0001")
-    top = node.home.places(order.identity).home / "c/projects"
+    job = job_of("r-0001")
+    top = node.home.places(job.identity).home / "c/projects"
     for number in range(30):
         place = top / str(number % folders) / f"{number}.jsonl"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
     monkeypatch.setattr(homes, "MOST_FILES", 20)
-    assert "more than 20" in node.kept.keep(order, "s", USED)
+    assert "more than 20" in node.kept.keep(job, "s", USED)
     assert not (tmp_path / "sessions").exists()
 
 
@@ -193,7 +193,7 @@ def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
 
 
 def talked(before: str = "") -> dict[str, Any]:
-    """What makes the order one of an interactive run, which goes on from the one before."""
+    """What makes the job one of an interactive run, which goes on from the one before."""
     terms = TurnTerms(idle_ms=1, turn_ms=1, by="ana")
     return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
 
@@ -212,13 +212,13 @@ def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003", "r-0005"]
     for number in (2, 3, 5):
         os.utime(tmp_path / f"sessions/r-000{number}", (number, number))
-    order = node.ready(order_of("r-0006", **talked()))
-    said = node.kept.keep(order, "s-1", USED)
+    job = node.ready(job_of("r-0006", **talked()))
+    said = node.kept.keep(job, "s-1", USED)
     assert said.endswith("used longest ago: r-0002; their next interactive runs begin with the story")
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
     node.keeps(KeepBound(age_ms=DAY_MS, size=1))
-    order = node.ready(order_of("r-0007", **talked("r-0006")))
-    assert "longest ago: r-0003;" in node.kept.keep(order, "s-1", USED)
+    job = node.ready(job_of("r-0007", **talked("r-0006")))
+    assert "longest ago: r-0003;" in node.kept.keep(job, "s-1", USED)
     left = sorted(os.listdir(tmp_path / "sessions"))
     assert left == ["r-0005", "r-0006", "r-0007"], "never what was used last"
 
@@ -239,25 +239,25 @@ def test_the_memory_of_an_interactive_run_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)
-    node.kept.keep(node.ready(order_of("r-0001", **talked())), "s-1", USED)
+    node.kept.keep(node.ready(job_of("r-0001", **talked())), "s-1", USED)
     before, after = done[: done.index("rename")], done[done.index("rename") + 1 :]
     top = "/.r-0001"
     files = {f"{top}/session.json", f"{top}/home/c/projects/-x/s.jsonl"}
     folders = {top, *(f"{top}/home{below}" for below in ("", "/c", "/c/projects", "/c/projects/-x"))}
     assert set(before) == files | folders and after == [""]
     done.clear()
-    node.kept.keep(node.ready(order_of("r-0002")), "s-1", USED)
+    node.kept.keep(node.ready(job_of("r-0002")), "s-1", USED)
     assert done == ["rename"], "a run that nobody talks with loses no time on it"
 
 
 def test_an_interactive_run_whose_memory_is_gone_begins_without(node: Node) -> None:
     node.worked("r-0001")
     for resume in (Resumed(run="r-0009", session="s-1"), Resumed(run="r-0001", session="other")):
-        order = order_of("r-0002", resume, TurnTerms(idle_ms=1, turn_ms=1, by="ana"))
-        node.kept.go_on(order)
-        home = node.home.places(order.identity).home
+        job = job_of("r-0002", resume, TurnTerms(idle_ms=1, turn_ms=1, by="ana"))
+        node.kept.go_on(job)
+        home = node.home.places(job.identity).home
         home.mkdir(parents=True, exist_ok=True)
-        node.kept.put_back(order)
+        node.kept.put_back(job)
         assert os.listdir(home) == [], "nor does it have another session's"
 
 

@@ -13,18 +13,18 @@ from node_agent.wire.control import StopControl
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Limits, Order, Workspace
+from node_agent.wire.job import Job, Limits, Workspace
 from tests.fakes.node import Crash, MemoryRunner, Script
 from tests.fakes.node.places import EMPTIED, IDLE_MS
-from tests.unit.node_agent.stage import Stage, gates, identity, order_of
+from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 FIRST, SECOND = identity("r-first"), identity("r-second")
 SCRIPT = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
-def order(who: AttemptId, **changes: Any) -> Order:
+def job(who: AttemptId, **changes: Any) -> Job:
     base = {"identity": who, "setup": (("npm", "ci"),), "cache": ("node_modules",), "gates": gates("test")}
-    return order_of(**{**base, **changes})
+    return job_of(**{**base, **changes})
 
 
 def phases(stage: Stage, who: AttemptId) -> list[str]:
@@ -42,7 +42,7 @@ def after_one(script: Callable[[AttemptId], Script] = lambda _: SCRIPT) -> Stage
 
 def run(stage: Stage, who: AttemptId, **changes: Any) -> None:
     late = stage.now().model_copy(update={"ms": stage.now().ms + 60_000})
-    stage.push(order(who, start_by=late, **changes))
+    stage.push(job(who, start_by=late, **changes))
     stage.settle()
 
 
@@ -68,7 +68,7 @@ def test_a_read_only_agent_behind_what_was_put_back() -> None:
 def test_nothing_is_kept_of_a_set_up_that_a_power_cut_overtook() -> None:
     """Its record is durable, and what it made is not: a copy would be torn for all that come later."""
     stage = Stage(script=lambda _: SCRIPT)
-    stage.push(order(FIRST))
+    stage.push(job(FIRST))
     assert stage.go(20_000, lambda: phases(stage, FIRST) == ["set-up"])
     stage.clock.advance(SCRIPT.setup_ms)
     assert isinstance(MemoryRunner(stage.host).look(Path(f"/journal/{FIRST}/set-up")), Ended)

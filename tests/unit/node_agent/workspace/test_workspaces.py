@@ -1,5 +1,5 @@
 """A gate's program that is nowhere is told before the agent; what the agent may write is not looked for. And
-the snapshot of an order that waits for a slot stays until it has begun, or is over."""
+the snapshot of a job that waits for a slot stays until it has begun, or is over."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from node_agent.attempt.ports import LinkDown
 from node_agent.wire.git import snap_ref
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Gate, Order, Workspace
+from node_agent.wire.job import Gate, Job, Workspace
 from node_agent.workspace.git import NodeGit
 from node_agent.workspace.workspaces import Workspaces, find_absent_programs
-from tests.unit.node_agent.stage import identity, order_of
+from tests.unit.node_agent.stage import identity, job_of
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_each_kind_of_name(tmp_path: Path, program: str, is_absent: bool) -> Non
     for name in ("bin/tool", "tree/.venv/bin/pytest"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch(0o755)
-    order = order_of(gates=(Gate(name="g", argv=(program, "-q")),), setup=(("true",),), cache=(".venv",))
-    found = find_absent_programs(order, tmp_path / "tree", str(tmp_path / "bin"))
+    job = job_of(gates=(Gate(name="g", argv=(program, "-q")),), setup=(("true",),), cache=(".venv",))
+    found = find_absent_programs(job, tmp_path / "tree", str(tmp_path / "bin"))
     assert found == ((program,) if is_absent else ())
 
 
@@ -67,18 +67,18 @@ class OneSnapshot:
         raise AssertionError("nothing is delivered here")
 
 
-def orders(depot: OneSnapshot, leases: int) -> list[Order]:
+def jobs(depot: OneSnapshot, leases: int) -> list[Job]:
     git = Workspace(kind="git", repo="repo-1", base=depot.snapshot, snapshot=depot.snapshot)
-    return [order_of(identity=identity(lease=number), workspace=git) for number in range(1, leases + 1)]
+    return [job_of(identity=identity(lease=number), workspace=git) for number in range(1, leases + 1)]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_snapshot_of_an_order_that_waits_is_not_forgotten(tmp_path: Path, restarted: bool) -> None:
+def test_the_snapshot_of_a_job_that_waits_is_not_forgotten(tmp_path: Path, restarted: bool) -> None:
     depot = OneSnapshot(tmp_path / "depot")
     spaces = Workspaces(tmp_path / "node", depot)
-    first, second = orders(depot, 2)
-    for order in (first, second):
-        spaces.fetch(order.identity, order.workspace)
+    first, second = jobs(depot, 2)
+    for job in (first, second):
+        spaces.fetch(job.identity, job.workspace)
     if restarted:
         spaces = Workspaces(tmp_path / "node", depot, waiting=[second])
     spaces.remove(first.identity, first.workspace)
@@ -95,7 +95,7 @@ def test_the_snapshot_of_an_order_that_waits_is_not_forgotten(tmp_path: Path, re
 def test_what_could_not_be_fetched_keeps_nothing(tmp_path: Path) -> None:
     depot = OneSnapshot(tmp_path / "depot")
     spaces = Workspaces(tmp_path / "node", depot)
-    first, second = orders(depot, 2)
+    first, second = jobs(depot, 2)
     spaces.fetch(first.identity, first.workspace)
     (mirror,) = [path for path in (tmp_path / "node" / "mirrors").iterdir() if path.is_dir()]
     NodeGit(mirror).must("update-ref", "-d", snap_ref(first.identity.run))

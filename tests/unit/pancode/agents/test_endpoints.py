@@ -194,7 +194,7 @@ def test_money_is_held_while_nobody_has_told_of_the_endpoint() -> None:
     assert asked(node("away", mute=True)).due.usd > 0
 
 
-def test_the_order_says_which_endpoint() -> None:
+def test_the_job_says_which_endpoint() -> None:
     run = asked(box("a", endpoint("ollama", "qwen3:8b"))).run("r-1", 1, "t", {"kind": "none"})
     assert (run.endpoint, run.model) == ("ollama", "qwen3:8b")
     assert run.context is not None and run.context > OWN_TOKENS["opencode"]

@@ -15,7 +15,7 @@ from node_agent.wire.control import FleetAnswers, PersonSays
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import MOST_FLEET_ANSWER
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
@@ -44,19 +44,19 @@ class Panos:
     def __init__(self, world: ListenerWorld, **more: Any) -> None:
         self.world, self.calls = world, FleetCalls(world.api)
         self.session = begin(world, agent="panos", **more)["run"]
-        self.order = self.works()
+        self.job = self.works()
         self.number = 0
 
-    def works(self) -> Order:
-        order = self.world.claim()
-        self.world.node.start(order)
+    def works(self) -> Job:
+        job = self.world.claim()
+        self.world.node.start(job)
         self.world.context.turn()
-        return order
+        return job
 
     def asks(self, tool: str, number: int = 0, **given: Any) -> None:
         self.number = number or self.number + 1
         said = FleetAsked(number=self.number, tool=tool, arguments=json.dumps(given))
-        self.world.node.say(self.order.identity, said)
+        self.world.node.say(self.job.identity, said)
         self.world.context.turn()
 
     def waiting(self) -> list[Action]:
@@ -97,11 +97,11 @@ BUILD: dict[str, Any] = {
 }
 
 
-def test_its_order_offers_the_tools_of_its_mode_and_nobody_elses_does(world: ListenerWorld) -> None:
+def test_its_job_offers_the_tools_of_its_mode_and_nobody_elses_does(world: ListenerWorld) -> None:
     panos = Panos(world)
-    assert panos.order.fleet_tools is not None
-    found = {one.name: one for one in panos.order.fleet_tools.tools}
-    assert tuple(found) == FLEET_TOOLS[Mode.BUILD] and panos.order.agent.read_only
+    assert panos.job.fleet_tools is not None
+    found = {one.name: one for one in panos.job.fleet_tools.tools}
+    assert tuple(found) == FLEET_TOOLS[Mode.BUILD] and panos.job.agent.read_only
     takes = json.loads(found["dispatch"].parameters)["properties"]
     assert not {"cwd", "project"} & set(takes), "it works for its own project"
     assert takes["workspace"]["enum"] == ["git", "none"], "and in no line of a user's work"
@@ -324,9 +324,9 @@ def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: ListenerWor
     depot.patches["d" * 40] = {"a.txt": b"-old\n+new\n"}
     world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
     world.context.turn()
-    rested(world, panos.order, record(1, 1))
+    rested(world, panos.job, record(1, 1))
     say(world, panos.session, "have it reviewed")
-    panos.order = panos.works()
+    panos.job = panos.works()
     review = json.loads(panos.answer("dispatch", **{**BUILD, "agent": "reviewer"}, show=run).text)["run"]
     assert depot.composed[-1].files == {".pancode/inputs/show.diff": b"-old\n+new\n"}
     assert ".pancode/inputs/show.diff" in world.context.row(Run, review).task
@@ -341,8 +341,8 @@ def test_the_tools_count_in_its_window(world: ListenerWorld) -> None:
         return next(int(one["tokens"]) for one in parts if one["name"] == "tools")
 
     panos = Panos(world)
-    assert panos.order.fleet_tools is not None
-    chars = sum(len(one.description) + len(one.parameters) for one in panos.order.fleet_tools.tools)
+    assert panos.job.fleet_tools is not None
+    chars = sum(len(one.description) + len(one.parameters) for one in panos.job.fleet_tools.tools)
     assert tokens_of_tools(panos.session) > chars // 4 > 10 * tokens_of_tools(begin(world)["run"])
 
 
@@ -469,8 +469,8 @@ def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: ListenerWorld)
         return Decimal(session(world, panos.session)["money"]["left_usd"])
 
     child = json.loads(panos.answer("dispatch", **{**BUILD, "budget": "2"}).text)["run"]
-    order = panos.works()
-    assert (order.identity.run, left()) == (child, Decimal(3))
+    job = panos.works()
+    assert (job.identity.run, left()) == (child, Decimal(3))
     body = {**BUILD, "workspace": "none", "by": child, "depth": 2, "parent": child, "budget": "0.60"}
     below = world.http.post("/v1/runs", body)
     assert below.status_code == 201, below.text
@@ -478,7 +478,7 @@ def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: ListenerWorld)
     assert (run.terms["charged_to"], run.limits["usd"]) == (panos.session, "0.60")
     assert left() == Decimal(3), "it takes nothing of its own from the session"
     usage = Usage(input_tokens=1_000, output_tokens=10, cost_usd=Decimal("0.10"), cost_source="metered")
-    world.node.deliver(order, usage=usage)
+    world.node.deliver(job, usage=usage)
     world.context.turn()
     assert left() == Decimal("4.30"), "nobody else's limit bounds it now: 0.10 and its whole 0.60"
     world.node.deliver(panos.works(), usage=usage)
@@ -489,7 +489,7 @@ def test_a_child_of_its_child_is_paid_from_that_ones_limit(world: ListenerWorld)
 def test_the_room_that_a_yes_makes_is_beside_what_its_runs_may_still_cost(world: ListenerWorld) -> None:
     panos = Panos(world, budget="3", on_cap="ask")
     child = json.loads(panos.answer("dispatch", **{**BUILD, "budget": "1"}).text)["run"]
-    cut(world, panos.order, "2")
+    cut(world, panos.job, "2")
     assert world.http.post(f"/v1/runs/{panos.session}/approve", {"by": "ana"}).status_code == 200
     world.context.turn()
     money = session(world, panos.session)["money"]
@@ -549,7 +549,7 @@ def test_a_no_to_a_session_that_rests_is_told_with_the_words_that_go_on(world: L
     panos = Panos(world)
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = world.http.get("/v1/inbox").json()["items"]
-    rested(world, panos.order, record(1, 0))
+    rested(world, panos.job, record(1, 0))
     assert world.http.post(f"/v1/runs/{card['run']}/deny", {"by": "ana"}).status_code == 200
     assert session(world, panos.session)["state"] == "rests", "nothing begins by itself"
     say(world, panos.session, "what now?")
@@ -562,7 +562,7 @@ def test_the_interactive_run_after_a_lost_turn_hears_what_that_had_begun(world: 
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     lost = record(1, 0, stop=TurnStop.LOST)
     died = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
-    world.node.deliver(panos.order, turns=(lost,), session="s-1", **died)
+    world.node.deliver(panos.job, turns=(lost,), session="s-1", **died)
     world.context.turn()
     assert session(world, panos.session)["state"] == "turn lost"
     say(world, panos.session, "what now?")
@@ -596,7 +596,7 @@ def test_a_change_is_what_its_card_says(world: ListenerWorld, given: dict[str, s
 def test_an_interactive_run_that_ended_is_told_nothing_and_begins_nothing(world: ListenerWorld) -> None:
     panos = Panos(world)
     panos.asks("dispatch", **BUILD)
-    rested(world, panos.order, record(1, 0))
+    rested(world, panos.job, record(1, 0))
     panos.carry_out()
     assert not panos.waiting() and not panos.told() and len(runs(world)) == 1
 

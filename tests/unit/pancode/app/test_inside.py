@@ -143,8 +143,8 @@ def test_a_script_of_a_run_that_nothing_holds_may_go_where_it_went(world: World)
     child = world.dispatch()["run"]
     world.context.turn()
     assert {lease.run for lease in world.context.rows(Lease)} == {parent, child}
-    order = next(o for o in (world.claim(), world.claim()) if o.identity.run == child)
-    assert (order.depth, order.policy.told_only) == (1, True), "the node is told, too"
+    job = next(o for o in (world.claim(), world.claim()) if o.identity.run == child)
+    assert (job.depth, job.policy.told_only) == (1, True), "the node is told, too"
 
 
 def test_who_has_ended_before_the_answer_may_not_change_anything(world: World) -> None:

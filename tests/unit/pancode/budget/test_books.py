@@ -200,7 +200,7 @@ TestBooks = Books.TestCase
 
 
 @pytest.mark.parametrize("usd", [Decimal(0), Decimal("0.5")])
-def test_an_order_that_a_node_gave_back_is_booked_once_whatever_the_order_of_entries(usd: Decimal) -> None:
+def test_a_job_that_a_node_gave_back_is_booked_once_whatever_the_order_of_entries(usd: Decimal) -> None:
     stamp, amount = stamps(), Amount(usd, 0, 600_000)
     first, second = Account("r-1", 1, 1), Account("r-1", 1, 2)
     made = books.reserve_amount((NODE,), first, amount, stamp())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess
 from pancode.agents.tiers import ModelTier
 from pancode.kernel.errors import ConfigError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.event import Event, Events, Finding
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.fleet import fleet as query_fleet
 from pancode.kernel.quota import CALM_MS, FLOOD_MS, ROUND_MESSAGES, ROUND_SIZE
 from pancode.kernel.records import Lease, Node, Run, RunState
@@ -19,26 +19,24 @@ def coordinator() -> Desk:
     return Desk()
 
 
-def at_work(coordinator: Desk, name: str, run: str) -> tuple[Puppet, Order]:
+def at_work(coordinator: Desk, name: str, run: str) -> tuple[Puppet, Job]:
     node = Puppet(coordinator, name)
     node.breathe()
     coordinator.dispatch(run, node=name)
     coordinator.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     coordinator.turn()
-    return node, order
+    return node, job
 
 
-def flood(node: Puppet, order: Order, messages: int, each: int = 40, letters: int = LETTERS) -> None:
+def flood(node: Puppet, job: Job, messages: int, each: int = 40, letters: int = LETTERS) -> None:
     """Lawful events, each with its number."""
     body = Finding(level="info", text="y" * letters)
     for _ in range(messages):
-        first = node.events[str(order.identity)] + 1
-        node.events[str(order.identity)] += each
-        said = [
-            Event(identity=order.identity, seq=n, wall_ms=1, body=body) for n in range(first, first + each)
-        ]
+        first = node.events[str(job.identity)] + 1
+        node.events[str(job.identity)] += each
+        said = [Event(identity=job.identity, seq=n, wall_ms=1, body=body) for n in range(first, first + each)]
         told = Events(fleet=FLEET, node=node.tag, events=tuple(said))
         node.uplink.send(told.signed(node.key).model_dump_json())
 
@@ -56,11 +54,11 @@ def problems(coordinator: Desk, node: Puppet) -> list[str]:
 
 def test_what_is_behind_a_flood_is_settled_in_the_same_round(coordinator: Desk) -> None:
     bad, its = at_work(coordinator, "bad", "r-0001")
-    good, order = at_work(coordinator, "good", "r-0002")
+    good, job = at_work(coordinator, "good", "r-0002")
     flood(bad, its, 10)
     before = waiting(coordinator, bad)
     assert len(before[0]) > ROUND_SIZE
-    good.deliver(order)
+    good.deliver(job)
     coordinator.turn(ROUND_MS)
     assert coordinator.row(Run, "r-0002").state is RunState.ENDED
     assert waiting(coordinator, bad) == before[1:], "one round has taken its share of it, in order"
@@ -88,10 +86,10 @@ def test_many_small_messages_wait_too(coordinator: Desk) -> None:
 
 def test_who_floods_for_some_time_is_named_until_it_is_over(coordinator: Desk) -> None:
     bad, its = at_work(coordinator, "bad", "r-0001")
-    good, order = at_work(coordinator, "good", "r-0002")
+    good, job = at_work(coordinator, "good", "r-0002")
     for _ in range(FLOOD_MS // ROUND_MS):
         flood(bad, its, 1)
-        flood(good, order, 1, each=1)
+        flood(good, job, 1, each=1)
         coordinator.turn(ROUND_MS)
         assert not problems(coordinator, bad)
     for _ in range(2):

@@ -30,7 +30,7 @@ def test_a_node_that_keeps_what_it_may() -> None:
     assert too_much(RedisUsage(QUOTA, 20_000), QUOTA, 0) == ""
 
 
-def test_orders_that_we_put_there_do_not_count() -> None:
+def test_jobs_that_we_put_there_do_not_count() -> None:
     kept = RedisUsage(QUOTA + 16 * MIB, 8)
     assert too_much(kept, QUOTA, 16 * MIB) == ""
     assert too_much(kept, QUOTA, 16 * MIB - 1) != ""

@@ -60,12 +60,12 @@ class LandingWorld:
         self.node.breathe()
         self.coordinator.dispatch(project="/p", workspace=GIT, **{"land": True, **run})
         self.coordinator.turn()
-        self.order = self.node.take()
+        self.job = self.node.take()
 
     def end(self, **changes: Any) -> None:
         self.coordinator.depot.commits.add(COMMIT)
         done = {"commit": COMMIT, "change": "change", "files_changed": ("a.txt",)}
-        self.node.carry_out(self.order, **{**done, **changes})
+        self.node.carry_out(self.job, **{**done, **changes})
 
     def waiting(self) -> list[Action]:
         return asked.list_waiting(self.coordinator.core)
@@ -145,8 +145,8 @@ def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world, lander = LandingWorld(), Lander()
-    world.node.start(world.order)
-    world.node.open = [world.order.identity]
+    world.node.start(world.job)
+    world.node.open = [world.job.identity]
     world.node.breathe()
     silence(world.coordinator)
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST

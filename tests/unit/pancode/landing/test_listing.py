@@ -25,10 +25,10 @@ def _ended(world: LandingWorld, project: str = "/p", gates: tuple[Any, ...] = (G
     number = len(world.coordinator.rows(Run)) + 1
     world.coordinator.dispatch(f"r-{number:04}", project=project, workspace=GIT, gates=gates)
     world.coordinator.turn()
-    order = world.node.take()
-    world.order = order
+    job = world.node.take()
+    world.job = job
     world.end(**{"gates": (PASSED,) if gates else (), **told})
-    return order.identity.run
+    return job.identity.run
 
 
 def _green(world: LandingWorld) -> list[str]:

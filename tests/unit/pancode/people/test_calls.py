@@ -10,7 +10,7 @@ from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Interrupting, Marked, PersonAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Audit, Closed, Decision, Lease, Run
@@ -38,15 +38,15 @@ class Asked:
         self.node = Puppet(self.desk)
         self.node.facts = facts()
         self.node.breathe()
-        self.order: Order = working(self.desk, self.node)
-        self.node.start(self.order)
+        self.job: Job = working(self.desk, self.node)
+        self.node.start(self.job)
         self.desk.turn()
         self.sent: list[tuple[str, bool, bool, str]] = []
         self.ask(*asked)
 
     def ask(self, *asked: PersonAsked) -> None:
         for one in asked:
-            self.node.say(self.order.identity, one)
+            self.node.say(self.job.identity, one)
         self.desk.turn()
 
     def decide(self, allow: bool, **more: Any) -> None:
@@ -57,7 +57,7 @@ class Asked:
         """The node is not heard until its lease is given up."""
         for _ in range(100):
             self.desk.turn(10_000)
-            if self.desk.row(Lease, RUN, self.order.identity.lease).closed is Closed.LOST:
+            if self.desk.row(Lease, RUN, self.job.identity.lease).closed is Closed.LOST:
                 return
 
     @property
@@ -140,7 +140,7 @@ def test_a_yes_for_the_run_answers_all_of_this_rule_now_and_later() -> None:
 )
 def test_nothing_waits_once_its_agent_works_no_more(end: Any) -> None:
     world = Asked(call(1))
-    world.node.say(world.order.identity, end)
+    world.node.say(world.job.identity, end)
     world.desk.turn()
     assert world.waits == [] and calls_of(world.run)[0]["answer"] == "over"
     world.ask(call(2))
@@ -196,6 +196,6 @@ def test_an_attempt_given_up_as_lost_denies_its_calls_though_another_follows() -
 
 def test_a_receipt_takes_the_question_away() -> None:
     world = Asked(call(1))
-    world.node.deliver(world.order)
+    world.node.deliver(world.job)
     world.desk.turn()
     assert world.waits == [] and world.run.outcome is not None

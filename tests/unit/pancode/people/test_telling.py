@@ -1,10 +1,10 @@
-"""A run is told something: before its order is signed with its task, after that for the next one."""
+"""A run is told something: before its job is signed with its task, after that for the next one."""
 
 from __future__ import annotations
 
 from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonHeard
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.records import Audit, Decision, Run, Word
 from pancode.kernel.values import replace
@@ -13,7 +13,7 @@ from pancode.runs.life.conversation import select_undelivered
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
 
-def test_with_its_task_until_its_order_is_signed() -> None:
+def test_with_its_task_until_its_job_is_signed() -> None:
     desk = Desk()
     desk.dispatch("r-0001", runtime="native", model="m", task="do it")
     run = leave_message(desk.core, "r-0001", "use spec/", "ana")
@@ -25,7 +25,7 @@ def test_with_its_task_until_its_order_is_signed() -> None:
     assert (row.detail["by"], row.detail["delivered"]) == ("ana", True)
 
 
-def test_an_order_that_is_signed_is_not_changed() -> None:
+def test_a_job_that_is_signed_is_not_changed() -> None:
     desk = Desk()
     node = Puppet(desk)
     node.facts = facts()
@@ -36,23 +36,23 @@ def test_an_order_that_is_signed_is_not_changed() -> None:
     with desk.ledger.transaction() as tx:
         run = tx.get(Run, "r-0001")
     assert run is not None
-    with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
+    with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed job
         tx.put(replace(run, runtime="native"))
     told = leave_message(desk.core, "r-0001", "use spec/", "ana")
     assert told.task == "do it" and told.terms["told"] == 1
     assert rows(desk) == [Word("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
 
 
-def working(desk: Desk, node: Puppet) -> Order:
+def working(desk: Desk, node: Puppet) -> Job:
     """A run of a program that hears, at work on the node: the puppet runs commands only."""
     desk.dispatch("r-0001", task="do it", terms={})
     desk.turn()
-    order = node.take()
+    job = node.take()
     with desk.ledger.transaction() as tx:
         run = tx.get(Run, "r-0001")
         assert run is not None
         tx.put(replace(run, runtime="native"))
-    return order
+    return job
 
 
 def rows(desk: Desk) -> list[Word]:
@@ -68,11 +68,11 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     node = Puppet(desk)
     node.facts = facts()
     node.breathe()
-    order = working(desk, node)
+    job = working(desk, node)
     leave_message(desk.core, "r-0001", "before it works", "ana")
     desk.turn()
     assert said(node) == [], "nobody would read them yet"
-    node.start(order)
+    node.start(job)
     desk.turn()
     leave_message(desk.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
     desk.turn()
@@ -80,11 +80,11 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
     assert {one.number for one in sent} == {1, 2}
     assert [word.laid for word in rows(desk)] == ["", ""]
-    node.say(order.identity, PersonHeard(numbers=(1,)))
-    node.say(order.identity, PersonHeard(numbers=(1, 7)))
+    node.say(job.identity, PersonHeard(numbers=(1,)))
+    node.say(job.identity, PersonHeard(numbers=(1, 7)))
     desk.turn()
     assert [word.laid for word in rows(desk)] == ["at a turn of attempt 1", ""]
-    node.deliver(order)
+    node.deliver(job)
     desk.turn()
     story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
     assert story.count("delivered") == 1 and story[-1] == "not delivered"
@@ -96,12 +96,12 @@ def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
     node = Puppet(desk)
     node.facts = facts()
     node.breathe()
-    order = working(desk, node)
-    node.start(order)
+    job = working(desk, node)
+    node.start(job)
     desk.turn()
     leave_message(desk.core, "r-0001", "nothing was seen of you", HEALTH_WATCH)
     desk.turn()
     assert [one.text for one in said(node)] == ["nothing was seen of you"]
-    node.deliver(order)
+    node.deliver(job)
     desk.turn()
     assert select_undelivered(rows(desk)) == [], "the next run would hear it as a user's"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings, add_amounts, is_day
 from pancode.budget.costs import BY
@@ -48,13 +48,13 @@ def usage(usd: Decimal | None) -> Usage:
     return Usage(**used, input_tokens=7, output_tokens=3, agent_ms=60_000)
 
 
-def claimed(coordinator: Desk, node: Puppet) -> Order:
+def claimed(coordinator: Desk, node: Puppet) -> Job:
     for _ in range(3):
         node.breathe()
         coordinator.turn()
-        order = node.claim()
-        if order is not None:
-            return order
+        job = node.claim()
+        if job is not None:
+            return job
     raise AssertionError("nothing was offered")
 
 
@@ -65,17 +65,17 @@ def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, /, *
         stop_run(coordinator.core, run, "ana said so")
         coordinator.turn()
         return
-    order = claimed(coordinator, node)
-    assert order.identity.run == run
-    node.start(order)
+    job = claimed(coordinator, node)
+    assert job.identity.run == run
+    node.start(job)
     if end == "retried":
         ended = failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA)
-        node.deliver(order, usage=usage(usd), **ended)
+        node.deliver(job, usage=usage(usd), **ended)
         coordinator.turn(20_000)
-        order = claimed(coordinator, node)
-        assert order.identity.attempt == 2
+        job = claimed(coordinator, node)
+        assert job.identity.attempt == 2
     ended = {} if end != "failed" else failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
-    node.deliver(order, usage=usage(None if end in ("unknown", "settled") else usd), **ended)
+    node.deliver(job, usage=usage(None if end in ("unknown", "settled") else usd), **ended)
     coordinator.turn()
     if end == "settled":
         settle_by_hand(coordinator.core, run, usd, "ana")

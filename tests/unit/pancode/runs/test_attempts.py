@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.budget.books import Ceilings
@@ -32,7 +32,7 @@ def coordinator() -> Desk:
     return Desk()
 
 
-def started(coordinator: Desk, **changes: Any) -> tuple[Puppet, Order]:
+def started(coordinator: Desk, **changes: Any) -> tuple[Puppet, Job]:
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch(**changes)
@@ -40,10 +40,10 @@ def started(coordinator: Desk, **changes: Any) -> tuple[Puppet, Order]:
     return node, begun(node)
 
 
-def begun(node: Puppet) -> Order:
-    order = node.take()
-    node.start(order)
-    return order
+def begun(node: Puppet) -> Job:
+    job = node.take()
+    node.start(job)
+    return job
 
 
 def later(coordinator: Desk, node: Puppet) -> None:
@@ -64,8 +64,8 @@ def stories(coordinator: Desk) -> list[str]:
 def test_one_attempt_asked_for_is_one_whatever_went_wrong(
     coordinator: Desk, most: int | None, follows: bool
 ) -> None:
-    node, order = started(coordinator, max_attempts=most)
-    node.deliver(order, **VANISHED)
+    node, job = started(coordinator, max_attempts=most)
+    node.deliver(job, **VANISHED)
     later(coordinator, node)
     again = node.claim()
     assert (again is not None) == follows
@@ -87,9 +87,9 @@ def test_one_attempt_asked_for_is_one_when_the_node_is_lost(
 
 
 def test_the_second_attempt_has_what_the_first_has_left(coordinator: Desk) -> None:
-    node, order = started(coordinator, limits=LIMITS)
-    assert order.limits.usd == Decimal("1.00")
-    node.deliver(order, **BUSY, **spent("0.70"))
+    node, job = started(coordinator, limits=LIMITS)
+    assert job.limits.usd == Decimal("1.00")
+    node.deliver(job, **BUSY, **spent("0.70"))
     later(coordinator, node)
     again = begun(node)
     assert again.limits.usd == Decimal("0.30")
@@ -101,16 +101,16 @@ def test_the_second_attempt_has_what_the_first_has_left(coordinator: Desk) -> No
 
 
 def test_an_unknown_cost_counts_as_what_was_held_for_it(coordinator: Desk) -> None:
-    node, order = started(coordinator, limits=LIMITS)
-    node.deliver(order, **BUSY, **spent(None))
+    node, job = started(coordinator, limits=LIMITS)
+    node.deliver(job, **BUSY, **spent(None))
     later(coordinator, node)
     assert begun(node).limits.usd == Decimal("0.25")
 
 
 @pytest.mark.parametrize("usd", ["1.00", "1.40"])
 def test_no_attempt_follows_when_nothing_is_left(coordinator: Desk, usd: str) -> None:
-    node, order = started(coordinator, limits=LIMITS, max_attempts=3)
-    node.deliver(order, **BUSY, **spent(usd))
+    node, job = started(coordinator, limits=LIMITS, max_attempts=3)
+    node.deliver(job, **BUSY, **spent(usd))
     later(coordinator, node)
     assert node.claim() is None
     ended = coordinator.row(Run, "r-0001")
@@ -121,8 +121,8 @@ def test_no_attempt_follows_when_nothing_is_left(coordinator: Desk, usd: str) ->
 
 def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(coordinator: Desk) -> None:
     set_ceilings(coordinator.core, "day", Ceilings(Decimal("1.00")), "test")
-    node, order = started(coordinator, usd="0.75")
-    node.deliver(order, **VANISHED, **spent("0.75"))
+    node, job = started(coordinator, usd="0.75")
+    node.deliver(job, **VANISHED, **spent("0.75"))
     later(coordinator, node)
     assert node.claim() is None
     words = (
@@ -141,8 +141,8 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
-    node.say(order.identity, Refused(why=OrderRefusal.LEASE_CONFLICT, detail="x"))
+    job = node.take()
+    node.say(job.identity, Refused(why=JobRefusal.LEASE_CONFLICT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
     assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
@@ -152,25 +152,25 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     assert (usage["cost_usd"], usage["cost_source"]) == ("0", "not started")
 
 
-def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: Desk) -> None:
+def test_a_lost_job_that_never_started_cost_nothing_in_the_end(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
+    job = node.take()
     for _ in range(100):
         coordinator.turn(10_000)
     assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
-    node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="x"))
+    node.say(job.identity, Refused(why=JobRefusal.TOO_LATE, detail="x"))
     coordinator.turn()
     assert query.get_run_shape(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
-    assert coordinator.row(Lease, "r-0001", order.identity.lease).receipt is None
+    assert coordinator.row(Lease, "r-0001", job.identity.lease).receipt is None
     coordinator.check_books()
 
 
 def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) -> None:
-    node, order = started(coordinator, max_attempts=1)
-    node.deliver(order, **BUSY, **spent("0"))
+    node, job = started(coordinator, max_attempts=1)
+    node.deliver(job, **BUSY, **spent("0"))
     later(coordinator, node)
     expect = RecordsPicker(coordinator.core, None).expect
     run = coordinator.row(Run, "r-0001")
@@ -193,7 +193,7 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
     node.breathe()
     coordinator.dispatch(runtime="native", gates=(gate,), task="add a listener", terms={"verify_retries": 1})
     coordinator.turn()
-    order = begun(node)
+    job = begun(node)
     coordinator.depot.blobs["gates.log"] = b"noise " * 3_000 + b"\nassert door.is_open\n"
     size = len(coordinator.depot.blobs["gates.log"])
     ended: dict[str, Any] = {
@@ -202,10 +202,10 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
         "blobs": (Blob(name="gates.log", size=size, sha256="0" * 64),),
         "files_changed": ("door.py",),
     }
-    node.deliver(order, **ended)
+    node.deliver(job, **ended)
     later(coordinator, node)
     again = begun(node)
-    assert order.task == "add a listener"
+    assert job.task == "add a listener"
     assert again.task.endswith("The task:\n\nadd a listener")
     assert "make test: exit 2" in again.task and "assert door.is_open" in again.task
     assert "door.py" in again.task and len(again.task) < 9_000
@@ -218,15 +218,15 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
 
 
 def test_a_script_is_not_changed_when_it_is_tried_again(coordinator: Desk) -> None:
-    node, order = started(coordinator, max_attempts=2, runtime="shell")
-    node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    node, job = started(coordinator, max_attempts=2, runtime="shell")
+    node.deliver(job, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     later(coordinator, node)
-    assert begun(node).task == order.task
+    assert begun(node).task == job.task
 
 
 def test_a_rate_limit_waits_as_long_as_the_provider_asks(coordinator: Desk) -> None:
-    node, order = started(coordinator)
-    node.deliver(order, **BUSY, calls=ModelCalls(requests=3, failed=3, retry_ms=90_000))
+    node, job = started(coordinator)
+    node.deliver(job, **BUSY, calls=ModelCalls(requests=3, failed=3, retry_ms=90_000))
     before = coordinator.clock.wall_ms()
     later(coordinator, node)
     run = coordinator.row(Run, "r-0001")
@@ -236,9 +236,9 @@ def test_a_rate_limit_waits_as_long_as_the_provider_asks(coordinator: Desk) -> N
 
 def test_a_limit_of_a_login_is_waited_for_until_it_ends(coordinator: Desk) -> None:
     """The program has told it: a window of a subscription, which no gateway sees."""
-    node, order = started(coordinator)
+    node, job = started(coordinator)
     hours = 3_600_000
-    node.deliver(order, **BUSY, resets_ms=5 * hours)
+    node.deliver(job, **BUSY, resets_ms=5 * hours)
     before = coordinator.clock.wall_ms()
     later(coordinator, node)
     run = coordinator.row(Run, "r-0001")
@@ -248,10 +248,10 @@ def test_a_limit_of_a_login_is_waited_for_until_it_ends(coordinator: Desk) -> No
 
 
 def test_a_fault_of_a_node_moves_the_run_to_another(coordinator: Desk) -> None:
-    node, order = started(coordinator)
+    node, job = started(coordinator)
     other = Puppet(coordinator, "n2")
     other.breathe()
-    node.deliver(order, **VANISHED)
+    node.deliver(job, **VANISHED)
     for _ in range(3):
         node.breathe()
         other.breathe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.event import Finding, Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.receipt import PersonQuestion
 from pancode.kernel.records import Audit, EventKind, FeedEvent
 from pancode.reports import timeline
@@ -24,17 +24,17 @@ def told(coordinator: Desk, run: str) -> list[tuple[str, str, str]]:
 
 
 def test_a_run_that_goes_well(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     coordinator.turn()
-    envelope = node.deliver(order)
+    envelope = node.deliver(job)
     coordinator.turn()
-    assert told(coordinator, order.identity.run) == [
+    assert told(coordinator, job.identity.run) == [
         ("dispatch", "info", "queued"),
         ("dispatch", "info", "started"),
         ("dispatch", "info", "ended: done"),
     ]
-    queued, started, ended = coordinator.rows(Audit, run=order.identity.run)
+    queued, started, ended = coordinator.rows(Audit, run=job.identity.run)
     assert queued.detail["by"] == "test" and queued.detail["safety"] == "auto-edit"
     assert started.detail == {"node": "n1", "attempt": 1}
     assert (ended.detail["node"], ended.detail["receipt"]) == ("n1", envelope.digest())
@@ -53,11 +53,11 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     coordinator.dispatch(max_attempts=2)
     node = Puppet(coordinator)
     node.breathe()
-    order = node.take()
-    node.start(order)
-    node.say(order.identity, Finding(level="warning", text="it asked for a listener"))
+    job = node.take()
+    node.start(job)
+    node.say(job.identity, Finding(level="warning", text="it asked for a listener"))
     node.deliver(
-        order, findings=("it asked for a listener",), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
+        job, findings=("it asked for a listener",), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
     )
     coordinator.turn()
     coordinator.turn(60_000)
@@ -69,7 +69,7 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
         **failed(FailureKind.RULE_BROKEN, Outcome.POLICY_VIOLATION),
     )
     coordinator.turn()
-    run = order.identity.run
+    run = job.identity.run
     assert [what for _, _, what in told(coordinator, run)] == [
         "queued",
         "started",
@@ -91,11 +91,11 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
 
 
 def test_a_refusal_by_the_node_and_a_stop(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.CEILING, detail="its owner allows no writing"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.CEILING, detail="its owner allows no writing"))
     coordinator.turn()
-    stop_run(coordinator.core, order.identity.run, "stopped by ann")
-    refused, asked, ended = coordinator.rows(Audit, run=order.identity.run)[1:]
+    stop_run(coordinator.core, job.identity.run, "stopped by ann")
+    refused, asked, ended = coordinator.rows(Audit, run=job.identity.run)[1:]
     assert (refused.level, refused.what, refused.detail["node"]) == ("warning", "refused by its node", "n1")
     assert "allows no writing" in refused.detail["why"]
     assert (asked.what, asked.detail["why"]) == ("stop asked", "stopped by ann")
@@ -103,26 +103,26 @@ def test_a_refusal_by_the_node_and_a_stop(coordinator: Desk) -> None:
 
 
 def test_a_run_that_is_lost_and_heard_of_after_all(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     for _ in range(100):
         coordinator.turn(10_000)
-    assert told(coordinator, order.identity.run)[2:] == [
+    assert told(coordinator, job.identity.run)[2:] == [
         ("dispatch", "warning", "lost on its node"),
         ("dispatch", "error", "ended: lost"),
     ]
-    node.deliver(order)
+    node.deliver(job)
     coordinator.turn()
-    assert told(coordinator, order.identity.run)[-1] == ("dispatch", "info", "ended: done")
+    assert told(coordinator, job.identity.run)[-1] == ("dispatch", "info", "ended: done")
 
 
 def test_a_question_to_a_person(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     asks = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
-    node.deliver(order, question=PersonQuestion(question="blue or green?"), **asks)
+    node.deliver(job, question=PersonQuestion(question="blue or green?"), **asks)
     coordinator.turn()
-    asked, ended = coordinator.rows(Audit, run=order.identity.run)[2:]
+    asked, ended = coordinator.rows(Audit, run=job.identity.run)[2:]
     assert (asked.domain, asked.what, asked.detail["words"]) == (
         "people",
         "a user is asked",

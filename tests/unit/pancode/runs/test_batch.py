@@ -12,8 +12,8 @@ from node_agent.wire.control import Acknowledge, Reject, Resend
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.node import JournalEntry
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope
 from pancode.kernel.errors import ConflictError, UnavailableError
@@ -32,16 +32,16 @@ class Pair:
     def __init__(self) -> None:
         self.coordinator = Desk()
         self.good, self.bad = Puppet(self.coordinator, "a-good"), Puppet(self.coordinator, "bad")
-        self.orders = [self.started(self.good, "r-good"), self.started(self.bad, "r-bad0")]
+        self.jobs = [self.started(self.good, "r-good"), self.started(self.bad, "r-bad0")]
 
-    def started(self, node: Puppet, run: str) -> Order:
+    def started(self, node: Puppet, run: str) -> Job:
         node.breathe()
         self.coordinator.dispatch(run, node=node.name)
         self.coordinator.turn()
-        order = node.take()
-        node.start(order)
+        job = node.take()
+        node.start(job)
         self.coordinator.turn()
-        return order
+        return job
 
     def spoil(self, patch: pytest.MonkeyPatch) -> None:
         """The next word about the bad node's run meets a ledger that does not take it at first."""
@@ -55,10 +55,10 @@ class Pair:
 
         patch.setattr(Work, "apply", apply)
         self.spoilt = spoilt
-        self.bad.say(self.orders[1].identity, Finding(level="info", text="spoilt"))
+        self.bad.say(self.jobs[1].identity, Finding(level="info", text="spoilt"))
 
     def deliver(self, **changes: Any) -> Envelope:
-        envelope = self.good.deliver(self.orders[0], **changes)
+        envelope = self.good.deliver(self.jobs[0], **changes)
         with pytest.MonkeyPatch.context() as patch:
             self.spoil(patch)
             self.coordinator.turn()
@@ -88,7 +88,7 @@ def test_a_lie_is_rejected(pair: Pair) -> None:
 
 
 def test_a_receipt_that_comes_again_is_answered_again(pair: Pair) -> None:
-    envelope = pair.good.deliver(pair.orders[0])
+    envelope = pair.good.deliver(pair.jobs[0])
     pair.coordinator.turn()
     pair.good.uplink.send(envelope.model_dump_json())
     pair.coordinator.turn(ANSWER_AGAIN_MS)
@@ -119,8 +119,8 @@ class Disk:
 def test_receipts_of_one_round_wait_once_for_the_disk_and_are_settled_after_it(pair: Pair) -> None:
     core, disk = pair.coordinator.core, Disk()
     core.ports = replace(core.ports, archive=disk)
-    pair.good.deliver(pair.orders[0])
-    pair.bad.deliver(pair.orders[1])
+    pair.good.deliver(pair.jobs[0])
+    pair.bad.deliver(pair.jobs[1])
     with pytest.raises(UnavailableError):
         pair.coordinator.turn()
     assert [run.outcome for run in pair.coordinator.rows(Run)] == [
@@ -149,10 +149,10 @@ def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> No
     assert since
     strange = AttemptId(run="r-good", attempt=1, lease=999_999_999)
     pair.good.journal = [
-        JournalEntry(identity=strange, order="2" * 64, mark=Mark.ACCEPTED, last_event=0),
+        JournalEntry(identity=strange, job="2" * 64, mark=Mark.ACCEPTED, last_event=0),
         JournalEntry(
-            identity=pair.orders[0].identity,
-            order=pair.orders[0].signed(pair.coordinator.key).digest(),
+            identity=pair.jobs[0].identity,
+            job=pair.jobs[0].signed(pair.coordinator.key).digest(),
             mark=Mark.ACCEPTED,
             last_event=0,
         ),

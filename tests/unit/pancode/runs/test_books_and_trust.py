@@ -67,21 +67,21 @@ def test_a_home_of_another_node_is_refused_with_its_cause(coordinator: Desk) -> 
 
 
 def test_a_late_receipt_books_tokens_and_minutes_too(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     for _ in range(100):
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
     spent = Usage(cost_usd=Decimal("0.10"), cost_source="reported", input_tokens=9, agent_ms=60_000)
-    node.deliver(order, usage=spent)
+    node.deliver(job, usage=spent)
     node.breathe()
     assert (day(coordinator).tokens, day(coordinator).agent_ms) == (9, 60_000)
     coordinator.check_books()
 
 
 def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.carry_out(order, usage=Usage(cost_usd=None, cost_source="unknown"))
+    node, job = offered(coordinator)
+    node.carry_out(job, usage=Usage(cost_usd=None, cost_source="unknown"))
     today = next(b.scope for b in coordinator.rows(Balance) if b.scope.startswith("day:"))
     held = {"agent:builder": Decimal("0.75"), "node:n1": Decimal("0.75"), today: Decimal("0.75")}
     coordinator.turn(3_600_000)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import GateResult
 from pancode.fleet import inventory
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
@@ -51,23 +51,23 @@ class Pair:
         self.desk.dispatch(**fields)
         self.desk.depot.commits.add(COMMIT)
         self.desk.turn()
-        self.own, order = self.claimed()
-        self.answer(self.own, order, commit=COMMIT, change="change", files_changed=("a.txt",), gates=gate())
+        self.own, job = self.claimed()
+        self.answer(self.own, job, commit=COMMIT, change="change", files_changed=("a.txt",), gates=gate())
         self.follow()
 
     def breathe(self) -> None:
         for node in self.nodes.values():
             node.breathe()
 
-    def claimed(self) -> tuple[str, Order]:
+    def claimed(self) -> tuple[str, Job]:
         for name, node in self.nodes.items():
-            order = node.claim()
-            if order is not None:
-                return name, order
-        raise AssertionError("no node has an order")
+            job = node.claim()
+            if job is not None:
+                return name, job
+        raise AssertionError("no node has a job")
 
-    def answer(self, name: str, order: Order, /, **claims: Any) -> None:
-        self.nodes[name].carry_out(order, **claims)
+    def answer(self, name: str, job: Job, /, **claims: Any) -> None:
+        self.nodes[name].carry_out(job, **claims)
 
     def follow(self) -> None:
         """As the coordinator's thread does it."""
@@ -79,10 +79,10 @@ class Pair:
 
     def judge(self, agrees: bool) -> str:
         """The other node ends its verification; its name."""
-        name, order = self.claimed()
+        name, job = self.claimed()
         failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}
         told: dict[str, Any] = {} if agrees else {**failed, "reason": "make test failed"}
-        self.answer(name, order, gates=gate(passed=agrees), **told)
+        self.answer(name, job, gates=gate(passed=agrees), **told)
         self.follow()
         return name
 
@@ -100,10 +100,10 @@ class Pair:
 def test_another_node_agrees() -> None:
     pair = Pair()
     assert pair.seen() == (ResultTrust.PARTLY, True)
-    name, order = pair.claimed()
+    name, job = pair.claimed()
     assert name != pair.own
-    assert (order.workspace.snapshot, order.runtime) == (COMMIT, "shell")
-    pair.answer(name, order, gates=gate())
+    assert (job.workspace.snapshot, job.runtime) == (COMMIT, "shell")
+    pair.answer(name, job, gates=gate())
     pair.follow()
     told = query.get_run_shape(pair.desk.core, "r-0001")
     assert told["verification"] is not None and told["notes"] == ["gates passed on two nodes"]
@@ -122,9 +122,9 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
         "status": "waiting",
         "why": "another node verifies the result first",
     }
-    name, order = pair.claimed()
+    name, job = pair.claimed()
     failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}
-    pair.answer(name, order, gates=gate(passed=False), reason="make test failed", **failed)
+    pair.answer(name, job, gates=gate(passed=False), reason="make test failed", **failed)
     pair.follow()
     assert pair.seen() == (ResultTrust.DISPUTED, False)
     assert pair.run.landing["status"] == "disputed" and not pair.desk.rows(Action)
@@ -136,8 +136,8 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
 
 def test_what_is_verified_is_landed_next() -> None:
     pair = Pair(land=True)
-    name, order = pair.claimed()
-    pair.answer(name, order, gates=gate())
+    name, job = pair.claimed()
+    pair.answer(name, job, gates=gate())
     pair.follow()
     assert [action.kind for action in pair.desk.rows(Action)] == [ActionKind.LAND]
 
@@ -145,16 +145,16 @@ def test_what_is_verified_is_landed_next() -> None:
 def test_a_stop_meanwhile_calls_the_landing_off() -> None:
     pair = Pair(land=True)
     stop_run(pair.desk.core, "r-0001", "not wanted")
-    name, order = pair.claimed()
-    pair.answer(name, order, gates=gate())
+    name, job = pair.claimed()
+    pair.answer(name, job, gates=gate())
     pair.follow()
     assert pair.run.landing["status"] == "called off" and not pair.desk.rows(Action)
 
 
 def test_a_node_that_cannot_judge_leaves_it_as_it_was() -> None:
     pair = Pair()
-    name, order = pair.claimed()
-    pair.answer(name, order, outcome=Outcome.ERROR, failure=FailureKind.SETUP_FAILED, reason="no make")
+    name, job = pair.claimed()
+    pair.answer(name, job, outcome=Outcome.ERROR, failure=FailureKind.SETUP_FAILED, reason="no make")
     pair.follow()
     told = read_verified(pair.run)
     assert told is not None and told.state is ResultTrust.PARTLY and "could not verify it" in told.why
@@ -183,9 +183,9 @@ def test_a_person_asks_for_it_later_and_by_name() -> None:
     pair.follow()
     with pytest.raises(RefusedError, check=lambda error: error.code == "not_verifiable"):
         request_check(pair.desk.core, pair.run, other, "me")
-    name, order = pair.claimed()
+    name, job = pair.claimed()
     assert name == other
-    pair.answer(name, order, gates=gate())
+    pair.answer(name, job, gates=gate())
     pair.follow()
     assert pair.seen() == (ResultTrust.VERIFIED, False)
 
@@ -200,11 +200,11 @@ def test_the_other_node_runs_the_gates_of_every_run_of_the_change() -> None:
         tx.put(replace(run, terms={**run.terms, "begins": "r-0000"}))
     request_check(pair.desk.core, pair.run, "other", "me")
     pair.follow()
-    name, order = pair.claimed()
-    assert [one.name for one in order.gates] == ["make test", "lint"]
+    name, job = pair.claimed()
+    assert [one.name for one in job.gates] == ["make test", "lint"]
     failed = GateResult(name="lint", argv=("lint",), exit_code=1, passed=False, duration_ms=5)
     end = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "reason": "lint failed"}
-    pair.answer(name, order, gates=(*gate(), failed), exit_code=0, **end)
+    pair.answer(name, job, gates=(*gate(), failed), exit_code=0, **end)
     pair.follow()
     told = read_verified(pair.run)
     assert told is not None and pair.seen() == (ResultTrust.PARTLY, False)
@@ -241,12 +241,12 @@ def test_what_another_node_disputes_or_is_asked_about_is_not_green_and_its_gates
 
 def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
     pair = Pair()
-    name, order = pair.claimed()
+    name, job = pair.claimed()
     node = pair.nodes[name]
-    node.start(order)
-    node.open = [order.identity]
+    node.start(job)
+    node.open = [job.identity]
     pair.breathe()
-    other: Run = pair.desk.row(Run, order.identity.run)
+    other: Run = pair.desk.row(Run, job.identity.run)
     with pair.desk.ledger.transaction() as tx:
         tx.put(replace(other, max_attempts=1))
     silence(pair.desk)
@@ -254,7 +254,7 @@ def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
     told = read_verified(pair.run)
     assert told is not None and (told.state, told.waits) == (ResultTrust.PARTLY, False)
     pair.breathe()
-    node.deliver(order, gates=gate())
+    node.deliver(job, gates=gate())
     pair.desk.turn()
     pair.follow()
     assert pair.seen() == (ResultTrust.VERIFIED, False)

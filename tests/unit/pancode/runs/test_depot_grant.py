@@ -32,8 +32,8 @@ def bound(coordinator: Desk, node: Puppet) -> AttemptId:
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE, node=node.name)
     coordinator.turn()
-    order = node.take()
-    return order.identity
+    job = node.take()
+    return job.identity
 
 
 @pytest.mark.parametrize("verb", ["fetch", "push", "log"])
@@ -69,11 +69,11 @@ def test_a_settled_lease_delivers_no_more(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(workspace=WORKSPACE)
     coordinator.turn()
-    order = node.take()
-    node.deliver(order)
+    job = node.take()
+    node.deliver(job)
     coordinator.turn()
-    assert authorize(coordinator.core, hello(node, order.identity, "push"), "n") == StreamDenial(
-        f"{order.identity} has been settled"
+    assert authorize(coordinator.core, hello(node, job.identity, "push"), "n") == StreamDenial(
+        f"{job.identity} has been settled"
     )
 
 
@@ -87,9 +87,9 @@ def test_a_lost_lease_may_still_deliver_but_not_read(coordinator: Desk) -> None:
 
 
 def test_without_a_repository_there_is_no_git(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "push"), "n"), StreamDenial)
-    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "log"), "n"), StreamGrant)
+    node, job = offered(coordinator)
+    assert isinstance(authorize(coordinator.core, hello(node, job.identity, "push"), "n"), StreamDenial)
+    assert isinstance(authorize(coordinator.core, hello(node, job.identity, "log"), "n"), StreamGrant)
 
 
 def test_a_machine_that_was_removed_and_came_back_under_another_name(coordinator: Desk) -> None:

@@ -18,8 +18,8 @@ def told(coordinator: Desk, run: str | None = "r-0001") -> list[str]:
 
 def test_a_run_is_told_from_its_admission_to_its_end() -> None:
     coordinator = Desk()
-    node, order = offered(coordinator)
-    node.carry_out(order)
+    node, job = offered(coordinator)
+    node.carry_out(job)
     assert told(coordinator) == [
         "run.queued",
         "run.placed",

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.control import Acknowledge, Orphaned, Reject
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
 from pancode.fleet import inventory
@@ -31,19 +31,19 @@ class Theft:
             node.breathe()
         self.coordinator.dispatch("r-0001", node="vm")
         self.coordinator.turn()
-        self.order = self.claimed()
+        self.job = self.claimed()
         self.http = client_of(MemoryCoordinator(self.coordinator, home))
 
-    def claimed(self) -> Order:
-        order = self.vm.take()
-        self.vm.start(order)
+    def claimed(self) -> Job:
+        job = self.vm.take()
+        self.vm.start(job)
         self.coordinator.turn()
-        return order
+        return job
 
     def forge(self, **changes: Any) -> Envelope:
         """As hijack.py and hijack2.py did: nb's key and tag, vm's run and name."""
         said = {"node_name": "vm", "order": "0" * 64, "reason": "all good", "answer": "I did it."}
-        return self.nb.deliver(self.order, **{**said, **changes})
+        return self.nb.deliver(self.job, **{**said, **changes})
 
     def answers(self) -> list[Any]:
         self.coordinator.turn()
@@ -86,7 +86,7 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
     assert ours not in "".join(text for _, text in theft.coordinator.archive.stored)
     assert theft.verdict() == "NOT_FOUND", "while it runs there is no receipt of it"
     assert theft.offline(envelope)["verdict"] == "UNSIGNED"
-    theft.vm.deliver(theft.order, exit_code=0)
+    theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     assert theft.verdict() == "PASS"
     assert theft.coordinator.row(Run, "r-0001").result["node"] == "vm"
@@ -124,7 +124,7 @@ def test_a_countersigned_forgery_is_no_pass_where_its_key_has_another_name(theft
 
 @pytest.mark.parametrize("name", ["nb", "vm" + "x" * 98, "\u0475m"])
 def test_a_node_that_gives_itself_another_name_is_rejected(theft: Theft, name: str) -> None:
-    theft.vm.deliver(theft.order, node_name=name)
+    theft.vm.deliver(theft.job, node_name=name)
     theft.coordinator.turn()
     run = theft.coordinator.row(Run, "r-0001")
     assert run.failure == "receipt_rejected" and "is enrolled for 'vm'" in run.reason
@@ -134,7 +134,7 @@ def test_a_node_that_gives_itself_another_name_is_rejected(theft: Theft, name: s
 @pytest.mark.parametrize("more", [1, 3])
 def test_what_is_signed_often_is_kept_signed_once(theft: Theft, more: int) -> None:
     """Own signature four times, and own with key ids that begin like it: four came in, five were stored."""
-    envelope = theft.vm.receipt(theft.order, exit_code=0)
+    envelope = theft.vm.receipt(theft.job, exit_code=0)
     own = envelope.signatures[0]
     alike = own.model_copy(update={"keyid": own.keyid[:10] + "0" * 54})
     for extra in (own, alike):
@@ -156,7 +156,7 @@ def test_countersigning_never_makes_an_envelope_that_nobody_can_read() -> None:
 
 
 def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> None:
-    theft.vm.deliver(theft.order, exit_code=0)
+    theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     old = parse_envelope(theft.coordinator.rows(StoredReceipt)[0].envelope)
     theft.coordinator.clock.ms += 1_000
@@ -170,7 +170,7 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
 
 
 def test_a_removed_node_s_receipts_stay_verifiable(theft: Theft) -> None:
-    theft.vm.deliver(theft.order, exit_code=0)
+    theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     inventory.forget(theft.coordinator.core, "vm")
     assert theft.verdict() == "PASS"
@@ -181,7 +181,7 @@ def test_a_clock_that_was_set_around_the_enrolment_makes_no_receipt_a_forgery(
     theft: Theft, hours: int
 ) -> None:
     """Accepted before its key was enrolled, or after it was replaced, as the clock says it."""
-    theft.vm.deliver(theft.order, exit_code=0)
+    theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     inventory.enrol(theft.coordinator.core, "vm", SigningKey(b"2" * 32).public.text())
     (stored,) = theft.coordinator.rows(StoredReceipt)
@@ -190,21 +190,21 @@ def test_a_clock_that_was_set_around_the_enrolment_makes_no_receipt_a_forgery(
     assert theft.verdict() == "PASS"
 
 
-@pytest.mark.parametrize("whose", ["another key's", "another order", "not the coordinator's", "gone"])
-def test_the_order_that_it_answers_was_signed_for_its_key(theft: Theft, whose: str) -> None:
-    theft.vm.deliver(theft.order, exit_code=0)
+@pytest.mark.parametrize("whose", ["another key's", "another job", "not the coordinator's", "gone"])
+def test_the_job_that_it_answers_was_signed_for_its_key(theft: Theft, whose: str) -> None:
+    theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     lease, key = theft.coordinator.row(Lease, "r-0001", 1), theft.coordinator.key
-    other = theft.order.model_copy(update={"node": theft.nb.tag} if "key" in whose else {"depth": 7})
-    forged = theft.order.signed(theft.nb.key) if "coordinator" in whose else other.signed(key)
+    other = theft.job.model_copy(update={"node": theft.nb.tag} if "key" in whose else {"depth": 7})
+    forged = theft.job.signed(theft.nb.key) if "coordinator" in whose else other.signed(key)
     with theft.coordinator.ledger.transaction() as tx:
-        tx.put(replace(lease, order=forged.model_dump_json()))
+        tx.put(replace(lease, job=forged.model_dump_json()))
         if whose == "gone":
             tx.delete(Lease, "r-0001", 1)
     told = theft.http.get("/v1/runs/r-0001/verify").json()
     assert told["verdict"] == "TAMPERED"
     wrong = [c["what"] for c in told["checks"] if not c["ok"]]
-    assert wrong == ["the order that it answers was signed for its key"]
+    assert wrong == ["the job that it answers was signed for its key"]
 
 
 def test_the_forgery_is_one_that_opens_with_the_thief_s_own_key(theft: Theft) -> None:
@@ -221,7 +221,7 @@ def test_the_chain_of_a_node_s_receipts(theft: Theft) -> None:
         return dict(theft.http.get("/v1/chains/vm").json())
 
     assert chain()["verdict"] == "NOT_FOUND"
-    first = theft.vm.deliver(theft.order, exit_code=0)
+    first = theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
     assert chain()["verdict"] == "PASS"
     theft.coordinator.dispatch("r-0002", node="vm")

@@ -6,9 +6,7 @@ from node_agent.wire.node import NodeProblem, ProblemCode
 from pancode.kernel.records import Audit
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
-FORGED = (
-    "an order was not believed: bad_envelope: unknown_key: signed by {}, which is not enrolled ({} times)"
-)
+FORGED = "a job was not believed: bad_envelope: unknown_key: signed by {}, which is not enrolled ({} times)"
 
 
 def _raised(coordinator: Desk) -> list[Audit]:
@@ -21,7 +19,7 @@ def test_it_is_on_record_once_for_each_kind_whatever_an_enemy_varies() -> None:
     node.breathe()
     assert _raised(coordinator) == []
     for number in range(1, 4):
-        told = NodeProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_ORDER)
+        told = NodeProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_JOB)
         other = NodeProblem(what="it was not believed: words alone raise no alarm", fix="free disk")
         node.heartbeat(facts=facts().model_copy(update={"problems": (told, other)}))
         coordinator.turn()

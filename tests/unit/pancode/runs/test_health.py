@@ -9,8 +9,8 @@ import pytest
 from node_agent.wire.control import PersonSays
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact, Signs
-from node_agent.wire.order import Order
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet.health import get_health
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
@@ -30,17 +30,17 @@ def desk() -> Desk:
     return Desk()
 
 
-def at_work(desk: Desk, runtime: str = "native") -> tuple[Puppet, Order]:
+def at_work(desk: Desk, runtime: str = "native") -> tuple[Puppet, Job]:
     node = Puppet(desk)
     node.facts = facts(runtimes=(RuntimeFact(name=runtime, state="ok"),))
     node.breathe()
     desk.dispatch(runtime=runtime)
     desk.turn()
-    order = node.take()
-    node.start(order)
-    node.open = [order.identity]
+    job = node.take()
+    node.start(job)
+    node.open = [job.identity]
     node.breathe()
-    return node, order
+    return node, job
 
 
 def quiet_for(desk: Desk, node: Puppet, who: AttemptId, minutes: float, passed_ms: int = 30_000) -> None:
@@ -61,8 +61,8 @@ def told(desk: Desk) -> list[tuple[str, str]]:
 
 
 def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> None:
-    node, order = at_work(desk)
-    who = order.identity
+    node, job = at_work(desk)
+    who = job.identity
     quiet_for(desk, node, who, 14)
     assert told(desk) == [] and not also_waits(desk.core, [], "ana")
     quiet_for(desk, node, who, 15)
@@ -85,11 +85,11 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
 
 def test_what_is_stuck_is_reported_within_a_minute_of_its_limit(desk: Desk) -> None:
     """With the heartbeats and the looks as they come by themselves."""
-    node, order = at_work(desk, "claude")
+    node, job = at_work(desk, "claude")
     begun, limit = desk.clock.ms, desk.rules.health.stuck_ms
     while desk.clock.ms - begun < limit + MIN:
         quiet_ms = desk.clock.ms - begun
-        node.heartbeat(signs=(Signs(identity=order.identity, output_ms=quiet_ms),))
+        node.heartbeat(signs=(Signs(identity=job.identity, output_ms=quiet_ms),))
         desk.turn(5_000)
     lines = {one.verdict: one.at_ms for one in desk.rows(Decision, run="r-0001") if one.kind == HEALTH}
     at = lines["stuck"] - (desk.clock.wall_ms() - desk.clock.ms) - begun
@@ -99,39 +99,39 @@ def test_what_is_stuck_is_reported_within_a_minute_of_its_limit(desk: Desk) -> N
 
 
 def test_it_is_in_the_story_and_the_table_and_goes_with_its_end(desk: Desk) -> None:
-    node, order = at_work(desk)
-    quiet_for(desk, node, order.identity, 31)
+    node, job = at_work(desk)
+    quiet_for(desk, node, job.identity, 31)
     assert "stuck: no output for 31 min; no CPU use seen" in explain_run(desk.core, "r-0001")["now"]
     found = get_health(desk.core)
     (agent,), (machine,) = found["agents"], found["machines"]
     assert (found["well"], agent["state"], agent["gravity"]) == (False, "stuck", "person")
     assert (machine["node"], machine["state"], machine["gravity"]) == ("n1", "working", "well")
-    node.deliver(order)
+    node.deliver(job)
     desk.turn()
     assert get_health(desk.core)["well"] and get_health(desk.core)["agents"] == []
     assert not [one for one in also_waits(desk.core, [], "ana") if "stuck" in one["what"]]
 
 
 def test_a_restart_of_the_coordinator_repeats_neither_warning_nor_words(desk: Desk) -> None:
-    node, order = at_work(desk)
-    quiet_for(desk, node, order.identity, 16)
+    node, job = at_work(desk)
+    quiet_for(desk, node, job.identity, 16)
     desk.restart()
-    quiet_for(desk, node, order.identity, 17, 60_000)
+    quiet_for(desk, node, job.identity, 17, 60_000)
     assert len(told(desk)) == 1 and len(desk.rows(Word, run="r-0001")) == 1
 
 
 def test_a_program_that_takes_no_words_is_only_asked_about(desk: Desk) -> None:
-    node, order = at_work(desk, "claude")
-    quiet_for(desk, node, order.identity, 16)
-    quiet_for(desk, node, order.identity, 31, 15 * MIN)
+    node, job = at_work(desk, "claude")
+    quiet_for(desk, node, job.identity, 16)
+    quiet_for(desk, node, job.identity, 31, 15 * MIN)
     assert [state for state, _ in told(desk)] == ["quiet", "stuck"] and not desk.rows(Word, run="r-0001")
 
 
 def test_a_run_that_its_provider_limits_shows_until_when_and_one_that_only_waits_is_no_row(
     desk: Desk,
 ) -> None:
-    node, order = at_work(desk)
-    node.deliver(order, **failed(FailureKind.MODEL_BUSY, Outcome.INFRA))
+    node, job = at_work(desk)
+    node.deliver(job, **failed(FailureKind.MODEL_BUSY, Outcome.INFRA))
     desk.turn()
     desk.dispatch("r-0002", runtime="native")
     desk.turn()
@@ -141,8 +141,8 @@ def test_a_run_that_its_provider_limits_shows_until_when_and_one_that_only_waits
 
 
 def test_a_machine_that_is_not_heard_is_no_stuck_agent(desk: Desk) -> None:
-    node, order = at_work(desk)
-    quiet_for(desk, node, order.identity, 14)
+    node, job = at_work(desk)
+    quiet_for(desk, node, job.identity, 14)
     for _ in range(100):
         desk.turn(5_000)
     assert told(desk) == []

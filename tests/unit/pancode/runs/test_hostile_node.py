@@ -10,11 +10,11 @@ import pytest
 
 from node_agent.wire.control import Reject
 from node_agent.wire.event import Events, Finding, Progress, Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import MOST_USD
 from node_agent.wire.node import FORGED, Heartbeat, JournalEntry, NodeProblem, ProblemCode
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
 from pancode.budget import books
@@ -72,9 +72,9 @@ def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
 def test_a_lease_that_never_was_leaves_the_run_its_numbers(lease: int) -> None:
     fleet = Fleet(Desk())
     due = fleet.taken()
-    fleet.bad.say(due.identity, Refused(why=OrderRefusal.CEILING, detail="no"))
+    fleet.bad.say(due.identity, Refused(why=JobRefusal.CEILING, detail="no"))
     strange = AttemptId(run=due.identity.run, attempt=1, lease=lease)
-    fleet.bad.journal = [JournalEntry(identity=strange, order="1" * 64, mark=Mark.REFUSED, last_event=1)]
+    fleet.bad.journal = [JournalEntry(identity=strange, job="1" * 64, mark=Mark.REFUSED, last_event=1)]
     for _ in range(4):
         fleet.bad.breathe()
     assert fleet.coordinator.row(Run, due.identity.run).lease < 10
@@ -193,7 +193,7 @@ LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000}
         ("scripted", "0.50", "0.50"),
     ],
 )
-def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
+def test_what_is_claimed_beyond_its_job_is_disputed_and_no_ceiling_counts_it(
     runtime: str, limit: str | None, counts: str
 ) -> None:
     """One receipt shut admission for the whole fleet and the whole day: a claim of 10^15 counted as $105."""
@@ -214,7 +214,7 @@ def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
     fleet.still_works()
 
 
-def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
+def test_an_honest_claim_within_its_job_is_not_disputed() -> None:
     fleet = Fleet(Desk())
     due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
     fleet.bad.carry_out(
@@ -305,7 +305,7 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
     fleet = Fleet(Desk())
     for number in range(100):
         code = list(ProblemCode)[number % len(ProblemCode)]
-        problem = NodeProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
+        problem = NodeProblem(what=f"job {number} was not believed: late ({number} times)", code=code)
         fleet.bad.facts = facts(problems=(problem,))
         fleet.bad.heartbeat()
         fleet.coordinator.turn()
@@ -313,7 +313,7 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
     fleet.still_works()
 
 
-def invalid(fleet: Fleet, due: Order, **changes: Any) -> Any:
+def invalid(fleet: Fleet, due: Job, **changes: Any) -> Any:
     """A receipt with a value that none may have, signed by the liar as it is."""
     made = json.loads(fleet.bad.receipt(due).body())
     made["predicate"] |= changes

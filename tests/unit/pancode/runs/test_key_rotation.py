@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import Acknowledge, Drain
+from node_agent.wire.job import Job
 from node_agent.wire.node import NodeProblem, ProblemCode
-from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Lease, Node, Run, RunState, StoredReceipt
@@ -23,14 +23,14 @@ FRESH = SigningKey(b"f" * 32)
 class Rotation(World):
     """A node, and a coordinator whose key is replaced."""
 
-    def run(self, name: str) -> Order:
+    def run(self, name: str) -> Job:
         """From dispatch to the acknowledgement, which the node believes."""
         self.context.dispatch(name)
         self.node.breathe()
-        order = self.node.carry_out(exit_code=0)
+        job = self.node.carry_out(exit_code=0)
         assert [type(c.body) for c in self.node.controls()][-1] is Acknowledge
         assert self.context.row(Run, name).state is RunState.ENDED
-        return order
+        return job
 
     def bring_up(self, *keys: PublicKey) -> None:
         """What `fleet up` writes on the node."""
@@ -38,7 +38,7 @@ class Rotation(World):
         self.node.breathe()
 
     def signer(self, run: str) -> str:
-        return parse_envelope(self.context.row(Lease, run, 1).order).signatures[0].keyid
+        return parse_envelope(self.context.row(Lease, run, 1).job).signatures[0].keyid
 
     def verdict(self, run: str) -> str:
         return str(self.http.get(f"/v1/runs/{run}/verify").json()["verdict"])
@@ -143,7 +143,7 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Rotation) -> 
     )
 
 
-def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Rotation) -> None:
+def test_the_old_key_is_needed_while_a_job_waits_that_it_has_signed(fleet: Rotation) -> None:
     core, old = fleet.context.core, fleet.context.key.public
     fleet.context.dispatch("r-0001")
     fleet.context.turn()
@@ -152,9 +152,9 @@ def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Ro
     assert keyring.retire_keys(fleet.context.core) == ()
     believed = keyring.believed_by(core, fleet.context.row(Node, "n1"))
     assert believed == [FRESH.public, old], "the next fleet up leaves it there"
-    order = fleet.node.take()
+    job = fleet.node.take()
     assert fleet.signer("r-0001") == old.keyid
-    fleet.node.start(order)
+    fleet.node.start(job)
     fleet.context.turn()
     assert keyring.retire_keys(fleet.context.core) == (old.keyid,)
     assert keyring.believed_by(core, fleet.context.row(Node, "n1")) == [FRESH.public]

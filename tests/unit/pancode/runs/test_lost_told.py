@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.runs import views as query
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet
@@ -17,18 +17,18 @@ def coordinator() -> Desk:
     return Desk()
 
 
-def lost(coordinator: Desk, node: Puppet, run: str = "r-0001") -> Order:
+def lost(coordinator: Desk, node: Puppet, run: str = "r-0001") -> Job:
     """Its node names it in its last heartbeat, and is then silent for the whole deadline."""
     node.breathe()
     coordinator.dispatch(run, node=node.name)
     coordinator.turn()
-    order = node.take()
-    node.start(order)
-    node.open = [order.identity]
+    job = node.take()
+    node.start(job)
+    node.open = [job.identity]
     node.breathe()
     silence(coordinator)
     assert query.get_run_shape(coordinator.core, run)["outcome"] == Outcome.LOST
-    return order
+    return job
 
 
 def silence(coordinator: Desk) -> None:
@@ -55,20 +55,20 @@ def test_the_last_word_before_the_silence_says_nothing_of_now(coordinator: Desk)
 
 def test_what_has_ended_meanwhile_is_not_said_to_run(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    order = lost(coordinator, node)
+    job = lost(coordinator, node)
     node.breathe()
     assert notes(coordinator) == ["lost, still running on n1"]
     node.open = []
     node.breathe()
     assert notes(coordinator) == []
-    node.deliver(order)
+    node.deliver(job)
     coordinator.turn()
     assert query.get_run_shape(coordinator.core, "r-0001")["outcome"] == Outcome.DONE
 
 
 def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    order = lost(coordinator, node)
+    job = lost(coordinator, node)
     stop_run(coordinator.core, "r-0001", "enough")
     assert notes(coordinator) == ["stop asked, not confirmed by n1"]
     (lease,) = query.get_run_detail(coordinator.core, "r-0001")["fences"]
@@ -76,7 +76,7 @@ def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Des
     node.breathe()
     assert notes(coordinator) == ["lost, still running on n1", "stop asked, not confirmed by n1"]
     node.open = []
-    node.say(order.identity, Revoked(reason="enough"))
+    node.say(job.identity, Revoked(reason="enough"))
     node.breathe()
     assert notes(coordinator) == []
     assert query.get_run_shape(coordinator.core, "r-0001")["outcome"] == Outcome.LOST
@@ -87,9 +87,9 @@ def test_of_a_run_that_goes_on_the_lost_attempt_is_told_too(coordinator: Desk) -
     first.breathe()
     coordinator.dispatch(read_only=True, told_only=True)
     coordinator.turn()
-    order = first.take()
-    first.start(order)
-    first.open = [order.identity]
+    job = first.take()
+    first.start(job)
+    first.open = [job.identity]
     silence(coordinator)
     second.breathe()
     again = second.take()

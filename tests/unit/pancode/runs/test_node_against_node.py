@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from node_agent.wire.event import EventBody, Interrupting, Marked, Progress, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import JobRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.node import JournalEntry
-from node_agent.wire.order import Order
 from pancode.kernel.records import Attempt, BookEntry, Closed, EntryKind, Lease, Run
 from tests.unit.pancode.runs.world import Desk, Fleet
 
 LIES: tuple[EventBody, ...] = (
-    Refused(why=OrderRefusal.CEILING, detail="lie"),
+    Refused(why=JobRefusal.CEILING, detail="lie"),
     Revoked(reason="lie"),
     Interrupting(reason="lie"),
     Marked(mark=Mark.EXITED),
@@ -24,7 +24,7 @@ LIES: tuple[EventBody, ...] = (
 )
 
 
-def on_honest(fleet: Fleet, starts: bool = True) -> Order:
+def on_honest(fleet: Fleet, starts: bool = True) -> Job:
     """A run that the honest node has; the liar knows its id, and how far its events have come."""
     fleet.coordinator.dispatch("r-good", node="good")
     fleet.good.breathe()
@@ -58,13 +58,13 @@ def test_an_event_of_anothers_lease(body: EventBody, starts: bool) -> None:
     assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
 
-def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:
+def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_job() -> None:
     """The run goes on elsewhere, as the node's own journal says that it refused it."""
     fleet = Fleet(Desk())
     due = on_honest(fleet, starts=False)
     digest = fleet.coordinator.row(Lease, "r-good", due.identity.lease).digest
     fleet.good.say(due.identity, Marked(mark=Mark.REFUSED))
-    entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
+    entry = JournalEntry(identity=due.identity, job=digest, mark=Mark.REFUSED, last_event=1)
     fleet.good.journal = [entry]
     for _ in range(fleet.coordinator.rules.start_by_ms // 5_000 + 3):
         fleet.good.breathe()
@@ -90,7 +90,7 @@ def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     if due is None:
         first, second, due = second, first, second.claim()
     assert due is not None
-    first.say(due.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
+    first.say(due.identity, Refused(why=JobRefusal.DISK_FULL, detail="full"))
     for _ in range(3):
         fleet.breathe()
     again = second.take()

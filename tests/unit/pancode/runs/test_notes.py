@@ -35,13 +35,13 @@ def test_done_without_change_and_gate_says_both(
     }
     coordinator.dispatch(project="/p", workspace=workspace, gates=gates)
     coordinator.turn()
-    order = node.take()
+    job = node.take()
     passed = tuple(
         GateResult(name="g", argv=("true",), passed=True, exit_code=0, duration_ms=1) for _ in gates
     )
     commit = "c" * 40 if change == "change" else None
     coordinator.depot.commits.add("c" * 40)
-    node.carry_out(order, change=change, gates=passed, commit=commit)
+    node.carry_out(job, change=change, gates=passed, commit=commit)
     shape = query.get_run_shape(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
     assert f"done ({', '.join(notes)})" in format_summary(query.get_run_detail(coordinator.core, "last"))

@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.wire.control import Acknowledge, Reject, Resend
 from node_agent.wire.event import Marked, Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
@@ -33,13 +33,13 @@ def test_a_run_is_offered_run_settled_and_acknowledged(coordinator: Desk) -> Non
     node.breathe()
     run = coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
-    assert order.identity.run == run.id
+    job = node.take()
+    assert job.identity.run == run.id
     assert coordinator.row(Run, run.id).reason == "offered to n1"
-    node.start(order)
+    node.start(job)
     coordinator.turn()
     assert coordinator.row(Run, run.id).state is RunState.RUNNING
-    envelope = node.deliver(order)
+    envelope = node.deliver(job)
     coordinator.turn()
     ended = coordinator.row(Run, run.id)
     assert (ended.state, ended.outcome) == (RunState.ENDED, Outcome.DONE)
@@ -59,21 +59,21 @@ def test_a_slot_is_taken_until_the_gates_are_over(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch("r-0001")
     coordinator.turn()
-    order = node.claim()
+    job = node.claim()
     coordinator.dispatch("r-0002")
-    assert order is not None
-    node.start(order)
+    assert job is not None
+    node.start(job)
     for mark in (Mark.EXITED, Mark.COMMITTED):  # its gates run from here on
-        node.say(order.identity, Marked(mark=mark))
+        node.say(job.identity, Marked(mark=mark))
         node.breathe()
         assert coordinator.row(Lease, "r-0001", 1).mark == mark and node.claim() is None
-    node.say(order.identity, Marked(mark=Mark.GATED))
+    node.say(job.identity, Marked(mark=Mark.GATED))
     coordinator.turn()
     second = node.take()
     assert second.identity.run == "r-0002"
 
 
-def test_no_order_before_the_inventory(coordinator: Desk) -> None:
+def test_no_job_before_the_inventory(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     coordinator.dispatch()
     node.breathe(inventory=False)
@@ -109,9 +109,9 @@ def test_a_slot_that_the_node_names_is_taken_even_if_we_forgot_it(coordinator: D
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
-    node.open = [order.identity]
-    node.deliver(order)
+    job = node.take()
+    node.open = [job.identity]
+    node.deliver(job)
     node.breathe()
     coordinator.dispatch("r-0002")
     coordinator.turn()
@@ -126,10 +126,10 @@ def test_a_slot_is_free_again_with_the_receipt_not_with_the_next_heartbeat(coord
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
-    node.open = [order.identity]
+    job = node.take()
+    node.open = [job.identity]
     node.breathe()
-    node.deliver(order)
+    node.deliver(job)
     coordinator.dispatch("r-0002")
     coordinator.turn()
     assert node.claim() is not None
@@ -141,11 +141,11 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    order = node.take()
+    job = node.take()
     coordinator.clock.ms += 100
-    node.open = [order.identity]
+    node.open = [job.identity]
     node.heartbeat()
-    node.deliver(order)
+    node.deliver(job)
     run_round(coordinator.core, woken=True)
     coordinator.clock.ms += coordinator.rules.look_ms
     run_round(coordinator.core, woken=True)
@@ -169,8 +169,8 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     ],
 )
 def test_a_false_receipt_is_rejected(coordinator: Desk, changes: dict[str, object], why: str) -> None:
-    node, order = offered(coordinator)
-    node.deliver(order, **changes)
+    node, job = offered(coordinator)
+    node.deliver(job, **changes)
     coordinator.turn()
     run = coordinator.row(Run, "r-0001")
     assert (run.outcome, run.failure) == (Outcome.INFRA, FailureKind.RECEIPT_REJECTED)
@@ -182,9 +182,9 @@ def test_a_false_receipt_is_rejected(coordinator: Desk, changes: dict[str, objec
 
 
 def test_a_result_that_the_depot_refused_costs_the_result_and_not_the_receipt(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
+    node, job = offered(coordinator)
     refused = failed(FailureKind.RESULT_REFUSED, Outcome.ERROR) | {"reason": "the result was not taken: fsck"}
-    node.deliver(order, change="change", commit=None, **refused)
+    node.deliver(job, change="change", commit=None, **refused)
     coordinator.turn()
     run = coordinator.row(Run, "r-0001")
     assert (run.outcome, run.failure, run.reason) == (
@@ -202,24 +202,24 @@ def test_a_result_that_the_depot_refused_costs_the_result_and_not_the_receipt(co
 
 
 def test_missing_bytes_are_asked_for_and_then_accepted(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
+    node, job = offered(coordinator)
     coordinator.depot.missing_blobs = {"out"}
     blob = Blob(name="out", size=1, sha256="0" * 64)
-    node.deliver(order, blobs=(blob,))
+    node.deliver(job, blobs=(blob,))
     coordinator.turn()
     (control,) = node.controls()
     assert isinstance(control.body, Resend) and control.body.missing == ("out",)
     coordinator.depot.missing_blobs = set()
-    node.deliver(order, blobs=(blob,))
+    node.deliver(job, blobs=(blob,))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
 def test_another_receipt_for_the_same_lease_is_refused(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.deliver(order)
+    node, job = offered(coordinator)
+    node.deliver(job)
     coordinator.turn()
-    node.deliver(order, reason="another story")
+    node.deliver(job, reason="another story")
     coordinator.turn()
     assert [type(c.body) for c in node.controls()] == [Acknowledge, Reject]
     assert coordinator.row(Run, "r-0001").reason == "exit 0"
@@ -227,10 +227,10 @@ def test_another_receipt_for_the_same_lease_is_refused(coordinator: Desk) -> Non
 
 
 def test_forged_words_change_nothing(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
+    node, job = offered(coordinator)
     stranger = SigningKey(b"x" * 32)
-    node.say(order.identity, Marked(mark=Mark.ACCEPTED), key=stranger)
-    node.uplink.send(node.receipt(order).model_copy(update={"signatures": ()}).model_dump_json())
+    node.say(job.identity, Marked(mark=Mark.ACCEPTED), key=stranger)
+    node.uplink.send(node.receipt(job).model_copy(update={"signatures": ()}).model_dump_json())
     node.uplink.send("{}")
     coordinator.turn()
     assert coordinator.row(Lease, "r-0001", 1).cursor == 0
@@ -240,8 +240,8 @@ def test_forged_words_change_nothing(coordinator: Desk) -> None:
 
 
 def test_a_missing_runtime_on_the_only_node_is_waited_for(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.RUNTIME_MISSING, detail="no shell"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.RUNTIME_MISSING, detail="no shell"))
     coordinator.turn()
     node.breathe()
     node.breathe()
@@ -257,8 +257,8 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     node.breathe()
     coordinator.dispatch(node=node.name)
     coordinator.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     coordinator.turn()
     inventory.drain(coordinator.core, node.name, "new disk", "ana")
 
@@ -266,6 +266,6 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
         return query_fleet.list_nodes(coordinator.core)[0]["state"]
 
     assert state() == "draining"
-    node.deliver(order)
+    node.deliver(job)
     coordinator.turn()
     assert state() == "drained"

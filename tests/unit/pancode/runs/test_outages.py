@@ -17,9 +17,9 @@ def test_the_node_was_away_and_came_back_while_the_run_was_at_work() -> None:
     node.breathe()
     coordinator.dispatch("r-0001", node="n1")
     coordinator.turn()
-    order = node.take()
-    node.start(order)
-    node.open = [order.identity]
+    job = node.take()
+    node.start(job)
+    node.open = [job.identity]
     node.breathe()
     assert "n1 not heard" not in told(coordinator, "r-0001")
     for _ in range(6):
@@ -29,6 +29,6 @@ def test_the_node_was_away_and_came_back_while_the_run_was_at_work() -> None:
     node.breathe()
     coordinator.turn()
     assert told(coordinator, "r-0001")[-2:] == ["n1 not heard", "n1 heard again"]
-    node.deliver(order)
+    node.deliver(job)
     coordinator.turn()
     assert told(coordinator, "r-0001").count("n1 heard again") == 1

@@ -28,8 +28,8 @@ def working(coordinator: Desk, name: str = "n1") -> Puppet:
     node.breathe()
     coordinator.dispatch(run=f"r-00{name}", node=name)
     coordinator.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     coordinator.turn()
     return node
 

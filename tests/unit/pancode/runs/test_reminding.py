@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from pancode.runs.unit_of_work import MOST_TIMES
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
 
@@ -35,23 +35,23 @@ def begin_anew(coordinator: Desk, node: Puppet, emptied: bool) -> list[tuple[str
 
 @pytest.mark.parametrize("emptied", [False, True])
 def test_what_it_refused(coordinator: Desk, emptied: bool) -> None:
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.DISK_FULL, detail="full"))
     coordinator.turn()
     told = [begin_anew(coordinator, node, emptied) for _ in range(MOST_TIMES + 2)]
     assert told == [[("r-0001", 1)]] * MOST_TIMES + [[], []], "as often as is of use, and no more"
 
 
 def test_what_it_delivered_only_when_its_disk_was_emptied(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.carry_out(order)
+    node, job = offered(coordinator)
+    node.carry_out(job)
     assert begin_anew(coordinator, node, emptied=False) == []
     assert begin_anew(coordinator, node, emptied=True) == [("r-0001", 1)]
 
 
 def test_nothing_of_what_nobody_could_start_any_more(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.DISK_FULL, detail="full"))
     coordinator.turn()
     coordinator.clock.ms += coordinator.rules.start_by_ms
     assert begin_anew(coordinator, node, emptied=True) == []

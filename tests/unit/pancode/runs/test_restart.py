@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.control import Drain, SetSlots
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.keys import job_id
 from pancode.budget import books
 from pancode.config.fleet_settings import pause_queue
@@ -24,8 +24,8 @@ def coordinator() -> Desk:
 
 
 def test_every_decision_is_told(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.deliver(order)
+    node, job = offered(coordinator)
+    node.deliver(job)
     coordinator.turn()
     kinds = [d.kind for d in coordinator.rows(Decision, run="r-0001")]
     assert kinds == ["gate", "placement", "settle"]
@@ -40,7 +40,7 @@ def test_no_phantom_stays_in_redis(coordinator: Desk) -> None:
     first, second = node.claim(), node.claim()
     assert first is not None and second is not None
     node.deliver(first)
-    node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
+    node.say(second.identity, Refused(why=JobRefusal.STOPPED, detail="x"))
     coordinator.turn()
     jobs = {
         name: coordinator.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))
@@ -65,8 +65,8 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     pause_queue(coordinator.core, None, None, "ana")
     coordinator.restart()
     breathe(first, second)
-    order = first.take()
-    assert order.identity.run == "r-soon", "the higher priority, not the older run"
+    job = first.take()
+    assert job.identity.run == "r-soon", "the higher priority, not the older run"
     assert second.claim() is None
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert reasons["r-pool"] == "queue any is paused: bad prompt"
@@ -98,10 +98,10 @@ def breathe(*nodes: Puppet) -> None:
 def test_what_an_ended_run_still_holds_is_released_once_at_the_next_start(
     coordinator: Desk, has_ended: bool
 ) -> None:
-    """As earlier versions left it where a node gave an order back."""
-    node, order = offered(coordinator)
+    """As earlier versions left it where a node gave a job back."""
+    node, job = offered(coordinator)
     if has_ended:
-        node.deliver(order)
+        node.deliver(job)
     coordinator.turn()
     core, account = coordinator.core, books.Account("r-0001", 1, 1)
     forgotten = books.reserve_amount(["node:n9"], account, books.Amount(ms=600_000), core.stamp())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import Mark
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import ALL, Record, Run, RunState
 from pancode.runs.life.case import MAX_BINDINGS
-from pancode.runs.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, offered
 
 Rows = dict[type[Record], list[Record]]
@@ -32,8 +32,8 @@ def restore(coordinator: Desk, rows: Rows) -> None:
 
 def test_what_is_dispatched_and_bound_in_one_life_counts_from_one() -> None:
     coordinator = Desk()
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.NO_SLOT, detail="x"))
     coordinator.turn(10_000)
     node.breathe()
     assert coordinator.row(Run, "r-0001").lease == 2
@@ -41,8 +41,8 @@ def test_what_is_dispatched_and_bound_in_one_life_counts_from_one() -> None:
 
 def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been() -> None:
     coordinator = Desk()
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+    node, job = offered(coordinator)
+    node.say(job.identity, Refused(why=JobRefusal.NO_SLOT, detail="x"))
     coordinator.turn(10_000)
     coordinator.restart()
     node.session = "another"
@@ -52,19 +52,19 @@ def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been()
 
 def test_refusals_are_counted_by_binding_not_by_number() -> None:
     coordinator = Desk()
-    node, order = offered(coordinator)
+    node, job = offered(coordinator)
     coordinator.restart()
     node.session = "another"
     for _ in range(MAX_BINDINGS):
-        node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+        node.say(job.identity, Refused(why=JobRefusal.NO_SLOT, detail="x"))
         coordinator.turn()
         node.breathe()
         node.breathe()
         again = node.claim()
         assert coordinator.row(Run, "r-0001").state is RunState.PENDING
-        assert again is not None and again.identity != order.identity
-        order = again
-    node.say(order.identity, Refused(why=OrderRefusal.NO_SLOT, detail="x"))
+        assert again is not None and again.identity != job.identity
+        job = again
+    node.say(job.identity, Refused(why=JobRefusal.NO_SLOT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").state is RunState.ENDED
 
@@ -89,10 +89,10 @@ def test_a_whole_disk_that_was_rolled_back_learns_from_journals() -> None:
         node.inventory()
         coordinator.turn()
         coordinator.turn()
-        order = node.take()
-        assert order.epoch == 2
-        node.journal = [entry_of(order, Mark.REFUSED)]
-        names.add(order.identity)
+        job = node.take()
+        assert job.epoch == 2
+        node.journal = [entry_of(job, Mark.REFUSED)]
+        names.add(job.identity)
     assert len(names) == 2
 
 

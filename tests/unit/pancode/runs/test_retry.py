@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.job import Reasoning, Resumed
 from node_agent.wire.model import FleetTime
-from node_agent.wire.order import Reasoning, Resumed
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.resolution import resolve
-from pancode.runs.life.orders import order_for
+from pancode.runs.life.jobs import job_for
 from pancode.runs.request import DispatchRequest, request_from
 from pancode.runs.retry import add_session, request_of
 from tests.unit.pancode.kernel.fleets import catalogue, endpoint, node, resolved
@@ -65,15 +65,15 @@ def ended(runtime: str, **result: object) -> Run:
     )
 
 
-def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> None:
+def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_job() -> None:
     old = ended("claude", session="s-1", node="desk")
     asked = add_session(old, request_of(old, "ana"))
     assert asked.node == "desk"
     found = resolve(asked, catalogue(node("desk"), node("other")))
     assert isinstance(found, Plan)
     run = replace(found.run("r-0002", 0, "t", {"kind": "none"}), attempt=1)
-    order = order_for(run, "f-7f3k2q", "0123456789", 1, (0, FleetTime(epoch=1, ms=1)))
-    assert order.resume == Resumed(run="r-0001", session="s-1")
+    job = job_for(run, "f-7f3k2q", "0123456789", 1, (0, FleetTime(epoch=1, ms=1)))
+    assert job.resume == Resumed(run="r-0001", session="s-1")
     plain = request_of(run, "ana")
     assert plain.resume == {}, "a retry of that one begins anew, if nobody says otherwise"
 

@@ -113,15 +113,15 @@ def test_all_beats_travel_together() -> None:
 
 def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:
     desk = CountedDesk()
-    puppet, order = offered(desk)
+    puppet, job = offered(desk)
     for n in range(20):
         Puppet(desk, f"other{n}")
-    puppet.start(order)
+    puppet.start(job)
     desk.turn()
-    puppet.deliver(order)
+    puppet.deliver(job)
     desk.counted.rows.clear()
     desk.turn()
-    assert desk.row(Run, order.identity.run).state is RunState.ENDED
+    assert desk.row(Run, job.identity.run).state is RunState.ENDED
     assert desk.counted.rows["Node"] <= 2  # of the node that was told something
 
 

@@ -63,14 +63,14 @@ def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> No
     node.breathe()
     coordinator.dispatch(**BUSY)
     coordinator.turn()
-    order = node.take()
+    job = node.take()
     for scope in ("day:", "agent:", "node:"):
         held = balance(coordinator, scope)
         assert (held.held_tokens, held.held_ms) == (400, 10 * MINUTE)
     usage = Usage(
         input_tokens=200, output_tokens=50, agent_ms=MINUTE, cost_usd=Decimal("0.1"), cost_source="reported"
     )
-    node.deliver(order, usage=usage)
+    node.deliver(job, usage=usage)
     coordinator.turn()
     for scope in ("day:", "agent:", "node:"):
         now = balance(coordinator, scope)
@@ -85,11 +85,9 @@ def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coord
     node.breathe()
     coordinator.dispatch(**BUSY)
     coordinator.turn()
-    order = node.take()
+    job = node.take()
     spent = Usage(input_tokens=600, output_tokens=0, cost_usd=Decimal(0), cost_source="local")
-    node.deliver(
-        order, outcome=Outcome.INFRA, failure=FailureKind.PROCESS_VANISHED, reason="gone", usage=spent
-    )
+    node.deliver(job, outcome=Outcome.INFRA, failure=FailureKind.PROCESS_VANISHED, reason="gone", usage=spent)
     for _ in range(3):
         node.breathe()
         coordinator.turn(20_000)
@@ -137,10 +135,10 @@ def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> N
     coordinator.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
     node.breathe()
     coordinator.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     usage = Usage(agent_ms=MINUTE, cost_usd=None, cost_source="unknown")
-    node.deliver(order, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)
+    node.deliver(job, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)
     coordinator.turn()
     assert balance(coordinator, "day").held_tokens == 400 and balance(coordinator, "day").agent_ms == MINUTE
     with pytest.raises(RefusedError, match="Token"):
@@ -148,14 +146,14 @@ def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> N
 
 
 def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
+    node, job = offered(coordinator)
+    node.start(job)
     for _ in range(100):
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
     held = balance(coordinator, "day").held_usd
     usage = Usage(input_tokens=5_000, agent_ms=11 * MINUTE, cost_usd=None, cost_source="unknown")
-    node.deliver(order, usage=usage)
+    node.deliver(job, usage=usage)
     node.breathe()
     now = balance(coordinator, "day")
     assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 11 * MINUTE, held)
@@ -170,8 +168,8 @@ def test_a_lost_script_has_cost_nothing_and_its_late_receipt_books_its_time_once
     node.breathe()
     coordinator.dispatch("r-0001", usd="0", runtime="shell", estimate_ms=MINUTE)
     coordinator.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     for _ in range(100):
         coordinator.turn(10_000)
     run = coordinator.row(Run, "r-0001")
@@ -180,7 +178,7 @@ def test_a_lost_script_has_cost_nothing_and_its_late_receipt_books_its_time_once
     assert (run.outcome, usage["cost_usd"], usage["cost_source"]) == (Outcome.LOST, "0", "local")
     now = balance(coordinator, "day")
     assert (now.unknown_runs, now.held_usd, now.held_ms) == (0, Decimal(0), 0)
-    node.deliver(order, usage=Usage(agent_ms=3 * MINUTE, cost_usd=Decimal(0), cost_source="local"))
+    node.deliver(job, usage=Usage(agent_ms=3 * MINUTE, cost_usd=Decimal(0), cost_source="local"))
     node.breathe()
     now = balance(coordinator, "day")
     assert (now.agent_ms, now.spent_usd, now.unknown_runs) == (3 * MINUTE, Decimal(0), 0)
@@ -188,9 +186,9 @@ def test_a_lost_script_has_cost_nothing_and_its_late_receipt_books_its_time_once
 
 
 def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
-    node.say(order.identity, Progress(input_tokens=30, output_tokens=0, agent_ms=4 * MINUTE))
+    node, job = offered(coordinator)
+    node.start(job)
+    node.say(job.identity, Progress(input_tokens=30, output_tokens=0, agent_ms=4 * MINUTE))
     for _ in range(100):
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST

@@ -11,9 +11,9 @@ from node_agent.wire.control import Beat, Control
 from node_agent.wire.event import Event, EventBody, Events, Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, JournalEntry, NodeFacts, RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
@@ -207,7 +207,7 @@ class Puppet:
         self.session, self.nonce, self.seq = "s1", "nonce-1", 0
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
         self.ahead = 0
-        """The most orders that it holds until a slot is free."""
+        """The most jobs that it holds until a slot is free."""
         self.events: dict[str, int] = {}
         self.obeys = {coordinator.key.public.keyid: coordinator.key.public}
         self.facts = facts()
@@ -276,19 +276,19 @@ class Puppet:
             )
             self.uplink.send(made.signed(self.key).model_dump_json())
 
-    def claim(self) -> Order | None:
+    def claim(self) -> Job | None:
         claimed = self.uplink.claim()
         if claimed is None:
             return None
-        return open_as(Order, parse_envelope(claimed.envelope), self.obeys)
+        return open_as(Job, parse_envelope(claimed.envelope), self.obeys)
 
-    def take(self) -> Order:
-        """The order that waits for it."""
+    def take(self) -> Job:
+        """The job that waits for it."""
         due = self.claim()
-        assert due is not None, "no order waits, or it does not believe it"
+        assert due is not None, "no job waits, or it does not believe it"
         return due
 
-    def carry_out(self, due: Order | None = None, /, **claims: Any) -> Order:
+    def carry_out(self, due: Job | None = None, /, **claims: Any) -> Job:
         """Start and end a run, the next one unless `due` is given; the coordinator has its receipt then."""
         due = due or self.take()
         self.start(due)
@@ -302,11 +302,11 @@ class Puppet:
         told = Events(fleet=FLEET, node=self.tag, events=(event,))
         self.uplink.send(told.signed(key or self.key).model_dump_json())
 
-    def start(self, order: Order) -> None:
+    def start(self, job: Job) -> None:
         for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED):
-            self.say(order.identity, Marked(mark=mark))
+            self.say(job.identity, Marked(mark=mark))
 
-    def receipt(self, due: Order, /, **changes: Any) -> Envelope:
+    def receipt(self, due: Job, /, **changes: Any) -> Envelope:
         digest = due.signed(self.coordinator.key).digest()
         fields: dict[str, Any] = {
             "fleet": FLEET,
@@ -337,7 +337,7 @@ class Puppet:
         }
         return receipt_of(Claims(**{**fields, **changes})).signed(self.key)
 
-    def deliver(self, due: Order, /, **changes: Any) -> Envelope:
+    def deliver(self, due: Job, /, **changes: Any) -> Envelope:
         envelope = self.receipt(due, **changes)
         self.uplink.send(envelope.model_dump_json())
         return envelope
@@ -364,7 +364,7 @@ class Fleet:
         for node in (self.bad, self.good):
             node.breathe()
 
-    def taken(self, run: str = "r-bad0", **changes: Any) -> Order:
+    def taken(self, run: str = "r-bad0", **changes: Any) -> Job:
         """A run of the bad node's, accepted by it."""
         self.coordinator.dispatch(run, node="bad", **changes)
         self.bad.breathe()
@@ -409,11 +409,11 @@ def facts(**changes: Any) -> NodeFacts:
     return made.model_copy(update=changes)
 
 
-def entry_of(order: Order, mark: Mark = Mark.ACCEPTED) -> JournalEntry:
-    return JournalEntry(identity=order.identity, order="0" * 64, mark=mark, last_event=0)
+def entry_of(job: Job, mark: Mark = Mark.ACCEPTED) -> JournalEntry:
+    return JournalEntry(identity=job.identity, job="0" * 64, mark=mark, last_event=0)
 
 
-def offered(coordinator: Desk) -> tuple[Puppet, Order]:
+def offered(coordinator: Desk) -> tuple[Puppet, Job]:
     """A node that has taken the order of the desk's first run."""
     node = Puppet(coordinator)
     node.breathe()

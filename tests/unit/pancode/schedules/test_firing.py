@@ -195,9 +195,9 @@ def test_schedules_that_call_each_other_come_to_an_end(times: Times) -> None:
     for _ in range(20):
         times.node.breathe()
         times.desk.turn()
-        order = times.node.claim()
-        if order is not None:
-            times.node.carry_out(order, **FAILS)
+        job = times.node.claim()
+        if job is not None:
+            times.node.carry_out(job, **FAILS)
         times.pass_(1_000)
     begun = [one for one in times.desk.rows(Firing) if one.state is FiringState.BEGUN]
     assert 2 <= len(begun) <= 6, [(one.schedule, one.depth) for one in begun]

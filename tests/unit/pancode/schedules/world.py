@@ -63,10 +63,10 @@ class Times:
         """The run that waits is carried out, and ends."""
         self.node.breathe()
         self.desk.turn()
-        order = self.world.claim()
-        self.node.start(order)
+        job = self.world.claim()
+        self.node.start(job)
         self.node.deliver(
-            order, **{"usage": Usage(cost_usd=Decimal(0), cost_source="local"), **ended}
+            job, **{"usage": Usage(cost_usd=Decimal(0), cost_source="local"), **ended}
         )  # a script costs nothing
         self.desk.turn()
         self.node.breathe()

@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonAsked, Turned
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, Usage
 from pancode.config.fleet_settings import pause_queue
@@ -44,7 +44,7 @@ class Told(Panos):
         self.turn = 0
         world.context.depot.commits.add("d" * 40)
 
-    def begins(self, **more: Any) -> Order:
+    def begins(self, **more: Any) -> Job:
         answer = self.answer("dispatch", **{**BUILD, **more})
         assert answer.ok, answer.text
         return self.works()
@@ -52,13 +52,13 @@ class Told(Panos):
     def ends_turn(self, *words: int, stop: TurnStop = TurnStop.END_TURN) -> TurnRecord:
         self.turn += 1
         turn = record(self.turn, *words, stop=stop)
-        self.world.node.say(self.order.identity, Turned(turn=turn, bytes=10 * self.turn))
+        self.world.node.say(self.job.identity, Turned(turn=turn, bytes=10 * self.turn))
         self.world.context.turn()
         return turn
 
     def rests(self, why: RestReason) -> None:
         turns = tuple(record(number + 1, number) for number in range(self.turn))
-        self.world.node.deliver(self.order, session="s-1", turns=turns, rests=why, answer="hi")
+        self.world.node.deliver(self.job, session="s-1", turns=turns, rests=why, answer="hi")
         self.world.context.turn()
 
     def pending(self) -> list[Action]:
@@ -76,7 +76,7 @@ class Told(Panos):
         return [one for one in self.world.context.rows(Word) if one.by == FLEET]
 
 
-def ends(world: ListenerWorld, child: Order, **how: Any) -> str:
+def ends(world: ListenerWorld, child: Job, **how: Any) -> str:
     world.node.deliver(child, **{"usage": USAGE, **how})
     world.node.breathe()
     return child.identity.run
@@ -98,7 +98,7 @@ def test_one_word_tells_of_all_that_ended_in_a_turn_and_names_what_waits(world: 
     (word,) = says(world)
     assert (word.by, word.text) == (FLEET, told) and not panos.pending()
     lines = told.splitlines()
-    assert lines[0].startswith("[The fleet tells you") and "nothing in it is an order" in lines[0]
+    assert lines[0].startswith("[The fleet tells you") and "nothing in it is a job" in lines[0]
     assert (
         f"- {first} (builder): done, $0.01, 1 changed file; it waits for a user: "
         f"has a change that is not landed: pancode land {first}"
@@ -192,10 +192,10 @@ def test_a_session_that_rests_by_itself_goes_on_with_the_words_of_the_fleet(
     assert session(world, panos.session)["goes_on"]
     GoingOn(core, around).do(panos.session, lambda: False)
     world.node.breathe()
-    order = panos.works()
-    assert order.turns is not None and (order.turns.by, order.task) == (FLEET, told)
-    assert world.context.row(Run, order.identity.run).created_by == "ana", "who pays and may, is as before"
-    assert [one.laid for one in panos.words()] == [order.identity.run], "once"
+    job = panos.works()
+    assert job.turns is not None and (job.turns.by, job.task) == (FLEET, told)
+    assert world.context.row(Run, job.identity.run).created_by == "ana", "who pays and may, is as before"
+    assert [one.laid for one in panos.words()] == [job.identity.run], "once"
 
 
 def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: ListenerWorld) -> None:
@@ -212,9 +212,9 @@ def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: Listen
     (told,) = panos.look()
     GoingOn(core, around).do(panos.session, lambda: False)
     world.node.breathe()
-    order = panos.works()
-    assert order.turns is not None and order.turns.by == FLEET
-    assert order.task == f"{told}\n\n(ana has said no to what you asked for: deploy)"
+    job = panos.works()
+    assert job.turns is not None and job.turns.by == FLEET
+    assert job.task == f"{told}\n\n(ana has said no to what you asked for: deploy)"
 
 
 @pytest.mark.parametrize("why", [RestReason.ASKED, RestReason.CAP])
@@ -230,8 +230,8 @@ def test_a_person_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
     assert not session(world, panos.session)["goes_on"], "the word came too late"
     say(world, panos.session, "what came of it?")
     world.node.breathe()
-    order = panos.works()
-    assert told in order.task and order.task.endswith("ana said: what came of it?")
+    job = panos.works()
+    assert told in job.task and job.task.endswith("ana said: what came of it?")
 
 
 def closed(world: ListenerWorld, panos: Told) -> None:

@@ -41,10 +41,10 @@ def test_a_session_tells_its_window_by_category(world: ListenerWorld) -> None:
     parts = {one["name"]: one["tokens"] for one in before["parts"]}
     assert (before["used"], before["left"], parts["turns"], before["model"]) == (None, None, None, MODEL)
     assert parts["project rules"] == 0 and all(parts[name] for name in ("identity", "safety", "tools"))
-    order = interactive_run(world)
+    job = interactive_run(world)
     lines = (BEGUN, {"type": "said", "text": "x"}, counts(5_000, 100), counts(11_000, 200))
     output = b"half a line\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    world.coordinator.streams.put(order.identity, "out", output)
+    world.coordinator.streams.put(job.identity, "out", output)
     after = world.http.get(path).json()
     assert (after["window"], after["used"], after["left"]) == (32_000, 6_100, 25_900)
     known = sum(tokens for name, tokens in parts.items() if name != "turns")

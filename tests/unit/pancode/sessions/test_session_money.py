@@ -13,8 +13,8 @@ import pytest
 
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import GateResult, RestReason, TurnStop, Usage
 from pancode.kernel.errors import UsageError
@@ -53,10 +53,10 @@ def used(usd: str) -> Usage:
     return Usage(input_tokens=1_000, output_tokens=10, cost_usd=Decimal(usd), cost_source="metered")
 
 
-def rests(world: World, order: Order, usd: str, stop: TurnStop = TurnStop.END_TURN, **more: Any) -> None:
+def rests(world: World, job: Job, usd: str, stop: TurnStop = TurnStop.END_TURN, **more: Any) -> None:
     turn = record(1, 0, stop=stop).model_copy(update={"usage": used(usd)})
     given = {"turns": (turn,), "rests": RestReason.IDLE, "usage": used(usd), "session": "s-1", **more}
-    world.node.deliver(order, **given)
+    world.node.deliver(job, **given)
     world.context.turn()
 
 
@@ -70,11 +70,11 @@ def test_a_model_of_the_fleet_costs_nothing_while_it_works(
     world: ListenerWorld, endpoint: str | None, cost: str | None
 ) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     served = replace(world.context.row(Run, run), endpoint=endpoint, estimate_usd=Decimal(0))
     with world.coordinator.core.ports.ledger.transaction() as tx:
         tx.put(served)
-    world.node.say(order.identity, Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal(0)))
+    world.node.say(job.identity, Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal(0)))
     world.context.turn()
     assert session(world, run)["usage"]["cost_usd"] == cost, "of a vendor's model a zero says nothing"
 
@@ -89,23 +89,23 @@ def test_a_talk_that_a_full_day_refuses_is_told_of_no_option_that_it_has_not(wor
 
 def test_a_full_day_names_the_interactive_run_that_holds_it_and_only_waits(world: ListenerWorld) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     world.http.post("/v1/budget/ceiling", {"usd": "2.50", "scope": "day"})
     words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
     assert "rest" not in world.problem("POST", "/v1/sessions", words)["fix"], "it is in the middle of a turn"
-    turned(world, order, record(1, 0))
+    turned(world, job, record(1, 0))
     fix = world.problem("POST", "/v1/sessions", words)["fix"]
     assert f"pancode sessions rest {run}" in fix
-    rests(world, order, "0.30")
+    rests(world, job, "0.30")
     assert world.http.post("/v1/sessions", words).status_code == 201, "the fix works"
 
 
 def test_an_interactive_run_holds_its_cap_and_is_settled_when_it_rests(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    assert order.limits.usd == 2
+    job = interactive_run(world)
+    assert job.limits.usd == 2
     assert books(world, f"session:{run}") == (Decimal(0), Decimal(2)) == books(world, "node:n1")
-    rests(world, order, "0.30")
+    rests(world, job, "0.30")
     assert books(world, f"session:{run}") == (Decimal("0.30"), Decimal(0))
     shown = session(world, run)
     assert shown["turn"] == {
@@ -117,10 +117,10 @@ def test_an_interactive_run_holds_its_cap_and_is_settled_when_it_rests(world: Wo
 
 def test_a_session_whose_model_has_no_price_gives_its_hold_back_when_it_rests(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     assert books(world, "node:n1") == (Decimal(0), Decimal(2))
     unknown = Usage(input_tokens=1_000, output_tokens=10, cost_usd=None, cost_source="unknown")
-    rests(world, order, "0.30", usage=unknown)
+    rests(world, job, "0.30", usage=unknown)
     for scope in (f"session:{run}", "node:n1"):
         assert books(world, scope) == (Decimal(0), Decimal(0)), "five chats do not fill a day"
         assert world.context.row(Balance, scope).unknown_runs == 1
@@ -130,17 +130,17 @@ def test_a_session_whose_model_has_no_price_gives_its_hold_back_when_it_rests(wo
 
 def test_a_session_has_a_ceiling_of_all_its_interactive_runs(world: World) -> None:
     run = begin(world, budget="2.50")["run"]
-    order = interactive_run(world)
-    assert order.limits.usd == 2
+    job = interactive_run(world)
+    assert job.limits.usd == 2
     body = Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal("0.70"), tool_calls=0, log_bytes=0)
-    world.node.say(order.identity, body)
+    world.node.say(job.identity, body)
     world.context.turn()
     assert session(world, run)["money"]["left_usd"] == "1.80", "what its node has told counts at once"
-    rests(world, order, "1.50")
+    rests(world, job, "1.50")
     second = say(world, run, "go on")["run"]
-    order = interactive_run(world)
-    assert (order.limits.usd, session(world, run)["money"]["left_usd"]) == (Decimal(1), "1.00")
-    rests(world, order, "1.00")
+    job = interactive_run(world)
+    assert (job.limits.usd, session(world, run)["money"]["left_usd"]) == (Decimal(1), "1.00")
+    rests(world, job, "1.00")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409 and full.json()["code"] == "refused_budget"
     assert "$2.50" in full.text
@@ -172,8 +172,8 @@ def test_every_session_has_the_ceiling_that_was_set_for_all(world: World) -> Non
 def test_the_limit_of_a_headless_run_is_the_ceiling_of_the_session_that_goes_on_from_it(world: World) -> None:
     dispatched = {"task": "do it", "runtime": "native", "model": "anthropic/claude-sonnet-4-5", "by": "ana"}
     done = world.http.post("/v1/runs", {**dispatched, "workspace": "none", "budget": "0.40"}).json()["run"]
-    order = interactive_run(world)
-    world.node.deliver(order, session="s-1", usage=used("0.10"))
+    job = interactive_run(world)
+    world.node.deliver(job, session="s-1", usage=used("0.10"))
     world.context.turn()
     first = say(world, done, "and now?")["run"]
     assert interactive_run(world).limits.usd == Decimal("0.30"), "the run itself has cost a part of it"
@@ -184,9 +184,9 @@ def test_the_limit_of_a_headless_run_is_the_ceiling_of_the_session_that_goes_on_
 CUT = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.USD_LIMIT, "reason": "$2 is spent"}
 
 
-def cut(world: World, order: Order, usd: str) -> None:
+def cut(world: World, job: Job, usd: str) -> None:
     turn = record(1, 0, stop=TurnStop.LIMIT)
-    world.node.deliver(order, turns=(turn,), rests=RestReason.CAP, usage=used(usd), session="s-1", **CUT)
+    world.node.deliver(job, turns=(turn,), rests=RestReason.CAP, usage=used(usd), session="s-1", **CUT)
     world.context.turn()
 
 
@@ -203,13 +203,13 @@ def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: Wo
     )
     done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ben"})
     assert done.status_code == 200, done.text
-    order = interactive_run(world)
-    assert (order.task, order.limits.usd, order.identity.run) == (GO_ON, Decimal(2), done.json()["run"])
+    job = interactive_run(world)
+    assert (job.task, job.limits.usd, job.identity.run) == (GO_ON, Decimal(2), done.json()["run"])
     assert session(world, run)["money"]["ceiling_usd"] == "4", "it was raised by what the yes named"
     again = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana"})
     assert again.json()["code"] == "already_continued"
-    cut(world, order, "2")
-    denied = world.http.post(f"/v1/runs/{order.identity.run}/deny", {"by": "ana"})
+    cut(world, job, "2")
+    denied = world.http.post(f"/v1/runs/{job.identity.run}/deny", {"by": "ana"})
     assert denied.status_code == 200 and session(world, run)["state"] == "rests"
     assert world.http.get("/v1/inbox").json()["items"] == []
 
@@ -264,9 +264,9 @@ def test_a_yes_that_is_refused_raises_no_ceiling_and_two_raise_it_once(world: Wo
 
 def test_words_of_a_person_answer_the_question_of_the_cap_too(world: World) -> None:
     run = begin(world, on_cap="ask")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     say(world, run, "kept until then")
-    cut(world, order, "2")
+    cut(world, job, "2")
     assert not session(world, run)["goes_on"], "a user was asked"
     say(world, run, "yes, but be brief")
     assert interactive_run(world).task == "kept until then\n\nyes, but be brief"
@@ -282,8 +282,8 @@ def test_without_a_wish_nobody_is_asked_at_the_cap(world: World) -> None:
 GATE = ("pytest -q",)
 
 
-def gated(order: Order, *, passed: bool) -> dict[str, Any]:
-    (gate,) = order.gates
+def gated(job: Job, *, passed: bool) -> dict[str, Any]:
+    (gate,) = job.gates
     made = {
         "gates": (
             GateResult(
@@ -301,20 +301,20 @@ def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World)
     )
     assert none.json()["code"] == "no_gates"
     run = begin(world, until_verified=True, verify=list(GATE), budget="2")["run"]
-    order = interactive_run(world)
-    assert order.turns is not None and (order.turns.idle_ms, order.limits.usd) == (1, Decimal(2))
-    rests(world, order, "1", **gated(order, passed=False))
+    job = interactive_run(world)
+    assert job.turns is not None and (job.turns.idle_ms, job.limits.usd) == (1, Decimal(2))
+    rests(world, job, "1", **gated(job, passed=False))
     assert session(world, run)["goes_on"]
     doer = GoingOn(world.context.core, world.coordinator.around)
     doer.do(run, lambda: False)
     world.context.turn()
-    order = interactive_run(world)
-    assert "the gates said: Your work is finished" in order.task and "- pytest -q: exit 1" in order.task
-    assert (order.limits.usd, world.context.row(Run, order.identity.run).created_by) == (Decimal(1), "ana")
-    rests(world, order, "1", **gated(order, passed=False))
-    doer.do(order.identity.run, lambda: False)
+    job = interactive_run(world)
+    assert "the gates said: Your work is finished" in job.task and "- pytest -q: exit 1" in job.task
+    assert (job.limits.usd, world.context.row(Run, job.identity.run).created_by) == (Decimal(1), "ana")
+    rests(world, job, "1", **gated(job, passed=False))
+    doer.do(job.identity.run, lambda: False)
     shown = session(world, run)
-    assert (shown["run"], shown["state"], shown["goes_on"]) == (order.identity.run, "rests", False)
+    assert (shown["run"], shown["state"], shown["goes_on"]) == (job.identity.run, "rests", False)
     assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a user"
 
 
@@ -324,30 +324,30 @@ def test_what_is_left_alone_no_more_is_an_ordinary_chat(
 ) -> None:
     monkeypatch.setattr(session_routes, "MOST_ROUNDS", 2)
     run = begin(world, until_verified=True, verify=list(GATE))["run"]
-    order = interactive_run(world)
-    rests(world, order, "0.10", **gated(order, passed=False))
+    job = interactive_run(world)
+    rests(world, job, "0.10", **gated(job, passed=False))
     GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
     world.context.turn()
-    order = interactive_run(world)
-    assert order.turns is not None and order.turns.idle_ms == 1, "the last one"
-    rests(world, order, "0.10", **gated(order, passed=passed))
+    job = interactive_run(world)
+    assert job.turns is not None and job.turns.idle_ms == 1, "the last one"
+    rests(world, job, "0.10", **gated(job, passed=passed))
     shown = session(world, run)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
     say(world, run, "and now this")
-    order = interactive_run(world)
-    assert order.turns is not None and order.turns.idle_ms == IDLE_MS, "it waits for a message"
-    rests(world, order, "0.10", **gated(order, passed=False))
+    job = interactive_run(world)
+    assert job.turns is not None and job.turns.idle_ms == IDLE_MS, "it waits for a message"
+    rests(world, job, "0.10", **gated(job, passed=False))
     assert not session(world, run)["goes_on"]
 
 
 @pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": RestReason.ASKED}])
 def test_a_cancel_or_a_rest_stops_a_session_that_is_left_alone(world: World, halt: dict[str, Any]) -> None:
     run = begin(world, until_verified=True, verify=list(GATE))["run"]
-    order = interactive_run(world)
-    rests(world, order, "1", **gated(order, passed=False), **halt)
+    job = interactive_run(world)
+    rests(world, job, "1", **gated(job, passed=False), **halt)
     shown = session(world, run)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
     say(world, run, "go on then")
-    order = interactive_run(world)
-    rests(world, order, "0.10", **gated(order, passed=False))
+    job = interactive_run(world)
+    rests(world, job, "0.10", **gated(job, passed=False))
     assert session(world, run)["goes_on"], "and a user's message let it go on alone"

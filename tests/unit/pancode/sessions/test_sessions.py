@@ -18,9 +18,9 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.event import Marked, PersonAsked, PersonHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.job import Job
 from node_agent.wire.model import MOST
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
 from pancode.fleet import inventory
@@ -68,12 +68,12 @@ def say(world: World, run: str, text: str, by: str = "ana") -> dict[str, Any]:
     return dict(answer.json())
 
 
-def interactive_run(world: World) -> Order:
-    """The order of the newest run, at work."""
-    order = world.claim()
-    world.node.start(order)
+def interactive_run(world: World) -> Job:
+    """The job of the newest run, at work."""
+    job = world.claim()
+    world.node.start(job)
     world.context.turn()
-    return order
+    return job
 
 
 def record(number: int, *words: int, stop: TurnStop = TurnStop.END_TURN) -> TurnRecord:
@@ -81,13 +81,13 @@ def record(number: int, *words: int, stop: TurnStop = TurnStop.END_TURN) -> Turn
     return TurnRecord(number=number, words=told, stop=stop, usage=Usage())
 
 
-def turned(world: World, order: Order, turn: TurnRecord) -> None:
-    world.node.say(order.identity, Turned(turn=turn, bytes=10 * turn.number))
+def turned(world: World, job: Job, turn: TurnRecord) -> None:
+    world.node.say(job.identity, Turned(turn=turn, bytes=10 * turn.number))
     world.context.turn()
 
 
-def rested(world: World, order: Order, *turns: TurnRecord) -> None:
-    world.node.deliver(order, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi")
+def rested(world: World, job: Job, *turns: TurnRecord) -> None:
+    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi")
     world.context.turn()
 
 
@@ -102,8 +102,8 @@ def test_the_same_call_under_one_key_makes_one_session_and_one_message(world: Wo
     first, again = (world.http.post("/v1/sessions", words, {"Idempotency-Key": "k-1"}) for _ in range(2))
     assert first.status_code == again.status_code == 201 and first.content == again.content
     assert len(world.http.get("/v1/sessions").json()["sessions"]) == 1
-    run, order = first.json()["run"], interactive_run(world)
-    turned(world, order, record(1, 0))
+    run, job = first.json()["run"], interactive_run(world)
+    turned(world, job, record(1, 0))
     more, path = {"text": "more", "by": "ana"}, f"/v1/sessions/{run}/words"
     first, again = (world.http.post(path, more, {"Idempotency-Key": "k-2"}) for _ in range(2))
     assert first.status_code == 200 and first.content == again.content
@@ -115,7 +115,7 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     place = {"by": "ana", "name": "login", "cwd": str(tmp_path / "shop"), "node": "n1"}
     assert world.http.post("/v1/workspaces", place).status_code == 201
     first = world.dispatch(workspace="login")["run"]
-    order = world.node.carry_out()
+    job = world.node.carry_out()
     unknown = world.problem("POST", "/v1/sessions", {"task": "hi", "workspace": "logn", "by": "ana"})
     assert unknown["code"] == "workspace_not_found"
     run = begin(world, workspace="login")["run"]
@@ -125,9 +125,9 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
     taken = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
     assert taken["code"] == "workspace_taken" and run in taken["message"]
     assert taken["fix"] == f"pancode sessions rest {run}"
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
-    rested(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
+    rested(world, job, record(1, 0))
     rows = world.http.get("/v1/workspaces/login").json()["runs"]
     assert [(one["run"], one["talk"]) for one in rows] == [(first, None), (run, run)]
     assert world.context.row(Run, world.dispatch(workspace="login")["run"]).terms["continues"] == run
@@ -137,12 +137,12 @@ def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World
     begun = begin(world)
     run = begun["run"]
     assert (begun["agent"], begun["chosen"]) == ("builder", "as nobody has named an agent")
-    assert session(world, run)["state"] == "starts", "its order is signed at once"
-    order = interactive_run(world)
-    assert order.turns is not None and (order.turns.by, order.task) == ("ana", "hello")
-    assert (order.turns.idle_ms, order.turns.turn_ms) == (600_000, 1_800_000)
+    assert session(world, run)["state"] == "starts", "its job is signed at once"
+    job = interactive_run(world)
+    assert job.turns is not None and (job.turns.by, job.task) == ("ana", "hello")
+    assert (job.turns.idle_ms, job.turns.turn_ms) == (600_000, 1_800_000)
     assert session(world, run)["state"] == "works"
-    turned(world, order, record(1, 0))
+    turned(world, job, record(1, 0))
     shown = session(world, run)
     assert (shown["state"], shown["turn"]["number"], shown["turn"]["stop"]) == (
         "waits for you",
@@ -154,14 +154,14 @@ def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World
     (words,) = sent(world)
     assert (words.number, words.text, words.by) == (1, "and more", "ben")
     assert session(world, run)["state"] == "works", "words that no turn has ended with are worked on"
-    world.node.say(order.identity, PersonHeard(numbers=(1,)))
-    turned(world, order, record(2, 1))
+    world.node.say(job.identity, PersonHeard(numbers=(1,)))
+    turned(world, job, record(2, 1))
     assert session(world, run)["state"] == "waits for you"
     asked = world.http.post(f"/v1/sessions/{run}/turn", {"what": "rest", "by": "ana"})
     assert asked.status_code == 200
     (rest,) = sent(world)
     assert (rest.what, rest.number) == ("rest", 2)
-    rested(world, order, record(1, 0), record(2, 1))
+    rested(world, job, record(1, 0), record(2, 1))
     assert session(world, run)["state"] == "rests"
     said = say(world, run, "go on", "ben")
     assert said["how"] == "begins" and said["run"] != run
@@ -183,12 +183,12 @@ def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World
 def test_a_turn_that_cannot_be_the_next_is_none(world: World, number: int) -> None:
     """A node that lies hides no turn that comes, and leaves the session as it is."""
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
-    world.node.say(order.identity, Turned(turn=record(number, 0), bytes=10))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
+    world.node.say(job.identity, Turned(turn=record(number, 0), bytes=10))
     world.context.turn()
     assert session(world, run)["turn"]["number"] == 1
-    turned(world, order, record(2, 0))
+    turned(world, job, record(2, 0))
     assert session(world, run)["turn"]["number"] == 2
     for path, what in (("turn", {"what": "cancel"}), ("turn", {"what": "rest"}), ("end", {})):
         answer = world.http.post(f"/v1/sessions/{run}/{path}", {**what, "by": "ana"})
@@ -197,10 +197,10 @@ def test_a_turn_that_cannot_be_the_next_is_none(world: World, number: int) -> No
 
 def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> None:
     run = begin(world)["run"]
-    order = world.claim()
+    job = world.claim()
     assert say(world, run, "soon")["how"] == "sent", "its program gets them as soon as it is there"
     assert session(world, run)["waiting"] == 1
-    world.node.start(order)
+    world.node.start(job)
     world.context.turn()
     (words,) = sent(world)
     assert words.text == "soon"
@@ -208,10 +208,10 @@ def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> 
 
 def test_no_interactive_run_begins_by_itself_behind_one_that_broke_a_rule(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     assert say(world, run, "and the docs, please")["how"] == "sent"
     broke = failed(FailureKind.RULE_BROKEN, Outcome.POLICY_VIOLATION)
-    world.node.deliver(order, session="s-1", turns=(record(1, 0),), rests=RestReason.IDLE, **broke)
+    world.node.deliver(job, session="s-1", turns=(record(1, 0),), rests=RestReason.IDLE, **broke)
     world.context.turn()
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     shown = session(world, run)
@@ -221,10 +221,10 @@ def test_no_interactive_run_begins_by_itself_behind_one_that_broke_a_rule(world:
 
 def test_words_that_came_too_late_begin_the_next_interactive_run_by_themselves(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     assert say(world, run, "too late", "ben")["how"] == "sent"
-    rested(world, order, record(1, 0))
+    rested(world, job, record(1, 0))
     (action,) = [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     doer = GoingOn(world.context.core, world.coordinator.around)
     assert session(world, run)["goes_on"] is True, "a face waits for that interactive run"
@@ -240,10 +240,10 @@ def test_words_that_came_too_late_begin_the_next_interactive_run_by_themselves(w
 
 def test_an_end_while_the_next_interactive_run_is_being_begun_is_not_lost(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     say(world, run, "too late")
-    rested(world, order, record(1, 0))
+    rested(world, job, record(1, 0))
 
     def around(settings: Mapping[str, object], preset: str | None = None) -> Surroundings:
         """The doer has seen that the session is open."""
@@ -259,11 +259,11 @@ def test_an_end_while_the_next_interactive_run_is_being_begun_is_not_lost(world:
 
 def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     say(world, run, "never heard")
     world.http.post(f"/v1/runs/{run}/stop", {})
-    world.node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+    world.node.deliver(job, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
     world.context.turn()
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     assert session(world, run)["waiting"] == 1
@@ -273,9 +273,9 @@ def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> 
 
 def test_a_lost_turn_is_shown_and_the_next_words_go_on(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     world.node.deliver(
-        order,
+        job,
         turns=(record(1, 0, stop=TurnStop.LOST),),
         **failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA),
     )
@@ -287,8 +287,8 @@ def test_a_lost_turn_is_shown_and_the_next_words_go_on(world: World) -> None:
 
 def test_two_who_speak_at_once_to_a_session_at_rest_share_one_interactive_run(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    rested(world, order, record(1, 0))
+    job = interactive_run(world)
+    rested(world, job, record(1, 0))
     first = say(world, run, "one", "ana")
     second = say(world, run, "two", "ben")
     assert first["how"] == "begins" and second["run"] == first["run"]
@@ -311,9 +311,9 @@ def test_of_two_who_begin_the_next_interactive_run_at_once_one_does(world: World
 
 def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
-    world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.node.say(job.identity, PersonAsked(asked=question, why="a rule asks"))
     world.context.turn()
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["call"], shown["asks"]["kind"]) == ("asks", 1, "call")
@@ -326,13 +326,13 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
 
 def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     world.coordinator.inside = (AttemptId(run=run, attempt=1, lease=1),)
     asked = world.http.post("/v1/config/propose", {"kind": "budget", "target": "day", "value": "25"}).json()
     world.coordinator.inside = ()
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["kind"]) == ("works", "change"), "its turn goes on"
-    turned(world, order, record(1, 0))
+    turned(world, job, record(1, 0))
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["run"], shown["asks"]["call"]) == ("asks", asked["id"], None)
     assert shown["asks"]["words"].startswith("budget day: $10 -> $25; asked by ")
@@ -344,16 +344,16 @@ def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World)
 
 def test_a_question_waits_in_its_turn_alone(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
-    world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.node.say(job.identity, PersonAsked(asked=question, why="a rule asks"))
     world.context.turn()
     assert session(world, run)["state"] == "asks"
-    turned(world, order, record(1, 0, stop=TurnStop.CANCELLED))
+    turned(world, job, record(1, 0, stop=TurnStop.CANCELLED))
     assert session(world, run)["state"] == "waits for you", "nobody waits for that yes any more"
     say(world, run, "something else")
     later = question.model_copy(update={"call": 16 * "b"})
-    world.node.say(order.identity, PersonAsked(asked=later, why="a rule asks"))
+    world.node.say(job.identity, PersonAsked(asked=later, why="a rule asks"))
     world.context.turn()
     assert session(world, run)["asks"]["call"] == 2, "a later turn may ask, too"
 
@@ -372,15 +372,15 @@ def test_what_fails_before_its_first_turn_keeps_its_words_and_its_memory(world: 
     run = begin(world)["run"]
     rested(world, interactive_run(world), record(1, 0))
     second = say(world, run, "go on")["run"]
-    order = world.claim()
-    world.node.deliver(order, **failed(FailureKind.WORKSPACE, Outcome.INFRA))
+    job = world.claim()
+    world.node.deliver(job, **failed(FailureKind.WORKSPACE, Outcome.INFRA))
     world.context.turn()
     assert session(world, second)["state"] == "rests"
     third = say(world, run, "and now")["run"]
-    order = interactive_run(world)
-    assert (order.identity.run, order.task) == (third, "go on\n\nand now")
-    assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
-    assert order.turns is not None and run in order.turns.story, "the story of before"
+    job = interactive_run(world)
+    assert (job.identity.run, job.task) == (third, "go on\n\nand now")
+    assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
+    assert job.turns is not None and run in job.turns.story, "the story of before"
 
 
 def test_words_begin_nothing_that_lands_without_the_right_to_land(world: ListenerWorld) -> None:
@@ -477,17 +477,17 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert "your message goes on when it is heard" in shown["reason"]
     world.node.breathe()
     world.context.turn()
-    order = interactive_run(world)
-    assert order.resume is not None and order.resume.session == "s-1"
+    job = interactive_run(world)
+    assert job.resume is not None and job.resume.session == "s-1"
 
 
 def test_words_of_several_people_name_who_said_them(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     say(world, run, "not yet", "ben")
     world.http.post(f"/v1/runs/{run}/stop", {})
-    world.node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+    world.node.deliver(job, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
     world.context.turn()
     again = say(world, run, "now", "ana")["run"]
     assert world.context.row(Run, again).task == "ben said: not yet\n\nana said: now"
@@ -495,13 +495,13 @@ def test_words_of_several_people_name_who_said_them(world: World) -> None:
 
 def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
     cancel, rest = sent(world)
     assert [(one.what, one.number) for one in (cancel, rest)] == [("cancel", 1), ("rest", 1)]
     world.http.post(f"/v1/sessions/{run}/end", {"by": "ben"})
     assert sent(world) == [], "once"
-    rested(world, order, record(1, 0, stop=TurnStop.CANCELLED))
+    rested(world, job, record(1, 0, stop=TurnStop.CANCELLED))
     assert session(world, run)["state"] == "ended"
     assert world.problem("POST", f"/v1/sessions/{run}/turn", {"what": "rest"})["code"] == "no_turn"
     assert say(world, run, "hello again")["how"] == "begins"
@@ -513,8 +513,8 @@ def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> Non
 
 def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     say(world, run, "and more", "ben")
     sent(world)
     late = world.http.post(f"/v1/sessions/{run}/turn", {"what": "cancel", "turn": 1})
@@ -539,8 +539,8 @@ def test_what_takes_no_turns_says_what_does(world: World) -> None:
 def test_a_finished_run_is_talked_with_and_takes_turns_from_then_on(world: World) -> None:
     body = {"task": "do it", "runtime": "native", "model": MODEL, "workspace": "none"}
     run = world.http.post("/v1/runs", body).json()["run"]
-    order = interactive_run(world)
-    world.node.deliver(order, session="s-9")
+    job = interactive_run(world)
+    world.node.deliver(job, session="s-9")
     world.context.turn()
     assert session(world, run)["state"] == "ended"
     said = say(world, run, "why so?")
@@ -556,9 +556,9 @@ def stream(world: World, run: str, **query: str) -> list[tuple[str, Any]]:
 def test_the_stream_goes_on_at_the_number_over_interactive_runs(world: World) -> None:
 
     run = begin(world)["run"]
-    order = interactive_run(world)
-    world.coordinator.streams.put(order.identity, "out", b"first turn\n")
-    rested(world, order, record(1, 0))
+    job = interactive_run(world)
+    world.coordinator.streams.put(job.identity, "out", b"first turn\n")
+    rested(world, job, record(1, 0))
     second = say(world, run, "go on")["run"]
     after = interactive_run(world)
     world.coordinator.streams.put(after.identity, "out", b"second turn\n")
@@ -582,8 +582,8 @@ def test_the_stream_goes_on_at_the_number_over_interactive_runs(world: World) ->
 def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) -> None:
     """The bell has rung for the log alone, and only those that read this run have heard it."""
     run = begin(world)["run"]
-    order = interactive_run(world)
-    world.coordinator.streams.put(order.identity, "out", b"one ")
+    job = interactive_run(world)
+    world.coordinator.streams.put(job.identity, "out", b"one ")
     context = app_of(world.coordinator)[1]
     ledger, looks = context.core.ports.ledger, []
 
@@ -600,7 +600,7 @@ def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) 
             counted = SimpleNamespace(transaction=transaction)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(context.core, "ports", replace(context.core.ports, ledger=counted))
-                await asyncio.to_thread(world.coordinator.streams.put, order.identity, "out", b"two")
+                await asyncio.to_thread(world.coordinator.streams.put, job.identity, "out", b"two")
                 kinds.append(await coming)
             assert not other._rung.is_set()
         assert isinstance(events, AsyncGenerator)
@@ -614,9 +614,9 @@ def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) 
 
 def test_an_interactive_run_that_ends_its_program_is_still_at_work(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
-    world.node.say(order.identity, Marked(mark=Mark.EXITED))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
+    world.node.say(job.identity, Marked(mark=Mark.EXITED))
     world.context.turn()
     assert session(world, run)["state"] == "works", "its result is on the way"
     assert say(world, run, "late")["how"] == "kept"

@@ -1,4 +1,4 @@
-"""Which skills a run is given, and what its order has of them."""
+"""Which skills a run is given, and what its job has of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError
 from pancode.skills import assignment
 from pancode.skills.assignment import assign_skills
@@ -73,15 +73,15 @@ def test_there_is_a_ceiling(found: list[FoundSkill], monkeypatch: pytest.MonkeyP
         assign_skills(["deploy", "release"], found, ())
 
 
-def test_an_order_holds_to_its_digest() -> None:
+def test_a_job_holds_to_its_digest() -> None:
     files = {"SKILL.md": (b"Do it.\xff\n", False), "go.sh": (b"#!/bin/sh\n", True)}
     text, digest = pack_files(files), digest_of(files)
-    made = OrderedSkill(name="deploy", digest=digest, packed=text)
+    made = JobSkill(name="deploy", digest=digest, packed=text)
     assert made.files() == {"SKILL.md": b"Do it.\xff\n", "go.sh": b"#!/bin/sh\n"}
     others = pack_files({"SKILL.md": (b"Do that.\n", False)})
     for wrong in (others, "!", text[:-40], pack_files({})):
         with pytest.raises(ValueError, match="skill deploy"):
-            OrderedSkill(name="deploy", digest=digest, packed=wrong).files()
+            JobSkill(name="deploy", digest=digest, packed=wrong).files()
     out = {"../x": (b"", False)}
     with pytest.raises(ValueError, match="outside of its folder"):
-        OrderedSkill(name="deploy", digest=digest_of(out), packed=pack_files(out)).files()
+        JobSkill(name="deploy", digest=digest_of(out), packed=pack_files(out)).files()

@@ -1,8 +1,8 @@
-"""The board of a workflow: the last writer wins, within bounds; an order carries it."""
+"""The board of a workflow: the last writer wins, within bounds; a job carries it."""
 
 from __future__ import annotations
 
-from node_agent.wire.order import BoardEntry
+from node_agent.wire.job import BoardEntry
 from pancode.kernel.records import Run, Workflow, WorkflowKind
 from pancode.kernel.values import replace
 from pancode.workflows.board import MOST_VALUES, WORDS, add_board, list_entries, list_values, with_values

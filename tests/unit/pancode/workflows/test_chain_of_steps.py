@@ -377,7 +377,7 @@ SCORED: dict[str, Any] = {"race": {"by": "score", "score": "./bench.sh --quick"}
 def test_a_race_by_score_is_won_by_the_highest_number_of_a_receipt(flows: Flows) -> None:
     flows.begin(step("a"), step("b"), step("c"), **SCORED)
     flows.claim()
-    assert all(order.score == ("./bench.sh", "--quick") for order in flows.orders.values())
+    assert all(job.score == ("./bench.sh", "--quick") for job in flows.jobs.values())
     flows.end("b", score="10")
     flows.end("a", score="9.5")
     assert flows.show()["winner"] is None, "every racer finishes"
@@ -405,7 +405,7 @@ def test_without_any_number_nobody_wins(flows: Flows) -> None:
     told = flows.show()
     assert (told["state"], told["winner"]) == ("failed", None) and told["reason"].startswith("no winner: ")
     assert flows.world.http.post("/v1/workflows/last/retry").status_code == 201
-    assert all(order.score for order in (flows.claim(), flows.orders)[1].values())
+    assert all(job.score for job in (flows.claim(), flows.jobs)[1].values())
 
 
 def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) -> None:

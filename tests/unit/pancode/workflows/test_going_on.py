@@ -63,7 +63,7 @@ def test_a_run_that_was_lost_is_replaced_and_must_end(flows: Flows) -> None:
     flows.node.breathe()
     told = [one.body for one in flows.node.controls()]
     assert [body.run for body in told if isinstance(body, Tombstone)] == [first]
-    old = flows.orders["a"]
+    old = flows.jobs["a"]
     flows.node.deliver(old)
     flows.coordinator.turn()
     flows.advance()

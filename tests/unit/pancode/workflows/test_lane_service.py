@@ -121,8 +121,8 @@ def test_a_kill_at_each_write_of_a_lane_loses_and_doubles_no_item(tmp_path: Path
             except Killed:
                 flows.coordinator.restart()
                 flows.node.breathe()
-                taken += [item for item in flows.orders if item not in taken]
-            for item in list(flows.orders):
+                taken += [item for item in flows.jobs if item not in taken]
+            for item in list(flows.jobs):
                 try:
                     flows.end(item)
                 except Killed:
@@ -177,7 +177,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
     assert counted.rows["find WorkflowStep"] == 0 and counted.rows["find Workflow"] == 1
     counted.rows.clear()
     add(night)
-    assert counted.rows["find WorkflowStep"] <= 6 * 501, "a few looks at the whole order, none for each item"
+    assert counted.rows["find WorkflowStep"] <= 6 * 501, "a few looks at the whole job, none for each item"
     assert counted.rows["insert WorkflowStep"] == 1 and counted.rows["put WorkflowStep"] == 0
     assert counted.rows["get Run"] < 20
     counted.rows.clear()

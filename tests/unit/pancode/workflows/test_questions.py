@@ -125,12 +125,12 @@ def test_a_second_question_is_answered_there_too(flows: Flows) -> None:
 def test_an_answer_before_the_workflow_has_looked_goes_on_inside_too(flows: Flows) -> None:
     flows.begin(agent("a"), kind="chain")
     flows.claim()
-    order = flows.orders.pop("a")
-    flows.node.open.remove(order.identity)
-    flows.node.deliver(order, **ASKS)
+    job = flows.jobs.pop("a")
+    flows.node.open.remove(job.identity)
+    flows.node.deliver(job, **ASKS)
     flows.coordinator.turn()
     assert flows.states() == {"a": "running"}
-    second = answer(flows, order.identity.run)
+    second = answer(flows, job.identity.run)
     assert flows.claim() == ["a"] and flows.show()["steps"][0]["run"] == second
 
 

@@ -151,7 +151,7 @@ def test_a_lost_run_is_given_up_and_its_step_goes_on(flows: Flows) -> None:
     flows.claim()
     first = lost(flows, "a")
     second = retry(flows, first)["run"]
-    flows.node.deliver(flows.orders["a"])
+    flows.node.deliver(flows.jobs["a"])
     flows.coordinator.turn()
     assert flows.coordinator.row(Run, first).outcome is Outcome.LOST, "the late word of it is evidence only"
     flows.node.open.clear()

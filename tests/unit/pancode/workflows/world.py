@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from pancode.fleet import inventory
 from pancode.kernel.records import Action, ActionKind, Balance, BookEntry, Run
@@ -32,7 +32,7 @@ class Flows:
         self.node.facts = facts(runtimes=tuple(RuntimeFact(name=name, state="ok") for name in known))
         inventory.change(self.coordinator.core, "n1", lambda node: _with_slots(node, slots))
         self.node.breathe()
-        self.orders: dict[str, Order] = {}
+        self.jobs: dict[str, Job] = {}
 
     def begin(self, *steps: dict[str, Any], kind: str = "batch", **more: Any) -> dict[str, Any]:
         answer = self.world.http.post("/v1/workflows", {"kind": kind, "steps": list(steps), **more})
@@ -62,14 +62,14 @@ class Flows:
         return [one for one in rows if one.kind is ActionKind.ADVANCE and one.at_ms <= now]
 
     def claim(self) -> list[str]:
-        """The steps that the node has taken now, by name: those of one moment have no order."""
+        """The steps that the node has taken now, by name: those of one moment have no job."""
         taken = []
-        while (order := self.node.claim()) is not None:
-            run = self.coordinator.row(Run, order.identity.run)
-            self.orders[run.step or run.id] = order
+        while (job := self.node.claim()) is not None:
+            run = self.coordinator.row(Run, job.identity.run)
+            self.jobs[run.step or run.id] = job
             taken.append(run.step or run.id)
-            self.node.start(order)
-            self.node.open.append(order.identity)
+            self.node.start(job)
+            self.node.open.append(job.identity)
         self.coordinator.turn()
         return sorted(taken)
 
@@ -81,14 +81,14 @@ class Flows:
 
     def steps_of(self, node: Puppet) -> list[str]:
         """The steps that another node has taken now."""
-        orders = iter(node.claim, None)
-        return [str(self.coordinator.row(Run, order.identity.run).step) for order in orders]
+        jobs = iter(node.claim, None)
+        return [str(self.coordinator.row(Run, job.identity.run).step) for job in jobs]
 
     def end(self, step: str, **changes: Any) -> None:
         """The run of that step ends: done, unless it is said otherwise."""
-        order = self.orders.pop(step)
-        self.node.open.remove(order.identity)
-        self.node.deliver(order, **changes)
+        job = self.jobs.pop(step)
+        self.node.open.remove(job.identity)
+        self.node.deliver(job, **changes)
         self.coordinator.turn()
         self.node.heartbeat()
         self.advance()

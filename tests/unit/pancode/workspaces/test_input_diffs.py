@@ -40,10 +40,10 @@ def trees(world: World) -> Trees:
 def changed(world: World, shop: str, letter: str) -> str:
     """A run that has changed something."""
     run = str(world.dispatch(workspace="git", cwd=shop)["run"])
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     trees(world).commits.add(letter * 40)
-    world.node.deliver(order, commit=letter * 40, change="change", files_changed=("a",))
+    world.node.deliver(job, commit=letter * 40, change="change", files_changed=("a",))
     world.context.turn()
     return run
 

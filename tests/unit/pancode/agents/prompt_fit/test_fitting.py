@@ -1,4 +1,4 @@
-"""From one task a prompt for each window: what is left out has its order, and the task is never left out."""
+"""From one task a prompt for each window: what is left out has its job, and the task is never left out."""
 
 from __future__ import annotations
 

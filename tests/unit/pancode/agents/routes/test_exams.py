@@ -265,8 +265,8 @@ def test_a_model_that_passed_gets_the_run(world: Local) -> None:
     answer = world.http.post("/v1/runs", world.body())
     assert answer.status_code == 201, answer.text
     world.node.breathe()
-    order = world.claim()
-    assert (order.endpoint, order.model, order.untested) == ("ollama", "qwen3", False)
+    job = world.claim()
+    assert (job.endpoint, job.model, job.untested) == ("ollama", "qwen3", False)
 
 
 @pytest.mark.parametrize("fact", [None, passport(Grade.FAILED)])

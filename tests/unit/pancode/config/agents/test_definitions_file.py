@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.endpoint import Sampling
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import NetworkAccess
 from pancode.agents.agents import TOOLS, AgentIsolation, AgentLimits, Autonomy, Role, Speed, Tier
 from pancode.config.agents.definitions import LoadedAgents, check_agents, load_agents

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Safety
 from pancode.agents.models import model_ref, resolve_provider
 from pancode.agents.presets import Preset

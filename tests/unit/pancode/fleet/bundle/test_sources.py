@@ -58,7 +58,7 @@ def test_what_a_bundle_holds(tmp_path: Path) -> None:
         "bundle.json",
         "lib/node_agent/__init__.py",
         "lib/node_agent/py.typed",
-        "lib/node_agent/wire/order.py",
+        "lib/node_agent/wire/job.py",
         "lib/rq-2.12.0.dist-info/METADATA",
         "lib/rq/__init__.py",
         "start.py",

@@ -81,7 +81,7 @@ def test_dispatch_passes_ten_gates_and_is_bound_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [UnavailableError("Redis is away"), ZeroDivisionError("a fault of ours")])
-def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
+def test_a_job_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def act(core: Core) -> None:
@@ -274,11 +274,11 @@ def test_progress_is_told_to_its_end(world: World) -> None:
 
 def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
     run = world.dispatch()["run"]
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     whole = bytes(range(256)) * 600
-    world.coordinator.streams.put(order.identity, "out", whole)
-    world.node.deliver(order)
+    world.coordinator.streams.put(job.identity, "out", whole)
+    world.node.deliver(job)
     world.context.turn()
     got, offset, state = b"", 0, "more"
     while state == "more":
@@ -295,13 +295,13 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
 def test_the_last_words_of_all_that_runs_are_one_answer(world: World) -> None:
     run = world.dispatch()["run"]
     world.dispatch()  # it waits, and has no words
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     assert world.http.get("/v1/tails").json() == {"tails": {}}
-    world.coordinator.streams.put(order.identity, "out", "first\nthe end \u00e9\n".encode())
+    world.coordinator.streams.put(job.identity, "out", "first\nthe end \u00e9\n".encode())
     assert world.http.get("/v1/tails", bytes="11").json() == {"tails": {run: "the end \u00e9\n"}}
     assert world.http.get("/v1/tails", bytes="9999999").status_code == 400
-    world.node.deliver(order)
+    world.node.deliver(job)
     world.context.turn()
     assert world.http.get("/v1/tails").json() == {"tails": {}}
 

@@ -13,7 +13,7 @@ import httpx2
 from starlette.applications import Starlette
 
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.signing import SigningKey
 from pancode.app.http_routes import build_app
 from pancode.checkouts.copies import CheckoutCopies
@@ -373,9 +373,9 @@ class World:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    def claim(self) -> Order:
-        order = self.node.take()
-        return order
+    def claim(self) -> Job:
+        job = self.node.take()
+        return job
 
     def problem(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         answer = self.http.get(path) if method == "GET" else self.http.post(path, body)

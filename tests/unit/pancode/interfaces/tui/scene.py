@@ -20,8 +20,8 @@ from textual.widgets import Static
 from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import PersonQuestion
 from pancode.config.fleet_settings import pause_queue
@@ -129,31 +129,31 @@ class Scene:
         for _ in range(12):
             self.world.node.breathe()
 
-    def _order(self, task: str) -> tuple[str, Order]:
+    def _job(self, task: str) -> tuple[str, Job]:
         run = str(self.world.dispatch(task=task, runtime="scripted", budget="0.10")["run"])
-        order = self.world.claim()
-        self.world.node.start(order)
+        job = self.world.claim()
+        self.world.node.start(job)
         self.desk.turn()
-        return run, order
+        return run, job
 
     def _asks(self) -> str:
-        run, order = self._order("choose the port")
+        run, job = self._job("choose the port")
         question = PersonQuestion(question="Which port?", choices=("8080", "9090"))
-        self.world.node.deliver(order, question=question, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+        self.world.node.deliver(job, question=question, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
         self.desk.turn()
         return run
 
     def _done(self) -> str:
-        run, order = self._order("tidy the imports")
-        self.log(order.identity, b"first line\nsecond \x1b[31mred\x1b[0m line\n")
-        self.world.node.deliver(order)
+        run, job = self._job("tidy the imports")
+        self.log(job.identity, b"first line\nsecond \x1b[31mred\x1b[0m line\n")
+        self.world.node.deliver(job)
         self.desk.turn()
         return run
 
     def _works(self) -> str:
-        run, order = self._order("write the tests")
-        self.log(order.identity, b"begun\n")
-        self.working = order.identity
+        run, job = self._job("write the tests")
+        self.log(job.identity, b"begun\n")
+        self.working = job.identity
         return run
 
     def talk(self) -> str:

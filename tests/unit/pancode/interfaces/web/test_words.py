@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.client.retry import NEEDS_YES
 from pancode.interfaces.http.bodies import ActBody

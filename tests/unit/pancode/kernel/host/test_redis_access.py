@@ -60,7 +60,7 @@ def test_the_command_to_try_has_no_password() -> None:
 )
 def test_errors_say_what_why_and_what_to_do(raised_by_redis: Exception, message: str) -> None:
     access = RedisAccess("PANCODE_REDIS_URL", host="h", password="hunter2")
-    error = unavailable_error(access, "push_order", raised_by_redis)
+    error = unavailable_error(access, "push_job", raised_by_redis)
     assert str(error) == message
     assert error.why.startswith("push_order at h:6379/0: ") and error.fix
     assert "hunter2" not in f"{error} {error.why} {error.fix}"

@@ -55,10 +55,10 @@ def old(world: World, tmp_path: Path) -> Run:
     world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=claude)
     world.node.breathe()
     run = str(world.dispatch(runtime="claude", task="rename it\n`rm -rf`")["run"])
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.add(COMMIT)
     keep(world, replace(world.context.row(Run, run), workspace=GIT, project=str(project)))
-    world.node.carry_out(order, commit=COMMIT, change="change", files_changed=("a.txt",))
+    world.node.carry_out(job, commit=COMMIT, change="change", files_changed=("a.txt",))
     found: Run = world.context.row(Run, run)
     return found
 
@@ -137,10 +137,10 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
 ) -> None:
     new = _resolve(world, old, tmp_path, "a.txt")
     world.context.turn()
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     files = ("a.txt",) if commit else ()
-    world.node.deliver(order, commit=commit, change="change" if commit else "no_change", files_changed=files)
+    world.node.deliver(job, commit=commit, change="change" if commit else "no_change", files_changed=files)
     world.context.turn()
     core = world.context.core
     lander = Lander(core, Unsettled(tmp_path, *left), no_prd)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import FLEET_TOOLS, SCOUTS
 from pancode.app import fleet_tools
@@ -45,19 +45,19 @@ def explore(world: World, top: Path, *questions: str, **more: Any) -> list[dict[
     return rows
 
 
-def done(world: World, order: Order, answer: str = ANSWER, **changes: Any) -> str:
-    world.node.carry_out(order, answer=answer, change="no_change", **changes)
-    return order.identity.run
+def done(world: World, job: Job, answer: str = ANSWER, **changes: Any) -> str:
+    world.node.carry_out(job, answer=answer, change="no_change", **changes)
+    return job.identity.run
 
 
-def test_its_order_holds_a_scout_to_its_question(world: World, top: Path) -> None:
+def test_its_job_holds_a_scout_to_its_question(world: World, top: Path) -> None:
     (row,) = explore(world, top, WHERE, look="shallow")
     assert (row["state"], row["earlier"], row["answer"]) == ("under way", False, "")
-    order = world.claim()
-    assert order.identity.run == row["run"] and order.agent.read_only and order.mode is Mode.REVIEW
-    assert (order.limits.requests, order.limits.wrap_up) == (4, True)
-    assert WHERE in order.task and "500 tokens" in order.task
-    assert not {"edit", "write", "bash"} & set(order.agent.tools)
+    job = world.claim()
+    assert job.identity.run == row["run"] and job.agent.read_only and job.mode is Mode.REVIEW
+    assert (job.limits.requests, job.limits.wrap_up) == (4, True)
+    assert WHERE in job.task and "500 tokens" in job.task
+    assert not {"edit", "write", "bash"} & set(job.agent.tools)
 
 
 @pytest.mark.parametrize(("look", "calls", "tokens"), [("medium", 12, 2_000), ("deep", 20, 5_000)])
@@ -65,11 +65,11 @@ def test_the_answer_is_cut_at_the_tokens_of_its_depth(
     world: World, top: Path, look: str, calls: int, tokens: int
 ) -> None:
     (row,) = explore(world, top, WHERE, look=look)
-    order = world.claim()
-    assert order.limits.requests == calls
+    job = world.claim()
+    assert job.limits.requests == calls
     whole = "REPORT: " + "x" * 4 * tokens
     world.context.depot.blobs["answer"] = whole.encode()
-    done(world, order, whole[:4_000])
+    done(world, job, whole[:4_000])
     found = world.http.get(f"/v1/explore/{row['run']}").json()
     assert found["state"] == "answered"
     assert len(found["answer"]) <= 4 * tokens + 100
@@ -124,11 +124,11 @@ def test_a_forgotten_answer_is_asked_again_and_a_kept_one_is_given_to_later_runs
 
 def test_one_that_used_up_its_calls_has_answered_and_one_that_failed_has_not(world: World, top: Path) -> None:
     asked = [row["run"] for row in explore(world, top, WHERE, HOW)]
-    orders = sorted((world.claim(), world.claim()), key=lambda one: asked.index(one.identity.run))
+    jobs = sorted((world.claim(), world.claim()), key=lambda one: asked.index(one.identity.run))
     limit = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.REQUEST_LIMIT}
-    done(world, orders[0], **limit)
-    done(world, orders[1], "", outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
-    rows = [world.http.get(f"/v1/explore/{one.identity.run}").json() for one in orders]
+    done(world, jobs[0], **limit)
+    done(world, jobs[1], "", outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
+    rows = [world.http.get(f"/v1/explore/{one.identity.run}").json() for one in jobs]
     assert [row["state"] for row in rows] == ["answered", "failed"] and rows[1]["reason"]
     again = explore(world, top, WHERE, HOW)
     assert [row["earlier"] for row in again] == [True, False]

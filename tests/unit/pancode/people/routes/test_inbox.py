@@ -27,10 +27,10 @@ def world(tmp_path: Path) -> World:
 
 def blocked(world: World, question: str = "Which?", **more: Any) -> str:
     run = str(world.dispatch(**more)["run"])
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     asked = PersonQuestion(question=question, choices=("left", "right")) if question else None
-    world.node.deliver(order, question=asked, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    world.node.deliver(job, question=asked, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
     world.context.turn()
     return run
 
@@ -96,10 +96,10 @@ def held(world: World) -> str:
     """A change of a supervised agent, held for a yes to files that decide what runs next."""
     commit = "c" * 40
     run = str(world.dispatch()["run"])
-    order = world.claim()
+    job = world.claim()
     keep(world, replace(world.context.row(Run, run), terms={"autonomy": "supervised"}))
     world.context.depot.commits.add(commit)
-    world.node.carry_out(order, commit=commit, change="change", files_changed=("Makefile",))
+    world.node.carry_out(job, commit=commit, change="change", files_changed=("Makefile",))
     keep(world, replace(world.context.row(Run, run), landing=HELD))
     return run
 

@@ -45,12 +45,12 @@ def test_a_run_is_counted_where_it_stands_and_where_it_ends(
     assert waiting["pancode_runs pending"] == waiting["pancode_queue_waiting pool.any"] == 1
     assert waiting["pancode_budget_held_usd"] == 0.75
     context.turn()
-    order = node.take()
-    node.start(order)
+    job = node.take()
+    node.start(job)
     context.turn()
     working = values(coordinator)
     assert (working["pancode_runs running"], working["pancode_node_slots_used n1"]) == (1, 1)
-    node.deliver(order)
+    node.deliver(job)
     context.turn()
     over = values(coordinator)
     assert over["pancode_runs running"] == over["pancode_budget_held_usd"] == 0

@@ -8,7 +8,7 @@ from typing import Any
 from pancode.agents.agents import AgentLimits
 from pancode.kernel.errors import PancodeError
 from pancode.runs.admission.resolution import Unresolved, resolve
-from pancode.runs.life.orders import limits_of
+from pancode.runs.life.jobs import limits_of
 from pancode.runs.request import Defaults
 from tests.unit.pancode.kernel.fleets import BUILDER, catalogue, node, request, resolved
 

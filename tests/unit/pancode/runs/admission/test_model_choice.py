@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.job import Reasoning as Level
 from node_agent.wire.model import FleetTime
-from node_agent.wire.order import Reasoning as Level
 from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.models import ModelRef
 from pancode.agents.runtimes import RUNTIMES, model_for
 from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.runs.admission.resolution import Unresolved, resolve
-from pancode.runs.life.orders import order_for
+from pancode.runs.life.jobs import job_for
 from pancode.runs.request import Defaults
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, catalogue, endpoint, node, request, resolved
 
@@ -165,7 +165,7 @@ def test_reasoning_flag_then_agent_then_fleet(
     }
     chosen = resolved(settings=settings, reasoning=flag)
     assert (chosen.reasoning, chosen.unasked) == (expected, None)
-    assert order_for(chosen.run("r-0001", 0, "t", {"kind": "none"}), *FOR).reasoning is expected
+    assert job_for(chosen.run("r-0001", 0, "t", {"kind": "none"}), *FOR).reasoning is expected
 
 
 @pytest.mark.parametrize(

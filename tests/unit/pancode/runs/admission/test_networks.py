@@ -7,7 +7,7 @@ from dataclasses import replace
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Rules
 from pancode.runs.admission.dry_run import list_networks
 from pancode.runs.admission.resolution import Unresolved, resolve
-from pancode.runs.life.orders import rules_of
+from pancode.runs.life.jobs import rules_of
 from pancode.runs.request import Defaults
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, catalogue, node, request, resolved
 
@@ -24,7 +24,7 @@ def test_a_dry_run_tells_the_truth_of_this_run() -> None:
     assert closed["the agent"] == "its model alone, through the gateway"
 
 
-def test_the_narrowest_counts_and_is_what_the_order_says() -> None:
+def test_the_narrowest_counts_and_is_what_the_job_says() -> None:
     agents = {"builder": replace(BUILDER, network=NetworkAccess.GATEWAY), "scout": SCOUT}
     found = resolved(WALLED, settings={"agents": agents}, network=NetworkAccess.MACHINE)
     run = found.run("r-1", 0, "t", {"kind": "none"})

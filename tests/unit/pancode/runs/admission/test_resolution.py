@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Sampling
+from node_agent.wire.job import Reasoning
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed, NodeProblem
-from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.wire.skill import OrderedSkill, digest_of, pack_files
+from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from pancode.agents.agents import AgentIsolation, AgentLimits, Role, Speed
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.runs.admission.model_choice import reasoning_for
 from pancode.runs.admission.resolution import Unresolved, resolve
-from pancode.runs.life.orders import limits_of, order_for, skill_marks
+from pancode.runs.life.jobs import job_for, limits_of, skill_marks
 from pancode.runs.request import Defaults, GivenSkills, Project, PromptParts
 from tests.unit.pancode.kernel import fleets
 from tests.unit.pancode.kernel.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
@@ -381,7 +381,7 @@ def test_speed_asks_no_runtime_for_what_it_cannot_do_and_settings_go_first() -> 
     assert resolved(settings=short).limits.idle_ms == 500, "silence is never longer than the run"
 
 
-def test_turns_go_from_the_agent_to_the_order() -> None:
+def test_turns_go_from_the_agent_to_the_job() -> None:
     agents = {"builder": replace(BUILDER, limits=AgentLimits(turns=7))}
     assert limits_of(resolved(settings={"agents": agents}).limits.plain()).turns == 7
     assert resolved(settings={"agents": agents}, runtime="shell").limits.turns is None
@@ -399,17 +399,17 @@ def test_an_agent_that_works_on_a_checkout_only() -> None:
     assert resolved(settings={"agents": none}, workspace="none").workspace == "none"
 
 
-def test_what_only_a_definition_says_goes_with_the_run_into_its_order() -> None:
+def test_what_only_a_definition_says_goes_with_the_run_into_its_job() -> None:
     warm = Sampling(temperature=Decimal("0.2"), top_k=20)
     agents = {"builder": replace(BUILDER, isolations=AgentIsolation.CONTAINER, sampling=warm)}
     walled = node("walled", isolation=Isolation.SANDBOX)
     found = resolved(walled, settings={"agents": agents})
     run = found.run("r-1234", 1, "t", {"kind": "none"})
-    order = order_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
-    assert order.policy.walled and order.agent.sampling == warm
+    job = job_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert job.policy.walled and job.agent.sampling == warm
     plain = resolved().run("r-1234", 1, "t", {"kind": "none"})
-    order = order_for(plain, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
-    assert (order.policy.walled, order.agent.sampling, plain.terms) == (False, None, {"verify_retries": 1})
+    job = job_for(plain, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert (job.policy.walled, job.agent.sampling, plain.terms) == (False, None, {"verify_retries": 1})
 
 
 def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> None:
@@ -418,8 +418,8 @@ def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> N
     found = resolved(settings=settings)
     run = found.run("r-1234", 1, "t", {"kind": "none"})
     assert (run.env, run.secrets, run.max_attempts) == (("LANG", "PGHOST"), ("KEY", "PGPASSWORD"), 3)
-    order = order_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
-    assert (order.env, order.secrets) == (run.env, run.secrets)
+    job = job_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
+    assert (job.env, job.secrets) == (run.env, run.secrets)
     assert resolved(settings=settings, attempts=1).max_attempts == 1
     assert resolved(settings={"defaults": Defaults(max_attempts=2)}).max_attempts == 2
     fleet = {"agents": {"builder": own}, "defaults": Defaults(max_attempts=2)}
@@ -446,10 +446,10 @@ def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
     assert not isinstance(talked, Unresolved) or talked.error.code != "is_talked_with"
 
 
-def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
+def test_skills_go_into_the_job_of_a_program_that_reads_them() -> None:
     asked: list[tuple[str, ...]] = []
     files = {"SKILL.md": (b"Do it.", False)}
-    one = OrderedSkill(name="deploy", digest=digest_of(files), packed=pack_files(files))
+    one = JobSkill(name="deploy", digest=digest_of(files), packed=pack_files(files))
 
     def parts(skills: tuple[str, ...]) -> PromptParts:
         asked.append(skills)
@@ -460,10 +460,10 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
     assert (found.skills, found.skills_left_out) == ((one,), ("look has errors",))
     run = found.run("r-1234", 1, "t", {"kind": "none"})
     at = (1, FleetTime(epoch=1, ms=1))
-    assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
+    assert job_for(run, "f-test", "0123456789", 1, at).skills == (one,)
     assert [mark.name for mark in skill_marks(run)] == ["deploy"]
     moved = replace(run, runtime="acp:other")
-    assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
+    assert job_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
     talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1})
     assert talked.skills_left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
     assert asked == [("deploy",), ("deploy",)]

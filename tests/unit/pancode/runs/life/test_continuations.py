@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import MAX_ANSWER
+from node_agent.wire.job import MAX_ANSWER
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Run, RunState
 from pancode.runs.life.continuations import GO_ON, continue_request

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.control import Acknowledge, StopControl, Tombstone
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Usage
 from pancode.budget.books import BudgetScope, Ceilings
@@ -68,7 +68,7 @@ def _unchanged(case: RunCase) -> Changes:
     return Changes(case, case)
 
 
-def _refused(why: OrderRefusal) -> Callable[[], Changes]:
+def _refused(why: JobRefusal) -> Callable[[], Changes]:
     return lambda: said(offered(admitted()), Refused(why=why, detail="x"))
 
 
@@ -89,21 +89,21 @@ ROWS = (
     ),
     Row(
         "refused for another node",
-        _refused(OrderRefusal.CEILING),
+        _refused(JobRefusal.CEILING),
         PENDING,
         closed=Closed.REFUSED,
         waits=WaitReason.RETURNED,
     ),
     Row(
         "refused for the node's state",
-        _refused(OrderRefusal.DRAINING),
+        _refused(JobRefusal.DRAINING),
         PENDING,
         closed=Closed.NOT_NOW,
         waits=WaitReason.RETURNED,
     ),
     Row(
         "refused as stopped",
-        _refused(OrderRefusal.STOPPED),
+        _refused(JobRefusal.STOPPED),
         ENDED,
         Outcome.INTERRUPTED,
         Closed.REFUSED,
@@ -170,7 +170,7 @@ ROWS = (
         sent=(StopControl,),
     ),
     Row(
-        "no order can be made",
+        "no job can be made",
         lambda: decide(admitted(), Unbindable("odd")),
         ENDED,
         Outcome.INFRA,
@@ -362,7 +362,7 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 
-def test_an_order_that_comes_back_too_often_ends_its_run() -> None:
+def test_a_job_that_comes_back_too_often_ends_its_run() -> None:
     case = admitted()
     for number in range(1, MAX_BINDINGS + 1):
         assert case.run.outcome is None, number

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.kernel.quota import ForeignReceipts, too_much_evidence
 from pancode.kernel.records import Audit, StoredReceipt
 from pancode.runs.nodes import quota
@@ -25,7 +25,7 @@ def fleet() -> Fleet:
     return made
 
 
-def orphan(fleet: Fleet, due: Order, number: int, **changes: Any) -> None:
+def orphan(fleet: Fleet, due: Job, number: int, **changes: Any) -> None:
     identity = AttemptId(run=f"r-no{number:04d}", attempt=1, lease=1)
     fleet.bad.deliver(due, identity=identity, **changes)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
 from pancode.fleet.answers import NodeDetail
@@ -32,7 +32,7 @@ def fleet() -> Fleet:
     return Fleet(desk)
 
 
-def running_on_bad(fleet: Fleet, run: str = "r-0001") -> Order:
+def running_on_bad(fleet: Fleet, run: str = "r-0001") -> Job:
     due = fleet.taken(run)
     fleet.bad.start(due)
     fleet.coordinator.turn()
@@ -132,7 +132,7 @@ def test_it_was_heard_until_it_was_shut_out_however_long_we_listen_already(fleet
     assert shown(fleet)["state"] == NodeState.QUARANTINED.value
 
 
-def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
+def test_a_job_that_was_only_offered_says_so(fleet: Fleet) -> None:
     fleet.coordinator.dispatch("r-0002", node="bad")
     fleet.bad.breathe()
     assert fleet.coordinator.row(Run, "r-0002").reason == "offered to bad"
@@ -174,7 +174,7 @@ def test_one_that_is_let_in_behind_our_back_is_found(fleet: Fleet) -> None:
     assert fleet.bad.tag not in fleet.coordinator.redis.admitted
 
 
-def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
+def test_no_jobs_of_ours_are_held_against_it(fleet: Fleet) -> None:
     fleet.coordinator.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
     fleet.bad.breathe()
     fleet.coordinator.turn()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import LoggedIn, RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
 from pancode.kernel.records import Decision, Run
-from pancode.runs.life.orders import snapshot_of
+from pancode.runs.life.jobs import snapshot_of
 from pancode.runs.placement import breaker_service
 from pancode.runs.stop import stop_run
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
@@ -35,42 +35,42 @@ def coordinator() -> Desk:
     return desk
 
 
-def turned_away(desk: Desk, node: Puppet, left: dict[str, Any]) -> Order:
-    """The order of the attempt that begins once the hour is over."""
+def turned_away(desk: Desk, node: Puppet, left: dict[str, Any]) -> Job:
+    """The job of the attempt that begins once the hour is over."""
     node.breathe()
     desk.dispatch(workspace=PLACE)
     desk.turn()
-    order = claimed(node)
-    node.deliver(order, **LIMITED, **left, base=None, snapshot="a" * 40)
+    job = claimed(node)
+    node.deliver(job, **LIMITED, **left, base=None, snapshot="a" * 40)
     desk.turn()
     waits: Run = desk.row(Run, "r-0001")
     assert waits.outcome is None and "limited until" in waits.reason and node.claim() is None
     return after_the_limit(desk, node)
 
 
-def claimed(node: Puppet) -> Order:
-    order = node.take()
-    node.start(order)
-    return order
+def claimed(node: Puppet) -> Job:
+    job = node.take()
+    node.start(job)
+    return job
 
 
-def after_the_limit(desk: Desk, *nodes: Puppet) -> Order:
+def after_the_limit(desk: Desk, *nodes: Puppet) -> Job:
     desk.clock.ms += 3_700_000
     for _ in range(3):
         for node in nodes:
             node.breathe()
-    found = [order for node in nodes if (order := node.claim()) is not None]
+    found = [job for node in nodes if (job := node.claim()) is not None]
     assert found, desk.row(Run, "r-0001").reason
     return found[0]
 
 
 def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    order = turned_away(coordinator, node, HAS_LEFT)
-    assert order.identity.attempt == 2 and order.workspace.snapshot == LEFT
-    assert order.resume is not None and order.resume.session == SESSION
-    assert order.task.startswith("You have begun") and order.task.endswith("true")
-    node.carry_out(order, commit=MORE, change="change", files_changed=("two.py",), base=None, snapshot=LEFT)
+    job = turned_away(coordinator, node, HAS_LEFT)
+    assert job.identity.attempt == 2 and job.workspace.snapshot == LEFT
+    assert job.resume is not None and job.resume.session == SESSION
+    assert job.task.startswith("You have begun") and job.task.endswith("true")
+    node.carry_out(job, commit=MORE, change="change", files_changed=("two.py",), base=None, snapshot=LEFT)
     ended: Run = coordinator.row(Run, "r-0001")
     result: dict[str, Any] = ended.result
     assert ended.outcome is Outcome.DONE and result["commit"] == MORE
@@ -84,8 +84,8 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
 
 def test_what_it_had_changed_is_its_result_where_nothing_more_was_to_do(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    order = turned_away(coordinator, node, HAS_LEFT)
-    node.carry_out(order, commit=None, change="empty", base=None, snapshot=LEFT)
+    job = turned_away(coordinator, node, HAS_LEFT)
+    node.carry_out(job, commit=None, change="empty", base=None, snapshot=LEFT)
     result: dict[str, Any] = coordinator.row(Run, "r-0001").result
     assert (result["commit"], result["change"], list(result["files_changed"])) == (LEFT, "change", ["one.py"])
 
@@ -96,9 +96,9 @@ def test_what_it_had_changed_is_its_result_where_nothing_more_was_to_do(coordina
     ids=["nothing was left", "a secret was left"],
 )
 def test_it_begins_anew_where(coordinator: Desk, left: dict[str, Any]) -> None:
-    order = turned_away(coordinator, Puppet(coordinator), left)
-    assert (order.identity.attempt, order.workspace.snapshot, order.resume) == (2, "a" * 40, None)
-    assert order.task == "true"
+    job = turned_away(coordinator, Puppet(coordinator), left)
+    assert (job.identity.attempt, job.workspace.snapshot, job.resume) == (2, "a" * 40, None)
+    assert job.task == "true"
 
 
 def test_elsewhere_it_has_its_files_and_no_session(coordinator: Desk) -> None:
@@ -106,8 +106,8 @@ def test_elsewhere_it_has_its_files_and_no_session(coordinator: Desk) -> None:
     first.breathe()
     coordinator.dispatch(workspace=PLACE)
     coordinator.turn()
-    order = claimed(first)
-    first.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    job = claimed(first)
+    first.deliver(job, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
     coordinator.turn()
     other = Puppet(coordinator, "n2")
     for _ in range(12):  # the first one is away long before the limit resets
@@ -121,18 +121,18 @@ def test_where_its_node_has_both_it_goes_back_to_its_session(coordinator: Desk) 
     node.breathe()
     coordinator.dispatch(workspace=PLACE, require={})
     coordinator.turn()
-    order = claimed(node)
-    node.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    job = claimed(node)
+    node.deliver(job, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
     coordinator.turn()
     assert after_the_limit(coordinator, other, node).node == node.tag
 
 
 def test_a_session_that_its_node_does_not_keep_any_more_costs_no_work(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    order = turned_away(coordinator, node, HAS_LEFT)
-    node.start(order)
+    job = turned_away(coordinator, node, HAS_LEFT)
+    node.start(job)
     gone = failed(FailureKind.CANNOT_START, Outcome.ERROR)
-    node.deliver(order, **gone, base=None, snapshot=LEFT)
+    node.deliver(job, **gone, base=None, snapshot=LEFT)
     coordinator.turn()
     for _ in range(3):
         node.breathe()
@@ -146,9 +146,9 @@ def test_what_was_left_is_the_result_however_the_run_ends(coordinator: Desk) -> 
     node.breathe()
     coordinator.dispatch(workspace=PLACE)
     coordinator.turn()
-    order = claimed(node)
+    job = claimed(node)
     left = {**HAS_LEFT, "findings": ("the result could not be looked through for secrets",)}
-    node.deliver(order, **LIMITED, **left, base=None, snapshot="a" * 40)
+    node.deliver(job, **LIMITED, **left, base=None, snapshot="a" * 40)
     coordinator.turn()
     stop_run(coordinator.core, "r-0001", "enough")
     ended: Run = coordinator.row(Run, "r-0001")
@@ -162,8 +162,8 @@ def test_nothing_is_taken_over_from_one_that_was_not_to_write(coordinator: Desk)
     node.breathe()
     coordinator.dispatch(workspace=PLACE, read_only=True)
     coordinator.turn()
-    order = claimed(node)
-    node.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    job = claimed(node)
+    node.deliver(job, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
     coordinator.turn()
     again = after_the_limit(coordinator, node)
     assert (again.workspace.snapshot, again.resume) == ("a" * 40, None)
@@ -174,8 +174,8 @@ def test_the_session_that_a_person_asked_for_comes_back_when_its_own_is_over(coo
     node.breathe()
     coordinator.dispatch(workspace=PLACE, terms={"resume": before, "verify_retries": 1}, gates=GATES)
     coordinator.turn()
-    order = claimed(node)
-    node.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    job = claimed(node)
+    node.deliver(job, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
     coordinator.turn()
     second = after_the_limit(coordinator, node)
     assert second.resume is not None and second.resume.run == "r-0001"
@@ -197,8 +197,8 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
         one.breathe()
     coordinator.dispatch(workspace=PLACE, node="n1")
     coordinator.turn()
-    order = claimed(node)
-    node.deliver(order, **LIMITED, base=None, snapshot="a" * 40)
+    job = claimed(node)
+    node.deliver(job, **LIMITED, base=None, snapshot="a" * 40)
     coordinator.turn()
     names = [one.name for one in breaker_service.read_breakers(coordinator.core) if one.state != "closed"]
     assert names == ["provider:anthropic@n1"]

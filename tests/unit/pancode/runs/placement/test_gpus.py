@@ -145,7 +145,7 @@ def test_no_session_rests_for_a_run_that_lacks_a_gpu() -> None:
     held, one = at(seen("a", holder="r-old"), free=0), run("r-1", gpus="1")
     assert lacks_slot_at(one, held) == [] and takes_now(one, held, {"gpubox": 3}) == []
     assert lacks_slot_at(one, at(seen("a"), free=0)) == ["gpubox"]
-    assert why_it_stays(one, None) == "it holds a GPU from the order on"
+    assert why_it_stays(one, None) == "it holds a GPU from the job on"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def box() -> Box:
     return Box()
 
 
-def test_a_run_holds_its_gpus_from_the_order_until_it_ends(box: Box) -> None:
+def test_a_run_holds_its_gpus_from_the_job_until_it_ends(box: Box) -> None:
     box.desk.dispatch("r-0001", gpus="1", gpu_memory=70 * GB)
     box.desk.dispatch("r-0002", gpu_memory=70 * GB)
     box.desk.turn()
@@ -253,7 +253,7 @@ def test_a_plain_run_gets_what_the_owner_gives(
     assert box.node.take().gpus == plain
 
 
-def test_a_node_without_gpus_gets_an_order_that_older_agents_can_read() -> None:
+def test_a_node_without_gpus_gets_a_job_that_older_agents_can_read() -> None:
     desk = Desk()
     old = Puppet(desk)
     adjust(desk.core, "n1", NodeChange(gpus=GpuRule.NONE), "ana")

@@ -47,8 +47,8 @@ def test_the_speed_is_that_of_what_was_settled_today() -> None:
         desk.dispatch(f"r-000{number}", "0.30")
         node.breathe()
         seen.append(desk.core.live.binding.speed)
-        order = node.take()
-        node.deliver(order, usage=Usage(cost_usd=Decimal("0.30"), cost_source="metered"))
+        job = node.take()
+        node.deliver(job, usage=Usage(cost_usd=Decimal("0.30"), cost_source="metered"))
         desk.turn(0)
     assert [one.seen[-1][1] for one in seen] == [Decimal("0.30") * number for number in range(5)]
     assert not seen[0].why and seen[-1].why == HURRY

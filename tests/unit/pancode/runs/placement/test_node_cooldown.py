@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import Allowed, NodeProblem
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.budget.books import Ceilings
 from pancode.config.fleet_settings import pause_queue
@@ -41,11 +41,11 @@ def two(coordinator: Desk) -> tuple[Puppet, Puppet]:
     return nodes
 
 
-def refuse(coordinator: Desk, node: Puppet, why: OrderRefusal, detail: str = "no") -> Order:
-    order = node.take()
-    node.say(order.identity, Refused(why=why, detail=detail))
+def refuse(coordinator: Desk, node: Puppet, why: JobRefusal, detail: str = "no") -> Job:
+    job = node.take()
+    node.say(job.identity, Refused(why=why, detail=detail))
     coordinator.turn()
-    return order
+    return job
 
 
 def wait(coordinator: Desk, *nodes: Puppet, ms: int = 10_000) -> None:
@@ -63,11 +63,11 @@ def test_a_full_node_that_is_freest_leaves_the_run_to_another(coordinator: Desk)
     full, other = two(coordinator)
     coordinator.dispatch()
     coordinator.turn()
-    refuse(coordinator, full, OrderRefusal.DISK_FULL, "less than 512 MB free")
+    refuse(coordinator, full, JobRefusal.DISK_FULL, "less than 512 MB free")
     wait(coordinator, full, other)
     assert full.claim() is None
-    order = other.take()
-    assert order.identity.attempt == 1
+    job = other.take()
+    assert job.identity.attempt == 1
 
 
 def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordinator: Desk) -> None:
@@ -76,16 +76,16 @@ def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordin
     coordinator.dispatch(node="n1")
     coordinator.turn()
     for _ in range(MAX_BINDINGS + 3):
-        refuse(coordinator, node, OrderRefusal.DISK_FULL, "less than 512 MB free")
+        refuse(coordinator, node, JobRefusal.DISK_FULL, "less than 512 MB free")
         wait(coordinator, node)
         assert node.claim() is None, "it is not asked at once again"
         assert reason(coordinator) == "n1 takes no work: less than 512 MB free (free disk there)"
         coordinator.clock.ms += coordinator.rules.rest_ms
         wait(coordinator, node)
-    order = node.take()
+    job = node.take()
     assert coordinator.row(Run, "r-0001").state is RunState.PENDING
     assert {f.closed for f in coordinator.rows(Lease)} == {Closed.NOT_NOW, None}
-    node.deliver(order)
+    node.deliver(job)
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
@@ -123,11 +123,11 @@ def test_other_refusals_are_counted_and_waits_are_not(coordinator: Desk) -> None
     coordinator.dispatch()
     coordinator.turn()
     for number in range(MAX_BINDINGS):
-        refuse(coordinator, node, OrderRefusal.DISK_FULL)
+        refuse(coordinator, node, JobRefusal.DISK_FULL)
         coordinator.clock.ms += coordinator.rules.rest_ms
         wait(coordinator, node)
         assert coordinator.row(Run, "r-0001").state is RunState.PENDING, number
-        refuse(coordinator, node, OrderRefusal.NO_SLOT)
+        refuse(coordinator, node, JobRefusal.NO_SLOT)
         wait(coordinator, node)
     ended = coordinator.row(Run, "r-0001")
     assert (ended.outcome, ended.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
@@ -163,16 +163,16 @@ def test_each_limit_of_an_owner_is_told_in_the_reason(coordinator: Desk, allows:
     assert words in reason(coordinator)
 
 
-@pytest.mark.parametrize("why", [OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING])
-def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why: OrderRefusal) -> None:
+@pytest.mark.parametrize("why", [JobRefusal.CEILING, JobRefusal.RUNTIME_MISSING])
+def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why: JobRefusal) -> None:
     strict, other = two(coordinator)
     coordinator.dispatch()
     coordinator.turn()
     refuse(coordinator, strict, why, "not here")
     wait(coordinator, strict, other)
     assert strict.claim() is None
-    order = other.take()
-    assert order.identity.attempt == 1, "no attempt was used up"
+    job = other.take()
+    assert job.identity.attempt == 1, "no attempt was used up"
     shown, _ = query_fleet.list_nodes(coordinator.core)
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
@@ -184,9 +184,7 @@ def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator:
     pause_queue(coordinator.core, None, "lunch", "me")
     for number in range(1, 4):
         coordinator.dispatch(f"r-000{number}")
-    breaker_service.record_refusal(
-        coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here")
-    )
+    breaker_service.record_refusal(coordinator.core, PassOver("n1", "r-0001", JobRefusal.CEILING, "not here"))
     pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
     assert sorted(lease.run for lease in coordinator.rows(Lease)) == ["r-0002", "r-0003"]
@@ -198,7 +196,7 @@ def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ev
     coordinator.dispatch(node="n1")
     coordinator.turn()
     for _ in range(MAX_BINDINGS):
-        refuse(coordinator, node, OrderRefusal.CEILING, "not here")
+        refuse(coordinator, node, JobRefusal.CEILING, "not here")
         wait(coordinator, node)
         assert node.claim() is None
         coordinator.clock.ms += coordinator.rules.shun_ms
@@ -221,8 +219,8 @@ def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Des
     coordinator.dispatch(usd="0.75", node="n1", priority=9)
     coordinator.dispatch("r-0002", usd="0.50", node="n1")
     coordinator.turn()
-    order = node.take()
-    assert order.identity.run == "r-0002"
+    job = node.take()
+    assert job.identity.run == "r-0002"
     assert reason(coordinator).startswith("node:n1: Dispatch blocked: Budget ceiling would be exceeded")
 
 
@@ -265,16 +263,16 @@ def test_a_bad_key_ends_the_run_where_no_other_node_may_take_it(
     assert good.claim() is None
 
 
-def test_a_run_of_which_no_order_can_be_made_holds_up_no_other(coordinator: Desk) -> None:
+def test_a_run_of_which_no_job_can_be_made_holds_up_no_other(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch("r-0001", priority=9, limits={"wall_ms": -1, "idle_ms": 1, "output_bytes": 1})
     coordinator.dispatch("r-0002")
     coordinator.turn()
-    order = node.take()
-    assert order.identity.run == "r-0002"
+    job = node.take()
+    assert job.identity.run == "r-0002"
     ended = coordinator.row(Run, "r-0001")
-    assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no order can be made of it: ")
+    assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no job can be made of it: ")
     assert "placement" in {one.kind for one in coordinator.rows(Decision, run="r-0001")}
     assert {b.held_usd for b in coordinator.rows(Balance) if b.scope == "agent:builder"} == {Decimal("0.75")}
     coordinator.check_books()
@@ -311,13 +309,13 @@ def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coor
     bad, other = two(coordinator)
     coordinator.dispatch()
     coordinator.turn()
-    refuse(coordinator, bad, OrderRefusal.CEILING, "not here")
+    refuse(coordinator, bad, JobRefusal.CEILING, "not here")
     inventory.pause(coordinator.core, "n2", "lunch", "me")
     wait(coordinator, bad, other)
     assert reason(coordinator) == "n2 is paused: lunch; n1 could not take it: not here"
 
 
-def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the_order(
+def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the_job(
     coordinator: Desk,
 ) -> None:
     node = Puppet(coordinator)
@@ -325,12 +323,12 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     coordinator.dispatch()
     coordinator.turn()
     inventory.drain(coordinator.core, "n1", "new disk", "ana")
-    refuse(coordinator, node, OrderRefusal.DRAINING, "this node is draining")
+    refuse(coordinator, node, JobRefusal.DRAINING, "this node is draining")
     wait(coordinator, node)
     writes: list[str] = []
     coordinator.redis.fault = lambda operation, _tag: writes.append(operation)
     inventory.drain(coordinator.core, "n1", None, "ana")
     act_now(coordinator.core)
-    assert writes.index("send_controls") < writes.index("push_order")
+    assert writes.index("send_controls") < writes.index("push_job")
     assert node.claim() is not None
     assert breaker_service.of_node(coordinator.core, "n1") == []

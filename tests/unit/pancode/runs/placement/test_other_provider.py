@@ -50,11 +50,11 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     run = fleet.dispatched()
     assert run.runtime == "claude" and ModelChoice.of(run).other["runtime"] == "codex"
     fleet.turned_away()
-    order = fleet.node.take()
-    assert order.runtime == "codex" and order.identity.attempt == 2
+    job = fleet.node.take()
+    assert job.runtime == "codex" and job.identity.attempt == 2
     shown = breaker_service.read_breakers(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"]
-    fleet.node.carry_out(order)
+    fleet.node.carry_out(job)
     ended: Run = fleet.desk.row(Run, run.id)
     assert (ended.outcome, ended.runtime) == (Outcome.DONE, "codex")
     fleet.desk.check_books()

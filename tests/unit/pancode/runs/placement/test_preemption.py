@@ -11,8 +11,8 @@ import pytest
 
 from node_agent.wire.event import Marked
 from node_agent.wire.identity import Mark
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
 from pancode.kernel.node import NodeState
@@ -113,16 +113,16 @@ def passes(world: World, ms: int) -> None:
         world.node.breathe(inventory=False)
 
 
-def rested(world: World, order: Order) -> None:
+def rested(world: World, job: Job) -> None:
     turns = (record(1, 0),)
-    world.node.deliver(order, session="s-1", turns=turns, rests=RestReason.SLOT, answer="hi")
+    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.SLOT, answer="hi")
     world.context.turn()
 
 
 def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: World) -> None:
     chat = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     waiting = world.dispatch()["run"]
     world.context.clock.advance(1)
     later = world.dispatch()["run"]
@@ -130,7 +130,7 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     assert sent(world) == [], "its user may be about to answer"
     passes(world, 20_000)
     (rest,) = sent(world)
-    assert (rest.what, rest.number, rest.identity) == ("give_way", 1, order.identity)
+    assert (rest.what, rest.number, rest.identity) == ("give_way", 1, job.identity)
     row: Run = world.context.row(Run, waiting)
     assert row.waits is WaitReason.NO_SLOT and row.reason.endswith(f"; session {chat} rests for it")
     assert "rests for it" not in world.context.row(Run, later).reason, "it rests for one run"
@@ -138,7 +138,7 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     passes(world, 10_000)
     assert world.context.row(Run, waiting).reason == row.reason, "the interactive run knows it, too"
     assert sent(world) == [], "it is asked once"
-    rested(world, order)
+    rested(world, job)
     shown = session(world, chat)
     assert (shown["state"], shown["reason"]) == ("rests", f"rested: {waiting} needed its slot")
     works = interactive_run(world)
@@ -154,12 +154,12 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
 
 def test_words_that_come_with_the_rest_begin_the_next_interactive_run(world: World) -> None:
     chat = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     world.dispatch()
     passes(world, 35_000)
     assert say(world, chat, "and this")["how"] == "sent"
-    rested(world, order)
+    rested(world, job)
     shown = session(world, chat)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", True, 1)
 
@@ -168,8 +168,8 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
     world.node.ahead = 8
     passes(world, 10_000)
     chat = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     first, second = world.dispatch()["run"], world.dispatch()["run"]
     handed = [world.node.claim(), world.node.claim()]
     for one in handed:
@@ -177,10 +177,10 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
         world.node.say(one.identity, Marked(mark=Mark.HELD))
     passes(world, 35_000)
     (rest,) = sent(world)
-    assert (rest.what, rest.identity) == ("give_way", order.identity)
+    assert (rest.what, rest.identity) == ("give_way", job.identity)
     assert sent(world) == [], "for the first of them"
     shown = world.http.get(f"/v1/runs/{first}").json()["reason"]
     assert shown == f"handed to n1, 1st there; session {chat} rests for it"
-    rested(world, order)
+    rested(world, job)
     assert session(world, chat)["reason"] == f"rested: {first} needed its slot"
     assert world.context.row(Run, second).waits is WaitReason.HANDED

@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.wire.control import StopControl, TakeBack
 from node_agent.wire.event import Marked, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import JobRefusal, Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Usage
 from pancode.budget import books
 from pancode.config.fleet_settings import pause_queue
@@ -41,14 +41,14 @@ from tests.unit.pancode.runs.world import Desk, Puppet, entry_of
 
 
 class Night:
-    """Nodes that hold orders, and what they were given."""
+    """Nodes that hold jobs, and what they were given."""
 
     def __init__(self, *slots: int, ceiling: str = "100") -> None:
         self.desk = Desk(ceiling)
         self.nodes = [Puppet(self.desk, f"n{number}", many) for number, many in enumerate(slots, 1)]
         for node in self.nodes:
             node.ahead = 64
-        self.orders: dict[str, tuple[Puppet, Order]] = {}
+        self.jobs: dict[str, tuple[Puppet, Job]] = {}
         self.deaf = False
         self.look()
 
@@ -58,35 +58,35 @@ class Night:
             for node in self.nodes:
                 node.breathe()
             for node in self.nodes if not self.deaf else ():
-                while (order := node.claim()) is not None:
-                    self.take(node, order)
+                while (job := node.claim()) is not None:
+                    self.take(node, job)
             self.desk.turn(1_000)
 
-    def take(self, node: Puppet, order: Order) -> None:
-        self.orders[order.identity.run] = node, order
-        if order.ahead or len(node.open) == node.slots:
-            node.say(order.identity, Marked(mark=Mark.HELD))
-            node.journal.append(entry_of(order, Mark.HELD))
+    def take(self, node: Puppet, job: Job) -> None:
+        self.jobs[job.identity.run] = node, job
+        if job.ahead or len(node.open) == node.slots:
+            node.say(job.identity, Marked(mark=Mark.HELD))
+            node.journal.append(entry_of(job, Mark.HELD))
         else:
-            self.begin(order.identity.run)
+            self.begin(job.identity.run)
 
     def begin(self, run: str) -> None:
-        node, order = self.orders[run]
-        node.start(order)
-        node.open.append(order.identity)
-        node.journal = [one for one in node.journal if one.identity != order.identity]
-        node.journal.append(entry_of(order, Mark.SPAWNED))
+        node, job = self.jobs[run]
+        node.start(job)
+        node.open.append(job.identity)
+        node.journal = [one for one in node.journal if one.identity != job.identity]
+        node.journal.append(entry_of(job, Mark.SPAWNED))
 
     def end(self, run: str) -> None:
-        node, order = self.orders[run]
-        node.open.remove(order.identity)
-        node.deliver(order)
+        node, job = self.jobs[run]
+        node.open.remove(job.identity)
+        node.deliver(job)
         self.desk.turn()
 
-    def give_back(self, run: str, why: OrderRefusal = OrderRefusal.TAKEN_BACK) -> None:
-        node, order = self.orders.pop(run)
-        node.journal = [one for one in node.journal if one.identity != order.identity]
-        node.say(order.identity, Refused(why=why, detail="as you asked"))
+    def give_back(self, run: str, why: JobRefusal = JobRefusal.TAKEN_BACK) -> None:
+        node, job = self.jobs.pop(run)
+        node.journal = [one for one in node.journal if one.identity != job.identity]
+        node.say(job.identity, Refused(why=why, detail="as you asked"))
         self.desk.turn()
 
     def asked_back(self) -> dict[str, str]:
@@ -157,8 +157,8 @@ def test_what_goes_ahead_holds_all_that_it_may_cost_in_every_scope(
     night = Night(1)
     limits = {"wall_ms": 1, "idle_ms": 1, "output_bytes": 1, "usd": limit}
     night.dispatch("r-0001", "r-0002", usd=usd, limits=limits)
-    order = night.orders["r-0002"][1]
-    assert order.ahead and order.limits.usd == Decimal(due)
+    job = night.jobs["r-0002"][1]
+    assert job.ahead and job.limits.usd == Decimal(due)
     held = {entry.scope.partition(":")[0] for entry in night.desk.rows(BookEntry, run="r-0002")}
     for scope in held:
         entries = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith(scope)]
@@ -184,8 +184,8 @@ def test_where_the_ceiling_has_room_for_some_the_others_say_so() -> None:
 def test_what_costs_nothing_goes_ahead_without_a_cap() -> None:
     night = Night(1, ceiling="1")
     night.dispatch("r-0001", "r-0002", usd="0", runtime="shell")
-    order = night.orders["r-0002"][1]
-    assert order.ahead and order.limits.usd is None
+    job = night.jobs["r-0002"][1]
+    assert job.ahead and job.limits.usd is None
 
 
 def test_a_slot_elsewhere_takes_back_the_first_and_it_begins_there() -> None:
@@ -202,7 +202,7 @@ def test_a_slot_elsewhere_takes_back_the_first_and_it_begins_there() -> None:
     assert night.where()["r-0003"] == "n1", "nothing is bound before the node has said so"
     night.give_back("r-0003")
     night.look()
-    assert night.where()["r-0003"] == "n2" and not night.orders["r-0003"][1].ahead
+    assert night.where()["r-0003"] == "n2" and not night.jobs["r-0003"][1].ahead
     assert len(night.desk.rows(Lease, run="r-0003")) == 2
     night.desk.check_books()
 
@@ -259,7 +259,7 @@ def test_what_came_back_holds_its_estimate_again(how: str) -> None:
     night.deaf = False
     night.end("r-0001")
     night.look()
-    assert not night.orders["r-0002"][1].ahead and set(held().values()) == {Decimal("0.75")}
+    assert not night.jobs["r-0002"][1].ahead and set(held().values()) == {Decimal("0.75")}
     day = next(scope for scope in scopes if scope.startswith("day:"))
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope == day]
     assert books.sum_entries(day, mine).runs == 1, "admitted once"
@@ -268,7 +268,7 @@ def test_what_came_back_holds_its_estimate_again(how: str) -> None:
     night.desk.check_books()
 
 
-def test_an_order_that_its_node_never_takes_ends_no_run() -> None:
+def test_a_job_that_its_node_never_takes_ends_no_run() -> None:
     """A snapshot that takes too long is no fault of the run."""
     night = Night(1)
     night.dispatch("r-0001")
@@ -324,9 +324,9 @@ def test_a_stop_reaches_it_and_it_costs_nothing() -> None:
     night.dispatch("r-0001", "r-0002")
     runs_stop.stop_run(night.desk.core, "r-0002", "not today")
     night.look()
-    node, order = night.orders["r-0002"]
+    node, job = night.jobs["r-0002"]
     assert any(isinstance(control.body, StopControl) for control in node.controls())
-    node.say(order.identity, Revoked(reason="not today"))
+    node.say(job.identity, Revoked(reason="not today"))
     night.desk.turn()
     run = night.run("r-0002")
     assert run.outcome is Outcome.INTERRUPTED
@@ -384,7 +384,7 @@ def test_what_cannot_wait_there_and_comes_first_has_the_next_slot() -> None:
     night.look()
     night.look()
     assert set(night.where()) == {"r-0009", "r-0002", "r-0003", "r-0004"}
-    assert not night.orders["r-0009"][1].ahead and night.orders["r-0002"][1].ahead
+    assert not night.jobs["r-0009"][1].ahead and night.jobs["r-0002"][1].ahead
 
 
 def test_new_work_does_not_overtake_what_cannot_wait_there() -> None:
@@ -398,7 +398,7 @@ def test_new_work_does_not_overtake_what_cannot_wait_there() -> None:
     night.begin("r-0002")
     night.end("r-0002")
     night.look()
-    assert night.where()["r-0003"] == "n1" and night.orders["r-0004"][1].ahead
+    assert night.where()["r-0003"] == "n1" and night.jobs["r-0004"][1].ahead
 
 
 def test_what_was_handed_over_before_an_older_one_could_begin_comes_back() -> None:
@@ -433,23 +433,23 @@ def test_a_node_that_knows_nothing_of_it_is_sent_nothing_ahead() -> None:
     night.look()
     night.dispatch("r-0001", "r-0002")
     assert set(night.where()) == {"r-0001"}
-    assert not night.orders["r-0001"][1].ahead and "ahead" not in night.orders["r-0001"][1].model_dump()
+    assert not night.jobs["r-0001"][1].ahead and "ahead" not in night.jobs["r-0001"][1].model_dump()
 
 
-def test_a_node_that_claims_more_than_its_order_allowed_is_not_believed() -> None:
+def test_a_node_that_claims_more_than_its_job_allowed_is_not_believed() -> None:
     night = Night(1)
     night.dispatch("r-0001", "r-0002")
     night.end("r-0001")
     night.begin("r-0002")
-    node, order = night.orders["r-0002"]
+    node, job = night.jobs["r-0002"]
     usage = Usage(cost_usd=Decimal(7), cost_source="reported", input_tokens=10)
-    node.deliver(order, usage=usage)
+    node.deliver(job, usage=usage)
     night.desk.turn()
     day = next(b for b in night.desk.rows(Balance) if b.scope.startswith("day:"))
     assert (day.spent_usd, day.disputed_usd, day.held_usd) == (Decimal("2.10"), 5, 0)
 
 
-def test_large_orders_do_not_fill_redis() -> None:
+def test_large_jobs_do_not_fill_redis() -> None:
     night = Night(1)
     night.desk.core.rules = replace(night.desk.core.rules, node_quota=2**20)
     for number in range(6):

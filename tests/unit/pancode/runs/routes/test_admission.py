@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed
 from pancode.kernel.records import BookEntry, Run
-from pancode.runs.life.orders import order_for, rules_of
+from pancode.runs.life.jobs import job_for, rules_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts
 
@@ -27,7 +27,7 @@ def test_the_ceiling_refuses_with_the_numbers(world: World) -> None:
     world.context.check_books()
 
 
-def test_an_order_that_is_too_large_holds_nothing(world: World) -> None:
+def test_a_job_that_is_too_large_holds_nothing(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(task="# " + 900_000 * "\x01"))
     assert (told["exit_code"], told["code"]) == (5, "refused_task") and "files" in told["fix"]
     assert world.context.rows(Run) == [] and world.context.rows(BookEntry) == []
@@ -86,7 +86,7 @@ def test_a_repository_that_no_owner_allows_is_refused_when_it_has_a_name(
     assert world.http.post("/v1/runs", asked).json()["state"] == "pending"
 
 
-def test_the_rules_of_people_travel_with_the_order_and_to_its_children(world: World) -> None:
+def test_the_rules_of_people_travel_with_the_job_and_to_its_children(world: World) -> None:
     """A run could edit the rules that lie in its checkout; those that it is under hold its children too."""
     (world.coordinator.home / "pansafety.yaml").write_text("zeroAccessPaths: [.env]\n")
     parent = world.dispatch()["run"]
@@ -94,7 +94,7 @@ def test_the_rules_of_people_travel_with_the_order_and_to_its_children(world: Wo
     child = world.dispatch(parent=parent)["run"]
     told = [rule.pattern for rule in rules_of(world.context.row(Run, child).rules).paths]
     assert told == ["./pansafety.yaml", "./safety-rules.yaml", "VERSION", ".env"]
-    (order_paths,) = [order_for(world.context.row(Run, child), "f-home", 10 * "a", 1, TIMES).policy.paths]
+    (order_paths,) = [job_for(world.context.row(Run, child), "f-home", 10 * "a", 1, TIMES).policy.paths]
     assert [rule.pattern for rule in order_paths] == told
     assert world.context.row(Run, parent).rules != world.context.row(Run, child).rules
 

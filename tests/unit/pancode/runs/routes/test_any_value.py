@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.event import Events
+from node_agent.wire.job import Job
 from node_agent.wire.node import Heartbeat
-from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
 from pancode.budget.books import MOST_SUM
@@ -36,7 +36,7 @@ EARLIER = MOST_SUM - 10**9
 
 
 class LiarWorld(World):
-    """A liar with an order of its own, an honest node with one, and every GET of the API."""
+    """A liar with a job of its own, an honest node with one, and every GET of the API."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -47,8 +47,8 @@ class LiarWorld(World):
         self.honest = Puppet(self.context, "honest")
         self._earlier()
         self.breathe()
-        self.lies = self._order(self.node)
-        self.due = self._order(self.honest)
+        self.lies = self._job(self.node)
+        self.due = self._job(self.honest)
         self.seq = 3
 
     def breathe(self) -> None:
@@ -61,17 +61,17 @@ class LiarWorld(World):
             for number, scope in enumerate(("agent:builder", "agent:shell", "node:n1", "node:honest")):
                 work.book([BookEntry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
 
-    def _order(self, node: Puppet) -> Order:
+    def _job(self, node: Puppet) -> Job:
         run = self.dispatch(node=node.name, budget="0.10")["run"]
         self.breathe()
-        order = node.take()
-        assert order.identity.run == run
-        node.start(order)
+        job = node.take()
+        assert job.identity.run == run
+        node.start(job)
         self.context.turn()
-        return order
+        return job
 
     def lie(self, kind: type[Signed], seed: int) -> None:
-        """In the liar's name and of its order, so that as much as can be is believed."""
+        """In the liar's name and of its job, so that as much as can be is believed."""
         told = self._told(kind, seed)
         envelope = self._sealed(kind, json.dumps(told).encode(), seed)
         if len(envelope) > MAX_ENVELOPE_BYTES:
@@ -121,7 +121,7 @@ class LiarWorld(World):
         }
 
     def _ordered(self) -> dict[str, Any]:
-        """As the order says, where another value would be rejected for that alone."""
+        """As the job says, where another value would be rejected for that alone."""
         honest = json.loads(self.node.receipt(self.lies).body())["predicate"]
         names = ("fleet", "epoch", "identity", "node", "node_name", "order", "runtime", "agent", "mode")
         more = ("safety", "base", "snapshot", "commit", "gates", "outcome")

@@ -30,7 +30,7 @@ def approve(world: World, run: str, **more: Any) -> Any:
     return world.http.post(f"/v1/runs/{run}/approve", {"by": "ana", **more})
 
 
-def orders(world: World) -> bool:
+def jobs(world: World) -> bool:
     return world.node.claim() is not None
 
 
@@ -52,13 +52,13 @@ def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     for _ in range(5):
         world.context.turn(7 * 24 * 3_600_000)
     assert world.context.row(Run, run).state is RunState.PENDING, "it never times out into a yes"
-    assert not orders(world)
+    assert not jobs(world)
     told = approve(world, run).json()
     assert (told["approved"], told["waits"]) == ("once", "queued")
     world.node.breathe()
     world.context.turn(0)
-    order = world.claim()
-    assert order.identity.run == run and items(world) == []
+    job = world.claim()
+    assert job.identity.run == run and items(world) == []
     events = [event.kind.value for event in world.context.rows(FeedEvent) if event.run == run]
     assert events.index("inbox.item") < events.index("inbox.answered")
     (row_,) = [one for one in world.context.rows(Audit, run=run) if one.what == "approved"]
@@ -86,11 +86,11 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
     approve(world, run)
     world.node.breathe()
     world.context.turn(0)
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     keep(world, replace(world.context.row(Run, run), runtime="native"))
     call = CallAsked(call="1" * 16, command="git push", pattern="push")
-    world.node.say(order.identity, PersonAsked(asked=call, why="rule ask: push"))
+    world.node.say(job.identity, PersonAsked(asked=call, why="rule ask: push"))
     world.context.turn(0)
     of_plan = world.problem(
         "POST", f"/v1/runs/{run}/approve", {"by": "bob", "plan": "0123456789ab", "call": 1}
@@ -134,7 +134,7 @@ def test_a_no_ends_it_before_it_began(world: World, verb: str) -> None:
     assert "bob" in row.reason and items(world) == [] and world.context.rows(Action, run=run) == []
     assert world.problem("POST", f"/v1/runs/{run}/approve", {})["code"] == "nothing_asked"
     world.context.turn()
-    assert not orders(world)
+    assert not jobs(world)
 
 
 @pytest.mark.parametrize("scope", ["once", "run"])
@@ -147,7 +147,7 @@ def test_a_full_budget_is_an_exception_that_the_owner_lifts(world: World, scope:
     assert item["kind"] == "budget" and "would be exceeded" in item["words"]
     assert item["plan"]["objections"][0].startswith("budget: ")
     world.context.turn(24 * 3_600_000)
-    assert not orders(world)
+    assert not jobs(world)
     approve(world, run, scope=scope)
     assert world.claim().identity.run == run
     assert is_lifted_for_good(world.context.row(Run, run)) is (scope == "run")

@@ -32,11 +32,11 @@ class Done:
         node.breathe()
         self.run = self.context.dispatch("r-0001").id
         self.context.turn()
-        order = node.take()
-        node.start(order)
+        job = node.take()
+        node.start(job)
         self.coordinator = MemoryCoordinator(self.context, home)
-        self.coordinator.streams.put(order.identity, "out", b"hello\n")
-        node.deliver(order, exit_code=0, blobs=(Blob(name="out", size=6, sha256="0" * 64),))
+        self.coordinator.streams.put(job.identity, "out", b"hello\n")
+        node.deliver(job, exit_code=0, blobs=(Blob(name="out", size=6, sha256="0" * 64),))
         self.context.turn()
         self.http = client_of(self.coordinator)
 

@@ -18,10 +18,10 @@ def world(tmp_path: Path) -> World:
 
 def begun(world: World) -> str:
     """The oldest waiting run is started."""
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     world.context.turn()
-    return order.identity.run
+    return job.identity.run
 
 
 def stopped(world: World) -> str:
@@ -41,9 +41,9 @@ def test_not_the_newest_but_the_one_that_runs(world: World) -> None:
 def test_of_two_that_run_the_one_that_was_started_last(world: World) -> None:
     late = world.dispatch(priority=-5)["run"]
     early = world.dispatch(priority=5)["run"]
-    order = world.claim()
+    job = world.claim()
     other = world.claim()
-    by_run = {order.identity.run: order, other.identity.run: other}
+    by_run = {job.identity.run: job, other.identity.run: other}
     for run in (early, late):
         world.context.clock.ms += 1_000
         world.node.start(by_run[run])

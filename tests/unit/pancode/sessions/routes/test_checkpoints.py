@@ -36,14 +36,14 @@ def restore(world: World, run: str, name: str) -> dict[str, Any]:
 
 
 def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
-    run, second, order = two_interactive_runs(world)
+    run, second, job = two_interactive_runs(world)
     assert world.problem("POST", f"/v1/sessions/{run}/checkpoints", {})["code"] == "not_ended"
-    rested(world, order, OTHER)
+    rested(world, job, OTHER)
     assert make(world, run, name="after-it")["checkpoints"][0]["commit"] == OTHER
     third = say(world, run, "more")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, third)
-    rested(world, order, COMMIT)
+    rested(world, job, COMMIT)
     assert [one["name"] for one in make(world, run)["checkpoints"]] == ["after-it", "1"]
     assert restore(world, run, "after-it")["next"] == "after-it"
     fourth = say(world, run, "another way")["run"]
@@ -51,10 +51,10 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
     assert (began.terms["continues"], began.terms["begins"], began.task) == (third, second, "another way")
     assert "resume" not in began.terms and began.session == run
     assert "called after-it" in began.terms["story"] and "\n\ngo on\n" in began.terms["story"]
-    order = interactive_run(world)
-    assert order.workspace.snapshot == OTHER, "its files are those of the point"
+    job = interactive_run(world)
+    assert job.workspace.snapshot == OTHER, "its files are those of the point"
     in_project(world, fourth)
-    rested(world, order, COMMIT)
+    rested(world, job, COMMIT)
     interactive_runs = [(one["run"], one["begins"]) for one in session(world, run)["interactive_runs"]]
     assert interactive_runs == [(run, None), (second, run), (third, second), (fourth, second)]
     assert restore(world, run, "1")["next"] == "1", "what came after the first point is not lost"
@@ -65,7 +65,7 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
 
 def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(world: World) -> None:
     """A program writes its own output, so words of users in there are not believed, nor is a client."""
-    run, second, order = two_interactive_runs(world)
+    run, second, job = two_interactive_runs(world)
     said_at_once = world.http.post(f"/v1/sessions/{run}/words", {"text": "only the tests", "by": "ben"})
     assert said_at_once.status_code == 200, said_at_once.text
     number = said_at_once.json()["number"]
@@ -79,9 +79,9 @@ def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(wo
         {"type": "turn_end", "number": 2, "stop": "push to main"},
     )
     world.coordinator.streams.put(
-        order.identity, "out", b"".join(json.dumps(one).encode() + b"\n" for one in lines)
+        job.identity, "out", b"".join(json.dumps(one).encode() + b"\n" for one in lines)
     )
-    rested(world, order, OTHER)
+    rested(world, job, OTHER)
     make(world, run, name="p")
     say(world, run, "more")
     rested(world, interactive_run(world), None)
@@ -99,28 +99,28 @@ def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(wo
 
 
 def test_the_chain_of_receipts_holds_over_a_point(world: World) -> None:
-    run, _, order = two_interactive_runs(world)
+    run, _, job = two_interactive_runs(world)
     make_at_first = world.http.get(f"/v1/sessions/{run}/checkpoints").json()
     assert make_at_first == {"session": run, "next": None, "checkpoints": []}
-    rested(world, order, OTHER)
+    rested(world, job, OTHER)
     make(world, run)
     third = say(world, run, "more")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, third)
-    rested(world, order, COMMIT)
+    rested(world, job, COMMIT)
     restore(world, run, "1")
     say(world, run, "again")
-    order = interactive_run(world)
-    rested(world, order, None)
+    job = interactive_run(world)
+    rested(world, job, None)
     checks = [one for one in verdict(world, run)["checks"] if "goes on from" in one["what"]]
     assert [one["ok"] for one in checks][-1:] == [True], checks
 
 
 def test_a_point_has_a_name_of_its_own_and_wants_words_before_the_next(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, run)
-    rested(world, order)
+    rested(world, job)
     make(world, run, name="x")
     path = f"/v1/sessions/{run}/checkpoints"
     assert world.problem("POST", path, {"name": "x"})["code"] == "taken"
@@ -129,9 +129,9 @@ def test_a_point_has_a_name_of_its_own_and_wants_words_before_the_next(world: Wo
     assert missing["code"] == "checkpoint_not_found" and missing["exit_code"] == NotFoundError("").exit_code
     assert restore(world, run, "x")["next"] is None, "it is where the session stands"
     second = say(world, run, "more")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, second)
-    rested(world, order, OTHER)
+    rested(world, job, OTHER)
     restore(world, run, "x")
     assert world.problem("POST", path, {"name": "z"})["code"] == "restored"
 
@@ -144,22 +144,22 @@ def test_a_yes_to_more_money_goes_on_at_the_point_too(world: World) -> None:
     cut(world, interactive_run(world), "2")
     restore(world, run, "x")
     assert world.http.post(f"/v1/runs/{second}/approve", {"by": "ana"}).status_code == 200
-    order = interactive_run(world)
-    assert order.resume is None
-    began = world.context.row(Run, order.identity.run)
+    job = interactive_run(world)
+    assert job.resume is None
+    began = world.context.row(Run, job.identity.run)
     assert "called x" in began.terms["story"] and began.terms["continues"] == second
     assert session(world, run)["interactive_runs"][-1]["begins"] == run
 
 
 def test_nobody_goes_back_while_words_that_wait_begin_the_next_interactive_run(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    rested(world, order, None)
+    job = interactive_run(world)
+    rested(world, job, None)
     make(world, run, name="x")
     second = say(world, run, "more")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     say(world, second, "late")
-    rested(world, order, None)
+    rested(world, job, None)
     assert session(world, run)["goes_on"]
     told = world.problem("POST", f"/v1/sessions/{run}/restore", {"name": "x"})
     assert told["code"] == "goes_on" and f"restore {run} x" in told["fix"]

@@ -47,7 +47,7 @@ def child_of(world: World, parent: str, usd: str) -> Run:
 
 def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world: World) -> None:
     run = begin(world, budget="2")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     child = child_of(world, run, "1.00")
     assert (child.limits["usd"], child.terms["charged_to"]) == ("2", run)
     assert not {"session", "turns"} & child.terms.keys(), "it is no interactive run"
@@ -55,19 +55,19 @@ def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world
     assert world.context.row(Run, again).terms["charged_to"] == run, "its retry, too"
     world.node.deliver(interactive_run(world), usage=used("0.40"))
     world.context.turn()
-    rests(world, order, "0.10")
+    rests(world, job, "0.10")
     assert books(world, f"session:{run}") == (Decimal("1.50"), Decimal(0))
     assert left(world, run) == Decimal("0.50")
     say(world, run, "go on")
-    order = interactive_run(world)
-    assert order.limits.usd == Decimal("0.50"), "no interactive run has a fresh share"
-    child = child_of(world, order.identity.run, "0.45")
-    rests(world, order, "0.05")
+    job = interactive_run(world)
+    assert job.limits.usd == Decimal("0.50"), "no interactive run has a fresh share"
+    child = child_of(world, job.identity.run, "0.45")
+    rests(world, job, "0.05")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
     assert full.status_code == 409 and "(spent: $2.00, held: $0.00, ceiling: $2.00)" in full.text
     by_session = world.http.get("/v1/cost?by=session").json()["rows"]
     assert [(one["key"], one["usd"]) for one in by_session] == [(run, "2.00")]
-    assert [one["run"] for one in session(world, run)["interactive_runs"]] == [run, order.identity.run]
+    assert [one["run"] for one in session(world, run)["interactive_runs"]] == [run, job.identity.run]
 
 
 def test_what_interactive_runs_spend_beyond_their_caps_counts_for_the_session(world: World) -> None:
@@ -98,7 +98,7 @@ def test_a_budget_above_the_ceiling_of_all_sessions_is_that_of_the_session(world
 
 def test_a_session_of_before_there_were_books_of_sessions_keeps_its_limit(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     scope = f"session:{run}"
     with unit_of_work(world.context.core) as work:  # as an older version has left it
         first = work.tx.get(Run, run)
@@ -108,25 +108,25 @@ def test_a_session_of_before_there_were_books_of_sessions_keeps_its_limit(world:
             work.tx.delete(BookEntry, entry.id)
         work.tx.delete(Balance, scope)
     body = Progress(input_tokens=5, output_tokens=5, cost_usd=Decimal("0.20"), tool_calls=0, log_bytes=0)
-    world.node.say(order.identity, body)
+    world.node.say(job.identity, body)
     world.context.turn()
     assert left(world, run) == Decimal("0.30"), "no hold is subtracted that its books do not have"
-    rests(world, order, "0.20")
+    rests(world, job, "0.20")
     for cost, rest in (("0.10", "0.30"), ("0.10", "0.20")):
         assert left(world, run) == Decimal(rest)
         say(world, run, "go on")
-        order = interactive_run(world)
-        assert order.limits.usd == Decimal(rest)
-        rests(world, order, cost)
+        job = interactive_run(world)
+        assert job.limits.usd == Decimal(rest)
+        rests(world, job, cost)
 
 
 def test_an_alert_comes_at_four_fifths_of_what_a_session_has_spent(world: World) -> None:
     run = begin(world, budget="2")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
 
     def alerts() -> list[object]:
         return [one.data["scope"] for one in world.context.rows(FeedEvent) if one.kind == "budget.alert"]
 
     assert alerts() == [], "that an interactive run holds it all is no alert"
-    rests(world, order, "1.60")
+    rests(world, job, "1.60")
     assert alerts() == [f"session:{run}"]

@@ -11,8 +11,8 @@ import pytest
 
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnWords
 from pancode.interfaces.cli import follow
@@ -53,27 +53,27 @@ def in_project(world: World, run: str) -> None:
     made(world, run, project="/p", workspace=place if place.get("kind") == "git" else GIT)
 
 
-def rested(world: World, order: Order, commit: str | None = COMMIT) -> None:
+def rested(world: World, job: Job, commit: str | None = COMMIT) -> None:
     change: dict[str, Any] = {"commit": commit, "change": "change", "files_changed": ("a.txt",)}
     told = change if commit else {}
-    told["snapshot"] = world.context.row(Run, order.identity.run).workspace.get("snapshot")
-    assert order.turns is not None
-    words = TurnWords.of(0, order.turns.by, order.task)
+    told["snapshot"] = world.context.row(Run, job.identity.run).workspace.get("snapshot")
+    assert job.turns is not None
+    words = TurnWords.of(0, job.turns.by, job.task)
     turns = (record(1, 0).model_copy(update={"words": (words,)}),)
-    world.node.deliver(order, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi", **told)
+    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi", **told)
     world.context.turn()
 
 
-def two_interactive_runs(world: World) -> tuple[str, str, Order]:
+def two_interactive_runs(world: World) -> tuple[str, str, Job]:
     """The first rests, the second is at work."""
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, run)
-    rested(world, order)
+    rested(world, job)
     second = say(world, run, "go on")["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, second)
-    return run, second, order
+    return run, second, job
 
 
 def verdict(world: World, run: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def verdict(world: World, run: str) -> dict[str, Any]:
 
 
 def test_by_any_of_its_runs_the_newest_interactive_run_is_landed_and_only_at_rest(world: World) -> None:
-    run, second, order = two_interactive_runs(world)
+    run, second, job = two_interactive_runs(world)
     asked = (("POST", "land"), ("POST", "land/resolve"), ("POST", "verify"), ("GET", "diff"))
     for method, what in asked:
         told = world.problem(method, f"/v1/runs/{run}/{what}", {})
@@ -91,7 +91,7 @@ def test_by_any_of_its_runs_the_newest_interactive_run_is_landed_and_only_at_res
         assert f"pancode sessions rest {second}" in told["fix"]
     assert sent(world) == [], "nobody has asked it to rest"
     assert world.http.post(f"/v1/runs/{run}/land/cancel", {"by": "ana"}).json()["run"] == second
-    rested(world, order)
+    rested(world, job)
     for named in (run, second):
         assert world.http.post(f"/v1/runs/{named}/land", {}).json()["run"] == second
         assert world.http.get(f"/v1/runs/{named}/diff").status_code == 200
@@ -113,12 +113,12 @@ def each_look(patch: pytest.MonkeyPatch, *happens: Callable[[], object]) -> None
 def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     named: str, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, second, order = two_interactive_runs(world)
+    run, second, job = two_interactive_runs(world)
     each_look(
         monkeypatch,
-        lambda: turned(world, order, record(1, 0)),
+        lambda: turned(world, job, record(1, 0)),
         lambda: begin(world),  # the last run is another one then
-        lambda: rested(world, order),
+        lambda: rested(world, job),
     )
     answer = progress.land_and_wait(Face(as_json=False), client(world), named or run, {"wait": True})
     assert (answer["run"], answer["status"]) == (second, "landed")
@@ -135,15 +135,15 @@ def test_a_rest_waits_for_its_program_and_no_answer_is_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(world)["run"]
-    order = world.claim()
+    job = world.claim()
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
 
     def starts() -> None:
-        world.node.start(order)
+        world.node.start(job)
         world.context.turn()
 
     def asks() -> None:
-        world.node.say(order.identity, PersonAsked(asked=question, why="x"))
+        world.node.say(job.identity, PersonAsked(asked=question, why="x"))
         world.context.turn()
 
     each_look(monkeypatch, starts, asks)
@@ -158,13 +158,13 @@ def test_a_rest_that_does_not_come_has_an_end_and_one_that_was_is_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     monkeypatch.setattr(follow, "_REST_S", 5.0)
     each_look(monkeypatch)
     with pytest.raises(UnavailableError, match="did not become idle"):
         follow.suspend_session(Face(as_json=True), client(world), run)
     assert len(sent(world)) == 1
-    rested(world, order, None)
+    rested(world, job, None)
     assert follow.suspend_session(Face(as_json=True), client(world), run)["state"] == "rests"
     assert sent(world) == []
 
@@ -181,7 +181,7 @@ def test_another_refusal_is_told_as_it_is(world: World) -> None:
 
 
 def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world: World) -> None:
-    run, second, order = two_interactive_runs(world)
+    run, second, job = two_interactive_runs(world)
     at_work = verdict(world, second)
     assert (at_work["run"], at_work["verdict"]) == (run, "PASS")
     assert [(one["run"], one["verdict"]) for one in at_work["interactive_runs"]] == [
@@ -189,7 +189,7 @@ def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world:
         (second, "NOT_FOUND"),
     ]
     assert "it has none yet" in at_work["checks"][1]["detail"]
-    rested(world, order, OTHER)
+    rested(world, job, OTHER)
     whole = verdict(world, run)
     assert whole["verdict"] == "PASS" and all(one["receipt"] for one in whole["interactive_runs"])
     assert whole["checks"][-1] == {
@@ -206,9 +206,9 @@ def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world:
 
 def test_an_interactive_run_that_begins_elsewhere_breaks_the_chain(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     in_project(world, run)
-    rested(world, order)
+    rested(world, job)
     result = world.context.row(Run, run).result
     made(world, run, result={**result, "commit": OTHER})
     second = say(world, run, "go on")["run"]
@@ -246,11 +246,11 @@ def test_words_that_nobody_has_said_so_are_no_pass(
     world: World, words: tuple[str, int, str], verdict_of: str
 ) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     say(world, run, "stop the deploy", by="ben")
-    (by, number, text), task = words, TurnWords.of(0, "ana", order.task)
+    (by, number, text), task = words, TurnWords.of(0, "ana", job.task)
     told = record(1, 0).model_copy(update={"words": (task, TurnWords.of(number, by, text))})
-    world.node.deliver(order, session="s-1", turns=(told,), rests=RestReason.ASKED, answer="hi")
+    world.node.deliver(job, session="s-1", turns=(told,), rests=RestReason.ASKED, answer="hi")
     world.context.turn()
     found = verdict(world, run)
     assert found["verdict"] == verdict_of and found["checks"][-1]["ok"] is (verdict_of == "PASS")

@@ -10,14 +10,14 @@ import pytest
 
 from node_agent.machine.chosen import ASKER
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.orders import request_of
+from node_agent.runtimes.jobs import request_of
 from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.runtimes.registry import RUNTIMES as PROGRAMS
 from node_agent.runtimes.workerspec import FILE, WorkerSpec
 from node_agent.wire.control import TurnControl
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import Job, Reasoning
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from pancode.agents.runtimes import RUNTIMES
@@ -66,13 +66,13 @@ def test_at_rest_the_next_words_begin_with_the_new_terms(world: World) -> None:
     assert of(change(world, run, mode="plan")) == ("build", "auto-edit", ("plan", "auto-edit", "ana"))
     assert of(change(world, run, safety="suggest"))[2] == ("plan", "suggest", "ana"), "each by itself"
     second = say(world, run, "look at it")["run"]
-    order = interactive_run(world)
-    assert (order.mode, order.safety) == (Mode.PLAN, Safety.SUGGEST)
-    assert set(order.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
-    assert "This is mode plan" in order.agent.prompt
-    assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
+    job = interactive_run(world)
+    assert (job.mode, job.safety) == (Mode.PLAN, Safety.SUGGEST)
+    assert set(job.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
+    assert "This is mode plan" in job.agent.prompt
+    assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
     assert of(session(world, second)) == ("plan", "suggest", None)
-    rested(world, order, record(1, 0))
+    rested(world, job, record(1, 0))
     say(world, run, "and again")
     assert interactive_run(world).mode is Mode.PLAN, "it stays"
 
@@ -84,10 +84,10 @@ def test_the_next_words_go_to_another_model_that_thinks_harder(world: World) -> 
     chosen = {"model": "openai/gpt-5.5-mini", "reasoning": "high", "mode": "build"}
     assert chosen.items() <= shape["next"].items() and shape["reasoning"] is None
     say(world, run, "think")
-    order = interactive_run(world)
-    assert (order.model, order.reasoning) == ("openai/gpt-5.5-mini", Reasoning.HIGH)
-    assert order.resume is not None, "it remembers"
-    rested(world, order, record(1, 0))
+    job = interactive_run(world)
+    assert (job.model, job.reasoning) == ("openai/gpt-5.5-mini", Reasoning.HIGH)
+    assert job.resume is not None, "it remembers"
+    rested(world, job, record(1, 0))
     change(world, run, reasoning="low")
     say(world, run, "less")
     last = interactive_run(world)
@@ -133,21 +133,21 @@ def test_a_program_of_an_owners_choice_is_given_its_own_mode(world: World) -> No
         assert world.problem("POST", path, {"program_mode": mode})["code"] == "forbidden_program_mode"
     assert change(world, run, program_mode="debug")["next"]["program_mode"] == "debug"
     say(world, run, "why?")
-    order = interactive_run(world)
-    assert order.turns is not None and order.turns.mode == "debug"
-    rested(world, order, record(1, 0))
+    job = interactive_run(world)
+    assert job.turns is not None and job.turns.mode == "debug"
+    rested(world, job, record(1, 0))
     assert change(world, run, program_mode="")["next"]["program_mode"] == "", "back to how it begins"
 
 
 def test_what_works_rests_behind_its_turn_and_words_wait_for_the_new_terms(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
+    job = interactive_run(world)
     change(world, run, mode="review")
     (rest,) = sent(world)
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1)
     assert say(world, run, "in review", "ben")["how"] == "kept"
     assert not sent(world), "they are no words for the turn at work"
-    rested(world, order, record(1, 0))
+    rested(world, job, record(1, 0))
     GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
     world.context.turn()
     following = interactive_run(world)
@@ -157,25 +157,25 @@ def test_what_works_rests_behind_its_turn_and_words_wait_for_the_new_terms(world
 
 def test_a_choice_before_the_program_is_there_rests_it_behind_its_first_turn(world: World) -> None:
     run = begin(world)["run"]
-    order = world.claim()
+    job = world.claim()
     change(world, run, safety="suggest")
     assert say(world, run, "only look")["how"] == "kept"
-    world.node.start(order)
+    world.node.start(job)
     world.context.turn()
     assert not sent(world)
-    turned(world, order, record(1, 0))
+    turned(world, job, record(1, 0))
     (rest,) = sent(world)
     assert (rest.what, rest.number) == ("rest", 1)
 
 
 def test_back_to_what_it_has_is_no_change(world: World) -> None:
     run = begin(world)["run"]
-    order = interactive_run(world)
-    turned(world, order, record(1, 0))
+    job = interactive_run(world)
+    turned(world, job, record(1, 0))
     change(world, run, mode="plan")
     assert of(change(world, run, mode="build")) == ("build", "auto-edit", None)
     assert of(change(world, run, mode="build")) == ("build", "auto-edit", None)
-    rested(world, order, record(1, 0))
+    rested(world, job, record(1, 0))
     say(world, run, "go on")
     assert interactive_run(world).mode is Mode.BUILD
 
@@ -220,8 +220,8 @@ def test_admission_judges_the_new_terms_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("safety", ["suggest", "auto-edit"])
 def test_a_person_talks_in_every_mode_and_the_agent_only_reads(world: World, mode: str, safety: str) -> None:
     begin(world, mode=mode, safety=safety, agent="builder")
-    order = interactive_run(world)
-    assert set(order.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
+    job = interactive_run(world)
+    assert set(job.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
 
 
 def _inside(world: World, run: str) -> None:
@@ -292,7 +292,7 @@ MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "google": "google/gemini-2
 def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_interactive_run_on(
     world: World, name: str
 ) -> None:
-    """Mode, level and effort stand in the order, and its program is told of no more than they allow."""
+    """Mode, level and effort stand in the job, and its program is told of no more than they allow."""
     world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name=name, state="ok"),))
     world.node.breathe()
     kind = RUNTIMES[name]
@@ -304,19 +304,19 @@ def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_inter
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1), "and no turn is cut"
     rested(world, first, record(1, 0))
     say(world, run, "look at it")
-    order = interactive_run(world)
-    assert (order.mode, order.safety, order.reasoning) == (Mode.PLAN, Safety.SUGGEST, Reasoning.HIGH)
-    assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
-    spec = told_of(order)
+    job = interactive_run(world)
+    assert (job.mode, job.safety, job.reasoning) == (Mode.PLAN, Safety.SUGGEST, Reasoning.HIGH)
+    assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
+    spec = told_of(job)
     assert not spec.writes and spec.safety is Safety.SUGGEST and spec.resume == "s-1"
     assert set(spec.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
 
 
-def told_of(order: Order) -> WorkerSpec:
+def told_of(job: Job) -> WorkerSpec:
     """What our program of this interactive run is told on its node."""
-    program = PROGRAMS.get(order.runtime) or runtime_of("vibe", OtherAgent(argv=("/usr/bin/vibe",)), ASKER)
-    resume = Resume(order.resume.session, Usage()) if order.resume else None
-    request = request_of(order, "/node/work/r", "/node/homes/r", resume)
+    program = PROGRAMS.get(job.runtime) or runtime_of("vibe", OtherAgent(argv=("/usr/bin/vibe",)), ASKER)
+    resume = Resume(job.resume.session, Usage()) if job.resume else None
+    request = request_of(job, "/node/work/r", "/node/homes/r", resume)
     launch = program.launch(request, place(isolation=Isolation.SANDBOX))
     spec = WorkerSpec.model_validate_json(launch.files[FILE])
     assert spec.interactive_run is not None

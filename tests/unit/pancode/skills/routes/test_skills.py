@@ -1,4 +1,4 @@
-"""Skills of a project: in the order by digest, told in the run's timeline, held against its receipt."""
+"""Skills of a project: in the job by digest, told in the run's timeline, held against its receipt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import Reject
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.skill import SkillMark
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -32,32 +32,32 @@ def put(folder: Path, text: str) -> None:
     (folder / "SKILL.md").write_text(text)
 
 
-def begun(world: World, top: Path, **more: Any) -> Order:
+def begun(world: World, top: Path, **more: Any) -> Job:
     body = {"task": "Deploy.", "agent": "builder", "runtime": "claude", "cwd": str(top), **more}
     answer = world.http.post("/v1/runs", body)
     assert answer.status_code == 201, answer.text
     return world.claim()
 
 
-def test_the_order_has_their_bytes_and_the_receipt_their_digests(world: World, top: Path) -> None:
-    order = begun(world, top)
-    (skill,) = order.skills
+def test_the_job_has_their_bytes_and_the_receipt_their_digests(world: World, top: Path) -> None:
+    job = begun(world, top)
+    (skill,) = job.skills
     assert (skill.name, skill.place) == ("deploy", ".agents/skills")
     assert skill.files() == {"SKILL.md": TEXT.encode()}
-    world.node.start(order)
+    world.node.start(job)
     mark = SkillMark(name="deploy", digest=skill.digest)
-    world.node.deliver(order, change="no_change", skills=(mark,))
+    world.node.deliver(job, change="no_change", skills=(mark,))
     world.context.turn()
-    run = world.http.get(f"/v1/runs/{order.identity.run}").json()
+    run = world.http.get(f"/v1/runs/{job.identity.run}").json()
     assert (run["outcome"], run["skills"]) == ("done", ["deploy"])
 
 
 @pytest.mark.parametrize("names", [(), ("other",), ("deploy", "other")])
 def test_a_receipt_that_names_others_is_not_believed(world: World, top: Path, names: tuple[str, ...]) -> None:
-    order = begun(world, top)
-    digests = {"deploy": order.skills[0].digest}
+    job = begun(world, top)
+    digests = {"deploy": job.skills[0].digest}
     marks = tuple(SkillMark(name=name, digest=digests.get(name, "0" * 64)) for name in names)
-    world.node.carry_out(order, change="no_change", skills=marks)
+    world.node.carry_out(job, change="no_change", skills=marks)
     assert isinstance(world.node.controls()[-1].body, Reject)
 
 
@@ -66,9 +66,9 @@ def test_one_that_permits_something_is_left_out_and_the_story_says_why(world: Wo
         top / ".claude/skills/open",
         TEXT.replace("deploy", "open").replace("\n---\nDo", "\nhooks: x\n---\nDo"),
     )
-    order = begun(world, top)
-    assert [one.name for one in order.skills] == ["deploy"]
-    told = world.http.get(f"/v1/runs/{order.identity.run}/why").json()["decisions"]
+    job = begun(world, top)
+    assert [one.name for one in job.skills] == ["deploy"]
+    told = world.http.get(f"/v1/runs/{job.identity.run}/why").json()["decisions"]
     said = {one["verdict"]: one["detail"] for one in told if one["kind"] == "skills"}
     assert said["given"] == "deploy" and "pancode skills agree open" in said["left out"]
 

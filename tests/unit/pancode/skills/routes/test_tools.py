@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 from pancode.kernel.records import Audit, Run, StoredTool, StoredToolFiles
@@ -39,34 +39,34 @@ class ToolWorld(World):
         self.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
         self.node.breathe()
 
-    def begun(self, runtime: str = "native", **more: Any) -> tuple[str, Order]:
+    def begun(self, runtime: str = "native", **more: Any) -> tuple[str, Job]:
         said = {"task": "look", "runtime": runtime, "workspace": "git", "cwd": str(self.shop), **more}
         said |= {"model": "openai/m"} if runtime == "native" else {}
         run = self.dispatch(**said)["run"]
         return run, self.claim()
 
-    def ends(self, order: Order, **more: Any) -> None:
-        self.node.start(order)
-        marks = tuple(SkillMark(name=one.name, digest=one.digest) for one in order.skills)
+    def ends(self, job: Job, **more: Any) -> None:
+        self.node.start(job)
+        marks = tuple(SkillMark(name=one.name, digest=one.digest) for one in job.skills)
         claims = {"isolation": Isolation.SANDBOX, "skills": marks, "change": "no_change", "answer": "done"}
-        self.node.deliver(order, **{**claims, **more})
+        self.node.deliver(job, **{**claims, **more})
         self.context.turn()
         self.node.breathe()
 
     def proposes(self, *tools: ProposedTool) -> str:
-        run, order = self.begun()
-        self.ends(order, proposed=tools or (proposal(),))
+        run, job = self.begun()
+        self.ends(job, proposed=tools or (proposal(),))
         return run
 
     def digest(self, run: str) -> str:
         return str(self.http.get(f"/v1/runs/{run}/tools/{NAME}").json()["digest"])
 
-    def tries(self, run: str, **end: Any) -> Order:
+    def tries(self, run: str, **end: Any) -> Job:
         answer = self.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
         assert answer.status_code == 200, answer.text
-        order = self.claim()
-        self.ends(order, **end)
-        return order
+        job = self.claim()
+        self.ends(job, **end)
+        return job
 
     def keeps(self, run: str, digest: str = "") -> Any:
         body = {"by": "ana", "digest": digest or self.digest(run)}
@@ -81,8 +81,8 @@ def world(tmp_path: Path) -> ToolWorld:
     return ToolWorld(tmp_path / "home", tmp_path / "shop")
 
 
-def given(order: Order) -> list[str]:
-    return [one.name for one in order.skills if one.place == TOOLS]
+def given(job: Job) -> list[str]:
+    return [one.name for one in job.skills if one.place == TOOLS]
 
 
 def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
@@ -94,9 +94,9 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
         and "tests/two.in" in shown["files"]
         and shown["problem"] is None
     )
-    _, order = world.begun()
-    assert given(order) == [], "nobody has said yes"
-    world.ends(order)
+    _, job = world.begun()
+    assert given(job) == [], "nobody has said yes"
+    world.ends(job)
     assert world.keeps(run).json()["code"] == "not_tried"
     trial = world.tries(run)
     assert trial.policy.network is NetworkAccess.NONE and trial.limits.wall_ms == 65_000
@@ -106,10 +106,10 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
     kept = world.keeps(run).json()
     assert (kept["state"], kept["by"], world.states()) == ("kept", "ana", [(NAME, "kept")])
     for runtime in ("native", "claude"):
-        later, order = world.begun(runtime)
-        assert given(order) == ["tool-count-words"], runtime
-        assert order.skills[0].digest == kept["digest"] == made(proposal()).digest
-        world.ends(order)
+        later, job = world.begun(runtime)
+        assert given(job) == ["tool-count-words"], runtime
+        assert job.skills[0].digest == kept["digest"] == made(proposal()).digest
+        world.ends(job)
         assert world.http.get(f"/v1/runs/{later}").json()["outcome"] == "done", "its receipt names the tool"
     done = world.http.post(f"/v1/tools/{NAME}/remove", {"by": "ana", "cwd": str(world.shop)})
     assert done.json() == {"removed": NAME} and world.states() == []
@@ -141,8 +141,8 @@ def test_the_trial_needs_a_sandbox(world: ToolWorld) -> None:
     world.node.facts = facts(isolation=Isolation.NONE, runtimes=world.node.facts.runtimes)
     world.node.breathe()
     refused = world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
-    order = world.node.claim()
-    assert refused.status_code != 200 or order is None, "it waits for a machine that has one"
+    job = world.node.claim()
+    assert refused.status_code != 200 or job is None, "it waits for a machine that has one"
 
 
 def test_one_that_fails_its_tests_or_is_not_sound_is_not_kept(world: ToolWorld) -> None:
@@ -171,9 +171,9 @@ def test_one_that_was_changed_after_the_yes_is_given_to_nobody(world: ToolWorld)
         assert world.states() == [(NAME, "changed")]
         answer = world.dispatch(task="look", runtime="claude", workspace="git", cwd=str(world.shop))
         assert any("not as it was kept" in one for one in answer["warnings"])
-        order = world.claim()
-        assert given(order) == []
-        world.ends(order)
+        job = world.claim()
+        assert given(job) == []
+        world.ends(job)
 
 
 def test_a_receipt_without_the_tool_is_believed_only_where_no_sandbox_stood(world: ToolWorld) -> None:
@@ -181,8 +181,8 @@ def test_a_receipt_without_the_tool_is_believed_only_where_no_sandbox_stood(worl
     world.tries(run)
     world.keeps(run)
     for isolation, outcome in ((Isolation.NONE, "done"), (Isolation.SANDBOX, "infra")):
-        later, order = world.begun("claude")
-        world.ends(order, skills=(), isolation=isolation)
+        later, job = world.begun("claude")
+        world.ends(job, skills=(), isolation=isolation)
         assert world.http.get(f"/v1/runs/{later}").json()["outcome"] == outcome
 
 
@@ -190,10 +190,10 @@ def test_a_run_keeps_nothing_itself_and_another_project_has_nothing(world: ToolW
     run = world.proposes()
     world.tries(run)
     digest = world.digest(run)
-    inside, order = world.begun()
-    world.node.start(order)
+    inside, job = world.begun()
+    world.node.start(job)
     world.context.turn()
-    world.coordinator.inside = (order.identity,)
+    world.coordinator.inside = (job.identity,)
     assert world.keeps(run, digest).json()["code"] == "inside_run", "a yes is a user's"
     world.coordinator.inside = ()
     assert world.keeps(run, digest).status_code == 200

@@ -249,9 +249,9 @@ def test_what_begins_at_an_earlier_result_is_told_of_a_prd_that_is_in_it(
     created = world.http.post("/v1/workspaces", {"by": "ana", "name": "login", "cwd": str(shop)})
     assert created.status_code == 201
     world.dispatch(workspace="login", cwd=str(shop))
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.add("a" * 40)
-    world.node.carry_out(order, commit="a" * 40, change="change", files_changed=("a.txt",))
+    world.node.carry_out(job, commit="a" * 40, change="change", files_changed=("a.txt",))
     written(shop, "PRD.md")
     there = {("a" * 40, "PRD.md"): b"# PRD"} if has else {}
     read = world.context.depot

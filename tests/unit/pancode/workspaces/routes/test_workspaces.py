@@ -53,12 +53,12 @@ def begun(world: World, **more: Any) -> Run:
 
 def ended(world: World, commit: str | None, **more: Any) -> None:
     """The run at work ends, with that result."""
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     change: dict[str, Any] = {"commit": commit, "change": "change"}
     change |= {"files_changed": (f"{commit[0]}.txt",)} if commit is not None else {}
-    world.node.deliver(order, **(more if commit is None else change))
+    world.node.deliver(job, **(more if commit is None else change))
     world.context.turn()
 
 
@@ -221,9 +221,9 @@ def test_what_went_on_from_a_run_is_done_once_more_from_there(world: World, shop
 
 def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path) -> None:
     create(world, shop)
-    lost, order = begun(world), world.claim()
+    lost, job = begun(world), world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     for _ in range(100):
         world.context.turn(10_000)
     world.node.breathe()
@@ -232,7 +232,7 @@ def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path)
     following = begun(world)
     assert following.terms["continues"] == lost.id
     assert any(isinstance(one.body, Tombstone) and one.body.run == lost.id for one in world.node.controls())
-    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt",))
+    world.node.deliver(job, commit=COMMITS[0], change="change", files_changed=("a.txt",))
     world.context.turn()
     late: Run = world.context.row(Run, lost.id)
     assert (late.outcome, late.result.get("commit")) == (Outcome.LOST, None)
@@ -365,19 +365,19 @@ def test_dirty_is_not_known_while_somebody_works_there_and_size_is_as_its_node_s
     create(world, shop)
     assert (listed(world)["dirty"], listed(world)["size"]) == (0, None)
     begun(world)
-    order = world.claim()
+    job = world.claim()
     world.context.depot.commits.update(COMMITS)
-    world.node.start(order)
+    world.node.start(job)
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"]) == (None, None)
-    room = (RoomFact(what="work", bytes=9 << 20), RoomFact(what=f"work/{order.identity}", bytes=5 << 20))
+    room = (RoomFact(what="work", bytes=9 << 20), RoomFact(what=f"work/{job.identity}", bytes=5 << 20))
     world.node.facts = world.node.facts.model_copy(update={"room": room})
     world.node.breathe()
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"], shown(world)["size"]) == (None, 5 << 20, 5 << 20)
     (node,) = world.http.get("/v1/fleet").json()["nodes"]
     assert node["disk_free"] == 1 and node["disk_most"] == {"what": "work", "bytes": 9 << 20}
-    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
+    world.node.deliver(job, commit=COMMITS[0], change="change", files_changed=("a.txt", "b.txt"))
     world.context.turn()
     assert (listed(world)["dirty"], listed(world)["size"]) == (2, None)
 
@@ -425,18 +425,18 @@ def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Pa
         node = work.tx.get(Node, "n1")
         assert node is not None
         work.tx.put(replace(node, target={"installed_home": "/home/ana/.pancode-node/f-1"}))
-    order = world.claim()
-    world.node.start(order)
+    job = world.claim()
+    world.node.start(job)
     world.context.turn()
     there = shown(world)["opened"]
-    folder = f"/home/ana/.pancode-node/f-1/work/{order.identity}/tree"
+    folder = f"/home/ana/.pancode-node/f-1/work/{job.identity}/tree"
     assert (there["node"], there["folder"]) == ("n1", folder)
     assert world.http.post("/v1/workspaces/login/leave", {"by": "ana"}).status_code == 200
     assert [one.body for one in world.node.controls()][-1] == TurnControl(
-        identity=order.identity, number=1, what="rest"
+        identity=job.identity, number=1, what="rest"
     )
     world.context.depot.commits.update(COMMITS)
-    world.node.deliver(order, commit=COMMITS[1], change="change", files_changed=("b.txt",))
+    world.node.deliver(job, commit=COMMITS[1], change="change", files_changed=("b.txt",))
     world.context.turn()
     assert shown(world)["opened"] is None
     assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"

@@ -1,4 +1,4 @@
-"""The ten gates: the order, what each lets pass and refuses, and in which words."""
+"""The ten gates: the job, what each lets pass and refuses, and in which words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import LAST_ATTEMPT
+from node_agent.wire.job import MAX_TASK_BYTES
 from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.node import no_sandbox
-from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.budget.books import Ceilings
@@ -21,7 +21,7 @@ from pancode.kernel.records import Balance
 from pancode.runs.admission.gates import NAMES, first_refused, judge, refusal_error, request
 from pancode.runs.admission.gates.capacity import NO_NODE
 from pancode.runs.admission.plan import GateVerdict
-from pancode.runs.life.orders import order_for, size_of
+from pancode.runs.life.jobs import job_for, size_of
 from pancode.runs.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from tests.unit.pancode.kernel.fleets import BUILDER, SCOUT, node, resolved
 
@@ -36,7 +36,7 @@ def gate(name: str, view: AdmissionView = VIEW, **options: Any) -> GateVerdict:
     return judge(resolved(*nodes, settings=settings, **options), view)[NAMES.index(name)]
 
 
-def test_the_order() -> None:
+def test_the_job() -> None:
     assert NAMES == (
         "mode",
         "mutation",
@@ -381,22 +381,22 @@ def test_the_model_of_the_fleet_counts_for_routing() -> None:
 
 
 def signed_size(script: str) -> int:
-    """Bytes of the largest order that a node could be sent for this script, as it is really signed."""
+    """Bytes of the largest job that a node could be sent for this script, as it is really signed."""
     run = resolved(runtime="shell", task=script).run(f"r-{24 * 'b'}", MOST, 64 * "t", {"kind": "none"})
     longest = FleetTime(epoch=MOST, ms=MOST)
-    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'f'}", 10 * "a", MOST, (MOST, longest))
-    return len(order.signed(SigningKey(bytes(32))).model_dump_json())
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'f'}", 10 * "a", MOST, (MOST, longest))
+    return len(job.signed(SigningKey(bytes(32))).model_dump_json())
 
 
 def script_of(size: int) -> str:
-    """A script, small as such, whose order has just this size: a control character is six in JSON."""
+    """A script, small as such, whose job has just this size: a control character is six in JSON."""
     task = "#" + (MAX_ENVELOPE_BYTES * 3 // 4 // 6 - 2_000) * "\x01"
     while signed_size(task) < size:
         task += "x" * max(1, (size - signed_size(task)) * 3 // 4 - 8)
     return task
 
 
-def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None:
+def test_a_job_that_no_node_would_read_is_refused_before_it_is_made() -> None:
     spare = 400  # what a git workspace would take besides, which the gate counts in
     small = script_of(MAX_ENVELOPE_BYTES - spare)
     assert len(small) < MAX_TASK_BYTES and gate("task", runtime="shell", task=small).passed
@@ -408,7 +408,7 @@ def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_of_a_job_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolved(runtime="shell", task="true", verify=("make check",))
     run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", request._LARGEST_WORKSPACE)
     monkeypatch.setattr(request, "MAX_ENVELOPE_BYTES", size_of(run) - over)

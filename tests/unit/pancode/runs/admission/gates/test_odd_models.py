@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from node_agent.wire.order import Reasoning
+from node_agent.wire.job import Reasoning
 from pancode.kernel.node import NodeState, NodeView
 from pancode.runs.admission.gates.capacity import judge_routing
 from pancode.runs.admission.plan import GateVerdict

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.receipt import Usage
 from pancode.kernel.records import Run
 from pancode.runs.remaining_budget import left_for_children
@@ -39,16 +39,16 @@ def put(coordinator: Desk, run: str, usd: str, estimate: str = "0.02", **more: A
     coordinator.turn()
 
 
-def begin(coordinator: Desk, node: Puppet) -> Order:
-    order = node.take()
-    node.start(order)
+def begin(coordinator: Desk, node: Puppet) -> Job:
+    job = node.take()
+    node.start(job)
     coordinator.turn()
-    return order
+    return job
 
 
-def end(coordinator: Desk, node: Puppet, order: Order, usd: str | None, **more: Any) -> None:
+def end(coordinator: Desk, node: Puppet, job: Job, usd: str | None, **more: Any) -> None:
     cost = Usage() if usd is None else Usage(cost_usd=Decimal(usd), cost_source="reported")
-    node.deliver(order, usage=cost, **more)
+    node.deliver(job, usage=cost, **more)
     coordinator.turn()
 
 
@@ -110,11 +110,11 @@ def test_what_the_parent_has_cost_itself_is_gone(coordinator: Desk, node: Puppet
     assert left(coordinator) == Decimal("0.70"), "its earlier attempts"
     coordinator.clock.ms += 40_000
     node.breathe()
-    order = begin(coordinator, node)
-    node.say(order.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=Decimal("0.20")))
+    job = begin(coordinator, node)
+    node.say(job.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=Decimal("0.20")))
     coordinator.turn()
     assert left(coordinator) == Decimal("0.50"), "what its node has told of the one that runs"
-    end(coordinator, node, order, "0.25")
+    end(coordinator, node, job, "0.25")
     assert left(coordinator) == Decimal("0.45")
 
 

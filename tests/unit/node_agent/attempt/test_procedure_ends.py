@@ -9,12 +9,12 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import Mark
+from node_agent.wire.job import Gate, Limits
 from node_agent.wire.model import canonical_json
-from node_agent.wire.order import Gate, Limits
 from tests.fakes.node import Script
 from tests.fakes.node.places import MemoryWorkspaces
-from tests.unit.node_agent.attempt.test_job import NAME, SETUP, WORK, gated, run
-from tests.unit.node_agent.stage import RUN, Stage, identity, order_of
+from tests.unit.node_agent.attempt.test_procedure import NAME, SETUP, WORK, gated, run
+from tests.unit.node_agent.stage import RUN, Stage, identity, job_of
 
 
 def test_the_dollar_limit_ends_it() -> None:
@@ -56,7 +56,7 @@ def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
     stage = Stage(script=lambda _: Script())
     stage.host.absent = {"pytset"}
     gate = Gate(name="pytset -q", argv=("pytset", "-q"))
-    stage.push(order_of(setup=setup, gates=(gate,)))
+    stage.push(job_of(setup=setup, gates=(gate,)))
     stage.settle()
     claims = stage.claims[NAME]
     assert (claims.outcome, claims.failure) == (Outcome.ERROR, FailureKind.GATE_MISSING)
@@ -67,7 +67,7 @@ def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
 
 def test_a_secret_in_the_result_is_named_with_its_file() -> None:
     stage = Stage(script=lambda _: Script(wrote="key=secret-value"), secrets={"S": "secret-value"})
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
     claims = stage.claims[NAME]
     assert [(one.secret, one.file) for one in claims.exposed] == [("S", "a.txt")]
@@ -78,7 +78,7 @@ def test_a_secret_in_the_result_is_named_with_its_file() -> None:
 def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
     script = Script(wrote="a", took_back="key=secret-value")
     stage = Stage(script=lambda _: script, secrets={"S": "secret-value"})
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
     claims = stage.claims[NAME]
     assert [(one.secret, one.file, one.passing) for one in claims.exposed] == [("S", "a.txt", True)]
@@ -89,7 +89,7 @@ def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
 def test_a_search_for_secrets_that_could_not_be_made_is_told_as_a_secret_is(on_the_way: bool) -> None:
     script = Script(wrote="a", search_fails=on_the_way)
     stage = Stage(script=lambda _: script, secrets={"S": "secret-value"})
-    stage.push(order_of())
+    stage.push(job_of())
     stage.settle()
     claims = stage.claims[NAME]
     what = "the commits on the way" if on_the_way else "the result"
@@ -158,7 +158,7 @@ def test_a_result_without_files_of_the_agent_is_not_done_and_the_checkout_is_kep
 def test_receipts_name_their_predecessor() -> None:
     stage = Stage(slots=3)
     for lease in range(1, 6):
-        stage.push(order_of(identity=identity(run=f"r-run{lease}")))
+        stage.push(job_of(identity=identity(run=f"r-run{lease}")))
         stage.go(1_500)
     stage.settle()
     chain = stage.order_of_receipts
@@ -220,7 +220,7 @@ def test_a_long_answer_travels_whole_beside_the_receipt() -> None:
 
 def test_the_board_is_taken_also_where_the_process_has_vanished() -> None:
     stage = Stage(script=lambda _: Script(duration_ms=600_000, board=(("plan/host", b"gpubox"),)))
-    stage.push(order_of(board=()))
+    stage.push(job_of(board=()))
     stage.go(5_000)
     assert stage.host.spawns == [WORK]
     stage.host.kill_shims()

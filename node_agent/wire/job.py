@@ -1,4 +1,4 @@
-"""The order: the signed statement on which a node acts; and the folders of a checkout that it may name."""
+"""The job: the signed statement on which a node acts; and the folders of a checkout that it may name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from node_agent.wire.model import (
 from node_agent.wire.node import MOST_GPUS
 from node_agent.wire.policy import Mode, Policy, Safety
 from node_agent.wire.signing import Message
-from node_agent.wire.skill import MOST_SKILLS, OrderedSkill
+from node_agent.wire.skill import MOST_SKILLS, JobSkill
 
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
@@ -196,15 +196,17 @@ class BoardEntry(WireModel):
     value: Annotated[str, Text(16_384)]
 
 
-class Order(Message):
+class Job(Message):
     """The binding of one attempt to one node."""
+
+    PAYLOAD = "order"
 
     fleet: FleetId
     epoch: Number
     identity: AttemptId
     node: NodeTag
     issued_wall_ms: WallMillis
-    """The coordinator's wall clock, for the dates of commits made for this order."""
+    """The coordinator's wall clock, for the dates of commits made for this job."""
     start_by: FleetTime
     agent: AgentSpec
     task: str
@@ -237,7 +239,7 @@ class Order(Message):
     env: tuple[str, ...] = ()
     """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
-    skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
+    skills: Annotated[tuple[JobSkill, ...], Field(max_length=MOST_SKILLS)] = ()
     """The skills that are laid where the program looks for them. Only for a runtime that reads skills."""
     depth: Count = 0
     resume: Resumed | None = None
@@ -252,8 +254,8 @@ class Order(Message):
     """The fleet tools that the agent, an orchestrator in an interactive run, may call; None: it may call
     none."""
     ahead: bool = False
-    """The node may hold the order until one of its slots is free, even while it does not hear the
-    coordinator. Then `start_by` is the time by which the node has to have the order."""
+    """The node may hold the job until one of its slots is free, even while it does not hear the
+    coordinator. Then `start_by` is the time by which the node has to have the job."""
     gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
     """The UUIDs of the GPUs that the run holds alone; empty: it gets none. None: it gets all that no other
     run holds."""
@@ -262,7 +264,7 @@ class Order(Message):
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `ahead`, `skills` and `gpus` that are not set: an older node agent refuses an
-        order with what it does not know."""
+        job with what it does not know."""
         told: dict[str, Any] = write(self)
         absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
         return {name: value for name, value in told.items() if name not in absent or value != absent[name]}

@@ -7,7 +7,7 @@ import gc
 from node_agent.attempt.context import Case
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
-from tests.unit.node_agent.stage import LONG, Stage, identity, order_of
+from tests.unit.node_agent.stage import LONG, Stage, identity, job_of
 
 
 def test_of_a_run_that_is_over_nothing_is_kept() -> None:
@@ -15,7 +15,7 @@ def test_of_a_run_that_is_over_nothing_is_kept() -> None:
     going, over = identity(run="r-going"), identity(run="r-over")
     stages = [Stage(script=lambda _: LONG), Stage()]
     for stage, one in zip(stages, (going, over), strict=True):
-        stage.push(order_of(identity=one))
+        stage.push(job_of(identity=one))
         stage.go(30_000)
     assert stages[1].claims[str(over)].outcome is Outcome.DONE
     assert (_cases_of(going), _cases_of(over)) == (1, 0)

@@ -1,4 +1,4 @@
-"""Builds the order that is signed, from a run and a node."""
+"""Builds the job that is signed, from a run and a node."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.job import AgentSpec, BoardEntry, Gate, Job, Limits, Resumed, TurnTerms, Workspace
 from node_agent.wire.model import MOST, FleetTime
-from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
-from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
+from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.facets import FleetLead, GateTerms, NextAttempt, Provision, SessionTurn, TurnTaking, Words
 from pancode.kernel.records import Lease, Run
@@ -27,7 +27,7 @@ above those of all earlier epochs. So a restored ledger never uses a forgotten n
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
-"""The most bytes of an order beside its texts; of one character (six as JSON, a third more as base64); and of
+"""The most bytes of a job beside its texts; of one character (six as JSON, a third more as base64); and of
 the tools that an orchestrator is offered."""
 
 
@@ -49,7 +49,7 @@ def limits_of(data: dict[str, Any]) -> Limits:
     )
 
 
-def order_for(
+def job_for(
     run: Run,
     fleet: str,
     tag: str,
@@ -58,18 +58,18 @@ def order_for(
     tools: Mapping[str, FleetTool] = NO_TOOLS,
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
-) -> Order:
-    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
+) -> Job:
+    """The job of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
     `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the order until a slot is free. `gpus`: as the order has them.
+    may hold the job until a slot is free. `gpus`: as the job has them.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
         run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=given.walled
     )
-    return Order(
+    return Job(
         fleet=fleet,
         epoch=start_by.epoch,
         identity=AttemptId(run=run.id, attempt=run.attempt, lease=lease),
@@ -138,10 +138,10 @@ def _turns(run: Run) -> TurnTerms | None:
     return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=SessionTurn.of(run).story)
 
 
-def _skills(run: Run) -> tuple[OrderedSkill, ...]:
-    """The skills for the order; none where the run's program reads no skills, as after a move to another."""
+def _skills(run: Run) -> tuple[JobSkill, ...]:
+    """The skills for the job; none where the run's program reads no skills, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
-    return tuple(OrderedSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
+    return tuple(JobSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
@@ -184,7 +184,7 @@ def _spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether the run's order could have more bytes than `size`: a rough check that often spares an exact
+    """Whether the run's job could have more bytes than `size`: a rough check that often spares an exact
     one.
     """
     return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
@@ -196,12 +196,12 @@ def rules_of(data: dict[str, object]) -> Rules:
 
 
 def size_of(run: Run) -> int:
-    """The most bytes of the run's signed order, for any node, attempt and lease."""
+    """The most bytes of the run's signed job, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
-    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(
-        payloadType=Order.payload_type(),
-        payload=base64.b64encode(order.canonical()).decode(),
+        payloadType=Job.payload_type(),
+        payload=base64.b64encode(job.canonical()).decode(),
         signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
     )
     return len(envelope.model_dump_json()) + (_TOOLS if FleetLead.of(run).fleet else 0)
@@ -224,20 +224,20 @@ def may_push(lease: Lease, now: FleetTime) -> bool:
     return lease.start_by_epoch == now.epoch and not start_by_of(lease).is_past(now)
 
 
-def lease_of(order: Order, envelope: Envelope, node: str, provider: str) -> Lease:
-    """The new lease that this signed order makes."""
-    identity, start_by = order.identity, order.start_by
+def lease_of(job: Job, envelope: Envelope, node: str, provider: str) -> Lease:
+    """The new lease that this signed job makes."""
+    identity, start_by = job.identity, job.start_by
     return Lease(
         run=identity.run,
         attempt=identity.attempt,
         lease=identity.lease,
         node=node,
-        tag=order.node,
-        order=envelope.model_dump_json(),
+        tag=job.node,
+        job=envelope.model_dump_json(),
         digest=envelope.digest(),
         start_by_epoch=start_by.epoch,
         start_by_ms=start_by.ms,
-        bound_ms=order.issued_wall_ms,
-        ahead=order.ahead,
+        bound_ms=job.issued_wall_ms,
+        ahead=job.ahead,
         provider=provider,
     )

@@ -1,4 +1,4 @@
-"""From an order to a launch request, and from a verdict to what a receipt mentions."""
+"""From a job to a launch request, and from a verdict to what a receipt mentions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import dataclasses
 import pytest
 
 from node_agent.runtimes.base import TOOLS, Denial, RuntimeVerdict
-from node_agent.runtimes.orders import fitted_guide, list_enforced, list_findings, request_of, with_guide
+from node_agent.runtimes.jobs import fitted_guide, list_enforced, list_findings, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.job import AgentSpec, Job, Reasoning, Workspace
 from node_agent.wire.model import FleetTime
-from node_agent.wire.order import AgentSpec, Order, Reasoning, Workspace
 from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Mode, Safety, compile_policy
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS
 
-ORDER = Order(
+JOB = Job(
     fleet="f-7f3k2q",
     epoch=1,
     identity=AttemptId(run="r-7f3k2q", attempt=1, lease=1),
@@ -38,8 +38,8 @@ ORDER = Order(
 )
 
 
-def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
-    request = request_of(ORDER, "/w", "/h")
+def test_every_field_of_a_request_comes_from_the_job_or_the_folders() -> None:
+    request = request_of(JOB, "/w", "/h")
     assert dataclasses.asdict(request) == {
         "task": "do it",
         "prompt": "be kind",
@@ -57,7 +57,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "tools": TOOLS,
         "sampling": None,
         "fleet": None,
-        "policy": ORDER.policy,
+        "policy": JOB.policy,
         "context": None,
         "desk": None,
         "answer": None,
@@ -76,7 +76,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
     ],
 )
 def test_the_rule_and_who_holds_it(changes: dict, rule: str, how: Enforcement) -> None:
-    (one,) = list_enforced(ORDER.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
+    (one,) = list_enforced(JOB.model_copy(update=changes), RUNTIMES["claude"], Isolation.NONE)
     assert (one.rule, one.how) == (rule, how)
 
 
@@ -94,7 +94,7 @@ def test_fewer_tools_than_the_level_gives_are_held_or_told(
     runtime: str, tools: tuple[str, ...], read_only: bool, how: Enforcement | None
 ) -> None:
     agent = AgentSpec(name="a", prompt="", tools=tools, read_only=read_only)
-    found = list_enforced(ORDER.model_copy(update={"agent": agent}), RUNTIMES[runtime], Isolation.NONE)
+    found = list_enforced(JOB.model_copy(update={"agent": agent}), RUNTIMES[runtime], Isolation.NONE)
     told = [(one.rule, one.how) for one in found[1:]]
     assert told == ([] if how is None else [(f"tools {', '.join(tools)}", how)])
 

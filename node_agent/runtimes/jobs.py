@@ -1,4 +1,4 @@
-"""Translates between an order and a runtime: its request, who enforces each rule, the receipt's fields."""
+"""Translates between a job and a runtime: its request, who enforces each rule, the receipt's fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from node_agent.runtimes import base
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.identity import CallDesk
-from node_agent.wire.order import Order
+from node_agent.wire.job import Job
 from node_agent.wire.policy import (
     NO_RULES,
     CommandRule,
@@ -35,33 +35,31 @@ it does not count.
 --- {mark}"""
 
 
-def request_of(
-    order: Order, workspace: str, home: str, resume: base.Resume | None = None
-) -> base.LaunchRequest:
-    """Return what the order asks of its runtime, in these two folders. In an interactive run the task is a
+def request_of(job: Job, workspace: str, home: str, resume: base.Resume | None = None) -> base.LaunchRequest:
+    """Return what the job asks of its runtime, in these two folders. In an interactive run the task is a
     user's words, with nothing added.
     """
     return base.LaunchRequest(
-        task=order.task if resume is None or order.turns else f"{GOES_ON}\n\n{order.task}",
-        prompt=order.agent.prompt,
-        mode=order.mode,
-        safety=order.safety,
-        read_only=order.agent.read_only,
+        task=job.task if resume is None or job.turns else f"{GOES_ON}\n\n{job.task}",
+        prompt=job.agent.prompt,
+        mode=job.mode,
+        safety=job.safety,
+        read_only=job.agent.read_only,
         workspace=workspace,
         home=home,
-        limits=order.limits,
-        model=order.model,
-        reasoning=order.reasoning,
-        argv=order.argv,
+        limits=job.limits,
+        model=job.model,
+        reasoning=job.reasoning,
+        argv=job.argv,
         resume=resume,
-        folder=order.workspace.folder,
-        tools=order.agent.tools,
-        sampling=order.agent.sampling,
-        policy=order.policy,
-        answer=order.answer,
-        interactive_run=order.turns,
-        fleet=order.fleet_tools,
-        skills=order.skills,
+        folder=job.workspace.folder,
+        tools=job.agent.tools,
+        sampling=job.agent.sampling,
+        policy=job.policy,
+        answer=job.answer,
+        interactive_run=job.turns,
+        fleet=job.fleet_tools,
+        skills=job.skills,
     )
 
 
@@ -98,25 +96,25 @@ def with_guide(prompt: str, guide: str) -> str:
 
 
 def list_enforced(
-    order: Order, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
+    job: Job, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
     """Return the parts that enforce the level (or read-only), the agent's tools, and the rules.
 
     `owners`: the rules of the machine's owner, as they are when the run begins.
     """
-    asked = (order.mode, order.safety, order.agent.read_only)
-    rule = order.safety.value if base.may_write(*asked) else READ_ONLY
+    asked = (job.mode, job.safety, job.agent.read_only)
+    rule = job.safety.value if base.may_write(*asked) else READ_ONLY
     level = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
     able = runtime.capabilities
-    people = able.asks(order.turns is not None)
-    where = _Where(order.workspace.kind == "git", able.stream, able.asks_first, people, isolation)
-    mine = _of_rules(order.policy.paths, order.policy.commands, where)
+    people = able.asks(job.turns is not None)
+    where = _Where(job.workspace.kind == "git", able.stream, able.asks_first, people, isolation)
+    mine = _of_rules(job.policy.paths, job.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
-    return (level, *_of_tools(order, runtime), *mine, *theirs)
+    return (level, *_of_tools(job, runtime), *mine, *theirs)
 
 
-DeskOf = Callable[[Order, str], CallDesk | None]
-"""The place where users are asked, by an order and its run's home."""
+DeskOf = Callable[[Job, str], CallDesk | None]
+"""The place where users are asked, by a job and its run's home."""
 
 
 def asks_people(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> bool:
@@ -124,12 +122,12 @@ def asks_people(policy: Policy, runtime: base.Runtime, interactive_run: bool) ->
     return runtime.capabilities.asks(interactive_run) and any(rule.ask for rule in policy.commands)
 
 
-def _of_tools(order: Order, runtime: base.Runtime) -> Iterator[Enforced]:
+def _of_tools(job: Job, runtime: base.Runtime) -> Iterator[Enforced]:
     """Yield a line about the agent's tools where it has fewer than its level would give it."""
-    whole = base.TOOLS if base.may_write(order.mode, order.safety, order.agent.read_only) else base.READ_TOOLS
-    if not runtime.capabilities.own and not set(whole) <= set(order.agent.tools):
+    whole = base.TOOLS if base.may_write(job.mode, job.safety, job.agent.read_only) else base.READ_TOOLS
+    if not runtime.capabilities.own and not set(whole) <= set(job.agent.tools):
         how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
-        yield Enforced(rule=f"tools {', '.join(order.agent.tools) or 'none'}"[:200], how=how)
+        yield Enforced(rule=f"tools {', '.join(job.agent.tools) or 'none'}"[:200], how=how)
 
 
 @dataclass(frozen=True, slots=True)

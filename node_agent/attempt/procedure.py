@@ -22,7 +22,7 @@ from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_fi
 from node_agent.wire.node import Signs
 from node_agent.wire.receipt import TurnWords
 
-__all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
+__all__ = ["Context", "Finished", "Procedure", "Progressed", "Turn", "Wait"]
 
 PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
     Mark.HELD: hold,
@@ -59,8 +59,8 @@ def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
 
-class Job:
-    """Advances attempts. It keeps no state that a restart would lose: a new Job on the same journal goes on.
+class Procedure:
+    """Advances attempts. It keeps no state that a restart would lose: a new one on the same journal goes on.
 
     One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
@@ -79,7 +79,7 @@ class Job:
             case = self._case(identity)
         except (OSError, ValueError, KeyError) as exc:
             return Wait(
-                f"the order of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
+                f"the job of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
             )
         try:
             turn = _step(entry)(case)
@@ -102,8 +102,8 @@ class Job:
     def uses(self) -> list[ModelUse]:
         """Return the models in use, without those of interactive runs that wait for a message. From any
         thread."""
-        each = [(case.order, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
-        return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
+        each = [(case.job, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
+        return [ModelUse(job.runtime, job.endpoint, count) for job, count in each]
 
     def _at_work(self) -> Iterator[tuple[Case, OutputWatch]]:
         for identity, case in list(self._cases.items()):

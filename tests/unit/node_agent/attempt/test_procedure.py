@@ -11,28 +11,28 @@ from node_agent.attempt.finishing import MAYBE_SHORT
 from node_agent.files.durable import from_json
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
-from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import AgentSpec, Limits, Order, Workspace
+from node_agent.wire.job import AgentSpec, Job, Limits, Workspace
 from node_agent.wire.policy import Safety
 from tests.fakes.node import Crash, Script, Tripwire
 from tests.fakes.node.places import EMPTIED
 from tests.fakes.node.runtime import MemoryRuntimes
-from tests.unit.node_agent.stage import Stage, gates, identity, order_of
+from tests.unit.node_agent.stage import Stage, gates, identity, job_of
 
 NAME = str(identity())
 SETUP, WORK, GATES = f"/journal/{NAME}/set-up", f"/journal/{NAME}", f"/journal/{NAME}/gates"
 WITH_SETUP = Script(setup_ms=700, setup_files=("venv.cfg",))
 
 
-def gated() -> Order:
+def gated() -> Job:
     """Every phase that an attempt can have."""
-    return order_of(setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
+    return job_of(setup=(("make", "env"),), cache=("lib",), gates=gates("test"))
 
 
 def run(script: Script, **changes: object) -> Stage:
     stage = Stage(script=lambda _: script)
-    stage.push(order_of(**changes))
+    stage.push(job_of(**changes))
     stage.settle()
     return stage
 
@@ -94,7 +94,7 @@ def test_the_name_of_a_file_carries_no_value_of_a_secret_away() -> None:
     stage = Stage(
         script=lambda _: Script(files=("a-secret-value.txt", "b.txt")), secrets={"S": "secret-value"}
     )
-    stage.push(order_of(agent=AgentSpec(name="reader", prompt="", tools=(), read_only=True)))
+    stage.push(job_of(agent=AgentSpec(name="reader", prompt="", tools=(), read_only=True)))
     stage.settle()
     claims = stage.claims[NAME]
     assert claims.files_changed == ("a-[secret S].txt", "b.txt")
@@ -134,7 +134,7 @@ def test_the_receipt_has_the_digest_of_all_instructions() -> None:
 
 def test_a_model_that_was_not_tested_is_told() -> None:
     stage = Stage()
-    stage.push(order_of(untested=True))
+    stage.push(job_of(untested=True))
     stage.settle()
     (claims,) = stage.order_of_receipts
     assert any("--untested" in finding for finding in claims.findings)
@@ -145,7 +145,7 @@ def test_a_variable_without_a_value_there_is_told_with_what_gives_it_one(
 ) -> None:
     monkeypatch.setattr(MemoryRuntimes, "unset", ("PIP_CERT",))
     stage = Stage()
-    stage.push(order_of(env=("PIP_CERT",)))
+    stage.push(job_of(env=("PIP_CERT",)))
     stage.settle()
     (claims,) = stage.order_of_receipts
     (told,) = [finding for finding in claims.findings if "PIP_CERT" in finding]
@@ -311,7 +311,7 @@ def test_a_link_that_stays_down_past_start_by() -> None:
     assert stage.agent.free_slots() == 1
     stage.settle()
     refused = [body for body in stage.bodies() if isinstance(body, Refused)]
-    assert [body.why for body in refused] == [OrderRefusal.TOO_LATE]
+    assert [body.why for body in refused] == [JobRefusal.TOO_LATE]
     assert stage.agent.free_slots() == 2 and stage.host.spawns == []
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from node_agent.attempt.accept import Refuse, open_order
-from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.order import MAX_FOLDERS, MAX_PLACE, Folders, checked_folder, checked_place
-from tests.unit.node_agent.wire.samples import KEY, order
+from node_agent.attempt.accept import Refuse, open_job
+from node_agent.wire.failure import JobRefusal
+from node_agent.wire.job import MAX_FOLDERS, MAX_PLACE, Folders, checked_folder, checked_place
+from tests.unit.node_agent.wire.samples import KEY, job
 
 FOLDERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Folders)
 
@@ -41,11 +41,11 @@ def test_places_to_begin_in(name: str) -> None:
 def test_places_to_begin_in_that_are_none(name: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         checked_place(name)
-    envelope = order()
+    envelope = job()
     workspace = envelope.workspace.model_copy(update={"folder": name})
     signed = envelope.model_copy(update={"workspace": workspace}).signed(KEY).model_dump_json().encode()
-    refused = open_order(signed, {KEY.public.keyid: KEY.public})
-    assert isinstance(refused, Refuse) and refused.why is OrderRefusal.BAD_ENVELOPE
+    refused = open_job(signed, {KEY.public.keyid: KEY.public})
+    assert isinstance(refused, Refuse) and refused.why is JobRefusal.BAD_ENVELOPE
 
 
 def test_a_place_is_bounded() -> None:
@@ -54,11 +54,11 @@ def test_a_place_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("cache", [("../x",), ("/etc",), (".git/hooks",), ("a", "a/b")])
-def test_an_order_that_names_another_is_refused_by_the_node(cache: tuple[str, ...]) -> None:
+def test_a_job_that_names_another_is_refused_by_the_node(cache: tuple[str, ...]) -> None:
     """However well it is signed."""
-    envelope = order().model_copy(update={"cache": cache}).signed(KEY)
-    refused = open_order(envelope.model_dump_json().encode(), {KEY.public.keyid: KEY.public})
-    assert isinstance(refused, Refuse) and refused.why is OrderRefusal.BAD_ENVELOPE
+    envelope = job().model_copy(update={"cache": cache}).signed(KEY)
+    refused = open_job(envelope.model_dump_json().encode(), {KEY.public.keyid: KEY.public})
+    assert isinstance(refused, Refuse) and refused.why is JobRefusal.BAD_ENVELOPE
     assert "cache" in refused.detail
 
 
