@@ -1,4 +1,4 @@
-"""The books: holds, costs, ceilings and their periods."""
+"""The books: reservations, costs, ceilings and their periods."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def sum_balances(scope: str, balances: Iterable[Balance]) -> Balance:
         total = Balance(
             scope,
             spent_usd=add_amounts(total.spent_usd, one.spent_usd),
-            held_usd=add_amounts(total.held_usd, one.held_usd),
+            reserved_usd=add_amounts(total.reserved_usd, one.reserved_usd),
             unknown_runs=total.unknown_runs + one.unknown_runs,
             tokens=total.tokens + one.tokens,
             agent_ms=total.agent_ms + one.agent_ms,
             runs=total.runs + one.runs,
-            held_tokens=total.held_tokens + one.held_tokens,
-            held_ms=total.held_ms + one.held_ms,
+            reserved_tokens=total.reserved_tokens + one.reserved_tokens,
+            reserved_ms=total.reserved_ms + one.reserved_ms,
             disputed_usd=add_amounts(total.disputed_usd, one.disputed_usd),
         )
     return total
@@ -65,7 +65,7 @@ MOST_SUM = 2**63 - 1
 DISPUTED = "disputed_usd"
 """The key of a usage in the ledger for what was claimed beyond the job, which its cost leaves out."""
 NewId = Callable[[], str]
-_SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+_SIGN = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
 _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
@@ -117,12 +117,12 @@ NO_CEILING = Ceilings()
 class BudgetScope:
     """One scope of the books with its balance and its ceilings.
 
-    `held` False: nothing is booked in it, because its balance is the sum of other scopes.
+    `is_booked` False: nothing is booked in it, because its balance is the sum of other scopes.
     """
 
     balance: Balance
     ceilings: Ceilings
-    held: bool = True
+    is_booked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,41 +192,41 @@ def repo_scope(project: str) -> str:
 def counted_usd(balance: Balance) -> Decimal:
     """The USD that count against the scope's ceiling; a session's include claims beyond its caps."""
     beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
-    return add_amounts(balance.spent_usd, balance.held_usd, beyond)
+    return add_amounts(balance.spent_usd, balance.reserved_usd, beyond)
 
 
 def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
-    """The ceiling, raised where needed so that a hold of `usd` fits; None: there is no ceiling."""
+    """The ceiling, raised where needed so that a reservation of `usd` fits; None: there is no ceiling."""
     return None if ceiling is None else max(ceiling, add_amounts(counted_usd(balance), usd))
 
 
 def in_words(balance: Balance) -> str:
     """The USD that count against the scope's ceiling, part by part, in words."""
-    parts = {"spent": balance.spent_usd, "held": balance.held_usd}
+    parts = {"spent": balance.spent_usd, "reserved": balance.reserved_usd}
     if is_session(balance.scope) and balance.disputed_usd:
         parts["disputed"] = balance.disputed_usd
     return ", ".join(f"{name}: ${usd:.2f}" for name, usd in parts.items())
 
 
 def is_within_ceilings(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
-    """Whether a hold of `amount` keeps what is used and held within each ceiling."""
+    """Whether a reservation of `amount` keeps what is used and reserved within each ceiling."""
     return not explain_refusal(balance, ceilings, amount)
 
 
 def is_over(balance: Balance, ceilings: Ceilings) -> bool:
-    """Whether more is used and held already than a ceiling allows, as after the ceiling was lowered."""
+    """Whether more is used and reserved already than a ceiling allows, as after the ceiling was lowered."""
     usd, tokens, ms = ceilings.usd, ceilings.tokens, ceilings.ms
     return (
         (usd is not None and counted_usd(balance) > usd)
-        or (tokens is not None and balance.tokens + balance.held_tokens > tokens)
-        or (ms is not None and balance.agent_ms + balance.held_ms > ms)
+        or (tokens is not None and balance.tokens + balance.reserved_tokens > tokens)
+        or (ms is not None and balance.agent_ms + balance.reserved_ms > ms)
     )
 
 
 def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """Why a hold is not granted, with the numbers; empty when it is granted.
+    """Why a reservation is not granted, with the numbers; empty when it is granted.
 
-    A hold of nothing in a currency is not refused for that currency, however full it is.
+    A reservation of nothing in a currency is not refused for that currency, however full it is.
     """
     if (
         amount.usd
@@ -240,40 +240,44 @@ def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str
     if (
         amount.tokens
         and ceilings.tokens is not None
-        and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens
+        and balance.tokens + balance.reserved_tokens + amount.tokens > ceilings.tokens
     ):
-        numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)
+        numbers = (balance.tokens, balance.reserved_tokens, amount.tokens, ceilings.tokens)
         return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
-    if amount.ms and ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
-        times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
+    if (
+        amount.ms
+        and ceilings.ms is not None
+        and balance.agent_ms + balance.reserved_ms + amount.ms > ceilings.ms
+    ):
+        times = (balance.agent_ms, balance.reserved_ms, amount.ms, ceilings.ms)
         return _refused("Ceiling of agent-minutes", *map(format_minutes, times))
     return ""
 
 
-def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
+def _refused(what: str, used: str, reserved: str, due: str, ceiling: str) -> str:
     return (
         f"Dispatch blocked: {what} would be exceeded "
-        f"(used: {used}, held: {held}, estimated next: {due}, ceiling: {ceiling})"
+        f"(used: {used}, reserved: {reserved}, estimated next: {due}, ceiling: {ceiling})"
     )
 
 
 def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
-    """Entries for one hold in each scope."""
-    made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
-    return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
+    """Entries for one reservation in each scope."""
+    made = [_entry(EntryKind.RESERVE, scope, account, due.usd, stamp) for scope in scopes]
+    return [replace(entry, reserved_tokens=due.tokens, reserved_ms=due.ms) for entry in made]
 
 
 def raise_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that raise the attempt's hold to `usd` in each scope where it is lower. One settlement ends it
-    all.
+    """Entries that raise the attempt's reservation to `usd` in each scope where it is lower. One settlement
+    ends it all.
     """
-    more = held_scopes(entries, account.attempt).items()
+    more = find_reserved(entries, account.attempt).items()
     return [
-        _entry(EntryKind.HOLD, scope, account, subtract_amount(usd, held), stamp)
-        for scope, held in more
-        if held < usd
+        _entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
+        for scope, reserved in more
+        if reserved < usd
     ]
 
 
@@ -298,9 +302,9 @@ def format_minutes(ms: int) -> str:
 def release_reserved(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
-    """Entries that release the attempt's holds, as nothing was spent (`only`: in that scope alone)."""
-    held = held_scopes(entries, account.attempt)
-    due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
+    """Entries that release the attempt's reservations, as nothing was spent (`only`: in that scope alone)."""
+    reserved = find_reserved(entries, account.attempt)
+    due = {scope: usd for scope, usd in reserved.items() if only in (None, scope)}
     back = [one for scope, usd in due.items() for one in _released(entries, account, scope, usd, stamp)]
     return [replace(entry, note=note) for entry in back]
 
@@ -308,15 +312,19 @@ def release_reserved(
 def lower_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
 ) -> list[BookEntry]:
-    """Entries that undo `raise_reserved`: only `usd` stays held.
+    """Entries that undo `raise_reserved`: only `usd` stays reserved.
 
-    Where that is 0 and no hold of 0 is open, it is held anew; since the account's lease is not 0, that hold
-    counts no run.
+    Where that is 0 and no reservation of 0 is open, it is reserved anew; since the account's lease is not 0,
+    that reservation counts no run.
     """
-    more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
+    more = {
+        scope: reserved
+        for scope, reserved in find_reserved(entries, account.attempt).items()
+        if reserved > usd
+    }
     back = [
-        _entry(EntryKind.RELEASE, scope, account, subtract_amount(held, usd), stamp)
-        for scope, held in more.items()
+        _entry(EntryKind.RELEASE, scope, account, subtract_amount(reserved, usd), stamp)
+        for scope, reserved in more.items()
     ]
     open_zeros = _open_zeros(entries, account.attempt)
     bare = [scope for scope in more if not usd and not open_zeros.get(scope)]
@@ -327,9 +335,11 @@ def lower_reserved(
 def settle_attempt(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the attempt's hold by what it used, in every scope; unknown USD stay held."""
+    """Entries that replace the attempt's reservation by what it used, in every scope; unknown USD stay
+    reserved.
+    """
     made: list[BookEntry] = []
-    for scope, usd in held_scopes(entries, account.attempt).items():
+    for scope, usd in find_reserved(entries, account.attempt).items():
         if spent.usd is None:
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
             made.append(_freed(unknown, entries, told=spent))
@@ -342,15 +352,15 @@ def settle_attempt(
 def settle_lost(
     entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the hold is
+    """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the reservation is
     unknown.
     """
     made: list[BookEntry] = []
-    for scope, held in held_scopes(entries, account.attempt).items():
+    for scope, reserved in find_reserved(entries, account.attempt).items():
         unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
         made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
         if known.usd:
-            made.append(_entry(EntryKind.RELEASE, scope, account, min(held, known.usd), stamp))
+            made.append(_entry(EntryKind.RELEASE, scope, account, min(reserved, known.usd), stamp))
             so_far = Spent(known.usd, source="reported")
             made.append(_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
     return made
@@ -363,18 +373,20 @@ def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e.run for e in unknown))
 
 
-def held_by_run(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
-    """Return the USD that each run holds in one scope, the largest amount first."""
-    held: dict[str, Decimal] = {}
+def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
+    """Return the USD that each run reserves in one scope, the largest amount first."""
+    reserved: dict[str, Decimal] = {}
     for entry in entries:
-        held[entry.run] = add_amounts(held.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
-    return {run: usd for run, usd in sorted(held.items(), key=lambda one: -one[1]) if usd > 0}
+        reserved[entry.run] = add_amounts(
+            reserved.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0))
+        )
+    return {run: usd for run, usd in sorted(reserved.items(), key=lambda one: -one[1]) if usd > 0}
 
 
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the hold of an unknown attempt by what it used, as a user or a late receipt
+    """Entries that replace the reservation of an unknown attempt by what it used, as a user or a late receipt
     says.
 
     Only what was not booked before is booked. `spent.usd` must be known.
@@ -437,30 +449,32 @@ def settle_disputed(
 def add_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for a late receipt without a cost: tokens and time not booked before; the USD hold stays."""
+    """Entries for a late receipt without a cost: tokens and time not booked before; the USD reservation
+    stays.
+    """
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
         rest = replace(_beyond(spent, mine)[1], usd=None)
         more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
-        if rest.tokens or rest.agent_ms or more.held_tokens or more.held_ms:
+        if rest.tokens or rest.agent_ms or more.reserved_tokens or more.reserved_ms:
             made.append(more)
     return made
 
 
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a second lease of an attempt used, in the scopes of its hold.
+    """Entries for what a second lease of an attempt used, in the scopes of its reservation.
 
     So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
-    the books have an amount of this lease, where a user has said what the attempt cost, or where its holds
-    are still to be settled.
+    the books have an amount of this lease, where a user has said what the attempt cost, or where its
+    reservations are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.lease for e in mine if e.kind in _SPENDS}
-    if account.lease in booked or booked == {0} or (not booked and held_scopes(entries, account.attempt)):
+    if account.lease in booked or booked == {0} or (not booked and find_reserved(entries, account.attempt)):
         return []
     scopes = dict.fromkeys(
-        e.scope for e in mine if e.kind is EntryKind.HOLD and e.lease in (0, account.lease)
+        e.scope for e in mine if e.kind is EntryKind.RESERVE and e.lease in (0, account.lease)
     )
     usd = ZERO if spent.usd is None else spent.usd
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
@@ -488,25 +502,25 @@ OVER, RESTS = "the day of its admission is over", "its session rests, and nobody
 def release_unknown(
     entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
 ) -> list[BookEntry]:
-    """Entries that release the hold of an unknown cost in a scope whose period is over; the cost stays
+    """Entries that release the reservation of an unknown cost in a scope whose period is over; the cost stays
     unknown.
     """
-    held = _sums(entries, account.attempt).get(scope, ZERO)
-    back = _released(entries, account, scope, held, stamp)
-    nothing = not (held or back[0].held_tokens or back[0].held_ms)
+    reserved = _sums(entries, account.attempt).get(scope, ZERO)
+    back = _released(entries, account, scope, reserved, stamp)
+    nothing = not (reserved or back[0].reserved_tokens or back[0].reserved_ms)
     if nothing or scope not in _unknown_scopes(entries, account.attempt):
         return []
     return [replace(entry, note=note) for entry in back]
 
 
 def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
-    """Entries that release the hold of an unknown cost in every scope; the cost stays unknown."""
+    """Entries that release the reservation of an unknown cost in every scope; the cost stays unknown."""
     scopes = _unknown_scopes(entries, account.attempt)
     return [entry for scope in scopes for entry in release_unknown(entries, account, scope, stamp, note)]
 
 
 def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
-    """The USD of the attempts before this one; an unknown cost counts as its hold."""
+    """The USD of the attempts before this one; an unknown cost counts as its reservation."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return add_amounts(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
@@ -514,15 +528,15 @@ def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
 def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
     """The balance after one more entry of its scope."""
     more: dict[str, Any] = {
-        "held_tokens": balance.held_tokens + entry.held_tokens,
-        "held_ms": balance.held_ms + entry.held_ms,
+        "reserved_tokens": balance.reserved_tokens + entry.reserved_tokens,
+        "reserved_ms": balance.reserved_ms + entry.reserved_ms,
     }
     match entry.kind:
-        case EntryKind.HOLD:
-            more["held_usd"] = add_amounts(balance.held_usd, entry.usd)
+        case EntryKind.RESERVE:
+            more["reserved_usd"] = add_amounts(balance.reserved_usd, entry.usd)
             more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.lease == 0 else 0)
         case EntryKind.RELEASE:
-            more["held_usd"] = subtract_amount(balance.held_usd, entry.usd)
+            more["reserved_usd"] = subtract_amount(balance.reserved_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
         case EntryKind.SPEND | EntryKind.CORRECT:
             more |= {**_used(balance, entry), "spent_usd": add_amounts(balance.spent_usd, entry.usd)}
@@ -568,10 +582,11 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
     return [scope for scope, count in open_scopes.items() if count > 0]
 
 
-def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """The USD held, by scope with an open hold (one of 0 USD included), where the cost is not unknown.
+def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+    """The USD reserved, by scope with an open reservation (one of 0 USD included), where the cost is not
+    unknown.
 
-    The order of the entries is free: a scope is open while more USD, or more holds of 0 USD, were held in it
+    The order of the entries is free: a scope is open while more USD, or more reservations of 0 USD, were reserved in it
     than released.
     """
     zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
@@ -580,7 +595,7 @@ def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal
 
 
 def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
-    """How many holds of 0 USD are open, by scope; a release of 0 USD closes one."""
+    """How many reservations of 0 USD are open, by scope; a release of 0 USD closes one."""
     counts: dict[str, int] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN and not entry.usd:
@@ -591,14 +606,14 @@ def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
 def _released(
     entries: Sequence[BookEntry], account: Account, scope: str, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that release what the attempt holds in the scope: `usd`, and each hold of 0 USD."""
+    """Entries that release what the attempt reserves in the scope: `usd`, and each reservation of 0 USD."""
     first = _freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
     zeros = _open_zeros(entries, account.attempt).get(scope, 0) - (0 if usd else 1)
     return [first, *(_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
 
 
 def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """The USD held less the USD released, by scope."""
+    """The USD reserved less the USD released, by scope."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
@@ -609,18 +624,18 @@ def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
 def _freed(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
 ) -> BookEntry:
-    """Return the entry, which also releases the tokens and time that its attempt holds; `most`: at most
+    """Return the entry, which also releases the tokens and time that its attempt reserves; `most`: at most
     these.
 
-    `told`: the usage of an attempt of unknown cost; what it does not name stays held.
+    `told`: the usage of an attempt of unknown cost; what it does not name stays reserved.
     """
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
-    tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+    tokens, ms = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
     if told is not None:
         tokens, ms = (tokens if told.tokens else 0), (ms if told.agent_ms else 0)
     if most is not None:
         tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
-    return replace(entry, held_tokens=-tokens, held_ms=-ms)
+    return replace(entry, reserved_tokens=-tokens, reserved_ms=-ms)
 
 
 _NOTHING = Spent(None, source="")

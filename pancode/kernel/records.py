@@ -301,7 +301,7 @@ class Attempt(Record):
     run: str
     attempt: int
     created_ms: int
-    held_usd: Decimal
+    reserved_usd: Decimal
     outcome: Outcome | None = None
     failure: FailureKind | None = None
     reason: str = ""
@@ -371,9 +371,9 @@ class BookEntry(Record):
     agent_ms: int = 0
     source: str = ""
     note: str = ""
-    held_tokens: int = 0
-    """How many more tokens (if negative: fewer) are held; of USD, the kind of the entry says that."""
-    held_ms: int = 0
+    reserved_tokens: int = 0
+    """How many more tokens (if negative: fewer) are reserved; of USD, the kind of the entry says that."""
+    reserved_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,13 +383,13 @@ class Balance(Record):
     TABLE: ClassVar = Table("balances", ("scope",))
     scope: str
     spent_usd: Decimal = Decimal(0)
-    held_usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
     unknown_runs: int = 0
     tokens: int = 0
     agent_ms: int = 0
     runs: int = 0
-    held_tokens: int = 0
-    held_ms: int = 0
+    reserved_tokens: int = 0
+    reserved_ms: int = 0
     disputed_usd: Decimal = Decimal(0)
     """The USD that nodes have claimed beyond the limits of their jobs; no ceiling counts it."""
 

@@ -86,7 +86,7 @@ class EntryKind(StrEnum):
     disputed ±claimed: beyond its job's limit, and outside of every ceiling until a user decides.
     """
 
-    HOLD = "hold"
+    RESERVE = "hold"
     RELEASE = "release"
     SPEND = "spend"
     CORRECT = "correct"

@@ -1,4 +1,4 @@
-"""The books as a user reads them: what may be spent, was spent, is held, and is not known."""
+"""The books as a user reads them: what may be spent, was spent, is reserved, and is not known."""
 
 from __future__ import annotations
 
@@ -81,21 +81,21 @@ def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> 
 
 def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
     ceilings = core.ceilings(tx, balance.scope)
-    used = balance.spent_usd + balance.held_usd
+    used = balance.spent_usd + balance.reserved_usd
     return {
         "scope": balance.scope,
         "ceiling_usd": None if ceilings.usd is None else format_decimal(ceilings.usd),
         "origin": _origin(core, tx, balance.scope, configured),
         "spent_usd": format_decimal(balance.spent_usd),
-        "held_usd": format_decimal(balance.held_usd),
+        "held_usd": format_decimal(balance.reserved_usd),
         "remaining_usd": None if ceilings.usd is None else format_decimal(ceilings.usd - used),
         "disputed_usd": format_decimal(balance.disputed_usd),
         "unknown_runs": balance.unknown_runs,
         "tokens": balance.tokens,
-        "held_tokens": balance.held_tokens,
+        "held_tokens": balance.reserved_tokens,
         "ceiling_tokens": ceilings.tokens,
         "agent_minutes": _minutes(balance.agent_ms),
-        "held_minutes": _minutes(balance.held_ms),
+        "held_minutes": _minutes(balance.reserved_ms),
         "ceiling_minutes": None if ceilings.ms is None else _minutes(ceilings.ms),
         "over": books.is_over(balance, ceilings),
     }

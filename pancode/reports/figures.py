@@ -215,7 +215,7 @@ def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
     if ceiling is not None:
         yield _one("pancode_budget_ceiling_usd", float(ceiling))
     yield _one("pancode_budget_spent_usd", float(day.spent_usd))
-    yield _one("pancode_budget_held_usd", float(day.held_usd))
+    yield _one("pancode_budget_held_usd", float(day.reserved_usd))
     yield _one("pancode_budget_disputed_usd", float(day.disputed_usd))
     yield _one("pancode_budget_unknown_runs", day.unknown_runs)
     for balance in tx.find(Balance):

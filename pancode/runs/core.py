@@ -317,24 +317,24 @@ class Core:
         return books.sum_balances(scope, (balance for balance in known if balance is not None))
 
     def budget_scopes(self, tx: Transaction, run: records.Run) -> list[BudgetScope]:
-        """Return the scopes in which an attempt of this run is held from its admission on; then week and
+        """Return the scopes in which an attempt of this run reserves from its admission on; then week and
         month.
 
-        What an interactive run dispatches is paid from the interactive run's hold: it is booked in the
-        session, and the session's ceiling does not refuse it. An orchestrator's hold is for its own model
-        alone: the session's ceiling counts for its children.
+        What an interactive run dispatches is paid from the interactive run's reservation: it is booked in the
+        session, and the session's ceiling does not refuse it. An orchestrator's reservation is for its own
+        model alone: the session's ceiling counts for its children.
         """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
-        session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
+        session = self.budget_scopes_of(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(records.Run, run.parent) if run.parent is not None else None
         if not run.takes_turns and (above is None or not is_orchestrator(above)):
             session = [replace(budget_scope, ceilings=books.NO_CEILING) for budget_scope in session]
-        return [*self.held_in(tx, scopes), *session, *self.period_budget_scopes(tx)]
+        return [*self.budget_scopes_of(tx, scopes), *session, *self.period_budget_scopes(tx)]
 
-    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
+    def budget_scopes_of(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
         return [
             BudgetScope(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s))
             for s in scopes
@@ -344,7 +344,7 @@ class Core:
         """Return the budget scopes of this week and this month that have a ceiling."""
         kinds = self.ceilings_set(tx)
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
-        return [BudgetScope(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
+        return [BudgetScope(balance, self.ceilings(tx, balance.scope), is_booked=False) for balance in sums]
 
     def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
         """Return the changed balances that may have a ceiling; with today's come the week's and month's."""

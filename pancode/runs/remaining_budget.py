@@ -24,13 +24,14 @@ from pancode.runs.views import hands_now, not_ended, words_of
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
-    """Return the session's ceiling and books, its open runs' limits held; an empty `session` is a new one.
+    """Return the session's ceiling and books, its open runs' limits reserved; an empty `session` is a new
+    one.
 
     Without a ceiling its open runs are not looked at.
     """
-    (budget_scope,) = core.held_in(tx, [books.session_scope(session)])
+    (budget_scope,) = core.budget_scopes_of(tx, [books.session_scope(session)])
     reserves = session and budget_scope.ceilings.usd is not None
-    balance = _with_limits_held(tx, budget_scope.balance) if reserves else budget_scope.balance
+    balance = _reserve_limits(tx, budget_scope.balance) if reserves else budget_scope.balance
     unsure = balance.unknown_runs or balance.disputed_usd
     entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
     unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.find_disputed(entries)))
@@ -41,14 +42,15 @@ _SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its mode
 
 
 def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:
-    """Return a scope of the budget. Where it has no room, it says what frees what it holds: a run of unknown
-    cost that holds money, and an interactive run, which holds money while it waits for a message.
+    """Return a scope of the budget. Where it has no room, it says what frees what it reserves: a run of
+    unknown cost that reserves money, and an interactive run, which reserves money while it waits for a
+    message.
     """
     if books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, due):
         return ScopeView(budget_scope.balance, budget_scope.ceilings)
     entries, frees = tx.find(BookEntry, {"scope": budget_scope.balance.scope}, order=None), []
     unknown = books.unknown_runs(entries)
-    for name in books.held_by_run(entries):
+    for name in books.sum_reserved(entries):
         run = tx.get(Run, name)
         if name in unknown:
             frees.append(_SETTLE.format(name))
@@ -111,7 +113,7 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
 def _committed(tx: Transaction, run: Run) -> Decimal:
     """Return the run's cost so far, with the budgets of its children.
 
-    The hold of a running attempt is not spent: the children are paid from it.
+    The reservation of a running attempt is not spent: the children are paid from it.
     """
     entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:
@@ -133,17 +135,17 @@ def _claim(run: Run, committed: Decimal) -> Decimal:
     return max(run.estimate_usd if limit is None else limit, committed)
 
 
-def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
-    """Return a session's books as if each open run that its orchestrator has begun held its whole limit.
+def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
+    """Return a session's books as if each open run that its orchestrator has begun reserved its whole limit.
 
-    Such a run holds its estimate, and may cost more. Its own children are paid from its limit.
+    Such a run reserves its estimate, and may cost more. Its own children are paid from its limit.
     """
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
         if Caller.of(run).charged_to == session and _is_led(tx, run):
             beyond = books.subtract_amount(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
             more = books.add_amounts(more, max(beyond, books.ZERO))
-    return values.replace(balance, held_usd=books.add_amounts(balance.held_usd, more))
+    return values.replace(balance, reserved_usd=books.add_amounts(balance.reserved_usd, more))
 
 
 def _is_led(tx: Transaction, run: Run) -> bool:

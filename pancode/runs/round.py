@@ -31,23 +31,25 @@ from pancode.runs.placement import binding as bind
 from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
-HOLDS_REPAIRED = "holds_repaired"
-"""The setting that says that `repair_holds` was done."""
+RESERVATIONS_REPAIRED = "holds_repaired"
+"""The setting that says that `repair_reservations` was done."""
 LAPSED = "lapsed"
 """The setting that holds the last day for which `lapse` was done."""
 
 
-def repair_holds(core: Core) -> None:
-    """Release, once for a ledger, what ended runs still hold on nodes.
+def repair_reservations(core: Core) -> None:
+    """Release, once for a ledger, what ended runs still reserve on nodes.
 
-    Earlier versions left such a hold where a node gave a job back and the run held 0 USD.
+    Earlier versions left such a reservation where a node gave a job back and the run reserved 0 USD.
     """
     with unit_of_work(core) as work:
-        if work.tx.get(Setting, HOLDS_REPAIRED) is not None:
+        if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
             return
-        work.tx.put(Setting(HOLDS_REPAIRED, True, core.wall_ms(), "coordinator"))
+        work.tx.put(Setting(RESERVATIONS_REPAIRED, True, core.wall_ms(), "coordinator"))
         for balance in work.tx.find(Balance):
-            if books.is_node(balance.scope) and (balance.held_usd or balance.held_tokens or balance.held_ms):
+            if books.is_node(balance.scope) and (
+                balance.reserved_usd or balance.reserved_tokens or balance.reserved_ms
+            ):
                 entries = work.tx.find(BookEntry, {"scope": balance.scope})
                 for name, attempt in sorted({(entry.run, entry.attempt) for entry in entries}):
                     run = work.tx.get(Run, name)
@@ -57,19 +59,19 @@ def repair_holds(core: Core) -> None:
                     account, why = books.Account(name, attempt), "its run has ended"
                     if made := books.release_reserved(mine, account, core.stamp(), why):
                         work.book(made)
-                        told = "hold of an ended run released"
+                        told = "reservation of an ended run released"
                         work.audit("budget", "warning", told, name, scope=balance.scope, attempt=attempt)
 
 
 def lapse_reserved(core: Core) -> None:
-    """Once a day, take unknown holds of earlier days out of the scopes that have no day.
+    """Once a day, take unknown reservations of earlier days out of the scopes that have no day.
 
     A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
     """
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
-    repair_holds(core)
+    repair_reservations(core)
     with unit_of_work(core) as work:
         # all balances, unless this was done today
         done = work.tx.get(Setting, LAPSED)
@@ -83,7 +85,9 @@ def lapse_reserved(core: Core) -> None:
                 ]
                 for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
                     entries = work.tx.find(BookEntry, {"run": run})
-                    admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
+                    admitted = [
+                        e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.RESERVE
+                    ]
                     if admitted and books.day_scope(min(admitted), work.core.tz) < today:
                         work.book(
                             books.release_unknown(

@@ -102,16 +102,16 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
     if ceilings.usd:
         # An interactive run holds all that it may cost, and rarely needs it: of a session only what is spent
         # is told.
-        held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
-        used = subtract_amount(counted_usd(balance), held)
+        reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
+        used = subtract_amount(counted_usd(balance), reserved)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
     if ceilings.tokens:
-        tokens = balance.tokens + balance.held_tokens
+        tokens = balance.tokens + balance.reserved_tokens
         shares.append(
             (Decimal(tokens) / ceilings.tokens, f"{tokens:,} tokens", f"{ceilings.tokens:,} tokens")
         )
     if ceilings.ms:
-        ms = balance.agent_ms + balance.held_ms
+        ms = balance.agent_ms + balance.reserved_ms
         reached, most = (f"{format_minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
         shares.append((Decimal(ms) / ceilings.ms, reached, most))
     return shares

@@ -569,7 +569,7 @@ def _attempt(attempt: records.Attempt) -> AttemptShape:
         "outcome": attempt.outcome.value if attempt.outcome is not None else None,
         "failure": attempt.failure.value if attempt.failure is not None else None,
         "reason": attempt.reason,
-        "held_usd": f"{attempt.held_usd:f}",
+        "held_usd": f"{attempt.reserved_usd:f}",
         "usage": usage_of(attempt.usage),
         "agent_ms": int(str(lasted)) if (lasted := attempt.usage.get("agent_ms")) is not None else None,
         "created_at": format_iso(attempt.created_ms),

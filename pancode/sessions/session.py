@@ -252,10 +252,12 @@ def _money(
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        held = min(
-            now.held_usd, view.balance.held_usd
+        reserved = min(
+            now.reserved_usd, view.balance.reserved_usd
         )  # an interactive run of before sessions had books has none
-        used = books.add_amounts(books.subtract_amount(used, held), books.known_cost(now.usage) or books.ZERO)
+        used = books.add_amounts(
+            books.subtract_amount(used, reserved), books.known_cost(now.usage) or books.ZERO
+        )
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
     return {

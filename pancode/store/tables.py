@@ -20,7 +20,9 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.DECIMAL: _TEXT,
     Kind.JSON: _TEXT,
 }
-_OLD_NAMES = {"lease": "fence", "job": "order"}
+_OLD_NAMES = {"lease": "fence", "job": "order"} | {
+    f"reserved_{unit}": f"held_{unit}" for unit in ("usd", "tokens", "ms")
+}
 """The names of columns that differ from the names of their fields."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 

@@ -145,7 +145,7 @@ def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
     balance = tx.get(Balance, scope) or Balance(scope)
     return {
         "usd": f"{balance.spent_usd:f}",
-        "held_usd": f"{balance.held_usd:f}",
+        "held_usd": f"{balance.reserved_usd:f}",
         "unknown": balance.unknown_runs,
         "disputed_usd": f"{balance.disputed_usd:f}",
         "tokens": balance.tokens,

@@ -107,7 +107,7 @@ SAMPLES: tuple[Record, ...] = (
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Lease("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     GpuHold("r-7f3k2q", 1, "gpubox", ("GPU-0", "GPU-1")),
-    BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
+    BookEntry("e1", 1, "day:2026-11-20", EntryKind.RESERVE, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
     Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
     Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
     Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
@@ -143,7 +143,7 @@ def ledger(open_ledger: Open) -> Iterator[Ledger]:
 
 
 def entry(number: int, run: str = "r-1", scope: str = "day:1") -> BookEntry:
-    return BookEntry(f"e{number:03}", 100 - number, scope, EntryKind.HOLD, run, 1, 1, Decimal(number))
+    return BookEntry(f"e{number:03}", 100 - number, scope, EntryKind.RESERVE, run, 1, 1, Decimal(number))
 
 
 def write(ledger: Ledger, *records: Record) -> None:

@@ -39,7 +39,7 @@ def test_ten_dispatches_race_for_the_last_dollar(
     fleet: Owner, lab: Lab, last_dollar: tuple[Decimal, Decimal]
 ) -> None:
     host, (spent, held) = Ground(fleet, lab, 1), last_dollar
-    told = f"held: ${held + Decimal('0.75'):.2f}"
+    told = f"reserved: ${held + Decimal('0.75'):.2f}"
     task = script("await go", "usage 1 1 0.60")
     words = ("--runtime", "scripted", "--node", "node1", "--workspace", "none", "--budget", "0.75")
     racers = [fleet.begin("dispatch", "--detach", "--json", *words, task) for _ in range(10)]

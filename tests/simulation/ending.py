@@ -36,7 +36,7 @@ def at_the_end(world: SimWorld) -> None:
         every_run_has_ended(tx)
         at_most_one_attempt_won(tx, world)
         every_lease_is_closed(tx)
-        no_hold_is_left(tx)
+        no_reservation_is_left(tx)
         what_was_spent_is_booked(tx, world)
         what_was_told_of_work_is_booked(tx, world)
         no_unknown_cost_narrows_a_scope_for_ever(tx, world)
@@ -75,20 +75,20 @@ def every_lease_is_closed(tx: Transaction) -> None:
         must(attempt.outcome is not None, f"attempt {attempt.run}.{attempt.attempt} has no outcome")
 
 
-def no_hold_is_left(tx: Transaction) -> None:
-    """What nobody can still spend is not held: by attempt and scope, but for a cost that is unknown."""
+def no_reservation_is_left(tx: Transaction) -> None:
+    """What nobody can still spend is not reserved: by attempt and scope, but for a cost that is unknown."""
     held: Counter[tuple[str, int, str]] = Counter()
     unknown = set()
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
-        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        held[key] += {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
         if entry.kind is EntryKind.UNKNOWN:
             unknown.add(key)
     known = {(s.run, s.attempt) for s in tx.find(StoredReceipt) if _known_cost(s) is not None}
     for key, cents in held.items():
-        must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still holds {cents} cents")
+        must(cents == 0 or (key in unknown and key[:2] not in known), f"{key} still reserves {cents} cents")
     for key, work in _held_work(tx).items():
-        must(work == (0, 0) or (key in unknown and key[:2] not in known), f"{key} still holds {work}")
+        must(work == (0, 0) or (key in unknown and key[:2] not in known), f"{key} still reserves {work}")
 
 
 def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
@@ -97,12 +97,12 @@ def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
         tokens, ms = held.get(key, (0, 0))
-        held[key] = tokens + entry.held_tokens, ms + entry.held_ms
+        held[key] = tokens + entry.reserved_tokens, ms + entry.reserved_ms
     return held
 
 
 def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -> None:
-    """What is held for an unknown cost of another day is held in that day alone."""
+    """What is reserved for an unknown cost of another day is reserved in that day alone."""
     assert world.coordinator.core is not None
     core = world.coordinator.core
     today = books.day_scope(world.clock.wall_ms(), core.tz)
@@ -111,8 +111,11 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -
     unknown = set()
     for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
-        held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
-        if entry.kind in (EntryKind.HOLD, EntryKind.UNKNOWN):  # the clock may have been set back between them
+        held[key] += {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
+        if entry.kind in (
+            EntryKind.RESERVE,
+            EntryKind.UNKNOWN,
+        ):  # the clock may have been set back between them
             days.setdefault(key, []).append(books.day_scope(entry.at_ms, core.tz))
         if entry.kind is EntryKind.UNKNOWN:
             unknown.add(key)
@@ -121,7 +124,7 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: SimWorld) -
         lasting = not key[2].startswith("day:") and max(days[key]) < today
         must(
             not (lasting and (held[key] or any(work[key]))),
-            f"{key} still holds {held[key]} cents and {work[key]}, of {days[key]}, it is {today}",
+            f"{key} still reserves {held[key]} cents and {work[key]}, of {days[key]}, it is {today}",
         )
 
 
@@ -165,7 +168,7 @@ def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
 
 
 def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
-    """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays held."""
+    """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays reserved."""
     for stored in tx.find(StoredReceipt):
         if stored.orphan or stored.rejected is not None or stored.run in world.truth.lied_of:
             continue
@@ -174,13 +177,15 @@ def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
         mine = [e for e in tx.find(BookEntry, {"run": stored.run}) if e.attempt == stored.attempt]
         mine = [e for e in mine if e.scope.startswith("day:")]
         booked = sum(e.tokens for e in mine), sum(e.agent_ms for e in mine)
-        left = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
-        given = [(e.held_tokens, e.held_ms) for e in mine if e.kind is EntryKind.HOLD]
+        left = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
+        given = [(e.reserved_tokens, e.reserved_ms) for e in mine if e.kind is EntryKind.RESERVE]
         untold = usage["cost_usd"] is None and not any(e.kind is EntryKind.RELEASE for e in mine)
         for one in (0, 1) if mine else ():
             must(booked[one] >= told[one], f"{stored.run}: told {told}, booked is {booked}")
             enough = booked[one] + left[one] >= sum(hold[one] for hold in given)
-            must(enough or not untold or bool(told[one]), f"{stored.run}: nobody told, and {left} is held")
+            must(
+                enough or not untold or bool(told[one]), f"{stored.run}: nobody told, and {left} is reserved"
+            )
 
 
 def _known_cost(stored: StoredReceipt) -> Decimal | None:
@@ -298,9 +303,9 @@ def _fits(world: SimWorld, tx: Transaction, run: Run) -> bool:
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
         balance, ceilings = tx.get(Balance, scope) or Balance(scope), core.ceilings(tx, scope)
         sums = (
-            (balance.spent_usd + balance.held_usd + run.estimate_usd, ceilings.usd),
-            (balance.tokens + balance.held_tokens + run.estimate_tokens, ceilings.tokens),
-            (balance.agent_ms + balance.held_ms + run.estimate_ms, ceilings.ms),
+            (balance.spent_usd + balance.reserved_usd + run.estimate_usd, ceilings.usd),
+            (balance.tokens + balance.reserved_tokens + run.estimate_tokens, ceilings.tokens),
+            (balance.agent_ms + balance.reserved_ms + run.estimate_ms, ceilings.ms),
         )
         if any(most is not None and all_ > most for all_, most in sums):
             return False

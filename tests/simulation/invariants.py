@@ -260,16 +260,16 @@ class Invariants:
             now = books.apply_entry(self._running.get(entry.scope, Balance(entry.scope)), entry)
             self._running[entry.scope] = now
             ceiling = self._ceiling_of(entry.scope)
-            if entry.kind is EntryKind.HOLD and entry.usd and ceiling is not None:
-                over = now.spent_usd + now.held_usd > ceiling
+            if entry.kind is EntryKind.RESERVE and entry.usd and ceiling is not None:
+                over = now.spent_usd + now.reserved_usd > ceiling
                 must(not over, f"{entry.run}: a hold over the ceiling {ceiling}: {now}")
-            if entry.kind is EntryKind.HOLD:
+            if entry.kind is EntryKind.RESERVE:
                 self.work_fits(entry, now)
         self._entries = len(entries)
         for balance in balances:
             if balance != self._running[balance.scope]:  # told only then: it is long, and asked at every step
                 must(False, f"books: {balance} {self._running}")
-            held = (balance.held_usd >= 0, balance.held_tokens >= 0, balance.held_ms >= 0)
+            held = (balance.reserved_usd >= 0, balance.reserved_tokens >= 0, balance.reserved_ms >= 0)
             must(all(held), f"{balance.scope}: less than nothing is held: {balance}")
 
     def work_fits(self, entry: BookEntry, now: Balance) -> None:
@@ -277,10 +277,12 @@ class Invariants:
         kind = entry.scope.partition(":")[0]
         said = self.work.get(f"ceiling-work:{entry.scope}", self.work.get(f"ceiling-work:{kind}", {}))
         tokens, ms = said.get("tokens"), said.get("ms")
-        if entry.held_tokens and tokens is not None:
-            must(now.tokens + now.held_tokens <= tokens, f"{entry.run}: a hold over {tokens} tokens: {now}")
-        if entry.held_ms and ms is not None:
-            must(now.agent_ms + now.held_ms <= ms, f"{entry.run}: a hold over {ms} ms: {now}")
+        if entry.reserved_tokens and tokens is not None:
+            must(
+                now.tokens + now.reserved_tokens <= tokens, f"{entry.run}: a hold over {tokens} tokens: {now}"
+            )
+        if entry.reserved_ms and ms is not None:
+            must(now.agent_ms + now.reserved_ms <= ms, f"{entry.run}: a hold over {ms} ms: {now}")
 
     # -- machines -------------------------------------------------------------------------------
 

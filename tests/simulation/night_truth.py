@@ -98,7 +98,7 @@ class NightTruth:
             job = parse_message(Job, parse_envelope(lease.job).body())
             mine = [e for e in tx.find(BookEntry, {"run": lease.run}) if e.attempt == lease.attempt]
             day = [e for e in mine if e.scope.startswith("day:")]
-            signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+            signs = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
             held = sum((signs.get(e.kind, 0) * e.usd for e in day), Decimal(0))
             is_over = any(e.kind in (EntryKind.SPEND, EntryKind.UNKNOWN) for e in day)
             most = job.limits.usd

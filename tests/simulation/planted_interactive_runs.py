@@ -74,7 +74,7 @@ def _told_to_another(procedure: Procedure, message: Any) -> None:
     _tell(procedure, message.model_copy(update={"identity": others[0]}) if others else message)
 
 
-def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
+def _reserves_an_estimate(patch: pytest.MonkeyPatch) -> None:
     estimate = resolution.estimate_cost
 
     def small(*said: Any) -> Any:
@@ -97,5 +97,5 @@ INTERACTIVE_RUN_BUGS = (
         _to(words, "send_message", _begins_at_once),
     ),
     _bug("words of another session are taken", _to(Procedure, "tell", _told_to_another)),
-    _bug("an interactive run holds what is expected of it", _holds_an_estimate),
+    _bug("an interactive run holds what is expected of it", _reserves_an_estimate),
 )

@@ -114,7 +114,7 @@ class TalkTruth:
         interactive_runs = {run.id for run in tx.find(Run) if run.takes_turns}
         for entry in (one for one in tx.find(BookEntry) if one.run in interactive_runs):
             key = (entry.run, entry.scope)
-            if entry.kind is EntryKind.HOLD:
+            if entry.kind is EntryKind.RESERVE:
                 held[key] += int(entry.usd * 100)
             elif entry.kind in (EntryKind.SPEND, EntryKind.CORRECT):
                 spent[key] += entry.usd

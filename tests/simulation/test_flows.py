@@ -210,5 +210,5 @@ def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
     assert (one.state, one.reason[:10]) == ("partial", f"{TASKS - len(fails)} of {TASKS}"[:10])
     assert balance is not None and balance.spent_usd == sum(costs.values())
     assert balance.spent_usd == sum(e.usd for e in entries if e.kind.value in ("spend", "correct"))
-    assert balance.held_usd == balance.unknown_runs == 0 and balance.tokens == 15 * TASKS
+    assert balance.reserved_usd == balance.unknown_runs == 0 and balance.tokens == 15 * TASKS
     assert {run.result["node"] for run in runs} == {machine.name for machine in world.machines}

@@ -50,7 +50,7 @@ def show(
 ) -> None:
     """Today, week and month where they have a ceiling, and each node, agent and repository.
 
-    A run starts only if spent money, held money and its own estimate fit under every ceiling.
+    A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
     """
     answer = face.client().get(BUDGET, all=everything)
     face.show(answer, lambda: _books(answer))
@@ -67,7 +67,7 @@ _BOOKS: Columns = {
 
 def _books(answer: BudgetShape) -> str:
     runs = count_noun(answer["runs"], "run")
-    next_ = f"{runs} today; the next would hold {format_usd(answer['estimate_next_usd'])}\n"
+    next_ = f"{runs} today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
     return (
         format_rows(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
         + next_
@@ -85,9 +85,9 @@ def absolute_scope(scope: str) -> str:
     return f"repo:{os.path.abspath(os.path.join(base, whole))}"
 
 
-def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
-    """Return "USED of CEILING", where USED includes the holds; without a ceiling only what was used."""
-    return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
+def _of(used: float, reserved: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
+    """Return "USED of CEILING", where USED includes the reservations; without a ceiling only what was used."""
+    return shown(used) if ceiling is None else f"{shown(used + reserved)} of {shown(ceiling)}"
 
 
 @app.verb(
@@ -128,8 +128,8 @@ def settle(
 ) -> None:
     """Say what a run of unknown or disputed cost has cost.
 
-    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its job: you
-    accept it with the amount that its node claims, and dismiss it with the amount that counts now
+    The reservation of an unknown one is given back. A disputed one is a claim beyond the limit of its job:
+    you accept it with the amount that its node claims, and dismiss it with the amount that counts now
     (`pancode runs show RUN`).
     """
     answer = face.client().post(SETTLE, {"by": find_user(), "run": run, "usd": amount})

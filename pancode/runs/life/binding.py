@@ -1,4 +1,4 @@
-"""How a run is admitted, waits, and is bound to a node, with the holds that this takes."""
+"""How a run is admitted, waits, and is bound to a node, with the reservations that this takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Admitted(Signal):
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the hold of the first attempt; RefusedError with the numbers when no ceiling has room."""
+        """Take the reservation of the first attempt; RefusedError with the numbers when no ceiling has room."""
         made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
@@ -40,12 +40,12 @@ class Admitted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Due(Signal):
-    """The waiting run's time has come: a later attempt takes its own hold."""
+    """The waiting run's time has come: a later attempt takes its own reservation."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the hold of a later attempt; if it has no room, the run waits for budget or ends."""
+        """Take the reservation of a later attempt; if it has no room, the run waits for budget or ends."""
         if made.run.attempt == 1:
             return made
         if made.case.spent_up(made.run.attempt):
@@ -68,7 +68,7 @@ def reserve_budget(
 ) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: a user has allowed the hold even where a ceiling has no room; the story then says so.
+    `beyond`: a user has allowed the reservation even where a ceiling has no room; the story then says so.
     """
     run, amount = made.run, _amount(made)
     for budget_scope in budget_scopes:
@@ -85,7 +85,7 @@ def reserve_budget(
         elif not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
             return made, books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount)
     scopes, account = (
-        [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.held],
+        [budget_scope.balance.scope for budget_scope in budget_scopes if budget_scope.is_booked],
         books.Account(run.id, run.attempt),
     )
     made = made.book(books.reserve_amount(scopes, account, amount, made.now.stamp))
@@ -102,7 +102,7 @@ def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
     """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
     amount = _amount(made)
     for budget_scope in budget_scopes:
-        free = replace(budget_scope.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        free = replace(budget_scope.balance, reserved_usd=books.ZERO, reserved_tokens=0, reserved_ms=0)
         if books.is_workflow(free.scope) and not books.is_within_ceilings(
             free, budget_scope.ceilings, amount
         ):
@@ -145,13 +145,13 @@ def begin_waiting(made: Changes) -> Changes:
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
-def held_as_before(made: Changes, note: str) -> Changes:
-    """Lower the hold to the run's estimate, as its job was handed over to a node and came back."""
+def reserve_as_before(made: Changes, note: str) -> Changes:
+    """Lower the reservation to the run's estimate, as its job was handed over to a node and came back."""
     usd, account = _amount(made).usd, made.case.account
-    if made.attempt.held_usd <= usd:
+    if made.attempt.reserved_usd <= usd:
         return made
     made = made.book(books.lower_reserved(made.case.entries, account, usd, made.now.stamp, note))
-    return made.put(replace(made.attempt, held_usd=usd))
+    return made.put(replace(made.attempt, reserved_usd=usd))
 
 
 def handed_to(node: str) -> str:
@@ -168,23 +168,25 @@ class Bound(Signal):
     served: dict[str, object] = field(default_factory=dict)
     """The model server on that node, as it was reported; empty: not known."""
     most_usd: Decimal | None = None
-    """The most USD that a run handed over ahead holds from now on; None: what it holds already."""
+    """The most USD that a run handed over ahead reserves from now on; None: what it reserves already."""
     gpus: tuple[str, ...] = ()
     """The GPUs of the node that the run holds alone, by UUID."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its lease and the hold in its node's own scope; its lost leases are told to end."""
+        """Give the run its lease and the reservation in its node's own scope; its lost leases are told to
+        end.
+        """
         lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:
             account = books.Account(run.id, run.attempt, lease.lease)
-            if self.most_usd is not None and self.most_usd > attempt.held_usd:
+            if self.most_usd is not None and self.most_usd > attempt.reserved_usd:
                 made = made.book(
                     books.raise_reserved(made.case.entries, account, self.most_usd, made.now.stamp)
                 )
-                attempt = replace(attempt, held_usd=self.most_usd)
+                attempt = replace(attempt, reserved_usd=self.most_usd)
                 made = made.put(attempt)
-            amount = replace(books.estimate_of(run), usd=attempt.held_usd)
+            amount = replace(books.estimate_of(run), usd=attempt.reserved_usd)
             made = made.book(
                 books.reserve_amount([books.node_scope(lease.node)], account, amount, made.now.stamp)
             )

@@ -180,9 +180,9 @@ class RunCase:
         return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """The most USD that this lease's job allows: what is left, or what it holds; None: no limit."""
-        left, held = self.left(self.attempt.attempt), self.attempt.held_usd
-        return held if left is None and held and self.about and self.lease.ahead else left
+        """The most USD that this lease's job allows: what is left, or what it reserves; None: no limit."""
+        left, reserved = self.left(self.attempt.attempt), self.attempt.reserved_usd
+        return reserved if left is None and reserved and self.about and self.lease.ahead else left
 
     def spent_up(self, attempt: int) -> bool:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
@@ -276,12 +276,12 @@ def asks_a_model(run: Run) -> bool:
     return not is_own and not ModelChoice.of(run).free
 
 
-def cap_of(run: Run, left: Decimal | None, usual: Decimal, held: Decimal) -> Decimal | None:
+def cap_of(run: Run, left: Decimal | None, usual: Decimal, reserved: Decimal) -> Decimal | None:
     """The most USD that an attempt may cost once it is handed over; None: it pays for no model.
 
-    `left`: of the run's own limit; None: it has none, and gets `usual`, or what it holds already if that is
-    more.
+    `left`: of the run's own limit; None: it has none, and gets `usual`, or what it reserves already if that
+    is more.
     """
     if not asks_a_model(run):
         return None
-    return max(usual, held) if left is None else left
+    return max(usual, reserved) if left is None else left

@@ -61,7 +61,7 @@ def end_run(made: Changes, **result: object) -> Changes:
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
-    """Release the attempt's holds; with `node`, only the hold for that node."""
+    """Release the attempt's reservations; with `node`, only the hold for that node."""
     case, only = made.case, books.node_scope(node) if node is not None else None
     return made.book(books.release_reserved(case.entries, case.account, case.now.stamp, note, only))
 
@@ -75,7 +75,8 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
     """Let the run wait for another attempt, after a pause; None: its budget is used up.
 
-    The attempt's hold is taken when it is bound. `asked_ms`: the pause that its provider has asked for.
+    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider has asked
+    for.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1

@@ -18,7 +18,7 @@ from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, Wai
 from pancode.kernel.values import replace
 from pancode.runs.life import approvals
 from pancode.runs.life import waits as people
-from pancode.runs.life.binding import handed_to, held_as_before
+from pancode.runs.life.binding import handed_to, reserve_as_before
 from pancode.runs.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.ends import end_unstarted, give_back
@@ -200,7 +200,7 @@ def _back_to_queue(made: Changes, reason: str) -> Changes:
     """Put the attempt back into the queue, to be bound again."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
     made = give_back(made, reason, made.lease.node)
-    return held_as_before(made, reason) if made.lease.ahead else made
+    return reserve_as_before(made, reason) if made.lease.ahead else made
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     later = [
         (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
     ]
-    return {run: attempt.held_usd for run, attempt in later if attempt is not None}
+    return {run: attempt.reserved_usd for run, attempt in later if attempt is not None}
 
 
 def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurry: str = "") -> int:

@@ -565,9 +565,9 @@ def _short(
     due, more = standing.holds(run, usd), claimed.get(name, Amount())
     balance = replace(
         balance,
-        held_usd=balance.held_usd + more.usd,
-        held_tokens=balance.held_tokens + more.tokens,
-        held_ms=balance.held_ms + more.ms,
+        reserved_usd=balance.reserved_usd + more.usd,
+        reserved_tokens=balance.reserved_tokens + more.tokens,
+        reserved_ms=balance.reserved_ms + more.ms,
     )
     if books.is_within_ceilings(balance, ceilings, due):
         return ""

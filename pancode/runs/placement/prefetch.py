@@ -89,13 +89,14 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
     has no room for that, in words.
     """
     run = case.run
-    held = books.held_scopes(case.entries, run.attempt)
-    before = max(held.values(), default=books.ZERO)
+    reserved = books.find_reserved(case.entries, run.attempt)
+    before = max(reserved.values(), default=books.ZERO)
     usd = cap_of(run, case.left(run.attempt), core.rules.ahead_usd, before)
     if usd is None or usd <= before:
         return usd, ""
     budget_scopes = [
-        (budget_scope, held[budget_scope.balance.scope]) for budget_scope in core.held_in(tx, held)
+        (budget_scope, reserved[budget_scope.balance.scope])
+        for budget_scope in core.budget_scopes_of(tx, reserved)
     ]
     budget_scopes += [(budget_scope, before) for budget_scope in core.period_budget_scopes(tx)]
     for budget_scope, has in budget_scopes:

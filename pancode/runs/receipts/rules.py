@@ -295,7 +295,7 @@ class Believed(Signal):
         new = late(entries, account, spent, stamp) + books.settle_attempt(entries, account, spent, stamp)
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)
-        if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
+        if spent.usd is None and claims.rests is not None:  # else five chats a day fill its ceiling
             new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest

@@ -78,9 +78,9 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
     if not books.is_within_ceilings(balance, books.Ceilings(usd=ceilings.usd), due):
         most = f"{ceil(books.add_amounts(books.counted_usd(balance), due.usd))}"
     elif not books.is_within_ceilings(balance, books.Ceilings(tokens=ceilings.tokens), due):
-        most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
+        most = f"--tokens {balance.tokens + balance.reserved_tokens + due.tokens}"
     else:
-        most = f"--minutes {ceil((balance.agent_ms + balance.held_ms + due.ms) / books.MINUTE_MS)}"
+        most = f"--minutes {ceil((balance.agent_ms + balance.reserved_ms + due.ms) / books.MINUTE_MS)}"
     return f"pancode budget set {most}{where}"
 
 
@@ -101,12 +101,12 @@ def _free(scope: ScopeView) -> dict[str, str]:
     """The free amount of the scope in each currency."""
     balance, ceilings, free = scope.balance, scope.ceilings, {}
     if ceilings.usd is not None:
-        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.held_usd:.2f} of ${ceilings.usd:.2f}"
+        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.reserved_usd:.2f} of ${ceilings.usd:.2f}"
     if ceilings.tokens is not None:
-        left = ceilings.tokens - balance.tokens - balance.held_tokens
+        left = ceilings.tokens - balance.tokens - balance.reserved_tokens
         free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"
     if ceilings.ms is not None:
-        rest = ceilings.ms - balance.agent_ms - balance.held_ms
+        rest = ceilings.ms - balance.agent_ms - balance.reserved_ms
         free["ms"] = f"{books.format_minutes(rest)} of {books.format_minutes(ceilings.ms)} agent-minutes"
     return free
 

@@ -447,7 +447,7 @@ def test_its_children_together_never_pass_the_ceiling_of_its_session(world: List
     limits = [Decimal(str(child.limits["usd"])) for child in children]
     assert limits == [Decimal("1.5"), Decimal("0.75"), Decimal("0.75")], "each has room for its estimate"
     refused = panos.answer("dispatch", **BUILD)
-    assert not refused.ok and "held: $5.00, ceiling: $5.00" in refused.text, refused.text
+    assert not refused.ok and "reserved: $5.00, ceiling: $5.00" in refused.text, refused.text
 
 
 def test_a_named_budget_that_fits_is_kept_and_what_is_reserved_is_told(world: ListenerWorld) -> None:

@@ -1,4 +1,4 @@
-"""The books under every order of events: balances are sums of entries, holds stay below the ceiling."""
+"""The books under every order of events: balances are sums of entries, and reservations fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stamps() -> Callable[[], Stamp]:
 
 
 class Books(RuleBasedStateMachine):
-    """Attempts that are held, bound, settled, lost, released and corrected in any order."""
+    """Attempts that are reserved, bound, settled, lost, released and corrected in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class Books(RuleBasedStateMachine):
         """Whether it would be more than one of the ceilings, reckoned by hand."""
         balance, ceiling = self.balance(DAY), self.ceiling
         sums = (
-            (balance.spent_usd + balance.held_usd, more.usd, ceiling.usd),
-            (balance.tokens + balance.held_tokens, more.tokens, ceiling.tokens),
-            (balance.agent_ms + balance.held_ms, more.ms, ceiling.ms),
+            (balance.spent_usd + balance.reserved_usd, more.usd, ceiling.usd),
+            (balance.tokens + balance.reserved_tokens, more.tokens, ceiling.tokens),
+            (balance.agent_ms + balance.reserved_ms, more.ms, ceiling.ms),
         )
         return any(most is not None and due and all_ + due > most for all_, due, most in sums)
 
@@ -105,7 +105,7 @@ class Books(RuleBasedStateMachine):
         due = self.due[account]
         self.book(books.release_reserved(self.of(account), account, self.stamp(), "taken back", NODE))
         self.book(books.lower_reserved(self.of(account), account, due.usd, self.stamp(), "taken back"))
-        held = books.held_scopes(self.of(account), account.attempt)
+        held = books.find_reserved(self.of(account), account.attempt)
         assert held == {DAY: due.usd, AGENT: due.usd}
         self.book(books.reserve_amount((NODE,), account, due, self.stamp()))
 
@@ -173,7 +173,15 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def every_scope_tells_the_same_story(self) -> None:
         told = {
-            (b.spent_usd, b.held_usd, b.unknown_runs, b.tokens, b.agent_ms, b.held_tokens, b.held_ms)
+            (
+                b.spent_usd,
+                b.reserved_usd,
+                b.unknown_runs,
+                b.tokens,
+                b.agent_ms,
+                b.reserved_tokens,
+                b.reserved_ms,
+            )
             for b in (self.balance(DAY), self.balance(AGENT), self.balance(NODE))
         }
         assert len(told) == 1
@@ -186,9 +194,9 @@ class Books(RuleBasedStateMachine):
         assert balance.unknown_runs == len(self.unknown)
         told = books.unknown_runs([e for e in self.entries if e.scope == DAY])
         assert set(told) == {account.run for account in self.unknown}
-        assert balance.held_usd >= 0 and balance.held_tokens >= 0 and balance.held_ms >= 0
+        assert balance.reserved_usd >= 0 and balance.reserved_tokens >= 0 and balance.reserved_ms >= 0
         if not self.open and not self.unknown:
-            assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
+            assert (balance.reserved_usd, balance.reserved_tokens, balance.reserved_ms) == (Decimal(0), 0, 0)
 
     @invariant()
     def ids_are_unique(self) -> None:
@@ -210,7 +218,7 @@ def test_a_job_that_a_node_gave_back_is_booked_once_whatever_the_order_of_entrie
         done = books.settle_attempt(entries, second, Spent(usd, 10, 5_000), stamp())
         assert [entry.kind for entry in done] == [EntryKind.RELEASE, EntryKind.SPEND]
         balance = books.sum_entries(NODE, [*entries, *done])
-        assert (balance.held_usd, balance.held_ms, balance.agent_ms) == (Decimal(0), 0, 5_000)
+        assert (balance.reserved_usd, balance.reserved_ms, balance.agent_ms) == (Decimal(0), 0, 5_000)
 
 
 @pytest.mark.parametrize("estimate", [Decimal(0), Decimal("0.5")])
@@ -220,8 +228,8 @@ def test_a_hold_that_was_raised_is_released_whole_whatever_the_order_of_entries(
     made += books.raise_reserved(made, account, Decimal(2), stamp())
     for entries in permutations(made):
         done = books.settle_attempt(entries, account, Spent(Decimal(1)), stamp())
-        assert books.held_scopes([*entries, *done], 1) == {}
-        assert books.sum_entries(DAY, [*entries, *done]).held_usd == 0
+        assert books.find_reserved([*entries, *done], 1) == {}
+        assert books.sum_entries(DAY, [*entries, *done]).reserved_usd == 0
 
 
 def test_a_day_is_the_coordinators_own() -> None:
@@ -236,7 +244,7 @@ def test_a_lost_hold_stands_less_what_was_sworn_to() -> None:
     held = books.reserve_amount((DAY,), account, Amount(Decimal("0.75")), stamp())
     lost = books.settle_lost(held, account, Spent(Decimal("0.20")), stamp())
     balance = books.sum_entries(DAY, [*held, *lost])
-    assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (
+    assert (balance.spent_usd, balance.reserved_usd, balance.unknown_runs) == (
         Decimal("0.20"),
         Decimal("0.55"),
         1,
@@ -248,14 +256,14 @@ def test_tokens_and_time_of_a_receipt_take_the_place_of_their_hold_although_nobo
     held = books.reserve_amount((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
     spent = books.settle_attempt(held, account, Spent(None, 30, 5_000), stamp())
     balance = books.sum_entries(DAY, [*held, *spent])
-    assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal("0.75"), 0, 0)
+    assert (balance.reserved_usd, balance.reserved_tokens, balance.reserved_ms) == (Decimal("0.75"), 0, 0)
     assert (balance.tokens, balance.agent_ms) == (30, 5_000)
     rejected = books.settle_attempt(held, account, Spent(None), stamp())  # no receipt that could be believed
     balance = books.sum_entries(DAY, [*held, *rejected])
-    assert (balance.held_tokens, balance.held_ms, balance.tokens) == (100, 60_000, 0)
+    assert (balance.reserved_tokens, balance.reserved_ms, balance.tokens) == (100, 60_000, 0)
     over = books.release_unknown([*held, *rejected], account, DAY, stamp())
     balance = books.sum_entries(DAY, [*held, *rejected, *over])
-    assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
+    assert (balance.reserved_usd, balance.reserved_tokens, balance.reserved_ms) == (Decimal(0), 0, 0)
 
 
 def test_all_holds_of_an_unknown_cost_go_back_at_once_and_the_cost_stays_unknown() -> None:
@@ -265,11 +273,11 @@ def test_all_holds_of_an_unknown_cost_go_back_at_once_and_the_cost_stays_unknown
     entries += books.lapse_all(entries, account, stamp(), books.RESTS)
     for scope in (DAY, AGENT):
         balance = books.sum_entries(scope, [entry for entry in entries if entry.scope == scope])
-        assert (balance.held_usd, balance.unknown_runs, balance.tokens) == (Decimal(0), 1, 30)
+        assert (balance.reserved_usd, balance.unknown_runs, balance.tokens) == (Decimal(0), 1, 30)
     assert books.lapse_all(entries, account, stamp(), books.RESTS) == []
     entries += books.settle_unknown(entries, account, Spent(Decimal(1)), stamp())
     balance = books.sum_entries(DAY, [entry for entry in entries if entry.scope == DAY])
-    assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (Decimal(1), Decimal(0), 0)
+    assert (balance.spent_usd, balance.reserved_usd, balance.unknown_runs) == (Decimal(1), Decimal(0), 0)
 
 
 def test_what_an_attempt_of_unknown_cost_did_not_tell_stays_held() -> None:
@@ -277,8 +285,8 @@ def test_what_an_attempt_of_unknown_cost_did_not_tell_stays_held() -> None:
     held = books.reserve_amount((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
     for spent, left in ((Spent(None, 0, 5_000), (100, 0)), (Spent(None, 30, 0), (0, 60_000))):
         balance = books.sum_entries(DAY, [*held, *books.settle_attempt(held, account, spent, stamp())])
-        assert (balance.held_tokens, balance.held_ms) == left
-        assert (balance.tokens, balance.agent_ms, balance.held_usd) == (*_work(spent), Decimal("0.75"))
+        assert (balance.reserved_tokens, balance.reserved_ms) == left
+        assert (balance.tokens, balance.agent_ms, balance.reserved_usd) == (*_work(spent), Decimal("0.75"))
 
 
 def _work(spent: Spent) -> tuple[int, int]:
@@ -293,11 +301,16 @@ def test_a_late_receipt_without_a_cost_books_its_tokens_and_time_once() -> None:
     entries += books.add_unknown(entries, account, late, stamp())
     assert books.add_unknown(entries, account, late, stamp()) == []
     balance = books.sum_entries(DAY, entries)
-    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (5_000, 0, 90_000, 0)
-    assert (balance.held_usd, balance.unknown_runs) == (Decimal("0.75"), 1)
+    assert (balance.tokens, balance.reserved_tokens, balance.agent_ms, balance.reserved_ms) == (
+        5_000,
+        0,
+        90_000,
+        0,
+    )
+    assert (balance.reserved_usd, balance.unknown_runs) == (Decimal("0.75"), 1)
     entries += books.settle_unknown(entries, account, Spent(Decimal(4), source="settled"), stamp())
     balance = books.sum_entries(DAY, entries)
-    assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (Decimal(4), Decimal(0), 0)
+    assert (balance.spent_usd, balance.reserved_usd, balance.unknown_runs) == (Decimal(4), Decimal(0), 0)
     assert (balance.tokens, balance.agent_ms) == (5_000, 90_000)
 
 
@@ -346,10 +359,20 @@ def test_what_a_lost_machine_swore_to_is_booked_and_the_rest_stands() -> None:
     entries = books.reserve_amount((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
     entries += books.settle_lost(entries, account, Spent(None, 30, 5_000), stamp())
     balance = books.sum_entries(DAY, entries)
-    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (30, 70, 5_000, 55_000)
+    assert (balance.tokens, balance.reserved_tokens, balance.agent_ms, balance.reserved_ms) == (
+        30,
+        70,
+        5_000,
+        55_000,
+    )
     late = books.settle_unknown(entries, account, Spent(Decimal("0.2"), 90, 80_000), stamp())
     balance = books.sum_entries(DAY, [*entries, *late])
-    assert (balance.tokens, balance.held_tokens, balance.agent_ms, balance.held_ms) == (90, 0, 80_000, 0)
+    assert (balance.tokens, balance.reserved_tokens, balance.agent_ms, balance.reserved_ms) == (
+        90,
+        0,
+        80_000,
+        0,
+    )
 
 
 def test_a_cost_above_the_hold_is_booked_in_full() -> None:
@@ -357,7 +380,7 @@ def test_a_cost_above_the_hold_is_booked_in_full() -> None:
     held = books.reserve_amount((DAY,), account, Amount(Decimal("0.75")), stamp())
     spent = books.settle_attempt(held, account, Spent(Decimal(12), 5, 6, "reported"), stamp())
     balance = books.sum_entries(DAY, [*held, *spent])
-    assert (balance.spent_usd, balance.held_usd, balance.tokens, balance.agent_ms) == (
+    assert (balance.spent_usd, balance.reserved_usd, balance.tokens, balance.agent_ms) == (
         Decimal(12),
         Decimal(0),
         5,
@@ -384,28 +407,28 @@ def test_attempts_of_a_run_are_held_apart_and_counted_once() -> None:
     entries += books.reserve_amount((DAY,), Account("r-1", 2), Amount(Decimal(2)), stamp())
     entries += books.settle_attempt(entries, first, Spent(Decimal("0.25")), stamp())
     balance = books.sum_entries(DAY, entries)
-    assert (balance.spent_usd, balance.held_usd, balance.runs) == (Decimal("0.25"), Decimal(2), 1)
+    assert (balance.spent_usd, balance.reserved_usd, balance.runs) == (Decimal("0.25"), Decimal(2), 1)
 
 
 def test_the_refusal_has_the_numbers() -> None:
     balance = Balance(DAY, Decimal("9.5"), Decimal("0.1"))
     assert books.explain_refusal(balance, Ceilings(Decimal(10)), Amount(Decimal("0.75"))) == (
         "Dispatch blocked: Budget ceiling would be exceeded "
-        "(spent: $9.50, held: $0.10, estimated next: $0.75, ceiling: $10.00)"
+        "(spent: $9.50, reserved: $0.10, estimated next: $0.75, ceiling: $10.00)"
     )
 
 
 def test_each_currency_is_refused_in_its_own_words() -> None:
-    balance = Balance(DAY, tokens=9_500, agent_ms=90_000, held_tokens=100, held_ms=30_000)
+    balance = Balance(DAY, tokens=9_500, agent_ms=90_000, reserved_tokens=100, reserved_ms=30_000)
     ceilings = Ceilings(Decimal(10), 10_000, 600_000)
     assert books.explain_refusal(balance, ceilings, Amount(tokens=400, ms=480_000)) == ""
     assert books.explain_refusal(balance, ceilings, Amount(tokens=401, ms=480_001)) == (
         "Dispatch blocked: Token ceiling would be exceeded "
-        "(used: 9,500, held: 100, estimated next: 401, ceiling: 10,000)"
+        "(used: 9,500, reserved: 100, estimated next: 401, ceiling: 10,000)"
     )
     assert books.explain_refusal(balance, ceilings, Amount(ms=480_001)) == (
         "Dispatch blocked: Ceiling of agent-minutes would be exceeded "
-        "(used: 1.5, held: 0.5, estimated next: 8.0, ceiling: 10.0)"
+        "(used: 1.5, reserved: 0.5, estimated next: 8.0, ceiling: 10.0)"
     )
 
 
@@ -413,9 +436,9 @@ def test_each_currency_is_refused_in_its_own_words() -> None:
 def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind) -> None:
     entry = BookEntry("e", 1, DAY, kind, "r-1", 1, 1, Decimal(1), tokens=2)
     after = books.apply_entry(Balance(DAY, Decimal(5), Decimal(5), 1), entry)
-    changed = [after.spent_usd - 5, after.held_usd - 5, after.unknown_runs - 1, after.tokens]
+    changed = [after.spent_usd - 5, after.reserved_usd - 5, after.unknown_runs - 1, after.tokens]
     expected = {
-        EntryKind.HOLD: [0, 1, 0, 0],
+        EntryKind.RESERVE: [0, 1, 0, 0],
         EntryKind.RELEASE: [0, -1, 0, 0],
         EntryKind.SPEND: [1, 0, 0, 2],
         EntryKind.CORRECT: [1, 0, 0, 2],
@@ -435,7 +458,7 @@ def test_sums_of_money_are_exact_however_large() -> None:
         held = books.reserve_amount((DAY,), account, Amount(Decimal("0.75")), stamp())
         entries += [*held, *books.settle_attempt(held, account, Spent(large), stamp())]
     assert books.sum_entries(DAY, entries).spent_usd == Decimal("10999999999999999.999999999989")
-    assert books.sum_entries(DAY, entries).held_usd == 0
+    assert books.sum_entries(DAY, entries).reserved_usd == 0
     assert books.sum_used([entry for entry in entries if entry.run == "r-0"], 2) == large
 
 
@@ -463,4 +486,4 @@ def test_two_holds_of_one_attempt_are_settled_once(dues: tuple[str, str]) -> Non
     assert books.settle_attempt(entries, account, spent, stamp()) == []
     assert books.release_reserved(entries, account, stamp(), "again") == []
     balance = books.sum_entries(DAY, entries)
-    assert (balance.held_usd, balance.spent_usd) == (Decimal(0), Decimal("1.5"))
+    assert (balance.reserved_usd, balance.spent_usd) == (Decimal(0), Decimal("1.5"))

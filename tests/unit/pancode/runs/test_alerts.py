@@ -10,7 +10,7 @@ from pancode.budget.books import Ceilings
 from pancode.kernel.records import Balance
 from pancode.runs.unit_of_work import Alert, alert_of
 
-USED = Balance("day:1", Decimal("6"), Decimal("2"), tokens=500, held_tokens=400, agent_ms=60_000)
+USED = Balance("day:1", Decimal("6"), Decimal("2"), tokens=500, reserved_tokens=400, agent_ms=60_000)
 
 
 @pytest.mark.parametrize(

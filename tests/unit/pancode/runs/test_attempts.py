@@ -93,7 +93,9 @@ def test_the_second_attempt_has_what_the_first_has_left(coordinator: Desk) -> No
     later(coordinator, node)
     again = begun(node)
     assert again.limits.usd == Decimal("0.30")
-    assert coordinator.row(Attempt, "r-0001", 2).held_usd == Decimal("0.30"), "less than the estimate is left"
+    assert coordinator.row(Attempt, "r-0001", 2).reserved_usd == Decimal("0.30"), (
+        "less than the estimate is left"
+    )
     node.deliver(again, **spent("0.30"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
@@ -125,15 +127,13 @@ def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(co
     node.deliver(job, **VANISHED, **spent("0.75"))
     later(coordinator, node)
     assert node.claim() is None
-    words = (
-        "Budget ceiling would be exceeded (spent: $0.75, held: $0.00, estimated next: $0.75, ceiling: $1.00)"
-    )
+    words = "would be exceeded (spent: $0.75, reserved: $0.00, estimated next: $0.75, ceiling: $1.00)"
     assert words in coordinator.row(Run, "r-0001").reason
     set_ceilings(coordinator.core, "day", Ceilings(Decimal("2.00")), "test")
     later(coordinator, node)
     assert begun(node).identity.attempt == 2
     (day,) = [b for b in coordinator.rows(Balance) if b.scope.startswith("day:")]
-    assert (day.spent_usd, day.held_usd) == (Decimal("0.75"), Decimal("0.75"))
+    assert (day.spent_usd, day.reserved_usd) == (Decimal("0.75"), Decimal("0.75"))
 
 
 def test_what_never_started_cost_nothing(coordinator: Desk) -> None:

@@ -85,15 +85,15 @@ def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(coordinat
     today = next(b.scope for b in coordinator.rows(Balance) if b.scope.startswith("day:"))
     held = {"agent:builder": Decimal("0.75"), "node:n1": Decimal("0.75"), today: Decimal("0.75")}
     coordinator.turn(3_600_000)
-    assert {b.scope: b.held_usd for b in coordinator.rows(Balance)} == held
+    assert {b.scope: b.reserved_usd for b in coordinator.rows(Balance)} == held
     coordinator.turn(24 * 3_600_000)
-    left = {b.scope: (b.held_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
+    left = {b.scope: (b.reserved_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
     gone = (Decimal(0), 1)
     assert left == {"agent:builder": gone, "node:n1": gone, today: (Decimal("0.75"), 1)}
     coordinator.check_books()
     coordinator.restart()
     coordinator.turn(1_000)
     assert settle_by_hand(coordinator.core, "r-0001", Decimal("0.40"), "ana") == 1
-    spent = {b.scope: (b.spent_usd, b.held_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
+    spent = {b.scope: (b.spent_usd, b.reserved_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
     assert set(spent.values()) == {(Decimal("0.40"), Decimal(0), 0)}, "told late, it is booked everywhere"
     coordinator.check_books()

@@ -205,7 +205,7 @@ def test_what_is_claimed_beyond_its_job_is_disputed_and_no_ceiling_counts_it(
     counted, claimed = Decimal(counts), MOST_USD
     for balance in fleet.coordinator.rows(Balance):
         assert (balance.spent_usd, balance.disputed_usd) == (counted, claimed - counted), balance.scope
-        assert (balance.held_usd, balance.agent_ms) == (0, 60_000 + 600_000)
+        assert (balance.reserved_usd, balance.agent_ms) == (0, 60_000 + 600_000)
     assert [a.what for a in fleet.alarms()] == ["claim disputed"]
     assert any(one.verdict == "claim disputed" for one in fleet.coordinator.rows(Decision, run=run.id))
     usage = fleet.coordinator.row(Attempt, run.id, 1).usage
@@ -262,7 +262,7 @@ def test_the_disputed_claim_of_a_lost_node_that_comes_late_stands_beside_its_lim
     fleet.bad.breathe()
     balance = fleet.coordinator.row(Balance, "node:bad")
     assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.50"), MOST_USD - Decimal("0.50"))
-    assert balance.unknown_runs == 0 and balance.held_usd == 0
+    assert balance.unknown_runs == 0 and balance.reserved_usd == 0
     fleet.coordinator.check_books()
 
 

@@ -43,7 +43,7 @@ def test_a_run_is_offered_run_settled_and_acknowledged(coordinator: Desk) -> Non
     coordinator.turn()
     ended = coordinator.row(Run, run.id)
     assert (ended.state, ended.outcome) == (RunState.ENDED, Outcome.DONE)
-    assert (day(coordinator).spent_usd, day(coordinator).held_usd) == (Decimal("0.10"), Decimal(0))
+    assert (day(coordinator).spent_usd, day(coordinator).reserved_usd) == (Decimal("0.10"), Decimal(0))
     (control,) = node.controls()
     assert isinstance(control.body, Acknowledge)
     countersigned = envelope.model_copy(
@@ -193,7 +193,7 @@ def test_a_result_that_the_depot_refused_costs_the_result_and_not_the_receipt(co
         "the result was not taken: fsck",
     )
     assert [type(c.body) for c in node.controls()] == [Acknowledge]
-    assert (day(coordinator).spent_usd, day(coordinator).held_usd, day(coordinator).unknown_runs) == (
+    assert (day(coordinator).spent_usd, day(coordinator).reserved_usd, day(coordinator).unknown_runs) == (
         Decimal("0.10"),
         Decimal(0),
         0,

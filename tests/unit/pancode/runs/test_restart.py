@@ -12,7 +12,7 @@ from pancode.budget import books
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Balance, Decision, Run, Setting
-from pancode.runs.round import HOLDS_REPAIRED
+from pancode.runs.round import RESERVATIONS_REPAIRED
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.store import JobState
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
@@ -106,10 +106,10 @@ def test_what_an_ended_run_still_holds_is_released_once_at_the_next_start(
     core, account = coordinator.core, books.Account("r-0001", 1, 1)
     forgotten = books.reserve_amount(["node:n9"], account, books.Amount(ms=600_000), core.stamp())
     with unit_of_work(core) as work:
-        work.tx.delete(Setting, HOLDS_REPAIRED)
+        work.tx.delete(Setting, RESERVATIONS_REPAIRED)
         work.book(forgotten)
     coordinator.restart()
     coordinator.turn()
-    assert coordinator.row(Balance, "node:n9").held_ms == (0 if has_ended else 600_000)
-    told = [one for one in coordinator.rows(Audit) if one.what == "hold of an ended run released"]
+    assert coordinator.row(Balance, "node:n9").reserved_ms == (0 if has_ended else 600_000)
+    told = [one for one in coordinator.rows(Audit) if one.what == "reservation of an ended run released"]
     assert [(one.run, one.detail["scope"]) for one in told] == [("r-0001", "node:n9")] * has_ended

@@ -34,10 +34,13 @@ def balance(coordinator: Desk, scope: str) -> Balance:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (Ceilings(tokens=700), "Token ceiling would be exceeded (used: 0, held: 400, estimated next: 400, "),
+        (
+            Ceilings(tokens=700),
+            "Token ceiling would be exceeded (used: 0, reserved: 400, estimated next: 400, ",
+        ),
         (
             Ceilings(ms=15 * MINUTE),
-            "Ceiling of agent-minutes would be exceeded (used: 0.0, held: 10.0, estimated next: 10.0, ",
+            "Ceiling of agent-minutes would be exceeded (used: 0.0, reserved: 10.0, estimated next: 10.0, ",
         ),
     ],
 )
@@ -66,7 +69,7 @@ def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> No
     job = node.take()
     for scope in ("day:", "agent:", "node:"):
         held = balance(coordinator, scope)
-        assert (held.held_tokens, held.held_ms) == (400, 10 * MINUTE)
+        assert (held.reserved_tokens, held.reserved_ms) == (400, 10 * MINUTE)
     usage = Usage(
         input_tokens=200, output_tokens=50, agent_ms=MINUTE, cost_usd=Decimal("0.1"), cost_source="reported"
     )
@@ -74,7 +77,7 @@ def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> No
     coordinator.turn()
     for scope in ("day:", "agent:", "node:"):
         now = balance(coordinator, scope)
-        assert (now.tokens, now.held_tokens, now.agent_ms, now.held_ms) == (250, 0, MINUTE, 0)
+        assert (now.tokens, now.reserved_tokens, now.agent_ms, now.reserved_ms) == (250, 0, MINUTE, 0)
     coordinator.dispatch("r-0002", **BUSY)
     coordinator.check_books()
 
@@ -140,7 +143,9 @@ def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> N
     usage = Usage(agent_ms=MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(job, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)
     coordinator.turn()
-    assert balance(coordinator, "day").held_tokens == 400 and balance(coordinator, "day").agent_ms == MINUTE
+    assert (
+        balance(coordinator, "day").reserved_tokens == 400 and balance(coordinator, "day").agent_ms == MINUTE
+    )
     with pytest.raises(RefusedError, match="Token"):
         coordinator.dispatch("r-0002", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
 
@@ -151,13 +156,13 @@ def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: D
     for _ in range(100):
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
-    held = balance(coordinator, "day").held_usd
+    held = balance(coordinator, "day").reserved_usd
     usage = Usage(input_tokens=5_000, agent_ms=11 * MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(job, usage=usage)
     node.breathe()
     now = balance(coordinator, "day")
-    assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 11 * MINUTE, held)
-    assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
+    assert (now.tokens, now.agent_ms, now.reserved_usd) == (5_000, 11 * MINUTE, held)
+    assert (now.reserved_tokens, now.reserved_ms, now.unknown_runs) == (0, 0, 1)
     settle_by_hand(coordinator.core, "r-0001", Decimal(4), "ana")
     assert (balance(coordinator, "day").spent_usd, balance(coordinator, "day").tokens) == (Decimal(4), 5_000)
     coordinator.check_books()
@@ -177,7 +182,7 @@ def test_a_lost_script_has_cost_nothing_and_its_late_receipt_books_its_time_once
         usage = usage_of_run(tx, run)
     assert (run.outcome, usage["cost_usd"], usage["cost_source"]) == (Outcome.LOST, "0", "local")
     now = balance(coordinator, "day")
-    assert (now.unknown_runs, now.held_usd, now.held_ms) == (0, Decimal(0), 0)
+    assert (now.unknown_runs, now.reserved_usd, now.reserved_ms) == (0, Decimal(0), 0)
     node.deliver(job, usage=Usage(agent_ms=3 * MINUTE, cost_usd=Decimal(0), cost_source="local"))
     node.breathe()
     now = balance(coordinator, "day")
@@ -195,5 +200,5 @@ def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(
     assert (balance(coordinator, "day").tokens, balance(coordinator, "day").agent_ms) == (30, 4 * MINUTE)
     settle_by_hand(coordinator.core, "r-0001", Decimal(4), "ana")
     now = balance(coordinator, "day")
-    assert (now.spent_usd, now.tokens, now.agent_ms, now.held_ms) == (Decimal(4), 30, 4 * MINUTE, 0)
+    assert (now.spent_usd, now.tokens, now.agent_ms, now.reserved_ms) == (Decimal(4), 30, 4 * MINUTE, 0)
     coordinator.check_books()

@@ -62,7 +62,7 @@ def rests(world: World, job: Job, usd: str, stop: TurnStop = TurnStop.END_TURN, 
 
 def books(world: World, scope: str) -> tuple[Decimal, Decimal]:
     balance = world.context.row(Balance, scope)
-    return balance.spent_usd, balance.held_usd
+    return balance.spent_usd, balance.reserved_usd
 
 
 @pytest.mark.parametrize(("endpoint", "cost"), [("ollama", "0"), (None, None)])

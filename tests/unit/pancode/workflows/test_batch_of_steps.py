@@ -135,7 +135,7 @@ def test_a_dry_run_holds_each_estimate_against_the_ceiling_of_the_day_as_the_rea
     assert [one["admitted"] for one in planned["steps"]] == [True, True, False, False]
     told = flows.world.problem("POST", "/v1/workflows", asked)
     assert planned["reason"] == told["message"] and told["message"].startswith("step c: ")
-    assert "held: $0.04" in told["message"]
+    assert "reserved: $0.04" in told["message"]
 
 
 def test_a_step_says_its_task_agent_node_and_the_first_line_of_its_answer(flows: Flows) -> None:

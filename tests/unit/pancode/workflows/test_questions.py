@@ -95,7 +95,7 @@ def test_the_answer_goes_on_inside_of_the_workflow(flows: Flows) -> None:
     second = answer(flows, first)
     run = flows.coordinator.row(Run, second)
     assert (run.workflow, run.step) == (told["workflow"], "a") and "8080" in run.task
-    assert flows.coordinator.row(Balance, f"workflow:{run.workflow}").held_usd > 0, (
+    assert flows.coordinator.row(Balance, f"workflow:{run.workflow}").reserved_usd > 0, (
         "its budget is the workflow's"
     )
     told = flows.show()

@@ -305,7 +305,7 @@ def test_every_decision_can_be_told(row: Row) -> None:
 def held_by(case: RunCase) -> Decimal:
     """In the scope of the day."""
     mine = [entry for entry in case.entries if entry.scope.startswith("day:")]
-    signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+    signs = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
     return sum((signs.get(entry.kind, 0) * entry.usd for entry in mine), Decimal(0))
 
 
@@ -330,7 +330,7 @@ def test_a_later_attempt_waits_for_what_its_workflow_holds_and_not_for_what_it_h
     spent: str, held: str, outcome: Outcome | None
 ) -> None:
     case = _waiting_again(workflow="w-1")
-    balance = Balance("workflow:w-1", spent_usd=Decimal(spent), held_usd=Decimal(held))
+    balance = Balance("workflow:w-1", spent_usd=Decimal(spent), reserved_usd=Decimal(held))
     made = decide(case, Due([BudgetScope(balance, Ceilings(Decimal(2)))]))
     assert made.run.outcome is outcome
     if outcome is None:

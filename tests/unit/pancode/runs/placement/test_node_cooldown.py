@@ -232,7 +232,7 @@ def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(coordina
         coordinator.dispatch(f"r-000{number}", usd="0.40")
     coordinator.turn()
     assert [node.claim() is not None for _ in range(3)] == [True, True, False]
-    assert "held: $0.80" in coordinator.row(Run, "r-0002").reason
+    assert "reserved: $0.80" in coordinator.row(Run, "r-0002").reason
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -274,7 +274,9 @@ def test_a_run_of_which_no_job_can_be_made_holds_up_no_other(coordinator: Desk) 
     ended = coordinator.row(Run, "r-0001")
     assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no job can be made of it: ")
     assert "placement" in {one.kind for one in coordinator.rows(Decision, run="r-0001")}
-    assert {b.held_usd for b in coordinator.rows(Balance) if b.scope == "agent:builder"} == {Decimal("0.75")}
+    assert {b.reserved_usd for b in coordinator.rows(Balance) if b.scope == "agent:builder"} == {
+        Decimal("0.75")
+    }
     coordinator.check_books()
 
 

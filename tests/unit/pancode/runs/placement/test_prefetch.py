@@ -145,7 +145,7 @@ def test_a_held_one_begins_and_ends_as_any_other_and_is_settled_once() -> None:
         assert kinds.count(EntryKind.SPEND) == 1, kinds
     stamp = books.Stamp(0, lambda: "x")
     again = books.settle_attempt(mine, books.Account("r-0002", 1, 1), books.Spent(Decimal(1)), stamp)
-    assert again == [] and all(balance.held_usd == 0 for balance in night.desk.rows(Balance))
+    assert again == [] and all(balance.reserved_usd == 0 for balance in night.desk.rows(Balance))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_it_comes_back_as_often_as_it_must() -> None:
         night.look()
     assert night.run("r-0002").state is RunState.PENDING and night.where()["r-0002"] == "n1"
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert books.sum_entries(mine[0].scope, mine).held_usd == 2, "raised once"
+    assert books.sum_entries(mine[0].scope, mine).reserved_usd == 2, "raised once"
     night.desk.check_books()
 
 
@@ -248,7 +248,7 @@ def test_what_came_back_holds_its_estimate_again(how: str) -> None:
     def held() -> dict[str, Decimal]:
         mine = night.desk.rows(BookEntry, run="r-0002")
         return {
-            scope: books.sum_entries(scope, [e for e in mine if e.scope == scope]).held_usd
+            scope: books.sum_entries(scope, [e for e in mine if e.scope == scope]).reserved_usd
             for scope in scopes
         }
 
@@ -331,7 +331,7 @@ def test_a_stop_reaches_it_and_it_costs_nothing() -> None:
     run = night.run("r-0002")
     assert run.outcome is Outcome.INTERRUPTED
     mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert books.sum_entries(mine[0].scope, mine).held_usd == 0
+    assert books.sum_entries(mine[0].scope, mine).reserved_usd == 0
     night.desk.check_books()
 
 
@@ -446,7 +446,7 @@ def test_a_node_that_claims_more_than_its_job_allowed_is_not_believed() -> None:
     node.deliver(job, usage=usage)
     night.desk.turn()
     day = next(b for b in night.desk.rows(Balance) if b.scope.startswith("day:"))
-    assert (day.spent_usd, day.disputed_usd, day.held_usd) == (Decimal("2.10"), 5, 0)
+    assert (day.spent_usd, day.disputed_usd, day.reserved_usd) == (Decimal("2.10"), 5, 0)
 
 
 def test_large_jobs_do_not_fill_redis() -> None:

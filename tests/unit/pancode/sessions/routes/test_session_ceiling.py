@@ -64,7 +64,7 @@ def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world
     child = child_of(world, job.identity.run, "0.45")
     rests(world, job, "0.05")
     full = world.http.post(f"/v1/sessions/{run}/words", {"text": "more", "by": "ana"})
-    assert full.status_code == 409 and "(spent: $2.00, held: $0.00, ceiling: $2.00)" in full.text
+    assert full.status_code == 409 and "(spent: $2.00, reserved: $0.00, ceiling: $2.00)" in full.text
     by_session = world.http.get("/v1/cost?by=session").json()["rows"]
     assert [(one["key"], one["usd"]) for one in by_session] == [(run, "2.00")]
     assert [one["run"] for one in session(world, run)["interactive_runs"]] == [run, job.identity.run]

@@ -268,7 +268,7 @@ def test_the_budgets_refusal_has_the_numbers() -> None:
     assert not verdict.passed
     assert verdict.words == (
         "Dispatch blocked: Budget ceiling would be exceeded "
-        "(spent: $9.50, held: $0.00, estimated next: $0.75, ceiling: $10.00)"
+        "(spent: $9.50, reserved: $0.00, estimated next: $0.75, ceiling: $10.00)"
     )
     assert verdict.fix == "pancode budget set 11"
 
@@ -315,7 +315,7 @@ def test_what_costs_nothing_is_refused_by_no_ceiling_of_dollars() -> None:
 
 
 def test_the_fix_of_a_full_day_frees_what_is_held_or_raises_it() -> None:
-    balance = Balance("day:x", held_usd=Decimal(10), unknown_runs=2)
+    balance = Balance("day:x", reserved_usd=Decimal(10), unknown_runs=2)
     full = ScopeView(balance, Ceilings(Decimal(10)), ("say what r-1 cost: X", "let r-2 rest: Y"))
     assert "pancode budget set 11" in gate("budget", AdmissionView((full,))).fix
 
