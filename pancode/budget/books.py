@@ -586,8 +586,8 @@ def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decim
     """The USD reserved, by scope with an open reservation (one of 0 USD included), where the cost is not
     unknown.
 
-    The order of the entries is free: a scope is open while more USD, or more reservations of 0 USD, were reserved in it
-    than released.
+    The order of the entries is free: a scope is open while more USD, or more reservations of 0 USD, were
+    reserved in it than released.
     """
     zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
     sums = _sums(entries, attempt).items()

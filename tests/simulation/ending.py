@@ -168,7 +168,7 @@ def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:
 
 
 def what_was_told_of_work_is_booked(tx: Transaction, world: SimWorld) -> None:
-    """Tokens and time of every accepted receipt, in the day's books; what one says nothing of stays reserved."""
+    """Tokens and time of every accepted receipt, in the day's books; what none names stays reserved."""
     for stored in tx.find(StoredReceipt):
         if stored.orphan or stored.rejected is not None or stored.run in world.truth.lied_of:
             continue

@@ -86,7 +86,7 @@ def absolute_scope(scope: str) -> str:
 
 
 def _of(used: float, reserved: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
-    """Return "USED of CEILING", where USED includes the reservations; without a ceiling only what was used."""
+    """Return "USED of CEILING", where USED includes reservations; without a ceiling only what was used."""
     return shown(used) if ceiling is None else f"{shown(used + reserved)} of {shown(ceiling)}"
 
 

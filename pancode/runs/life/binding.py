@@ -25,7 +25,7 @@ class Admitted(Signal):
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the reservation of the first attempt; RefusedError with the numbers when no ceiling has room."""
+        """Reserve for the first attempt; RefusedError with the numbers when no ceiling has room."""
         made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
