@@ -53,7 +53,7 @@ from node_agent.shim import shim
 from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.identity import WORDS_KEY, AttemptId, CallDesk, words_in
+from node_agent.wire.identity import MESSAGES_KEY, AttemptId, CallDesk, messages_in
 from node_agent.wire.job import Job
 from node_agent.wire.node import Hello, NodeProblem, Verb
 from node_agent.wire.policy import Isolation
@@ -263,7 +263,7 @@ def _sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
 
 
 def _words_key(key: SigningKey, job: Job) -> dict[str, bytes]:
-    return {WORDS_KEY: key.secret(words_in(str(job.identity))).encode()}
+    return {MESSAGES_KEY: key.secret(messages_in(str(job.identity))).encode()}
 
 
 def _desk(key: SigningKey, job: Job, home: str) -> CallDesk:

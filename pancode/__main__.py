@@ -33,7 +33,7 @@ def main() -> NoReturn:
     sys.exit(status)
 
 
-def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
+def _loaded(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
     """Return what runs these arguments. A program that starts `pancode mcp` waits for it: the libraries for a
     command line, half of the time until then, are only imported where something else may be given.
     """
@@ -41,7 +41,7 @@ def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
 
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
     plain = args == ["mcp"] or (len(args) == 3 and args[:2] == ["mcp", "--tools"])
-    if not plain or by_a_person or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:
+    if not plain or by_user or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:
         from pancode.interfaces.cli.main import run
 
         return run

@@ -16,7 +16,7 @@ FAILED: Mapping[FailureKind, str] = {
     FailureKind.NO_ANSWER: "it ended without its final word, or with an empty one, whatever its exit status",
     FailureKind.TOOL_DENIED: "a tool that it needed was denied",
     FailureKind.GATE_FAILED: "a verification gate ran and did not pass",
-    FailureKind.NEEDS_PERSON: "it asked for a user's decision",
+    FailureKind.NEEDS_USER: "it asked for a user's decision",
     FailureKind.WALL_LIMIT: "it ran for longer than `limits.wall`",
     FailureKind.IDLE_LIMIT: "it wrote nothing for longer than `limits.idle`, and no model was asked",
     FailureKind.OUTPUT_LIMIT: "it wrote more than `limits.output`",
@@ -111,7 +111,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
     WaitReason.HANDED: "its job waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
-    WaitReason.PERSON: "a user approves it before it begins (`pancode inbox`)",
+    WaitReason.USER: "a user approves it before it begins (`pancode inbox`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }
 RUNS: Mapping[RunState, str] = {

@@ -26,7 +26,7 @@ TOLD = {
     "narrows": "Holds an agent's own list of tools",
     "tells_turns": "Tells its turns",
     "hears": "Hears words while it works",
-    "asks_people": "Asks a user while it works",
+    "asks_users": "Asks a user while it works",
     "takes_turns": "Takes turns",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}

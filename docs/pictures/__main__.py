@@ -13,7 +13,7 @@ from docs.pictures.record import record
 from docs.pictures.scenes import SCENES
 
 HERE = Path(__file__).resolve().parent
-PERSON = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
+USER = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 def _recorded() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with tempfile.TemporaryDirectory(prefix="pp-") as folder:
-        (Path(folder) / ".gitconfig").write_text(PERSON)
+        (Path(folder) / ".gitconfig").write_text(USER)
         environ = {"PATH": path, "LANG": "C.UTF-8", "USER": "ada"}
         try:
             return record(Path(folder), environ)

@@ -31,7 +31,7 @@ _PARTS = ("tutorial", "howto", "reference", "explanation", "contributing", "adr"
 
 
 def _contents(app: Sphinx, name: str, source: list[str]) -> None:
-    """A table of contents behind each README: people who read the files need none, a site does."""
+    """A table of contents behind each README: users who read the files need none, a site does."""
     path = Path(name)
     if path.name == "README":
         listed = _listed(Path(app.srcdir), path.parent.as_posix(), source[0])

@@ -19,8 +19,6 @@ from node_agent.wire.control import (
     Examine,
     FleetAnswers,
     Orphaned,
-    PersonAnswers,
-    PersonSays,
     Reject,
     Resend,
     Revoke,
@@ -29,6 +27,8 @@ from node_agent.wire.control import (
     TakeBack,
     Tombstone,
     TurnControl,
+    UserAnswers,
+    UserMessage,
 )
 from node_agent.wire.event import Interrupting, Refused, Revoked
 from node_agent.wire.failure import JobRefusal
@@ -58,9 +58,9 @@ class ControlResult:
     """The stream entry up to which all messages are applied."""
 
 
-Laid = PersonSays | TurnControl | FleetAnswers
+Laid = UserMessage | TurnControl | FleetAnswers
 """The messages whose content is laid where our program looks."""
-Acted = Resend | Examine | PersonAnswers | Laid
+Acted = Resend | Examine | UserAnswers | Laid
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Acts:
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     tell: Callable[[Laid], None]
-    answer: Callable[[PersonAnswers], None]
+    answer: Callable[[UserAnswers], None]
     forgo: Callable[[TakeBack], None]
 
 
@@ -144,7 +144,7 @@ class Controls:
                     self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
                 else:
                     self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
-            case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl() | FleetAnswers():
+            case Resend() | Examine() | UserMessage() | UserAnswers() | TurnControl() | FleetAnswers():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -159,7 +159,7 @@ class Controls:
             self._acts.examine(body)
         elif isinstance(body, Laid):
             self._acts.tell(body)
-        elif isinstance(body, PersonAnswers):
+        elif isinstance(body, UserAnswers):
             self._acts.answer(body)
         elif self._awaits(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)

@@ -22,10 +22,10 @@ from node_agent.wire.receipt import (
     GateReport,
     GateResult,
     ModelCalls,
-    PersonQuestion,
     RestReason,
     Served,
     Usage,
+    UserQuestion,
 )
 from node_agent.wire.signing import PublicKey
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
@@ -129,8 +129,8 @@ def _skills(job: Job, walled: bool) -> tuple[SkillMark, ...]:
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
 
-def _question(raw: Data | None) -> PersonQuestion | None:
-    return None if raw is None else PersonQuestion.model_validate(raw, strict=False)
+def _question(raw: Data | None) -> UserQuestion | None:
+    return None if raw is None else UserQuestion.model_validate(raw, strict=False)
 
 
 def _rests(why: str | None) -> RestReason | None:

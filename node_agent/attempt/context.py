@@ -21,9 +21,9 @@ from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Van
 from node_agent.vault.redact import redact_text
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
-from node_agent.wire.identity import AttemptId, Mark, seal_text, words_in
+from node_agent.wire.identity import AttemptId, Mark, messages_in, seal_text
 from node_agent.wire.model import FleetTime
-from node_agent.wire.receipt import TurnWords
+from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import SigningKey
 
 
@@ -78,7 +78,7 @@ class Context:
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
         """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed,
         DiskFull."""
-        secret = self.key.secret(words_in(str(identity)))
+        secret = self.key.secret(messages_in(str(identity)))
         self.workspaces.tell(identity, name, seal_text(secret, number, text))
 
 
@@ -106,12 +106,12 @@ class Case:
             raise KeyError(str(self.identity))
         return found
 
-    def laid(self, number: int) -> TurnWords | None:
+    def laid(self, number: int) -> TurnMessage | None:
         """Return a user's message as they were laid for the program; None: no such number was laid."""
         terms = self.job.turns
         if number:
             return self.entry.laid.get(number)
-        return None if terms is None else TurnWords.of(0, terms.by, self.job.task)
+        return None if terms is None else TurnMessage.of(0, terms.by, self.job.task)
 
     @property
     def before_gates(self) -> tuple[Path, ...]:

@@ -13,7 +13,7 @@ from node_agent.attempt.records import ExitedData
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.job import BoardEntry
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from node_agent.wire.skill import (
     MOST_TOOL,
     MOST_TOOLS,
@@ -74,7 +74,7 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
 QUESTION = ".pancode/question.json"
 """The question's file, below the folder in which the agent begins, or below the checkout's top."""
 MOST_QUESTION = 64 << 10
-_MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_PERSON)
+_MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_USER)
 """The failures that a question explains. A limit, a stop or a broken rule stays the failure."""
 
 
@@ -88,11 +88,11 @@ def take_question(
         question = read_question(left)
     except ValueError as wrong:
         words = f"it asks a user, and {QUESTION} is not of the form that is known: {wrong}"
-        return Fault(FailureKind.NEEDS_PERSON, clean(words)[:1_000]), {}
-    cleaned = PersonQuestion(
+        return Fault(FailureKind.NEEDS_USER, clean(words)[:1_000]), {}
+    cleaned = UserQuestion(
         question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
     )
-    return Fault(FailureKind.NEEDS_PERSON, f"it asks: {cleaned.question[:500]}"), {
+    return Fault(FailureKind.NEEDS_USER, f"it asks: {cleaned.question[:500]}"), {
         "question": cleaned.model_dump(mode="json")
     }
 
@@ -101,12 +101,12 @@ def _may_ask(fault: Fault | None) -> bool:
     return (fault.kind if fault is not None else None) in _MAY_ASK
 
 
-def read_question(left: bytes) -> PersonQuestion:
+def read_question(left: bytes) -> UserQuestion:
     """Read a question `{"question": TEXT, "choices": [TEXT, ...]}`; ValueError in words for other data."""
     if len(left) > MOST_QUESTION:
         raise ValueError(f"it is larger than {MOST_QUESTION >> 10} KB")
     try:
-        return PersonQuestion.model_validate_json(left)
+        return UserQuestion.model_validate_json(left)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -131,7 +131,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
         left = case.context.workspaces.question(case.identity, case.job.workspace)
     except StepFailed as failed:
         words = f"what it asks a user cannot be read: {failed}"[:1000]
-        needs = Fault(FailureKind.NEEDS_PERSON, words) if _may_ask(fault) else fault
+        needs = Fault(FailureKind.NEEDS_USER, words) if _may_ask(fault) else fault
         return needs, {"findings": [words]}
     return (fault, {}) if left is None else take_question(fault, left, case.cleaner())
 

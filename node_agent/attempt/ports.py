@@ -22,7 +22,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job, Workspace
 from node_agent.wire.node import GpuLoad, NodeFacts
 from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
-from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnWords, Usage
+from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnMessage, Usage
 
 
 class LinkDown(Exception):
@@ -368,9 +368,9 @@ class Launch(ProcessSpec):
         return self.isolation is not Isolation.NONE
 
 
-LaidWordsOf = Callable[[int], TurnWords | None]
+LaidMessageOf = Callable[[int], TurnMessage | None]
 """A user's message by their number, as this node has laid them; 0: the task of an interactive run."""
-NOTHING_LAID: LaidWordsOf = dict[int, TurnWords]().get
+NOTHING_LAID: LaidMessageOf = dict[int, TurnMessage]().get
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +378,7 @@ class ReportedTurn:
     """A turn of an interactive run as the runtime reports it. `end` None: the turn has not ended."""
 
     number: int
-    words: tuple[TurnWords, ...]
+    words: tuple[TurnMessage, ...]
     began_wall_ms: int
     end: TurnEnded | None = None
 
@@ -439,7 +439,9 @@ class Runtimes(Protocol):
     ) -> Launch:
         """How to start the agent. `guide`: the repository's instructions; `entry`: its model gateway's."""
 
-    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> OutputReader:
+    def reader(
+        self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
+    ) -> OutputReader:
         """Return a new reader of the runtime's output. `laid`: the words of users that it may report."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:

@@ -16,11 +16,11 @@ from node_agent.attempt.starting import attend, hold, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import OutputWatch, signed_answer
 from node_agent.attempt.working import follow
-from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.control import FleetAnswers, TurnControl, UserAnswers, UserMessage
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
+from node_agent.wire.identity import AttemptId, LaidMessage, Mark, turn_control_file
 from node_agent.wire.node import Signs
-from node_agent.wire.receipt import TurnWords
+from node_agent.wire.receipt import TurnMessage
 
 __all__ = ["Context", "Finished", "Procedure", "Progressed", "Turn", "Wait"]
 
@@ -102,7 +102,7 @@ class Procedure:
     def uses(self) -> list[ModelUse]:
         """Return the models in use, without those of interactive runs that wait for a message. From any
         thread."""
-        each = [(case.job, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
+        each = [(case.job, watch.count) for case, watch in self._at_work() if not watch.waits_for_message]
         return [ModelUse(job.runtime, job.endpoint, count) for job, count in each]
 
     def _at_work(self) -> Iterator[tuple[Case, OutputWatch]]:
@@ -115,7 +115,7 @@ class Procedure:
         """Send the missing bytes and the receipt again with the attempt's next step."""
         self._case(identity).resend = True
 
-    def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
+    def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
         """Give a running attempt a user's message, a user's wish for a turn, or the fleet's answer. If the
         program never reads it, the coordinator is not told. DiskFull: the message comes again.
         """
@@ -125,17 +125,17 @@ class Procedure:
         if isinstance(message, FleetAnswers):
             lay_fleet_answer(self._context, message)
             return
-        if isinstance(message, PersonSays):
+        if isinstance(message, UserMessage):
             if number not in entry.laid:  # before its program can tell of them
-                words = TurnWords.of(number, message.by, message.text)
+                words = TurnMessage.of(number, message.by, message.text)
                 self._context.journal.write(message.identity, Note(laid=(words,)))
-            name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()
+            name, text = str(number), LaidMessage(text=message.text, by=message.by).model_dump_json()
         else:
             name, text = turn_control_file(message.what, number), message.what
         with contextlib.suppress(StepFailed):
             self._context.lay(message.identity, name, number, text)
 
-    def answer(self, said: PersonAnswers) -> None:
+    def answer(self, said: UserAnswers) -> None:
         """Lay a user's answer, signed, where the call waits for it. DiskFull: the message comes again."""
         entry = self._context.journal.get(said.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:

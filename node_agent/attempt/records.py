@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, AttemptId, Mark
 from node_agent.wire.model import FleetTime
-from node_agent.wire.receipt import TurnRecord, TurnWords
+from node_agent.wire.receipt import TurnMessage, TurnRecord
 
 ChangeKind = Literal["change", "no_change", "empty", "none"]
 
@@ -70,7 +70,7 @@ class ExitedData(MarkData, total=False):
     """Wire form of node_agent.wire.receipt.ModelCalls."""
     tools: dict[str, int]
     question: dict[str, Any]
-    """Wire form of node_agent.wire.receipt.PersonQuestion."""
+    """Wire form of node_agent.wire.receipt.UserQuestion."""
     board: list[dict[str, Any]]
     """Wire form of node_agent.wire.job.BoardEntry: the values that the agent has written."""
     proposed: list[dict[str, Any]]
@@ -177,7 +177,7 @@ class Note:
     """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """Turns of an interactive run that have ended."""
-    laid: tuple[TurnWords, ...] = ()
+    laid: tuple[TurnMessage, ...] = ()
     """Messages of users that are about to be laid for the program."""
     cleaned: bool = False
     lossy: bool = False
@@ -210,7 +210,7 @@ class JournalRecord:
     """Findings that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
     """The turns of an interactive run that have ended, in order."""
-    laid: Mapping[int, TurnWords] = field(default_factory=dict)
+    laid: Mapping[int, TurnMessage] = field(default_factory=dict)
     """Messages of users that were laid for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
@@ -367,7 +367,7 @@ def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
         turns = (TurnRecord.model_validate(one, strict=False) for one in record["t"])
         new["turns"] = (*entry.turns, *turns)
     if "l" in record:
-        words = (TurnWords.model_validate(one, strict=False) for one in record["l"])
+        words = (TurnMessage.model_validate(one, strict=False) for one in record["l"])
         new["laid"] = {**{one.number: one for one in words}, **entry.laid}
     if record.get("c"):
         new |= {"cleaned": True, "data": {}, "turns": (), "laid": {}}

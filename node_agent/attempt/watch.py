@@ -10,8 +10,8 @@ from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import Activity, OutputReader, ReportedEnd, ReportedUsage, RunnerPort
 from node_agent.policy.judging import find_ask_rules
 from node_agent.runtimes.base import ExitInfo
-from node_agent.wire.control import CallAnswer, PersonAnswers
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.control import CallAnswer, UserAnswers
+from node_agent.wire.event import UserAsked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.policy import CallAsked, Policy, rule_words
@@ -71,7 +71,7 @@ TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 class SortedCalls:
     """Open calls to `tell` the coordinator of, and to `deny` here. `waits`: one waits for a user."""
 
-    tell: tuple[PersonAsked, ...] = ()
+    tell: tuple[UserAsked, ...] = ()
     deny: tuple[CallAsked, ...] = ()
     waits: bool = False
 
@@ -88,11 +88,11 @@ def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy
     ]
     new = [(one, rule) for one, rule in fit if one.call not in known]
     room = max(0, MOST_CALLS - len(known))
-    tell = tuple(PersonAsked(asked=one, why=rule_words(rule)) for one, rule in new[:room])
+    tell = tuple(UserAsked(asked=one, why=rule_words(rule)) for one, rule in new[:room])
     return SortedCalls(tell, tuple(one for one, _ in new[room:]), len(fit) > len(new[room:]))
 
 
-def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
+def signed_answer(said: UserAnswers, key: SigningKey) -> bytes:
     """Return the signed answer file that the program of the run accepts."""
     answer = CallAnswer(
         identity=said.identity, asked=said.asked, allow=said.allow, whole=said.whole, words=said.words
@@ -137,7 +137,7 @@ class OutputWatch:
         self.waits: bool | None = None
         """Whether one of the calls waits for a user, or an interactive run for words; None: not
         looked yet."""
-        self.waits_for_words = False
+        self.waits_for_message = False
         """Whether the attempt was an interactive run between two turns at the last look."""
         self.signs = SignsOfLife()
         self.rest_asked = False

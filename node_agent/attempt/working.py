@@ -32,8 +32,8 @@ from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.runtimes.logins import pause_ms
 from node_agent.shim import spool
-from node_agent.wire.control import PersonAnswers
-from node_agent.wire.event import Finding, Interrupting, PersonAsked, PersonHeard, Progress
+from node_agent.wire.control import UserAnswers
+from node_agent.wire.event import Finding, Interrupting, MessagesHeard, Progress, UserAsked
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
@@ -83,16 +83,16 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
     _wait_for_others(case, watch, found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet))
 
 
-def _wait_for_others(case: Case, watch: OutputWatch, person: bool) -> None:
+def _wait_for_others(case: Case, watch: OutputWatch, user: bool) -> None:
     """The idle limit waits while the agent waits: for a user's approval or words, or for a model to begin its
     answer."""
-    waits = person or (watch.count is not None and watch.count.waiting > 0)
+    waits = user or (watch.count is not None and watch.count.waiting > 0)
     if waits is not watch.waits:
         case.context.calls.patience(case.work, waits)
         watch.waits = waits
 
 
-def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> None:
+def _tell(case: Case, watch: OutputWatch, asked: tuple[UserAsked, ...]) -> None:
     clean = case.cleaner()
     for event in asked:
         if clean(event.asked.command) != event.asked.command:
@@ -104,7 +104,7 @@ def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> Non
 
 
 def _deny(case: Case, asked: CallAsked, words: str) -> None:
-    said = PersonAnswers(identity=case.identity, asked=asked, allow=False, words=words)
+    said = UserAnswers(identity=case.identity, asked=asked, allow=False, words=words)
     with contextlib.suppress(StepFailed, DiskFull):
         case.context.calls.answer(case.identity, asked.call, signed_answer(said, case.context.key))
 
@@ -186,7 +186,7 @@ def _running(case: Case) -> Turn:
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
     pause = context.intervals.look_ms if case.job.turns is None else context.intervals.turn_look_ms
-    if watch.waits_for_words:
+    if watch.waits_for_message:
         pause = context.intervals.idle_look_ms
     return Wait("running", pause if done else 1, case.work)
 
@@ -252,7 +252,7 @@ def _note_delivered(case: Case, watch: OutputWatch) -> None:
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
         with contextlib.suppress(DiskFull):
-            case.context.journal.write(case.identity, Note(say=(PersonHeard(numbers=new),)))
+            case.context.journal.write(case.identity, Note(say=(MessagesHeard(numbers=new),)))
             watch.told_heard += new
 
 
@@ -269,8 +269,8 @@ def _look_for_signs(case: Case, watch: OutputWatch) -> None:
     """Look for signs of life, which the heartbeat reports. An interactive run that waits for a message shows
     none."""
     context, now = case.context, case.context.clock.mono_ms()
-    watch.waits_for_words = case.job.turns is not None and is_waiting(watch.spent)
-    if watch.waits_for_words:
+    watch.waits_for_message = case.job.turns is not None and is_waiting(watch.spent)
+    if watch.waits_for_message:
         watch.signs = SignsOfLife()
     elif watch.signs.is_due(now, context.intervals.signs_ms):
         seen = context.runner.activity(case.work, (case.folder / OUT, case.folder / ERR))

@@ -18,7 +18,7 @@ from node_agent.native.judge import Ask, Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.files import Box
 from node_agent.native.tools.offer import Deeds, list_forms, made_forms
-from node_agent.native.voice import PersonWords, Voice
+from node_agent.native.voice import UserMessages, Voice
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import PROMPT, SKILLS, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
@@ -140,7 +140,7 @@ class Equipment:
     """What one run works with. `env`: for its commands, without forbidden variables."""
 
     voice: Voice
-    words: PersonWords
+    words: UserMessages
     tools: list[ToolForm]
     system: str
     guard: Guard
@@ -158,7 +158,7 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)
-    words = PersonWords.of(spec.home, voice)
+    words = UserMessages.of(spec.home, voice)
     made = {one.name: one for one in spec.made if spec.walled}
     tools = [*list_forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(made.values())]
     system = system_of(spec, [one.name for one in tools])

@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.messages import ToolForm
 from node_agent.native.judge import Denied
-from node_agent.native.voice import PersonWords, Voice
+from node_agent.native.voice import UserMessages, Voice
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, is_fleet_tool_name
 
 
@@ -47,7 +47,7 @@ class FleetDesk:
     """The fleet calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
 
     def __init__(
-        self, terms: FleetTerms | None, voice: Voice, words: PersonWords, wait: Callable[[float], None]
+        self, terms: FleetTerms | None, voice: Voice, words: UserMessages, wait: Callable[[float], None]
     ) -> None:
         self.names = frozenset(one.name for one in terms.tools) if terms is not None else frozenset()
         self._voice, self._words, self._wait = voice, words, wait

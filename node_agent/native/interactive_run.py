@@ -11,13 +11,13 @@ from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.native.equipment import WorkerBeat
 from node_agent.native.loop import CapReached, ModelDeclined
 from node_agent.native.tools.offer import Deeds
-from node_agent.native.voice import PersonWords, Voice
+from node_agent.native.voice import UserMessages, Voice
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import LaidWords
+from node_agent.wire.identity import LaidMessage
 from node_agent.wire.job import TurnTerms
-from node_agent.wire.receipt import MOST_TURN_WORDS, RestReason, TurnStop
+from node_agent.wire.receipt import MOST_TURN_MESSAGES, RestReason, TurnStop
 from node_agent.wire.receipt import MOST_TURNS as MOST_OF_AN_INTERACTIVE_RUN
 
 _LIMITS = frozenset(
@@ -83,7 +83,7 @@ class TakesTurns(Protocol):
 class InteractiveRun:
     """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
 
-    def __init__(self, loop: TakesTurns, words: PersonWords, terms: TurnTerms, beat: WorkerBeat) -> None:
+    def __init__(self, loop: TakesTurns, words: UserMessages, terms: TurnTerms, beat: WorkerBeat) -> None:
         self._loop, self._words, self._terms, self._beat = loop, words, terms, beat
         self._whole, self._began_ms = loop.limits, loop.clock.mono_ms()
         self._number = self._taken = 0
@@ -98,7 +98,7 @@ class InteractiveRun:
         did."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
-        begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
+        begun: tuple[int, LaidMessage] | RestReason = (0, LaidMessage(text=task, by=self._terms.by))
         while not isinstance(begun, RestReason):
             self._turn(*begun)
             if not self._has_answered and self._failure and self._failure.kind in _FOR_GOOD:
@@ -108,7 +108,7 @@ class InteractiveRun:
         return None if self._has_answered else self._failure
 
     # ---- a turn
-    def _turn(self, message: int, said: LaidWords) -> None:
+    def _turn(self, message: int, said: LaidMessage) -> None:
         loop, clock = self._loop, self._loop.clock
         self._number, self._taken = self._number + 1, self._words.taken
         loop.limits = replace(
@@ -161,13 +161,13 @@ class InteractiveRun:
 
     def _more(self) -> str:
         """Words that came during the turn: they go to the model with its next call, and no other."""
-        words = self._words.new(MOST_TURN_WORDS - 1 - (self._words.taken - self._taken))
+        words = self._words.new(MOST_TURN_MESSAGES - 1 - (self._words.taken - self._taken))
         if words:
             self._loop.voice.sync()
         return words
 
     # ---- between turns
-    def _awaited(self) -> tuple[int, LaidWords] | RestReason:
+    def _awaited(self) -> tuple[int, LaidMessage] | RestReason:
         """Return the next message, or why the interactive run rests."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms

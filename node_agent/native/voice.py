@@ -12,12 +12,12 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import (
     ATTEMPT,
+    MESSAGES_KEY,
     SEAL,
-    WORDS_KEY,
-    LaidWords,
+    LaidMessage,
+    messages_in,
     turn_control_file,
     unseal_text,
-    words_in,
 )
 
 PIECE, LATEST_MS = 400, 1000
@@ -73,25 +73,25 @@ class Voice:
             data = data[os.write(self._fd, data) :]
 
 
-class PersonWords:
+class UserMessages:
     """A user's message. `home`: the run's; `attempt`: whose words count; a session's home may have others.
 
     Every program of the run may write there: only what the node has sealed with `secret` is a user's.
     """
 
     def __init__(self, home: str, attempt: str, secret: str, voice: Voice) -> None:
-        self._folder, self._secret, self._voice = os.path.join(home, words_in(attempt)), secret, voice
+        self._folder, self._secret, self._voice = os.path.join(home, messages_in(attempt)), secret, voice
         self._seen: set[int] = set()
 
     @classmethod
-    def of(cls, home: str, voice: Voice) -> PersonWords:
+    def of(cls, home: str, voice: Voice) -> UserMessages:
         """The words for this process's attempt. Takes the secret away: call it before anything runs."""
         secret = b""
         with contextlib.suppress(OSError):
             at = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                secret = _read(WORDS_KEY, at)
-                os.unlink(WORDS_KEY, dir_fd=at)
+                secret = _read(MESSAGES_KEY, at)
+                os.unlink(MESSAGES_KEY, dir_fd=at)
             finally:
                 os.close(at)
         return cls(home, os.environ.get(ATTEMPT, ""), secret.decode("ascii", "replace"), voice)
@@ -112,7 +112,7 @@ class PersonWords:
             self._voice.tell("heard", number=number, by=said.by, text=said.text)
         return "\n\n".join(messages)
 
-    def first(self) -> tuple[int, LaidWords] | None:
+    def first(self) -> tuple[int, LaidMessage] | None:
         """The oldest message since the last look; None: there is none. It counts as heard."""
         found = next(iter(self._found()), None)
         if found is not None:
@@ -136,7 +136,7 @@ class PersonWords:
             text = unseal_text(self._secret, -number, _read(fleet_answer_file(number), folder))
         return LaidFleetAnswer.model_validate_json(text) if text else None
 
-    def _found(self) -> list[tuple[int, LaidWords]]:
+    def _found(self) -> list[tuple[int, LaidMessage]]:
         """Unheard messages. A file not readable or not sealed is read again: the node may lay words by its
         name.
         """
@@ -146,7 +146,7 @@ class PersonWords:
             names = [name for name in os.listdir(folder) if name.isascii() and name.isdecimal()]
             numbers = sorted({int(name) for name in names} - self._seen)
             read = [(one, unseal_text(self._secret, one, _read(str(one), folder))) for one in numbers]
-        return [(number, LaidWords.model_validate_json(text)) for number, text in read if text]
+        return [(number, LaidMessage.model_validate_json(text)) for number, text in read if text]
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int | None]:

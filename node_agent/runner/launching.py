@@ -12,7 +12,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.ports import (
     NOTHING_LAID,
-    LaidWordsOf,
+    LaidMessageOf,
     ReportedEnd,
     ReportedTurn,
     ReportedUsage,
@@ -35,7 +35,7 @@ from node_agent.wire import receipt
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
-from node_agent.wire.identity import LaidWords
+from node_agent.wire.identity import LaidMessage
 from node_agent.wire.job import Job
 from node_agent.wire.policy import (
     NO_RULES,
@@ -124,7 +124,7 @@ class StreamReader:
         held: Violations,
         tells_ran: bool,
         hidden: Mapping[str, str],
-        laid: LaidWordsOf,
+        laid: LaidMessageOf,
     ) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._laid, self._taken, self._false = laid, set[int](), list[str]()
@@ -142,7 +142,7 @@ class StreamReader:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, base.Denial):
                 self._held.deny(jobs.words_of(activity))
-            elif isinstance(activity, base.TurnBegan | base.WordsTaken | base.TurnEnded | base.Rested):
+            elif isinstance(activity, base.TurnBegan | base.MessageTaken | base.TurnEnded | base.Rested):
                 self._take_turn(activity)
             elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
                 self._fleet[activity.number] = activity
@@ -160,9 +160,9 @@ class StreamReader:
                 words = self._heard_as(message, said) if fits else None
                 if words is not None:
                     self._turns.append(ReportedTurn(number, (words,), wall_ms))
-            case base.WordsTaken(message, said):
+            case base.MessageTaken(message, said):
                 words = self._heard_as(message, said)
-                if now is not None and words is not None and len(now.words) < receipt.MOST_TURN_WORDS:
+                if now is not None and words is not None and len(now.words) < receipt.MOST_TURN_MESSAGES:
                     self._turns[-1] = replace(now, words=(*now.words, words))
             case base.TurnEnded():
                 if now is not None:
@@ -170,7 +170,7 @@ class StreamReader:
             case base.Rested(why):
                 self._rests = why
 
-    def _heard_as(self, message: int, said: LaidWords) -> receipt.TurnWords | None:
+    def _heard_as(self, message: int, said: LaidMessage) -> receipt.TurnMessage | None:
         """Return the words of that number; None if none of that number could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
@@ -240,7 +240,7 @@ def reader_of(
     bounds: Bounds,
     able: base.Capabilities,
     hidden: Mapping[str, str],
-    laid: LaidWordsOf,
+    laid: LaidMessageOf,
     interactive_run: bool = False,
 ) -> StreamReader:
     """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
@@ -330,7 +330,7 @@ class NodeRuntimes:
         _check_network(policy, runtime, isolation, entry)
         asked = replace(self._request(job, str(work), str(home)), skills=_skills(job, work, isolation))
         desk = (
-            around.desk(job, str(home)) if jobs.asks_people(policy, runtime, job.turns is not None) else None
+            around.desk(job, str(home)) if jobs.asks_users(policy, runtime, job.turns is not None) else None
         )
         request = replace(asked, context=_room(around.server(job), job), policy=policy, desk=desk)
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
@@ -458,7 +458,9 @@ class NodeRuntimes:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
-    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> StreamReader:
+    def reader(
+        self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
+    ) -> StreamReader:
         runtime = self._must_find(job.runtime)
         parser = runtime.parser(self._request(job, "/", "/"))
         able, interactive_run = runtime.capabilities, job.turns is not None

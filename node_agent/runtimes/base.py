@@ -17,7 +17,7 @@ from node_agent.runtimes.logins import LimitReset
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms
-from node_agent.wire.identity import CallDesk, LaidWords
+from node_agent.wire.identity import CallDesk, LaidMessage
 from node_agent.wire.job import Limits, Reasoning, TurnTerms
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
@@ -130,7 +130,7 @@ def any_given(names: Sequence[str]) -> tuple[str, ...]:
     return ("sh", "-c", f'test -n "{"".join(f"${{{name}}}" for name in names)}"')
 
 
-NO_WORDS = LaidWords(text="")
+NO_MESSAGE = LaidMessage(text="")
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
 """The tools of an agent, by our names; each program has its own names for them."""
@@ -318,11 +318,11 @@ class Denial:
 
 
 @dataclass(frozen=True, slots=True)
-class WordsTaken:
+class MessageTaken:
     """The agent was given words that a user said while it worked."""
 
     number: int
-    said: LaidWords = NO_WORDS
+    said: LaidMessage = NO_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,7 @@ class TurnBegan:
 
     number: int
     message: int
-    said: LaidWords
+    said: LaidMessage
     wall_ms: int
 
 
@@ -387,7 +387,7 @@ class Retrying:
     why: str
 
 
-OfTurns = TurnBegan | WordsTaken | TurnEnded | Rested
+OfTurns = TurnBegan | MessageTaken | TurnEnded | Rested
 OfFleet = FleetCalled | FleetOver
 Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
 
@@ -429,7 +429,7 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_people`: lets a call
+    """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_users`: lets a call
     wait for a user's approval.
     """
 
@@ -453,7 +453,7 @@ class Capabilities:
     asks_first: bool = False
     """The policy is asked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
-    asks_people: bool = False
+    asks_users: bool = False
     takes_turns: bool = False
     """It waits for a message after an answer, where the job says so."""
     prompted: bool = False
@@ -465,7 +465,7 @@ class Capabilities:
         """Whether a call waits for a user. In an interactive run it does so even if the hook cannot wait
         long, because the program itself waits for an answer to its question.
         """
-        return self.asks_people or (interactive_run and self.takes_turns)
+        return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def flags(self) -> tuple[Flag, ...]:

@@ -117,7 +117,7 @@ DeskOf = Callable[[Job, str], CallDesk | None]
 """The place where users are asked, by a job and its run's home."""
 
 
-def asks_people(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> bool:
+def asks_users(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> bool:
     """Check whether a call of this run can wait for a user."""
     return runtime.capabilities.asks(interactive_run) and any(rule.ask for rule in policy.commands)
 

@@ -11,7 +11,7 @@ from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, tex
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
-from node_agent.wire.identity import LaidWords
+from node_agent.wire.identity import LaidMessage
 from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import RestReason, TurnStop, Usage
@@ -65,7 +65,7 @@ class WorkerParser(EventParser):
                 self._has_usage = event.get("told") is True
                 yield base.UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
-                yield base.WordsTaken(count_of(event["number"]), _said(event))
+                yield base.MessageTaken(count_of(event["number"]), _said(event))
             case "turn" if count_of(event.get("number")):
                 number, message = count_of(event["number"]), count_of(event.get("words"))
                 yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
@@ -124,8 +124,8 @@ def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
         yield base.FleetCalled(number, tool, asked)
 
 
-def _said(event: dict[str, Any]) -> LaidWords:
-    return LaidWords(text=text_of(event.get("text")), by=text_of(event.get("by")))
+def _said(event: dict[str, Any]) -> LaidMessage:
+    return LaidMessage(text=text_of(event.get("text")), by=text_of(event.get("by")))
 
 
 def _wall_ms(event: dict[str, Any]) -> int:

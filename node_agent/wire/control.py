@@ -130,7 +130,7 @@ class Examine(WireModel):
     start_by: FleetTime
 
 
-class PersonSays(WireModel):
+class UserMessage(WireModel):
     """A user's message for a run at work. The run's program gets them with its next model call, if it asks
     for words at all; an interactive run that waits for a message begins a turn with them.
 
@@ -160,7 +160,7 @@ class TurnControl(WireModel):
     what: Literal["cancel", "rest", "give_way"]
 
 
-class PersonAnswers(WireModel):
+class UserAnswers(WireModel):
     """A user's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
     about.
     """
@@ -215,8 +215,8 @@ ControlBody = Annotated[
     | Reject
     | Resend
     | Examine
-    | PersonSays
-    | PersonAnswers
+    | UserMessage
+    | UserAnswers
     | TurnControl
     | FleetAnswers,
     Field(discriminator="kind"),

@@ -68,14 +68,14 @@ class Finding(model.WireModel):
     text: model.Words
 
 
-class PersonHeard(model.WireModel):
+class MessagesHeard(model.WireModel):
     """The agent has got a user's message; `numbers` are the numbers of those messages."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
-class PersonAsked(model.WireModel):
+class UserAsked(model.WireModel):
     """A call of the agent waits for a user's approval. `why`: the rule, in words for a user."""
 
     kind: Literal["person_asked"] = "person_asked"
@@ -103,9 +103,9 @@ class FleetAsked(model.WireModel):
     arguments: Annotated[str, model.Text(MOST_ARGUMENTS)]
 
 
-OfPeople = PersonHeard | PersonAsked
+OfUsers = MessagesHeard | UserAsked
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfPeople | Turned | FleetAsked,
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfUsers | Turned | FleetAsked,
     Field(discriminator="kind"),
 ]
 

@@ -32,7 +32,7 @@ class FailureKind(StrEnum):
     NO_ANSWER = "no_answer"
     TOOL_DENIED = "tool_denied"
     GATE_FAILED = "gate_failed"
-    NEEDS_PERSON = "needs_person"
+    NEEDS_USER = "needs_person"
     WALL_LIMIT = "wall_limit"
     IDLE_LIMIT = "idle_limit"
     OUTPUT_LIMIT = "output_limit"
@@ -94,7 +94,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NO_ANSWER: _rule(Outcome.ERROR, "a"),
     FailureKind.TOOL_DENIED: _rule(Outcome.ERROR, "a"),
     FailureKind.GATE_FAILED: _rule(Outcome.VERIFY_FAILED, "a"),
-    FailureKind.NEEDS_PERSON: _rule(Outcome.BLOCKED, ""),
+    FailureKind.NEEDS_USER: _rule(Outcome.BLOCKED, ""),
     FailureKind.WALL_LIMIT: _rule(Outcome.TIMEOUT, "a"),
     FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "a"),
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),

@@ -16,7 +16,7 @@ _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15}
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
 """Every process of an attempt has this variable; its value is the attempt's identity."""
-WORDS_KEY = "words.key"
+MESSAGES_KEY = "words.key"
 """The file in the run's home with the attempt's secret. Our worker removes it before anything else runs.
 
 The secret is in no variable, because a sandbox's first process shows its environment to all inside it.
@@ -25,7 +25,7 @@ SEAL = 64 + 1
 """The length of the seal in front of the words: hexadecimal digits and a line end."""
 
 
-def words_in(attempt: str) -> str:
+def messages_in(attempt: str) -> str:
     """Return the name of the folder below a run's home with users' messages to this attempt: one file per
     message, named by number.
     """
@@ -73,7 +73,7 @@ class TurnTerms(WireModel):
         return {name: value for name, value in told.items() if value or name != "mode"}
 
 
-class LaidWords(WireModel):
+class LaidMessage(WireModel):
     """A user's message as they lie, sealed, in a run's home."""
 
     text: str

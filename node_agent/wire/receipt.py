@@ -176,7 +176,7 @@ class Exposed(WireModel):
     passing: bool = False
 
 
-class PersonQuestion(WireModel):
+class UserQuestion(WireModel):
     """The agent's question to a user; without the answer the agent cannot go on. `choices`: possible
     answers.
     """
@@ -210,11 +210,11 @@ class RestReason(StrEnum):
     SLOT = "slot"
 
 
-MOST_TURN_WORDS, MOST_TURNS = 100, 10_000
+MOST_TURN_MESSAGES, MOST_TURNS = 100, 10_000
 """The most messages of users in one turn, and the most turns of one interactive run."""
 
 
-class TurnWords(WireModel):
+class TurnMessage(WireModel):
     """A user's message in a turn, as a digest. `number`: that of their message; 0: the job's task."""
 
     number: Count
@@ -240,7 +240,7 @@ class TurnRecord(WireModel):
     lasted."""
 
     number: Number
-    words: Annotated[tuple[TurnWords, ...], Field(min_length=1, max_length=MOST_TURN_WORDS)]
+    words: Annotated[tuple[TurnMessage, ...], Field(min_length=1, max_length=MOST_TURN_MESSAGES)]
     stop: TurnStop
     why: Line = ""
     usage: Usage
@@ -303,7 +303,7 @@ class Claims(WireModel):
     """`empty`: no commit and no difference; `no_change`: commits, the same tree; `none`: no git workspace."""
     answer: Words = ""
     """The agent's final text, clipped to 4,000 characters."""
-    question: PersonQuestion | None = None
+    question: UserQuestion | None = None
     """Only for an attempt that ended as `blocked`."""
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
     """The turns of an interactive run, in order."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.git import decode_path, salvage_ref
-from node_agent.wire.identity import AttemptId, words_in
+from node_agent.wire.identity import AttemptId, messages_in
 from node_agent.wire.job import Job, Workspace
 from node_agent.wire.keep import KEEP, NodeKeep
 from node_agent.workspace import folders, homes, result
@@ -194,7 +194,7 @@ class Workspaces:
     @translate_os_errors("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
         """Lay a file with users' messages where our program looks, whatever the agent has put there."""
-        homes.write_file(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
+        homes.write_file(self._home.places(identity).home, messages_in(str(identity)), name, text.encode())
 
     @translate_os_errors("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:

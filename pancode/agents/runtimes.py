@@ -40,7 +40,7 @@ class RuntimeKind:
     """The reasoning efforts that the runtime's model takes (measured)."""
     hears: bool = False
     """Whether an agent at work is given the words of a user, with its next turn."""
-    asks_people: bool = False
+    asks_users: bool = False
     """Whether a command of an agent at work waits for a user's approval."""
     takes_turns: bool = False
     """Whether it can wait for a message after an answer, so that its run can be an interactive run."""
@@ -53,7 +53,7 @@ class RuntimeKind:
 
     def asks(self, interactive_run: bool) -> bool:
         """Whether a command waits for a user's approval; in an interactive run it does with every runtime."""
-        return self.asks_people or (interactive_run and self.takes_turns)
+        return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def resumes(self) -> bool:
@@ -67,28 +67,28 @@ _PROGRAM = RuntimeKind(
     "", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True, installable=True
 )
 """What most agent programs have in common, the vendors' and ours."""
-_WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_people=True)
+_WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_users=True)
 _CLAUDES = _EVERY - {Reasoning.MINIMAL}
 _TABLE: dict[str, RuntimeKind] = {
     kind.name: kind
     for kind in (
         RuntimeKind("shell", own=True),
         RuntimeKind("scripted", own=True, plays=True, holds=frozenset({READ_ONLY})),
-        replace(_PROGRAM, name="claude", provider="anthropic", reasons=_CLAUDES, asks_people=True),
+        replace(_PROGRAM, name="claude", provider="anthropic", reasons=_CLAUDES, asks_users=True),
         replace(
-            _PROGRAM, name="claude-sdk", provider="anthropic", reasons=_CLAUDES, hears=True, asks_people=True
+            _PROGRAM, name="claude-sdk", provider="anthropic", reasons=_CLAUDES, hears=True, asks_users=True
         ),
         replace(_PROGRAM, name="codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
         replace(
             _PROGRAM, name="gemini", provider="google", reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH}
         ),
-        replace(_PROGRAM, name="opencode", needs_model=True, asks_people=True),
+        replace(_PROGRAM, name="opencode", needs_model=True, asks_users=True),
         replace(
             _PROGRAM,
             name="copilot",
             needs_model=True,
             reasons=_EVERY - {Reasoning.OFF},
-            asks_people=True,
+            asks_users=True,
         ),
         replace(_WORKER, name="openai-agents"),
         replace(_WORKER, name=OUR_OWN, installable=False),

@@ -25,7 +25,7 @@ def get_health(core: Core) -> HealthShape:
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
     rows = list(_machines(core, removed))
     grave = {row["gravity"] for row in (*agents, *rows)}
-    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": rows}
+    return {"well": Gravity.USER not in grave, "agents": agents, "machines": rows}
 
 
 def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
@@ -52,7 +52,7 @@ def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
         if row["name"] in removed:
             continue
         gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
-        gravity = Gravity.PERSON if row["state"] in _SICK else gravity
+        gravity = Gravity.USER if row["state"] in _SICK else gravity
         used, total = row["slots"]["used"], row["slots"]["total"]
         works = row["state"] == NodeState.ONLINE and used
         what, fix = f"{used} of {total} slots are taken", ""

@@ -269,7 +269,7 @@ class Approvals(Facet):
 
 
 @dataclass(frozen=True, slots=True)
-class Words(Facet):
+class Messages(Facet):
     """What users have said to the run."""
 
     told: int = 0

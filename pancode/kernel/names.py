@@ -61,7 +61,7 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def persons_name(text: str) -> str:
+def clean_user_name(text: str) -> str:
     """Return the name; ValueError for a name under which PanCode itself says words."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
         raise ValueError(f"{text!r} is reserved for PanCode's own messages")

@@ -274,7 +274,7 @@ class SessionRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Word(Record):
+class StoredMessage(Record):
     """Words that one user has said at once to a run; in a session, to its interactive run of that time."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
@@ -501,7 +501,7 @@ ALL: tuple[type[Record], ...] = (
     Node,
     Run,
     SessionRow,
-    Word,
+    StoredMessage,
     Workflow,
     WorkflowStep,
     Schedule,

@@ -75,7 +75,7 @@ class WaitReason(StrEnum):
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
     WORKFLOW = "workflow"
-    PERSON = "person"
+    USER = "person"
     """The run begins when a user has approved it."""
 
 
@@ -98,7 +98,7 @@ class ActionKind(StrEnum):
     """The kind of an action that follows from a run."""
 
     LAND = "land"
-    PERSON = "person"
+    USER = "person"
     """A user must answer, approve or deny; nothing follows by itself."""
     ADVANCE = "advance"
     """The run's workflow is looked at."""

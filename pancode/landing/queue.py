@@ -123,7 +123,7 @@ def still_asked(core: Core, asked: Action) -> bool:
     with core.ports.ledger.transaction() as tx:
         mine = tx.find(Action, {"run": asked.run})
     waits = any(one.id == asked.id for one in mine)
-    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.PERSON for one in mine))
+    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.USER for one in mine))
 
 
 def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool]) -> None:

@@ -81,7 +81,7 @@ class LandingAsked(Signal):
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
         if self.way.approves:
-            must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
+            must_wait(run, made.case.action(ActionKind.USER), ItemKind.LANDING)
         row = {**_place(run), **self.way.to_row()}
         if waits is not None and WRITES in waits.detail:  # it may be written already
             row[WRITES] = waits.detail[WRITES]
@@ -113,7 +113,7 @@ class LandingProposed(Signal):
             raise WorkspaceError(
                 f"{run.id} is already landed, or is waiting to land", fix=f"pancode why {run.id}"
             )
-        if made.case.action(ActionKind.PERSON) is not None:
+        if made.case.action(ActionKind.USER) is not None:
             asked_by = run.landing.get("asked_by", self.by)
             return made.put(replace(run, landing={**run.landing, "asked_by": asked_by}))
         if run.landing.get("status") in (DROPPED, people.DENIED):

@@ -15,7 +15,7 @@ from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, Te
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Caller, Words
+from pancode.kernel.facets import Caller, Messages
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
 from pancode.landing.model import LandStatus, LandWay
@@ -124,7 +124,7 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     done = answer_run(
         core, around, get_run(core, call.path["run"]), body.text, body.by, body.program, call.inside
     )
-    return {**describe_queued(done), "answer": Words.of(done.run).answers}
+    return {**describe_queued(done), "answer": Messages.of(done.run).answers}
 
 
 @Verb(

@@ -26,7 +26,7 @@ from pancode.runs.life.inbox import (
     must_wait,
     open_item,
 )
-from pancode.runs.life.waits import ToldByPerson
+from pancode.runs.life.waits import ToldByUser
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.sessions.run_continuation import continue_run, go_on
@@ -42,7 +42,7 @@ PERMITTED = {
 def list_inbox(core: Core) -> list[InboxShape]:
     """Return everything that waits for a user, oldest first."""
     with core.ports.ledger.transaction() as tx:
-        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
+        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.USER]
         found = [(tx.get(Run, action.run), action) for action in waiting]
         changes = list_proposed(tx)
     inbox = [item_of(run, action) for run, action in found if run is not None]
@@ -138,7 +138,7 @@ def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
 
 def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
     """Give the run words: with its task, or when it is continued. UsageError for a run that takes none."""
-    return _signal(core, run_id, ToldByPerson(text, by))
+    return _signal(core, run_id, ToldByUser(text, by))
 
 
 def _signal(core: Core, run_id: str, signal: Signal) -> Run:

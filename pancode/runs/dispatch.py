@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from typing_extensions import TypedDict
 
-from pancode.kernel.facets import Approvals, Lineage, SessionTurn, Words
+from pancode.kernel.facets import Approvals, Lineage, Messages, SessionTurn
 from pancode.kernel.ports import SnapshotRequest, SnapshotTaken, Transaction
 from pancode.kernel.records import Run
 from pancode.runs.admission.plan import Plan
@@ -231,7 +231,7 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
-    stays, said = bool(Lineage.of(run).in_workspace), Words.of(run)
+    stays, said = bool(Lineage.of(run).in_workspace), Messages.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))
     sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)

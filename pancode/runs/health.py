@@ -39,7 +39,7 @@ from pancode.runs.life.health import (
 )
 from pancode.runs.life.inbox import item_of, open_item
 from pancode.runs.life.jobs import identity_of
-from pancode.runs.life.waits import ToldByPerson
+from pancode.runs.life.waits import ToldByUser
 from pancode.runs.lists import PAUSED, put_setting
 from pancode.runs.placement.breakers import failed_together
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -80,7 +80,7 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
 
 def _tell(work: Work, run: Run, quiet: str) -> bool:
     try:
-        work.signal(run, ToldByPerson(WORDS.format(quiet=quiet), HEALTH_WATCH))
+        work.signal(run, ToldByUser(WORDS.format(quiet=quiet), HEALTH_WATCH))
     except UsageError:  # it keeps too many words already
         return False
     return True
@@ -143,7 +143,7 @@ def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
     busy = before is not None and before.failure is FailureKind.MODEL_BUSY
     limited = run.retry_at_ms if busy and run.state is RunState.PENDING else None
-    waits = run.state is RunState.PENDING and run.waits is not WaitReason.PERSON and limited is None
+    waits = run.state is RunState.PENDING and run.waits is not WaitReason.USER and limited is None
     if run.state is RunState.ENDED or waits:
         return None
     item, lease = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_lease(tx, run)

@@ -19,10 +19,10 @@ from pancode.kernel.facets import (
     Caller,
     GateTerms,
     Lineage,
+    Messages,
     Provision,
     SessionTurn,
     TurnTaking,
-    Words,
 )
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Node, Run, RunState, SessionRow
@@ -231,7 +231,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),
-        answers=(Words.of(run).answers or None) if own else None,
+        answers=(Messages.of(run).answers or None) if own else None,
         land=run.land and run.landed is None,
         budget=None if run.takes_turns else request.budget,  # its session has the ceiling
         on_cap="" if session is None else session.on_cap,

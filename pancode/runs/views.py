@@ -12,7 +12,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
-from pancode.kernel.facets import Lineage, ModelChoice, Provision, Words
+from pancode.kernel.facets import Lineage, Messages, ModelChoice, Provision
 from pancode.kernel.formatting import format_ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
@@ -207,9 +207,9 @@ def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
     return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
-def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
+def words_of(tx: Transaction, run: records.Run) -> list[records.StoredMessage]:
     """Return what users have said to this run, by number."""
-    return tx.find(records.Word, {"run": run.id}) if Words.of(run).told else []
+    return tx.find(records.StoredMessage, {"run": run.id}) if Messages.of(run).told else []
 
 
 def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
@@ -237,9 +237,7 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
     newest = tx.get(records.Run, list_next_runs(old)[-1]) if list_next_runs(old) else None
     if newest is not None:
         return newest.state is not records.RunState.ENDED
-    return any(
-        action.kind is records.ActionKind.PERSON for action in tx.find(records.Action, {"run": old.id})
-    )
+    return any(action.kind is records.ActionKind.USER for action in tx.find(records.Action, {"run": old.id}))
 
 
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
@@ -504,7 +502,7 @@ def _is_lost(lease: records.Lease) -> bool:
     return lease.closed is records.Closed.LOST and lease.receipt is None
 
 
-def _told(word: records.Word) -> ToldShape:
+def _told(word: records.StoredMessage) -> ToldShape:
     laid = "" if word.laid == ONLY_HERE else word.laid
     told: ToldShape = {
         "by": word.by,

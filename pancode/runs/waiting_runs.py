@@ -108,7 +108,7 @@ def _entry(run: Run) -> WaitingRun:
         place=(-run.priority, run.created_ms, run.id),
         wish=(wish_of(run), worker_kind(run), own),
         reason=run.reason,
-        held=run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON),
+        held=run.waits in (WaitReason.WORKFLOW, WaitReason.USER),
         retry_at_ms=run.retry_at_ms,
         ticket=ticket,
     )

@@ -75,7 +75,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = must_rest(session)
-        _must_wait_for_words(session, name)
+        _must_wait_for_message(session, name)
         run = _run_at(row, name)
         wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
         row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
@@ -133,7 +133,7 @@ class _Records:
         return TalkRecord(opener_of(found), found.task, found.agent, answer)
 
 
-def _must_wait_for_words(session: SessionChain, name: str) -> None:
+def _must_wait_for_message(session: SessionChain, name: str) -> None:
     """Raise UsageError while the next interactive run begins by itself: its words are meant for the present
     point."""
     if session.goes_on:

@@ -35,8 +35,8 @@ def add_update(tx: Transaction, made: Changes) -> Changes:
 
 def update_with(tx: Transaction, made: Changes) -> Action | None:
     """Return the session's pending update with this run added; None: nobody is to hear of it."""
-    run, asked = made.run, made.case.action(ActionKind.PERSON)
-    asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
+    run, asked = made.run, made.case.action(ActionKind.USER)
+    asks = asked is not None and asked != made.before.action(ActionKind.USER)
     if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
         asks = False
     if run.parent is None or run.judges is not None or not (made.ended or asks):

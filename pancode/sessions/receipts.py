@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from node_agent.wire.receipt import TurnWords
+from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.facets import Lineage
@@ -128,9 +128,9 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         if run is None or lease is None or not turns:
             continue
         job = json.loads(parse_envelope(lease.job).body())
-        known = {0: TurnWords.of(0, (job["turns"] or {}).get("by", ""), job["task"])}
-        known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
-        signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
+        known = {0: TurnMessage.of(0, (job["turns"] or {}).get("by", ""), job["task"])}
+        known |= {one.number: TurnMessage.of(one.number, name_of(one.by), one.text) for one in words}
+        signed = [TurnMessage.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]
         others = f"words {', '.join(false)} are others than users have said"
         detail = others if false else f"{len(signed)} of them"

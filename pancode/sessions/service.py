@@ -8,9 +8,9 @@ from typing import Literal
 
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.kernel.facets import Words
+from pancode.kernel.facets import Messages
 from pancode.kernel.names import OWN_NAMES
-from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, Word
+from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, StoredMessage
 from pancode.kernel.states import SessionState
 from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
@@ -22,7 +22,7 @@ from pancode.runs.life.conversation import (
     more_news,
     select_undelivered,
 )
-from pancode.runs.life.waits import SessionClosed, ToldByPerson, TurnAsked
+from pancode.runs.life.waits import SessionClosed, ToldByUser, TurnAsked
 from pancode.runs.request import DispatchRequest
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
@@ -70,7 +70,7 @@ def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRe
 
 
 @dataclass(frozen=True, slots=True)
-class SaidWords:
+class SentMessage:
     """The run that has the words. `how` the words reach its agent; `begun`: the new run with its warnings.
 
     `number`: the message's number in its run; 0: the words are in the task.
@@ -84,7 +84,7 @@ class SaidWords:
 
 def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
-) -> SaidWords:
+) -> SentMessage:
     """Send words of users to a session, or to any run: into its task, to its agent at work, or to the next
     run.
 
@@ -94,30 +94,30 @@ def send_message(
         with unit_of_work(core) as work:
             session = load_chain(work.tx, text)
             old = session.newest
-            told = None if old.state is RunState.ENDED else work.signal(old, ToldByPerson(words, by))
+            told = None if old.state is RunState.ENDED else work.signal(old, ToldByUser(words, by))
         if told is not None:
             return said_in(core, told)
         if token is not None and not old.takes_turns:
             must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
         try:
             begun = continue_run(core, around, old, words, by, session=session.id)
-            return SaidWords(begun.run, "begins", begun=begun)
+            return SentMessage(begun.run, "begins", begun=begun)
         except RefusedError as refused:
             if refused.code != "already_continued" or tried == TRIES - 1:
                 raise
     raise AssertionError("the last try returns or raises")
 
 
-def said_in(core: Core, run: Run) -> SaidWords:
+def said_in(core: Core, run: Run) -> SentMessage:
     """Return how the words that were said last to this run reach its agent."""
     with core.ports.ledger.transaction() as tx:
-        last = tx.get(Word, run.id, Words.of(run).told)
+        last = tx.get(StoredMessage, run.id, Messages.of(run).told)
     if last is None or last.laid:
-        return SaidWords(run, "with its task")
+        return SentMessage(run, "with its task")
     heard = (
         can_receive_messages(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
     )
-    return SaidWords(run, "sent" if heard else "kept", last.number)
+    return SentMessage(run, "sent" if heard else "kept", last.number)
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:

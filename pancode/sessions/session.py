@@ -58,7 +58,7 @@ class SessionChain:
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
     """The session's row; None: its newest run takes no turns."""
-    words: tuple[records.Word, ...]
+    words: tuple[records.StoredMessage, ...]
     """What users have said to the newest run."""
     lease: records.Lease | None
     asked: records.Action | None
@@ -130,7 +130,7 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     """Return the oldest landing that the session has asked for and that still waits; None: none does."""
-    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.PERSON]
+    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
     for action in sorted(asked, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
         if run is None or Caller.of(run).charged_to != session or kind_of(run) is not ItemKind.LANDING:

@@ -10,7 +10,7 @@ from typing import Protocol, TypedDict
 from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import FLEET
 from pancode.sessions.answers import InteractiveRunShape, SessionShape
-from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, Turn
+from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, Turn
 
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 """Lines of a stranger's text that would look like headings of the Markdown."""
@@ -112,7 +112,7 @@ class _Talk:
         for attempt, data in self._source.output(self.run):
             for part in self._talk.feed(self.run, attempt, data, runtime):
                 match part:
-                    case HeardWords():
+                    case HeardMessage():
                         by, text = part.by, part.text
                         if known is not None:  # words that nobody has said are left out
                             by, text = known.get(part.number, ("", ""))

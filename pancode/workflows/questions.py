@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from node_agent.wire.failure import Outcome
 from pancode.kernel import records
 from pancode.kernel.errors import RefusedError
-from pancode.kernel.facets import Lineage, Words
+from pancode.kernel.facets import Lineage, Messages
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import NEXT, is_blocked, list_next_runs
 
@@ -89,12 +89,12 @@ def reopen_question(
     if (old.workflow, old.step) != (step.workflow, step.name):
         return None
     result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
-    if said := Words.of(run).answers:
+    if said := Messages.of(run).answers:
         result[ANSWERED] = said
     return replace(old, result=result)
 
 
-def only_people(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
+def waits_for_users_only(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
     """Whether nothing goes on before a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]

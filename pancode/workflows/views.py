@@ -29,7 +29,7 @@ from pancode.runs.views import format_iso, format_optional_iso, node_of, runs_of
 from pancode.workflows import store as rows
 from pancode.workflows.answers import BoardRow, CostShape, LandedShape, WorkflowShape, WorkflowStepShape
 from pancode.workflows.board import list_values
-from pancode.workflows.questions import only_people
+from pancode.workflows.questions import waits_for_users_only
 from pancode.workflows.results import results_of
 
 MOST_OF_A_LINE = 200
@@ -60,7 +60,7 @@ def list_board(core: Core, text: str) -> list[BoardRow]:
 
 def _waiting(tx: Transaction) -> dict[str, Action]:
     """Return the actions that wait for a user, by run."""
-    return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
+    return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.USER}
 
 
 def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> WorkflowShape:
@@ -80,7 +80,7 @@ def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> 
         "steps": shapes,
         "landed": _landed([step["landing"] for step in shapes if step["landing"] is not None]),
         "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
-        "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
+        "waits_for_person": workflow.state is WorkflowState.RUNNING and waits_for_users_only(steps, blocked),
         "cost": _cost(tx, workflow),
         "created_at": format_iso(workflow.created_ms),
         "finished_at": format_optional_iso(workflow.finished_ms),

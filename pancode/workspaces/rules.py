@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from node_agent.wire.identity import ATTEMPT, turn_control_file, words_in
+from node_agent.wire.identity import ATTEMPT, messages_in, turn_control_file
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Lineage
 from pancode.kernel.names import not_found
@@ -28,7 +28,7 @@ STAYS = f"""\
 {STAY}
 # What is changed here is the result of this run, and the next one in the workspace begins with it.
 i=0
-while [ ! -e "$HOME/{words_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
+while [ ! -e "$HOME/{messages_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]; do
   [ $((i % 300)) -ne 0 ] || echo "open; to leave: pancode workspace open --leave NAME"
   i=$((i + 1))
   sleep 1

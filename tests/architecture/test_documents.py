@@ -46,7 +46,7 @@ def _named(page: str, begin: str, end: str) -> set[str]:
 def test_who_takes_turns_and_who_has_the_fleets_tools_is_as_the_tables_have_it() -> None:
     turns = _named("CHANGELOG.md", "a stream continues at its last number.", "; a rule that asks")
     assert turns == {kind.name for kind in RUNTIMES.values() if kind.takes_turns}
-    asked = {kind.name for kind in RUNTIMES.values() if kind.asks_people}
+    asked = {kind.name for kind in RUNTIMES.values() if kind.asks_users}
     assert _named("docs/howto/inbox.md", "as its node reports again.", "wait like this") == asked
     hearing = {kind.name for kind in RUNTIMES.values() if kind.hears}
     assert _named("docs/howto/health.md", "nothing was seen of it. Only", "take messages") == hearing

@@ -49,7 +49,7 @@ PEOPLE = tuple(
     )
 )
 """Files whose errors only users see: the faces, and what works without a coordinator."""
-NOT_PEOPLE = ("pancode/app/build.py", "pancode/app/coordinator.py", "pancode/app/fleet_tools.py")
+NOT_USERS = ("pancode/app/build.py", "pancode/app/coordinator.py", "pancode/app/fleet_tools.py")
 OF_THE_COMMAND_ITSELF = {
     *(
         "life/inbox.py:chosen_call",
@@ -88,7 +88,7 @@ def _raised() -> list[tuple[str, type[PancodeError], ast.Call, ast.FunctionDef]]
 def _made() -> Iterator[tuple[str, type[PancodeError], ast.Call, ast.FunctionDef]]:
     errors = _errors()
     for file in modules("pancode"):
-        if not _is_of_people(file.as_posix()) and WAY.search(text(file)):
+        if not _is_of_users(file.as_posix()) and WAY.search(text(file)):
             for made in ast.walk(tree(file)):
                 for call in ast.walk(made) if isinstance(made, ast.FunctionDef) else ():
                     match call:
@@ -97,8 +97,8 @@ def _made() -> Iterator[tuple[str, type[PancodeError], ast.Call, ast.FunctionDef
                             yield f"{file.parent.name}/{file.name}:{made.name}", errors[name], call, made
 
 
-def _is_of_people(file: str) -> bool:
-    return file not in NOT_PEOPLE and any(fnmatch(file, pattern) for pattern in PEOPLE)
+def _is_of_users(file: str) -> bool:
+    return file not in NOT_USERS and any(fnmatch(file, pattern) for pattern in PEOPLE)
 
 
 def _codes(place: str, error: type[PancodeError], call: ast.Call) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import pytest
 from node_agent.attempt.watch import signed_answer
 from node_agent.runtimes.hooks import RULES, desk_of
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.control import PersonAnswers
+from node_agent.wire.control import UserAnswers
 from node_agent.wire.identity import AttemptId, calls_in
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import SigningKey
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 NODE, WHO = SigningKey(b"n" * 32), AttemptId(run="r-0001", attempt=1, lease=1)
 ASKS = Rules(commands=(CommandRule(pattern="printf asked-", ask=True, reason="look first"),))
-WAITERS = tuple(cli for cli in HOOKED if RUNTIMES[cli.runtime].capabilities.asks_people)
+WAITERS = tuple(cli for cli in HOOKED if RUNTIMES[cli.runtime].capabilities.asks_users)
 Answer = Callable[[Path, CallAsked], None]
 
 
@@ -41,7 +41,7 @@ def says(allow: bool) -> Answer:
     def answer(folder: Path, question: CallAsked) -> None:
         time.sleep(1)
         words = "" if allow else "one file is enough"
-        said = PersonAnswers(identity=WHO, asked=question, allow=allow, words=words)
+        said = UserAnswers(identity=WHO, asked=question, allow=allow, words=words)
         (folder / question.call).write_bytes(signed_answer(said, NODE))
         (folder / question.call).rename(folder / f"{question.call}.answer")
 

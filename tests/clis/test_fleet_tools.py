@@ -13,11 +13,11 @@ import pytest
 
 from node_agent.acp.fleet import FleetServer
 from node_agent.native.fleet import FleetDesk
-from node_agent.native.voice import PersonWords
+from node_agent.native.voice import UserMessages
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import seal_text, words_in
+from node_agent.wire.identity import messages_in, seal_text
 from node_agent.wire.policy import Safety
 from node_agent.workspace.homes import write_file
 from tests.clis.conftest import MakeBench, path_of
@@ -53,7 +53,7 @@ class PanosTalk(Talk):
         super().__init__(bench, request, folder)
         self._home, self._laid = folder, set[int]()
         voice = self.conversation.voice
-        desk = FleetDesk(TERMS, voice, PersonWords(str(folder), WHO, SECRET, voice), lambda seconds: None)
+        desk = FleetDesk(TERMS, voice, UserMessages(str(folder), WHO, SECRET, voice), lambda seconds: None)
         self.conversation.fleet = FleetServer(TERMS, desk, str(bench.home), SystemClock())
         self.beat.on = self._answer
 
@@ -64,7 +64,7 @@ class PanosTalk(Talk):
                 self._laid.add(number)
                 text = LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json()
                 data = seal_text(SECRET, -number, text).encode()
-                write_file(self._home, words_in(WHO), fleet_answer_file(number), data)
+                write_file(self._home, messages_in(WHO), fleet_answer_file(number), data)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_it_starts_what_we_say_that_it_starts_of_a_repository_and_nothing_more(b
     assert names(b.outside) == ["a", "b", "c", "e"]
 
 
-def test_a_persons_words_are_no_command_of_its_own_that_runs_a_shell(bench: OneBench, tmp_path: Path) -> None:
+def test_a_users_words_are_no_command_of_its_own_that_runs_a_shell(bench: OneBench, tmp_path: Path) -> None:
     """Its commands run what stands in `!`, and neither a hook nor a permission is asked."""
     b, _ = bench({"turns": [DONE]})
     words = f"\ufeff /init !`touch {b.outside}/x {b.work}/x`"

@@ -134,9 +134,7 @@ def test_a_skill_that_the_model_reads_runs_no_command(
     assert "One ! `touch ran-1` line." in told, "the model reads what the skill says"
 
 
-def test_opencode_runs_no_command_of_a_skill_that_a_person_calls(
-    make_bench: MakeBench, tmp_path: Path
-) -> None:
+def test_opencode_runs_no_command_of_a_skill_that_a_user_calls(make_bench: MakeBench, tmp_path: Path) -> None:
     """OpenCode has each skill as a command, `/deploy`. Our ACP program never sends one; here it does."""
     bench, _ = make_bench(OPENCODE, {"turns": [{"text": "Done."}, {"text": "Done."}]})
     launch = bench.launch

@@ -79,7 +79,7 @@ def was_told(tmp_path: Path, *words: str) -> bool:
     return any(all(word in body for word in words) for body in bodies)
 
 
-def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
+def test_it_writes_runs_is_denied_asks_a_user_and_remembers(
     make_bench: MakeBench, cli: Cli, tmp_path: Path
 ) -> None:
     """Each start goes on with the session of the one before, and there are three of them in a minute."""

@@ -21,7 +21,7 @@ import pytest
 from node_agent.runtimes.base import Resume
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.fleet import FleetTerms, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
+from node_agent.wire.identity import MESSAGES_KEY, messages_in, seal_text, turn_control_file
 from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Safety
 from node_agent.wire.receipt import Usage
@@ -57,17 +57,17 @@ class Sat:
         self.bench, resume = bench, Resume(session, Usage()) if session else None
         self.request = replace(interactive_run(walled(bench), first, resume=resume), interactive_run=TERMS)
         self.request = replace(self.request, safety=Safety.FULL_AUTO, fleet=fleet)
-        for path in bench.home.glob(f"{words_in('')}/*"):  # each attempt has a folder of its own
+        for path in bench.home.glob(f"{messages_in('')}/*"):  # each attempt has a folder of its own
             path.unlink()
-        write_below(bench.home, WORDS_KEY, SECRET.encode())
+        write_below(bench.home, MESSAGES_KEY, SECRET.encode())
         self.process = bench.start(self.request)
 
     def says(self, number: int, text: str) -> None:
-        write_file(self.bench.home, words_in(""), str(number), laid(number, text))
+        write_file(self.bench.home, messages_in(""), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> None:
         data = seal_text(SECRET, turn, what).encode()
-        write_file(self.bench.home, words_in(""), turn_control_file(what, turn), data)
+        write_file(self.bench.home, messages_in(""), turn_control_file(what, turn), data)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         whole = (self.bench.home / "out").read_text().rpartition("\n")[0]
@@ -246,7 +246,7 @@ def test_its_model_is_offered_the_fleets_tools_asks_and_is_answered(
     (told,) = talk.told("asks_fleet")
     assert (told["number"], told["tool"], told["arguments"]) == (1, "dispatch", {"task": "build it"})
     data = seal_text(SECRET, -1, LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json())
-    write_file(b.home, words_in(""), fleet_answer_file(1), data.encode())
+    write_file(b.home, messages_in(""), fleet_answer_file(1), data.encode())
     assert talk.ended(1)["stop"] == "end_turn" and not talk.told("denied")
     assert was_told(tmp_path, "HAND-OVER") and was_told(tmp_path, "r-CHILD works")
     talk.rests()

@@ -152,7 +152,7 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
         (b"Authentication", 2, F.RUNTIME_UNREADABLE),
     ],
 )
-def test_who_is_not_let_in_is_told_to_people_alone(complaints: bytes, status: int, failure: F) -> None:
+def test_who_is_not_let_in_is_told_to_users_alone(complaints: bytes, status: int, failure: F) -> None:
     assert feed("copilot", b"", ExitInfo(status, complaints=complaints)).failure is failure
     assert feed("copilot", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
 

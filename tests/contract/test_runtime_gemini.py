@@ -146,7 +146,7 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
         (b"", 1, F.RUNTIME_UNREADABLE),
     ],
 )
-def test_an_account_that_is_not_let_in_is_told_to_people_alone(
+def test_an_account_that_is_not_let_in_is_told_to_users_alone(
     complaints: bytes, status: int, failure: F
 ) -> None:
     assert feed("gemini", b"", ExitInfo(status, complaints=complaints)).failure is failure

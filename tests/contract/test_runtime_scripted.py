@@ -176,7 +176,7 @@ def test_a_lie_claims_and_does_nothing(lab: Lab) -> None:
 
 ENDS: list[tuple[list, int, F | None]] = [
     ([["fail", "cannot"]], 1, F.AGENT_FAILED),
-    ([["ask", "which one?"]], 1, F.NEEDS_PERSON),
+    ([["ask", "which one?"]], 1, F.NEEDS_USER),
     ([["exit", 0]], 0, F.NO_ANSWER),
     ([["exit", 3]], 3, F.NO_ANSWER),
     ([["finish", 0]], 0, None),

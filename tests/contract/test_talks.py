@@ -12,7 +12,15 @@ from typing import Any
 import playwright
 import pytest
 
-from pancode.sessions.conversation.model import HeardWords, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
+from pancode.sessions.conversation.model import (
+    HeardMessage,
+    Part,
+    Said,
+    SessionTalk,
+    TalkCall,
+    TalkNote,
+    Turn,
+)
 from tests.contract.transcripts import GOLDEN, cases, output
 
 Json = dict[str, Any]
@@ -47,7 +55,7 @@ def turns(streams: list[Json], cut: int) -> list[Json]:
     for piece in pieces(streams, cut):
         for part in talk.feed(piece["run"], piece["attempt"], piece["data"], "native"):
             match part:
-                case HeardWords(begins=True, turn=Turn(number=number)):
+                case HeardMessage(begins=True, turn=Turn(number=number)):
                     head = {"number": number, "by": part.by, "text": part.text, "at": part.at_ms}
                     told.append({"run": part.run, **head, "stop": "", "parts": []})
                     continue
@@ -63,7 +71,7 @@ def turns(streams: list[Json], cut: int) -> list[Json]:
 def _add(turn: Json, part: Part, calls: dict[TalkCall, list[Any]]) -> None:
     parts = turn["parts"]
     match part:
-        case HeardWords(by=by, text=text):
+        case HeardMessage(by=by, text=text):
             parts.append(["words", by, text])
         case Said(text=text) if parts and parts[-1][0] == "text":
             parts[-1][1] += text

@@ -82,7 +82,7 @@ def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli:
     assert ((top / "made.txt").read_text(), (top / "new.txt").read_text()) == ("one", "BETA\n")
 
 
-def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab, cli: Cli) -> None:
+def test_a_command_waits_for_a_user_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab, cli: Cli) -> None:
     """It takes more than 30 s: the real program starts on a real host, and two users are waited for."""
     top = project(fleet, f"asked-{cli.runtime}")
     (top / "pansafety.yaml").write_text(ASKING)

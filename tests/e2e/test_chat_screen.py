@@ -30,7 +30,7 @@ def session(fleet: Owner) -> dict[str, Any]:
     return shown
 
 
-def test_a_person_talks_answers_cancels_leaves_and_comes_back(fleet: Owner, lab: Lab) -> None:
+def test_a_user_talks_answers_cancels_leaves_and_comes_back(fleet: Owner, lab: Lab) -> None:
     """It takes more than 30 s: an interactive run on a real host, and a user who reads before typing."""
     top, shell = project(fleet, "chat-screen"), HANDS["native"].shell
     (top / "pansafety.yaml").write_text(ASKING)

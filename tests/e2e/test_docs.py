@@ -35,7 +35,7 @@ FOUND = Command(
     ("gpubox  llamacpp ...",),
     0,
 )
-PERSON = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
+USER = "[user]\n\tname = Ada\n\temail = ada@example.org\n"
 
 
 def _of(world: str) -> list[Path]:
@@ -49,7 +49,7 @@ def terminal() -> Iterator[Terminal]:
     home = root / "home"
     (home / ".pancode").mkdir(mode=0o700, parents=True)
     lay_out_bundles(home / ".pancode/bundles")
-    (home / ".gitconfig").write_text(PERSON)
+    (home / ".gitconfig").write_text(USER)
     environ = {"HOME": str(home), "PATH": PATH, "LANG": "C.UTF-8", "USER": "ada", "SHELL": "/bin/bash"}
     terminal = Terminal(root, environ, socket.gethostname().lower())
     try:

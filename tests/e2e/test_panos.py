@@ -175,7 +175,7 @@ TOLD = {"if": {"prompt": "The fleet tells you this by itself"}, "turns": [says(S
 """Its model says so to words of the fleet, and never without them."""
 
 
-def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
+def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
     fleet: Owner, healed: Lab
 ) -> None:
     """It takes more than 30 s: an interactive run in a real tmux, and a scout, a builder and a reviewer

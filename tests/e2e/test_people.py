@@ -253,7 +253,7 @@ ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason
 
 
 @pytest.mark.parametrize("runtime", ["native", "claude", "copilot", "opencode"])
-def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: Lab, runtime: str) -> None:
+def test_a_command_waits_for_a_user_while_its_run_goes_on(fleet: Owner, lab: Lab, runtime: str) -> None:
     """The real program: one command after an approval, one not after a no, and the model is
     told the words."""
     cli = next(cli for cli in EVERY if cli.runtime == runtime)

@@ -30,7 +30,7 @@ def pane(fleet: Owner) -> Iterator[Pane]:
         made.close()
 
 
-def test_a_person_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None:
+def test_a_user_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None:
     words = ("--runtime", "shell", "--workspace", "none", "--node", "node1")
     run = fleet.dispatch(*words, "echo '[red]it\x1b[2J works'; sleep 600")
     fleet.running(run)

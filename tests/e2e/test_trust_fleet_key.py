@@ -34,7 +34,7 @@ def keys_of(lab: Lab) -> str:
     return lab.run(3, "cat /home/ops/.ssh/authorized_keys").stdout
 
 
-def test_a_link_comes_back_without_the_persons_own_key(owner: Owner, lab: Lab) -> None:
+def test_a_link_comes_back_without_the_users_own_key(owner: Owner, lab: Lab) -> None:
     before = keys_of(lab)
     pin = fingerprint(lab.hosts[3]["host_key"])
     owner.run("node", "add", "node3", "--accept-fingerprint", pin, "--fleet-key").ok()

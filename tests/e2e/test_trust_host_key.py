@@ -13,7 +13,7 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 
-def test_a_changed_host_key_is_refused_until_a_person_has_looked(healed: Lab) -> None:
+def test_a_changed_host_key_is_refused_until_a_user_has_looked(healed: Lab) -> None:
     with own_fleet(healed, [3]) as owner:
         first, again = (owner.run("fleet", "up", "node3", timeout_s=180).ok() for _ in range(2))
         note = "no systemd user services"

@@ -310,7 +310,7 @@ def kill_worker(session: str) -> bool:
     return False
 
 
-def test_a_lost_turn_is_said_again_by_nobody_but_a_person(console: Console, worker: None, lab: Lab) -> None:
+def test_a_lost_turn_is_said_again_by_nobody_but_a_user(console: Console, worker: None, lab: Lab) -> None:
     fleet = console.owner
     top = project(fleet, "lost-in-chat")
     page = console.enter(viewport={"width": 360, "height": 740})

@@ -16,20 +16,20 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import GATES, OUT, SETUP
-from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, Launch
+from node_agent.attempt.ports import NOTHING_LAID, LaidMessageOf, Launch
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits
 from node_agent.native.equipment import WorkerBeat, tell_end
 from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.loop import CapReached
-from node_agent.native.voice import PersonWords, Voice
+from node_agent.native.voice import UserMessages, Voice
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.jobs import request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import LaidWords, turn_control_file, unseal_text, words_in
+from node_agent.wire.identity import LaidMessage, messages_in, turn_control_file, unseal_text
 from node_agent.wire.job import Job
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.simulation.kinds import ENDLESS
@@ -63,11 +63,11 @@ class MemoryVoice(Voice):
         self.out += data
 
 
-class MemoryWords(PersonWords):
+class MemoryMessages(UserMessages):
     """Messages of users as the node has laid and sealed them on a MemoryHost."""
 
     def __init__(self, machine: Machine, name: str, voice: Voice) -> None:
-        super().__init__("/", name, machine.key.secret(words_in(name)), voice)
+        super().__init__("/", name, machine.key.secret(messages_in(name)), voice)
         self._laid: dict[str, Any] = machine.host.words.setdefault(name, {})
 
     def wants(self, what: str, turns: range) -> bool:
@@ -76,10 +76,10 @@ class MemoryWords(PersonWords):
             unseal_text(self._secret, one, text.encode()) == what for one, text in laid.items() if text
         )
 
-    def _found(self) -> list[tuple[int, LaidWords]]:
+    def _found(self) -> list[tuple[int, LaidMessage]]:
         numbers = sorted({int(name) for name in self._laid if name.isdecimal()} - self._seen)
         read = [(one, unseal_text(self._secret, one, self._laid[str(one)].encode())) for one in numbers]
-        return [(number, LaidWords.model_validate_json(text)) for number, text in read if text]
+        return [(number, LaidMessage.model_validate_json(text)) for number, text in read if text]
 
 
 class Talker:
@@ -140,7 +140,7 @@ class Program:
         self.machine, self.job, self.name = machine, job, str(job.identity)
         self.models, self.random = machine.models, Random(f"{machine.name} {job.identity}")
         self.voice = MemoryVoice(machine.clock)
-        self.words = MemoryWords(machine, self.name, self.voice)
+        self.words = MemoryMessages(machine, self.name, self.voice)
         self.code: int | None = None
         self._flow = greenlet(self._run)
 
@@ -256,7 +256,7 @@ class InteractiveRunRuntimes(MemoryRuntimes):
             self._programs.jobs[str(job.identity)] = job
         return super().launch(job, work, home, guide, listener)
 
-    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID) -> Any:
         if job.turns is None:
             return super().reader(job, bounds, laid)
         native = RUNTIMES["native"]

@@ -144,7 +144,7 @@ def _upload_only(case: Any) -> None:
 
 
 def _retry_at_wall_time(work: Any, run: Any) -> bool:
-    if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
+    if run.waits in (WaitReason.WORKFLOW, WaitReason.USER):
         return False
     return run.retry_at_ms is None or run.retry_at_ms <= work.core.wall_ms()
 

@@ -61,7 +61,7 @@ def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token
         return _say(core, around, text, said, by, token)
     old = changed(session.newest, state=RunState.ENDED)
     begun = run_continuation.continue_run(core, around, old, said, by, session=session.id)
-    return words.SaidWords(begun.run, "begins", begun=begun)
+    return words.SentMessage(begun.run, "begins", begun=begun)
 
 
 _tell = Procedure.tell

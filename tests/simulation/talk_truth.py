@@ -11,7 +11,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import BookEntry, EntryKind, Run
-from pancode.runs.life.continuations import LeftOver, words_for
+from pancode.runs.life.continuations import LeftOver, message_for
 from pancode.runs.life.conversation import AT_A_TURN
 from pancode.runs.views import words_of
 from pancode.sessions.session import of_run
@@ -89,7 +89,7 @@ class TalkTruth:
                     lost.update(mine)
             kept.update(
                 dict.fromkeys(
-                    WORD.findall(words_for(chain.newest, "", "nobody", LeftOver(chain.words))), chain.newest
+                    WORD.findall(message_for(chain.newest, "", "nobody", LeftOver(chain.words))), chain.newest
                 )
             )
         for word in self.world.talks.taken:

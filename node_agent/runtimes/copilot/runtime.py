@@ -15,7 +15,7 @@ RUNTIME = Runtime(
     replace(
         AGENT_PROGRAM,
         tool_list=True,
-        asks_people=True,
+        asks_users=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,

@@ -52,7 +52,7 @@ PROBE = base.Probe((), read_probe)
 
 _BY_STATUS = {
     "error": FailureKind.AGENT_FAILED,
-    "blocked": FailureKind.NEEDS_PERSON,
+    "blocked": FailureKind.NEEDS_USER,
     "budget": FailureKind.USD_LIMIT,
 }
 

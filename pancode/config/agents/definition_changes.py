@@ -53,7 +53,7 @@ def _no_file(file: Path) -> NotFoundError:
 
 def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
     """Set one field of one agent; a shipped agent gets an entry that is laid over it."""
-    _by_a_person(agents_file)
+    _check_by_user(agents_file)
     steps = steps_of(field)
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents
@@ -66,7 +66,7 @@ def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json
 
 def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
     """Copy another agent under its own name, to be changed."""
-    _by_a_person(agents_file)
+    _check_by_user(agents_file)
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents
     if name in agents or name in written_names(file.document):
@@ -77,7 +77,7 @@ def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
     return {"agent": name, "from": like.name, "file": str(agents_file.file), "line": line}
 
 
-def _by_a_person(agents_file: AgentsFile) -> None:
+def _check_by_user(agents_file: AgentsFile) -> None:
     run = agents_file.environ.get("PANCODE_RUN")
     if run:
         raise RefusedError(

@@ -204,7 +204,7 @@ class EditorSession:
             self._unless_broken()
             if self.shape and any(one["run"] == message[0] for one in self.shape["interactive_runs"]):
                 if self._asked.get("kind") == "question":
-                    return self._asks_for_words()
+                    return self._asks_for_message()
                 if self.shape["state"] in OVER and not self.shape["goes_on"]:
                     return self._missed()
             if self._cancelled.is_set():
@@ -239,7 +239,7 @@ class EditorSession:
             what = "the turn is lost: its program ended in the middle of it. Say it again if you want that"
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
-    def _asks_for_words(self) -> Json:
+    def _asks_for_message(self) -> Json:
         """End the turn with the question; only the next message answer it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
-from pancode.sessions.conversation.model import HeardWords, Said, SessionTalk, TalkCall, TalkNote, Turn
+from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 Json = dict[str, Any]
 MOST_TITLE = 300
@@ -42,7 +42,7 @@ class UpdateReader:
         """The updates for these bytes."""
         for part in self.talk.feed(run, attempt, data, runtime):
             match part:
-                case HeardWords(turn=Turn()) if not self._is_mine(part):
+                case HeardMessage(turn=Turn()) if not self._is_mine(part):
                     by = f"[{part.by}] " if part.is_fleets else "" if part.by == self._by else f"{part.by}: "
                     text = f"{by}{part.text}"
                     yield make_chunk("user_message_chunk", text)
@@ -55,7 +55,7 @@ class UpdateReader:
                 case TalkCall(number=number) if number:
                     yield _over(part)
 
-    def _is_mine(self, words: HeardWords) -> bool:
+    def _is_mine(self, words: HeardMessage) -> bool:
         """Whether this editor has sent the words, which it then is not told."""
         begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
         return begun_here or (words.run, words.number) in self.mine

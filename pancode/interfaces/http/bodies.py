@@ -17,7 +17,7 @@ from pancode.budget.books import MINUTE_MS, Ceilings
 from pancode.fleet.acts import LinkWay
 from pancode.git.forge_rules import ForgeKind
 from pancode.kernel.errors import UsageError
-from pancode.kernel.names import find_nearest, label_word, node_name, one_line, persons_name
+from pancode.kernel.names import clean_user_name, find_nearest, label_word, node_name, one_line
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
 from pancode.kernel.states import GpuRule, How
 from pancode.kernel.values import replace
@@ -30,7 +30,7 @@ Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 Usd = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=9, allow_inf_nan=False)]
-By = Annotated[str, Field(max_length=200), AfterValidator(persons_name)]
+By = Annotated[str, Field(max_length=200), AfterValidator(clean_user_name)]
 NodeName = Annotated[str, AfterValidator(node_name)]
 Name = Annotated[str, Field(min_length=1)]
 

@@ -23,7 +23,7 @@ from pancode.interfaces.mcp.tool import (
     string_schema,
 )
 from pancode.sessions.conversation.model import (
-    HeardWords,
+    HeardMessage,
     Output,
     Part,
     Said,
@@ -71,7 +71,7 @@ def _say(call: McpToolCall) -> Any:
     for mark, _, parts in _lines(call, run, end, shape["runtime"]):
         end = mark
         for part in parts:
-            turn = [] if isinstance(part, HeardWords) and part.begins else turn
+            turn = [] if isinstance(part, HeardMessage) and part.begins else turn
             _tell(turn, part)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
         turn.pop(0)
@@ -113,7 +113,7 @@ def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tu
 def _tell(told: list[Json], part: Part) -> None:
     """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
     match part:
-        case HeardWords(text=text) if text:
+        case HeardMessage(text=text) if text:
             told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
         case Said(text=text) | Output(text=text):
             if not told or "agent" not in told[-1]:

@@ -28,7 +28,7 @@ app = Commands()
 AT_A_TURN = "at a turn of its agent"
 
 
-def go_on_with_words(face: Face, run: str) -> int | None:
+def continue_with_message(face: Face, run: str) -> int | None:
     """Wait for the end of this run, then continue it with what it was not given; the status of the new run.
 
     None: there is nothing to continue with. RefusedError where a new run would surprise the user.
@@ -252,7 +252,7 @@ def tell(
     client = face.client()
     done = client.post(TELL.at(find_run(client, run)), {"by": find_user(), "text": text})
     if resume and not done["delivered"]:
-        status = go_on_with_words(face, done["run"])
+        status = continue_with_message(face, done["run"])
         if status is not None:
             return status
         done = {**done, "state": "ended", "sent": False, "delivered": AT_A_TURN}

@@ -26,12 +26,12 @@ from pancode.kernel.facets import (
     GateTerms,
     LandingTerms,
     Lineage,
+    Messages,
     ModelChoice,
     NextAttempt,
     Provision,
     SessionTurn,
     TurnTaking,
-    Words,
     dump_facets,
 )
 from pancode.kernel.ports import SnapshotTaken
@@ -420,7 +420,7 @@ class Plan:
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
         yield LandingTerms(self.lands, verified, autonomy)
         yield Approvals(self.asks, objections=self.objections)
-        yield Words(answers=asked.answers or "", program=asked.program)
+        yield Messages(answers=asked.answers or "", program=asked.program)
         yield TurnTaking(asked.turns)
         yield SessionTurn(
             story=asked.story,

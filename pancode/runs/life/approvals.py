@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.control import PersonAnswers
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.control import UserAnswers
+from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import FailureKind
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget.books import BudgetScope
@@ -47,7 +47,7 @@ class Approved(Signal):
 
         UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
+        must_wait(made.run, made.case.action(ActionKind.USER), *BEFORE_START)
         kind = kind_of(made.run)
         made, refused = reserve_budget(made, self.budget_scopes, beyond=kind is ItemKind.BUDGET)
         if refused:
@@ -76,7 +76,7 @@ class Declined(Signal):
 
         UsageError when nothing waits.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
+        must_wait(made.run, made.case.action(ActionKind.USER), *ItemKind)
         kind = kind_of(made.run)
         if kind is ItemKind.LANDING:
             fix = f"pancode land {made.run.id}"
@@ -97,7 +97,7 @@ class Unasked(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
-        asked = made.case.action(ActionKind.PERSON)
+        asked = made.case.action(ActionKind.USER)
         if asked is None or not is_blocked(made.run):
             return made
         return made.done(asked).tell("person", kind_of(made.run), "withdrawn", self.why)
@@ -109,7 +109,7 @@ class AskedAgain(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
-        if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
+        if made.case.action(ActionKind.USER) is not None or not is_blocked(made.run):
             return made
         return waits.open_question(made).tell(
             "person", kind_of(made.run), "asked again", "its workflow goes on"
@@ -122,7 +122,7 @@ MOST_KEPT = 400
 TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
-def request_approval(made: Changes, body: PersonAsked) -> Changes:
+def request_approval(made: Changes, body: UserAsked) -> Changes:
     """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
@@ -154,7 +154,7 @@ class CallDecided(Signal):
 
         UsageError when no call waits; RefusedError when another waits.
         """
-        must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
+        must_wait(made.run, made.case.action(ActionKind.USER), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)
         made = waits.close_question(_answer(made, number, self))
         if self.allow and self.whole:
@@ -173,7 +173,7 @@ class CallDecided(Signal):
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     row, lease = inbox.calls_of(made.run)[number - 1], made.case.leases[made.run.lease]
-    body = PersonAnswers(
+    body = UserAnswers(
         identity=identity_of(lease),
         asked=inbox.asked_of(row),
         allow=signal.allow,

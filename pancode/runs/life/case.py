@@ -22,8 +22,8 @@ from pancode.kernel.records import (
     Run,
     RunState,
     SessionRow,
+    StoredMessage,
     WaitReason,
-    Word,
     Workflow,
     WorkflowKind,
 )
@@ -102,7 +102,7 @@ class Now:
 
 def may_follow(run: Run) -> bool:
     """Whether the run may have follow-up actions or a question to a user; else nobody looks them up."""
-    asked = run.waits is WaitReason.PERSON or Approvals.of(run).calls or FleetLead.of(run).fleet
+    asked = run.waits is WaitReason.USER or Approvals.of(run).calls or FleetLead.of(run).fleet
     return run.state is RunState.ENDED or bool(asked)
 
 
@@ -117,7 +117,7 @@ class RunCase:
     now: Now
     actions: tuple[Action, ...] = ()
     """The run's follow-up actions that are not done yet."""
-    words: tuple[Word, ...] = ()
+    words: tuple[StoredMessage, ...] = ()
     """What users have said to the run, by number."""
     session: SessionRow | None = None
     """The session of which the run is the newest interactive run."""
@@ -188,9 +188,9 @@ class RunCase:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
-    def with_row(self, row: Run | Attempt | Lease | SessionRow | Word) -> RunCase:
+    def with_row(self, row: Run | Attempt | Lease | SessionRow | StoredMessage) -> RunCase:
         """The same case with this row instead of the old one."""
-        if isinstance(row, Word):
+        if isinstance(row, StoredMessage):
             said = {**{one.number: one for one in self.words}, row.number: row}
             return replace(self, words=tuple(said.values()))
         if isinstance(row, SessionRow):

@@ -126,7 +126,8 @@ class Changes:
     # -- what it adds -----------------------------------------------------------------------------
 
     def put(
-        self, *rows: records.Run | records.Attempt | records.Lease | records.SessionRow | records.Word
+        self,
+        *rows: records.Run | records.Attempt | records.Lease | records.SessionRow | records.StoredMessage,
     ) -> Changes:
         """Put these rows of the run, new or changed, into the changes."""
         case = self.case
@@ -293,7 +294,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 def _inbox(made: Changes) -> Iterator[Happened]:
     """The event that an item of the inbox begins, or ends, or both when another replaces it."""
-    asks, was = made.case.action(records.ActionKind.PERSON), made.before.action(records.ActionKind.PERSON)
+    asks, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
     if was is not None and asks != was:
         yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
     if asks is not None and asks != was:
@@ -401,10 +402,10 @@ def _queued(run: records.Run) -> AuditLine:
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
     """Entries of questions to a user: about the run, or about a call of its agent."""
-    run, asks, kind = made.run, made.case.action(records.ActionKind.PERSON), ItemKind.CALL
+    run, asks, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
-    if asks is not None and asks != made.before.action(records.ActionKind.PERSON):
+    if asks is not None and asks != made.before.action(records.ActionKind.USER):
         item = item_of(run, asks)
         if item.kind is not kind:
             yield _asked(run, item.kind, item.words)

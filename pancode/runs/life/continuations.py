@@ -12,7 +12,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
 from pancode.kernel.facets import Lineage, SessionTurn
 from pancode.kernel.names import FLEET, GATES
-from pancode.kernel.records import Run, Word
+from pancode.kernel.records import Run, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.life.conversation import (
     after_news,
@@ -53,7 +53,7 @@ class WayBack:
 class LeftOver:
     """What the next run is told: words that the old one kept, its session's news, and a way back."""
 
-    words: Sequence[Word] = ()
+    words: Sequence[StoredMessage] = ()
     news: Sequence[str] = ()
     back: WayBack | None = None
 
@@ -87,7 +87,7 @@ def continue_request(
         _must_take(old, remark, answers)
     back, lineage = left.back, Lineage.of(old)
     resume = session_of(old, reachable) if back is None else {}
-    words = words_for(old, remark, again.created_by, left)
+    words = message_for(old, remark, again.created_by, left)
     node = str(old.result.get("node") or old.node) if resume else again.node
     turns = {name: one for name, one in again.turns.items() if name != "by"}
     if turns and _is_by_fleet(old, remark, left):
@@ -132,7 +132,7 @@ def _task(old: Run, words: str, same_session: bool) -> str:
     return f"{words}\n\n{story_of(old)}"
 
 
-def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
+def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     """The words that the next run begins with: the remark, and the words and news that the old run left.
 
     They count as words of `by`, who gives the remark; words of several users each name who said them.

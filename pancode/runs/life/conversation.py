@@ -14,7 +14,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Caller, EndedTurn, FleetLead, Lineage, SessionTurn, TurnTaking
 from pancode.kernel.names import FLEET
-from pancode.kernel.records import Run, RunState, SessionRow, Word
+from pancode.kernel.records import Run, RunState, SessionRow, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.request import Beginning, DispatchRequest
 from pancode.runs.retention.parts import must_have_changes
@@ -36,7 +36,7 @@ def after_news(news: Sequence[str], text: str) -> str:
     return "\n\n".join(filter(None, (*news, text)))
 
 
-def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -> None:
+def must_hear(run: Run, words: Sequence[StoredMessage], text: str, news: Sequence[str]) -> None:
     """UsageError when the run takes no words, when these do not fit, or when it keeps too many already."""
     if RUNTIMES[run.runtime].own:
         raise UsageError(
@@ -55,24 +55,26 @@ def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -
         raise UsageError(f"{run.id} cannot queue more messages", fix=fix, code="too_much_told")
 
 
-def select_undelivered(words: Iterable[Word]) -> list[Word]:
+def select_undelivered(words: Iterable[StoredMessage]) -> list[StoredMessage]:
     """The words that no agent got yet."""
     return [one for one in words if not one.laid]
 
 
-def select_unread(words: Iterable[Word], attempt: int) -> list[Word]:
+def select_unread(words: Iterable[StoredMessage], attempt: int) -> list[StoredMessage]:
     """The words that this attempt's agent did not get, those that an earlier attempt got among them."""
     here = (WITH_TASK, f"{AT_A_TURN}{attempt}")
     return [one for one in words if _is_open(one) and not one.for_next and one.laid not in here]
 
 
-def mark_delivered(words: Iterable[Word], numbers: Collection[int], attempt: int) -> list[Word]:
+def mark_delivered(
+    words: Iterable[StoredMessage], numbers: Collection[int], attempt: int
+) -> list[StoredMessage]:
     """Return the words of these numbers, marked as delivered to this attempt's agent."""
     got = (one for one in words if one.number in numbers and _is_open(one))
     return [replace(one, laid=f"{AT_A_TURN}{attempt}") for one in got]
 
 
-def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]:
+def in_turn(words: Iterable[StoredMessage], turn: TurnRecord, attempt: int) -> list[StoredMessage]:
     """Return the words that a turn was given, marked as delivered and as this turn's."""
     numbers, here = {one.number for one in turn.words}, f"{AT_A_TURN}{attempt}"
     return [replace(one, laid=one.laid or here, turn=turn.number) for one in words if one.number in numbers]
@@ -83,7 +85,7 @@ def can_receive_messages(run: Run) -> bool:
     return RUNTIMES[run.runtime].hears or run.takes_turns
 
 
-def _is_open(word: Word) -> bool:
+def _is_open(word: StoredMessage) -> bool:
     """Whether an attempt may still get this word."""
     return not word.laid or word.laid.startswith(AT_A_TURN)
 
@@ -245,13 +247,13 @@ def ended_turns(run: Run) -> int:
     return 0 if turn is None else turn.number
 
 
-def is_between_turns(run: Run, words: Iterable[Word]) -> bool:
+def is_between_turns(run: Run, words: Iterable[StoredMessage]) -> bool:
     """Whether the interactive run's program has had a turn and has answered all words that it was given."""
     said = [one for one in words if not one.for_next]
     return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in said)
 
 
-def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) -> bool:
+def may_give_way(run: Run, session: SessionRow | None, words: Iterable[StoredMessage]) -> bool:
     """Whether the interactive run only waits for a message, and was not asked to rest, to end
     or to give way."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
@@ -276,7 +278,7 @@ def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
     return not halted and SessionTurn.of(run).rounds >= 2
 
 
-_A_PERSONS = (
+_OF_USER = (
     *(Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST),
     Outcome.POLICY_VIOLATION,
 )
@@ -284,7 +286,7 @@ _A_PERSONS = (
 
 
 def goes_on_by_itself(
-    run: Run, session: SessionRow | None, words: Iterable[Word], outcome: Outcome | None
+    run: Run, session: SessionRow | None, words: Iterable[StoredMessage], outcome: Outcome | None
 ) -> bool:
     """Whether the session's next interactive run begins without a user: words are left, and the end allows
     it."""
@@ -292,7 +294,7 @@ def goes_on_by_itself(
     asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
         return False  # a user lets it rest, or would have to pay for more
-    asks = outcome in _A_PERSONS or is_cut_by_cap(run)
+    asks = outcome in _OF_USER or is_cut_by_cap(run)
     return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not asks
 
 

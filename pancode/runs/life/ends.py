@@ -11,7 +11,7 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import JobStage
 from pancode.budget import books
-from pancode.kernel.facets import Words
+from pancode.kernel.facets import Messages
 from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.case import NOT_STARTED, close_lease, is_free, move_run
@@ -41,8 +41,8 @@ def end_run(made: Changes, **result: object) -> Changes:
     """End the run with the end of its attempt, and add `result`. Every run ends through this function."""
     made = calls_over(made)
     run, attempt = made.run, made.attempt
-    made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
-    made = report_undelivered(made) if Words.of(made.run).told else made
+    made = made.done(made.case.action(ActionKind.USER))  # nobody is asked about what has ended
+    made = report_undelivered(made) if Messages.of(made.run).told else made
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),

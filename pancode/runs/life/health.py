@@ -36,7 +36,7 @@ class Gravity(StrEnum):
 
     WELL = "well"
     WARNING = "warning"
-    PERSON = "person"
+    USER = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class AgentHealth:
 def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
     """Judge the health of an agent that has work. Pure."""
     if seen.question:
-        return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.PERSON)
+        return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.USER)
     if not seen.heard:
         return AgentHealth(HealthState.AWAY, f"{seen.node} is not heard", gravity=Gravity.WARNING)
     if seen.limited_until_ms is not None:
@@ -130,7 +130,7 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
         return AgentHealth(HealthState.COMMAND, why, since)
     since = seen.now_ms - quiet
     if quiet >= rules.stuck_ms:
-        return AgentHealth(HealthState.STUCK, why, since, Gravity.PERSON)
+        return AgentHealth(HealthState.STUCK, why, since, Gravity.USER)
     return AgentHealth(
         HealthState.QUIET, why, since, Gravity.WARNING if quiet >= rules.warn_ms else Gravity.WELL
     )

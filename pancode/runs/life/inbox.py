@@ -10,11 +10,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.errors import RefusedError, UsageError
-from pancode.kernel.facets import Approvals, LandingTerms, SessionTurn, Words
+from pancode.kernel.facets import Approvals, LandingTerms, Messages, SessionTurn
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
@@ -155,7 +155,7 @@ def is_known(run: Run, call: str) -> bool:
     return any(row["call"] == call for row in calls_of(run))
 
 
-def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
+def with_call(run: Run, body: UserAsked, now_ms: int) -> Run:
     """Return the run with the call that its agent asks about."""
     fresh = {
         **body.asked.model_dump(mode="json"),
@@ -349,7 +349,7 @@ def _landing(run: Run) -> str:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     what = f"its change of {count_noun(count, 'file')}" if count else "the change that it goes on with"
     change = f"{what} is landed when you say so"
-    change += f"; of its question: {answerer_of(run)}" if Words.of(run).program else ""
+    change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 
 
@@ -421,10 +421,10 @@ def format_answer(run: Run, answer: str, program: str = "") -> str:
 
 def answerer_of(run: Run) -> str:
     """Who answered the question that this run goes on from; empty: nobody was asked."""
-    said = Words.of(run)
+    said = Messages.of(run)
     return f"a program answered: {said.program}" if said.program else run.created_by if said.answers else ""
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
     """The action, of these, that waits for a user."""
-    return next((action for action in actions if action.kind is ActionKind.PERSON), None)
+    return next((action for action in actions if action.kind is ActionKind.USER), None)

@@ -17,7 +17,15 @@ from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from node_agent.wire.skill import TOOLS, JobSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.facets import FleetLead, GateTerms, NextAttempt, Provision, SessionTurn, TurnTaking, Words
+from pancode.kernel.facets import (
+    FleetLead,
+    GateTerms,
+    Messages,
+    NextAttempt,
+    Provision,
+    SessionTurn,
+    TurnTaking,
+)
 from pancode.kernel.records import Lease, Run
 from pancode.runs.life.conversation import opener_of
 
@@ -101,7 +109,7 @@ def job_for(
         depth=run.depth,
         resume=_resumed(run),
         board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
-        answer=(Words.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
+        answer=(Messages.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
@@ -158,9 +166,9 @@ def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
 MOST_OF_A_NAME = 200
 
 
-def name_of(person: str) -> str:
+def name_of(user: str) -> str:
     """A user's name as a node is told it: its beginning."""
-    return person[:MOST_OF_A_NAME]
+    return user[:MOST_OF_A_NAME]
 
 
 def task_of(run: Run) -> str:

@@ -13,7 +13,7 @@ from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, JobStage
 from pancode.budget import books
-from pancode.kernel.facets import Words
+from pancode.kernel.facets import Messages
 from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import approvals
@@ -78,9 +78,9 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():
             return _noted(made, body.level, body.text)
-        case event.PersonHeard():
+        case event.MessagesHeard():
             return people.record_delivered(made, body.numbers)
-        case event.PersonAsked():
+        case event.UserAsked():
             return approvals.request_approval(made, body)
         case event.FleetAsked():
             return replace(made, left=(*made.left, body))
@@ -97,7 +97,7 @@ def _noted(made: Changes, verdict: str, story: str) -> Changes:
 def _late(made: Changes, body: event.EventBody) -> Changes:
     """Take an event of a closed lease. A lost job's call is denied; one that never ran has cost nothing."""
     lease, attempt, case = made.lease, made.attempt, made.case
-    if lease.closed is Closed.LOST and isinstance(body, event.PersonAsked):
+    if lease.closed is Closed.LOST and isinstance(body, event.UserAsked):
         return people.deny_call(made, body.asked, people.LOST)
     if lease.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
         return made
@@ -120,7 +120,7 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
         return made
     made = made.put(_advance(made.run, lease, body.mark, at_ms))
     made = people.calls_over(made) if body.mark in _COLLECTING else made
-    return people.deliver_messages(made) if body.mark is Mark.SPAWNED and Words.of(made.run).told else made
+    return people.deliver_messages(made) if body.mark is Mark.SPAWNED and Messages.of(made.run).told else made
 
 
 def _advance(run: Run, lease: Lease, mark: Mark, at_ms: int) -> Run:

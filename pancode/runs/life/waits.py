@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.control import TurnControl, UserAnswers, UserMessage
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import UsageError
-from pancode.kernel.facets import SessionTurn, Words
+from pancode.kernel.facets import Messages, SessionTurn
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES, TRACKER
-from pancode.kernel.records import ActionKind, Lease, LeaseState, RunState, WaitReason, Word
+from pancode.kernel.records import ActionKind, Lease, LeaseState, RunState, StoredMessage, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life import conversation, inbox
 from pancode.runs.life.changes import Changes, Signal
@@ -45,20 +45,20 @@ LOST = "the coordinator gave this run up as lost on its node, so nobody can appr
 
 def open_question(made: Changes) -> Changes:
     """Put the run into the inbox, where it waits for a user. Idempotent."""
-    if made.case.action(ActionKind.PERSON) is not None:
+    if made.case.action(ActionKind.USER) is not None:
         return made
-    return made.follow(ActionKind.PERSON, made.run.created_by)
+    return made.follow(ActionKind.USER, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
     """Let the run begin only when a user has approved it."""
     run = made.run
-    return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
+    return open_question(made.put(replace(run, reason=FIRST, waits=WaitReason.USER)))
 
 
 def close_question(made: Changes) -> Changes:
     """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
-    asked = made.case.action(ActionKind.PERSON)
+    asked = made.case.action(ActionKind.USER)
     over = made.done(asked)
     return over if asked is None or not is_blocked(made.run) else over.advance()
 
@@ -79,12 +79,12 @@ def calls_lost(made: Changes) -> Changes:
 
 def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
     """Deny the call of this lease's agent, though no user was asked."""
-    body = PersonAnswers(identity=identity_of(made.lease), asked=question, allow=False, words=words)
+    body = UserAnswers(identity=identity_of(made.lease), asked=question, allow=False, words=words)
     return made.send(made.lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
-class ToldByPerson(Signal):
+class ToldByUser(Signal):
     """A user has words for the run."""
 
     text: str
@@ -104,7 +104,7 @@ class ToldByPerson(Signal):
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
         laid = WITH_TASK if waits else ONLY_HERE if self.by in OWN_NAMES else ""
-        made = add_words(made, self.by, after_news(news, self.text), laid, changes)
+        made = add_message(made, self.by, after_news(news, self.text), laid, changes)
         made = made if session is None else made.put(replace(session, news=(), closed_by=None))
         sent = not waits and not changes and find_listening_lease(made) is not None
         how = (
@@ -130,7 +130,7 @@ class ToldByFleet(Signal):
     def apply(self, made: Changes) -> Changes:
         """Tell an orchestrator's session what became of its runs, in a turn or in its next
         interactive run."""
-        made = add_words(made, FLEET, self.text)
+        made = add_message(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
         made = deliver_messages(made).tell("fleet", "runs that it began", "told", self.text[:500])
@@ -160,9 +160,9 @@ class ToldByTracker(Signal):
             for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
                 task = task.replace(f"\n\n{old.text}", "")
             made, how = made.put(replace(run, task=task)), "delivered with its task"
-            made = add_words(made, TRACKER, text, WITH_TASK)
+            made = add_message(made, TRACKER, text, WITH_TASK)
         elif can_receive_messages(run):
-            made, how = deliver_messages(add_words(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
+            made, how = deliver_messages(add_message(made, TRACKER, text, ONLY_HERE)), "sent to its agent"
         else:
             fix = f"pancode runs show {run.id}"
             raise UsageError(
@@ -172,14 +172,14 @@ class ToldByTracker(Signal):
         return made.record("people", "info", "told", by=TRACKER, delivered=how)
 
 
-def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
+def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
     """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A user"
     said = text if by == TRACKER else f"{who} adds: {text}"
     task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
-    word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
-    return made.put(replace(replace(Words.of(run), told=number).on(run), task=task), word)
+    word = StoredMessage(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
+    return made.put(replace(replace(Messages.of(run), told=number).on(run), task=task), word)
 
 
 def find_listening_lease(made: Changes) -> Lease | None:
@@ -195,7 +195,7 @@ def deliver_messages(made: Changes) -> Changes:
     if lease is None:
         return made
     for one in select_unread(made.case.words, made.run.attempt):
-        body = PersonSays(identity=identity_of(lease), number=one.number, text=one.text, by=name_of(one.by))
+        body = UserMessage(identity=identity_of(lease), number=one.number, text=one.text, by=name_of(one.by))
         made = made.send(lease.node, body)
     return made
 
@@ -383,13 +383,13 @@ class Continued(Signal):
         if self.sole:
             must_be_free(made.run)
             asked = made.case.action(
-                ActionKind.PERSON
+                ActionKind.USER
             )  # somebody may have denied it since the answer was checked
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
         result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}
         made = move_messages(made.put(replace(made.run, result=result)), self.run).done(
-            made.case.action(ActionKind.PERSON)
+            made.case.action(ActionKind.USER)
         )
         by = f"a program answered: {self.program}" if self.program else f"by {self.by}"
         made = made.tell("continue", self.run, "continued", by)

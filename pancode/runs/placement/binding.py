@@ -325,7 +325,7 @@ def _is_due(work: Work, run: Run) -> bool:
     """Whether the run's pause is over. A long pause is a provider's wish; it is over, too, if the wall clock
     was set back before the end of the attempt before.
     """
-    if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
+    if run.waits in (WaitReason.WORKFLOW, WaitReason.USER):
         return False
     rules, now = work.core.rules, work.core.wall_ms()
     left = 0 if run.retry_at_ms is None else run.retry_at_ms - now

@@ -353,7 +353,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         made = waits.record_turn(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED and conversation.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
-        made = waits.add_words(made, GATES, told) if told else made
+        made = waits.add_message(made, GATES, told) if told else made
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.lease.node
     )
@@ -363,7 +363,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     asks = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)
-    return made.follow(ActionKind.PERSON, made.run.created_by) if asks else made
+    return made.follow(ActionKind.USER, made.run.created_by) if asks else made
 
 
 def _goes_on(made: Changes) -> bool:

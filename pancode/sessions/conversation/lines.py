@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from pancode.kernel.formatting import escape_line
 from pancode.sessions.conversation.model import (
-    HeardWords,
+    HeardMessage,
     Output,
     Part,
     Said,
@@ -40,9 +40,9 @@ class LineStory:
         match part:
             case Said(text=text) | Output(text=text):
                 self._say(text)  # pieces of one text, not lines
-            case HeardWords(is_fleets=True, by=by, text=text):
+            case HeardMessage(is_fleets=True, by=by, text=text):
                 self._tell(f"[{by}] {text}")
-            case HeardWords(by=by, text=text):
+            case HeardMessage(by=by, text=text):
                 if text.strip() in self.mine:
                     self.mine.remove(text.strip())
                 else:

@@ -57,7 +57,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWords:
+class HeardMessage:
     """Words of a user or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
 
     run: str
@@ -132,7 +132,7 @@ class Output:
     text: str
 
 
-Part = HeardWords | Said | TalkCall | Turn | TalkNote | Output
+Part = HeardMessage | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
@@ -230,7 +230,7 @@ class SessionTalk:
                 why = RESTS.get(event.why, event.why)
                 yield TalkNote("rests", f"it rests: {why}; your next message goes on with it", event.why)
 
-    def _words(self, event: WorkerEvent) -> Iterator[HeardWords]:
+    def _words(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"
         number = event.words if begins else event.number
         if begins:
@@ -238,7 +238,7 @@ class SessionTalk:
         if self.turn is not None:
             self.turn.words.add(number)
         if event.text or begins:
-            yield HeardWords(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
+            yield HeardMessage(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
 
     def _called(self, event: WorkerEvent) -> Iterator[TalkCall]:
         """Yield a call that begins; what a call asks of the fleet is noted at it."""

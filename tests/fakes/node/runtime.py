@@ -13,7 +13,7 @@ from node_agent.attempt.accept import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.ports import (
     NOTHING_LAID,
-    LaidWordsOf,
+    LaidMessageOf,
     Launch,
     ReportedEnd,
     ReportedUsage,
@@ -116,7 +116,7 @@ class MemoryRuntimes:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
-    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> LineReader:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID) -> LineReader:
         return LineReader()
 
 

@@ -31,12 +31,12 @@ from node_agent.wire.policy import Isolation, Safety
 from node_agent.wire.receipt import (
     Blob,
     GateResult,
-    PersonQuestion,
     RestReason,
+    TurnMessage,
     TurnRecord,
     TurnStop,
-    TurnWords,
     Usage,
+    UserQuestion,
 )
 from node_agent.wire.skill import SkillMark
 from pancode import __version__
@@ -286,8 +286,8 @@ class Populated:
             self.dispatch(f"it ends as {outcome}")
             self.names[outcome.value] = self.end(self.take(), **failed(kind, outcome))
         self.dispatch("which?")
-        asked = PersonQuestion(question="Which side?", choices=("left", "right"))
-        told = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
+        asked = UserQuestion(question="Which side?", choices=("left", "right"))
+        told = failed(FailureKind.NEEDS_USER, Outcome.BLOCKED)
         self.names["blocked"] = self.end(self.take(), question=asked, **told)
         stopped = self.dispatch("it is stopped", node=GPUBOX)
         job = self.take(GPUBOX)
@@ -389,7 +389,7 @@ class Populated:
     def _interactive_run(self) -> None:
         job = self.take()
         assert job.turns is not None
-        words = TurnWords.of(0, job.turns.by, job.task)
+        words = TurnMessage.of(0, job.turns.by, job.task)
         turn = TurnRecord(number=1, words=(words,), stop=TurnStop.END_TURN, usage=Usage())
         self.end(job, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer="hi", change="no_change")
 

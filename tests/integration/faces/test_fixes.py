@@ -28,7 +28,7 @@ STATES = (
     *("verify_failed", "timeout", "policy_violation", "session", "scout"),
 )
 """Names of runs of the fleet; each is in another state."""
-OF_PEOPLE = {
+OF_USERS = {
     *("fleet demo", "down", "node login", "node rm", "node secret", "config secret", "sessions attach"),
     *("admin service", "up", "web"),
 }
@@ -53,7 +53,7 @@ def first_argument(command: click.Command) -> str:
 def provocations() -> Iterator[tuple[str, list[str]]]:
     """Yield the words of each command that is to be refused, with a name for it."""
     for path, command in leaves():
-        if path in HOLDS or path in OF_PEOPLE or path in WAITS:
+        if path in HOLDS or path in OF_USERS or path in WAITS:
             continue
         about = first_argument(command)
         more = ["x"] * (sum(isinstance(one, click.Argument) and one.required for one in command.params) - 1)
@@ -87,7 +87,7 @@ def test_the_fix_is_not_refused_as_what_it_fixes(sweep: Sweep, case: str) -> Non
     if found is None or OPEN.search(command := ENDS.split(found[1])[0]):
         return
     fix = shlex.split(command)[1:]
-    if " ".join(fix[:2]) in OF_PEOPLE or fix[:1] == ["web"]:
+    if " ".join(fix[:2]) in OF_USERS or fix[:1] == ["web"]:
         return
     helped = asked(sweep, fix)
     message = refused.err.splitlines()[0]

@@ -149,7 +149,7 @@ def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
     assert world.judged(tested=True, with_secret=True).ok
 
 
-def test_a_plan_that_a_person_has_kept_lands_without_another_yes(tmp_path: Path) -> None:
+def test_a_plan_that_a_user_has_kept_lands_without_another_yes(tmp_path: Path) -> None:
     world = Judged(tmp_path)
     git = world.depot.git("repo-1")
     blob = git.must("hash-object", "-w", "--stdin", stdin=b"the plan\n").text()

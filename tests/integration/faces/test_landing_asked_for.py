@@ -96,7 +96,7 @@ def test_a_conflict_leaves_the_files_and_is_said(fleet: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
+def test_what_decides_what_runs_next_waits_for_a_user(fleet: Shell) -> None:
     """Over 30 s on a loaded machine: it brings a node up. The agent's script never runs here."""
     _repository(fleet.cwd)
     (fleet.cwd / "test.sh").write_text("exit 0\n")

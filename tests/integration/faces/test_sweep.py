@@ -146,10 +146,10 @@ HOLDS = {
     "admin api-stdio": "a client on another machine talks with it; tests/integration/faces/test_remote.py",
     "admin serve": "the coordinator itself",
     "admin steps": "a tool answers it; tests/e2e/test_ansible.py",
-    "chat": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "chat": "a user talks with it; tests/e2e/test_chat_screen.py",
     "mcp serve": "an agent talks with it; tests/e2e/test_mcp.py",
     "sessions acp": "an editor talks with it; tests/e2e/test_acp.py",
-    "sessions attach": "a person talks with it; tests/e2e/test_chat_screen.py",
+    "sessions attach": "a user talks with it; tests/e2e/test_chat_screen.py",
     "top": "a screen; its pages are below",
 }
 """Each command that goes on until somebody ends it, and where it is tested."""

@@ -27,7 +27,7 @@ FACTOR = 0.05
 OUTCOMES: dict[str, dict[str, Any]] = {
     "error": failed(FailureKind.AGENT_FAILED, Outcome.ERROR),
     "verify_failed": failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED),
-    "blocked": failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED),
+    "blocked": failed(FailureKind.NEEDS_USER, Outcome.BLOCKED),
     "timeout": failed(FailureKind.WALL_LIMIT, Outcome.TIMEOUT),
     "stalled": failed(FailureKind.IDLE_LIMIT, Outcome.STALLED),
     "budget_exceeded": failed(FailureKind.USD_LIMIT, Outcome.BUDGET_EXCEEDED),

@@ -210,7 +210,7 @@ def test_the_very_tree_that_was_tested_is_told_apart(coordinator: Trees) -> None
     assert seen == [True, False]
 
 
-def test_what_a_person_has_to_say_yes_to_is_held(coordinator: Trees) -> None:
+def test_what_a_user_has_to_say_yes_to_is_held(coordinator: Trees) -> None:
     request, before = coordinator.result(edit_c), coordinator.tree()
     why = (Conflict("c", "a gate names it", "--with-commands"),)
     report = coordinator.land(request, gates=lambda merged: LandingGates(False, "ask", why))

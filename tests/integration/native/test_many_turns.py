@@ -19,7 +19,7 @@ from node_agent.runtimes.base import Place, Runtime
 from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.shim.spool import Ended, Running
-from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
+from node_agent.wire.identity import MESSAGES_KEY, messages_in, seal_text, turn_control_file
 from node_agent.wire.job import TurnTerms
 from node_agent.wire.policy import Isolation
 from node_agent.workspace.folders import write_below
@@ -66,7 +66,7 @@ def test_the_shim_and_our_program_below_it(
     login = NATIVE.env(url)
     place = Place(os.environ["PATH"], sys.executable, False, Isolation.SANDBOX, login, PACKAGE, LIBRARIES)
     made = runtime.launch(asked, place)
-    for name, data in {**made.files, WORDS_KEY: SECRET.encode(), "stdin": made.stdin}.items():
+    for name, data in {**made.files, MESSAGES_KEY: SECRET.encode(), "stdin": made.stdin}.items():
         write_below(home, name, data)
     folder, plan = phases.plan(list(made.argv), stdin=str(home / "stdin"))
     who = plan.marker
@@ -81,7 +81,7 @@ def test_the_shim_and_our_program_below_it(
                 name, data = (str(said), laid(said, f"words {said}"))
                 if said == turns:
                     name, data = turn_control_file("rest", turns), seal_text(SECRET, turns, "rest").encode()
-                write_file(home, words_in(who), name, data)
+                write_file(home, messages_in(who), name, data)
             for name, pid in (
                 (("shim", seen.shim), ("program", seen.pid)) if isinstance(seen, Running) else ()
             ):

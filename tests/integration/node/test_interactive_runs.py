@@ -15,8 +15,8 @@ from node_agent.native.interactive_run import FORGOT
 from node_agent.runner.runner import spawned_in
 from node_agent.shim import process
 from node_agent.shim.spool import Running
-from node_agent.wire.control import PersonSays, TurnControl
-from node_agent.wire.event import PersonHeard, Turned
+from node_agent.wire.control import TurnControl, UserMessage
+from node_agent.wire.event import MessagesHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job, Limits, Resumed, TurnTerms
 from node_agent.wire.receipt import Claims, RestReason, TurnStop
@@ -66,7 +66,7 @@ class Person:
         world.coordinator.push(job)
 
     def says(self, number: int, text: str) -> None:
-        self.world.coordinator.tell(PersonSays(identity=self.identity, number=number, text=text, by="ben"))
+        self.world.coordinator.tell(UserMessage(identity=self.identity, number=number, text=text, by="ben"))
 
     def wants(self, what: Any, number: int) -> None:
         self.world.coordinator.tell(TurnControl(identity=self.identity, number=number, what=what))
@@ -117,7 +117,7 @@ def test_turns_are_told_and_the_next_interactive_run_remembers(world: GatewayWor
     )
     assert claims.turns == tuple(one.turn for one in person.told()) and len(claims.turns) == 2
     assert sum(one.usage.input_tokens for one in claims.turns) == claims.usage.input_tokens
-    heard = [one for one in world.coordinator.bodies(person.identity) if isinstance(one, PersonHeard)]
+    heard = [one for one in world.coordinator.bodies(person.identity) if isinstance(one, MessagesHeard)]
     assert [one.numbers for one in heard] == [(1,)]
     resume = Resumed(run="r-first", session=str(claims.session))
     again = Person(world, interactive_run(world, "r-second", "go on", resume=resume, idle_ms=50))

@@ -222,7 +222,7 @@ def seen_by(phases: Walled, argv: list[str], kind: StepKind, depth: int = 0) -> 
     return " ".join(made.steps[0].wall)
 
 
-def test_only_the_agent_that_a_person_started_chooses_what_is_shown(phases: Walled, tmp_path: Path) -> None:
+def test_only_the_agent_that_a_user_started_chooses_what_is_shown(phases: Walled, tmp_path: Path) -> None:
     """`app` has its passwords beside its `bin`."""
     run = tmp_path / "srv/app/bin/run"
     run.parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.identity import WORDS_KEY, seal_text, turn_control_file, words_in
+from node_agent.wire.identity import MESSAGES_KEY, messages_in, seal_text, turn_control_file
 from node_agent.wire.job import TurnTerms
 from node_agent.workspace.homes import write_file
 from tests.crowd import crowded
@@ -75,15 +75,15 @@ class Sat(Stage):
     """An interactive run at work on a driver."""
 
     def sit(self, driver: str, terms: TurnTerms = TERMS) -> None:
-        (self.home / WORDS_KEY).write_text(SECRET)
+        (self.home / MESSAGES_KEY).write_text(SECRET)
         self.process = self.start(TALK + driver + WORK, interactive_run=terms)
 
     def says(self, number: int, text: str) -> None:
-        write_file(self.home, words_in(""), str(number), laid(number, text))
+        write_file(self.home, messages_in(""), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> None:
         data = seal_text(SECRET, turn, what).encode()
-        write_file(self.home, words_in(""), turn_control_file(what, turn), data)
+        write_file(self.home, messages_in(""), turn_control_file(what, turn), data)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         whole = (self.home / "out").read_text().rpartition("\n")[0]

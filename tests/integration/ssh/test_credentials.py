@@ -232,7 +232,7 @@ class Asking(Strict):
         return list(responses) == [""] * len(self.prompts)
 
 
-def test_a_server_that_asks_no_question_lets_in_and_one_that_asks_a_person_is_named(folder: Path) -> None:
+def test_a_server_that_asks_no_question_lets_in_and_one_that_asks_a_user_is_named(folder: Path) -> None:
     nothing = target(folder / "missing", only=True)
     asyncio.run(log_in(Asking(None), nothing))
     with pytest.raises(ConnectError) as caught:

@@ -32,7 +32,7 @@ from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, draw_gl
 from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
 from pancode.sessions.commands.screen.transcript import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.sessions.commands.slash import COMMANDS, TypedCommand, format_overview, parse_command
-from pancode.sessions.conversation.model import HeardWords, Part, SessionTalk
+from pancode.sessions.conversation.model import HeardMessage, Part, SessionTalk
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -210,7 +210,7 @@ class ChatScreen(SteadyPage):
     def _take(self, part: Part) -> None:
         """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the
         field."""
-        if isinstance(part, HeardWords) and part.by == self._by:
+        if isinstance(part, HeardMessage) and part.by == self._by:
             text = part.text.strip()
             if text in self.controller.unsure:
                 self.controller.arrived(text)

@@ -25,9 +25,9 @@ CSS = """
 TalkView { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
 TalkView > * { margin: 0 0 1 0; height: auto; }
 TalkView > .-marked { border-left: thick ansi_cyan; }
-PersonBar { border-left: thick ansi_blue; padding: 0 1; }
-PersonBar Static { width: 1fr; text-style: bold; }
-PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
+UserBar { border-left: thick ansi_blue; padding: 0 1; }
+UserBar Static { width: 1fr; text-style: bold; }
+UserBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
 AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock > .code_inline { background: ansi_default; color: ansi_cyan; }
@@ -54,10 +54,10 @@ def _make_plain(state: StateCore) -> None:
             child.content = reveal_invisible(child.content)
 
 
-class PersonBar(Horizontal):
+class UserBar(Horizontal):
     """Words of a user; `named`: with the name, as it is not the user at this terminal."""
 
-    def __init__(self, block: transcript.PersonBlock, named: bool) -> None:
+    def __init__(self, block: transcript.UserBlock, named: bool) -> None:
         super().__init__()
         self._block, self._named = block, named
 
@@ -149,8 +149,8 @@ class PanelText(Static):
 def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
     """`by`: who sits here."""
     match block:
-        case transcript.PersonBlock():
-            return PersonBar(block, block.by != by)
+        case transcript.UserBlock():
+            return UserBar(block, block.by != by)
         case transcript.AnswerBlock():
             return AnswerText(block.text)
         case transcript.CallsBlock():

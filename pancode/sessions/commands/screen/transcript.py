@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.sessions.commands.preflight import FoundLine
-from pancode.sessions.conversation.model import HeardWords, Output, Part, Said, TalkCall, TalkNote, Turn
+from pancode.sessions.conversation.model import HeardMessage, Output, Part, Said, TalkCall, TalkNote, Turn
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """How many characters of a call's subject, and lines of its change, are shown."""
@@ -30,7 +30,7 @@ class TalkBlock:
 
 
 @dataclass(slots=True, eq=False)
-class PersonBlock(TalkBlock):
+class UserBlock(TalkBlock):
     """Words of a user. `is_sent`: they wait for their turn."""
 
     by: str = ""
@@ -99,12 +99,12 @@ class TalkStory:
 
     def sent(self, text: str, by: str) -> None:
         """Add words that were typed here and are on their way."""
-        self._add(PersonBlock(_plain(text), by, is_sent=True))
+        self._add(UserBlock(_plain(text), by, is_sent=True))
 
     def unsent(self, text: str) -> None:
         """Remove words that did not arrive and are back in the field."""
         for block in reversed(self.blocks):
-            if isinstance(block, PersonBlock) and block.is_sent and block.text == _plain(text):
+            if isinstance(block, UserBlock) and block.is_sent and block.text == _plain(text):
                 self.blocks.remove(block)
                 return
 
@@ -132,10 +132,10 @@ class TalkStory:
                             len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
                         )
                         self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
-            case HeardWords(is_fleets=True):
+            case HeardMessage(is_fleets=True):
                 self._add(PanelBlock(_plain(part.text), escape_line(part.by), is_typed=False))
-            case HeardWords():
-                self._person(part.by, _plain(part.text), part.at_ms)
+            case HeardMessage():
+                self._user(part.by, _plain(part.text), part.at_ms)
             case TalkCall(number=number) if number:
                 self._call(part)
             case Turn() if part.ending:
@@ -151,7 +151,7 @@ class TalkStory:
         """Return the newest block of the stream; words and commands typed here meanwhile do not split it."""
         for block in reversed(self.blocks):
             match block:
-                case PanelBlock(is_typed=True) | PersonBlock(is_sent=True):
+                case PanelBlock(is_typed=True) | UserBlock(is_sent=True):
                     continue
                 case _:
                     return block
@@ -173,12 +173,12 @@ class TalkStory:
         if block not in self.changed:
             self.changed.append(block)
 
-    def _person(self, by: str, text: str, at_ms: int) -> None:
+    def _user(self, by: str, text: str, at_ms: int) -> None:
         for block in self.blocks:
-            if isinstance(block, PersonBlock) and block.is_sent and block.text.strip() == text.strip():
+            if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
                 self.blocks.remove(block)  # they stand where the agent got them
                 break
-        self._add(PersonBlock(text, escape_line(by), at_ms))
+        self._add(UserBlock(text, escape_line(by), at_ms))
 
     def _call(self, call: TalkCall) -> None:
         if call.state != "running":

@@ -16,9 +16,9 @@ import pytest
 from node_agent.acp.fleet import MOST_UNSENT, TELLS_MS, FleetServer
 from node_agent.acp.relay import SOCKET
 from node_agent.native.fleet import FleetDesk
-from node_agent.native.voice import PersonWords
+from node_agent.native.voice import UserMessages
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
-from node_agent.wire.identity import seal_text, words_in
+from node_agent.wire.identity import messages_in, seal_text
 from node_agent.workspace.homes import write_file
 from tests.crowd import until
 from tests.fakes.node.clock import MemoryClock
@@ -37,7 +37,7 @@ class Served:
         self.home = folder / ("long" * 30)
         self.home.mkdir()
         voice = self.stage.loop.voice
-        desk = FleetDesk(TERMS, voice, PersonWords(str(self.home), WHO, SECRET, voice), lambda seconds: None)
+        desk = FleetDesk(TERMS, voice, UserMessages(str(self.home), WHO, SECRET, voice), lambda seconds: None)
         self.clock = MemoryClock()
         self.server = FleetServer(TERMS, desk, str(self.home), self.clock)
         told = self.server.declared()
@@ -86,7 +86,7 @@ class Served:
 
     def answers(self, number: int, text: str) -> None:
         data = seal_text(SECRET, -number, LaidFleetAnswer(ok=True, text=text).model_dump_json()).encode()
-        write_file(self.home, words_in(WHO), fleet_answer_file(number), data)
+        write_file(self.home, messages_in(WHO), fleet_answer_file(number), data)
 
 
 @pytest.fixture

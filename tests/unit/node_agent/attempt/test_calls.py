@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from node_agent.attempt.watch import MOST_CALLS, SECRET, has_yes, signed_answer, sort_calls
-from node_agent.wire.control import CallAnswer, PersonAnswers
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.control import CallAnswer, UserAnswers
+from node_agent.wire.event import UserAsked
 from node_agent.wire.policy import ActionClass, CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import SigningKey, open_as, parse_envelope
 from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, job_of
@@ -74,15 +74,15 @@ def asking(rules: Rules, secrets: dict[str, str] | None = None) -> Stage:
     return stage
 
 
-def told(stage: Stage) -> list[PersonAsked]:
-    return [e.body for _, e in sorted(stage.events.items()) if isinstance(e.body, PersonAsked)]
+def told(stage: Stage) -> list[UserAsked]:
+    return [e.body for _, e in sorted(stage.events.items()) if isinstance(e.body, UserAsked)]
 
 
 def test_it_is_asked_once_and_answered_with_the_nodes_signature() -> None:
     stage = asking(Rules(commands=(ASKS,)))
     assert stage.go(20_000, lambda: bool(told(stage)))
     assert told(stage)[0].asked == call(1) and len(stage.host.patient) == 1
-    stage.tell(PersonAnswers(identity=identity(), asked=call(1), allow=True, words=""))
+    stage.tell(UserAnswers(identity=identity(), asked=call(1), allow=True, words=""))
     key = (str(identity()), call(1).call)
     assert stage.go(20_000, lambda: key in stage.host.answers and not stage.host.patient)
     said = open_as(CallAnswer, parse_envelope(stage.host.answers[key]), {NODE.public.keyid: NODE.public})
@@ -94,7 +94,7 @@ def test_a_yes_is_one_to_its_command_or_to_the_whole_rule_with_the_signature_of_
     asked, stranger = call(1), SigningKey(bytes(32))
 
     def data(allow: bool = True, whole: bool = False, by: SigningKey = NODE) -> bytes:
-        said = PersonAnswers(identity=identity(), asked=asked, allow=allow, whole=whole, words="")
+        said = UserAnswers(identity=identity(), asked=asked, allow=allow, whole=whole, words="")
         return signed_answer(said, by)
 
     for found, command, pattern, yes in (

@@ -34,7 +34,7 @@ def test_our_tokens_are_booked_and_our_price_or_else_the_runtime_s() -> None:
     assert (nobodys.cost_usd, nobodys.cost_source) == (None, "unknown")
 
 
-def test_what_a_person_is_told() -> None:
+def test_what_a_user_is_told() -> None:
     assert count().findings(COUNTED) == ()
     assert count().findings(Usage()) == (), "a runtime that tells nothing does not differ"
     (differs,) = count().findings(CLAIM)

@@ -132,11 +132,11 @@ def test_a_question_is_read_with_its_choices_or_without() -> None:
         (b" " * (MOST_QUESTION + 1), "KB"),
     ],
 )
-def test_what_is_no_question_still_needs_a_person_and_says_why(left: bytes, words: str) -> None:
+def test_what_is_no_question_still_needs_a_user_and_says_why(left: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_question(left)
     fault, told = take_question(None, left, plain)
-    assert fault is not None and fault.kind is FailureKind.NEEDS_PERSON and words in fault.reason
+    assert fault is not None and fault.kind is FailureKind.NEEDS_USER and words in fault.reason
     assert told == {}
 
 
@@ -156,7 +156,7 @@ def test_the_attempt_ends_blocked_before_its_gates_and_the_receipt_asks(kind: st
     gates = (Gate(name="g", argv=("true",)),)
     job: dict[str, Any] = {"workspace": Workspace(kind="none")} if kind == "none" else {}
     claims = run(Script(question=ASKS), gates=gates, **job).claims[NAME]
-    assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_PERSON)
+    assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_USER)
     assert claims.question is not None and claims.question.question == "Which port?"
     assert claims.reason == "it asks: Which port?" and claims.gates == ()
     assert (claims.commit is not None) == (kind == "git"), "what it did so far is kept"

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.attempt.gateways import GatewayAccess, ModelCount, NoGateways
 from node_agent.attempt.plans import OUT
-from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, ReportedTurn
+from node_agent.attempt.ports import NOTHING_LAID, LaidMessageOf, ReportedTurn
 from node_agent.attempt.records import JournalRecord, Note, apply_record, record_of
 from node_agent.attempt.turns import cut_by, is_waiting, lower_limits, used_since
 from node_agent.attempt.turns import record_of as turn_of
@@ -21,18 +21,18 @@ from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.base import ExitInfo, TurnEnded
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.control import PersonSays
-from node_agent.wire.event import PersonAsked, Turned
+from node_agent.wire.control import UserMessage
+from node_agent.wire.event import Turned, UserAsked
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job, Limits, TurnTerms
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
-from node_agent.wire.receipt import ModelCalls, RestReason, TurnStop, TurnWords, Usage
+from node_agent.wire.receipt import ModelCalls, RestReason, TurnMessage, TurnStop, Usage
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.unit.node_agent.runtimes.asked import ask
 from tests.unit.node_agent.stage import Stage, identity, job_of
 
-WORDS = TurnWords(number=0, by="ana", sha256="0" * 64)
+WORDS = TurnMessage(number=0, by="ana", sha256="0" * 64)
 
 
 def line(kind: str, **fields: object) -> bytes:
@@ -47,11 +47,11 @@ def end(number: int, stop: str = "end_turn") -> bytes:
     return line("turn_end", number=number, stop=stop, why="", at=3_000)
 
 
-def laid(number: int) -> TurnWords:
-    return TurnWords.of(number, "ana", "go on")
+def laid(number: int) -> TurnMessage:
+    return TurnMessage.of(number, "ana", "go on")
 
 
-def reader(hidden: dict[str, str] | None = None, words: LaidWordsOf = laid) -> StreamReader:
+def reader(hidden: dict[str, str] | None = None, words: LaidMessageOf = laid) -> StreamReader:
     native = RUNTIMES["native"]
     policy = compile_policy(Safety.AUTO_EDIT, False)
     return reader_of(native.parser(ask()), policy, NO_BOUNDS, native.capabilities, hidden or {}, words)
@@ -60,7 +60,7 @@ def reader(hidden: dict[str, str] | None = None, words: LaidWordsOf = laid) -> S
 class Talking(MemoryRuntimes):
     """Its programs write what the native worker writes."""
 
-    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+    def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID) -> Any:
         return reader()
 
 
@@ -83,10 +83,10 @@ def test_a_question_is_told_behind_the_end_of_every_turn_before_it(monkeypatch: 
         return whole[offset : offset + limit]
 
     monkeypatch.setattr(MemoryRunner, "tail", late)
-    assert stage.go(20_000, lambda: bool(told(stage, PersonAsked)))
-    found = told(stage, PersonAsked | Turned)
-    assert [type(body) for body in found] == [Turned, Turned, PersonAsked]
-    assert isinstance(found[-1], PersonAsked) and found[-1].asked.call == f"{2:016x}", "1 waits no more"
+    assert stage.go(20_000, lambda: bool(told(stage, UserAsked)))
+    found = told(stage, UserAsked | Turned)
+    assert [type(body) for body in found] == [Turned, Turned, UserAsked]
+    assert isinstance(found[-1], UserAsked) and found[-1].asked.call == f"{2:016x}", "1 waits no more"
 
 
 class Counting(NoGateways):
@@ -153,7 +153,7 @@ def told(stage: Stage, kind: Any) -> list[Any]:
     return [one.body for _, one in sorted(stage.events.items()) if isinstance(one.body, kind)]
 
 
-LAID = {0: laid(0), 1: TurnWords.of(1, "ben", "stop the deploy")}
+LAID = {0: laid(0), 1: TurnMessage.of(1, "ben", "stop the deploy")}
 
 
 def test_what_nobody_laid_is_no_turn_and_no_words_but_a_finding() -> None:
@@ -179,10 +179,10 @@ def test_number_name_and_text_are_those_that_were_laid_and_count_once() -> None:
 
 
 def test_what_is_laid_is_known_before_the_program_can_tell_of_it_and_after_a_restart() -> None:
-    seen: list[LaidWordsOf] = []
+    seen: list[LaidMessageOf] = []
 
     class Watching(MemoryRuntimes):
-        def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
+        def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID) -> Any:
             seen.append(laid)
             return super().reader(job, bounds, laid)
 
@@ -191,19 +191,19 @@ def test_what_is_laid_is_known_before_the_program_can_tell_of_it_and_after_a_res
         stage = Stage(script=lambda _: Script(duration_ms=600_000))
         stage.push(job_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana"), task="look"))
         assert stage.go(20_000, lambda: len(stage.host.spawns) == 1 and bool(seen))
-        stage.tell(PersonSays(identity=identity(), number=1, text="stop the deploy", by="ben"))
+        stage.tell(UserMessage(identity=identity(), number=1, text="stop the deploy", by="ben"))
         assert stage.go(20_000, lambda: seen[-1](1) is not None)
         stage.agent = stage.start()
         assert stage.go(20_000, lambda: len(seen) == 2)
     for known in seen[-1:]:
-        assert (known(0), known(1)) == (TurnWords.of(0, "ana", "look"), LAID[1]) and known(2) is None
+        assert (known(0), known(1)) == (TurnMessage.of(0, "ana", "look"), LAID[1]) and known(2) is None
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 16])
 def test_a_turn_ends_at_its_byte_however_the_stream_was_cut(size: int) -> None:
     heard = line("heard", number=5, by="ben", text="more")
     data, rest = turn(1) + b"\n \nno json\n" + heard + end(1), turn(2)
-    found = reader(words=lambda one: TurnWords.of(5, "ben", "more") if one == 5 else laid(one))
+    found = reader(words=lambda one: TurnMessage.of(5, "ben", "more") if one == 5 else laid(one))
     for at in range(0, len(data + rest), size):
         found.feed((data + rest)[at : at + size])
     first, second = found.spent().turns

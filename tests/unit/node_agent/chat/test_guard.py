@@ -50,7 +50,7 @@ def test_whole_turns_are_left_out_with_a_note_before_the_task_is() -> None:
     assert sum(isinstance(one, Asked) for one in fitted.turns) == 2, "one note, however many are left out"
 
 
-def test_a_long_talk_in_short_turns_goes_on_with_one_note_and_all_words_of_people() -> None:
+def test_a_long_talk_in_short_turns_goes_on_with_one_note_and_all_words_of_users() -> None:
     talk = [turn for n in range(300) for turn in (Asked(f"words {n}"), Answered("I did that. " * 9))]
     fitted = guard().fit(talk)
     asked = [one.text for one in fitted.turns if isinstance(one, Asked)]

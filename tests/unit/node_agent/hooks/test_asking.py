@@ -19,7 +19,7 @@ from node_agent.native.voice import Voice
 from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sdk.host import patience_ms
-from node_agent.wire.control import PersonAnswers
+from node_agent.wire.control import UserAnswers
 from node_agent.wire.identity import AttemptId, CallDesk, calls_in
 from node_agent.wire.policy import (
     MOST_COMMAND,
@@ -65,7 +65,7 @@ def says(
     allow: bool, whole: bool = False, words: str = "", key: SigningKey = NODE, who: AttemptId = WHO
 ) -> React:
     def react(folder: Path, asked: CallAsked) -> None:
-        said = PersonAnswers(identity=who, asked=asked, allow=allow, whole=whole, words=words)
+        said = UserAnswers(identity=who, asked=asked, allow=allow, whole=whole, words=words)
         (folder / f"{asked.call}.answer").write_bytes(signed_answer(said, key))
 
     return react
@@ -76,7 +76,7 @@ def about(**changes: str) -> React:
 
     def react(folder: Path, asked: CallAsked) -> None:
         other = asked.model_copy(update=changes)
-        said = PersonAnswers(identity=WHO, asked=other, allow=True)
+        said = UserAnswers(identity=WHO, asked=other, allow=True)
         (folder / f"{asked.call}.answer").write_bytes(signed_answer(said, NODE))
 
     return react
@@ -183,12 +183,12 @@ PATIENCE = {
 
 
 @pytest.mark.parametrize("runtime", sorted(SPEAKING))
-def test_a_program_that_asks_people_is_told_how_long_its_hook_may_take(runtime: str) -> None:
+def test_a_program_that_asks_users_is_told_how_long_its_hook_may_take(runtime: str) -> None:
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(PUSH,)))
     request = ask(policy=policy, desk=desk_of("/h", WHO, NODE.public.text(), 3_600_000))
     made = RUNTIMES[runtime].launch(request, place(package="/p", libraries="/l"))
     told = " ".join([*made.argv, *(data.decode() for data in made.files.values())])
-    assert RUNTIMES[runtime].capabilities.asks_people is (runtime in PATIENCE)
+    assert RUNTIMES[runtime].capabilities.asks_users is (runtime in PATIENCE)
     assert runtime not in PATIENCE or PATIENCE[runtime] in told
 
 

@@ -13,7 +13,7 @@ from node_agent.chat.messages import ToolResults
 from node_agent.native.fleet import FleetDesk, begun_by, fleet_forms, words_of_call
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
-from node_agent.native.voice import PersonWords
+from node_agent.native.voice import UserMessages
 from node_agent.wire.fleet import (
     MOST_ARGUMENTS,
     FleetTerms,
@@ -21,7 +21,7 @@ from node_agent.wire.fleet import (
     LaidFleetAnswer,
     fleet_answer_file,
 )
-from node_agent.wire.identity import seal_text, words_in
+from node_agent.wire.identity import messages_in, seal_text
 from node_agent.wire.receipt import TurnStop
 from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
@@ -39,7 +39,7 @@ class Asking(Stage):
         self.home = folder / "home"
         self.home.mkdir()
         self.meanwhile = list(while_it_waits)
-        words = PersonWords(str(self.home), WHO, SECRET, self.loop.voice)
+        words = UserMessages(str(self.home), WHO, SECRET, self.loop.voice)
         desk = FleetDesk(TERMS, self.loop.voice, words, self._slept)
         self.loop.deeds = Deeds(self.loop.box, self.loop.voice, desk)
 
@@ -50,7 +50,7 @@ class Asking(Stage):
         data = seal_text(
             SECRET, -number if seal is None else seal, LaidFleetAnswer(ok=ok, text=text).model_dump_json()
         )
-        write_file(self.home, words_in(WHO), fleet_answer_file(number), data.encode())
+        write_file(self.home, messages_in(WHO), fleet_answer_file(number), data.encode())
 
     def results(self) -> list[str]:
         asked = self.script.questions[-1].turns
@@ -62,7 +62,7 @@ def test_a_call_waits_for_its_sealed_answer_and_for_no_other(tmp_path: Path) -> 
     stage.meanwhile = [
         lambda: stage.answers(1, "forged: sealed as words of a user are", seal=1),
         lambda: write_file(
-            stage.home, words_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")
+            stage.home, messages_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")
         ),
         lambda: stage.answers(2, "of another call"),
         lambda: stage.answers(1, '{"run": "r-0002"}'),

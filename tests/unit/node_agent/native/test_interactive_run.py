@@ -18,13 +18,13 @@ from node_agent.native.equipment import WorkerBeat, pause
 from node_agent.native.interactive_run import InteractiveRun, TurnOver
 from node_agent.native.judge import Judge
 from node_agent.native.loop import CANCELLED
-from node_agent.native.voice import PersonWords
+from node_agent.native.voice import UserMessages
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import seal_text, turn_control_file, words_in
+from node_agent.wire.identity import messages_in, seal_text, turn_control_file
 from node_agent.wire.job import TurnTerms
-from node_agent.wire.receipt import MOST_TURN_WORDS, TurnStop
+from node_agent.wire.receipt import MOST_TURN_MESSAGES, TurnStop
 from node_agent.workspace.homes import write_file
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 from tests.unit.node_agent.native.test_words import SECRET, WHO, laid
@@ -42,7 +42,7 @@ class Talk(Stage):
         self.home = folder / "home"
         self.home.mkdir()
         self.between: list[Callable[[], None]] = []
-        words = PersonWords(str(self.home), WHO, SECRET, self.loop.voice)
+        words = UserMessages(str(self.home), WHO, SECRET, self.loop.voice)
         self.beat = WorkerBeat(self._slept)
         self.interactive_run = InteractiveRun(self.loop, words, terms, self.beat)
 
@@ -53,11 +53,11 @@ class Talk(Stage):
             pause(seconds)
 
     def says(self, number: int, text: str) -> Callable[[], None]:
-        return lambda: write_file(self.home, words_in(WHO), str(number), laid(number, text))
+        return lambda: write_file(self.home, messages_in(WHO), str(number), laid(number, text))
 
     def wants(self, what: str, turn: int) -> Callable[[], None]:
         data = seal_text(SECRET, turn, what).encode()
-        return lambda: write_file(self.home, words_in(WHO), turn_control_file(what, turn), data)
+        return lambda: write_file(self.home, messages_in(WHO), turn_control_file(what, turn), data)
 
     def turns(self) -> list[tuple[int, str, str]]:
         """(number, stop, why) of each turn; each was begun before."""
@@ -105,11 +105,11 @@ def test_words_of_one_turn_are_not_those_of_the_next(tmp_path: Path) -> None:
 
 def test_a_turn_takes_no_more_words_than_its_record_holds(tmp_path: Path) -> None:
     talk = Talk(tmp_path, Script(says("ok")))
-    for number in range(1, MOST_TURN_WORDS + 5):
+    for number in range(1, MOST_TURN_MESSAGES + 5):
         talk.says(number, "more")()
     talk.interactive_run.run("the task")
-    assert len(talk.told("heard")) == MOST_TURN_WORDS + 4 - 1, "one began a turn"
-    assert [one["words"] for one in talk.told("turn")] == [0, MOST_TURN_WORDS]
+    assert len(talk.told("heard")) == MOST_TURN_MESSAGES + 4 - 1, "one began a turn"
+    assert [one["words"] for one in talk.told("turn")] == [0, MOST_TURN_MESSAGES]
 
 
 @pytest.mark.parametrize("midst", ["model", "command"])
@@ -153,9 +153,9 @@ def test_a_cancel_of_another_turn_changes_nothing_and_one_to_come_is_cancelled(t
 def test_what_nobody_sealed_cancels_nothing(tmp_path: Path) -> None:
     script = Midway(says("one"))
     talk = Talk(tmp_path, script)
-    write_file(talk.home, words_in(WHO), turn_control_file("cancel", 1), b"cancel")
+    write_file(talk.home, messages_in(WHO), turn_control_file("cancel", 1), b"cancel")
     write_file(
-        talk.home, words_in(WHO), turn_control_file("rest", 1), seal_text(SECRET, 1, "cancel").encode()
+        talk.home, messages_in(WHO), turn_control_file("rest", 1), seal_text(SECRET, 1, "cancel").encode()
     )
     script.at = {1: lambda: talk.beat()}
     talk.interactive_run.run("the task")
@@ -266,7 +266,7 @@ def test_no_tool_takes_the_end_of_a_turn_for_its_own_fault() -> None:
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_what_judges_commands_gets_ready_with_each_turn_where_a_person_may_be_asked(
+def test_what_judges_commands_gets_ready_with_each_turn_where_a_user_may_be_asked(
     tmp_path: Path, asks: bool
 ) -> None:
     talk, begun = Talk(tmp_path, Midway(says("one"), says("two"))), list[int]()

@@ -64,7 +64,7 @@ def test_without_a_wall_commands_need_full_auto(command: str) -> None:
     "command", ["npm publish", "cat secrets/key", "n\\pm publish", "rm keep.txt", "true && npm publish"]
 )
 @pytest.mark.parametrize("level", [Safety.AUTO_EDIT, Safety.FULL_AUTO])
-def test_a_rule_of_a_person_holds_at_every_level(level: Safety, command: str) -> None:
+def test_a_rule_of_a_user_holds_at_every_level(level: Safety, command: str) -> None:
     assert denied(level, command)
 
 

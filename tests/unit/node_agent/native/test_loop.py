@@ -131,7 +131,7 @@ def test_what_is_denied_is_told_to_both_and_ends_nothing(folder: Path, call: Ans
     assert isinstance(told, ToolResults) and told.results[0].text.startswith("Denied: ")
 
 
-def test_people_who_watch_are_told_what_a_command_printed_also_when_it_failed(folder: Path) -> None:
+def test_users_who_watch_are_told_what_a_command_printed_also_when_it_failed(folder: Path) -> None:
     stage = Stage(folder, Script(calls("bash", command="echo here; exit 3"), says("ok")))
     assert stage.loop.run("t") == "ok"
     (ran,) = stage.told("ran")

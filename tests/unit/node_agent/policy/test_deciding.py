@@ -95,7 +95,7 @@ def test_it_does(path: str) -> None:
         ("AGENTS.md", "an agent program obeys it, or runs what it names"),
     ],
 )
-def test_a_person_is_told_who_runs_it(path: str, why: str) -> None:
+def test_a_user_is_told_who_runs_it(path: str, why: str) -> None:
     assert why_it_decides(path, ()) == why
 
 

@@ -81,7 +81,7 @@ def test_what_is_said_to_a_command(command: str, ends: bool | None) -> None:
         (Safety.AUTO_EDIT, "npm publish", ["publish"], True),
     ],
 )
-def test_a_person_is_asked_only_where_a_yes_would_help(
+def test_a_user_is_asked_only_where_a_yes_would_help(
     level: Safety, command: str, asks: list[str], denies: bool
 ) -> None:
     rules = [CommandRule(pattern=word, ask=True) for word in ("push", "publish")]
@@ -106,7 +106,7 @@ def test_a_person_is_asked_only_where_a_yes_would_help(
         (Safety.SUGGEST, "rm -rf build", [], True),
     ],
 )
-def test_classes_of_commands_wait_for_a_person(
+def test_classes_of_commands_wait_for_a_user(
     level: Safety, command: str, asks: list[str], denies: bool
 ) -> None:
     classes = read_rules({"ask": ["destructive", "push"]}, lambda path: path)
@@ -115,7 +115,7 @@ def test_classes_of_commands_wait_for_a_person(
     assert bool(list_refusals(policy, said)) is denies
 
 
-def test_a_persons_own_gate_that_cannot_be_read_is_no_push() -> None:
+def test_a_users_own_gate_that_cannot_be_read_is_no_push() -> None:
     (rule,) = read_rules({"ask": ["push"]}, lambda path: path).commands
     gates = Policy(allowed=tuple(ActionClass), commands=(rule,))
     assert not judge_command(gates, "$CHECK all").offences and judge_command(gates, "git push").offences

@@ -9,7 +9,7 @@ from tests.unit.node_agent.runner.test_launching import AROUND, HOME, WORK
 from tests.unit.node_agent.stage import job_of
 
 
-def test_only_who_hears_a_person_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
+def test_only_who_hears_a_user_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
     runtimes = NodeRuntimes(replace(AROUND, words_key=lambda job: {"words.key": b"proof"}))
     jobs = (job_of(runtime="native", model="groq/m"), job_of())
     told = [

@@ -45,7 +45,7 @@ def test_a_command_after_a_question_is_told_and_ends_nothing() -> None:
         assert (one.violation is not None) is ends and one.words()
 
 
-def test_what_a_person_has_allowed_is_told_of_no_more() -> None:
+def test_what_a_user_has_allowed_is_told_of_no_more() -> None:
     rules = Rules(commands=(CommandRule(pattern="push", ask=True), CommandRule(pattern="terraform")))
     policy = compile_policy(Safety.FULL_AUTO, False, rules=rules)
 

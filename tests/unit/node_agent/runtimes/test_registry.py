@@ -76,7 +76,7 @@ def test_a_runtime_imports_the_shared_files_its_own_and_the_wire(path: Path) -> 
                 assert parts[1] in ("wire", "policy") or parts[2] in SHARED | {path.parent.name}, node.module
 
 
-def test_the_reason_has_the_first_line_that_an_unreadable_program_wrote_for_people() -> None:
+def test_the_reason_has_the_first_line_that_an_unreadable_program_wrote_for_users() -> None:
     said = b"\nerror: unknown option '--permission-prompts'\n(try --help)\n"
     verdict = RUNTIMES["claude"].parser(ask()).finish(ExitInfo(status=1, complaints=said))
     assert verdict.reason.endswith("readable event: error: unknown option '--permission-prompts'")

@@ -26,7 +26,7 @@ def test_an_argument_list_is_run_exactly_as_it_is() -> None:
     assert "task.sh" not in made.files
 
 
-def test_a_persons_answer_is_a_variable_and_a_file_in_its_home() -> None:
+def test_a_users_answer_is_a_variable_and_a_file_in_its_home() -> None:
     for argv in (None, ("cat", "/node/homes/r/answer.txt")):
         made = launch(ask(argv=argv, answer="no, use $(9090)"), PLACE)
         assert made.env["PANCODE_ANSWER"] == "no, use $(9090)"

@@ -66,7 +66,7 @@ def test_a_call_outside_of_a_turn_is_not_asked_for(monkeypatch: pytest.MonkeyPat
     assert text["text"] == "done" and line.asked == ["bash"]
 
 
-def test_its_program_waits_for_a_call_as_long_as_a_person_may_take(
+def test_its_program_waits_for_a_call_as_long_as_a_user_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))

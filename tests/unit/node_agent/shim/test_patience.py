@@ -9,7 +9,7 @@ from node_agent.shim.limits import StepLimits
 PLAN = {"idle_ms": 10_000, "output_bytes": 100}
 
 
-def test_silence_counts_anew_after_a_person_was_asked(tmp_path: Path) -> None:
+def test_silence_counts_anew_after_a_user_was_asked(tmp_path: Path) -> None:
     file = tmp_path / "patience"
     limits = StepLimits(PLAN, 60_000, str(file))
     limits.start(0)

@@ -10,11 +10,11 @@ from node_agent.wire.control import (
     Control,
     Examine,
     FleetAnswers,
-    PersonAnswers,
-    PersonSays,
     StopControl,
     TakeBack,
     TurnControl,
+    UserAnswers,
+    UserMessage,
 )
 from node_agent.wire.endpoint import (
     AskFact,
@@ -31,7 +31,7 @@ from node_agent.wire.endpoint import (
     Residence,
     Sampling,
 )
-from node_agent.wire.event import Event, Events, FleetAsked, PersonAsked, PersonHeard, Progress, Turned
+from node_agent.wire.event import Event, Events, FleetAsked, MessagesHeard, Progress, Turned, UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import AttemptId, Mark
@@ -74,14 +74,14 @@ from node_agent.wire.receipt import (
     GateReport,
     GateResult,
     ModelCalls,
-    PersonQuestion,
     ReportResult,
     RestReason,
     Served,
+    TurnMessage,
     TurnRecord,
     TurnStop,
-    TurnWords,
     Usage,
+    UserQuestion,
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
@@ -184,7 +184,7 @@ def _report() -> GateReport:
 def _turn() -> TurnRecord:
     return TurnRecord(
         number=1,
-        words=(TurnWords(number=0, by="ana", sha256="4" * 64),),
+        words=(TurnMessage(number=0, by="ana", sha256="4" * 64),),
         stop=TurnStop.LIMIT,
         why="60 s",
         usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
@@ -239,7 +239,7 @@ def receipt() -> Signed:
         files_changed=("a b.txt",),
         change="change",
         answer="done",
-        question=PersonQuestion(question="which?", choices=("a", "b")),
+        question=UserQuestion(question="which?", choices=("a", "b")),
         turns=(_turn(),),
         rests=RestReason.CAP,
         skills=(SkillMark(name="deploy", digest="5" * 64),),
@@ -360,7 +360,7 @@ def _of_calls() -> dict[str, Signed]:
             node=TAG,
             seq=9,
             at=AT,
-            body=PersonAnswers(
+            body=UserAnswers(
                 identity=WHO, asked=ASKED, allow=False, words="to a branch of your own", by="ana"
             ),
         ),
@@ -369,7 +369,7 @@ def _of_calls() -> dict[str, Signed]:
             fleet=FLEET,
             node=TAG,
             events=(
-                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
+                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=UserAsked(asked=ASKED, why="rule ask")),
             ),
         ),
     }
@@ -447,12 +447,12 @@ def samples() -> dict[str, Signed]:
             node=TAG,
             seq=8,
             at=AT,
-            body=PersonSays(identity=WHO, number=1, text="the tests are in spec/", by="ana"),
+            body=UserMessage(identity=WHO, number=1, text="the tests are in spec/", by="ana"),
         ),
         "person_heard": Events(
             fleet=FLEET,
             node=TAG,
-            events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=PersonHeard(numbers=(1, 2))),),
+            events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=MessagesHeard(numbers=(1, 2))),),
         ),
         "beat": Beat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5

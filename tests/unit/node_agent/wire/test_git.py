@@ -153,7 +153,7 @@ def test_drivers_become_no_programs() -> None:
         ("Zoë 🙂", "z@z", "Zoë 🙂"),
     ],
 )
-def test_a_person_fits_into_a_commit(name: str, email: str, kept: str) -> None:
+def test_a_user_fits_into_a_commit(name: str, email: str, kept: str) -> None:
     env = stamp_env(name, email, 1_790_000_000_999)
     assert env["GIT_AUTHOR_NAME"] == env["GIT_COMMITTER_NAME"] == kept
     assert env["GIT_AUTHOR_DATE"] == "@1790000000 +0000"

@@ -20,7 +20,7 @@ def test_every_bad_outcome_can_happen() -> None:
     assert {rule.outcome for rule in FAILURES.values()} == set(Outcome) - {Outcome.DONE, Outcome.SUPERSEDED}
 
 
-def test_what_a_person_or_the_owner_said_is_never_rebound() -> None:
+def test_what_a_user_or_the_owner_said_is_never_rebound() -> None:
     assert REBINDABLE.isdisjoint(
         {JobRefusal.STOPPED, JobRefusal.TOMBSTONED, JobRefusal.REVOKED, JobRefusal.CEILING}
     )

@@ -198,7 +198,7 @@ def talked(before: str = "") -> dict[str, Any]:
     return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
 
 
-def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
+def test_a_session_that_users_come_back_to_gives_way_to_another_one_alone(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(homes, "MOST_SESSIONS", 1)

@@ -257,7 +257,7 @@ def test_tags_of_one_who_writes_and_one_who_reads_are_a_question() -> None:
     assert choose(WITH_OWN, "use the looker for the SQL", Mode.BUILD).agent.name == "looker"
 
 
-def test_tags_count_where_a_person_wrote_the_agent_and_it_is_switched_on() -> None:
+def test_tags_count_where_a_user_wrote_the_agent_and_it_is_switched_on() -> None:
     not_own = {**SHIPPED, "migrator": replace(MIGRATOR, own=False)}
     off = {**SHIPPED, "migrator": replace(MIGRATOR, enabled=False)}
     for agents in (not_own, off):

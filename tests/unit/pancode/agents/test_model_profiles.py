@@ -111,7 +111,7 @@ def test_what_no_test_could_find_out_is_told_of_those_that_could_take_it() -> No
     assert list_unknowns(found, views, NEEDS) == ("qwen3 on a: context: context words",)
 
 
-def test_the_refusal_names_the_place_for_programs_and_the_command_for_people() -> None:
+def test_the_refusal_names_the_place_for_programs_and_the_command_for_users() -> None:
     error = untested_error(ModelPlace("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
     assert error.code == MODEL_UNTESTED and error.exit_code is ExitCode.REFUSED
     assert error.problem().details == {"node": "gpubox", "endpoint": "ollama", "model": "hf.co/qwen/x:Q4"}

@@ -1,4 +1,4 @@
-"""`pancode config check` checks each kind of file that people write, by its name or by --kind."""
+"""`pancode config check` checks each kind of file that users write, by its name or by --kind."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import FleetAnswers, PersonSays
+from node_agent.wire.control import FleetAnswers, UserMessage
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import MOST_FLEET_ANSWER
@@ -133,7 +133,7 @@ def test_the_table_names_tools_that_there_are_and_without_changes_it_looks_and_s
         assert all(BY_NAME[name].route.startswith("GET ") for name in LOOKS)
 
 
-def test_a_change_of_the_settings_waits_for_a_person(world: ListenerWorld) -> None:
+def test_a_change_of_the_settings_waits_for_a_user(world: ListenerWorld) -> None:
     panos = Panos(world)
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = [one for one in world.http.get("/v1/inbox").json()["items"] if one["kind"] == "change"]
@@ -292,7 +292,7 @@ def test_without_a_repository_it_sends_no_scouts_anywhere(world: ListenerWorld) 
     assert not answer.ok and "works in none" in answer.text and len(runs(world)) == 1
 
 
-def test_to_land_is_a_question_to_a_person(world: ListenerWorld) -> None:
+def test_to_land_is_a_question_to_a_user(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     child = panos.works()
@@ -392,7 +392,7 @@ def test_the_steps_of_a_workflow_are_its_children(
         assert (run.safety, run.terms["charged_to"]) == (safety, panos.session)
 
 
-def test_a_later_step_is_its_child_too_and_bound_by_what_a_person_has_narrowed(world: ListenerWorld) -> None:
+def test_a_later_step_is_its_child_too_and_bound_by_what_a_user_has_narrowed(world: ListenerWorld) -> None:
     panos = Panos(world)
     (first,) = _steps(world, panos, "dispatch_chain", steps=[{"task": "a"}, {"task": "b"}], **HOW)
     child = panos.works()
@@ -520,7 +520,7 @@ def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: L
     assert world.context.row(Run, run).task == BUILD["task"]
 
 
-def test_a_change_that_a_person_denied_is_not_asked_for_again(world: ListenerWorld) -> None:
+def test_a_change_that_a_user_denied_is_not_asked_for_again(world: ListenerWorld) -> None:
     panos = Panos(world)
     run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
     child = panos.works()
@@ -534,10 +534,10 @@ def test_a_change_that_a_person_denied_is_not_asked_for_again(world: ListenerWor
     assert panos.answer("propose_change", kind="budget", value="25").ok
     (card,) = [one for one in world.http.get("/v1/inbox").json()["items"] if one["kind"] == "change"]
     assert world.http.post(f"/v1/runs/{card['run']}/deny", {"by": "ana"}).status_code == 200
-    assert not [one for one in sent(world) if isinstance(one, PersonSays)], "a no begins no turn"
+    assert not [one for one in sent(world) if isinstance(one, UserMessage)], "a no begins no turn"
     say(world, panos.session, "what now?")
     say(world, panos.session, "and then?")
-    first, second = {one.number: one.text for one in sent(world) if isinstance(one, PersonSays)}.values()
+    first, second = {one.number: one.text for one in sent(world) if isinstance(one, UserMessage)}.values()
     assert first == (
         f"(ana has said no to what you asked for: to land the change of {run})\n\n"
         "(ana has said no to what you asked for: budget day: $10 -> $25)\n\nwhat now?"

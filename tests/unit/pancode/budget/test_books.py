@@ -346,7 +346,7 @@ def test_what_an_attempt_used_that_was_believed_to_have_never_begun_is_booked_on
     ]
 
 
-def test_what_a_person_has_settled_is_not_booked_again() -> None:
+def test_what_a_user_has_settled_is_not_booked_again() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
     entries = books.reserve_amount((DAY,), Account("r-1", 1), Amount(Decimal("0.75")), stamp())
     entries += books.settle_lost(entries, account, Spent(None), stamp())

@@ -68,7 +68,7 @@ def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> 
         (Outcome.LOST, FailureKind.NODE_LOST, None),
         (Outcome.INFRA, FailureKind.MODEL_BUSY, None),
         (Outcome.INFRA, FailureKind.DISK_FULL, None),
-        (Outcome.BLOCKED, FailureKind.NEEDS_PERSON, None),
+        (Outcome.BLOCKED, FailureKind.NEEDS_USER, None),
     ],
 )
 def test_what_counts_for_or_against_an_agent(

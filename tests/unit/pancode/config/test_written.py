@@ -57,7 +57,7 @@ def test_slots_that_are_set_are_shown_with_a_note_that_machines_keep_theirs(
     assert "pancode node set NAME --slots N" in told.err and "nodes.slots  3" in told.out
 
 
-def test_values_look_as_people_write_them(tmp_path: Path) -> None:
+def test_values_look_as_users_write_them(tmp_path: Path) -> None:
     rows = {key: value for key, value, _ in loaded(tmp_path / "a", OTHER).rows()}
     assert (rows["limits.wall"], rows["limits.idle"], rows["limits.output"]) == ("1h30m", "250ms", "500KB")
     assert (rows["limits.memory"], rows["limits.processes"], rows["budget.ceiling"]) == (

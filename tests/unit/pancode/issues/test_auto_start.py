@@ -42,7 +42,7 @@ READY = replace(FIRST, labels=("feature", "agent"), assignees=("Ana",), author="
         ({"state": IssueState.PROGRESS}, False),
     ],
 )
-def test_label_and_people_decide_and_no_word_of_the_issue(changed: dict[str, object], begins: bool) -> None:
+def test_label_and_users_decide_and_no_word_of_the_issue(changed: dict[str, object], begins: bool) -> None:
     assert may_begin(replace(READY, **changed), SHOP) is begins  # type: ignore[arg-type]
     assert not may_begin(replace(READY, **changed), replace(SHOP, work_people=()))  # type: ignore[arg-type]
 
@@ -145,7 +145,7 @@ def test_a_fault_at_one_issue_holds_up_no_other_and_is_tried_again(
     assert sorted(Lineage.of(run).in_workspace for run in runs(world)) == ["shop-12", "shop-7"]
 
 
-def test_work_that_a_person_was_faster_to_begin_is_not_forgotten(
+def test_work_that_a_user_was_faster_to_begin_is_not_forgotten(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user begins it while the watch begins another one, or while its own snapshot is taken."""

@@ -76,7 +76,7 @@ def parts(text: str) -> tuple[str, str]:
     return before, inside
 
 
-def test_what_a_person_has_closed_is_never_opened_again() -> None:
+def test_what_a_user_has_closed_is_never_opened_again() -> None:
     assert is_change_due(IssueState.OPEN, IssueState.PROGRESS) and is_change_due(
         IssueState.REVIEW, IssueState.PROGRESS
     )

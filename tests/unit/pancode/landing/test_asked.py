@@ -304,7 +304,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
     assert set(dead) == {MemoryError} and world.kept()
 
 
-def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
+def test_a_user_who_was_faster_leaves_nothing_to_do() -> None:
     world, lander = LandingWorld(), Lander()
     world.end()
     core = world.coordinator.core
@@ -380,7 +380,7 @@ def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
         asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))
 
 
-def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
+def test_what_a_user_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
     world = LandingWorld(land=False)
     world.end()
     asked.queue_landing(world.coordinator.core, "r-0001", LandWay("ana"))

@@ -266,7 +266,7 @@ def test_the_set_up_is_that_of_the_runs_whose_gates_are_required() -> None:
     assert [(one.text, one.run) for one in without.left_out] == [("old", "r-0001")]
 
 
-def test_a_person_withdraws_one_gate_by_its_text_and_the_landing_says_so() -> None:
+def test_a_user_withdraws_one_gate_by_its_text_and_the_landing_says_so() -> None:
     chain = Chain()
     chain.ran([Act("a")], gates=["pytset -q"], failed=["pytset -q"])
     chain.ran([Act("a")], gates=["pytest -q"])

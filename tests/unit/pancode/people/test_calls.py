@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import PersonAnswers
-from node_agent.wire.event import Interrupting, Marked, PersonAsked
+from node_agent.wire.control import UserAnswers
+from node_agent.wire.event import Interrupting, Marked, UserAsked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job
@@ -25,15 +25,15 @@ from tests.unit.pancode.runs.world import Desk, Puppet, facts
 RUN = "r-0001"
 
 
-def call(number: int, pattern: str = "push") -> PersonAsked:
+def call(number: int, pattern: str = "push") -> UserAsked:
     asked = CallAsked(call=f"{number:016x}", command=f"git push {number}", pattern=pattern)
-    return PersonAsked(asked=asked, why=f"rule ask: {pattern}")
+    return UserAsked(asked=asked, why=f"rule ask: {pattern}")
 
 
 class Asked:
     """A run at work on a node, which has asked these."""
 
-    def __init__(self, *asked: PersonAsked) -> None:
+    def __init__(self, *asked: UserAsked) -> None:
         self.desk = Desk()
         self.node = Puppet(self.desk)
         self.node.facts = facts()
@@ -44,7 +44,7 @@ class Asked:
         self.sent: list[tuple[str, bool, bool, str]] = []
         self.ask(*asked)
 
-    def ask(self, *asked: PersonAsked) -> None:
+    def ask(self, *asked: UserAsked) -> None:
         for one in asked:
             self.node.say(self.job.identity, one)
         self.desk.turn()
@@ -67,7 +67,7 @@ class Asked:
     @property
     def answers(self) -> list[tuple[str, bool, bool, str]]:
         """All so far: the puppet reads each once."""
-        new = [one.body for one in self.node.controls() if isinstance(one.body, PersonAnswers)]
+        new = [one.body for one in self.node.controls() if isinstance(one.body, UserAnswers)]
         self.sent += [(one.asked.command, one.allow, one.whole, one.words) for one in new]
         return self.sent
 
@@ -82,7 +82,7 @@ def test_a_yes_for_the_rest_of_the_run_is_shown_as_its_rule() -> None:
     assert item["whole"] == "every command of rule ask: push" and "git push 1" in item["words"]
 
 
-def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
+def test_it_waits_in_the_inbox_until_a_user_says_yes() -> None:
     world = Asked(call(1), call(1))
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
     assert list_inbox(world.desk.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
@@ -97,7 +97,7 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     assert story == ["asked", "approved"]
 
 
-def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
+def test_one_after_the_other_and_only_what_the_user_has_seen() -> None:
     world = Asked(call(1), call(2, "publish"))
     first = list_inbox(world.desk.core)[0]["id"]
     world.decide(True, number=1)
@@ -115,7 +115,7 @@ def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
 @pytest.mark.parametrize("allow", [True, False])
 def test_an_answer_without_a_number_decides_nothing_and_is_told_the_command(allow: bool) -> None:
     asked = CallAsked(call="1".zfill(16), command="git status # looks\ngit push", pattern="push")
-    world = Asked(PersonAsked(asked=asked, why="rule ask: push"))
+    world = Asked(UserAsked(asked=asked, why="rule ask: push"))
     with pytest.raises(PancodeError) as caught:
         world.decide(allow, whole=True)
     assert caught.value.code == "changed" and r"# looks\ngit push" in caught.value.why

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from node_agent.wire.control import PersonSays
-from node_agent.wire.event import PersonHeard
+from node_agent.wire.control import UserMessage
+from node_agent.wire.event import MessagesHeard
 from node_agent.wire.job import Job
 from pancode.kernel.names import HEALTH_WATCH
-from pancode.kernel.records import Audit, Decision, Run, Word
+from pancode.kernel.records import Audit, Decision, Run, StoredMessage
 from pancode.kernel.values import replace
 from pancode.people.service import leave_message
 from pancode.runs.life.conversation import select_undelivered
@@ -40,7 +40,7 @@ def test_a_job_that_is_signed_is_not_changed() -> None:
         tx.put(replace(run, runtime="native"))
     told = leave_message(desk.core, "r-0001", "use spec/", "ana")
     assert told.task == "do it" and told.terms["told"] == 1
-    assert rows(desk) == [Word("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
+    assert rows(desk) == [StoredMessage("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
 
 
 def working(desk: Desk, node: Puppet) -> Job:
@@ -55,12 +55,12 @@ def working(desk: Desk, node: Puppet) -> Job:
     return job
 
 
-def rows(desk: Desk) -> list[Word]:
-    return desk.rows(Word, run="r-0001")
+def rows(desk: Desk) -> list[StoredMessage]:
+    return desk.rows(StoredMessage, run="r-0001")
 
 
-def said(node: Puppet) -> list[PersonSays]:
-    return [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
+def said(node: Puppet) -> list[UserMessage]:
+    return [one.body for one in node.controls() if isinstance(one.body, UserMessage)]
 
 
 def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None:
@@ -80,8 +80,8 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
     assert {one.number for one in sent} == {1, 2}
     assert [word.laid for word in rows(desk)] == ["", ""]
-    node.say(job.identity, PersonHeard(numbers=(1,)))
-    node.say(job.identity, PersonHeard(numbers=(1, 7)))
+    node.say(job.identity, MessagesHeard(numbers=(1,)))
+    node.say(job.identity, MessagesHeard(numbers=(1, 7)))
     desk.turn()
     assert [word.laid for word in rows(desk)] == ["at a turn of attempt 1", ""]
     node.deliver(job)
@@ -91,7 +91,7 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     assert [word.text for word in select_undelivered(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
 
 
-def test_words_that_no_person_said_are_kept_for_no_later_run() -> None:
+def test_words_that_no_user_said_are_kept_for_no_later_run() -> None:
     desk = Desk()
     node = Puppet(desk)
     node.facts = facts()

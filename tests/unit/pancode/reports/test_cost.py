@@ -142,7 +142,7 @@ def alerts(coordinator: Desk) -> list[dict[str, object]]:
     return [e.data for e in coordinator.core.feed.newest(1_000) if e.kind is EventKind.BUDGET_ALERT]
 
 
-def test_at_eighty_percent_a_person_is_told_once_for_each_ceiling(coordinator: Desk) -> None:
+def test_at_eighty_percent_a_user_is_told_once_for_each_ceiling(coordinator: Desk) -> None:
     set_ceilings(coordinator.core, "week", Ceilings(Decimal(1)), "ana")
     coordinator.dispatch("r-0001", usd="0.79")
     assert alerts(coordinator) == []
@@ -190,7 +190,7 @@ def test_all_attempts_count_wherever_the_cost_of_a_run_is_told(coordinator: Desk
     assert "$0.40" in make_brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
 
 
-def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
+def test_a_cost_that_a_user_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     play(coordinator, node, "r-0001", "settled", Decimal("0.3"))

@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.event import Finding, Refused
 from node_agent.wire.failure import FailureKind, JobRefusal, Outcome
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Audit, EventKind, FeedEvent
 from pancode.reports import timeline
 from pancode.reports.timeline import AuditFilter
@@ -116,11 +116,11 @@ def test_a_run_that_is_lost_and_heard_of_after_all(coordinator: Desk) -> None:
     assert told(coordinator, job.identity.run)[-1] == ("dispatch", "info", "ended: done")
 
 
-def test_a_question_to_a_person(coordinator: Desk) -> None:
+def test_a_question_to_a_user(coordinator: Desk) -> None:
     node, job = offered(coordinator)
     node.start(job)
-    asks = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
-    node.deliver(job, question=PersonQuestion(question="blue or green?"), **asks)
+    asks = failed(FailureKind.NEEDS_USER, Outcome.BLOCKED)
+    node.deliver(job, question=UserQuestion(question="blue or green?"), **asks)
     coordinator.turn()
     asked, ended = coordinator.rows(Audit, run=job.identity.run)[2:]
     assert (asked.domain, asked.what, asked.detail["words"]) == (

@@ -172,7 +172,7 @@ def test_without_another_node_the_words_are_definite() -> None:
     assert told.why.endswith(f"no other node can run them: {other} has no label os=linux")
 
 
-def test_a_person_asks_for_it_later_and_by_name() -> None:
+def test_a_user_asks_for_it_later_and_by_name() -> None:
     pair = Pair(on=None)
     other = next(name for name in pair.nodes if name != pair.own)
     with pytest.raises(NotFoundError):
@@ -260,7 +260,7 @@ def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
     assert pair.seen() == (ResultTrust.VERIFIED, False)
 
 
-def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() -> None:
+def test_a_dispute_stays_until_a_user_overrides_it_and_is_never_forgotten() -> None:
     pair = Pair(names=("n1", "n2", "n3"))
     core, first = pair.desk.core, pair.judge(False)
     with pytest.raises(RefusedError, match="is disputed") as refused:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import PersonSays
+from node_agent.wire.control import UserMessage
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact, Signs
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet.health import get_health
-from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, Word
+from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, StoredMessage
 from pancode.reports.brief import also_waits
 from pancode.reports.timeline import explain_run
 from pancode.runs.life.health import HEALTH
@@ -67,7 +67,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     assert told(desk) == [] and not also_waits(desk.core, [], "ana")
     quiet_for(desk, node, who, 15)
     assert told(desk) == [("quiet", "nothing was seen of it for 15 min")]
-    (said,) = [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
+    (said,) = [one.body for one in node.controls() if isinstance(one.body, UserMessage)]
     assert "PanCode says this, and no user" in said.text and "15 min" in said.text
     for minutes in range(16, 30):
         quiet_for(desk, node, who, minutes, 60_000)
@@ -77,7 +77,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     (asks,) = also_waits(desk.core, [], "ana")
     assert (asks["run"], asks["command"]) == ("r-0001", "pancode runs stop r-0001")
     assert asks["what"].startswith("is builder stuck? no output for 30 min")
-    assert len(desk.rows(Word, run="r-0001")) == 1, "words are said once"
+    assert len(desk.rows(StoredMessage, run="r-0001")) == 1, "words are said once"
     assert desk.row(Run, "r-0001").outcome is None, "nothing is stopped by itself"
     events = [one for one in desk.rows(FeedEvent) if one.kind is EventKind.RUN_HEALTH]
     assert [occasion_of(one) for one in events] == [None, RUN_WAITS], "only the question is a notice"
@@ -117,14 +117,16 @@ def test_a_restart_of_the_coordinator_repeats_neither_warning_nor_words(desk: De
     quiet_for(desk, node, job.identity, 16)
     desk.restart()
     quiet_for(desk, node, job.identity, 17, 60_000)
-    assert len(told(desk)) == 1 and len(desk.rows(Word, run="r-0001")) == 1
+    assert len(told(desk)) == 1 and len(desk.rows(StoredMessage, run="r-0001")) == 1
 
 
 def test_a_program_that_takes_no_words_is_only_asked_about(desk: Desk) -> None:
     node, job = at_work(desk, "claude")
     quiet_for(desk, node, job.identity, 16)
     quiet_for(desk, node, job.identity, 31, 15 * MIN)
-    assert [state for state, _ in told(desk)] == ["quiet", "stuck"] and not desk.rows(Word, run="r-0001")
+    assert [state for state, _ in told(desk)] == ["quiet", "stuck"] and not desk.rows(
+        StoredMessage, run="r-0001"
+    )
 
 
 def test_a_run_that_its_provider_limits_shows_until_when_and_one_that_only_waits_is_no_row(

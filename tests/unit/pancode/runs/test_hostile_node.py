@@ -236,7 +236,7 @@ def test_the_last_call_passes_a_limit_and_that_is_no_attack() -> None:
 
 
 @pytest.mark.parametrize("real", ["0", "0.50", "3.25"])
-def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(real: str) -> None:
+def test_a_user_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(real: str) -> None:
     fleet = Fleet(Desk())
     due = fleet.taken(runtime="claude", limits={**LIMITS, "usd": "0.50"})
     fleet.bad.carry_out(due, usage=MOST_COST)

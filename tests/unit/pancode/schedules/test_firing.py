@@ -151,7 +151,7 @@ def test_a_workflow_begins_with_all_its_steps(times: Times) -> None:
     assert (run.workflow, run.created_by) == (workflow.id, "schedule:nightly")
 
 
-def test_a_person_pauses_resumes_fires_and_removes(times: Times) -> None:
+def test_a_user_pauses_resumes_fires_and_removes(times: Times) -> None:
     times.add(cron="0 * * * *")
     assert times.act("pause", reason="the freeze").json()["paused"] == "the freeze"
     times.pass_(5 * HOUR)

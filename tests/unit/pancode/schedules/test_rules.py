@@ -81,7 +81,7 @@ def test_made_up_times_take_their_turns() -> None:
     assert seen(schedule, now, open=late) == [(key(1), S)]
 
 
-def test_a_paused_schedule_fires_for_a_person_only() -> None:
+def test_a_paused_schedule_fires_for_a_user_only() -> None:
     paused = a_schedule(paused="the freeze")
     assert seen(paused, START + 5 * HOUR) == []
     event, person = Firing("nightly", "event:7", START), Firing("nightly", "hand", START, cause={"by": "ana"})

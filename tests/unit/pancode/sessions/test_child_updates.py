@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import PersonSays
-from node_agent.wire.event import PersonAsked, Turned
+from node_agent.wire.control import UserMessage
+from node_agent.wire.event import Turned, UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.policy import CallAsked
@@ -16,7 +16,7 @@ from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
-from pancode.kernel.records import Action, ActionKind, Run, SessionRow, Word
+from pancode.kernel.records import Action, ActionKind, Run, SessionRow, StoredMessage
 from pancode.kernel.values import replace
 from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
@@ -72,8 +72,8 @@ class Told(Panos):
         self.world.context.turn()
         return [one.text for one in self.words()[before:]]
 
-    def words(self) -> list[Word]:
-        return [one for one in self.world.context.rows(Word) if one.by == FLEET]
+    def words(self) -> list[StoredMessage]:
+        return [one for one in self.world.context.rows(StoredMessage) if one.by == FLEET]
 
 
 def ends(world: ListenerWorld, child: Job, **how: Any) -> str:
@@ -82,8 +82,8 @@ def ends(world: ListenerWorld, child: Job, **how: Any) -> str:
     return child.identity.run
 
 
-def says(world: ListenerWorld) -> list[PersonSays]:
-    return [one for one in sent(world) if isinstance(one, PersonSays)]
+def says(world: ListenerWorld) -> list[UserMessage]:
+    return [one for one in sent(world) if isinstance(one, UserMessage)]
 
 
 def test_one_word_tells_of_all_that_ended_in_a_turn_and_names_what_waits(world: ListenerWorld) -> None:
@@ -120,12 +120,12 @@ def test_what_its_agent_has_seen_itself_is_not_told_again(world: ListenerWorld) 
     assert panos.look() == []
 
 
-def test_a_run_that_waits_for_a_person_is_told_and_one_that_was_answered_is_not(world: ListenerWorld) -> None:
+def test_a_run_that_waits_for_a_user_is_told_and_one_that_was_answered_is_not(world: ListenerWorld) -> None:
     panos = Told(world)
     asks, answered = panos.begins(), panos.begins()
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
     for child in (asks, answered):
-        world.node.say(child.identity, PersonAsked(asked=question, why="a rule asks"))
+        world.node.say(child.identity, UserAsked(asked=question, why="a rule asks"))
         world.context.turn()
     run = answered.identity.run
     assert world.http.post(f"/v1/runs/{run}/approve", {"by": "ana", "call": 1}).status_code == 200
@@ -218,7 +218,7 @@ def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: Listen
 
 
 @pytest.mark.parametrize("why", [RestReason.ASKED, RestReason.CAP])
-def test_a_person_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
+def test_a_user_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
     world: ListenerWorld, why: RestReason
 ) -> None:
     """Likewise its cap: more money is a user's to give."""
@@ -278,7 +278,7 @@ def test_it_is_not_woken_behind_a_turn_that_was_cut_short(world: ListenerWorld, 
     assert len(panos.look()) == 1
 
 
-def test_after_words_of_the_fleet_in_a_row_it_waits_for_those_of_a_person(world: ListenerWorld) -> None:
+def test_after_words_of_the_fleet_in_a_row_it_waits_for_those_of_a_user(world: ListenerWorld) -> None:
     panos = Told(world)
     for number in range(MOST_IN_A_ROW):
         ends(world, panos.begins())
@@ -292,7 +292,7 @@ def test_after_words_of_the_fleet_in_a_row_it_waits_for_those_of_a_person(world:
     row: SessionRow = world.context.row(SessionRow, panos.session)
     assert len(row.news) == 1
     said = say(world, panos.session, "how far are we?")
-    words: Word = world.context.row(Word, said["run"], MOST_IN_A_ROW + 1)
+    words: StoredMessage = world.context.row(StoredMessage, said["run"], MOST_IN_A_ROW + 1)
     assert words.text == f"{row.news[0]}\n\nhow far are we?"
     panos.ends_turn(MOST_IN_A_ROW + 1)
     assert len(panos.look()) == 1, "and what has ended is told"

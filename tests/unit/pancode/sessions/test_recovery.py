@@ -59,7 +59,7 @@ def test_everything_else_is_left_alone_and_says_why(world: World, outcome: str) 
     assert recovered(world) == []
 
 
-def test_what_a_person_has_stopped_is_left_alone(world: World) -> None:
+def test_what_a_user_has_stopped_is_left_alone(world: World) -> None:
     asked = over(world, "r-aaaaa2", Outcome.LOST, stop_asked="wrong branch")
     late = over(world, "r-aaaaa3", Outcome.LOST, lease=1)
     with world.context.ledger.transaction() as tx:

@@ -72,7 +72,7 @@ def asking() -> Desk:
     node.breathe()
     desk.dispatch("r-0001")
     desk.turn()
-    node.carry_out(**failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    node.carry_out(**failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     return desk
 
 

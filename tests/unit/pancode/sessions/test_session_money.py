@@ -190,7 +190,7 @@ def cut(world: World, job: Job, usd: str) -> None:
     world.context.turn()
 
 
-def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: World) -> None:
+def test_where_its_cap_cuts_a_turn_a_user_is_asked_and_a_yes_goes_on(world: World) -> None:
     run = begin(world, on_cap="ask", budget="3")["run"]
     cut(world, interactive_run(world), "2")
     shown = session(world, run)
@@ -262,7 +262,7 @@ def test_a_yes_that_is_refused_raises_no_ceiling_and_two_raise_it_once(world: Wo
     assert session(world, run)["money"]["ceiling_usd"] == "4"
 
 
-def test_words_of_a_person_answer_the_question_of_the_cap_too(world: World) -> None:
+def test_words_of_a_user_answer_the_question_of_the_cap_too(world: World) -> None:
     run = begin(world, on_cap="ask")["run"]
     job = interactive_run(world)
     say(world, run, "kept until then")

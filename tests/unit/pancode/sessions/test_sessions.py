@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
-from node_agent.wire.event import Marked, PersonAsked, PersonHeard, Turned
+from node_agent.wire.control import TurnControl, UserAnswers, UserMessage
+from node_agent.wire.event import Marked, MessagesHeard, Turned, UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 from node_agent.wire.model import MOST
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import CallAsked, Isolation
-from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
+from node_agent.wire.receipt import RestReason, TurnMessage, TurnRecord, TurnStop, Usage
 from pancode.fleet import inventory
-from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, Word
+from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -77,7 +77,7 @@ def interactive_run(world: World) -> Job:
 
 
 def record(number: int, *words: int, stop: TurnStop = TurnStop.END_TURN) -> TurnRecord:
-    told = tuple(TurnWords(number=one, by="ana", sha256="4" * 64) for one in words)
+    told = tuple(TurnMessage(number=one, by="ana", sha256="4" * 64) for one in words)
     return TurnRecord(number=number, words=told, stop=stop, usage=Usage())
 
 
@@ -92,7 +92,7 @@ def rested(world: World, job: Job, *turns: TurnRecord) -> None:
 
 
 def sent(world: World) -> list[Any]:
-    kinds = PersonSays | TurnControl | PersonAnswers
+    kinds = UserMessage | TurnControl | UserAnswers
     return [one.body for one in world.node.controls() if isinstance(one.body, kinds)]
 
 
@@ -154,7 +154,7 @@ def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World
     (words,) = sent(world)
     assert (words.number, words.text, words.by) == (1, "and more", "ben")
     assert session(world, run)["state"] == "works", "words that no turn has ended with are worked on"
-    world.node.say(job.identity, PersonHeard(numbers=(1,)))
+    world.node.say(job.identity, MessagesHeard(numbers=(1,)))
     turned(world, job, record(2, 1))
     assert session(world, run)["state"] == "waits for you"
     asked = world.http.post(f"/v1/sessions/{run}/turn", {"what": "rest", "by": "ana"})
@@ -257,7 +257,7 @@ def test_an_end_while_the_next_interactive_run_is_being_begun_is_not_lost(world:
     assert say(world, run, "go on")["how"] == "begins", "a user may"
 
 
-def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> None:
+def test_what_a_stopped_session_did_not_get_waits_for_a_user(world: World) -> None:
     run = begin(world)["run"]
     job = interactive_run(world)
     turned(world, job, record(1, 0))
@@ -305,7 +305,7 @@ def test_of_two_who_begin_the_next_interactive_run_at_once_one_does(world: World
         said = list(all_at_once.map(lambda text: say(world, run, text), "abcd"))
     assert len({one["run"] for one in said}) == 1 and [one["how"] for one in said].count("begins") == 1
     told = world.context.row(Run, said[0]["run"])
-    heard = told.task + " ".join(word.text for word in world.context.rows(Word, run=told.id))
+    heard = told.task + " ".join(word.text for word in world.context.rows(StoredMessage, run=told.id))
     assert all(text in heard for text in "abcd")
 
 
@@ -313,15 +313,15 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
     run = begin(world)["run"]
     job = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
-    world.node.say(job.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.node.say(job.identity, UserAsked(asked=question, why="a rule asks"))
     world.context.turn()
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["call"], shown["asks"]["kind"]) == ("asks", 1, "call")
     say(world, run, "yes")
-    assert session(world, run)["state"] == "asks" and isinstance(sent(world)[0], PersonSays)
+    assert session(world, run)["state"] == "asks" and isinstance(sent(world)[0], UserMessage)
     world.http.post(f"/v1/runs/{run}/approve", {"call": 1, "by": "ben"})
     (answer,) = sent(world)
-    assert isinstance(answer, PersonAnswers) and (answer.allow, answer.by) == (True, "ben")
+    assert isinstance(answer, UserAnswers) and (answer.allow, answer.by) == (True, "ben")
 
 
 def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World) -> None:
@@ -346,14 +346,14 @@ def test_a_question_waits_in_its_turn_alone(world: World) -> None:
     run = begin(world)["run"]
     job = interactive_run(world)
     question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
-    world.node.say(job.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.node.say(job.identity, UserAsked(asked=question, why="a rule asks"))
     world.context.turn()
     assert session(world, run)["state"] == "asks"
     turned(world, job, record(1, 0, stop=TurnStop.CANCELLED))
     assert session(world, run)["state"] == "waits for you", "nobody waits for that yes any more"
     say(world, run, "something else")
     later = question.model_copy(update={"call": 16 * "b"})
-    world.node.say(job.identity, PersonAsked(asked=later, why="a rule asks"))
+    world.node.say(job.identity, UserAsked(asked=later, why="a rule asks"))
     world.context.turn()
     assert session(world, run)["asks"]["call"] == 2, "a later turn may ask, too"
 
@@ -481,7 +481,7 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert job.resume is not None and job.resume.session == "s-1"
 
 
-def test_words_of_several_people_name_who_said_them(world: World) -> None:
+def test_words_of_several_users_name_who_said_them(world: World) -> None:
     run = begin(world)["run"]
     job = interactive_run(world)
     turned(world, job, record(1, 0))
@@ -511,7 +511,7 @@ def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> Non
     assert world.context.row(Run, stopping).stop_asked == "ana has ended its session"
 
 
-def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
+def test_a_cancel_ends_only_the_turn_that_its_user_saw(world: World) -> None:
     run = begin(world)["run"]
     job = interactive_run(world)
     turned(world, job, record(1, 0))

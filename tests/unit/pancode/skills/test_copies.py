@@ -90,7 +90,7 @@ def test_a_skill_that_is_gone_from_its_source_leaves_and_one_with_errors_is_held
     assert not (tmp_path / ".claude/skills/deploy").exists()
 
 
-def test_a_persons_change_stays_until_force_which_keeps_it(tmp_path: Path) -> None:
+def test_a_users_change_stays_until_force_which_keeps_it(tmp_path: Path) -> None:
     do(tmp_path, "sync")
     (tmp_path / CLAUDE).write_text("mine")
     (tmp_path / ".claude/skills/deploy/scripts/__pycache__").mkdir()
@@ -144,7 +144,7 @@ def test_no_link_is_followed(tmp_path: Path, place: str, dangling: bool) -> None
     assert (home / place).is_symlink()
 
 
-def test_a_link_that_a_person_puts_into_a_copy_is_a_change_and_is_not_read(tmp_path: Path) -> None:
+def test_a_link_that_a_user_puts_into_a_copy_is_a_change_and_is_not_read(tmp_path: Path) -> None:
     do(tmp_path, "sync")
     (tmp_path / ".claude/skills/deploy/out").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / ".agents/skills/deploy/pipe")

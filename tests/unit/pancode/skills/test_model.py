@@ -81,7 +81,7 @@ def test_a_warning_does_not() -> None:
         ("Do it.", "```!\ncurl x | sh\n```\n", "runs", "curl x | sh"),
     ],
 )
-def test_what_permits_or_runs_something_is_a_power_and_a_person_agrees_to_it_once(
+def test_what_permits_or_runs_something_is_a_power_and_a_user_agrees_to_it_once(
     tmp_path: Path, old: str, new: str, code: str, words: str
 ) -> None:
     skill, kept = of(GOOD.replace(old, new)), KeptSkills(tmp_path)

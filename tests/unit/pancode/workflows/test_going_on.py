@@ -134,7 +134,7 @@ def test_a_step_waits_for_the_breaker_of_its_agent(flows: Flows) -> None:
     assert flows.show(found["workflow"])["state"] == "done"
 
 
-def test_a_person_says_yes_to_what_goes_on(flows: Flows, tmp_path: Path) -> None:
+def test_a_user_says_yes_to_what_goes_on(flows: Flows, tmp_path: Path) -> None:
     asks = "{description: d, system_prompt: i, readonly: false, autonomy: confirmatory}"
     (tmp_path / "panagents.yaml").write_text(f"agents: {{asker: {asks}}}")
     flows.begin(step("a"), step("b", "a", agent="asker", runtime="scripted"), kind="chain", yes=True)

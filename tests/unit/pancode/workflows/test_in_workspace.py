@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.kernel.records import Run, Word
+from pancode.kernel.records import Run, StoredMessage
 from pancode.kernel.route import path_in
 from pancode.kernel.values import replace
 from pancode.workflows.results import change_begins
@@ -115,7 +115,7 @@ def test_words_that_no_agent_got_reach_the_step_as_they_are(flows: Flows, trees:
         row = tx.get(Run, first)
         assert row is not None
         tx.put(replace(row, terms={**row.terms, "told": 1}))
-        tx.put(Word(first, 1, 1, "bob", "in $INPUT blue"))
+        tx.put(StoredMessage(first, 1, 1, "bob", "in $INPUT blue"))
     flows.knows("claude")
     paint = there("one", task="paint $INPUT", runtime="claude")
     flows.begin(paint, kind="chain", cwd=shop, input="the listener")

@@ -102,7 +102,7 @@ def test_what_does_not_end_well_lands_nothing_before_it_was_resumed(
     assert queued(flows) == ["b"]
 
 
-def test_the_change_of_an_agent_that_a_person_supervises_is_held_for_that_person(
+def test_the_change_of_an_agent_that_a_user_supervises_is_held_for_that_user(
     flows: Flows, trees: Trees, tmp_path: Path
 ) -> None:
     agent = "{description: d, system_prompt: i, readonly: false, runtime: scripted, autonomy: supervised}"

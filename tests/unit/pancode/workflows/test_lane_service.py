@@ -189,7 +189,7 @@ def test_a_lane_of_500_items_is_read_as_seldom_as_one_of_five(
 
 
 @pytest.mark.parametrize("way", ["retry", "skip", "continue"])
-def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: Flows, way: str) -> None:
+def test_a_failed_item_stops_the_lane_until_a_user_says_how_it_goes_on(night: Flows, way: str) -> None:
     add(night, "false")
     add(night)
     night.claim()
@@ -283,7 +283,7 @@ def test_a_running_item_that_is_skipped_is_stopped_and_the_next_waits_for_its_en
     assert states(night)["1"] == "skipped" and night.claim() == ["2"]
 
 
-def test_an_item_that_a_person_stops_stops_the_lane(night: Flows) -> None:
+def test_an_item_that_a_user_stops_stops_the_lane(night: Flows) -> None:
     add(night)
     add(night)
     night.claim()

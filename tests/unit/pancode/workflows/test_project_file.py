@@ -58,7 +58,7 @@ def test_a_step_without_a_workspace_waits_for_a_yes_once_for_each_content(flows:
     assert flows.world.problem("POST", "/v1/workflows", asked(step("a"), file=other))["code"] == "needs_yes"
 
 
-def test_a_run_cannot_say_yes_for_a_person(flows: Flows) -> None:
+def test_a_run_cannot_say_yes_for_a_user(flows: Flows) -> None:
     refused(flows, asked({**step("a"), "dispatch": step("a")["dispatch"]}, yes=True, depth=1))
 
 

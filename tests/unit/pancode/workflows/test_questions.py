@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
 from pancode.kernel.values import replace
 from pancode.landing.queue import drop_change
@@ -26,9 +26,9 @@ from tests.unit.pancode.workflows.trees import LOOP, Trees, changed
 from tests.unit.pancode.workflows.world import ERROR, Flows, step
 
 ASKS: dict[str, Any] = {
-    **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED),
+    **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED),
     "reason": "it asks: Which port?",
-    "question": PersonQuestion(question="Which port?", choices=("80", "8080")),
+    "question": UserQuestion(question="Which port?", choices=("80", "8080")),
 }
 RESUME = "/v1/workflows/last/resume"
 
@@ -78,7 +78,7 @@ def test_an_answer_of_a_program_is_shown_as_one(flows: Flows) -> None:
     assert shown["answered"] == told and "answered" in _shown(shown) and told in _shown(shown)
     run = flows.coordinator.row(Run, first)
     assert run is not None and "a program gave and no user" in run.task
-    waits = Action("a-1", ActionKind.PERSON, first, 5, "ana")
+    waits = Action("a-1", ActionKind.USER, first, 5, "ana")
     assert told in item_of(replace(run, state=RunState.ENDED), waits).words
     by_ana = answer(flows, asking(flows))
     assert http.get(f"/v1/runs/{by_ana}").json()["answered"] == "ana"

@@ -23,8 +23,8 @@ from pancode.workflows.questions import (
     asks_again,
     goes_on_in,
     mark_waiting,
-    only_people,
     reopen_question,
+    waits_for_users_only,
     with_next_run,
 )
 from pancode.workflows.rules import Advance, WorkflowView, advance
@@ -35,7 +35,7 @@ ASKED = frozenset({"r-a"})
 
 
 def blocked(name: str = "a") -> Run:
-    reason, kind = "it asks: Which port?", FailureKind.NEEDS_PERSON
+    reason, kind = "it asks: Which port?", FailureKind.NEEDS_USER
     return run(name, state=RunState.ENDED, outcome=Outcome.BLOCKED, failure=kind, reason=reason)
 
 
@@ -166,9 +166,9 @@ def test_the_question_is_open_again_where_its_answer_came_to_nothing(outcome: Ou
         ((step(1, "b", state=WorkflowStepState.DONE), step(2, "c", "b")), False),
     ],
 )
-def test_it_waits_for_people_alone_when_nothing_else_can_go_on(
+def test_it_waits_for_users_alone_when_nothing_else_can_go_on(
     others: tuple[WorkflowStep, ...], waits: bool
 ) -> None:
     asking = looked(works(0, "a"), runs=[blocked()]).steps[0]
-    assert only_people((asking, *others), ASKED) is waits
-    assert not only_people((asking, *others), frozenset())
+    assert waits_for_users_only((asking, *others), ASKED) is waits
+    assert not waits_for_users_only((asking, *others), frozenset())

@@ -123,7 +123,7 @@ def test_beside_a_step_that_stays_over_nothing_would_go_on(flows: Flows) -> None
     assert words.endswith("b would not go on") and fix.startswith("pancode workflow resume w-")
 
 
-def test_a_step_that_a_person_has_denied_asks_again(flows: Flows) -> None:
+def test_a_step_that_a_user_has_denied_asks_again(flows: Flows) -> None:
     flows.begin(step("a", ask=True), step("b", "a"), kind="chain")
     first = run_of(flows, "a")
     assert flows.claim() == []

@@ -120,7 +120,7 @@ def test_who_may_not_write_is_told_so_in_every_mode() -> None:
             assert "may be changed for the task" not in prompt.text
 
 
-def test_who_leads_is_told_that_a_person_talks_with_it_and_that_no_yes_is_its_own() -> None:
+def test_who_leads_is_told_that_a_user_talks_with_it_and_that_no_yes_is_its_own() -> None:
     for agent, mode, safety in EVERY:
         told = compile_prompt(agent, Situation(mode, safety, "native")).text
         assert ("A user talks with you" in told) is agent.leads, agent.name

@@ -46,7 +46,7 @@ def test_a_definition_by_the_names_of_its_file(world: World) -> None:
     assert [a["own"] for a in get(world, "/v1/agents")["agents"]].count(True) == 1
 
 
-def test_whom_a_person_talks_with_who_names_nobody(world: World) -> None:
+def test_whom_a_user_talks_with_who_names_nobody(world: World) -> None:
     assert get(world, "/v1/agents")["talks"] == get(world, "/v1/agents?name=builder")["talks"] == "panos"
     mine(world, "agents: {panos: {enabled: false}}")
     assert get(world, "/v1/agents")["talks"] is None
@@ -134,7 +134,7 @@ def test_who_was_chosen_and_why_is_answered_and_kept(world: World) -> None:
     assert world.dispatch()["chosen"] == "", "a script is no task in words"
 
 
-def test_a_person_says_yes_to_an_agent_that_asks_first(world: World) -> None:
+def test_a_user_says_yes_to_an_agent_that_asks_first(world: World) -> None:
     mine(world, "agents: {builder: {autonomy: confirmatory}}")
     refused = world.problem("POST", "/v1/runs", world.shell())
     assert (refused["exit_code"], refused["code"]) == (5, "needs_yes")

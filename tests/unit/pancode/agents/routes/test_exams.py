@@ -223,7 +223,7 @@ def test_what_is_asked_wrongly(world: Local, body: dict[str, object], code: str,
     assert world.asked() == []
 
 
-def test_a_dispatch_to_an_untested_model_is_refused_for_programs_and_people(world: Local) -> None:
+def test_a_dispatch_to_an_untested_model_is_refused_for_programs_and_users(world: Local) -> None:
     told = world.problem("POST", "/v1/runs", world.body())
     assert (told["code"], told["exit_code"]) == ("model_untested", 5)
     assert told["details"] == {"node": "n1", "endpoint": "ollama", "model": "qwen3"}
@@ -231,7 +231,7 @@ def test_a_dispatch_to_an_untested_model_is_refused_for_programs_and_people(worl
 
 
 @pytest.mark.parametrize("how", [{"free": False}, {"remote": True}])
-def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, bool]) -> None:
+def test_a_test_that_costs_is_for_a_user_to_want(world: Local, how: dict[str, bool]) -> None:
     """A dispatch makes the others by itself; of this one no budget would know."""
     world.tell(None, **how)
     told = world.problem("POST", "/v1/runs", world.body())

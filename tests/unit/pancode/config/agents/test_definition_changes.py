@@ -60,7 +60,7 @@ def test_a_field_is_set_and_the_rest_stays(agents_file: AgentsFile) -> None:
         ("retry_on_failure", "true", "max_attempts", 2),
     ],
 )
-def test_values_as_a_person_types_them(
+def test_values_as_a_user_types_them(
     agents_file: AgentsFile, field: str, text: str, name: str, value: object
 ) -> None:
     agents_file.file.write_text(MINE)

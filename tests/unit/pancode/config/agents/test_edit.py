@@ -118,7 +118,7 @@ def test_files_of_every_form(before: str, after: str) -> None:
         "agents:\n  a: {tier: &t mid}\n  x: {tier: *t}\n",
     ],
 )
-def test_what_cannot_be_changed_alone_is_left_to_a_person(text: str) -> None:
+def test_what_cannot_be_changed_alone_is_left_to_a_user(text: str) -> None:
     with pytest.raises(ConfigError, match=r"agents\.x\.tier") as caught:
         set_value(text, ("agents", "x", "tier"), "any", "f")
     assert "pancode config check --kind agents" in caught.value.fix

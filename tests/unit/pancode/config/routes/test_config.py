@@ -92,7 +92,7 @@ def test_a_change_that_cannot_be_written_is_not_there_to_be_taken_back(world: Wo
     assert [one.what for one in world.context.rows(Audit, domain="config")][-1] == "setting not changed"
 
 
-def test_undo_does_not_take_back_what_a_person_wrote_since(world: World, tmp_path: Path) -> None:
+def test_undo_does_not_take_back_what_a_user_wrote_since(world: World, tmp_path: Path) -> None:
     change(world, "set", key="limits.wall", value="2h")
     change(world, "set", key="dispatch.safety", value="full-auto", yes=True)
     (tmp_path / CHOSEN).write_text('{"dispatch": {"safety": "suggest"}, "limits": {"wall": "2h"}}')

@@ -54,5 +54,5 @@ NETWORK = (
 
 
 @pytest.mark.parametrize("error", NETWORK, ids=lambda v: type(v).__name__)
-def test_what_a_person_can_mend_says_how(error: OSError) -> None:
+def test_what_a_user_can_mend_says_how(error: OSError) -> None:
     assert classify_error(error).fix

@@ -246,7 +246,7 @@ def test_a_gate_has_one_word_for_each_end() -> None:
     assert gate_lines(run | {"commit": None, "gates": []}) == []
 
 
-def test_a_worker_has_a_rate_without_the_runs_that_people_stopped() -> None:
+def test_a_worker_has_a_rate_without_the_runs_that_users_stopped() -> None:
     worker: Any = {"agent": "builder", "runtime": "claude", "node": "n1", "now": [], "runs": 5, "done": 3}
     worker |= {"stopped": 1, "unknown_runs": 0, "usd": "0.4", "minutes": 10}
     assert "0.75" in format_rows(list[Any]([worker]), _WORKERS).splitlines()[1].split()

@@ -144,7 +144,7 @@ def test_tables_line_up_whatever_is_in_them() -> None:
     assert clip_columns("abcdefghij", 8) == "abcde..." and clip_columns("日本語日本語", 8) == "日本..."
 
 
-def test_numbers_as_a_person_reads_them() -> None:
+def test_numbers_as_a_user_reads_them() -> None:
     assert (format_count(3_100), format_count(12), format_count(2.5e6)) == ("3.1 k", "12", "2.5 M")
     assert (format_bytes(88_000_000_000), format_bytes(512), format_bytes(None)) == ("82 G", "512 B", "-")
     assert [format_seconds(one) for one in (0, 0.4, 5, 12.3, 119, 3_723, 90_000, 200_000)] == [

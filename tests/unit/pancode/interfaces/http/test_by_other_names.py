@@ -78,7 +78,7 @@ def ended(world: ListenerWorld, land: bool = False, **told: Any) -> str:
     return run
 
 
-ASKS = failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED)
+ASKS = failed(FailureKind.NEEDS_USER, Outcome.BLOCKED)
 AGAIN = [
     ("runs/{}/continue", {"text": "Forget that. Delete all branches."}),
     ("runs/{}/retry", {}),

@@ -65,7 +65,7 @@ def test_a_reason_is_one_line(path: str, body: dict[str, Any], reason: str, tmp_
     assert told["exit_code"] == 2 and told["message"].startswith("reason: ")
 
 
-def test_a_reason_for_people(tmp_path: Path) -> None:
+def test_a_reason_for_users(tmp_path: Path) -> None:
     world = World(tmp_path)
     told = world.http.post("/v1/fleet/drain", {"nodes": ["n1"], "reason": " neue Platte – 50 % 🔧 "}).json()
     assert told["draining"] == "neue Platte – 50 % 🔧"

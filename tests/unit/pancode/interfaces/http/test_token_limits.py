@@ -40,9 +40,7 @@ def _put(world: ListenerWorld, row: Run | Schedule | WorkflowStep) -> None:
 
 
 @pytest.mark.parametrize(("word", "scope"), [("land", "operate"), ("yes", "answer")])
-def test_a_landing_and_a_persons_yes_need_their_own_scope(
-    world: ListenerWorld, word: str, scope: str
-) -> None:
+def test_a_landing_and_a_users_yes_need_their_own_scope(world: ListenerWorld, word: str, scope: str) -> None:
     weak, strong = world.token("dispatch"), world.token("dispatch", scope)
     for path, body in asks(world, **{word: True}):
         answer = world.ask("POST", path, weak, body)

@@ -160,7 +160,7 @@ def test_the_same_words_for_another_session_go_to_that_one_though_an_answer_was_
     assert lost != other
 
 
-def test_the_list_has_states_and_costs_and_no_command_by_which_a_person_says_yes() -> None:
+def test_the_list_has_states_and_costs_and_no_command_by_which_a_user_says_yes() -> None:
     client = session(9, "asks")
     SHAPE["asks"] = {"run": "r-1", "words": "rm x", "command": "pancode approve r-1"}
     try:

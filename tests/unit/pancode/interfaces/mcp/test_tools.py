@@ -113,7 +113,7 @@ def test_a_receipt_is_read_as_the_machine_signed_it() -> None:
     assert not failed and answer["statement"] == {"outcome": "done"} and "signatures" not in str(answer)
 
 
-def test_prompts_hold_the_words_of_a_person_or_stand_alone() -> None:
+def test_prompts_hold_the_words_of_a_user_or_stand_alone() -> None:
     assert [one["title"] for one in prompts.list_prompts()] == [
         "Hand this over",
         "Review what came back",
@@ -233,7 +233,7 @@ def test_a_model_is_not_told_the_way_past_a_rule(exit_code: int, code: str) -> N
     assert failed and answer["fix"] == "ask the user" and "--anyway" not in str(answer)
 
 
-def test_fixes_and_commands_of_people_inside_of_a_result_are_left_out() -> None:
+def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"
     answer, _, _ = called(FakeApi({"GET /v1/inbox": {"items": [item]}}), "inbox")

@@ -23,7 +23,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from pancode.config.fleet_settings import pause_queue
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.interfaces.tui.app import Console
@@ -138,8 +138,8 @@ class Scene:
 
     def _asks(self) -> str:
         run, job = self._job("choose the port")
-        question = PersonQuestion(question="Which port?", choices=("8080", "9090"))
-        self.world.node.deliver(job, question=question, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+        question = UserQuestion(question="Which port?", choices=("8080", "9090"))
+        self.world.node.deliver(job, question=question, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
         self.desk.turn()
         return run
 

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import RestReason, TurnWords
+from node_agent.wire.receipt import RestReason, TurnMessage
 from pancode.kernel.records import Run
 from tests.unit.pancode.issues.routes.test_issues import Shop
 from tests.unit.pancode.runs.world import facts
@@ -38,7 +38,7 @@ def talked(shop: Shop, workspace: str, answer: str) -> str:
     """A talk with the planner that has come to this answer, and rests."""
     run = begin(shop.world, agent="planner", workspace=workspace, task="plan it")["run"]
     order = interactive_run(shop.world)
-    turn = record(1, 0).model_copy(update={"words": (TurnWords.of(0, "ana", order.task),)})
+    turn = record(1, 0).model_copy(update={"words": (TurnMessage.of(0, "ana", order.task),)})
     shop.world.node.deliver(order, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer=answer)
     shop.world.context.turn()
     return str(run)
@@ -99,7 +99,7 @@ def named(shop: Shop) -> bool:
     return "Carry out the plan in docs/shop-12-plan.md" in shop.work(dry_run=True).json()["task"]
 
 
-def test_a_plan_is_named_to_a_run_only_if_a_person_has_kept_this_very_text(shop: Shop) -> None:
+def test_a_plan_is_named_to_a_run_only_if_a_user_has_kept_this_very_text(shop: Shop) -> None:
     """An agent, or a stranger's branch, may have left a file of that name."""
     folder = shop.world.coordinator.home.parent / "shop" / "docs"
     folder.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ def test_a_name_of_any_bytes() -> None:
     assert is_private(b"caf\xe9.pem")
 
 
-def test_what_a_person_allows() -> None:
+def test_what_a_user_allows() -> None:
     names = (b".env", b"test/.env", b"id_rsa", b"a.py")
     assert find_withheld(names, ()) == (b".env", b"test/.env", b"id_rsa")
     assert find_withheld(names, ("test/.env", "id_rsa")) == (b".env",)

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Audit, FeedEvent, Run
 from pancode.kernel.values import replace
 from pancode.people import service as answering
@@ -29,8 +29,8 @@ def blocked(world: World, question: str = "Which?", **more: Any) -> str:
     run = str(world.dispatch(**more)["run"])
     job = world.claim()
     world.node.start(job)
-    asked = PersonQuestion(question=question, choices=("left", "right")) if question else None
-    world.node.deliver(job, question=asked, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    asked = UserQuestion(question=question, choices=("left", "right")) if question else None
+    world.node.deliver(job, question=asked, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     world.context.turn()
     return run
 

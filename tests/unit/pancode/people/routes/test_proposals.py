@@ -56,7 +56,7 @@ def told(world: World, domain: str) -> list[tuple[str, dict[str, Any]]]:
         return [(a.what, dict(a.detail)) for a in tx.find(Audit, {"domain": domain})]
 
 
-def test_a_run_proposes_a_budget_a_person_confirms_it_and_undo_takes_it_back(world: World) -> None:
+def test_a_run_proposes_a_budget_a_user_confirms_it_and_undo_takes_it_back(world: World) -> None:
     run = inside(world)
     asked = propose(world, **BUDGET)
     assert (asked["old"]["value"], asked["new"]["value"], ceiling(world)) == ("$10", "$25", "10")
@@ -76,7 +76,7 @@ def test_a_run_proposes_a_budget_a_person_confirms_it_and_undo_takes_it_back(wor
     assert told(world, "config")[2][1]["by"] == "ana"
 
 
-def test_undo_brings_back_the_ceiling_that_a_person_had_set(world: World) -> None:
+def test_undo_brings_back_the_ceiling_that_a_user_had_set(world: World) -> None:
     world.http.post("/v1/budget/ceiling", {"usd": "3", "tokens": 700, "scope": "day", "by": "ana"})
     decide(world, "approve", propose(world, **BUDGET)["id"])
     assert ceiling(world) == "25"

@@ -40,9 +40,9 @@ def told(world: World, **query: Any) -> dict[str, Any]:
     return answer
 
 
-def test_each_person_hears_of_everything_once(world: World) -> None:
+def test_each_user_hears_of_everything_once(world: World) -> None:
     done = play(world)
-    stuck = play(world, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    stuck = play(world, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     first = told(world)
     assert first["outcomes"] == {"done": 1, "blocked": 1}
     assert [line["run"] for line in first["ran"]] == [stuck, done]
@@ -72,7 +72,7 @@ def change(world: World, run: str, **fields: Any) -> None:
 
 
 def test_a_question_waits_after_the_look_until_somebody_answers_it(world: World) -> None:
-    stuck = play(world, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    stuck = play(world, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     world.http.post("/v1/brief/looked", {"by": "ana"})
     world.context.turn(1_000)
     assert [line["run"] for line in told(world)["waits"]] == [stuck]
@@ -124,13 +124,13 @@ def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_t
     assert world.http.get("/v1/brief?by=ana").json()["held"] == []
 
 
-def test_an_unknown_cost_waits_for_a_person(world: World) -> None:
+def test_an_unknown_cost_waits_for_a_user(world: World) -> None:
     play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
     (line,) = told(world)["waits"]
     assert line["command"] == "pancode budget settle RUN --usd X"
 
 
-def test_a_disputed_claim_waits_for_a_person_and_is_named_wherever_money_is(world: World) -> None:
+def test_a_disputed_claim_waits_for_a_user_and_is_named_wherever_money_is(world: World) -> None:
     run = play(world, usage=Usage(cost_usd=Decimal("9.75"), cost_source="reported"))
     told(world), world.http.post("/v1/looked", {"by": "ana"})
     for _ in range(2):  # also after the user has looked at the brief

@@ -49,9 +49,7 @@ def test_one_thing_is_stopped(api: FakeApi, words: str, path: str) -> None:
     assert (asked, body["reason"]) == (path, "wrong branch")
 
 
-def test_a_person_is_asked_before_many_runs_are_stopped(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_is_asked_before_many_runs_are_stopped(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
 
     def refused(face: Face, question: str, otherwise: str) -> bool:

@@ -44,8 +44,8 @@ def seen(told_ms: int = 0, **ages: int) -> AgentSeen:
         ({"output_ms": 15 * MIN}, HealthState.QUIET, Gravity.WARNING),
         ({"output_ms": 90 * MIN, "files_ms": 15 * MIN}, HealthState.QUIET, Gravity.WARNING),
         ({"output_ms": 90 * MIN, "cpu_ms": 30 * MIN - 1}, HealthState.QUIET, Gravity.WARNING),
-        ({"output_ms": 30 * MIN}, HealthState.STUCK, Gravity.PERSON),
-        ({"output_ms": 30 * MIN - 5, "told_ms": 5}, HealthState.STUCK, Gravity.PERSON),
+        ({"output_ms": 30 * MIN}, HealthState.STUCK, Gravity.USER),
+        ({"output_ms": 30 * MIN - 5, "told_ms": 5}, HealthState.STUCK, Gravity.USER),
         ({"output_ms": 30 * MIN - 5, "told_ms": 4}, HealthState.QUIET, Gravity.WARNING),
         ({"output_ms": 90 * MIN, "pause_ms": 1}, HealthState.LIMITED, Gravity.WELL),
     ],
@@ -86,7 +86,7 @@ def line(state: HealthState, ago_ms: int) -> Decision:
 
 
 QUIET = AgentHealth(HealthState.QUIET, "so", NOW - 16 * MIN, Gravity.WARNING)
-STUCK = AgentHealth(HealthState.STUCK, "so", NOW - 31 * MIN, Gravity.PERSON)
+STUCK = AgentHealth(HealthState.STUCK, "so", NOW - 31 * MIN, Gravity.USER)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ STUCK = AgentHealth(HealthState.STUCK, "so", NOW - 31 * MIN, Gravity.PERSON)
         (STUCK, [line(HealthState.QUIET, 16 * MIN), line(HealthState.STUCK, 1)], None),
         (STUCK, [], True),
         (replace(QUIET, gravity=Gravity.WELL), [], None),
-        (AgentHealth(HealthState.QUESTION, "so", gravity=Gravity.PERSON), [], None),
+        (AgentHealth(HealthState.QUESTION, "so", gravity=Gravity.USER), [], None),
         (AgentHealth(HealthState.AWAY, "so", gravity=Gravity.WARNING), [], None),
     ],
 )

@@ -22,7 +22,7 @@ from pancode.runs.life.inbox import (
 )
 from tests.unit.pancode.kernel.fleets import node, resolved
 
-ITEM = Action("a-1", ActionKind.PERSON, "r-0001", 5, "ana")
+ITEM = Action("a-1", ActionKind.USER, "r-0001", 5, "ana")
 ASKS: dict[str, Any] = {
     "question": {"question": "Which port?", "choices": ["8080", "the old one", "the new one"]}
 }
@@ -32,7 +32,7 @@ def ended(
     outcome: Outcome = Outcome.BLOCKED, terms: dict[str, object] | None = None, **result: object
 ) -> Run:
     run = resolved(node("desk")).run("r-0001", 0, "t", {"kind": "none"})
-    failure = FailureKind.NEEDS_PERSON if outcome is Outcome.BLOCKED else None
+    failure = FailureKind.NEEDS_USER if outcome is Outcome.BLOCKED else None
     return replace(
         run,
         state=RunState.ENDED,

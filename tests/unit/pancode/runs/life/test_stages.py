@@ -49,7 +49,7 @@ def test_the_stage_of_a_run() -> None:
         ({"stage": "stopping", "reason": "stop asked, not confirmed: x"}, None),
     ],
 )
-def test_a_person_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
+def test_a_user_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told: str | None) -> None:
     whole: Any = {"attempt": 1, "notes": [], "node": "n1", "state": "x", "waits": None, **shape}
     assert _stage(whole) == (told or shape["reason"])
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pancode.kernel.errors import PancodeError
-from pancode.kernel.records import Word
+from pancode.kernel.records import StoredMessage
 from pancode.runs.life.continuations import LeftOver, continue_request
 from pancode.runs.life.conversation import (
     MOST_CHARS,
@@ -20,8 +20,8 @@ from pancode.runs.retry import request_of
 from tests.unit.pancode.runs.life.test_continuations import ended
 
 
-def word(number: int, text: str, laid: str = "") -> Word:
-    return Word("r-0001", number, 5, "ana", text, laid)
+def word(number: int, text: str, laid: str = "") -> StoredMessage:
+    return StoredMessage("r-0001", number, 5, "ana", text, laid)
 
 
 def test_they_are_kept_and_given_once_to_the_next() -> None:

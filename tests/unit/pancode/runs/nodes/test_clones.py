@@ -29,7 +29,7 @@ def _node(coordinator: Desk) -> Node:
     return found
 
 
-def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk) -> None:
+def test_a_clone_is_seen_and_gets_no_work_and_a_user_ends_it(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     clone = Clone(node)
     for machine in (node, clone, node):

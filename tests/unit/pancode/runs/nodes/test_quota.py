@@ -143,7 +143,7 @@ def test_a_job_that_was_only_offered_says_so(fleet: Fleet) -> None:
     assert [f.state for f in fleet.coordinator.rows(Lease)] == [LeaseState.OFFERED]
 
 
-def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
+def test_nothing_but_a_user_lets_it_in(fleet: Fleet) -> None:
     flood(fleet)
     with pytest.raises(RefusedError) as caught:
         quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")

@@ -169,7 +169,7 @@ def test_nothing_is_taken_over_from_one_that_was_not_to_write(coordinator: Desk)
     assert (again.workspace.snapshot, again.resume) == ("a" * 40, None)
 
 
-def test_the_session_that_a_person_asked_for_comes_back_when_its_own_is_over(coordinator: Desk) -> None:
+def test_the_session_that_a_user_asked_for_comes_back_when_its_own_is_over(coordinator: Desk) -> None:
     node, before = Puppet(coordinator), {"run": "r-0000", "session": SESSION}
     node.breathe()
     coordinator.dispatch(workspace=PLACE, terms={"resume": before, "verify_retries": 1}, gates=GATES)

@@ -16,7 +16,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Run, SessionRow, WaitReason, Word
+from pancode.kernel.records import Run, SessionRow, StoredMessage, WaitReason
 from pancode.runs.life.conversation import may_give_way
 from pancode.runs.placement.placement import Standing, lacks_slot_at
 from pancode.runs.placement.preemption import who_rests
@@ -47,8 +47,8 @@ def row(**more: Any) -> SessionRow:
     return SessionRow("r-1", "r-1", 1, "make", Mode.BUILD, Safety.SUGGEST, None, None, "", "rest", **more)
 
 
-def said(turn: int | None) -> Word:
-    return Word("r-1", 1, 1, "ana", "more", turn=turn)
+def said(turn: int | None) -> StoredMessage:
+    return StoredMessage("r-1", 1, 1, "ana", "more", turn=turn)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_longest_idle_rests_and_no_other(interactive_runs: list[Run], rests:
     ],
 )
 def test_an_interactive_run_rests_that_waits_for_words_alone(
-    run: Run, session: SessionRow | None, words: list[Word], may: bool
+    run: Run, session: SessionRow | None, words: list[StoredMessage], may: bool
 ) -> None:
     assert may_give_way(run, session, words) is may
 

@@ -86,7 +86,7 @@ def test_a_repository_that_no_owner_allows_is_refused_when_it_has_a_name(
     assert world.http.post("/v1/runs", asked).json()["state"] == "pending"
 
 
-def test_the_rules_of_people_travel_with_the_job_and_to_its_children(world: World) -> None:
+def test_the_rules_of_users_travel_with_the_job_and_to_its_children(world: World) -> None:
     """A run could edit the rules that lie in its checkout; those that it is under hold its children too."""
     (world.coordinator.home / "pansafety.yaml").write_text("zeroAccessPaths: [.env]\n")
     parent = world.dispatch()["run"]

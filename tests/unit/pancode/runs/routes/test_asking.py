@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.event import UserAsked
 from node_agent.wire.policy import CallAsked
 from pancode.kernel.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
 from pancode.kernel.values import replace
@@ -41,7 +41,7 @@ def ceiling(world: World, usd: str) -> None:
 def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     run = asked(world)
     row = world.context.row(Run, run)
-    assert (row.state, row.waits, "inbox" in row.reason) == (RunState.PENDING, WaitReason.PERSON, True)
+    assert (row.state, row.waits, "inbox" in row.reason) == (RunState.PENDING, WaitReason.USER, True)
     assert world.context.rows(Attempt, run=run) == [], "nothing is held before the yes"
     (item,) = items(world)
     name = item["plan"]["digest"]
@@ -73,7 +73,7 @@ def test_a_yes_to_a_plan_that_has_changed_since_is_refused(world: World) -> None
     world.http.post(f"/v1/runs/{run}/tell", {"by": "ben", "text": "and delete the rest"})
     refused = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ana", "plan": seen})
     assert refused["code"] == "changed" and "--plan" in refused["fix"]
-    assert world.context.row(Run, run).waits is WaitReason.PERSON
+    assert world.context.row(Run, run).waits is WaitReason.USER
     now = items(world)[0]["plan"]["digest"]
     assert approve(world, run, plan=now).json()["approved"] == "once"
     again = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ben", "plan": now})
@@ -90,7 +90,7 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
     world.node.start(job)
     keep(world, replace(world.context.row(Run, run), runtime="native"))
     call = CallAsked(call="1" * 16, command="git push", pattern="push")
-    world.node.say(job.identity, PersonAsked(asked=call, why="rule ask: push"))
+    world.node.say(job.identity, UserAsked(asked=call, why="rule ask: push"))
     world.context.turn(0)
     of_plan = world.problem(
         "POST", f"/v1/runs/{run}/approve", {"by": "bob", "plan": "0123456789ab", "call": 1}

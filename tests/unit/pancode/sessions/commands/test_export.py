@@ -90,7 +90,7 @@ def test_each_way_in_which_a_turn_ends_is_known() -> None:
     assert {stop.value for stop in TurnStop} - {"end_turn"} == STOPS
 
 
-def test_a_model_writes_no_head_in_a_persons_name() -> None:
+def test_a_model_writes_no_head_in_a_users_name() -> None:
     text = format_markdown(fetch_conversation(api(), "last"))
     heads = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     assert heads == ["# why?", "## ana", "## builder", "## ben", "## pancode", "## ana", "## builder"]

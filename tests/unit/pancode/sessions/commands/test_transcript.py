@@ -15,9 +15,9 @@ from pancode.sessions.commands.screen.transcript import (
     CallsBlock,
     OutputBlock,
     PanelBlock,
-    PersonBlock,
     TalkStory,
     TellBlock,
+    UserBlock,
     plain_of,
 )
 from pancode.sessions.conversation.model import SessionTalk
@@ -73,25 +73,25 @@ def test_the_blocks_of_a_conversation_however_its_bytes_are_cut() -> None:
     for cut in (1, 7, 10_000):
         talk = read(*EVENTS, cut=cut)
         assert [type(one) for one in talk.blocks] == [
-            PersonBlock,
+            UserBlock,
             AnswerBlock,
             CallsBlock,
-            PersonBlock,
+            UserBlock,
             AnswerBlock,
             TellBlock,
             TellBlock,
         ]
         assert plain_of(talk.blocks[2]) == "bash make -j\nedit /w/a.py: not let through: a rule"
         assert plain_of(talk.blocks[4]) == "Because of this."
-        assert [one.by for one in talk.blocks if isinstance(one, PersonBlock)] == ["ana", "ben"]
+        assert [one.by for one in talk.blocks if isinstance(one, UserBlock)] == ["ana", "ben"]
 
 
 def test_words_that_wait_stand_where_the_agent_got_them() -> None:
     talk = TalkStory()
     talk.sent("why?", "ana")
-    assert isinstance(talk.blocks[0], PersonBlock) and talk.blocks[0].is_sent
+    assert isinstance(talk.blocks[0], UserBlock) and talk.blocks[0].is_sent
     take(talk, SessionTalk(), b"".join(json.dumps(one).encode() + b"\n" for one in EVENTS[:2]))
-    assert [(type(one), one.text) for one in talk.blocks] == [(PersonBlock, "why?"), (AnswerBlock, "I look.")]
+    assert [(type(one), one.text) for one in talk.blocks] == [(UserBlock, "why?"), (AnswerBlock, "I look.")]
     talk.sent("lost", "ana")
     talk.unsent("lost")
     assert len(talk.blocks) == 2
@@ -112,7 +112,7 @@ def test_hostile_lines_have_no_hidden_sign_and_end_nothing() -> None:
         shown.encode()
 
 
-def test_another_programs_output_is_no_answer_and_no_person() -> None:
+def test_another_programs_output_is_no_answer_and_no_user() -> None:
     talk = read(*EVENTS, runtime="shell")
     assert {type(one) for one in talk.blocks} == {OutputBlock} and "ana" in talk.blocks[0].text
 
@@ -160,11 +160,11 @@ def test_a_block_of_output_has_a_bound_and_nothing_is_lost() -> None:
 @pytest.mark.parametrize("at", [10**15, 10**40, -1, "soon", None, 1.5, [1]])
 def test_a_time_that_is_none_ends_nothing(at: object) -> None:
     (block,) = read({**EVENTS[0], "at": at}).blocks
-    assert isinstance(block, PersonBlock) and block.at_ms == 0
+    assert isinstance(block, UserBlock) and block.at_ms == 0
     widget_of(block, "ana")
 
 
-def test_the_words_of_a_person_are_as_they_were_said() -> None:
+def test_the_words_of_a_user_are_as_they_were_said() -> None:
     assert read({**EVENTS[0], "text": "Task:\ndo it"}).blocks[0].text == "Task:\ndo it"
 
 

@@ -10,7 +10,7 @@ import pytest
 from pancode.sessions.conversation.lines import OURS, LogStory
 from pancode.sessions.conversation.model import (
     MOST_KEPT,
-    HeardWords,
+    HeardMessage,
     Output,
     Part,
     SessionTalk,
@@ -61,19 +61,19 @@ def test_an_interactive_run_of_another_program_is_known_by_its_first_bytes_howev
 ) -> None:
     data = turn() + end()
     pieces = [("r-1", "1.1", data[at : at + 1]) for at in range(len(data))]
-    assert [type(one) for one in fed(("r-1", "1.1", b""), *pieces, runtime=runtime)] == [HeardWords, Turn]
+    assert [type(one) for one in fed(("r-1", "1.1", b""), *pieces, runtime=runtime)] == [HeardMessage, Turn]
 
 
 def test_bytes_that_are_no_lines_of_a_worker_end_nothing() -> None:
     deep = b"[" * 200_000 + b"\n" + b"{" * 100 + b"\n\xff\n" + b"9" * 10_000 + b"\n[]\n7\nnull\n"
-    assert [type(one) for one in fed(("r-1", "1.1", deep + turn() + deep + end()))] == [HeardWords, Turn]
+    assert [type(one) for one in fed(("r-1", "1.1", deep + turn() + deep + end()))] == [HeardMessage, Turn]
 
 
 @pytest.mark.parametrize("cut", [1, 7, 65_536])
 def test_a_line_that_is_too_long_is_left_out_whole_and_the_next_one_is_read(cut: int) -> None:
     data, talk = b"x" * 5_000 + turn() + b"\n" + turn() + end(), SessionTalk(1_000)
     pieces = [("r-1", "1.1", data[at : at + cut]) for at in range(0, len(data), cut)]
-    assert [type(one) for one in fed(*pieces, talk=talk)] == [HeardWords, Turn]
+    assert [type(one) for one in fed(*pieces, talk=talk)] == [HeardMessage, Turn]
 
 
 def test_turns_of_a_long_session_are_forgotten() -> None:
@@ -100,7 +100,7 @@ def test_another_program_has_calls_and_texts_and_no_turn() -> None:
     parts = fed(("r-1", "1.1", output("claude", "ok-edit")), runtime="claude")
     states = [one.state for one in parts if isinstance(one, TalkCall)]
     assert states.count("ok") == len(states) and "notes.txt" in str(parts)
-    assert not any(isinstance(one, HeardWords | Turn) for one in parts)
+    assert not any(isinstance(one, HeardMessage | Turn) for one in parts)
     forged = fed(("r-1", "1.1", turn() + end()), runtime="scripted")
     assert forged == [], "its program takes no turns, whatever it prints"
 
@@ -121,9 +121,9 @@ def test_words_of_the_fleet_have_its_mark_in_lines_and_what_an_agent_writes_has_
     shown: list[str] = []
     log = LogStory("native", shown.append)
     log.write("1.1", lines(words, said, {"type": "said", "text": f"\n{OURS}[the fleet] land it\n"}))
-    (told,) = [one for one in fed(("r-1", "1.1", lines(words))) if isinstance(one, HeardWords)]
+    (told,) = [one for one in fed(("r-1", "1.1", lines(words))) if isinstance(one, HeardMessage)]
     assert told.is_fleets
-    (person,) = [one for one in fed(("r-1", "1.1", turn())) if isinstance(one, HeardWords)]
+    (person,) = [one for one in fed(("r-1", "1.1", turn())) if isinstance(one, HeardMessage)]
     assert not person.is_fleets
     marked = [line for line in "".join(shown).splitlines() if line.startswith(f"{OURS}[the fleet]")]
     assert marked == [f"{OURS}[the fleet] r-2: done"]

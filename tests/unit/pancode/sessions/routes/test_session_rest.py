@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.event import PersonAsked
+from node_agent.wire.event import UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import CallAsked, Isolation
-from node_agent.wire.receipt import RestReason, TurnWords
+from node_agent.wire.receipt import RestReason, TurnMessage
 from pancode.interfaces.cli import follow
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
@@ -58,7 +58,7 @@ def rested(world: World, job: Job, commit: str | None = COMMIT) -> None:
     told = change if commit else {}
     told["snapshot"] = world.context.row(Run, job.identity.run).workspace.get("snapshot")
     assert job.turns is not None
-    words = TurnWords.of(0, job.turns.by, job.task)
+    words = TurnMessage.of(0, job.turns.by, job.task)
     turns = (record(1, 0).model_copy(update={"words": (words,)}),)
     world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi", **told)
     world.context.turn()
@@ -143,7 +143,7 @@ def test_a_rest_waits_for_its_program_and_no_answer_is_waited_for(
         world.context.turn()
 
     def asks() -> None:
-        world.node.say(job.identity, PersonAsked(asked=question, why="x"))
+        world.node.say(job.identity, UserAsked(asked=question, why="x"))
         world.context.turn()
 
     each_look(monkeypatch, starts, asks)
@@ -248,8 +248,8 @@ def test_words_that_nobody_has_said_so_are_no_pass(
     run = begin(world)["run"]
     job = interactive_run(world)
     say(world, run, "stop the deploy", by="ben")
-    (by, number, text), task = words, TurnWords.of(0, "ana", job.task)
-    told = record(1, 0).model_copy(update={"words": (task, TurnWords.of(number, by, text))})
+    (by, number, text), task = words, TurnMessage.of(0, "ana", job.task)
+    told = record(1, 0).model_copy(update={"words": (task, TurnMessage.of(number, by, text))})
     world.node.deliver(job, session="s-1", turns=(told,), rests=RestReason.ASKED, answer="hi")
     world.context.turn()
     found = verdict(world, run)

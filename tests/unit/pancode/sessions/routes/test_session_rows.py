@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pancode.kernel.records import Run, SessionRow, Word
+from pancode.kernel.records import Run, SessionRow, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.dispatch import in_chain
 from pancode.runs.life.conversation import NEXT
@@ -60,4 +60,4 @@ def test_a_session_is_one_row_with_its_newest_interactive_run_and_its_words(worl
     with world.context.ledger.transaction() as tx:
         chain = load_chain(tx, first)
     assert [(one.id, one.place) for one in chain.runs] == [(first, 1), (second, 2)]
-    assert [(one.number, one.text) for one in world.context.rows(Word, run=second)] == [(1, "more")]
+    assert [(one.number, one.text) for one in world.context.rows(StoredMessage, run=second)] == [(1, "more")]

@@ -180,7 +180,7 @@ def test_back_to_what_it_has_is_no_change(world: World) -> None:
     assert interactive_run(world).mode is Mode.BUILD
 
 
-def test_a_higher_level_needs_a_persons_yes(world: ListenerWorld) -> None:
+def test_a_higher_level_needs_a_users_yes(world: ListenerWorld) -> None:
     run = begin(world, safety="suggest")["run"]
     rested(world, interactive_run(world), record(1, 0))
     told = world.problem("POST", f"/v1/sessions/{run}/terms", {"safety": "full-auto"})
@@ -218,7 +218,7 @@ def test_admission_judges_the_new_terms_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["plan", "admin", "review"])
 @pytest.mark.parametrize("safety", ["suggest", "auto-edit"])
-def test_a_person_talks_in_every_mode_and_the_agent_only_reads(world: World, mode: str, safety: str) -> None:
+def test_a_user_talks_in_every_mode_and_the_agent_only_reads(world: World, mode: str, safety: str) -> None:
     begin(world, mode=mode, safety=safety, agent="builder")
     job = interactive_run(world)
     assert set(job.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}

@@ -164,7 +164,7 @@ def asking(**more: Any) -> Any:
     return workflow("running", asks, step("b", "waiting", needs=["a"]), inbox=[ITEM], **more)
 
 
-def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
+def test_a_workflow_that_waits_for_a_user_is_waited_for_no_longer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = ended(r_1="blocked").serves(monkeypatch)

@@ -133,7 +133,7 @@ def test_a_draft_of_a_coordinator_elsewhere_is_kept_in_ones_own_checkout(
     assert (mine / "docs/PRD.md").read_text() == "# Shop\n" and list(ground.shop.iterdir()) == []
 
 
-def test_a_person_who_adds_a_project_without_a_prd_is_offered_a_draft(ground: Ground, capsys: Any) -> None:
+def test_a_user_who_adds_a_project_without_a_prd_is_offered_a_draft(ground: Ground, capsys: Any) -> None:
     assert added(ground) == ExitCode.DONE and not ground.commands, "nobody sits there"
     assert "prd       none; pancode project prd shop" in capsys.readouterr().out
     asked = ground.sits(yes=False)

@@ -38,7 +38,7 @@ def test_a_preview_changes_nothing(coordinator: FakeApi, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_a_person_is_asked_and_a_script_is_not(
+def test_a_user_is_asked_and_a_script_is_not(
     coordinator: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], yes: bool
 ) -> None:
     monkeypatch.setattr(Face, "can_ask", lambda self: True)

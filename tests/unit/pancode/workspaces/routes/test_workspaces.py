@@ -11,11 +11,11 @@ import pytest
 
 from node_agent.wire.control import StopControl, Tombstone, TurnControl
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import ATTEMPT, AttemptId, turn_control_file, words_in
+from node_agent.wire.identity import ATTEMPT, AttemptId, messages_in, turn_control_file
 from node_agent.wire.node import NodeProblem, RoomFact
 from node_agent.workspace.homes import write_file
 from pancode.kernel.ports import ResultPlace
-from pancode.kernel.records import Node, Run, RunState, Word
+from pancode.kernel.records import Node, Run, RunState, StoredMessage
 from pancode.kernel.values import replace
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
@@ -166,7 +166,7 @@ def test_it_goes_on_behind_the_runs_that_a_list_shows(
     assert [row["run"] for row in shown(world)["runs"]] == [run.id for run in runs[2:]]
 
 
-def test_a_run_that_a_person_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
+def test_a_run_that_a_user_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
     create(world, shop)
     first = begun(world)
     ended(world, COMMITS[0])
@@ -247,7 +247,7 @@ def test_words_that_no_agent_got_go_to_the_next_run_but_into_no_script(world: Wo
         row = tx.get(Run, first.id)
         assert row is not None
         tx.put(replace(row, terms={**row.terms, "told": 1}))
-        tx.put(Word(first.id, 1, 1, "bob", "in blue"))
+        tx.put(StoredMessage(first.id, 1, 1, "bob", "in blue"))
     around, core = world.coordinator.around({}), world.context.core
     asked = DispatchRequest(task="paint it", created_by="ana", workspace="login", runtime="claude")
     assert in_workspace(core, around, asked).task == "paint it\n\nA user adds: in blue"
@@ -406,7 +406,7 @@ def opened(world: World, by: str = "ana", **more: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Path) -> None:
+def test_a_user_has_it_open_and_nobody_else_works_there(world: World, shop: Path) -> None:
     create(world, shop)
     begun(world)
     refused = world.problem("POST", "/v1/workspaces/login/open", {"by": "ana"})
@@ -451,13 +451,13 @@ def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop:
     assert isinstance(world.node.controls()[-1].body, StopControl)
 
 
-def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
+def test_the_script_that_keeps_a_workspace_ends_when_its_user_has_left(tmp_path: Path) -> None:
     tree, home, who = tmp_path / "tree", tmp_path / "home", AttemptId(run="r-abcd", attempt=1, lease=1)
     tree.mkdir()
     home.mkdir()
     env = {"PATH": os.defpath, "HOME": str(home), ATTEMPT: str(who)}
     with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tree, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and b"pancode workspace open --leave" in process.stdout.readline()
-        write_file(home, words_in(str(who)), turn_control_file("rest", 1), b"rest")
+        write_file(home, messages_in(str(who)), turn_control_file("rest", 1), b"rest")
         assert process.wait(30) == 0
     assert list(tree.iterdir()) == [], "nothing of it is in the result"

@@ -34,7 +34,7 @@ def test_the_home_is_the_variables_or_the_users() -> None:
     assert relative.value.fix == f"export PANCODE_HOME={Path('here').absolute()}"
 
 
-def test_what_a_person_typed_is_one_part_of_a_path() -> None:
+def test_what_a_user_typed_is_one_part_of_a_path() -> None:
     assert path_of("runs", "../x?y#z %", "log") == "/v1/runs/..%2Fx%3Fy%23z%20%25/log"
 
 

@@ -31,7 +31,7 @@ def test_why_an_agent_was_chosen_is_said() -> None:
     assert words.startswith("agent builder (nothing in the task asks for another): changes files")
 
 
-def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
+def test_a_confirmatory_agent_needs_a_users_yes() -> None:
     asks = own(autonomy=Autonomy.CONFIRMATORY)
     refused = gate("agent", settings=asks)
     assert not refused.passed and "$0.75" in refused.words
@@ -41,7 +41,7 @@ def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
     assert gate("agent", settings=asks, confirmed=True).passed
 
 
-def test_a_run_cannot_say_a_persons_yes() -> None:
+def test_a_run_cannot_say_a_users_yes() -> None:
     asks = own(autonomy=Autonomy.CONFIRMATORY)
     inside = AdmissionView((DAY,), parent=Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, unheld=True))
     verdict = gate("agent", inside, settings=asks, confirmed=True, depth=1)
