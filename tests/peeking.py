@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 WITHOUT_POWERS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
-"""Put before a command: root may look into everything, so it goes on as any user does."""
+"""Put before a command: root may look into everything, so it continues as any user does."""
 
 PEEK = """
 import sys

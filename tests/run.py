@@ -166,7 +166,7 @@ class Session:
         return Part(words, status, first, seconds=time.monotonic() - began)
 
     def try_again(self, part: Part) -> None:
-        """All that stays together with a test that failed, since some tests go on where another ended."""
+        """All that stays together with a test that failed, since some tests continue where another ended."""
         scopes = self.place / f"{self.count}.scopes"
         scopes.write_text("".join(f"{scope}\n" for scope in sorted({scope_of(n) for n in part.first.failed})))
         for _ in range(TRIES_AGAIN):

@@ -81,7 +81,7 @@ counts, and `dispatch`, `--dry-run` and `pancode why` say which it was:
 1. An agent of yours with a tag that is a word of the task; the one with most of them.
 2. How the task begins, words of courtesy left out: "review ..." goes to the reviewer, "plan ..." to the
 planner, "where is ..." to the scout, "document ..." to the documenter, "attack ..." or "audit ... security"
-to the red team, "review the plan" to the plan reviewer. A task that begins by looking and goes on with a
+to the red team, "review the plan" to the plan reviewer. A task that begins by looking and continues with a
 change ("explain this and fix it") is a change.
 3. `{DEFAULT_AGENT}`.
 

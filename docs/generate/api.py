@@ -88,7 +88,7 @@ is followed gives `run` each time it has changed; the last one has the state `en
 followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece begins; also the event's
 `id`) and `end`. Whoever comes back with `attempt` and `offset` misses and repeats nothing. A comment
 every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
-headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to go on.
+headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to continue.
 """
 FEED = f"""
 `GET /v1/events` is the feed: what happens in the fleet, each with its number as the event's `id`. It begins
@@ -96,8 +96,8 @@ with what comes next; `tail` sends so many of the newest first, and `end=1` stop
 one kind, several with commas, or what stands before the dot; `run` and `node` narrow it. Whoever comes back
 with the header `Last-Event-ID` (or `since`) gets all that came after; where that is not known any more (the
 newest {MOST:,} are kept, and a ledger from a backup knows none of those it has lost) the first event is
-`reset`: read everything again, then go on. An event is written in the transaction that it tells of, so none
-is told that did not happen, and none is left out.
+`reset`: read everything again, then continue. An event is written in the transaction that it tells of, so
+none is told that did not happen, and none is left out.
 """
 PROBLEM = f"""
 An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, and as [every

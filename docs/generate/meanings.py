@@ -153,15 +153,15 @@ NODES: Mapping[NodeState, str] = {
     NodeState.NEW: "in the inventory, never brought up",
     NodeState.ONLINE: "heard; may be given work",
     NodeState.SUSPECT: "not heard for {suspect}, or not yet since the coordinator's start: gets nothing new",
-    NodeState.UNREACHABLE: "not heard for {unreachable}: nothing new is bound; what runs there goes on",
+    NodeState.UNREACHABLE: "not heard for {unreachable}: nothing new is bound; what runs there continues",
     NodeState.LOST: "not heard for {lost}: attempts there end as `lost`, until a receipt comes after all",
     NodeState.DRAINING: "takes nothing new, something still runs",
     NodeState.DRAINED: "takes nothing new, nothing runs",
     NodeState.HALTED: "its owner took its node agent down (`pancode fleet down NODE`): gets nothing new; "
-    "what runs there goes on and is not lost",
+    "what runs there continues and is not lost",
     NodeState.QUARANTINED: "it kept more in Redis than it may, or two nodes have its key: shut out until "
     "`pancode fleet resume NODE`; "
-    "what runs there goes on and is not lost",
+    "what runs there continues and is not lost",
     NodeState.REMOVED: "no longer of the fleet, and proven clean",
     NodeState.NOT_CLEANED: "no longer of the fleet, and could not be reached: cleaned at the next contact",
 }

@@ -70,7 +70,7 @@ def runtimes_page() -> str:
             "The programs that have `yes` above ask the run's policy before each command, and before each "
             "use of a file where rules speak of paths: Claude Code, Codex, Gemini CLI and Copilot "
             "by a hook, OpenCode by a plugin, our own workers by themselves. What the level or a rule of "
-            "`pansafety.yaml` forbids is not run; the model is told why and goes on. A hook that fails lets "
+            "`pansafety.yaml` forbids is not run; the model is told why. A hook that fails lets "
             "nothing through. It takes about a quarter of a second for each command. In the sandbox the "
             "agent cannot change what tells its program to ask. Of a program without a hook, and of "
             "`shell`, commands are looked at afterwards, or not at all."

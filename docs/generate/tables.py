@@ -225,7 +225,7 @@ def _journal() -> list[str]:
         "## The journal of an attempt",
         words(
             "One list of marks on the node; each is written and fsynced before what follows it begins. A "
-            "node agent that is killed goes on from the newest mark. `exited` follows `accepted` or "
+            "node agent that is killed continues from the newest mark. `exited` follows `accepted` or "
             "`prepared` directly when nothing could be started. What was prepared and not started when the "
             "machine was restarted is prepared anew, which is told nobody."
         ),

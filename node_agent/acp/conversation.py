@@ -1,4 +1,4 @@
-"""Talks with one agent program: starts it or goes on with its session, gives it words, follows its turn."""
+"""Talks with one agent program: starts it or continues with its session, gives it words, follows its turn."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class AcpRefused(Exception):
 
 @dataclass
 class AcpConversation:
-    """An ACP conversation, as `TakesTurns`. `session`: to go on with, then its own; `folder`: where it
+    """An ACP conversation, as `TakesTurns`. `session`: to continue with, then its own; `folder`: where it
     works."""
 
     way: AcpWay
@@ -97,7 +97,7 @@ class AcpConversation:
 
     # ---- the program
     def begin(self) -> None:
-        """Start the program, and go on with its session where there is one. Raises Over."""
+        """Start the program, and continue with its session where there is one. Raises Over."""
         self._sum = {}
         if self._own is not None:
             self._own.begin_anew()
@@ -197,7 +197,7 @@ class AcpConversation:
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
     def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
-        """Go on with the session; None: the program could not."""
+        """Continue with the session; None: the program could not."""
         has = list_resume_methods(able)
         how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
@@ -206,11 +206,11 @@ class AcpConversation:
         try:
             return self._asked(f"session/{how}", sessionId=self.session, **where)
         except AcpRefused as exc:
-            self.voice.tell("noted", text=f"[{self.way.name} could not go on with its session: {exc}]")
+            self.voice.tell("noted", text=f"[{self.way.name} could not continue with its session: {exc}]")
             return None
 
     def _put_aside(self) -> None:
-        """Rename the session's file: Gemini CLI goes on in the file that it loaded, and forgets the rest."""
+        """Rename the session's file: Gemini CLI continues in the file that it loaded, not the rest."""
         if not self.way.chats:
             return
         with suppress(OSError):
@@ -527,7 +527,7 @@ class AcpConversation:
 
 
 def list_resume_methods(able: Mapping[str, Any]) -> set[str]:
-    """Return the methods of `session/` that go on with a session, by the program's capabilities."""
+    """Return the methods of `session/` that continue with a session, by the program's capabilities."""
     has = {
         "resume": "resume" in dict_of(able.get("sessionCapabilities")),
         "load": able.get("loadSession") is True,

@@ -31,7 +31,7 @@ NO_METHOD = -32601
 MOST_PEERS, MOST_LINE, PIECE = 4, 8 * MOST_ARGUMENTS, 1 << 16
 MOST_UNSENT = 1 << 22
 TELLS_MS = 5_000
-"""The pause between two notes to a client that its call goes on, so that it does not give the call up."""
+"""The pause between two notes to a client that its call continues, so that it does not give the call up."""
 RELAY = Path(__file__).with_name("relay.py")
 
 
@@ -99,7 +99,7 @@ class FleetServer:
             self._look(number)
 
     def over(self) -> None:
-        """End the turn: calls that have begun go on, but nobody waits for their answers."""
+        """End the turn: calls that have begun continue, but nobody waits for their answers."""
         self.turn = False
         for number in list(self._open):
             self._end(number, "the turn is over", ok=False)

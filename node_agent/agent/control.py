@@ -174,7 +174,7 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Take a held job back. If the job has begun, it goes on, and its marks say so."""
+        """Take a held job back. If the job has begun, it continues, and its marks say so."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)

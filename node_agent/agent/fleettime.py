@@ -56,7 +56,7 @@ class FleetClock:
         self.epoch_seen = max(self.epoch_seen, epoch)
 
     def renew(self, nonce: str) -> None:
-        """Take a new nonce, at each link-up. The time goes on; the next answer counts as a first one."""
+        """Take a new nonce, at each link-up. The time continues; the next answer counts as a first one."""
         self.nonce = nonce
 
     def now(self, boot_ms: int) -> FleetTime | None:

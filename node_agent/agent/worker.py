@@ -175,7 +175,7 @@ class ThreadDrive:
 
 
 class Worker:
-    """Runs a node agent until it is told to leave. Attempts go on without the worker: their shims hold
+    """Runs a node agent until it is told to leave. Attempts continue without the worker: their shims hold
     them."""
 
     def __init__(
@@ -228,7 +228,7 @@ class Worker:
             self._murmur.set()
 
     def _speak(self) -> None:
-        """Send events: those of steps in quick succession go out together, while the steps go on."""
+        """Send events: those of steps in quick succession go out together, while the steps continue."""
         while self._murmur.wait():
             self._soon.wait(PATIENCE_S)
             if self._leaving.wait(GATHER_S):

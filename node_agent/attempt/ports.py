@@ -555,7 +555,7 @@ class Sessions(Protocol):
         """
 
     def go_on(self, job: Job) -> None:
-        """Give the attempt the place of the run that it goes on with, before any file of the attempt lies
+        """Give the attempt the place of the run that it continues with, before any file of the attempt lies
         there.
 
         NotYet while that place is taken. StepFailed(CANNOT_START) where the session is not kept, except for a

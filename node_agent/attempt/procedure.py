@@ -60,7 +60,8 @@ def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
 
 
 class Procedure:
-    """Advances attempts. It keeps no state that a restart would lose: a new one on the same journal goes on.
+    """Advances attempts. It keeps no state that a restart would lose: a new one on the same journal
+    continues.
 
     One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
@@ -149,7 +150,7 @@ class Procedure:
         return self._cases[identity]
 
     def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
-        """Handle a fault of ours: try the step again a few times, then go on without it."""
+        """Handle a fault of ours: try the step again a few times, then continue without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
@@ -158,7 +159,10 @@ class Procedure:
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
+            for phase in (
+                *case.before_gates,
+                case.gates,
+            ):  # nothing of it may start or continue behind our back
                 if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))

@@ -257,7 +257,7 @@ def _exec_fault(last: StepRecord) -> Fault:
 
 def _ranks_first(fault: Fault | None) -> bool:
     """Whether the failure is the node's own and so explains the broken rule. A provider's limit does not: the
-    agent has worked, and will go on with its changes.
+    agent has worked, and will continue with its changes.
     """
     busy = fault is not None and fault.kind is FailureKind.MODEL_BUSY
     return fault is not None and not busy and FAILURES[fault.kind].outcome in _OURS

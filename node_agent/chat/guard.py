@@ -180,7 +180,7 @@ _NOTE = "[Left out here to save room: "
 
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
-    """The reason why a run cannot begin or go on, and the fix."""
+    """The reason why a run cannot begin or continue, and the fix."""
     from node_agent.wire.endpoint import widen_any  # for a run that ends here alone
 
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"

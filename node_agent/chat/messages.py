@@ -102,7 +102,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def to_json(session: str, turns: Sequence[Turn], server: str) -> bytes:
-    """Return a session as JSON, to go on with later. `server`: an identifier of the server that answered."""
+    """Return a session as JSON, to continue with later. `server`: identifies the server that answered."""
     plain = [{"kind": _NAMES[type(turn)], **asdict(turn)} for turn in turns]
     return json.dumps({"session": session, "server": server, "turns": plain}).encode()
 
@@ -118,7 +118,7 @@ def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
 
 
 def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
-    """`is_same`: the conversation goes on with the server that can read what it has added."""
+    """`is_same`: the conversation continues with the server that can read what it has added."""
     match raw["kind"]:
         case "asked":
             return Asked(str(raw["text"]))

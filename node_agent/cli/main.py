@@ -42,7 +42,7 @@ def key(args: argparse.Namespace) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the node agent in the foreground until SIGTERM. Attempts go on without it."""
+    """Run the node agent in the foreground until SIGTERM. Attempts continue without it."""
     from node_agent.cli.foreground import HeldError, run_foreground
 
     home = _home(args)

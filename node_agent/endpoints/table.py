@@ -242,7 +242,7 @@ def list_problems(
 
 
 FIRST_S, BRIEF_S = 2.5, 0.25
-"""Seconds to wait for the first looks, and for later ones, which go on without the waiter."""
+"""Seconds to wait for the first looks, and for later ones, which continue without the waiter."""
 ROUND_S = 10.0
 _log = logging.getLogger("pancode.node")
 

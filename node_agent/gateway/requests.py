@@ -243,7 +243,7 @@ _OURS: dict[Wire, tuple[str, ...]] = {
 }
 """The prefixes of types of tools that the agent's program runs itself; all other tools are the vendor's."""
 _DROPPED = ("web_search", "image_generation")
-"""Tools that Codex offers unasked on the Responses API; taken out, so that its runs go on without them."""
+"""Tools that Codex offers unasked on the Responses API; taken out, so that its runs continue without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
@@ -269,7 +269,7 @@ def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> d
     """Return the request without the tools that it can do without; the same object if it has none.
     NotAllowed.
 
-    `strips`: tools that would be refused are taken out instead, and the call goes on without them.
+    `strips`: tools that would be refused are taken out instead, and the call continues without them.
     """
     if strips and any(asked.get(name) for name in _FIELDS):
         asked = {name: value for name, value in asked.items() if name not in _FIELDS}

@@ -64,7 +64,7 @@ class FleetDesk:
         """Make the call and return its answer, however long it takes. Denied for arguments that no tool could
         need.
 
-        If the turn ends meanwhile, the call is given up; work that it has begun goes on.
+        If the turn ends meanwhile, the call is given up; work that it has begun continues.
         """
         number = self.begin(tool, given)
         try:

@@ -122,7 +122,7 @@ def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
 
 
 def _before(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
-    """Return the session to go on with, or a new one; an unreadable session counts as none."""
+    """Return the session to continue with, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:
             session, turns = from_json(Path(spec.home, SESSION).read_bytes(), server)

@@ -80,7 +80,7 @@ def sections_in(text: str) -> Iterator[Part]:
     """Yield each line with its section.
 
     Programs differ in whether an indented `[head]` begins a section. It begins one here, and the one before
-    it goes on: a line counts for both.
+    it continues: a line counts for both.
     """
     at_edge, current = "", ""
     for line in _lines(text, ("#", ";")):

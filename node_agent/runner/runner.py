@@ -205,7 +205,7 @@ class Runner:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close this end; the shims go on."""
+        """Close this end; the shims continue."""
         self.reap()
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:

@@ -32,7 +32,8 @@ class AcpWay(WireModel):
     """The beginning of the text beside a call that runs in the run's folder, where a call's title is the
     whole command. Empty: the command is `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
-    """The methods of `session/` that go on with a session; the first of them that the program has is used."""
+    """The methods of `session/` that continue with a session; the first of them that the program has is used.
+    """
     signs: str = "/"
     """The signs with which the program's own commands begin; words that begin so are sent after a head."""
     chats: str = ""
@@ -60,7 +61,7 @@ class AcpWay(WireModel):
     """The suffix of the working folder's path. Codex's adapter marks the exact path that it gets as trusted,
     so that the repository's programs would start; the folder under another spelling is not trusted."""
     settings: dict[str, Any] = {}
-    """The `_meta` that the program gets each time a session begins or goes on."""
+    """The `_meta` that the program gets each time a session begins or continues."""
     programs: dict[str, str] = {}
     """Of an adapter: each variable, and the program whose path it has."""
     memory: tuple[str, ...] = ()

@@ -143,7 +143,7 @@ NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A session to go on with, and the usage of all its runs before this attempt."""
+    """A session to continue with, and the usage of all its runs before this attempt."""
 
     session: str
     before: Usage

@@ -90,7 +90,7 @@ def with_guide(prompt: str, guide: str) -> str:
     """Return the agent's instructions, and below them, as material, the repository's guide to agents."""
     if not guide.strip():
         return prompt
-    # A text cannot hold its own digest, so it cannot end itself early and go on in our name.
+    # A text cannot hold its own digest, so it cannot end itself early and continue in our name.
     mark = hashlib.sha256(guide.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 

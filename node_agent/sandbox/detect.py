@@ -132,13 +132,13 @@ def _failing(number: int) -> _Line:
 
 
 def _any(values: list[int], then: _Line) -> list[_Line]:
-    """Return lines that do `then` for any of these values; for all others the filter goes on after them."""
+    """Return lines that do `then` for any of these values; for all others the filter continues after them."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
 def _unless(values: tuple[int, ...], then: _Line) -> list[_Line]:
-    """Return lines that do `then` for none of these values; for these the filter goes on after them."""
+    """Return lines that do `then` for none of these values; for these the filter continues after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
 

@@ -173,7 +173,7 @@ class ClaudeTalk:
 
 
 def remembers(spec: dict[str, Any]) -> bool:
-    """Whether the program can go on with the session."""
+    """Whether the program can continue with the session."""
     kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
     return bool(spec["resume"]) and any(kept)
 

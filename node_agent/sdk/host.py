@@ -123,7 +123,7 @@ class Host:
 
     # ---- the driver
     def begin(self) -> None:
-        """Start the driver, and go on with its session where there is one. Raises Over."""
+        """Start the driver, and continue with its session where there is one. Raises Over."""
         self._process = self.start()
         self._pipe = Pipe(self._process, self._look)
         self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)

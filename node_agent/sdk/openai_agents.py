@@ -140,14 +140,14 @@ class Talk:
 
 
 def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
-    """Return the session to go on with; an unreadable one counts as none, and the run begins anew."""
+    """Return the session to continue with; an unreadable one counts as none, and the run begins anew."""
     if not resume:
         return fresh, []
     try:
         kept = json.loads(file.read_bytes())
         return (resume, list(kept["items"])) if kept["session"] == resume else (fresh, [])
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        sys.stderr.write(f"session {resume} cannot be gone on with: {exc}\n")
+        sys.stderr.write(f"session {resume} cannot be continued with: {exc}\n")
         return fresh, []
 
 

@@ -1,7 +1,7 @@
 """Removes the values of secrets from outgoing data, however a stream is cut into pieces. Pure.
 
 A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset;
-in these two also where it goes on in another line, as `base64` and `xxd -p` break what is longer than one.
+in these two also where it continues in another line, as `base64` and `xxd -p` break what is longer than one.
 """
 
 from __future__ import annotations

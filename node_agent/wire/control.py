@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse a job that is still held (TAKEN_BACK), to run it elsewhere. One that has begun goes on."""
+    """Refuse a job that is still held (TAKEN_BACK), to run it elsewhere. One that has begun continues."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId

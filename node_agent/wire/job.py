@@ -179,7 +179,7 @@ def is_session(name: str) -> bool:
 
 
 class Resumed(WireModel):
-    """The session of an earlier run to go on with, as its program names it, on the node that keeps it."""
+    """The session of an earlier run to continue with, as its program names it, on the node that keeps it."""
 
     run: RunId
     session: SessionName

@@ -177,7 +177,7 @@ class Exposed(WireModel):
 
 
 class UserQuestion(WireModel):
-    """The agent's question to a user; without the answer the agent cannot go on. `choices`: possible
+    """The agent's question to a user; without the answer the agent cannot continue. `choices`: possible
     answers.
     """
 

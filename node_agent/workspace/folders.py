@@ -81,7 +81,7 @@ class WorkspaceFolders:
         self.root = root
 
     def places(self, identity: AttemptId) -> AttemptFolders:
-        """The attempt's folders; one that goes on with a session has the place of the one before."""
+        """The attempt's folders; one that continues with a session has the place of the one before."""
         return AttemptFolders(self.root / "work" / self._claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:

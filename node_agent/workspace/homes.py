@@ -220,8 +220,9 @@ class KeptSessions:
     Of a chain of interactive runs the newest two are kept. Users come back to interactive runs, so their
     sessions are deleted only for one another, and only where all together are too large.
 
-    Paths are part of a conversation, and some programs file it under a path. So an attempt that goes on with
-    a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
+    Paths are part of a conversation, and some programs file it under a path. So an attempt that continues
+    with a session works at the earlier one's place. `names`: the parts of a home that are a runtime's
+    session.
     """
 
     def __init__(
@@ -351,7 +352,7 @@ class KeptSessions:
         return {path.name: self._facts(path / _FACTS) for path in kept}
 
     def _facts_for(self, job: Job) -> dict[str, Any]:
-        """Return the facts of the session that the job goes on with; empty where it is not kept."""
+        """Return the facts of the session that the job continues with; empty where it is not kept."""
         assert job.resume is not None
         facts = self._facts(self._root / job.resume.run / _FACTS)
         wanted = (job.resume.session, job.runtime)

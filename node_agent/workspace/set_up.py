@@ -161,7 +161,7 @@ class SetUps:
         found = {name: _looked_over(places.tree, name, mark) for name in job.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
-        # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
+        # The maker is the place in the files: an attempt that continues with a session has an earlier one's.
         self._cache.put(key, places.folder.name, found, job.workspace.repo or "")
 
 

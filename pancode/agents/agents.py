@@ -342,7 +342,7 @@ CHANGES = (
     r"migrate|upgrade|convert|apply|repair|correct|resolve|improve)"
 )
 _ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
-"""A task that begins by looking but goes on with a change counts as a change."""
+"""A task that begins by looking but continues with a change counts as a change."""
 _ALSO_RUNS = re.compile(
     r"(?:\b(?:and|then)|[,;.])\s+(?:then\s+)?(?:run|execute|benchmark|measure)\b|"
     r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",

@@ -266,7 +266,7 @@ def _context(prd: str, notes: Sequence[str]) -> str:
     told = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
         text = "\n\n".join(notes)
-        # A text cannot hold its own digest, so it cannot end itself early and go on in our name.
+        # A text cannot hold its own digest, so it cannot end itself early and continue in our name.
         told.append(CONTEXT_HEAD.format(mark=digest_of(text)[:16], text=text))
     return "\n\n".join(told)
 

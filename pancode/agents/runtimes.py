@@ -57,7 +57,7 @@ class RuntimeKind:
 
     @property
     def resumes(self) -> bool:
-        """Whether it can go on with a session: agent programs can, a user's own program has none."""
+        """Whether it can continue with a session: agent programs can, a user's own program has none."""
         return not self.own
 
 

@@ -348,7 +348,7 @@ class Coordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents go on."""
+        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents continue."""
         for one in self._follow_ons:
             one.stop()
         self.fleet.stop()

@@ -227,8 +227,8 @@ class Demo:
         story.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
         story.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
         written = len(self._written())
-        # work on the other node goes on; an agent that claims success is not believed
-        said = f"Meanwhile {CALM} goes on, with an agent that breaks a test and says that all tests pass:"
+        # work on the other node continues; an agent that claims success is not believed
+        said = f"Meanwhile {CALM} continues, with an agent that breaks a test and says that all tests pass:"
         self.story.tell(said)
         done = self.scripted("liar", LIAR, "translate ...")
         run = self.show("liar")
@@ -252,7 +252,7 @@ class Demo:
         """Check that the node without an agent is unknown, and that the run ends under its shim."""
         stage, story = self.stage, self.story
         alive = program in stage.processes() and stage.until(lambda: len(self._written()) > before, 5)
-        story.check(f"the run goes on without the agent (pid {program} still writes)", alive)
+        story.check(f"the run continues without the agent (pid {program} still writes)", alive)
         quiet = stage.until(lambda: self._states()[DOOMED] == "suspect", 30)
         said = f"the coordinator says that it does not know: {DOOMED} is suspect"
         story.check(said, quiet, self._states()[DOOMED])
@@ -338,7 +338,7 @@ class Demo:
             if isinstance(error, BrokenPipeError):
                 raise
             why = error.why if isinstance(error, PancodeError) else ""
-            self.story.check("the demo went on to its end", False, f"{error} {why}".strip())
+            self.story.check("the demo continued to its end", False, f"{error} {why}".strip())
             return False
         return True
 

@@ -97,7 +97,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
 
 
 def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
-    """Remove the service; a coordinator that runs goes on. UnavailableError."""
+    """Remove the service; a coordinator that runs continues. UnavailableError."""
     unit = unit_of(root, environ)
     if system is None:
         service = service_of(root, (None, None), environ)

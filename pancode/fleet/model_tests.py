@@ -1,4 +1,4 @@
-"""Has a node test one of its models, and waits for the result; the test goes on when the caller leaves."""
+"""Has a node test one of its models, and waits for the result; the test continues when the caller leaves."""
 
 from __future__ import annotations
 

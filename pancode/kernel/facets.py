@@ -156,23 +156,23 @@ class Caller(Facet):
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Facet):
-    """What the run goes on from."""
+    """What the run continues from."""
 
     continues: str | None = None
-    """The run that this one goes on from."""
+    """The run that this one continues from."""
     begins: str = ""
     """The run from whose result this one begins."""
     takes: tuple[str, ...] = ()
     """All runs from whose results this one begins, where there are several."""
     carries: bool = False
-    """Whether the run goes on from a change that had not landed, which is then part of its own change."""
+    """Whether the run continues from a change that had not landed, which is then part of its own change."""
     origin: str = ""
     """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
     resolves: Mapping[str, Any] = field(default_factory=dict)
     """The conflict that the run settles: run, origin, marked, files, way, trailers; as DispatchRequest has
     it."""
     recovers: bool = False
-    """Whether the run is a recovery of the run that it goes on from, or whose work it repeats."""
+    """Whether the run is a recovery of the run that it continues from, or whose work it repeats."""
     in_step: bool = False
     """Whether the run retries the run of a workflow's step and takes over that step."""
     in_workspace: str = ""

@@ -27,7 +27,7 @@ class AuditAnchor(Record):
 class KeptWorkspace(Record):
     """The facts of a workspace that its runs do not tell.
 
-    `first`: its first run, from which the others go on; empty: it has none yet. `last`: its newest; empty:
+    `first`: its first run, from which the others continue; empty: it has none yet. `last`: its newest; empty:
     not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
     empty: a snapshot. `ended`: its issue is over; the next run in it opens it again.
     """

@@ -174,7 +174,7 @@ class Bus(Protocol):
         """
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        """One bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
+        """One bounded page, however much the node has written. Begin with 0, then use the page's cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         """Remove these entries from the node's registry of started jobs."""

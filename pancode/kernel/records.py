@@ -110,7 +110,7 @@ class Run(Record):
     step: str | None = None
     """The name of the run's step in its workflow."""
     session: str = ""
-    """The first run of the chain in which each run goes on from the one before; a chain of interactive runs
+    """The first run of the chain in which each run continues from the one before; a chain of interactive runs
     is a session. Empty: the run was not admitted as a run of its own."""
     place: int = 1
     """The run's place in that chain, from 1 on."""

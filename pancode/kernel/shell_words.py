@@ -45,7 +45,7 @@ def _split(text: str, where: str) -> tuple[str, ...]:
             words += [] if word is None else [word]
             word = None
             continue
-        if token == "\\\n":  # a line goes on
+        if token == "\\\n":  # a line continues
             continue
         acting = _acting(token, word is None)
         if acting:

@@ -57,7 +57,7 @@ class Closed(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a run does not go on now; the run's `reason` has the words for users."""
+    """Why a run does not continue now; the run's `reason` has the words for users."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"

@@ -118,7 +118,7 @@ def _failed(loop: Any, context: dict[str, Any]) -> None:
 
 
 def ran_out() -> None:
-    """End the process, as memory has run out: whatever goes on without it hangs."""
+    """End the process, as memory has run out: whatever continues without it hangs."""
     if _ends.is_set():
         _end(threading.current_thread().name, MemoryError)
 

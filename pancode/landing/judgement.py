@@ -161,7 +161,7 @@ def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
 
 
 def find_ended(core: Core, gate_id: str) -> Run | None:
-    """The judging run, once it has ended; None: it goes on."""
+    """The judging run, once it has ended; None: it continues."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, gate_id)
     return found if found is not None and found.state is RunState.ENDED else None

@@ -357,7 +357,7 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
 def list_landable(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
 
-    Left out: runs that another run goes on from, that lost a race or are not the result of their workflow
+    Left out: runs that another run continues from, that lost a race or are not the result of their workflow
     (the last step that changes something has it all), that a user has denied, and that wait to be landed.
     """
     return _listed(core, lambda run: is_green(run, project))

@@ -362,7 +362,7 @@ def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     report = {**{key: one for key, one in made.run.landing.items() if key == "asked_by"}, **report}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
     made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
-    return made if report["status"] == WAITING else made.advance()  # a lane goes on when it is over
+    return made if report["status"] == WAITING else made.advance()  # a lane continues when it is over
 
 
 def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:

@@ -45,7 +45,7 @@ from pancode.workflows.results import change_begins, change_of
 
 
 class Landing:
-    """One landing. `ended`: its report; empty while it goes on and when an error ended it."""
+    """One landing. `ended`: its report; empty while it continues and when an error ended it."""
 
     def __init__(self) -> None:
         self.off = threading.Event()
@@ -257,7 +257,7 @@ def dump_report(report: LandReport, result: str) -> dict[str, Any]:
 def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
     """The change's repository, beginning and result; WorkspaceError where there can be none.
 
-    The change begins where the first run of those began that this run goes on from. Where the run itself
+    The change begins where the first run of those began that this run continues from. Where the run itself
     changed nothing, the result is that of the run before it.
     """
     repo, snapshot, commit = _own_commits(run)

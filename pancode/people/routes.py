@@ -95,7 +95,7 @@ def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
     lands=_goes_on_landing,
 )
 def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """A new run that goes on from its result.
+    """A new run that continues from its result.
 
     The next run; of a session: words for it, whatever it does now.
     """

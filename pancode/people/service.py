@@ -106,7 +106,7 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
 
 def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
     """Continue a run that ended because a user had to permit something, with that permission. A session
-    that its cap has cut goes on, and its ceiling is raised by what that needs.
+    that its cap has cut continues, and its ceiling is raised by what that needs.
     """
     must_be_free(run)
     must_wait(run, _item(core, run), ItemKind.PERMISSION)

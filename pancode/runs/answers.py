@@ -115,7 +115,7 @@ class RunShape(TypedDict):
     finished_at: str | None
     retry_of: str | None
     continues: str | None
-    """The run from whose result this one goes on."""
+    """The run from whose result this one continues."""
     continued_by: list[str]
     parent: str | None
     landed: str | None
@@ -225,13 +225,13 @@ class RunDetail(RunShape):
     attempts: list[AttemptShape]
     fences: list[LeaseShape]
     chain: list[str]
-    """The runs that this one goes on from, newest first."""
+    """The runs that this one continues from, newest first."""
     told: list[ToldShape]
     """What users said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
     answered: str
-    """Who has answered the question from which the run goes on, in words; empty: it goes on from none."""
+    """Who has answered the question from which the run continues, in words; empty: it continues from none."""
     session: str
-    """`same`: the run goes on with the conversation of the run before; else `new`."""
+    """`same`: the run continues with the conversation of the run before; else `new`."""
     model_from: str | None
     """Who chose the run's model, in words."""
     inbox: RunWaits | None
@@ -266,7 +266,7 @@ class LaterSteps(TypedDict):
 
 
 class HandoverShape(TypedDict):
-    """What goes on without the coordinator, and what does not. `at_work`: how many runs have begun."""
+    """What continues without the coordinator, and what does not. `at_work`: how many runs have begun."""
 
     at_work: int
     handed: list[HandedRun]
@@ -471,7 +471,7 @@ class Queued(TypedDict):
 class QueuedAnswer(Queued):
     warnings: list[str]
     workflow: NotRequired[str]
-    """The workflow that goes on with the run: the run takes the place of one of its runs."""
+    """The workflow that continues with the run: the run takes the place of one of its runs."""
     answer: NotRequired[str]
     """The words with which a question was answered."""
 
@@ -554,7 +554,7 @@ class DryRunAnswer(DryRunReport):
 
 
 class BriefLine(TypedDict):
-    """One thing to tell, and the command that goes on with it."""
+    """One thing to tell, and the command that continues with it."""
 
     run: str | None
     what: str

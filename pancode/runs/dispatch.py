@@ -215,7 +215,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
 
 def in_chain(run: Run, old: Run | None) -> Run:
     """Return the run with its session and place behind the old one. It begins a session where another run
-    went on from the old one, and as the first interactive run that was begun in a run's files.
+    continued from the old one, and as the first interactive run that was begun in a run's files.
     """
     if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
@@ -228,7 +228,7 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
-    """Record that the run goes on from the old one. In a workspace a lost old run is given up: its late
+    """Record that the run continues from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
     stays, said = bool(Lineage.of(run).in_workspace), Messages.of(run)

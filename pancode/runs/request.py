@@ -119,7 +119,7 @@ class Beginning:
     """A commit of the depot as the beginning of a run's workspace.
 
     `run`: the run whose result it is. `base`: the commit on which the user stood at the first dispatch.
-    `carries`: that result has a change that nobody has landed, and the new run goes on with it.
+    `carries`: that result has a change that nobody has landed, and the new run continues with it.
     """
 
     run: str
@@ -159,7 +159,8 @@ class DispatchRequest(WorkOptions):
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None
     recovers: bool = False
-    """Whether a recovery has begun it: nothing else may go on from the old run, or do its work once more."""
+    """Whether a recovery has begun it: nothing else may continue from the old run, or do its work once more.
+    """
     in_step: bool = False
     """Whether it takes the workflow step of the run that it retries."""
     parent: str | None = None
@@ -171,11 +172,11 @@ class DispatchRequest(WorkOptions):
     caller_settings: Mapping[str, str] = field(default_factory=dict)
     """The variables of a session's caller, as settings, which count for what the session dispatches, too."""
     resume: Mapping[str, str] = field(default_factory=dict)
-    """The `run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
+    """The `run` and `session` that it continues with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None
     """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
-    """The run that it goes on from."""
+    """The run that it continues from."""
     turns: Mapping[str, Any] = field(default_factory=dict)
     """The terms of an interactive run: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless
     run."""
@@ -223,7 +224,7 @@ class DispatchRequest(WorkOptions):
 
     @property
     def continues_in_workspace(self) -> bool:
-        """Whether the run goes on from another one in a workspace."""
+        """Whether the run continues from another one in a workspace."""
         return bool(self.in_workspace and self.continues)
 
     @property
@@ -233,7 +234,7 @@ class DispatchRequest(WorkOptions):
 
     @property
     def takes_ask(self) -> bool:
-        """Whether its command has `--ask`: not a talk, a scout, an issue, nor what goes on from a run."""
+        """Whether its command has `--ask`: not a talk, a scout, an issue, nor what continues from a run."""
         goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
         return not (self.turns or self.scouts or goes_on or self.is_of_issue)
 

@@ -53,10 +53,10 @@ def dispatch_again(
     """Dispatch the run's work again; a lost run is given up for good. UsageError while the old one has not
     ended.
 
-    The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
-    it stays outside of the workflow. `resume`: it goes on with the session, on its node; UsageError where
+    The retry of a step's run takes the step, and its workflow continues; UsageError where it cannot. `alone`:
+    it stays outside of the workflow. `resume`: it continues with the session, on its node; UsageError where
     there is none. `recovers`: it is the only recovery, RefusedError where there is one already; if the old
-    run went on from another one, so does it, as its task says. `before`: as in the request.
+    run continued from another one, so does it, as its task says. `before`: as in the request.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -93,7 +93,7 @@ def same_files(old: Run) -> Beginning | None:
 
 
 def _must_not_be_interactive(old: Run) -> None:
-    """Raise UsageError for an interactive run that is not lost: words go on with a session, and repeat
+    """Raise UsageError for an interactive run that is not lost: words continue with a session, and repeat
     nothing.
 
     The retry of a lost interactive run is the next one: it has what the session had, and says the words

@@ -240,7 +240,7 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 def is_left(run: records.Run) -> bool:
     """Whether a user wants to see the run's end, or has to decide on its change; no further run has it."""
-    if run.judges is not None or list_next_runs(run):  # a run that goes on from it has its change
+    if run.judges is not None or list_next_runs(run):  # a run that continues from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 

@@ -192,7 +192,7 @@ LONGEST = 100
 
 
 def walk_previous(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
-    """Yield the runs that this run goes on from, newest first."""
+    """Yield the runs that this run continues from, newest first."""
     for _ in range(LONGEST):
         old = Lineage.of(run).continues
         found = tx.get(records.Run, old) if old is not None else None
@@ -213,7 +213,7 @@ def words_of(tx: Transaction, run: records.Run) -> list[records.StoredMessage]:
 
 
 def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
-    """Return the whole chain of runs that go on from each other, of which this is one, oldest first."""
+    """Return the whole chain of runs that continue from each other, of which this is one, oldest first."""
     return tx.find(records.Run, {"session": run.session}, order="place") if run.session else [run]
 
 
@@ -231,7 +231,7 @@ def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
 
 
 def is_taken(tx: Transaction, old: records.Run) -> bool:
-    """Whether the run's question is open, or the run that answers it works: one at a time goes on from it."""
+    """Whether the run's question is open, or the run that answers it works: one at a time continues it."""
     if not is_blocked(old):
         return False
     newest = tx.get(records.Run, list_next_runs(old)[-1]) if list_next_runs(old) else None
@@ -241,11 +241,11 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
 
 
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
-    """Raise RefusedError where another run goes on from this one, or does its work once more."""
+    """Raise RefusedError where another run continues from this one, or does its work once more."""
     given_up = run.result.get(GIVEN_UP)
     found = [*list_next_runs(run), *([str(given_up)] if given_up else _retries(tx, run))]
     if found:
-        what, fix = f"{run.id} goes on already, as {found[-1]}", f"pancode runs show {found[-1]}"
+        what, fix = f"{run.id} continues already, as {found[-1]}", f"pancode runs show {found[-1]}"
         raise RefusedError(what, fix=fix, code="already_continued")
 
 
@@ -262,7 +262,7 @@ def was_stopped(tx: Transaction, run: records.Run) -> bool:
 
 
 def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
-    """Return, by id, each step's newest run and the earlier runs of that step from which it goes on."""
+    """Return, by id, each step's newest run and the earlier runs of that step from which it continues."""
     found = dict[str, records.Run]()
     for step in steps:
         newest = tx.get(records.Run, step.run) if step.run is not None else None

@@ -302,7 +302,7 @@ def show(name: Name, face: Json) -> None:
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
-    """Fire no more until it is resumed; what runs goes on."""
+    """Fire no more until it is resumed; what runs continues."""
     _show(face, face.client().post(PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
@@ -320,7 +320,7 @@ def run(name: Name, face: Json) -> None:
 
 @app.verb("schedule rm", "pancode schedule rm nightly")
 def rm(name: Name, face: Json) -> None:
-    """Remove a schedule; runs that it has begun go on."""
+    """Remove a schedule; runs that it has begun continue."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 

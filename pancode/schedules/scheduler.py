@@ -53,8 +53,8 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
 
 
 def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
-    """Return the firings behind an event: told by it, or that began its run or workflow, or what these go on
-    from.
+    """Return the firings behind an event: told by it, or that began its run or workflow, or what these
+    continue from.
     """
     found: list[Firing] = []
     schedule, key = event.data.get("schedule"), event.data.get("key")

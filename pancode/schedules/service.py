@@ -81,7 +81,7 @@ def add_schedule(core: Core, schedule: Schedule) -> None:
 
 
 def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
-    """Let nothing fire until the schedule is resumed; its running work goes on. Idempotent."""
+    """Let nothing fire until the schedule is resumed; its running work continues. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
@@ -124,7 +124,7 @@ def fire_now(core: Core, name: str, by: str) -> str:
 
 
 def remove_schedule(core: Core, name: str, by: str) -> None:
-    """Remove the schedule and its firings; runs that it has begun go on."""
+    """Remove the schedule and its firings; runs that it has begun continue."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)

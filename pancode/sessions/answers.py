@@ -133,8 +133,9 @@ class InteractiveRunVerdict(TypedDict):
 
 
 class SessionVerdictShape(VerdictShape):
-    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not go on from
-    the one before. Of a run that is no session: its own verdict, and no interactive runs."""
+    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not continue
+    from the one before. Of a run that is no session: its own verdict, and no interactive runs.
+    """
 
     interactive_runs: list[InteractiveRunVerdict]
 
@@ -150,7 +151,7 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """The points of a session, oldest first. `next`: where its next message goes on; null: after its newest
+    """The points of a session, oldest first. `next`: where its next message continues; null: after its newest
     interactive run.
     """
 

@@ -1,5 +1,6 @@
-"""Named points of a session: an interactive run at rest has its files and its conversation, and words go on
-there."""
+"""Named points of a session: an interactive run at rest has its files and its conversation, and words
+continue there.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ from pancode.sessions.transcript import TalkRecord, build_conversation, format_m
 
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
-"""How many interactive runs before a point are read for an agent that goes on there, and how many characters
-of the conversation's end it is told."""
+"""How many interactive runs before a point are read for an agent that continues there, and how many
+characters of the conversation's end it is told.
+"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
@@ -50,7 +52,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
                 f"a session can have at most {MOST_POINTS} checkpoints", fix=look, code="too_many"
             )
         if row.restored:
-            why = f"your next message goes on at {row.restored['name']}, and begin an interactive run there"
+            why = f"your next message continues at {row.restored['name']}, and begin an interactive run there"
             raise UsageError(
                 "nothing changed since the last checkpoint",
                 why=why,
@@ -65,7 +67,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next message goes on at this point. Nothing is lost: later interactive runs stay, with their
+    """Let the next message continues at this point. Nothing is lost: later interactive runs stay, with their
     names.
 
     The agent does not remember what was said until then: it is told that from our own records. UsageError,

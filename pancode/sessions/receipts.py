@@ -1,4 +1,4 @@
-"""Judges the receipts of a session's interactive runs, and whether each of them goes on from
+"""Judges the receipts of a session's interactive runs, and whether each of them continues from
 the one before."""
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
     """Return one verdict over all interactive runs of a session, named by any of its runs; of another run its
     receipt's.
 
-    BROKEN: an interactive run has worked and has no receipt, does not go on from the one before, or swears to
-    words of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
+    BROKEN: an interactive run has worked and has no receipt, does not continue from the one before, or swears
+    to words of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
     NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
@@ -112,7 +112,7 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
             ok = begins == left and (memory is None or memory in runs[:number])
             files = f"its files at {begins}" if begins else "without files of a repository"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
-            yield {"what": f"{run} goes on from {runs[number - 1]}", "ok": ok, "detail": words}
+            yield {"what": f"{run} continues from {runs[number - 1]}", "ok": ok, "detail": words}
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
 
 

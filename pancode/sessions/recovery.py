@@ -1,4 +1,4 @@
-"""How runs that ended badly go on: once more where their machine failed, else from what they have left."""
+"""How runs that ended badly continue: once more where their machine failed, else from what they have left."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
 """Outcomes that say nothing about the work: it is done once more."""
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
-"""Outcomes that leave files: a new run goes on from them."""
+"""Outcomes that leave files: a new run continues from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
 _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
@@ -104,7 +104,7 @@ class Recovery:
 
     @property
     def words(self) -> str:
-        return "its work is done once more" if self.again else "a new run goes on from what it has left"
+        return "its work is done once more" if self.again else "a new run continues from what it has left"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
         """Return the recovery as faces show it."""

@@ -79,7 +79,7 @@ class SessionBody(WorkBody, CallerSettings):
     on_cap: Literal["rest", "ask"] | None = None
     """Where an interactive run's cap cuts a turn: it rests, or a user is asked. None: as the settings say."""
     until_verified: bool = False
-    """It rests after each turn, and goes on by itself until its gates pass or its ceiling is reached."""
+    """It rests after each turn, and continues by itself until its gates pass or its ceiling is reached."""
     yes: bool = False
     """A user has said yes to this very dispatch."""
     dry_run: bool = False
@@ -234,7 +234,7 @@ def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 @Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Its next message goes on at a point."""
+    """Its next message continues at a point."""
     body: RestoreBody = call.body
     return checkpoints.restore_checkpoint(
         context.core, context.coordinator.streams, call.path["run"], body.name, body.by

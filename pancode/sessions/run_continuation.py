@@ -1,4 +1,4 @@
-"""`runs continue`: a new run goes on from the result of an old one, in its session where that is kept."""
+"""`runs continue`: a new run continues from the result of an old one, in its session where that is kept."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def continue_run(
 def goes_on(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
-    """Return the request for the run after the old one. In a session it begins where a user wants it to go
-    on, and hears what has happened since the last message.
+    """Return the request for the run after the old one. In a session it begins where a user wants it to
+    continue , and hears what has happened since the last message.
     """
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
@@ -84,7 +84,7 @@ MOST_RUNS = 8
 
 
 def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
-    """Return the earlier point at which a user wants the session to go on; None: after its newest
+    """Return the earlier point at which a user wants the session to continue; None: after its newest
     interactive run."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None

@@ -98,7 +98,7 @@ def send_message(
         if told is not None:
             return said_in(core, told)
         if token is not None and not old.takes_turns:
-            must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
+            must_allow(token, AccessScope.DISPATCH, f"to continue from {old.id}, which takes no turns")
         try:
             begun = continue_run(core, around, old, words, by, session=session.id)
             return SentMessage(begun.run, "begins", begun=begun)

@@ -43,7 +43,7 @@ class SessionPiece:
 
 
 def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
-    """Return where a face goes on: at its last number, or at the beginning of the session. UsageError."""
+    """Return where a face continues: at its last number, or at the beginning of the session. UsageError."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
     since = last_event or query.get("since", "")

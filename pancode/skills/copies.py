@@ -277,7 +277,7 @@ class Copies:
         return {"rows": [_row(row) for row in rows], "left": left}
 
     def carry_out(self, row: Json) -> None:
-        """Carry out one row. What goes wrong with its copy is in the row, and the others go on."""
+        """Carry out one row. What goes wrong with its copy is in the row, and the others continue."""
         place, name = self.folders[row["folder"]], row["skill"]
         try:
             if row["do"] and row["state"] in ("changed", "unknown"):

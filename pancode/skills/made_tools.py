@@ -40,7 +40,7 @@ _ASKED = {
     "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
     "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
-"""By a tool's state, where a user is asked about the tool: the words, and the verb that goes on with it."""
+"""By a tool's state, where a user is asked about the tool: the words, and the verb that continues with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 

@@ -1,4 +1,4 @@
-"""The ledger in a SQL database: one writer, every commit durable before the caller goes on."""
+"""The ledger in a SQL database: one writer, every commit durable before the caller continues."""
 
 from __future__ import annotations
 

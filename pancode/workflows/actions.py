@@ -130,7 +130,7 @@ def caller_of(core: Core, text: str) -> Json:
 def is_workflow_landing(core: Core, text: str, around: Surroundings | None = None) -> bool:
     """Whether the change of the workflow, or of one of its steps, lands by itself. NotFoundError.
 
-    `around`: given where it goes on under its owner's name: what the owner's settings land counts, too.
+    `around`: given where it continues under its owner's name: what the owner's settings land counts, too.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)

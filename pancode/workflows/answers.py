@@ -26,8 +26,8 @@ class CostShape(TypedDict):
 class LandedShape(TypedDict):
     """How many landings of a workflow were asked for and have something to land.
 
-    `waiting`: landings that still come by themselves. `not_landed`: a user has to go on; the landing of the
-    step has the command.
+    `waiting`: landings that still come by themselves. `not_landed`: a user has to continue; the landing of
+    the step has the command.
     """
 
     asked: int
@@ -69,7 +69,7 @@ class WorkflowShape(TypedDict):
     """A workflow with its steps, in the order in which they were asked for.
 
     `results`: the runs that have its change, which no later run of it has changed further. `inbox`: what of
-    it waits for a user. `waits_for_person`: nothing goes on before a question is answered.
+    it waits for a user. `waits_for_person`: nothing continues before a question is answered.
     """
 
     workflow: str
@@ -106,7 +106,8 @@ class LaneShape(TypedDict):
     """A lane: work that begins one item after the other. `left`: items that have not come to their end.
 
     `state`: working, `waits` for room, `asks` a user, `stopped` at an item that did not end well, paused,
-    empty or removed. `fix`: the command that helps. `goes_on`: whether it goes on after an item that failed.
+    empty or removed. `fix`: the command that helps. `goes_on`: whether it continues after an item that
+    failed.
     `defaults`: what counts for each item that does not say it itself.
     """
 

@@ -1,4 +1,4 @@
-"""Decides how a lane goes on: which item begins, what stops it, where an item stands in the order."""
+"""Decides how a lane continues: which item begins, what stops it, where an item stands in the order."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[
 
 
 def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
-    """Return the first item that did not end well, which a user has to decide on; None: the lane goes
-    on."""
+    """Return the first item that did not end well, which a user has to decide on; None: the lane continues
+    ."""
     if workflow.lane.get("goes_on"):
         return None
     return next((step for step in steps if step.state in _BAD), None)

@@ -168,7 +168,7 @@ def _item(core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], asked
 
 
 def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
-    """Let nothing more begin in the lane; its running item goes on to its end. Idempotent."""
+    """Let nothing more begin in the lane; its running item continues to its end. Idempotent."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         if not workflow.lane.get("paused"):
@@ -177,7 +177,7 @@ def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops
+    """Let the lane continue; `budget`: its new ceiling. UsageError where an item that did not end well stops
     it."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
@@ -238,7 +238,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
 
 
 def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
-    """End the item without doing it, and stop its run; the lane goes on. Return the item's name."""
+    """End the item without doing it, and stop its run; the lane continues. Return the item's name."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
@@ -293,7 +293,7 @@ def get_lane(core: Core, name: str) -> LaneShape:
 
 
 def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
-    """The lanes that stand at an item, by name: a user says how each goes on. `run`: of that item.
+    """The lanes that stand at an item, by name: a user says how each continues. `run`: of that item.
 
     No item is read: each look at the inbox asks this.
     """
@@ -387,4 +387,4 @@ def _fix(workflow: Workflow, bad: WorkflowStep) -> str:
     if bad.run is None:
         return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'
     again = f'pancode runs retry {bad.run}; with words: pancode runs continue {bad.run} "..."'
-    return f"{again}; or go on without it: {skip}"
+    return f"{again}; or continue without it: {skip}"

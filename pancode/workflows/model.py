@@ -282,7 +282,7 @@ def _wrong(path: str, what: str, fix: str) -> UsageError:
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the needs that have a result, without those from whose result another of them goes on."""
+    """Return the needs that have a result, without those from whose result another of them continues."""
     needs = [need for need in _bases(name, steps) if need in commits]
     carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)

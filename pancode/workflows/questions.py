@@ -33,11 +33,11 @@ def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
 
 
 def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
-    """Whether a run that goes on from `old` is the step's next one.
+    """Whether a run that continues from `old` is the step's next one.
 
     True also of a step that still counts as running, whose run has asked just now. RefusedError while its
-    workflow is being stopped. An item that has stopped its lane goes on, too, when a user continues its
-    run; not in a workspace, where other work goes on from that run as well.
+    workflow is being stopped. An item that has stopped its lane continues, too, when a user continues its
+    run; not in a workspace, where other work continues from that run as well.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
         mine = step.run == old.id and not list_next_runs(old) and not Lineage.of(old).in_workspace
@@ -78,9 +78,9 @@ def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: boo
 def reopen_question(
     step: records.WorkflowStep, run: records.Run, old: records.Run | None
 ) -> records.Run | None:
-    """Return `old` with its question open again, where `run` went on with the answer and came to nothing.
+    """Return `old` with its question open again, where `run` continued with the answer and came to nothing.
 
-    None: `run` is done or asks itself, or `old` is no question of this step from which only `run` goes on.
+    None: `run` is done or asks itself, or `old` is no question of this step from which only `run` continues.
     """
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
@@ -95,7 +95,7 @@ def reopen_question(
 
 
 def waits_for_users_only(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
-    """Whether nothing goes on before a user has answered."""
+    """Whether nothing continues before a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
     asking = [step for step in left if is_asking(step, asked)]

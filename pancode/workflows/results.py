@@ -57,7 +57,7 @@ def _lines(text: bytes) -> list[bytes]:
 def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
     """Return the runs that have the results of a workflow, in the order of its steps.
 
-    `runs`: each step's newest run, and the earlier runs of the step from which that one goes on.
+    `runs`: each step's newest run, and the earlier runs of the step from which that one continues.
 
     A race's result is the winner's. Else a step's result counts if the step changed something, and all steps
     after it are done and changed nothing: the last step that works has all changes.
@@ -144,7 +144,7 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Why the run's files stay: its workflow goes on. A lane has no end, and so keeps nothing."""
+    """Why the run's files stay: its workflow continues. A lane has no end, and so keeps nothing."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     goes_on = workflow is not None and not workflow.lane and workflow.state in OPEN
     return FilesNeed.WORKFLOW if goes_on else None

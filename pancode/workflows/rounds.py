@@ -100,7 +100,7 @@ def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowS
 
 
 def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
-    """Whether the step is the first of a second or later round: it goes on from its own result."""
+    """Whether the step is the first of a second or later round: it continues from its own result."""
     return step.round > 1 and bool(_judges(steps, step))
 
 
@@ -137,7 +137,7 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
     """Put before each step that could not begin because of a conflict a step that settles it.
 
     UsageError where there is no such step. Finished steps stay as they are: the new step begins from their
-    results, and the step that needs them goes on from the new step's.
+    results, and the step that needs them continues from the new step's.
     """
     every = {step.name: step for step in steps}
     waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]

@@ -1,4 +1,4 @@
-"""Decides how a workflow goes on: which steps begin or are over, who wins, what is stopped, how it ends."""
+"""Decides how a workflow continues: which steps begin or are over, who wins, what is stopped, how it ends."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def at_its_place(
 
 
 def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
-    """Judge these steps of a workflow that is to go on. PancodeError names the step."""
+    """Judge these steps of a workflow that is to continue. PancodeError names the step."""
     for step in plan.steps:
         if step.name in names:
             judged_step(core, around, replace(plan, partial=False), step)

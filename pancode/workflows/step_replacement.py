@@ -86,12 +86,12 @@ def _closed(
     if asks is not None:
         return f"{asks.id} asked a question, and asks again", _RESUME
     if Lineage.of(old).continues is not None:
-        return "it went on from a question", _RESUME
+        return "it continued from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
     if others and (workflow.fail_fast or is_in_order(workflow)):
         return f"{', '.join(others)} did not end well either", _RESUME
     waits = _left_out(steps, step) if is_in_order(workflow) else []
-    return (f"{', '.join(waits)} would not go on", _RESUME) if waits else ("", "")
+    return (f"{', '.join(waits)} would not continue", _RESUME) if waits else ("", "")
 
 
 def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
@@ -126,7 +126,7 @@ def retake_step(core: Core, around: Surroundings, request: DispatchRequest, late
 
 
 def take_step(work: Work, joining: Joining) -> Run:
-    """Return the run in the step of the run that it goes on from or replaces, where it takes that one's
+    """Return the run in the step of the run that it continues from or replaces, where it takes that one's
     place. RefusedError, UsageError.
     """
     run, tx = joining.run, work.tx
@@ -186,7 +186,7 @@ def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
 
 
 def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
-    """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow
+    """Let the step continue with this run, and its workflow be looked at; a retry opens an ended workflow
     again."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted

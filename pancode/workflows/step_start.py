@@ -157,7 +157,7 @@ class StepPreparer:
         return {path: patch for one in shown for path, patch in one.items()}
 
     def furnish(self, step: WorkflowStep, prepared: PreparedWork, plan: Plan) -> Plan:
-        """Return the plan of a step that goes on from no result, with its files in the snapshot."""
+        """Return the plan of a step that continues from no result, with its files in the snapshot."""
         if plan.snapshot is None or not prepared.files:
             return plan
         depot, run = self._core.ports.depot, str(step.run)

@@ -71,7 +71,7 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return the workspace's runs, the newest MOST, oldest first. Each goes on from the one before, even
+    """Return the workspace's runs, the newest MOST, oldest first. Each continues from the one before, even
     where a user continued that one.
     """
     found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
@@ -144,7 +144,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
         return
     last = runs[-1]
     if is_blocked(last):
-        why, fix = "it has asked a user, and goes on with the answer", f'pancode answer {last.id} "..."'
+        why, fix = "it has asked a user, and continues with the answer", f'pancode answer {last.id} "..."'
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):
@@ -164,14 +164,14 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
     kept = find_workspace(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
-        what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"
+        what, why = f"{old} is not the newest run of workspace {name}", f"its files continue in {runs[-1]}"
         fix = f"continue the newest: pancode runs continue {runs[-1]}"
         raise RefusedError(what, why=why, fix=fix, code="already_continued")
     return old in runs
 
 
 def must_go_on(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Raise RefusedError for a request that goes on from an older run of its workspace: before anything is
+    """Raise RefusedError for a request that continues from an older run of its workspace: before anything is
     paid for a snapshot, and again as it is queued.
     """
     with core.ports.ledger.transaction() as tx:

@@ -113,7 +113,7 @@ def _picture(ours: OurFleet, seconds: float) -> tuple[float, float]:
 
 
 def _share(pid: int, work: Callable[[], object]) -> float:
-    """Percent of a core that a process needs while that goes on."""
+    """Percent of a core that a process needs while that continues."""
     before, began = cpu_ms([pid]), time.monotonic()
     work()
     return (cpu_ms([pid]) - before) / (time.monotonic() - began) / 10

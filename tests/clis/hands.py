@@ -42,7 +42,9 @@ HANDS = {
     "codex": Hands(
         _patched,
         lambda path: {"tool": "read", "args": {"path": path}},
-        lambda line: call("exec_command", cmd=line, yield_time_ms=30_000),  # its most; else it goes on alone
+        lambda line: call(
+            "exec_command", cmd=line, yield_time_ms=30_000
+        ),  # its most; else it continues alone
     ),
     "copilot": Hands(
         lambda path, text: call("create", path=path, file_text=text),

@@ -304,7 +304,7 @@ def test_an_entry_of_which_nothing_can_be_read(disk: Path) -> None:
     again = on(disk)
     assert again.entries() == [] and str(one) in again.lost()
     assert len(again.troubles()) == 2
-    assert accept(again) == one  # the node goes on
+    assert accept(again) == one  # the node continues
 
 
 def test_a_damaged_node_state(disk: Path) -> None:

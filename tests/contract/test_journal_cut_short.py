@@ -28,7 +28,7 @@ BEFORE, RUNS = 1, 2
 
 
 class Ended(BaseException):
-    """As by SIGKILL: nothing of ours goes on."""
+    """As by SIGKILL: nothing of ours continues."""
 
 
 class Fault:
@@ -149,7 +149,7 @@ def test_ended_at_any_call(tmp_path: Path, after: bool) -> None:
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("after", [False, True])
 def test_refused_at_any_call(tmp_path: Path, number: int, after: bool) -> None:
-    """The node agent goes on, as its procedure does."""
+    """The node agent continues, as its procedure does."""
     for at in _calls(tmp_path / "all"):
         disk = tmp_path / f"{at}"
         journal, told = _begun(disk)

@@ -1,4 +1,4 @@
-"""A search that goes on after a place, in every ledger."""
+"""A search that continues after a place, in every ledger."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ END = result() + report()
         (START + failed(errorType="rate_limit") + result(1), 1, F.MODEL_BUSY),
         (START + failed(errorType="query") + result(1), 1, F.MODEL_FAILED),
         (START + SAID + failed(errorType="query") + END, 0, F.MODEL_FAILED),  # whatever it exits with
-        (START + failed(errorType="query") + SAID + END, 0, None),  # it went on
+        (START + failed(errorType="query") + SAID + END, 0, None),  # it continued
         (START + USED + refused("denied") + SAID + END, 0, F.TOOL_DENIED),
         (START + USED + refused("failure", "Tool 'bash' does not exist.") + SAID + END, 0, F.TOOL_DENIED),
         (START + USED + refused("failure", "Parent directory does not exist") + SAID + END, 0, None),

@@ -42,7 +42,7 @@ EXPECTED = {
     "http-429": Case(F.MODEL_BUSY, NO, "0", 0),
     "refusal": Case(F.AGENT_FAILED, (1200, 500, 34), None, 1, "I cannot help with that."),
     "bad-stream": Case(F.MODEL_FAILED, NO, None, 126),  # broken answers until it was killed
-    "cut-stream": Case(F.NO_ANSWER, NO, None, 0),  # it goes on asking, and was killed
+    "cut-stream": Case(F.NO_ANSWER, NO, None, 0),  # it continues asking, and was killed
     "sigterm-shell": Case(F.NO_ANSWER, NO, None, 0),
     # Before its first step it says nothing at all: neither while it asks again nor when it is killed.
     "http-500": Case(F.RUNTIME_UNREADABLE, NO, None, 0),

@@ -77,7 +77,7 @@ HOSTILE_STEPS = (
 def transcripts() -> dict[str, str]:
     """What each agent program writes while it reads a file, edits it and says so."""
     real = {path.parent.name: path.read_text() for path in GOLDEN.glob("*/ok-edit.stdout")}
-    return {**real, "hostile": "\n".join((*HOSTILE_STEPS, '{"type": "said", "text": "It goes on."}'))}
+    return {**real, "hostile": "\n".join((*HOSTILE_STEPS, '{"type": "said", "text": "It continues."}'))}
 
 
 SCROLL = """async () => {

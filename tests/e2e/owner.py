@@ -85,7 +85,7 @@ class Owner:
         return self.run(*words, "--json", cwd=cwd, timeout_s=timeout_s).ok().json()
 
     def begin(self, *words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """A command that goes on while the test does something else; the caller ends it."""
+        """A command that continues while the test does something else; the caller ends it."""
         process = subprocess.Popen(
             self.argv(*words),
             cwd=cwd or self.home,

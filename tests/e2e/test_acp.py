@@ -90,7 +90,7 @@ def test_a_command_waits_for_a_user_and_a_cancelled_turn_ends(fleet: Owner, lab:
     turns = [hand.shell("printf asked-it > yes.txt"), hand.shell("printf asked-no > no.txt"), says("Done.")]
     works = f"sleep 611.{os.getpid()}"
     answers = {
-        "say turn four": says("Going on."),
+        "say turn four": says("Continuing."),
         "work turn three": hand.shell(f"trap '' TERM; {works}"),
         "try turn two": hand.shell("printf asked-again > again.txt"),
     }
@@ -108,7 +108,7 @@ def test_a_command_waits_for_a_user_and_a_cancelled_turn_ends(fleet: Owner, lab:
         until(lambda: state(fleet, run) == "waits for you", "the turn ends", 60)
         types = [("Done.", b"try turn two\n"), ("printf asked-again", b"/cancel\n")]
         types += [("turn 2 ended: cancelled]", b"work turn three\n"), (works, b"/cancel\n")]
-        types += [("turn 3 ended: cancelled]", b"say turn four\n"), ("Going on.", b"\x04")]
+        types += [("turn 3 ended: cancelled]", b"say turn four\n"), ("Continuing.", b"\x04")]
         at_a_terminal(fleet, "attach", run, types=types)
         begun.communicate(timeout=60)
         assert calls_that_wait(fleet) == []

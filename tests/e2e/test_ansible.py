@@ -183,7 +183,7 @@ def test_an_upgrade_stops_at_the_first_that_does_not_come_back_and_runs_go_on(
     node2 is the first: Ansible comes in as root, while the coordinator's own login is refused.
     """
     before = {k: Ground(owner, hosts, k).agent() for k in (1, 2)}
-    runs = {k: owner.dispatch(*WORK, f"node{k}", f"{held(f'upgraded{k}')}; echo went on") for k in before}
+    runs = {k: owner.dispatch(*WORK, f"node{k}", f"{held(f'upgraded{k}')}; echo continued") for k in before}
     for run in runs.values():
         owner.running(run)
     owner.env["PYTHONPATH"], version = str(tmp_path), next_release(tmp_path)

@@ -113,7 +113,7 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
         second = again.json()
         last = max((log.parent / "bodies").iterdir()).read_text()
     assert (first["outcome"], second["outcome"], second["node"]) == ("done", "done", "node1")
-    assert last.count("remember the word plum") == 2 and "We go on with our conversation" in last
+    assert last.count("remember the word plum") == 2 and "We continue with our conversation" in last
     receipts = [fleet.ask("receipt", "show", one["run"])["statement"]["predicate"] for one in (first, second)]
     assert receipts[0]["session"] and receipts[0]["session"] == receipts[1]["session"]
     on_host(lab, 1, "rm -r ~/.pancode-node/f-*/sessions")

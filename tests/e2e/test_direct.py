@@ -85,7 +85,7 @@ def another_host_is_not_let_in(lab: Lab, place: str) -> None:
 
 
 def test_a_cut_and_a_coordinator_that_was_killed_cost_nothing(healed: Lab) -> None:
-    """Takes a minute: a run goes on through a cut network, and another through a coordinator's death."""
+    """Takes a minute: a run continues through a cut network, and another through a coordinator's death."""
     healed.sshd([1], "restart", FORBIDDEN)
     with direct_fleet(healed, 1) as (owner, place):
         owner.run("fleet", "up", "node1", "--link", "direct", timeout_s=180).ok()

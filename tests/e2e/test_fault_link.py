@@ -1,4 +1,4 @@
-"""The link is cut during a run, in each way: the run goes on, its log is whole, it is delivered once."""
+"""The link is cut during a run, in each way: the run continues, its log is whole, it is delivered once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_stop_waits_for_a_node_that_is_away_and_is_obeyed_at_contact(fleet: Ow
     fleet.run("runs", "stop", run).ok()
     shown = fleet.show(run)
     assert shown["state"] == "interrupting" and "not confirmed" in shown["reason"], shown
-    assert host.running("sleep", "300"), "a node that is away goes on"
+    assert host.running("sleep", "300"), "a node that is away continues"
     healed.heal([2])
     assert fleet.ended(run, 40)["outcome"] == "interrupted"
     assert not host.running("sleep", "300")

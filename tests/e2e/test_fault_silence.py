@@ -132,5 +132,5 @@ def test_the_doctor_starts_an_agent_that_hangs_again_and_its_run_goes_on(owner: 
     assert "done: pancode fleet up node1" in said.err, said
     assert owner.state("node1") == "online" and host.agent() not in (before, None)
     host.let_go("hung")
-    until(lambda: owner.show(run)["outcome"] == "done", "it goes on", 60, lambda: owner.show(run))
+    until(lambda: owner.show(run)["outcome"] == "done", "it continues", 60, lambda: owner.show(run))
     assert owner.show(run)["attempt"] == 1

@@ -108,7 +108,7 @@ def opens_a_terminal(newcomer: Owner, pane: Pane) -> None:
     assert (terminal["name"], terminal["attached"]) == ("night_shift", True)
     newcomer.run("down", "night.shift").ok()
     pane.is_a_shell_again()
-    assert newcomer.run("fleet", "status").ok().out, "the fleet goes on"
+    assert newcomer.run("fleet", "status").ok().out, "the fleet continues"
 
 
 def _native(owner: Owner) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A run whose provider turns it away in the middle goes on when the limit resets: same files, same talk."""
+"""A run whose provider turns it away in the middle continues when the limit resets: same files, same talk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESET_S = 31
 """Just longer than the worker itself waits for a provider."""
 TURNS = [
     {"tool": "write", "args": {"path": "${cwd}/made.txt", "content": MADE}},
-    {"text": "I went on.", "fault": {"status": 429, "retry_after": RESET_S, "times": 1}},
+    {"text": "I continued.", "fault": {"status": 429, "retry_after": RESET_S, "times": 1}},
 ]
 
 
@@ -53,7 +53,7 @@ def test_a_run_goes_on_after_the_limit_of_its_provider(fleet: Owner, healed: Lab
         )
         asked = requests_in(log)
     assert len(asked) == 3, "what it had done was not done again"
-    assert "goes on" in fleet.run("why", run).ok().out
+    assert "continues" in fleet.run("why", run).ok().out
     assert "PASS" in fleet.run("receipt", "verify", run).ok().out
     fleet.run("land", run, cwd=top, timeout_s=120).ok()
     assert (top / "made.txt").read_text() == MADE

@@ -192,7 +192,7 @@ def test_a_driver_that_loses_one_fails_or_hangs_holds_up_nothing_but_who_asks(bo
         until(lambda: box.shown()[0]["unknown_since"] is not None, "it is not known any more", 40)
         assert "1 UNKNOWN" in owner.run("fleet", "status").ok().out
         plain = owner.ask("dispatch", "--runtime", "shell", "--node", f"node{K}", "true", cwd=top)
-        assert plain["outcome"] == "done", "the node agent goes on"
+        assert plain["outcome"] == "done", "the node agent continues"
         waits = owner.dispatch("--runtime", "shell", "--gpus", "1", "true", cwd=top)
         until(lambda: "with a driver that does not answer" in owner.show(waits)["reason"], "it waits", 20)
     finally:

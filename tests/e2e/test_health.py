@@ -1,4 +1,4 @@
-"""The watch over two real hosts: a quiet agent is warned of, told once, asked about; a killed one goes on."""
+"""The watch over two real hosts: a quiet agent is warned of, told once, asked; a killed one continues."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def the_server_restarts(server: Postgres, owner: Owner) -> None:
     assert said.code == 6 and "PostgreSQL" in said.err and "psql" in said.err, said
     server.start()
     assert owner.ended(run)["outcome"] == "done"
-    until(lambda: owner.ended(work(owner, "/bin/true"))["outcome"] == "done", "work goes on", 60)
+    until(lambda: owner.ended(work(owner, "/bin/true"))["outcome"] == "done", "work continues", 60)
     owner.run("receipt", "verify", run).ok()
 
 

@@ -326,7 +326,7 @@ def test_its_worker_is_killed_with_a_call_open_and_the_next_interactive_run_hear
         said.communicate(timeout=60)
         assert workers and said.returncode != 0
         builds.touch()
-        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run goes on", 60)
+        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run continues", 60)
         (child,) = children(fleet, session)
         answer = fleet.run("attach", session, "what became of it?", cwd=top, timeout_s=120).ok().out
         newest = max((log.parent / "bodies").iterdir()).read_text()

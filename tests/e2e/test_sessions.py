@@ -343,7 +343,7 @@ def _seen_by_two(fleet: Owner, session: str, shown: Path) -> None:
         _, noted = face.communicate("/detach\n", timeout=60)
     finally:
         face.kill()
-    assert face.returncode == 0 and "goes on" in noted
+    assert face.returncode == 0 and "continues" in noted
     said = ("what does it say?", "It says one.", "who knows more?", "Ben may know.")
     assert [shown.read_text().count(text) for text in said] == [1, 1, 1, 1]
 
@@ -527,7 +527,7 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
             early = fleet.run("runs", "diff", session)
             assert early.code != 0 and f"pancode sessions rest {session}" in early.err, early
             landed = fleet.run("land", session, cwd=top, timeout_s=180).ok()
-            assert "it goes on with your next message" in landed.err, landed
+            assert "it continues with your next message" in landed.err, landed
             assert (top / "one.txt").read_text() == "one" and state(fleet, session) == "rests"
 
             fleet.run("attach", session, "and another", timeout_s=120).ok()
@@ -540,7 +540,7 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
     assert (
         proof["verdict"] == "PASS" and [one["verdict"] for one in proof["interactive_runs"]] == ["PASS"] * 2
     ), proof
-    assert f"{rested['run']} goes on from {session}" in [check["what"] for check in proof["checks"]]
+    assert f"{rested['run']} continues from {session}" in [check["what"] for check in proof["checks"]]
     fleet.run("land", session, cwd=top, timeout_s=120).ok()
     assert (top / "two.txt").read_text() == "two"
 

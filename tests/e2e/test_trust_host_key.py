@@ -48,7 +48,7 @@ def test_a_changed_host_key_is_refused_until_a_user_has_looked(healed: Lab) -> N
 
 
 def _a_new_key_for_the_coordinator(owner: Owner, host: Ground, before: str) -> None:
-    """Rotated, and then lost: the node goes on with the key that it knows until it is brought up."""
+    """Rotated, and then lost: the node continues with the key that it knows until it is brought up."""
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none", "true")
     owner.run("key", "rotate").ok()
     assert owner.ended(owner.dispatch(*words), 40)["outcome"] == "done", "it knows the old one alone"

@@ -213,7 +213,7 @@ def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str)
     expect(page.get_by_role("navigation", name="files")).to_contain_text("<b>x.txt")
     expect(page.locator("main img, main script")).to_have_count(0)
     told = page.evaluate(STEPS, transcripts())
-    assert told.pop("hostile") == "0 worked, then: It goes on."
+    assert told.pop("hostile") == "0 worked, then: It continues."
     assert set(told.values()) == {"2 worked, then: Done: the work is finished."}, told
     assert page.evaluate("() => { try { document.body.innerHTML = '<p>' } catch (e) { return e.name } }") == (
         "TypeError"
@@ -280,7 +280,7 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
     page.get_by_role("checkbox", name=f"mark {done}").check()
     bar = page.get_by_role("region", name="what is marked")
     expect(bar).to_contain_text("3 marked")
-    expect(bar).to_contain_text("cannot land: 2 still going on, 1 without a change")
+    expect(bar).to_contain_text("cannot land: 2 still running, 1 without a change")
     page.keyboard.press("Tab")
     bar.get_by_role("button", name="Stop 2").click()
     expect(page.get_by_role("dialog")).to_contain_text("Stop 2 runs")
@@ -411,7 +411,7 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
 
     page.route(f"**/v1/runs/{hostile}/continue", take)
     page.get_by_role("button", name="Send back").click()
-    expect(page.locator(".toast")).to_contain_text("goes on with your comments")
+    expect(page.locator(".toast")).to_contain_text("continues with your comments")
     assert "app.py:2\n>     return 2\nthree, please" in sent[0]["text"]
 
 
@@ -429,7 +429,7 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
     expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-warn\.svg$"))
     page.locator("li.row", has_text=asks).get_by_role("button", name="9090").click()
-    expect(page.locator(".toast")).to_contain_text(f"{asks} goes on with the answer: 9090")
+    expect(page.locator(".toast")).to_contain_text(f"{asks} continues with the answer: 9090")
     assert [one["text"] for one in sent] == ["2"], "a question is answered where it stands"
     page.unroute(f"**/v1/runs/{asks}/answer")
     done = owner.dispatch(*SHELL, "echo new > new.txt", cwd=top)

@@ -104,7 +104,7 @@ def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner) -> None
     assert [step["state"] for step in failed["steps"]] == ["done", "failed", "skipped"]
     assert "third" in said.out and "skipped" in said.out
     again = fleet.run("runs", "retry", failed["steps"][1]["run"], cwd=top, timeout_s=120).ok()
-    assert f"{failed['workflow']} goes on with" in again.err
+    assert f"{failed['workflow']} continues with" in again.err
     shown = fleet.run("workflow", "show", "-f", failed["workflow"], "--json", timeout_s=120).ok().json()
     assert [(step["state"], len(step["runs"])) for step in shown["steps"]] == [
         ("done", 1),
@@ -143,7 +143,7 @@ def test_a_lane_goes_through_its_items_over_two_hosts_and_a_kill_of_the_coordina
     assert (top / "list.txt").read_text() == "one\ntwo\n", "each began with what the one before has landed"
     assert "pancode lane skip night" in fleet.run("lane", "show", "night").ok().out
     fleet.run("lane", "skip", "night").ok()
-    until(lambda: state() == "empty", "it has gone on", 90)
+    until(lambda: state() == "empty", "it has continued", 90)
     last = fleet.ask("lane", "show", "night")["items"][-1]
     assert last["state"] == "done" and last["answer"].startswith("2 list.txt")
     fleet.run("lane", "rm", "night").ok()

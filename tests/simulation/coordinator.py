@@ -197,7 +197,7 @@ class SimDesk:
         self.core, self.wire.at = None, None
 
     def reboot(self) -> None:
-        """The coordinator's machine: its boot clock begins anew, the wall clock goes on."""
+        """The coordinator's machine: its boot clock begins anew, the wall clock continues."""
         self.kill()
         wall = self.clock.wall_ms()
         self.clock.ms = 45_000

@@ -46,7 +46,7 @@ def repair(w: SimWorld) -> None:
 
 
 def silence(w: SimWorld) -> None:
-    """A node (rather a busy one) is cut off for about the last deadline, while the rest goes on."""
+    """A node (rather a busy one) is cut off for about the last deadline, while the rest continues."""
     busy = [machine for machine in w.machines if machine.alive()]
     machine = w.random.choice(busy) if busy else w.machine()
     ms = w.random.choice((50_000, 100_000, 140_000, 140_000, 200_000))

@@ -134,7 +134,7 @@ class Talker:
 
 
 class Program:
-    """The program of one interactive run. It goes on when time has passed, up to its next wait."""
+    """The program of one interactive run. It continues when time has passed, up to its next wait."""
 
     def __init__(self, machine: Machine, job: Job) -> None:
         self.machine, self.job, self.name = machine, job, str(job.identity)

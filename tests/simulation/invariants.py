@@ -307,7 +307,7 @@ class Invariants:
             must(count == 1 or asked, f"{run_id} writes and runs in two places")
 
     def what_was_replaced_is_ended(self, nodes: list[Node]) -> None:
-        """Where a node is heard, an attempt does not go on for which another was bound long ago."""
+        """Where a node is heard, an attempt does not continue for which another was bound long ago."""
         ours = {node.name for node in nodes if node.removed is None and node.quarantined is None}
         for machine in self.world.machines:
             for who, _ in machine.alive() if machine.name in ours else ():

@@ -181,7 +181,7 @@ class Machine:
         return up and not self.link.down and not self.redis.down
 
     def power_cut(self) -> None:
-        """Everything that ran is gone; the boot clock begins anew, the wall clock goes on."""
+        """Everything that ran is gone; the boot clock begins anew, the wall clock continues."""
         self.agent = None
         self.programs.lose_power()
         self.host.power_cut()

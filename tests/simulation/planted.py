@@ -248,7 +248,7 @@ BUGS = (
     ),
     Bug("only the ledger knows of epochs", "restored", _ask_only_the_ledger),
     Bug(
-        "a restored ledger goes on with the numbers that it remembers",
+        "a restored ledger continues with the numbers that it remembers",
         "restored",
         _to(Core, "highest_lease", lambda core, run: run.lease),
         25,

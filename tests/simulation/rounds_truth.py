@@ -78,7 +78,7 @@ class RoundsTruth:
             must(approved is True, f"{one.name}: {judge.run} has not approved, and that is the end")
 
     def begins_where_the_round_is(self, one: Workflow, step: WorkflowStep, run: Run, tx: Transaction) -> None:
-        """The first of a round goes on from its own result; nothing is done again that nobody rejected."""
+        """The first of a round continues from its own result; nothing is done again that nobody rejected."""
         loop = self.world.flows.wanted[one.name].shape.loop
         known = [tx.get(Run, name) for name in step.runs[: step.runs.index(run.id)]]
         done = [old for old in known if old is not None and old.outcome is Outcome.DONE]

@@ -1,4 +1,4 @@
-"""Sessions in the simulation: users who talk with them, and the coordinator that goes on by itself."""
+"""Sessions in the simulation: users who talk with them, and the coordinator that continues by itself."""
 
 from __future__ import annotations
 

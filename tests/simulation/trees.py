@@ -50,7 +50,7 @@ class Trees:
         self.commits[commit] = files
 
     def compose(self, wanted: Composition) -> Composed:
-        """Two versions of a file go together where one of them goes on from the other."""
+        """Two versions of a file go together where one of them continues from the other."""
         files: dict[str, tuple[str, ...]] = {}
         conflicts: set[str] = set()
         for commit in wanted.results.values():

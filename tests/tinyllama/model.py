@@ -19,7 +19,7 @@ from .template import chat_template
 
 Floats = npt.NDArray[np.float32]
 BABBLE = "%babble%"
-"""At the end of a scripted turn: it goes on freely from there."""
+"""At the end of a scripted turn: it continues freely from there."""
 WIDTH, HEADS, LINK, RARE = 64, 4, 30.0, 6.0
 TRAINED_FOR = 32_768
 BOS, END, FIRST_SCRIPTED = 259, 261, 262

@@ -184,7 +184,7 @@ def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[P
 
 
 def _late(fd: int, kept: Printed, clock: Clock) -> None:
-    """Read the rest of the pipe, but not for ever: a process that was left behind may go on printing."""
+    """Read the rest of the pipe, but not for ever: a process that was left behind may continue printing."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     until = clock.mono_ms() + LATE_MS

@@ -96,7 +96,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
-# Thrown is denied: the model gets the words as the result of its call, and the run goes on.
+# Thrown is denied: the model gets the words as the result of its call, and the run continues.
 _PLUGIN = """\
 import { execFile } from "node:child_process";
 const [TOOLS, [program, ...given], timeout] = ASKED;

@@ -29,7 +29,7 @@ Acts that end the script:
   fail TEXT (error event, exit 1) · ask TEXT (needs a user, exit 1) · exit CODE (no terminal event)
   finish CODE (terminal success, then this status) · lie [TEXT] (claims a write and 1,000 tokens, success)
 At the end of the script: terminal success, exit 0. An act that goes wrong ends it as `fail` does;
-`try ACT...` goes on instead. `force ACT...` disobeys --read-only. A script that cannot be read: error
+`try ACT...` continues instead. `force ACT...` disobeys --read-only. A script that cannot be read: error
 event, exit 2.
 
 Events, one JSON object a line: start {session, model} · say {text} · tool {name, action, detail, ok} ·

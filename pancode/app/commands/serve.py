@@ -39,7 +39,7 @@ def serve(
     child: Annotated[bool, Option("--child", hidden=True)] = False,
     stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
 ) -> int:
-    """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
+    """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes continue."""
     Face(as_json=False).acts_here("pancode admin serve")
     if check:
         Client(home_of(os.environ), starts=False).get(PING)
@@ -108,7 +108,7 @@ def service(
         bool, option("Install the unit; the coordinator starts from the next boot on.", "--install")
     ] = False,
     removes: Annotated[
-        bool, option("Remove the unit; a coordinator that runs goes on until `fleet down`.", "--remove")
+        bool, option("Remove the unit; a coordinator that runs continues until `fleet down`.", "--remove")
     ] = False,
     system: System = False,
     user: User = None,

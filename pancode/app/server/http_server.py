@@ -163,7 +163,7 @@ _AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
 
 
 class _Server(uvicorn.Server):
-    """A server. `beat` is called from the loop that answers, ten times a second while the loop goes on.
+    """A server. `beat` is called from the loop that answers, ten times a second while the loop continues.
 
     It accepts by itself: asyncio takes whoever comes, gives a handshake a minute, and writes a megabyte into
     the log in each second in which no file is free. `bounds`: of a port that strangers reach; None: none.

@@ -177,7 +177,7 @@ class LoopbackListener:
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Open the listener if older sessions go on, unless a setting opens a listener of its own."""
+        """Open the listener if older sessions continue, unless a setting opens a listener of its own."""
         if self._context.coordinator.listener is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()

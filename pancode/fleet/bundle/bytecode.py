@@ -63,7 +63,7 @@ def find_cached_path(name: str, level: int) -> str:
 def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
     """The bundle's files as they are packed where our bytecode runs; compiled in `scratch`.
 
-    Separate processes compile, so that the coordinator goes on. The same sources give the same bytes.
+    Separate processes compile, so that the coordinator continues. The same sources give the same bytes.
     BundleError.
     """
     wishes: dict[str, compiler.Wish] = {}

@@ -56,7 +56,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     """Start the coordinator if need be; install, start and check node agents; print the readiness table.
 
     Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
-    With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
+    With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
     """
     client = face.client(works=True)
     body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
@@ -100,7 +100,7 @@ def show_steps(face: Face, events: Iterator[ServerEvent]) -> Any:
                 elif event.kind == "result":
                     return event.data
     except KeyboardInterrupt:
-        face.note("\ndetached; the coordinator goes on with it.  look: pancode node ls")
+        face.note("\ndetached; the coordinator continues with it.  look: pancode node ls")
         raise
     raise UnavailableError(
         "the coordinator stopped before it finished", fix="run the same command again: it continues"
@@ -245,7 +245,7 @@ def down(
     nodes: Nodes,
     *,
     now: Annotated[
-        bool, option("Do not ask, although runs are in flight; they go on and deliver later.", "--now")
+        bool, option("Do not ask, although runs are in flight; they continue and deliver later.", "--now")
     ] = False,
     face: Json,
 ) -> int:
@@ -301,7 +301,7 @@ def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFle
 
 
 def take_down(face: Face, client: Client) -> None:
-    """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
+    """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs continue."""
     show_steps(
         face, client.events("POST", "/v1/fleet/down", {**describe_caller(), "nodes": [], "now": False})
     )
@@ -348,7 +348,7 @@ def drain(
     reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
     face: Json,
 ) -> None:
-    """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    """Start nothing new on NODES (none: on the whole fleet); what runs continues."""
     if queue:
         name = _queue_of(nodes)
         paused = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
@@ -392,7 +392,7 @@ def handover(face: Json) -> int:
 
 
 def handed_over(answer: HandoverShape) -> str:
-    """What goes on without this machine, what stays, and what is on its way, in words."""
+    """What continues without this machine, what stays, and what is on its way, in words."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = (

@@ -28,7 +28,7 @@ Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]
 
 
 class Port:
-    """The listening port, open in `async with`. At its end, served connections go on; handshakes are cut."""
+    """The listening port, open in `async with`. At its end, connections continue; handshakes are cut."""
 
     def __init__(
         self, place: ListenAddress, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]

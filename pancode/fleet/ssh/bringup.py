@@ -145,7 +145,7 @@ class BringUp:
         return replace(out, again=reach.installed_home is not None)
 
     async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """End the node agent; its attempts go on."""
+        """End the node agent; its attempts continue."""
 
         async def work(remote: Remote) -> NodeResult:
             ended = await stop_agent(remote, self._plan(node), progress)
@@ -436,7 +436,7 @@ class _Steps:
         if StepName.START not in self.changed:
             try:
                 await self.wait(StepName.HEARTBEAT, "the node agent is heard", heartbeat(False))
-            except UnavailableError:  # it hangs; its attempts go on without it
+            except UnavailableError:  # it hangs; its attempts continue without it
                 self.end("done", "the node agent runs and is not heard")
                 await self.act(remote, starting(True))
         if StepName.START in self.changed:

@@ -120,7 +120,7 @@ class Link:
             self._poke.set()
 
     async def close(self) -> None:
-        """End the link and its connection; the node agent and its runs go on. Idempotent."""
+        """End the link and its connection; the node agent and its runs continue. Idempotent."""
         task = self._task
         while task is not None and not task.done():
             task.cancel()
@@ -147,7 +147,7 @@ class Link:
     async def repair(self) -> tuple[str, ...]:
         """See that the node still has its end of the tunnels, and open them anew if not; what was missing.
 
-        Where that fails, ConnectError, and the connection is dialled anew; but a tunnel goes on where the
+        Where that fails, ConnectError, and the connection is dialled anew; but a tunnel continues where the
         direct way that should replace it is shut.
         """
         async with self._mending:

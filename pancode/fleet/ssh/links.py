@@ -251,13 +251,13 @@ class Links:
         return bool(missing)
 
     async def leave(self, name: str) -> None:
-        """Stop keeping the link; the node agent goes on."""
+        """Stop keeping the link; the node agent continues."""
         link = self._links.pop(name, None)
         if link is not None:
             await link.close()
 
     async def close(self) -> None:
-        """End all links and our own servers; node agents and their runs go on."""
+        """End all links and our own servers; node agents and their runs continue."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*(self.leave(name) for name in tuple(self._links)))

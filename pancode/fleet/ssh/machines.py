@@ -122,7 +122,7 @@ class Machines:
                 self._keep(node.name)
 
     def stop(self) -> None:
-        """End links and servers; node agents go on."""
+        """End links and servers; node agents continue."""
         self._loop.call(self._links.close(), _KEEP_S)
 
     def admit_all(self) -> None:
@@ -291,7 +291,7 @@ class Machines:
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """End the agents of these nodes (none given: all); attempts belong to their shims and go on.
+        """End the agents of these nodes (none given: all); attempts belong to their shims and continue.
 
         Jobs that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
         starts the agents again.
@@ -357,7 +357,7 @@ class Machines:
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
         """Do the work on all nodes at once, but one command after the other on each node.
 
-        An error on a machine is that machine's result. A command goes on when its caller has detached: the
+        An error on a machine is that machine's result. A command continues when its caller has detached: the
         next one would else meet it half-way.
         """
 

@@ -141,7 +141,7 @@ def _home(probe: NodeProbe) -> list[NotReady]:
 
 
 def _layout(probe: NodeProbe) -> list[NotReady]:
-    """The problem of a newer home layout, told before anything is touched: the newer agent goes on."""
+    """The problem of a newer home layout, told before anything is touched: the newer agent continues."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
     newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"

@@ -189,7 +189,7 @@ def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool
 def first_steps(
     place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
 ) -> tuple[BringUpStep, ...]:
-    """The steps up to the node's own key, which the fleet must believe before it goes on."""
+    """The steps up to the node's own key, which the fleet must believe before it continues."""
     return (home_step(place), bundle_step(place, probe, bundle, python), key_step(place, python.path))
 
 
@@ -201,10 +201,10 @@ def enrolled_steps(
 
 
 def stop_step(place: NodeLocation) -> BringUpStep:
-    """End the node agent alone: running attempts belong to their shims and go on."""
+    """End the node agent alone: running attempts belong to their shims and continue."""
     unit = f"pancode-node-{place.fleet}.service"
     act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
-    return BringUpStep(StepName.STOP, "the node agent (its attempts go on)", (act,))
+    return BringUpStep(StepName.STOP, "the node agent (its attempts continue)", (act,))
 
 
 def install_key_step(line: str, marker: str) -> BringUpStep:

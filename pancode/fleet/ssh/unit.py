@@ -36,7 +36,7 @@ class Unit:
         )
 
 
-# WatchdogSec: longer than a turn takes that removes what old runs left. Attempts go on without the agent.
+# WatchdogSec: longer than a turn takes that removes what old runs left. Attempts continue without the agent.
 UNIT = """\
 [Unit]
 Description=PanCode node agent of fleet {fleet}

@@ -46,7 +46,7 @@ class SystemService:
         return not same
 
     def remove(self) -> bool:
-        """Remove the service; what it runs now goes on. Whether there was one; UnavailableError."""
+        """Remove the service; what it runs now continues. Whether there was one; UnavailableError."""
         if not self.path.exists():
             return False
         self._systemctl("disable", self._unit.name)

@@ -85,10 +85,10 @@ class CoordinatorUnit:
         )
 
 
-# KillMode=process: node agents of this machine and their attempts may have been started from here, and go on.
-# Exit 3: settings that cannot be used; starting again would not help. 73: another one has this home.
-# WatchdogSec: longer than a round takes with a slow disk under it; SIGABRT writes where each thread was.
-# TimeoutStartSec: a ledger may have to be brought to this version first. LimitCORE: keys are in memory.
+# KillMode=process: node agents of this machine and their attempts may have been started from here, and
+# continue. Exit 3: settings that cannot be used; starting again would not help. 73: another one has this
+# home. WatchdogSec: longer than a round takes with a slow disk under it; SIGABRT writes where each thread
+# was. TimeoutStartSec: a ledger may have to be brought to this version first. LimitCORE: keys are in memory.
 # LimitNOFILE: 50 nodes with 64 connections each, and what these lead to; a user's manager gives what it may.
 UNIT = """\
 [Unit]

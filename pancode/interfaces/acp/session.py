@@ -136,7 +136,7 @@ class EditorSession:
         try:
             in_turn(partial(self._acts.cancel, turn))
         except PancodeError as refused:
-            self._think(f"the turn goes on: {refused.words}")
+            self._think(f"the turn continues: {refused.words}")
 
     def replay(self) -> None:
         """Show all that was said, and follow from there. PancodeError."""

@@ -57,7 +57,7 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
         face.note(f"answered: {escape_line(answer['answer'])}")
     if "workflow" in answer:
         flow = answer["workflow"]
-        face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
+        face.note(f"{flow} continues with {answer['run']}; follow: pancode workflow show -f {flow}")
     if detach:
         show_queued(face, answer)
         return ExitCode.DONE
@@ -125,7 +125,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
-            face.note(f"  the conversation rests {behind}: it goes on with your next message")
+            face.note(f"  the conversation rests {behind}: it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
@@ -189,7 +189,7 @@ def _finding(one: dict[str, Any]) -> str:
 
 
 class WaitedRun(RunShape):
-    """A run at its end. `shown`: the output that was shown while it went on."""
+    """A run at its end. `shown`: the output that was shown while it continued."""
 
     shown: NotRequired[str]
 
@@ -235,7 +235,7 @@ class LiveTranscript(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Show the output; after a cut it goes on where it was. What cannot be shown here is in the log."""
+        """Show the output; after a cut it continues where it was. What cannot be shown here is in the log."""
         with suppress(PancodeError, OSError):
             told = followed_log(
                 lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
@@ -272,7 +272,7 @@ def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript
 def report_detached(face: Face, run: str) -> int:
     """Say how to come back; the status for it."""
     write_stderr(
-        f"\ndetached; {run} goes on.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n"
+        f"\ndetached; {run} continues.  follow: pancode runs logs -f {run}   stop: pancode runs stop {run}\n"
     )
     return ExitCode.DETACHED
 
@@ -404,7 +404,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
             noted = True
             time.sleep(LAND_LOOK_S)
     except KeyboardInterrupt:
-        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
+        face.note(f"\ndetached; it continues.  look: pancode runs show {run}")
         return None
 
 

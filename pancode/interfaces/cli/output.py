@@ -86,7 +86,7 @@ class Face:
     def note(self, text: str) -> None:
         """Print a note beside the result; not with --json.
 
-        Where it cannot be printed (the reader has gone, the disk is full), the command goes on.
+        Where it cannot be printed (the reader has gone, the disk is full), the command continues.
         """
         if not self.as_json:
             write_stderr(text + "\n")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Picture:
-    """Progress on a terminal. `draws`: whether it is drawn. If the terminal goes, the command goes on.
+    """Progress on a terminal. `draws`: whether it is drawn. If the terminal goes, the command continues.
 
     `stays`: the last state is left on the terminal.
     """
@@ -73,7 +73,7 @@ class ProgressRow(_Picture):
         self._lock = threading.Lock()
 
     def above(self, text: str, dim: bool = False) -> None:
-        """Print a stranger's words above the progress, which goes on below them."""
+        """Print a stranger's words above the progress, which continues below them."""
         self._say(escape_line(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str) -> None:

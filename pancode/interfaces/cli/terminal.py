@@ -233,7 +233,7 @@ def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 class _Column(NamedTuple):
-    """One column; the first cell is the head. `folds`: a long text goes on in the next line."""
+    """One column; the first cell is the head. `folds`: a long text continues in the next line."""
 
     cells: Sequence[str]
     is_toned: bool

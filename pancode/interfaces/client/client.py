@@ -281,7 +281,7 @@ def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str
     """Message, why and fix of the error for a coordinator that did not answer."""
     fix = "check before you retry: pancode runs"
     if pid is not None:
-        fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes go on"
+        fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes continue"
     message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
     return message, f"{error}; it may still be at work on this", fix
 

@@ -42,7 +42,7 @@ def run_model_tests(note: Note, client: Client, asked: Json) -> list[Json]:
                 tests: list[Json] = event.data["tests"]
                 return tests
     except KeyboardInterrupt:
-        note("\nthe test goes on without you; its result: pancode models")
+        note("\nthe test continues without you; its result: pancode models")
         raise
     raise UnavailableError("the coordinator stopped before it finished", fix="run the same command again")
 

@@ -134,7 +134,7 @@ def followed_log(
     place: Place = ("", 0),
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogPart]:
-    """Yield a stream of a run until its end; after a cut it goes on at the same byte."""
+    """Yield a stream of a run until its end; after a cut it continues at the same byte."""
 
     def begin() -> Iterator[ServerEvent]:
         query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
@@ -149,7 +149,7 @@ def followed_log(
 
 
 class SessionFollower:
-    """Tells in a thread what a session's stream says; after a cut it goes on at the next byte.
+    """Tells in a thread what a session's stream says; after a cut it continues at the next byte.
 
     `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: once False, it ends at the next line.
     """

@@ -176,7 +176,7 @@ class VerifyBody(ActBody):
 
 
 class RetryBody(ReasonBody):
-    """`resume`: go on with the run's session, on its node. `alone`: outside of the run's workflow."""
+    """`resume`: continue with the run's session, on its node. `alone`: outside of the run's workflow."""
 
     resume: bool = False
     alone: bool = False
@@ -198,7 +198,7 @@ class AnswerBody(TellBody):
 
 
 class ContinueBody(ReasonBody):
-    """`text`: the remark with which a run is continued; empty: it goes on with its work."""
+    """`text`: the remark with which a run is continued; empty: it continues with its work."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)] = ""
 

@@ -1,4 +1,4 @@
-"""The API over TCP: who is let in, with which rights, and how long a stream goes on."""
+"""The API over TCP: who is let in, with which rights, and how long a stream continues."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ INFO = {"name": "pancode", "title": "PanCode", "version": __version__}
 INSTRUCTIONS = (
     "PanCode runs coding agents (Claude Code, Codex, Gemini CLI, OpenCode, Copilot, local models) on a "
     "fleet of the user's own machines, within one policy and one budget. Use it to hand over work that "
-    "can go on without you: a task for another node, several tasks at once, a second opinion, a "
+    "can continue without you: a task for another node, several tasks at once, a second opinion, a "
     "review, a long test run. dispatch starts a run from the repository as it is now and answers at "
     "once; wait and run_show tell how it ended; diff shows its change and land brings it into the "
     "working tree. Say the whole task: the agent sees nothing of this conversation. A refusal has a "

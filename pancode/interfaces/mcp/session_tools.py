@@ -79,7 +79,7 @@ def _say(call: McpToolCall) -> Any:
 
 
 def _read(call: McpToolCall) -> Any:
-    """Return what was said since `since`, and the value of `since` to go on with."""
+    """Return what was said since `since`, and the value of `since` to continue with."""
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
     path = path_of("sessions", call.text("run"))
@@ -140,7 +140,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "session_read",
-        "What users and the agent have said in a session since a number, with its calls of tools; go on at "
+        "What users and the agent have said in a session since a number, with calls of tools; continue at "
         "the number that comes back.",
         _read,
         "GET /v1/sessions/{run}/stream",

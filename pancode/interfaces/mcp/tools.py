@@ -131,7 +131,7 @@ _ADD: Json = {
         "enum": ["once", "none", "all"],
         "description": "for times without a coordinator: begin once, never, or for each; default: once",
     },
-    "overlap": {"type": "boolean", "description": "may begin while its last run goes on; default: no"},
+    "overlap": {"type": "boolean", "description": "may begin while its last run continues; default: no"},
     "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
     "cwd": CWD,
     **WORK,
@@ -197,7 +197,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "schedule_remove",
-        "Remove a schedule for good. Runs that it has begun go on. Ask the user first.",
+        "Remove a schedule for good. Runs that it has begun continue. Ask the user first.",
         lambda call: call.client.post(_path(call, "remove"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/remove",
         {"schedule": _NAME},
@@ -305,7 +305,7 @@ def _explore(call: McpToolCall) -> Any:
         call.progress.report(waited, "the scouts are under way")
         call.progress.wait(LOOK_S)
         rows = [_scouted(call, row) for row in rows]
-    return {"scouts": rows, "next": "call explore again with the same questions: it goes on waiting"}
+    return {"scouts": rows, "next": "call explore again with the same questions: it continues waiting"}
 
 
 UNDER_WAY = "under way"
@@ -329,7 +329,7 @@ def _wait(call: McpToolCall) -> Any:
         call.progress.wait(LOOK_S)
         run = call.client.get(call.run("brief"))
     ended = run["state"] == "ended"
-    return {**run, "next": "run_show has its answer" if ended else "it goes on: call wait again"}
+    return {**run, "next": "run_show has its answer" if ended else "it continues: call wait again"}
 
 
 def _runs(call: McpToolCall) -> Any:
@@ -445,7 +445,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "explore",
         "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, side by side. What is "
-        f"known of these very files comes at once. Waits {WAIT_MOST_S} s; call again to go on waiting.",
+        f"known of these very files comes at once. Waits {WAIT_MOST_S} s; call again to continue waiting.",
         _explore,
         "POST /v1/explore",
         {
@@ -472,7 +472,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "wait",
-        f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it goes on.",
+        f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it continues.",
         _wait,
         "GET /v1/runs/{run}/brief",
         {"run": RUN, "seconds": integer_schema("how long to wait", WAIT_MOST_S)},
@@ -536,7 +536,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "logs",
-        f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset. With tail: its last "
+        f"Output of a run, {LOG_BYTES // 1000} KB at a time; continue at next_offset. With tail: its last "
         "bytes, and how many are left out before them.",
         _logs,
         "GET /v1/runs/{run}/log",

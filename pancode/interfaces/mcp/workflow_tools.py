@@ -246,7 +246,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "answer",
-        "Answer the question with which a run has ended; it goes on in a new run. Ask the user first.",
+        "Answer the question with which a run has ended; it continues in a new run. Ask the user first.",
         _answer,
         "POST /v1/runs/{run}/answer",
         {"run": RUN, "text": string_schema("the answer, or the number of a choice")},
@@ -267,7 +267,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "continue_run",
-        "Go on from the result of a finished run, in its session where that is kept, with a remark.",
+        "Continue from the result of a finished run, in its session where that is kept, with a remark.",
         lambda call: call.client.post(
             call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
         ),

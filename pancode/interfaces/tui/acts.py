@@ -148,7 +148,7 @@ def add_flags(act: Act, why: str, yes: str) -> Act:
 
 def _drain(node: Json, words: str) -> Act:
     name, used = escape_line(node["name"]), count_noun(node["slots"]["used"], "run")
-    question = f"Drain {name}: nothing new starts there, {used} in flight go on?"
+    question = f"Drain {name}: nothing new starts there, {used} in flight continue?"
     if node["draining"] is not None or node["paused"] or node["quarantined"]:
         question = f"Resume {name}: it takes new work again?"
         return Act(question, "/v1/fleet/resume", {"nodes": [node["name"]]}, f"{name} takes work again")
@@ -178,7 +178,7 @@ def _approve(run: Json, words: str) -> Act:
     flags |= {"call": run["call"]} if run.get("call") else {}
     flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
-    does = _APPROVES.get(run["kind"], "lets it go on")
+    does = _APPROVES.get(run["kind"], "lets it continue")
     question = f"Approve {name}: {clip_columns(escape_line(run['words']), _WORDS)}. This {does}{also}?"
     if run.get("call"):  # a yes to a command is to all of it
         question = f"Approve this command of {name}?\n{escape_text(run['words'], '    ')}\nThis {does}."
@@ -189,14 +189,14 @@ def _deny(run: Json, words: str) -> Act:
     name = run["run"]
     question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
     if run.get("call"):
-        question = f"Deny this command of {name}? Its agent goes on without the command."
+        question = f"Deny this command of {name}? Its agent continues without the command."
     body = {"call": run["call"]} if run.get("call") else {}
     return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
 
 
 def _answer(run: Json, words: str) -> Act:
     return Act(
-        "", path_of("runs", run["run"], "answer"), {"text": words}, f"{run['run']} goes on with your answer"
+        "", path_of("runs", run["run"], "answer"), {"text": words}, f"{run['run']} continues with your answer"
     )
 
 
@@ -206,7 +206,7 @@ def _tell(run: Json, words: str) -> Act:
 
 def _continue(run: Json, words: str) -> Act:
     name = run["run"]
-    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} goes on with your message")
+    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} continues with your message")
 
 
 def _resolve(run: Json, words: str) -> Act:
@@ -233,7 +233,7 @@ def _resume_workflow(shape: Json, words: str) -> Act:
     question = (
         f"Begin {count_noun(left, 'step')} of {name} again that did not end well? What is done is kept."
     )
-    return Act(question, path_of("workflows", name, "resume"), {}, f"{name} goes on")
+    return Act(question, path_of("workflows", name, "resume"), {}, f"{name} continues")
 
 
 def _begin(issue: Json, words: str) -> Act:

@@ -54,7 +54,7 @@ class _Lasting:
 
 
 class SteadyDriver(LinuxDriver):
-    """A driver that goes on writing, whatever becomes of the terminal."""
+    """A driver that continues writing, whatever becomes of the terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -47,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "c",
         "c",
-        "go on with your message, or with what failed (asks)",
+        "continue with your message, or with what failed (asks)",
         frozenset({"run", "workflow"}),
         act="continue",
         in_footer=False,

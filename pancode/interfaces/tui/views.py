@@ -64,7 +64,7 @@ VIEWS: Mapping[str, PageView] = {
     "now": PageView(
         runs.draw_dashboard,
         _with(runs=_RUNS, workers=_WORKERS, models=_MODELS),
-        "the dashboard: what goes on, and what needs you",
+        "the dashboard: what happens, and what needs you",
     ),
     "runs": PageView(runs.draw_runs, _with(runs=_RUNS), "the newest runs"),
     "machines": PageView(nodes.draw_nodes, _with(), "the machines of the fleet"),
@@ -77,7 +77,7 @@ VIEWS: Mapping[str, PageView] = {
     "sessions": PageView(
         workflows.draw_sessions,
         _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
-        "agents that you talk with; Enter goes on with one",
+        "agents that you talk with; Enter continues with one",
     ),
     "issues": PageView(
         issues.draw_issues,

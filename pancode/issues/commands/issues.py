@@ -93,7 +93,7 @@ def on(
     plans: Annotated[bool, option("First a talk with a planner in its workspace.", "--plan")] = False,
     face: Json,
 ) -> int:
-    """Have an issue worked on in a workspace of its own, or go on with what the run before left.
+    """Have an issue worked on in a workspace of its own, or continue with what the run before left.
 
     The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
     landed; one comment says which run it is. The words of an issue are material for the agent, and never

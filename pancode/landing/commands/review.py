@@ -43,7 +43,7 @@ KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 def review(face: Json) -> int:
     """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 
-    Keys: l lands it, r sends it back with a remark (a new run goes on from it), x drops it, d shows its
+    Keys: l lands it, r sends it back with a remark (a new run continues from it), x drops it, d shows its
     change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
     """
     client = face.client()
@@ -168,7 +168,7 @@ def _sent_back(client: Client, run: str) -> str:
     if not remark:
         return ""
     new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
-    sys.stdout.write(f"{new['run']}  goes on from {run}\n")
+    sys.stdout.write(f"{new['run']}  continues from {run}\n")
     return "sent back"
 
 

@@ -89,7 +89,7 @@ def explore(
 
 
 def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
-    """Wait until all have ended, or the user leaves; scouts go on, and the same command finds them."""
+    """Wait until all have ended, or the user leaves; scouts continue, and the same command finds them."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
         return rows
@@ -99,7 +99,7 @@ def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutSha
             time.sleep(LOOK_S)
             rows = [client.get(SCOUT.at(row["run"])) if row["run"] in out else row for row in rows]
     except KeyboardInterrupt:
-        face.note("\nthe scouts go on; the same command has their answers")
+        face.note("\nthe scouts continue; the same command has their answers")
     return rows
 
 

@@ -47,7 +47,7 @@ def continue_with_message(face: Face, run: str) -> int | None:
 
 
 def why_not(ended: RunDetail) -> RefusedError | None:
-    """Why no run goes on from this one by itself; the words are kept then."""
+    """Why no run continues from this one by itself; the words are kept then."""
     run, kept = ended["run"], "its agent was not given the words; the words are kept"
     go_on = f"pancode runs continue {run}"
     if ended["outcome"] == "blocked":
@@ -56,7 +56,7 @@ def why_not(ended: RunDetail) -> RefusedError | None:
         return _refused(run, "somebody stopped it", kept, go_on)
     if ended["workflow"] is not None:
         return _refused(
-            run, f"it is a step of {ended['workflow']}, and the workflow goes on without it", kept, go_on
+            run, f"it is a step of {ended['workflow']}, and the workflow continues without it", kept, go_on
         )
     if ended["continued_by"]:
         newest = ended["continued_by"][-1]
@@ -184,7 +184,7 @@ def approve(
     plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
     face: Json,
 ) -> None:
-    """Say yes to a run that waits: it starts, or goes on, or its change lands after its gates.
+    """Say yes to a run that waits: it starts, or continues, or its change lands after its gates.
 
     `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
     work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
@@ -204,7 +204,7 @@ def approve(
 
 
 def _approved(done: dict[str, Any]) -> str:
-    """Return the line about the run that starts now, or goes on with the permission; or the change made."""
+    """Return the line about the run that starts now, or continues with the permission; or the change made."""
     if "change" in done:
         return f"{change_line(done['change'])}to take it back: pancode config undo\n"
     reason = escape_line(done["reason"])
@@ -222,7 +222,7 @@ def deny(
     """Say no to a run that waits: nothing starts, lands or continues, and the item leaves the inbox.
 
     If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
-    words and goes on without the command.
+    words and continues without the command.
     """
     done = face.client().post(DENY.at(run), {"by": find_user(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")

@@ -32,7 +32,7 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
     """Return the request as far as the asking token allows it, by whichever route it came.
 
     AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
-    the caller may say it. An answer lands nothing: that run goes on, and its change waits.
+    the caller may say it. An answer lands nothing: that run continues, and its change waits.
     """
     if request.land and request.is_answer and not is_allowed(AccessScope.OPERATE):
         request = replace(request, land=False)

@@ -319,7 +319,7 @@ def _wanted(
 
 def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bool]) -> Plan:
     """Add the first other vendor's runtime that fits a node and passes all gates, if there is one."""
-    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
+    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or continues with a
     # session.
     asked, agent = resolved.request, resolved.agent
     named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)

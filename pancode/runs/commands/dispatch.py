@@ -126,7 +126,7 @@ def dispatch(
     """Give TASK to the fleet and wait for its result.
 
     Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
-    run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
+    run at its top. Ctrl-C detaches: the run continues. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
 
     With --headless nothing is left behind, also after Ctrl-C and SIGTERM: no run, no coordinator, no node
@@ -190,7 +190,7 @@ def wait_and_show(face: Face, answer: QueuedAnswer) -> int:
 
 
 def _was_shown(answer: str, ended: WaitedRun) -> bool:
-    """Whether the answer is already on this terminal, at the end of what was shown while the run went on."""
+    """Whether the answer is already on this terminal, at the end of what was shown during the run."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
 

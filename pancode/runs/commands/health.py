@@ -1,4 +1,4 @@
-"""`pancode runs recover` and `status --health`: what is quiet or stuck; what ended badly goes on."""
+"""`pancode runs recover` and `status --health`: what is quiet or stuck; what ended badly continues."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     *,
     whole: Annotated[bool, option("All runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which, and how they would go on.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("Only show which, and how they would continue.", "--dry-run")] = False,
     face: Json,
 ) -> int:
-    """Let a run that ended badly go on, and do not wait for it. RUN may be an agent: its newest such run.
+    """Let a run that ended badly continue, and do not wait for it. RUN may be an agent: its newest such run.
 
     What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
-    new run goes on from the files that are left, in its conversation where that is kept. What ended well,
-    was stopped, waits for a user or goes on already is left alone.
+    new run continues from the files that are left, in its conversation where that is kept. What ended well,
+    was stopped, waits for a user or continues already is left alone.
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")

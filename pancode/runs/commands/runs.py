@@ -253,7 +253,7 @@ def _verdict(run: RunShape) -> int:
 def retry(
     run: Run,
     *,
-    resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
+    resume: Annotated[bool, option("Continue with the agent's conversation, on the same node.")] = False,
     alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
     workflow: OfWorkflow = False,
     detach: Detach = False,
@@ -262,7 +262,7 @@ def retry(
 ) -> int:
     """The same work as a new run; a lost one is given up for good. Of a workflow: all of it as a new one.
 
-    The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
+    The retry of a step's run takes its place in the workflow, which has ended, and continues from there.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW
@@ -280,12 +280,12 @@ def retry(
 )
 def continue_(
     run: Run,
-    text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
+    text: Annotated[str, Argument(help="What is to be done next; without it the agent continues.")] = "",
     *,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """A new run that goes on from the result of an old one, in its conversation where that is kept."""
+    """A new run that continues from the result of an old one, in its conversation where that is kept."""
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 

@@ -105,14 +105,14 @@ class Unasked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain(Signal):
-    """The workflow goes on, and still needs the answer that nobody has given."""
+    """The workflow continues, and still needs the answer that nobody has given."""
 
     def apply(self, made: Changes) -> Changes:
-        """Put the run's question into the inbox again, as its workflow goes on. Idempotent."""
+        """Put the run's question into the inbox again, as its workflow continues. Idempotent."""
         if made.case.action(ActionKind.USER) is not None or not is_blocked(made.run):
             return made
         return waits.open_question(made).tell(
-            "person", kind_of(made.run), "asked again", "its workflow goes on"
+            "person", kind_of(made.run), "asked again", "its workflow continues"
         )
 
 

@@ -112,7 +112,7 @@ def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Waits(Signal):
-    """The run cannot go on now."""
+    """The run cannot continue now."""
 
     on: str
     """What the run waits on: placement, budget, depot."""

@@ -143,7 +143,7 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     said = [(opener_of(old), old.task)] if _is_said_again(old) else []
     said += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
-    if _is_by_fleet(old, remark, left):  # nobody has asked that anything goes on
+    if _is_by_fleet(old, remark, left):  # nobody has asked that anything is running
         by, said = FLEET, [*said, *((FLEET, one) for one in left.news)]
     elif remark or left.news:
         said.append((by, after_news(left.news, remark or GO_ON)))

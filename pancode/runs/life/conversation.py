@@ -1,4 +1,4 @@
-"""The conversation with a run: messages of users, the turns of its session, and which runs go on from it."""
+"""The conversation with a run: messages of users, the turns of its session, and which runs continue it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _is_open(word: StoredMessage) -> bool:
 
 
 NEXT = "continued_by"
-"""The key in a run's result that lists the runs that go on from it, oldest first."""
+"""The key in a run's result that lists the runs that continue from it, oldest first."""
 
 
 def must_have_ended(old: Run) -> None:
@@ -129,18 +129,18 @@ def must_be_open(session: SessionRow) -> None:
 
 
 def is_blocked(run: Run) -> bool:
-    """Whether the run has ended because a user must decide how it goes on."""
+    """Whether the run has ended because a user must decide how it continues."""
     return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
 
 
 def list_next_runs(run: Run) -> tuple[str, ...]:
-    """The runs that go on from this run."""
+    """The runs that continue from this run."""
     found = run.result.get(NEXT)
     return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
 
 
 def has_change(run: Run) -> bool:
-    """Whether the result has a change: the run's own, or one of the runs that it goes on from."""
+    """Whether the result has a change: the run's own, or one of the runs that it continues from."""
     return run.result.get("commit") is not None or Lineage.of(run).carries
 
 
@@ -262,7 +262,7 @@ def may_give_way(run: Run, session: SessionRow | None, words: Iterable[StoredMes
 
 
 def is_cut_by_cap(run: Run) -> bool:
-    """Whether the interactive run's cap has cut its turn, so that a user is asked whether it goes on."""
+    """Whether the interactive run's cap has cut its turn, so that a user is asked whether it continues."""
     cut = stop_of(run) == TurnStop.LIMIT
     capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
     return bool(SessionTurn.of(run).more_usd) and cut and capped
@@ -282,7 +282,7 @@ _OF_USER = (
     *(Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST),
     Outcome.POLICY_VIOLATION,
 )
-"""Ends after which a user decides whether a session goes on."""
+"""Ends after which a user decides whether a session continues."""
 
 
 def goes_on_by_itself(

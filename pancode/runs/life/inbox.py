@@ -237,7 +237,7 @@ _ANSWERED = """\
 You asked a user: {asked}
 {by} is: {answer}
 
-Go on with it."""
+Continue with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +347,7 @@ def _landing(run: Run) -> str:
         return f"{change} ({run.agent}): {_task(run)}"
     if run.landing:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
-    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it goes on with"
+    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues with"
     change = f"{what} is landed when you say so"
     change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
@@ -359,7 +359,7 @@ def _capped(run: Run) -> str:
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
     return (
-        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
+        f"the interactive run has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it continue with "
         f"${Decimal(SessionTurn.of(run).more_usd):.2f} more? It works on: {run.task}"
     )
 
@@ -376,7 +376,7 @@ def _held(run: Run) -> str:
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     """The run's item in the inbox. UsageError when the run is none of these kinds, or nothing waits.
 
-    RefusedError when somebody has answered: it names the run that goes on.
+    RefusedError when somebody has answered: it names the run that continues.
     """
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
@@ -420,7 +420,7 @@ def format_answer(run: Run, answer: str, program: str = "") -> str:
 
 
 def answerer_of(run: Run) -> str:
-    """Who answered the question that this run goes on from; empty: nobody was asked."""
+    """Who answered the question that this run continues from; empty: nobody was asked."""
     said = Messages.of(run)
     return f"a program answered: {said.program}" if said.program else run.created_by if said.answers else ""
 

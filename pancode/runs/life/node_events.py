@@ -228,7 +228,7 @@ class NodeSilent(Signal):
         if self.back:
             return made.tell("node", made.lease.node, "heard again", "what was said meanwhile comes now")
         begun = made.lease.state is LeaseState.RUNNING
-        knows = "the run goes on there" if begun else "it had not begun there"
+        knows = "the run continues there" if begun else "it had not begun there"
         return made.tell("node", made.lease.node, "not heard", f"{knows}, as far as is known")
 
 
@@ -239,7 +239,7 @@ class Quarantined(Signal):
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Note that the node is quarantined: a run at work goes on, an offered one waits and says why."""
+        """Note that the node is quarantined: a run at work continues, an offered one waits and says why."""
         node = made.lease.node
         made = made.tell("node", node, "quarantined", f"{node} is quarantined: {self.why}")
         if made.run.state is not RunState.PENDING:

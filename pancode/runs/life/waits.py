@@ -327,7 +327,7 @@ class SessionClosed(Signal):
         if session is None or session.closed_by is not None:
             return made
         made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
-        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it goes on
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it continues
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
@@ -357,15 +357,15 @@ def report_undelivered(made: Changes) -> Changes:
 
 
 def move_messages(made: Changes, run: str) -> Changes:
-    """Give all words that the old run kept to this run, which goes on from it."""
+    """Give all words that the old run kept to this run, which continues from it."""
     return made.put(*(replace(one, laid=run) for one in conversation.select_undelivered(made.case.words)))
 
 
 @dataclass(frozen=True, slots=True)
 class Continued(Signal):
-    """A new run goes on from this run's result. `sole`: only one may, as with an answer.
+    """A new run continues from this run's result. `sole`: only one may, as with an answer.
 
-    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to going on
+    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to continuing
     beyond the cap.
     """
 
@@ -376,7 +376,7 @@ class Continued(Signal):
     past_cap: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Record the run that goes on from this one.
+        """Record the run that continues from this one.
 
         RefusedError or UsageError when only one may, and somebody has answered or denied.
         """

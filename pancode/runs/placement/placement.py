@@ -370,7 +370,7 @@ def _place(
         reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         waits = _kept_by(fitting, standing)
         if run.takes_turns and waits is WaitReason.NODE_AWAY:
-            reasons.append("your message goes on when it is heard")
+            reasons.append("your message continues when it is heard")
         return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), waits)
     short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]

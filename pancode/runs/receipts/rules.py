@@ -162,7 +162,7 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, lease: Lease | None
 ) -> Judged | None:
-    """Make all checks that need no look at the disk; None: go on to the evidence. `node`: the signer."""
+    """Make all checks that need no look at the disk; None: continue to the evidence. `node`: the signer."""
     if lease is not None and _is_anothers(lease, node):
         return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was ordered from {lease.node}")
     if run is None or lease is None:
@@ -393,7 +393,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
                 *(["its session"] if on.resumes_on is not None else []),
             ]
             words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
-            made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)
+            made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "continues", words)
     calls = claims.calls
     # With a key the gateway hears the server itself; code of the run may write what its output says.
     told_ms = claims.resets_ms if calls is None or calls.subscription else 0

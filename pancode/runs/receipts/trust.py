@@ -197,7 +197,7 @@ CLOSED = ("denied", "dropped", NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether the run is done, passed its gates, has a change, and nobody has landed it or gone on from it.
+    """Whether the run is done, passed its gates, has a change, and nobody has landed it or continued from it.
 
     A result that another node disputes, or has still to judge, is not green.
     """

@@ -33,7 +33,7 @@ class FilesNeed(StrEnum):
 
     AT_WORK = "it has not ended"
     SESSION = "its session was neither ended nor left for long: pancode sessions end"
-    WORKFLOW = "its workflow goes on"
+    WORKFLOW = "its workflow continues"
     WORKSPACE = "a workspace stands on it: pancode workspace rm"
     LANDING = "it waits to be landed"
     DECISION = "nobody has decided about its change: pancode review"

@@ -29,7 +29,7 @@ def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
 
 @Verb(answers.RESUME, QueueBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
-    """And go on."""
+    """And continue."""
     return _set_pause(context, call.body, None)
 
 

@@ -1,4 +1,4 @@
-"""Routes of health and recovery: what works, what is stuck; and what ended badly goes on."""
+"""Routes of health and recovery: what works, what is stuck; and what ended badly continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pancode.sessions.recovery import plan_recovery, recover_run
 class RecoverBody(ActBody):
     """`run`: a run, or an agent, for its newest run that ended badly; null: all of the last day.
 
-    `dry_run`: only say which runs, and how they would go on.
+    `dry_run`: only say which runs, and how they would continue.
     """
 
     run: Name | None = None
@@ -36,7 +36,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 @Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_lands)
 def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
-    """Let what ended badly go on."""
+    """Let what ended badly continue."""
     body: RecoverBody = call.body
     core, around = context.core, context.coordinator.around({})
     found = plan_recovery(core, body.run)

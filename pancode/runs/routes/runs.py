@@ -184,7 +184,7 @@ def _stop(context: ApiContext, call: ApiCall) -> RunShape:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run that is continued was to land, and has not; or what a retry lets go on lands."""
+    """Whether the run that is continued was to land, and has not; or what a retry lets continue lands."""
     run = _meant(context, call)
     if run.land and run.landed is None:
         return True

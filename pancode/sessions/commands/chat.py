@@ -83,11 +83,11 @@ def chat(
     agent: Agent = None,
     on_cap: Annotated[
         OnCap | None,
-        option("At the cap of an interactive run: rest (default), or ask in the inbox whether to go on."),
+        option("At the cap of an interactive run: rest (default), or ask in the inbox whether to continue."),
     ] = None,
     until_verified: Annotated[
         bool,
-        option("Go on without a message until the gates pass, at most for --budget.", "--until-verified"),
+        option("Continue without a message until the gates pass, at most for --budget.", "--until-verified"),
     ] = False,
     yes: options.Yes = False,
     face: Json,
@@ -101,7 +101,7 @@ def chat(
     --preset counts for this session and what is dispatched from it, and no applied one changes.
 
     After ten minutes without a message, or 30 seconds where a run waits for its slot, the session rests: the
-    slot is free, its files and its memory are kept, and your next message goes on with it. /help shows what
+    slot is free, its files and its memory are kept, and your next message continues with it. /help shows what
     else can be typed. A runtime that takes no turns is refused, with the names of those that do.
     """
     if _by_itself(ctx, face, words):
@@ -288,7 +288,8 @@ def attach(
     ] = None,
     face: Json,
 ) -> int:
-    """Come back to a session, or go on with any run, at work or ended: what it said is shown, then you talk.
+    """Come back to a session, or continue with any run, at work or ended: what it said is shown, then you
+    talk.
 
     RUN is any run of the session; `last` is the session that began last. Several users can be attached at
     once: each sees who said what.

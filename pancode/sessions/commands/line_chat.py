@@ -130,7 +130,7 @@ def _always(asks: AskedShape) -> str:
 
 def come_back(session: str, state: str) -> str:
     """What is said to who leaves."""
-    goes_on = "has ended" if state == "ended" else "goes on"
+    goes_on = "has ended" if state == "ended" else "continues"
     back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
     return f"{session} {goes_on}.  {back}"
 
@@ -229,7 +229,7 @@ class ChatLoop:
             status = exit_of(run["outcome"])
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
-        self._face.note(f"{spent_in_all(self._shape)}   go on: pancode attach {self._shape['session']}")
+        self._face.note(f"{spent_in_all(self._shape)}   continue: pancode attach {self._shape['session']}")
         return self._face.end(status, told, lambda: safe_block(answer))
 
     # ---- a conversation

@@ -171,7 +171,7 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
 def bring_in(client: Client, note: Note) -> None:
     """This machine becomes a node where there is none; what was not heard yet is waited for a moment.
 
-    It goes on without where that fails: a note says so.
+    It continues without where that fails: a note says so.
     """
     if not client.get(FLEET)["nodes"]:
         note("no node is in the fleet: this one becomes a node ...")

@@ -189,13 +189,13 @@ def checkpoint(
 ) -> None:
     """Name this point of a session: its files and its conversation. It rests first, behind its turn at work.
 
-    `pancode sessions restore` goes on from there.
+    `pancode sessions restore` continues from there.
     """
     client = face.client()
     if name is None:
         answer = client.get(CHECKPOINTS.at(run))
         none = f"no point has a name; pancode sessions checkpoint {run} NAME"
-        goes = f"your next message goes on at {answer['next']}\n" if answer["next"] else ""
+        goes = f"your next message continues at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
     done = client.post(CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
@@ -220,7 +220,7 @@ _POINTS: Columns = {
 
 @app.verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
-    """Go back to a named point of a session: your next message goes on there, in the same session.
+    """Go back to a named point of a session: your next message continues there, in the same session.
 
     Its files are as they were then, and its agent is told the conversation until then. Nothing is lost: what
     came after stays in its interactive runs, and a point there can be gone back to in the same way.
@@ -229,7 +229,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     newest = _rested(face, client, run)
     done = client.post(RESTORE.at(newest), {"by": find_user(), "name": name})
     face.show(
-        done, lambda: f"{done['session']}  your next message goes on at {name}; what came after it stays\n"
+        done, lambda: f"{done['session']}  your next message continues at {name}; what came after it stays\n"
     )
 
 
@@ -237,7 +237,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
 def let_rest(run: Run, *, face: Json) -> None:
     """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
 
-    It goes on with your next message.
+    It continues with your next message.
     """
     client = face.client()
     done = suspend_session(face, client, client.get(SESSION.at(run))["run"])
@@ -296,7 +296,7 @@ def change(
 def end(run: Run, *, face: Json) -> None:
     """End a session: the turn at work is cancelled, its program ends, and what it made is kept.
 
-    `pancode land` lands its change. Words still go on with it: pancode sessions attach.
+    `pancode land` lands its change. Words still continue with it: pancode sessions attach.
     """
     done = face.client().post(END.at(run), {"by": find_user()})
     face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")

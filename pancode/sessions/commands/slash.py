@@ -82,7 +82,7 @@ This talk
   | agents prompt | show=agents prompt
 /prompt-version | the prompt that a run got
 /new /reset | how another talk begins
-/fork | how to go on from an earlier point
+/fork | how to continue from an earlier point
 /name | how a talk gets a name
 /share | how others come in
 Runs
@@ -145,7 +145,7 @@ _SAYS = {
     "/context. Another program does it in its own way.",
     "/prompt-version": "The prompt of a run, with its digest: /prompt RUN.",
     "/new": "Another talk is another session: leave with /detach, then pancode chat. This one stays.",
-    "/fork": "/checkpoint names a point; /checkpoint restore NAME goes on there, and nothing is lost.",
+    "/fork": "/checkpoint names a point; /checkpoint restore NAME continues there, and nothing is lost.",
     "/name": "A session has its first message as its name; /checkpoint NAME names a point of it.",
     "/share": "Others come in themselves: pancode sessions attach. A copy of it: /export FILE.",
     "/login": "A login is a node's, for one program: pancode node login NODE RUNTIME (see /runtimes).",

@@ -198,7 +198,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
 
 @app.verb("down", "pancode down", 'pancode down "night shift"')
 def down(*, name: Name = None, face: Json) -> None:
-    """End this project's terminal, or that of NAME. Sessions, runs and the fleet go on."""
+    """End this project's terminal, or that of NAME. Sessions, runs and the fleet continue."""
     tmux = Tmux(os.environ, "/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)
@@ -207,5 +207,5 @@ def down(*, name: Name = None, face: Json) -> None:
     if meant not in names:
         raise not_found("terminal", meant, names, "pancode up")
     tmux.close(meant)
-    goes_on = "what ran goes on: pancode sessions, pancode runs"
+    goes_on = "what ran continues: pancode sessions, pancode runs"
     face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {goes_on}\n")

@@ -228,7 +228,7 @@ class SessionTalk:
                 yield TalkNote("retrying", f"its model failed{status}, it asks again{why}")
             case "rests":
                 why = RESTS.get(event.why, event.why)
-                yield TalkNote("rests", f"it rests: {why}; your next message goes on with it", event.why)
+                yield TalkNote("rests", f"it rests: {why}; your next message continues with it", event.why)
 
     def _words(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"

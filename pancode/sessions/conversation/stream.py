@@ -137,7 +137,7 @@ class ProgramReading:
         from node_agent.wire.job import Limits
         from node_agent.wire.policy import Mode, Safety
 
-        # A parser asks for more of its job only where an attempt goes on with an earlier session.
+        # A parser asks for more of its job only where an attempt continues with an earlier session.
         limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1)
         asked = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
         self._parser, self._in_pieces = parser(asked), in_pieces

@@ -47,7 +47,7 @@ def chain(
 
     NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
     and among the shipped ones (pancode workflow ls --files). INPUT is what $ORIGINAL stands for. What a
-    step in the file says counts more than these options. Exit code 20 when a step failed; go on from there
+    step in the file says counts more than these options. Exit code 20 when a step failed; continue from there
     with pancode workflow resume.
     """
     return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)

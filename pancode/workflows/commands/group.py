@@ -250,12 +250,12 @@ def resume(
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """Go on with a workflow that failed or was stopped: what is done is not done again."""
+    """Continue with a workflow that failed or was stopped: what is done is not done again."""
     return begin_again(face, RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
 
 
 def begin_again(face: Face, route: Route[WorkflowShape], detach: bool, yes: bool, **more: bool) -> int:
-    """Go on with a workflow, or with all of it once more, and wait for its end."""
+    """Continue with a workflow, or with all of it once more, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": yes, **more})

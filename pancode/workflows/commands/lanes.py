@@ -52,13 +52,15 @@ def create(
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
-    goes_on: Annotated[bool, option("Go on also after an item that did not end well.", "--goes-on")] = False,
+    goes_on: Annotated[
+        bool, option("Continue also after an item that did not end well.", "--goes-on")
+    ] = False,
     pause: Annotated[
-        bool, option("Begin nothing more in a lane that is there; the item that runs goes on.", "--pause")
+        bool, option("Begin nothing more in a lane that is there; the item that runs continues.", "--pause")
     ] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
     resume: Annotated[
-        bool, option("Go on with a paused lane; --total-budget gives it another ceiling.", "--resume")
+        bool, option("Continue with a paused lane; --total-budget gives it another ceiling.", "--resume")
     ] = False,
     face: Json,
     **_options: Any,
@@ -193,7 +195,7 @@ _ITEMS: Columns = {
 
 @app.verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
-    """Go on without an item; the run that works on it is stopped."""
+    """Continue without an item; the run that works on it is stopped."""
     _show(face, face.client().post(SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 

@@ -40,7 +40,7 @@ def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
-    """For a workflow that has begun or goes on."""
+    """For a workflow that has begun or continues."""
     print_warnings(face, answer["warnings"])
     if detach:
         face.show(answer, lambda: format_headline(answer))

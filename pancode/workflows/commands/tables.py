@@ -28,7 +28,7 @@ def format_headline(shape: WorkflowShape) -> str:
 
 
 def state_of(shape: WorkflowShape) -> str:
-    """Its state; where nothing goes on before a user has answered, that."""
+    """Its state; where nothing continues before a user has answered, that."""
     return "waits for a user" if shape.get("waits_for_person") else str(shape["state"])
 
 

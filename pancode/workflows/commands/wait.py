@@ -41,7 +41,7 @@ NOT_DONE = "not landed"
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
-    """The workflow at its end, or when it goes on only once a user has answered; None: one has detached.
+    """The workflow at its end, or when it continues only once a user has answered; None: one has detached.
 
     Its end is that of the landings, too, which the coordinator carries out by itself.
     """
@@ -62,7 +62,7 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
     except KeyboardInterrupt:
         pass
     write_stderr(
-        f"\ndetached; {workflow} goes on.  look: pancode workflow show -f {workflow}"
+        f"\ndetached; {workflow} continues.  look: pancode workflow show -f {workflow}"
         f"   stop: pancode workflow stop {workflow}\n"
     )
     return None
@@ -207,7 +207,7 @@ def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
             told += progress.landing_line(landing)
     text = f"{answer}{format_headline(shape)}{told}"
     if shape.get("waits_for_person"):
-        follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
+        follow = f"  the answer lets it continue; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + list_questions(shape) + follow
     if last is not None and last["commit"] and not shape["landed"]["asked"]:
         return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])

@@ -43,7 +43,7 @@ class LaneBody(ActBody):
     defaults: WorkBody = Field(default_factory=WorkBody)
     budget: Usd | None = None
     goes_on: bool = False
-    """Whether the lane goes on after an item that did not end well."""
+    """Whether the lane continues after an item that did not end well."""
 
 
 class LaneItemBody(WorkBody, CallerSettings):
@@ -143,14 +143,14 @@ def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
 
 @Verb(RESUME_LANE, ResumeLaneBody, "lane create", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Go on, also with another ceiling."""
+    """Continue, also with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
 @Verb(SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
 def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Go on without an item."""
+    """Continue without an item."""
     lanes.skip_item(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 

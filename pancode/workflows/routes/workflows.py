@@ -1,4 +1,4 @@
-"""Routes of workflows: begin, look, stop, go on, once more."""
+"""Routes of workflows: begin, look, stop, continue, once more."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     lands=_lands_on,
 )
 def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """Go on with what is not done."""
+    """Continue with what is not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
     return get_workflow(core, resume_workflow(core, around, text, body.by, body.yes, body.resolve).id)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Crash(BaseException):
-    """The node agent dies here. Not an Exception: nothing of ours may catch it and go on."""
+    """The node agent dies here. Not an Exception: nothing of ours may catch it and continue."""
 
 
 def die() -> None:

@@ -1,4 +1,4 @@
-"""What a script has put into the background goes on at Ctrl-C, as any command does."""
+"""What a script has put into the background continues at Ctrl-C, as any command does."""
 
 from __future__ import annotations
 

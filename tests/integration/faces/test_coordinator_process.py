@@ -87,7 +87,7 @@ def test_a_killed_coordinator_is_followed_by_the_next_command(coordinator: Shell
 
 
 def test_who_waits_outlives_a_killed_coordinator(coordinator: Shell) -> None:
-    """The one who waits says that the coordinator is away, starts it again, and goes on waiting."""
+    """The one who waits says that the coordinator is away, starts it again, and continues waiting."""
     assert coordinator("node", "add", "here", "--local").status == 0
     waiting = coordinator.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
     until(lambda: bool(coordinator("runs", "--json").data["runs"]), "the run waits")

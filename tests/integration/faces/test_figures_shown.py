@@ -1,4 +1,4 @@
-"""The port of figures: one page there, nothing else; a coordinator goes on where it cannot be had."""
+"""The port of figures: one page there, nothing else; a coordinator continues where it cannot be had."""
 
 from __future__ import annotations
 

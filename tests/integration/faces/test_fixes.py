@@ -37,7 +37,7 @@ WAITS = {
     *("answer", "runs continue", "logs", "runs retry", "runs verify"),
     *("sessions checkpoint", "sessions restore", "workspace open"),
 }
-"""Commands that wait for a run, which in this fleet goes on for ever."""
+"""Commands that wait for a run, which in this fleet continues for ever."""
 NAMES = {
     *("channel", "issue", "key", "lane", "model", "name", "names", "node", "program", "project"),
     *("w", "workflow", "workspace"),

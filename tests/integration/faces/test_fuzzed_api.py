@@ -40,7 +40,7 @@ class FuzzedApi:
         world = World(home)
         self.known = {"run": blocked(world), "node": "n1", "agent": "builder"}
         app, context = app_of(world.coordinator)
-        context.closing.set()  # no stream goes on
+        context.closing.set()  # no stream continues
         context.facts["api"] = "http://127.0.0.1:7433"
         self.schema = schemathesis.openapi.from_dict(build_openapi())
         self.schema.app = app

@@ -79,7 +79,7 @@ def test_it_is_open_as_long_as_a_browser_has_a_session_and_keeps_its_port(room: 
     room.listener.stop()  # as by a restart
     after = LoopbackListener(room.context, room.kept)
     after.start()
-    assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200, "the tab goes on"
+    assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200, "the tab continues"
     after.stop()
     room.session()
     for one in tokens.list_tokens(room.context.core):

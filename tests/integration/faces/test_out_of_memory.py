@@ -1,4 +1,4 @@
-"""A coordinator without memory or threads, or whose essential thread died, ends; the next one goes on."""
+"""A coordinator without memory or threads, or whose essential thread died, ends; the next one continues."""
 
 from __future__ import annotations
 

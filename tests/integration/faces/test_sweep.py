@@ -152,7 +152,7 @@ HOLDS = {
     "sessions attach": "a user talks with it; tests/e2e/test_chat_screen.py",
     "top": "a screen; its pages are below",
 }
-"""Each command that goes on until somebody ends it, and where it is tested."""
+"""Each command that continues until somebody ends it, and where it is tested."""
 
 NOTHING = re.compile(r"^(no|none|nothing|this session has dispatched nothing)\b", re.MULTILINE)
 """How a command says that there is nothing; a fact of a longer page stands behind blanks."""
@@ -447,7 +447,7 @@ MAY_BE_EMPTY = {
 }
 """Lists that are empty in a fleet that is well."""
 NOT_HERE = {
-    "/v1/sessions/{run}/stream": "it goes on until its reader leaves: tests/unit/pancode/sessions",
+    "/v1/sessions/{run}/stream": "it continues until its reader leaves: tests/unit/pancode/sessions",
     "/v1/web/session": "only a browser's token has one: tests/e2e/test_web.py",
 }
 LOOKING = [verb for verb in VERBS if verb.method == "GET" and verb.path not in NOT_HERE]

@@ -116,7 +116,7 @@ def test_a_head_has_a_deadline_and_a_stream_of_a_token_has_none(
                 while wire.recv(65536):
                     pass
     for _ in range(4):
-        assert followed.readline(), "it goes on"
+        assert followed.readline(), "it continues"
     stream.close()
 
 

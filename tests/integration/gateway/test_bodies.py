@@ -1,4 +1,4 @@
-"""Bodies that are made to take memory: refused in the vendor's words, and the gateway goes on."""
+"""Bodies that are made to take memory: refused in the vendor's words, and the gateway continues."""
 
 from __future__ import annotations
 

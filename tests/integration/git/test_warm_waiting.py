@@ -185,7 +185,7 @@ def test_files_are_as_new_as_in_a_new_checkout_when_set_up_is_put_back(
 def test_set_up_in_the_place_of_an_earlier_attempt_is_put_back_with_the_paths_of_the_next(
     spaces: Workspaces, wanted: Workspace, tmp_path: Path
 ) -> None:
-    """A run that goes on with a session has the folder of the run before it: set-up's paths lead there."""
+    """A run that continues with a session has the folder of the run before it: set-up's paths lead there."""
     after, later = attempt(number=2, lease=2), attempt(number=3, lease=3)
     folders = WorkspaceFolders(tmp_path / "node")
     assert folders.take_place(after, str(attempt()))

@@ -98,7 +98,7 @@ def test_one_that_calls_for_ever_ends_at_the_limit(run: Run) -> None:
 
 
 def test_any_call_that_the_grammar_lets_through_ends_nothing(run: Run) -> None:
-    """Whatever it is, and it may go on until it is cut off: the run comes to an end that it tells."""
+    """Whatever it is, and it may continue until it is cut off: the run comes to an end that it tells."""
     _, verdict, events = run("any-tool", wall_ms=10_000)
     assert events[-1]["type"] == "final"
     assert verdict.failure in (None, F.TOOL_DENIED, F.AGENT_FAILED, F.WALL_LIMIT), verdict.reason
@@ -115,7 +115,7 @@ def test_what_is_denied_is_denied_here_too(run: Run) -> None:
 
 
 def test_a_server_with_less_room_than_it_was_said_is_found_out(run: Run) -> None:
-    """Its own refusal tells how much there is; the run goes on with that."""
+    """Its own refusal tells how much there is; the run continues with that."""
     _, verdict, events = run("big", context=60_000)
     kinds = [event["type"] for event in events]
     assert "noted" in kinds and "compacted" in kinds, kinds

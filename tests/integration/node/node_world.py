@@ -122,7 +122,7 @@ class NodeWorld:
         return build(self.home, SystemClock(), SystemIds(), self.uplink)
 
     def leave(self) -> None:
-        """The node agent ends; what it started goes on."""
+        """The node agent ends; what it started continues."""
         assert self._worker is not None and self.parts is not None
         self._worker.leave()
         self._agent_thread.join(10 * crowded())

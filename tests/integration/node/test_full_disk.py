@@ -36,7 +36,7 @@ def test_it_fills_its_workspace_and_says_done(world: NodeWorld) -> None:
     assert processes_of(job.identity) == []
     until(lambda: not (world.home.root / "work" / str(job.identity)).exists())
     after = world.run(world.job("#!scripted\nwrite a.txt x\nanswer ok", run="r-after"))
-    assert after.outcome is Outcome.DONE  # and the node goes on
+    assert after.outcome is Outcome.DONE  # and the node continues
 
 
 def test_it_fills_the_disk_and_fails(world: NodeWorld) -> None:

@@ -224,7 +224,7 @@ def test_the_node_agent_leaves_and_comes_back(world: NodeWorld) -> None:
     world.coordinator.push(job)
     until(lambda: bool(processes_of(job.identity)))
     world.leave()
-    until(lambda: not processes_of(job.identity))  # it went on, and ended, without us
+    until(lambda: not processes_of(job.identity))  # it continued, and ended, without us
     world.start()
     claims = world.ended(job.identity)
     assert (claims.outcome, claims.files_changed) == (Outcome.DONE, ("late.txt",))

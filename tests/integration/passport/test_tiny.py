@@ -101,7 +101,7 @@ def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
         fact = interactive_run(tiny.url, whole=600, context=1).take()
         assert check(fact, ExamCheck.TOOLS).words == "no answer in the time that was left"
         (last,) = _idle(tiny.url)["next_token"]
-    assert last["has_next_token"] and last["n_decoded"] < 500  # it would have gone on
+    assert last["has_next_token"] and last["n_decoded"] < 500  # it would have continued
 
 
 def _idle(url: str) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def test_the_coordinator_reads_none_of_it(mined: tuple[Site, Path]) -> None:
 
 
 def test_the_node_agent_reads_none_of_it(mined: tuple[Site, Path]) -> None:
-    """Whatever runs beside it as its user: what is no job ends as failed, and it goes on."""
+    """Whatever runs beside it as its user: what is no job ends as failed, and it continues."""
     site, place = mined
     uplink, job = site.uplink(), f"rq:job:{JOB}"
     site.admin.hset(job, "status", "queued")

@@ -1,4 +1,4 @@
-"""A node's own user fills real servers by every key and connection that it may: the others go on."""
+"""A node's own user fills real servers by every key and connection that it may: the others continue."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _words(*words: str) -> bytes:
 
 
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
-    """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
+    """Through a real server into a real ledger and archive: what is kept is bounded, the others continue."""
     fleet = RealFleet(valkey_site, tmp_path)
     fleet.coordinator.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
     fleet.coordinator.dispatch("r-bad0", node="bad")

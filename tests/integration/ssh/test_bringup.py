@@ -1,4 +1,4 @@
-"""Bring-up is idempotent and restarts only for a change; what runs goes on; removal leaves nothing."""
+"""Bring-up is idempotent and restarts only for a change; what runs continues; removal leaves nothing."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_connection_that_nobody_took_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_node_reaches_a_server_that_wants_tls_without_speaking_it(tmp_path: Path) -> None:
-    """Whichever side ends a connection, the link goes on; a certificate of another host ends it."""
+    """Whichever side ends a connection, the link continues; a certificate of another host ends it."""
     authority = Authority(tmp_path / "ca")
     here, other = authority.issue("here", "127.0.0.1"), authority.issue("other", "10.9.9.9")
 

@@ -99,7 +99,7 @@ def _opens(url: str) -> bool:
 def test_a_password_that_is_changed_while_we_run(
     server: Postgres, authority: Authority, tmp_path: Path
 ) -> None:
-    """The session that is there goes on; a new one is refused in one clear line until the file is right."""
+    """The session that is there continues; a new one is refused in one clear line until the file is right."""
     server.do("create role app login password 'one'", "create database apps owner app")
     secret = tmp_path / "password"
     secret.write_text("one\n")

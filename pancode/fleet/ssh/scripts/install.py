@@ -12,7 +12,7 @@ named() { # the pid in a file of this home, if that process' command line names 
   if [ -n "$p" ] && tr '\0' '\n' < "/proc/$p/cmdline" 2>/dev/null | grep -qxF -- "$1"; then echo "$p"; fi
 }
 agent() { named "$1" agent.pid; } # written when it can work
-halt() { # ends the agent alone; the attempts go on
+halt() { # ends the agent alone; the attempts continue
   n=0
   while held "$1" && [ $n -lt 150 ]; do
     p=$(agent "$1")
@@ -187,4 +187,4 @@ if systemctl --user is-active --quiet "$2" 2>/dev/null; then systemctl --user st
 halt "$1" || exit 76
 say changed yes"""
 )
-"""$1 node home, $2 unit. Ends the agent alone; its attempts go on."""
+"""$1 node home, $2 unit. Ends the agent alone; its attempts continue."""

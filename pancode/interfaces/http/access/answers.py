@@ -32,7 +32,7 @@ class TokensAnswer(TypedDict):
 
 class RevokedAnswer(TokensAnswer):
     """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
-    workflows, which go on."""
+    workflows, which continue."""
 
     paused: list[str]
     left: list[str]

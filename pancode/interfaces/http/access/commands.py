@@ -66,7 +66,7 @@ def tokens(
 
     A new token's secret is shown once and kept nowhere; send it as `Authorization: Bearer SECRET`. A revoked
     token opens nothing from then on, its streams end, and the schedules that it made are paused. Runs and
-    workflows that it has begun go on, and are named.
+    workflows that it has begun continue, and are named.
     """
     if creates + revokes != (name is not None):
         fix = "pancode admin tokens --create NAME --allow read"
@@ -104,5 +104,5 @@ _COLUMNS: Columns = {
 def _revoked(name: str, paused: list[str], left: list[str]) -> str:
     note = f"paused, as it made them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
-        note += f"go on, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
+        note += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
     return f"{escape_line(name)} is revoked\n{note}"

@@ -85,7 +85,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
 
 
 def left_of(core: Core, token: str) -> list[str]:
-    """Return the ids of runs, workflows and lanes with items that the token has begun and that go on."""
+    """Return the ids of runs, workflows and lanes with items that the token has begun and that continue."""
     with core.ports.ledger.transaction() as tx:
         states = (state for state in RunState if state is not RunState.ENDED)
         runs = (run for state in states for run in tx.find(Run, {"state": state}))

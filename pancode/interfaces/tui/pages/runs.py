@@ -1,4 +1,4 @@
-"""Pages of runs: the newest, those that go on now, and one with its story."""
+"""Pages of runs: the newest, those that continue now, and one with its story."""
 
 from __future__ import annotations
 

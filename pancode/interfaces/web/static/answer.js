@@ -51,7 +51,7 @@ async function act(item, verb, body, words) {
   }
 }
 
-const answer = (item, text) => act(item, "answer", { text }, (done) => `Answered: ${done.answer || text}. ${done.run} goes on with it.`);
+const answer = (item, text) => act(item, "answer", { text }, (done) => `Answered: ${done.answer || text}. ${done.run} continues with it.`);
 
 function choice(item, words, number) {
   const key = document.createElement("button");
@@ -70,7 +70,7 @@ function show(item) {
   part("deny").textContent = "Deny";
   part("allow").hidden = item.kind !== "permission";
   part("own").onsubmit = (event) => { event.preventDefault(); answer(item, part("text").value); };
-  part("allow").onclick = () => act(item, "approve", { scope: "once" }, (done) => `Allowed, this once. ${done.run} goes on.`);
+  part("allow").onclick = () => act(item, "approve", { scope: "once" }, (done) => `Allowed, this once. ${done.run} continues.`);
   part("deny").onclick = () => {
     if (part("deny").textContent === SURE) act(item, "deny", {}, () => `Denied. ${item.run} does not ask this again.`);
     else part("deny").textContent = SURE;

@@ -131,7 +131,7 @@ class ChatScreen(SteadyPage):
         self.view = TalkView(self.talk.blocks, escape_line(self._by))
         self.card = AskCard(self._answered, self._type)
         self._find = PromptLine()
-        self._find.placeholder = "find; Enter goes on, Esc closes"
+        self._find.placeholder = "find; Enter continues, Esc closes"
         self._sign = Static("\u276f ", id="sign", markup=False)
         yield from (self._head, self.view, self.card, self._pulse, self._edge, self._find)
         with Horizontal(id="write"):
@@ -307,7 +307,7 @@ class ChatScreen(SteadyPage):
         self._edge.tell((self.terms.line(columns, escape_line(means)),))
         live = f" {count_noun(self._live, 'other run')} at work" if self._live else ""
         left = f"{live} {spent_in_all(self.shape)}" if self.shape.get("session") else live
-        leave = " detach, work goes on" if columns >= 100 else " detach"
+        leave = " detach, work continues" if columns >= 100 else " detach"
         foot_line = spread_line(
             columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
         )
@@ -325,7 +325,7 @@ class ChatScreen(SteadyPage):
         if not self.shape.get("heard", True):
             sign, lasts = "unknown", ""
             words = (
-                f"{escape_line(self.shape['node'] or '')} is not heard; the turn goes on "
+                f"{escape_line(self.shape['node'] or '')} is not heard; the turn continues "
                 "there, as far as is known"
             )
         if self._away_ms is not None:

@@ -23,7 +23,7 @@ STATES: dict[str, tuple[str, str]] = {
     "works": ("running", "works"),
     "asks": ("asks", "asks you"),
     "waits for you": ("online", "your turn"),
-    "rests": ("online", "rests; your message goes on with it"),
+    "rests": ("online", "rests; your message continues with it"),
     "turn lost": ("failed", "the turn was lost; nothing sends your message again by itself"),
     "ended": ("stopped", "ended; your message begins it again"),
 }

@@ -200,7 +200,7 @@ class Refusing(Kept):
 
 
 class InteractiveRun:
-    """A follower of one interactive run, which has written `out` and `err`; time goes on only by `looks`."""
+    """A follower of one interactive run, which has written `out` and `err`; time passes only by `looks`."""
 
     def __init__(self, folder: Path) -> None:
         self.depot, self.clock = Refusing(), MemoryClock()
@@ -227,7 +227,7 @@ def test_a_refused_output_is_asked_for_ever_less_often(tmp_path: Path) -> None:
     interactive_run = InteractiveRun(tmp_path)
     interactive_run.depot.refused = {"out"}
     assert interactive_run.looks(60).count("out") == 5, "at once, and after 2, 6, 14 and 30 seconds"
-    assert interactive_run.depot.data == {"err": b"text"}, "the others go on"
+    assert interactive_run.depot.data == {"err": b"text"}, "the others continue"
     assert interactive_run.looks(600).count("out") <= 11
     interactive_run.depot.refused = set()
     assert interactive_run.looks(61).count("out") == 1 and interactive_run.depot.data["out"] == b"text"

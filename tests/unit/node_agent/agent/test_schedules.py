@@ -94,7 +94,7 @@ class Play:
         self.stage.push(job_of(identity=one, epoch=self.stage.epoch, start_by=late, gates=gates("test")))
 
     def check(self) -> bool:
-        """What holds at any moment. False, so that time goes on."""
+        """What holds at any moment. False, so that time continues."""
         stage = self.stage
         running = [
             phase

@@ -178,7 +178,7 @@ def test_set_up_that_does_not_end_well() -> None:
 
 
 def test_set_up_that_a_reboot_cuts_ends_and_does_not_wait() -> None:
-    """Also by a power cut, and however long set-up would have gone on."""
+    """Also by a power cut, and however long set-up would have continued."""
     for cut in ("reboot", "power_cut"):
         stage = Stage(script=lambda _: Script(setup_ms=600_000))
         stage.push(gated())
@@ -288,7 +288,7 @@ def test_a_stop_while_it_cannot_be_prepared() -> None:
 
 
 def test_a_cut_link_at_every_call() -> None:
-    """For longer than every back-off: the run goes on and everything is delivered, once."""
+    """For longer than every back-off: the run continues and everything is delivered, once."""
 
     def cut(stage: Stage) -> None:
         stage.uplink.down = stage.depot.down = True

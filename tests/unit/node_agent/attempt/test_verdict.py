@@ -267,7 +267,7 @@ def test_a_fault_survives_its_record() -> None:
 
 
 def test_a_limit_of_the_provider_explains_no_broken_rule() -> None:
-    """The agent goes on with what it has changed: the rules have to be asked before."""
+    """The agent continues with what it has changed: the rules have to be asked before."""
     limited = Fault(FailureKind.MODEL_BUSY, "429")
     wrote = change_fault(True, "change", ["a.py"], limited)
     assert wrote is not None and wrote.kind is FailureKind.READ_ONLY_BROKEN

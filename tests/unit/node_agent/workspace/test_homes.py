@@ -193,7 +193,7 @@ def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
 
 
 def talked(before: str = "") -> dict[str, Any]:
-    """What makes the job one of an interactive run, which goes on from the one before."""
+    """What makes the job one of an interactive run, which continues from the one before."""
     terms = TurnTerms(idle_ms=1, turn_ms=1, by="ana")
     return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
 

@@ -18,7 +18,7 @@ from pancode.skills.sources import read_skill
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A repository with a file, beside a folder whose name goes on where its own ends."""
+    """A repository with a file, beside a folder whose name continues where its own ends."""
     for folder in ("home", "shop/.git", "shop/web/src", "shop-old", "user"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("shop/web/src/a.py", "shop/top.py", "shop-old/b.py", "user/notes.txt"):

@@ -77,7 +77,7 @@ class Trees:
 
 
 class Chain:
-    """Runs that each go on from the one before them; each has ended as its node would have said."""
+    """Runs that each continue from the one before them; each has ended as its node would have said."""
 
     def __init__(self) -> None:
         self.desk = Desk()

@@ -59,7 +59,7 @@ def test_an_event_of_anothers_lease(body: EventBody, starts: bool) -> None:
 
 
 def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_job() -> None:
-    """The run goes on elsewhere, as the node's own journal says that it refused it."""
+    """The run continues elsewhere, as the node's own journal says that it refused it."""
     fleet = Fleet(Desk())
     due = on_honest(fleet, starts=False)
     digest = fleet.coordinator.row(Lease, "r-good", due.identity.lease).digest

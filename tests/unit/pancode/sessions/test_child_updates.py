@@ -91,7 +91,7 @@ def test_one_word_tells_of_all_that_ended_in_a_turn_and_names_what_waits(world: 
     changed, lost = panos.begins(), panos.begins()
     first = ends(world, changed, **CHANGED, answer="rm -rf / and land it")
     second = ends(world, lost, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    assert panos.look() == [], "its turn goes on"
+    assert panos.look() == [], "its turn continues"
     (waits,) = panos.pending()
     panos.ends_turn(0)
     (told,) = panos.look()

@@ -1,4 +1,4 @@
-"""Recovery: what ended badly goes on, in the way of its cause; everything else is left alone."""
+"""Recovery: what ended badly continues, in the way of its cause; everything else is left alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_lost_run_is_done_once_more_and_a_failed_one_goes_on(world: World) -> 
     assert (again.retry_of, "once more" in one["how"]) == (lost, True)
     (other,) = recovered(world, failed)
     on: Run = world.context.row(Run, other["next"])
-    assert (on.terms["continues"], "goes on" in other["how"]) == (failed, True)
+    assert (on.terms["continues"], "continues" in other["how"]) == (failed, True)
 
 
 @pytest.mark.parametrize("outcome", ["done", "blocked", "interrupted", "budget_exceeded", "policy_violation"])
@@ -85,7 +85,7 @@ def test_work_is_done_once_more_by_one_run_alone(world: World, outcome: Outcome)
     assert told["code"] == "already_continued" and first["next"] in told["message"]
     assert first["next"] in str(recover_run(core, around, plan, "bob")["error"])
     if outcome is Outcome.INFRA:
-        with pytest.raises(RefusedError, match="goes on already"):  # as one whose snapshot was slower
+        with pytest.raises(RefusedError, match="continues already"):  # as one whose snapshot was slower
             dispatch_again(core, around, plan.run, "bob", recovers=True)
 
 
@@ -98,7 +98,7 @@ def test_all_of_the_day_go_on_once(world: World) -> None:
     planned = recovered(world, dry_run=True)
     assert {row["run"] for row in planned} == {"r-aaaaa2", "r-aaaaa3"} and not any(r["next"] for r in planned)
     assert all(row["next"] for row in recovered(world))
-    assert recovered(world) == [], "what goes on already is not begun again"
+    assert recovered(world) == [], "what continues already is not begun again"
     told = world.problem("POST", "/v1/recover", {"by": "ana", "run": "r-aaaaa2"})
     assert told["code"] == "already_continued"
 

@@ -23,7 +23,7 @@ def place(letter: str) -> dict[str, object]:
 
 
 def chain(desk: Desk, *ids: str) -> list[Run]:
-    """Each goes on from the one before it, and begins at a commit of its own."""
+    """Each continues from the one before it, and begins at a commit of its own."""
     runs: list[Run] = []
     for number, run in enumerate(ids):
         terms: dict[str, Any] = {"continues": ids[number - 1], "begins": ids[number - 1]} if number else {}

@@ -350,4 +350,4 @@ def test_a_cancel_or_a_rest_stops_a_session_that_is_left_alone(world: World, hal
     say(world, run, "go on then")
     job = interactive_run(world)
     rests(world, job, "0.10", **gated(job, passed=False))
-    assert session(world, run)["goes_on"], "and a user's message let it go on alone"
+    assert session(world, run)["goes_on"], "and a user's message let it continue alone"

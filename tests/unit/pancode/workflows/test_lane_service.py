@@ -418,7 +418,7 @@ def test_items_in_a_workspace_go_on_from_each_other(flows: Flows, trees: Trees, 
     flows.end("1", **changed(trees, "a"))
     assert flows.claim() == ["2"]
     flows.end("2", **ERROR)
-    assert flows.claim() == ["3"], "it goes on, and not in the place of the one that failed"
+    assert flows.claim() == ["3"], "it continues, and not in the place of the one that failed"
     runs = flows.runs()
     assert (runs["2"].workspace["snapshot"], runs["2"].terms["continues"]) == ("a" * 40, runs["1"].id)
     assert states(flows) == {"1": "done", "2": "failed", "3": "running"}

@@ -1,4 +1,4 @@
-"""A step whose agent asks a user: its workflow waits, and goes on with the run that has the answer."""
+"""A step whose agent asks a user: its workflow waits, and continues with the run that has the answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def agent(name: str, *needs: str, **more: Any) -> dict[str, Any]:
 
 
 def answer(flows: Flows, run: str, text: str = "2", **more: str) -> str:
-    """The run that goes on with the answer."""
+    """The run that continues with the answer."""
     said = flows.world.http.post(f"/v1/runs/{run}/answer", {"by": "ana", "text": text, **more})
     assert said.status_code == 201, said.text
     flows.advance()

@@ -1,4 +1,4 @@
-"""What follows from a question of a step: who waits, what goes on, and when nobody is asked any more."""
+"""What follows from a question of a step: who waits, what happens, and when nobody is asked any more."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_the_question_is_open_again_where_its_answer_came_to_nothing(outcome: Ou
     for other in ({"step": "b"}, {"workflow": None}, {"outcome": Outcome.DONE}):
         assert reopen_question(ended, next_, replace(old, **other)) is None
     both = replace(old, result={NEXT: ["r-a2", "r-9"]})
-    assert reopen_question(ended, next_, both) is None, "somebody goes on from it elsewhere"
+    assert reopen_question(ended, next_, both) is None, "somebody continues from it elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The retry of a step's run takes the step, and its workflow goes on; where it cannot, it says why."""
+"""The retry of a step's run takes the step, and its workflow continues; where it cannot, it says why."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_beside_a_step_that_stays_over_nothing_would_go_on(flows: Flows) -> None
     flows.claim()
     flows.end("a", **ERROR)
     words, fix = refused(flows, run_of(flows, "a"))
-    assert words.endswith("b would not go on") and fix.startswith("pancode workflow resume w-")
+    assert words.endswith("b would not continue") and fix.startswith("pancode workflow resume w-")
 
 
 def test_a_step_that_a_user_has_denied_asks_again(flows: Flows) -> None:

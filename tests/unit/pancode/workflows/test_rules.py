@@ -1,4 +1,4 @@
-"""How a workflow goes on in single cases: a step stopped by hand, a job that is not that of the needs."""
+"""How a workflow continues in single cases: a step stopped by hand, a job that is not that of the needs."""
 
 from __future__ import annotations
 

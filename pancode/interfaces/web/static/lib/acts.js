@@ -7,9 +7,9 @@ import { counted, look, plain, stateOf } from "./words.js";
 /** Why a verb does nothing for a run; empty: it does something. */
 export const REFUSES = {
   stop: (run) => (run.state === "ended" ? "ended already" : ""),
-  retry: (run) => (run.state === "ended" ? "" : "still going on"),
+  retry: (run) => (run.state === "ended" ? "" : "still running"),
   land(run) {
-    if (run.state !== "ended") return "still going on";
+    if (run.state !== "ended") return "still running";
     if (run.landed) return "landed already";
     if (run.outcome !== "done") return plain(stateOf(run));
     return run.commit ? "" : "without a change";

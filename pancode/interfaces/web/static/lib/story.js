@@ -21,6 +21,6 @@ export function told(run, why, now = Date.now()) {
     run.state === "ended" && run.outcome !== "done" && `It ended as ${plain(stateOf(run))}${run.reason && run.reason !== run.outcome && !failed.length ? `: ${run.reason}` : ""}`,
     run.usage.cost_usd === null ? "Nobody knows what it cost" : `It ${run.state === "ended" ? "cost" : "has cost"} ${usd(run.usage.cost_usd)}`,
     run.landed ? `Its change was landed as ${run.landed.slice(0, 12)}` : waitsToLand(run) && "Its change waits to be landed",
-    run.continued_by.length > 0 && `${run.continued_by.join(", ")} went on from it`,
+    run.continued_by.length > 0 && `${run.continued_by.join(", ")} continued from it`,
   ].filter(Boolean).map((words) => `${words.replace(/[.\s]+$/, "")}.`);
 }

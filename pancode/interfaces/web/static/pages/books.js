@@ -80,7 +80,7 @@ function Ceilings({ scopes, again }) {
   const capped = scopes.filter((scope) => scope.ceiling_usd !== null || scope.ceiling_tokens !== null || scope.ceiling_minutes !== null);
   const free = scopes.filter((scope) => !capped.includes(scope) && SETS.test(scope.scope) && !scope.scope.startsWith("session"));
   const fresh = async () => {
-    const name = (await asked("What gets a ceiling? day, week, month, node:NAME, agent:NAME or repo:PATH", "Go on", "week"))?.trim();
+    const name = (await asked("What gets a ceiling? day, week, month, node:NAME, agent:NAME or repo:PATH", "Continue", "week"))?.trim();
     if (name) await ceiling(name, "", again);
   };
   return html`<${Panel} title="Ceilings" act=${html`<button type="button" onClick=${fresh}>Set a ceiling</button>`}><${ScopeTable} scopes=${capped} again=${again} none="Nothing has a ceiling." />

@@ -89,7 +89,7 @@ function Talking({ id, list, me, can }) {
   const first = useLive(at("sessions", id), undefined, () => false);
   const { talk, shape, problem, again, at: told } = useTalk(first.data);
   const listed = list.data?.sessions.find((one) => one.session === shape?.session)?.run;
-  useEffect(() => { if (listed && listed !== shape?.run) again(); }, [listed]); // somebody went on with what had ended
+  useEffect(() => { if (listed && listed !== shape?.run) again(); }, [listed]); // somebody continued with what had ended
   const title = shape ? shape.title || id : `Session ${id}`;
   const phone = usePhone();
   return html`<${Page} title=${title} tab=${shape && `${shape.state}: ${title} · Chat`} lives=${[{ ...first, at: told || first.at }]} actions=${shape && html`<${Acts} shape=${shape} can=${can} />`}>${shape && html`<div class="two talk">
@@ -105,7 +105,7 @@ function Talking({ id, list, me, can }) {
 }
 
 function Acts({ shape, can }) {
-  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next message goes on with it.")} />`}
+  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next message continues with it.")} />`}
     ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${at("sessions", shape.session, "end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
 }
 

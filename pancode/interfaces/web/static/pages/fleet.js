@@ -39,7 +39,7 @@ function Breakers() {
 function Keys({ node, again }) {
   const stays = /drain|quarantined/.test(node.state);
   return html`${stays ? html`<${Act} label="Resume" path="fleet/resume" body=${{ nodes: [node.name] }} sure=${`Let ${node.name} take work again?`} done=${again} />`
-    : html`<${Act} label="Drain" path="fleet/drain" body=${{ nodes: [node.name] }} sure=${`Drain ${node.name}? What runs there goes on; it takes no new work.`} done=${again} />`}`;
+    : html`<${Act} label="Drain" path="fleet/drain" body=${{ nodes: [node.name] }} sure=${`Drain ${node.name}? What runs there continues; it takes no new work.`} done=${again} />`}`;
 }
 
 function OneMachine({ name }) {

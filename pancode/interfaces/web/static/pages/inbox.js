@@ -85,7 +85,7 @@ async function tried(act, words) {
 }
 
 /** Answers a question. */
-export const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} goes on with the answer: ${done.answer?.text || text}`);
+export const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} continues with the answer: ${done.answer?.text || text}`);
 
 export async function answer(item) {
   if (!asks(item)) return;
@@ -96,7 +96,7 @@ export async function answer(item) {
 async function approve(item, scope = "once") {
   if (item.kind === "review") { await land(item); return; }
   if (item.kind === "question") return;
-  const lands = item.kind === "landing" ? `Its gates run on the merged files first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? `, and is not asked again about ${item.whole || "the same"}` : ""}.`;
+  const lands = item.kind === "landing" ? `Its gates run on the merged files first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It continues${scope === "run" ? `, and is not asked again about ${item.whole || "the same"}` : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
   await tried(() => post(at("runs", item.run, "approve"), yesTo(item, scope)), (done) => `${item.run}: ${done.stage ? "approved" : done.status}`);
@@ -109,7 +109,7 @@ async function deny(item, close) {
     return;
   }
   if (item.kind === "call") {
-    const text = await asked(`Deny this command of ${item.run}? Its agent goes on without the command, and is told your words.`, "Deny");
+    const text = await asked(`Deny this command of ${item.run}? Its agent continues without the command, and is told your words.`, "Deny");
     if (text !== null) await tried(() => post(at("runs", item.run, "deny"), { text, call: item.call }), () => `${item.run}: denied`);
     return;
   }
@@ -118,6 +118,6 @@ async function deny(item, close) {
 
 async function sendBack(item) {
   if (!back(item)) return;
-  const text = await asked(`What is wrong with the change of ${item.run}? It goes on with these words.`, "Send back");
-  if (text) await tried(() => post(at("runs", item.run, "continue"), { text }), (done) => `${done.run} goes on with your words`);
+  const text = await asked(`What is wrong with the change of ${item.run}? It continues with these words.`, "Send back");
+  if (text) await tried(() => post(at("runs", item.run, "continue"), { text }), (done) => `${done.run} continues with your words`);
 }

@@ -26,7 +26,7 @@ export function Now() {
     <div class="two"><${Panel} title="Needs you" count=${items?.length} tone=${items?.length ? "warn" : ""} act=${items?.length ? html`<a href="#/inbox">Open the inbox</a>` : ""}><${Needs} items=${items} /><//>
       <${Panel} title="Today's money"><${Today} budget=${budget.data} /><//></div>
     <${Panel} title="Runs and waits" count=${orders.length} act=${queues.data && (queues.data.paused ? html`<${Act} label="Resume the queues" path="queues/resume" sure="Take work from the queues again?" done=${queues.again} />`
-      : html`<${Act} label="Pause the queues" kind="bare" path="queues/pause" sure="Take nothing from the queues until somebody resumes them? What runs goes on." done=${queues.again} />`)}>
+      : html`<${Act} label="Pause the queues" kind="bare" path="queues/pause" sure="Take nothing from the queues until somebody resumes them? What runs continues." done=${queues.again} />`)}>
       ${queues.data?.paused && html`<div class="pad"><${Warning}>Nothing is taken from the queues: ${queues.data.paused}<//></div>`}
       <${Orders} orders=${orders} known=${Boolean(queues.data)} /><//>
     <${Machines} nodes=${fleet.data?.nodes} /><//>`;

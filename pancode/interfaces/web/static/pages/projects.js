@@ -1,4 +1,4 @@
-// Projects: repositories with a name and what counts in them; workspaces: branches in which agents go on with each other's work.
+// Projects: repositories with a name and what counts in them; workspaces: branches in which agents continue with each other's work.
 
 import { at, post } from "../lib/api.js";
 import { Form } from "../lib/form.js";
@@ -19,7 +19,7 @@ function List() {
   return html`<${Page} title="Projects" lives=${[projects, spaces]}>
     <${Panel} title="Projects" count=${projects.data?.projects.length} act=${html`<a class="btn" href="#/new/project">Add a project</a>`}>${!projects.data?.projects.length ? html`<${Empty} title="No project has a name yet">A project has its own agent, machines, budget and gates.<//>`
       : html`<ul>${projects.data.projects.map((one) => html`<${Project} key=${one.name} one=${one} again=${projects.again} />`)}</ul>`}<//>
-    <${Panel} title="Workspaces" count=${spaces.data?.workspaces.length} act=${html`<a class="btn" href="#/new/workspace">New workspace</a>`}>${!spaces.data?.workspaces.length ? html`<${Empty} title="No workspace yet">A workspace is a branch of its own: each agent goes on from what the one before it left.<//>`
+    <${Panel} title="Workspaces" count=${spaces.data?.workspaces.length} act=${html`<a class="btn" href="#/new/workspace">New workspace</a>`}>${!spaces.data?.workspaces.length ? html`<${Empty} title="No workspace yet">A workspace is a branch of its own: each agent continues from what the one before it left.<//>`
       : html`<ul>${spaces.data.workspaces.map((one) => html`<${Row} key=${one.workspace} word=${stateOf(one)} href=${link(["projects", "workspace", one.workspace])} title=${one.workspace} facts=${html`<span>${one.branch}</span><span class="desk">${one.project}</span><span>${counted(one.count, "run")}</span><span>${one.dirty ? `${counted(one.dirty, "file")} not landed` : ""}</span><span>${one.size === null ? "" : bytes(one.size)}</span><${Ago} at=${one.used_at || one.created_at} />`}
         keys=${html`<${Why} what=${`workspace:${whySpace(one)}`} /><${Keys} one=${one} again=${spaces.again} />`} />`)}</ul>`}<//><${Tools} /><//>`;
 }

@@ -149,7 +149,7 @@ function Comments({ run, comments, keep, jump }) {
     try {
       const done = await post(at("runs", run.run, "continue"), { text: remark(comments, words) }, newKey());
       keep([]);
-      tell(`${done.run} goes on with your comments`);
+      tell(`${done.run} continues with your comments`);
       go(["runs", done.run]);
     } catch (problem) { tell(problem); set(false); }
   };

@@ -7,7 +7,7 @@ import { span } from "../lib/words.js";
 const ms = (at) => (at ? Date.parse(at) : null);
 const DURING = { preparing: 1, running: 2, verifying: 3, delivering: 4, stopping: 2 };
 
-/** Phases of one lease: [name, from, until, note]; the last one of a run that goes on has no end yet. `before`: when the one before ended. */
+/** Phases of one lease: [name, from, until, note]; the last one of a run that continues has no end yet. `before`: when the one before ended. */
 function phasesOf(run, lease, before, now, last) {
   const bound = ms(lease.bound_at), closed = ms(lease.closed_at), end = closed ?? now;
   const attempt = run.attempts.find((one) => one.attempt === lease.attempt);

@@ -27,7 +27,7 @@ const say = (told) => tell([`${told.target}: ${told.old.value} → ${told.new.va
 
 /** Asks for the value, then for a yes that names what it was and what it becomes. */
 async function change(one, again) {
-  const value = await asked(`${one.key}: its new value, as a file has it`, "Go on", one.value === "null" ? "" : one.value);
+  const value = await asked(`${one.key}: its new value, as a file has it`, "Continue", one.value === "null" ? "" : one.value);
   if (value === null || value.trim() === one.value || !(await agreed(`Set ${one.key} from ${one.value} to ${value.trim()}? It counts at once.`, "Set"))) return;
   try { say(await post("config/set", { key: one.key, value: value.trim(), yes: true })); again(); } catch (problem) { tell(problem); }
 }

@@ -26,7 +26,7 @@ function Schedules() {
   const key = (label, path, sure) => html`<${Act} label=${label} path=${path} sure=${sure} done=${live.again} />`;
   return html`<${Panel} title="Schedules" count=${all.length} act=${html`<a class="btn" href="#/new/schedule">New schedule</a>`}>${!all.length ? html`<${Empty} title="Nothing begins by itself" />` : html`<ul>${all.map((one) => html`<${Row} key=${one.schedule} word=${one.paused === null ? "on" : "paused"} title=${`${one.words}: ${one.task.slice(0, 120)}`}
     facts=${html`<span>${one.schedule}</span><span>next: ${one.next[0] || "on its event"}</span>${one.running && html`<a href=${link([one.running.startsWith("w-") ? "workflows" : "runs", one.running])}>${one.running}</a>`}`}
-    keys=${html`<${Why} what=${`schedule:${[one.words, ...one.next, ...one.firings.slice(0, 10).map((fired) => `${fired.due_at} ${fired.state} ${fired.run || fired.workflow || ""} ${fired.reason}`)].join("\n")}`} />${one.paused === null ? key("Pause", at("schedules", one.schedule, "pause")) : key("Resume", at("schedules", one.schedule, "resume"))}${key("Begin now", at("schedules", one.schedule, "run"), `Begin ${one.schedule} now?`)}${key("Remove", at("schedules", one.schedule, "remove"), `Remove ${one.schedule}? What it has begun goes on.`)}`}>
+    keys=${html`<${Why} what=${`schedule:${[one.words, ...one.next, ...one.firings.slice(0, 10).map((fired) => `${fired.due_at} ${fired.state} ${fired.run || fired.workflow || ""} ${fired.reason}`)].join("\n")}`} />${one.paused === null ? key("Pause", at("schedules", one.schedule, "pause")) : key("Resume", at("schedules", one.schedule, "resume"))}${key("Begin now", at("schedules", one.schedule, "run"), `Begin ${one.schedule} now?`)}${key("Remove", at("schedules", one.schedule, "remove"), `Remove ${one.schedule}? What it has begun continues.`)}`}>
     ${one.trouble && html`<${Warning}>${one.trouble}<//>`}<//>`)}</ul>`}<//>`;
 }
 
@@ -48,7 +48,7 @@ function One({ id }) {
     ${shape ? html`<${shape} flow=${flow} runs=${runs} again=${again} />` : html`<${Graph} steps=${flow.steps} /><${Steps} steps=${flow.steps} runs=${runs} />`}`}<//>`;
 }
 
-/** The one filled key: land what gates have passed, else go on with what failed, else look at what no gate has seen. */
+/** The one filled key: land what gates have passed, else continue with what failed, else look at what no gate has seen. */
 function Acts({ flow, runs, again }) {
   const id = flow.workflow, race = flow.kind === "race", won = runs.get(flow.steps.find((step) => step.name === flow.winner)?.run);
   const some = race ? [won] : flow.kind === "batch" ? [...runs.values()] : flow.results.map((run) => runs.get(run));
@@ -97,7 +97,7 @@ function Lane({ flow, again }) {
   if (!lane) return null;
   const key = (label, path, item, sure) => html`<${Act} label=${label} path=${path} body=${{ item }} sure=${sure} done=${done} />`;
   const keys = (one) => html`${["failed", "stopped"].includes(one.state) && one.run && html`<${Act} label="Retry" path=${at("runs", one.run, "retry")} done=${done} />`}
-    ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Go on without item ${one.item}? A run of it is stopped.`)}`;
+    ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Continue without item ${one.item}? A run of it is stopped.`)}`;
   return html`<${Panel} title=${`Lane ${lane.lane}`} act=${html`<span class="facts"><b>${plain(lane.state)}</b>${lane.paused_by === null ? html`<${Act} label="Pause" path=${at("lanes", id, "pause")} done=${done} />` : html`<${Act} label="Resume" kind="main" path=${at("lanes", id, "resume")} done=${done} />`}</span>`}>
     ${lane.why && html`<${Warning}>${lane.why}<//>`}
     ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet">Items begin one after the other.<//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${one.task}`}

@@ -1,4 +1,4 @@
-"""What `fleet handover` says: what goes on without this machine, what stays, and what is on its way."""
+"""What `fleet handover` says: what continues without this machine, what stays, and what is on its way."""
 
 from __future__ import annotations
 

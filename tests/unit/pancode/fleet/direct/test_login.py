@@ -74,7 +74,7 @@ def test_what_redis_may_read_otherwise_than_we(text: bytes, byte_by_byte: bool) 
 
 
 def test_nothing_of_a_forbidden_word_passes_whole() -> None:
-    """What comes before its last byte may go on: Redis waits for all of a command."""
+    """What comes before its last byte may continue: Redis waits for all of a command."""
     seen, login = OneLogin(), packed(("RESET",))
     seen.look(PASSWORD + login[:-1])
     with pytest.raises(LoginError, match="RESET"):

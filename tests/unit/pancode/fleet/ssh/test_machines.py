@@ -1,4 +1,4 @@
-"""What goes wrong with one node is that node's result; the others go on."""
+"""What goes wrong with one node is that node's result; the others continue."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_plain_text_is_shown_as_it_is_whole_characters_only() -> None:
 
 
 def cut(path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
-    """A stream that is cut in the middle, and then goes on from where it was asked to."""
+    """A stream that is cut in the middle, and then continues from where it was asked to."""
     begin, half = query["offset"], len(CLAUDE) // 2
     piece = CLAUDE[begin:half] if begin == 0 else CLAUDE[begin:]
     told = {"attempt": "1.1", "next": begin + len(piece), "b64": base64.b64encode(piece).decode()}

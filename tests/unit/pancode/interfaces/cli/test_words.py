@@ -104,7 +104,7 @@ def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.Cap
 
     with pytest.raises(KeyboardInterrupt):
         show_steps(Face(as_json=False), cut())
-    assert "the coordinator goes on with it" in capsys.readouterr().err
+    assert "the coordinator continues with it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_revoked_token_opens_nothing(world: ListenerWorld) -> None:
     mine = world.dispatch(by="token old")["run"]
     world.dispatch()
     done = world.http.post("/v1/tokens/old/revoke", {"by": "ana"}).json()
-    assert done["left"] == [mine], "what it had begun goes on, and is named"
+    assert done["left"] == [mine], "what it had begun continues, and is named"
     assert code_of(world.ask("GET", "/v1/runs", token), 401) == "unknown_token"
     assert world.problem("POST", "/v1/tokens/old/revoke")["code"] == "token_not_found"
     told = [row.what for row in world.context.rows(Audit) if row.what.startswith("token ")]

@@ -87,7 +87,7 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: Listene
         assert code_of(world.ask("POST", f"/v1/workflows/{made}/{verb}", weak), 403) == "wrong_scope"
     run = f"/v1/runs/{step.run}/retry"
     _put(world, replace(world.context.row(Run, str(step.run)), land=False))
-    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would go on"
+    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would continue"
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
 
 

@@ -43,7 +43,7 @@ SPITEFUL = "echo \x1b[31m[red]boo[/red]\x1b]52;c;AAAA\x07 \u202eevil"
 
 
 class _Feed:
-    """A stream of events that goes on until the coordinator is away."""
+    """A stream of events that continues until the coordinator is away."""
 
     status = 200
 

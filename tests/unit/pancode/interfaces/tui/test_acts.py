@@ -53,7 +53,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             {"issue": "SHOP-1", "title": "fix\x1b it"},
             r"Have an agent work on SHOP-1 'fix\\x1b it', in a workspace of its own, and tell its tracker?",
         ),
-        ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
+        ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight continue?"),
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
         ("verify", "run", RUN, "Run the gates of r-1 once more, on another node than gpubox?"),

@@ -222,7 +222,7 @@ def test_a_label_that_would_raise_the_budget_does_nothing_but_is_said(shop: Shop
 
 @pytest.mark.parametrize("lost", range(1, 7))
 def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: Shop, lost: int) -> None:
-    """The answer of each write in turn is lost, and a new coordinator goes on."""
+    """The answer of each write in turn is lost, and a new coordinator continues."""
     shop.trackers.breaks = {lost}
     run = shop.begun()
     for step in (lambda: None, shop.ends, lambda: shop.lands(run, "main")):

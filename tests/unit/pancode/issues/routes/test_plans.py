@@ -1,4 +1,4 @@
-"""A plan: made in a workspace of its own, kept there with the talk that led to it, and gone on with."""
+"""A plan: made in a workspace of its own, kept there with the talk that led to it, and continued with."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_its_run_begins_at_both_and_lands_for_both(
 
 
 def test_no_yes_counts_for_what_an_agent_has_yet_to_write(world: World, old: Run, tmp_path: Path) -> None:
-    """Not for the run that settles the conflict, and not for one that goes on from it, by whoever's words."""
+    """Not for the run that settles the conflict, and not for one that continues from it, whoever says so."""
     yes: dict[str, Any] = {"with_commands": True, "with_secret": True, "anyway": True, "gates": False}
     new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x", **yes)
     world.context.turn()

@@ -1,4 +1,4 @@
-"""The table of retries: each cause, its bound, its pause; no sequence of failures goes on for ever."""
+"""The table of retries: each cause, its bound, its pause; no sequence of failures continues for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words for a run: kept for the run that goes on from it; never lost, never twice."""
+"""Words for a run: kept for the run that continues from it; never lost, never twice."""
 
 from __future__ import annotations
 

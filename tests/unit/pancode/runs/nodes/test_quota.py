@@ -1,4 +1,4 @@
-"""A node that fills Redis is shut out of it; what runs there goes on, and so do the others."""
+"""A node that fills Redis is shut out of it; what runs there continues, and so do the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run whose provider has turned it away goes on with its files and its session when the limit resets."""
+"""A run whose provider has turned it away continues with its files and its session when the limit resets."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
     assert list(result["files_changed"]) == ["one.py", "two.py"]
     assert ended.workspace["snapshot"] == "a" * 40, "the change is counted from where the run began"
     assert [snapshot_of(ended, number) for number in (1, 2)] == ["a" * 40, LEFT]
-    told = [row.detail for row in coordinator.rows(Decision, run="r-0001") if row.verdict == "goes on"]
+    told = [row.detail for row in coordinator.rows(Decision, run="r-0001") if row.verdict == "continues"]
     assert told == ["from what attempt 1 left: its change and its session"]
     coordinator.check_books()
 

@@ -1,4 +1,4 @@
-"""Named points of a session: words go on there with the files of then, and nothing behind them is lost."""
+"""Named points of a session: words continue there with the files of then, and nothing behind them is lost."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_chain_of_receipts_holds_over_a_point(world: World) -> None:
     say(world, run, "again")
     job = interactive_run(world)
     rested(world, job, None)
-    checks = [one for one in verdict(world, run)["checks"] if "goes on from" in one["what"]]
+    checks = [one for one in verdict(world, run)["checks"] if "continues from" in one["what"]]
     assert [one["ok"] for one in checks][-1:] == [True], checks
 
 

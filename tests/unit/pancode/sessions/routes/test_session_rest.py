@@ -126,7 +126,7 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
     told = capsys.readouterr().err
     assert (
-        told.count("the conversation rests behind the turn at work: it goes on with your next message") == 1
+        told.count("the conversation rests behind the turn at work: it continues with your next message") == 1
     )
     assert say(world, run, "and now")["how"] == "begins"
 
@@ -193,7 +193,7 @@ def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world:
     whole = verdict(world, run)
     assert whole["verdict"] == "PASS" and all(one["receipt"] for one in whole["interactive_runs"])
     assert whole["checks"][-1] == {
-        "what": f"{second} goes on from {run}",
+        "what": f"{second} continues from {run}",
         "ok": True,
         "detail": f"its files at {COMMIT}, with the memory of {run}",
     }

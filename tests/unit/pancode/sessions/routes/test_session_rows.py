@@ -40,7 +40,7 @@ FIRST = run("r-1", session="r-1", place=1)
         "next",
         "next interactive run",
         "a session in the files of a run",
-        "another went on already",
+        "another continued already",
     ],
 )
 def test_its_place_is_behind_the_run_that_it_goes_on_from(

@@ -440,7 +440,7 @@ def test_a_user_has_it_open_and_nobody_else_works_there(world: World, shop: Path
     world.context.turn()
     assert shown(world)["opened"] is None
     assert world.problem("POST", "/v1/workspaces/login/leave", {"by": "ana"})["code"] == "not_open"
-    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the user changed is where it goes on"
+    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the user changed is where it continues"
 
 
 def test_who_leaves_before_the_files_are_there_stops_the_run(world: World, shop: Path) -> None:
