@@ -22,8 +22,8 @@ from node_agent.wire.receipt import (
     GateReport,
     GateResult,
     ModelCalls,
-    RestReason,
     Served,
+    SuspendReason,
     Usage,
     UserQuestion,
 )
@@ -133,8 +133,8 @@ def _question(raw: Data | None) -> UserQuestion | None:
     return None if raw is None else UserQuestion.model_validate(raw, strict=False)
 
 
-def _rests(why: str | None) -> RestReason | None:
-    return None if why is None else RestReason(why)
+def _rests(why: str | None) -> SuspendReason | None:
+    return None if why is None else SuspendReason(why)
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:

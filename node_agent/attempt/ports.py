@@ -22,7 +22,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job, Workspace
 from node_agent.wire.node import GpuLoad, NodeFacts
 from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
-from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnMessage, Usage
+from node_agent.wire.receipt import Blob, Enforced, Served, SuspendReason, TurnMessage, Usage
 
 
 class LinkDown(Exception):
@@ -394,7 +394,7 @@ class ReportedUsage:
     """The numbers of the user's message that the agent was given."""
     turns: tuple[ReportedTurn, ...] = ()
     """The turns of an interactive run, in order; only the last one can be without an end."""
-    rests: RestReason | None = None
+    rests: SuspendReason | None = None
     fleet: tuple[FleetCalled, ...] = ()
     """The calls of tools of the fleet that wait for an answer."""
 

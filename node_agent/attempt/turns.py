@@ -81,18 +81,22 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
     )
 
 
-def rest_in_time(case: Case, watch: OutputWatch) -> None:
+def suspend_in_time(case: Case, watch: OutputWatch) -> None:
     """Ask the program to rest when money or tokens run low, once per session of the node agent.
 
     Otherwise the gateway, which counts both, would end the interactive run in the middle of its next turn.
     """
     spent = watch.spent
-    if watch.rest_asked or not spent.turns or over_limit(lower_limits(case.job.limits), spent.usage) is None:
+    if (
+        watch.suspend_asked
+        or not spent.turns
+        or over_limit(lower_limits(case.job.limits), spent.usage) is None
+    ):
         return
     number = spent.turns[-1].number
     with contextlib.suppress(StepFailed, DiskFull):
         case.context.lay(case.identity, turn_control_file(CAP, number), number, CAP)
-        watch.rest_asked = True
+        watch.suspend_asked = True
 
 
 def lower_limits(limits: Limits) -> Limits:

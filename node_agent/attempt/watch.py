@@ -140,7 +140,7 @@ class OutputWatch:
         self.waits_for_message = False
         """Whether the attempt was an interactive run between two turns at the last look."""
         self.signs = SignsOfLife()
-        self.rest_asked = False
+        self.suspend_asked = False
         self.told_fleet: tuple[int, ...] = ()
         """The newest calls of tools of the fleet that were reported."""
         self.seen_wall_ms = 0

@@ -17,7 +17,7 @@ from node_agent.attempt.left_for_others import take_outputs
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
-from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
+from node_agent.attempt.turns import cut_by, is_waiting, suspend_in_time, tell_turns
 from node_agent.attempt.watch import (
     SECRET,
     TOO_MANY,
@@ -160,7 +160,7 @@ def _running(case: Case) -> Turn:
     with contextlib.suppress(DiskFull):  # it is told with the next look
         if case.job.turns is not None:
             tell_turns(case, watch)
-            rest_in_time(case, watch)
+            suspend_in_time(case, watch)
             tell_fleet_calls(case, watch)
         if done:  # a question is told behind the end of every turn before it
             tell_asked(case, watch, seen)

@@ -17,7 +17,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import LaidMessage
 from node_agent.wire.job import TurnTerms
-from node_agent.wire.receipt import MOST_TURN_MESSAGES, RestReason, TurnStop
+from node_agent.wire.receipt import MOST_TURN_MESSAGES, SuspendReason, TurnStop
 from node_agent.wire.receipt import MOST_TURNS as MOST_OF_AN_INTERACTIVE_RUN
 
 _LIMITS = frozenset(
@@ -39,7 +39,7 @@ _FOR_GOOD = frozenset(
     }
 )
 """Failures that further words would meet, too; a next interactive run may have, for example, a new key."""
-_RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP), ("give_way", RestReason.SLOT))
+_RESTS = (("rest", SuspendReason.ASKED), ("cap", SuspendReason.CAP), ("give_way", SuspendReason.SLOT))
 FORGOT = (
     "the memory of the previous interactive run is not on this node; its files are kept, and the agent is "
     "told how that interactive run began and how it ended"
@@ -98,8 +98,8 @@ class InteractiveRun:
         did."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
-        begun: tuple[int, LaidMessage] | RestReason = (0, LaidMessage(text=task, by=self._terms.by))
-        while not isinstance(begun, RestReason):
+        begun: tuple[int, LaidMessage] | SuspendReason = (0, LaidMessage(text=task, by=self._terms.by))
+        while not isinstance(begun, SuspendReason):
             self._turn(*begun)
             if not self._has_answered and self._failure and self._failure.kind in _FOR_GOOD:
                 return self._failure
@@ -167,7 +167,7 @@ class InteractiveRun:
         return words
 
     # ---- between turns
-    def _awaited(self) -> tuple[int, LaidMessage] | RestReason:
+    def _awaited(self) -> tuple[int, LaidMessage] | SuspendReason:
         """Return the next message, or why the interactive run rests."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
@@ -177,21 +177,21 @@ class InteractiveRun:
             if found := self._words.first():
                 return found
             if clock.mono_ms() >= until:
-                return RestReason.IDLE
+                return SuspendReason.IDLE
             self._beat.wait(BEAT_S)
 
-    def _rest(self) -> RestReason | None:
+    def _rest(self) -> SuspendReason | None:
         turns = range(1, self._number + 1)
         asked = next((reason for what, reason in _RESTS if self._words.wants(what, turns)), None)
         return asked or self._near()
 
-    def _near(self) -> RestReason | None:
+    def _near(self) -> SuspendReason | None:
         """Return why the interactive run must rest because a limit is near or reached; None otherwise."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):
-            return RestReason.CAP
+            return SuspendReason.CAP
         if loop.voice.written * WHOLE >= whole.output_bytes * NEAR:
-            return RestReason.SIZE
+            return SuspendReason.SIZE
         used = (
             (loop.clock.mono_ms() - self._began_ms, whole.until_ms - self._began_ms),
             (loop.used["input"] + loop.used["output"], whole.tokens),
@@ -200,7 +200,7 @@ class InteractiveRun:
             (self._number, MOST_OF_AN_INTERACTIVE_RUN),
         )
         near = any(most is not None and one * WHOLE >= most * NEAR for one, most in used)
-        return RestReason.CAP if near else None
+        return SuspendReason.CAP if near else None
 
 
 _SILENT = (TurnStop.FAILED, "the model gave no answer")

@@ -131,7 +131,7 @@ class StreamReader:
         self._tools: dict[str, int] = {}
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
-        self._rests: receipt.RestReason | None = None
+        self._rests: receipt.SuspendReason | None = None
         self._fleet: dict[int, base.FleetCalled] = {}
 
     def feed(self, chunk: bytes) -> None:
@@ -142,7 +142,7 @@ class StreamReader:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, base.Denial):
                 self._held.deny(jobs.words_of(activity))
-            elif isinstance(activity, base.TurnBegan | base.MessageTaken | base.TurnEnded | base.Rested):
+            elif isinstance(activity, base.TurnBegan | base.MessageTaken | base.TurnEnded | base.Suspended):
                 self._take_turn(activity)
             elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
                 self._fleet[activity.number] = activity
@@ -167,7 +167,7 @@ class StreamReader:
             case base.TurnEnded():
                 if now is not None:
                     self._turns[-1] = replace(now, end=replace(activity, why=self._clean(activity.why)))
-            case base.Rested(why):
+            case base.Suspended(why):
                 self._rests = why
 
     def _heard_as(self, message: int, said: LaidMessage) -> receipt.TurnMessage | None:

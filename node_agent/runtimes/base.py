@@ -21,7 +21,7 @@ from node_agent.wire.identity import CallDesk, LaidMessage
 from node_agent.wire.job import Limits, Reasoning, TurnTerms
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
-from node_agent.wire.receipt import RestReason, TurnStop, Usage
+from node_agent.wire.receipt import SuspendReason, TurnStop, Usage
 from node_agent.wire.skill import JobSkill
 
 Said = tuple[int | None, str]
@@ -350,10 +350,10 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Rested:
+class Suspended:
     """The interactive run ends by itself."""
 
-    why: RestReason
+    why: SuspendReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +387,7 @@ class Retrying:
     why: str
 
 
-OfTurns = TurnBegan | MessageTaken | TurnEnded | Rested
+OfTurns = TurnBegan | MessageTaken | TurnEnded | Suspended
 OfFleet = FleetCalled | FleetOver
 Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
 

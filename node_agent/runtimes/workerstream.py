@@ -14,7 +14,7 @@ from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
 from node_agent.wire.identity import LaidMessage
 from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
-from node_agent.wire.receipt import RestReason, TurnStop, Usage
+from node_agent.wire.receipt import SuspendReason, TurnStop, Usage
 from node_agent.wire.skill import TOOL
 
 MAX_FILES = 30
@@ -24,7 +24,7 @@ _ACTIONS = {
     "delete": ActionClass.FILE_DELETE,
     "fetch": ActionClass.NETWORK,
 }
-_STOPS, _RESTS = frozenset(TurnStop), frozenset(RestReason)
+_STOPS, _RESTS = frozenset(TurnStop), frozenset(SuspendReason)
 _KINDS = {kind.value: kind for kind in FailureKind}
 
 
@@ -76,7 +76,7 @@ class WorkerParser(EventParser):
                 )
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
-                yield base.Rested(RestReason(event["why"]))
+                yield base.Suspended(SuspendReason(event["why"]))
             case "asks_fleet" | "fleet_over" if count_of(event.get("number")):
                 yield from _of_fleet(event)
             case "retrying":

@@ -198,7 +198,7 @@ class TurnStop(StrEnum):
     LOST = "lost"
 
 
-class RestReason(StrEnum):
+class SuspendReason(StrEnum):
     """The reason why an interactive run ended by itself: no words came, a limit is near, a user asked for it,
     its stream is as long as it may be, or a run needed its slot.
     """
@@ -307,7 +307,7 @@ class Claims(WireModel):
     """Only for an attempt that ended as `blocked`."""
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
     """The turns of an interactive run, in order."""
-    rests: RestReason | None = None
+    rests: SuspendReason | None = None
     """The reason why an interactive run ended by itself; None: it did not end by itself."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that the run has written on the board of its workflow."""

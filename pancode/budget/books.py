@@ -496,7 +496,7 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
     return made
 
 
-OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"
+OVER, SUSPENDED = "the day of its admission is over", "its session rests, and nobody has a price for it"
 
 
 def release_unknown(

@@ -194,7 +194,7 @@ class SessionState(StrEnum):
     """The session asks a question, which waits for a user's answer."""
     WAITS_FOR_YOU = "waits for you"
     """The session's program is running, and has answered everything."""
-    RESTS = "rests"
+    SUSPENDED = "rests"
     """No program runs and no slot is held: the next message begins the next interactive run."""
     TURN_LOST = "turn lost"
     """The session's program ended within a turn: a user decides whether the words are said again."""

@@ -41,7 +41,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.views import get_run_shape
-from pancode.sessions.session import at_rest, find_newest_interactive_run
+from pancode.sessions.session import find_newest_interactive_run, get_suspended_run
 
 
 class PullRequestBody(ActBody):
@@ -57,14 +57,16 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
     return find_newest_interactive_run(context.core, call.path["run"])
 
 
-def _at_rest(context: ApiContext, call: ApiCall) -> Run:
-    return at_rest(context.core, call.path["run"])
+def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
+    return get_suspended_run(context.core, call.path["run"])
 
 
 @Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
     """What it changed."""
-    change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
+    change = context.coordinator.code.diff(
+        get_suspended_run(context.core, call.path["run"]), call.flag("stat")
+    )
     return Octets(change)
 
 
@@ -100,7 +102,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     token = None if call.visitor is None else call.visitor.token
     if body.again and token is not None:
         must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    run = at_rest(context.core, call.path["run"])
+    run = get_suspended_run(context.core, call.path["run"])
     request_check(context.core, run, body.on, body.by, body.again)
     return get_run_shape(context.core, run.id)
 
@@ -130,7 +132,7 @@ def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
 def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     """Land it; answers when that is over."""
     body: LandBody = call.body
-    run = _at_rest(context, call)
+    run = _get_suspended_run(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     if body.pull_to:
@@ -164,7 +166,7 @@ def _project(context: ApiContext, call: ApiCall) -> str:
 def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """A run that settles its conflict, and is landed."""
     body: LandBody = call.body
-    run, around = _at_rest(context, call), context.coordinator.around({})
+    run, around = _get_suspended_run(context, call), context.coordinator.around({})
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     way = body.landing(How(around.defaults(run.project).land_how))
@@ -176,7 +178,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     """A pull request of what has landed and is pushed."""
     body: PullRequestBody = call.body
     asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
-    return context.coordinator.pull_request(_at_rest(context, call), asked)
+    return context.coordinator.pull_request(_get_suspended_run(context, call), asked)
 
 
 @Verb(DROP, ReasonBody, "inbox review", right=OPERATES)

@@ -180,7 +180,7 @@ def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if plan.model_from:
         work.tell(run.id, "model", run.asked_model or "", "chosen", plan.model_from)
-    for line in plan.story:
+    for line in plan.timeline:
         work.tell(run.id, line.kind, line.what, line.verdict, "; ".join(line.words))
     return admit_run(work, run, budget)
 

@@ -47,7 +47,8 @@ from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
-    """Look once at all runs at work, if that is due; tell it in the runs' stories, the feed and the inbox."""
+    """Look once at all runs at work, if that is due; tell it in the runs' timelines, the feed and the inbox.
+    """
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return
@@ -122,7 +123,7 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the signs of life of a run at work, for its story; empty: there are none."""
+    """Return the signs of life of a run at work, for its timeline; empty: there are none."""
     health = _health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
@@ -163,7 +164,7 @@ def _with_signs(core: Core, tx: Transaction, run: Run, lease: Lease | None, seen
         seen,
         node=node.name,
         heard=view.state in HEARD,
-        rests=run.takes_turns and is_between_turns(run, words_of(tx, run)),
+        is_suspended=run.takes_turns and is_between_turns(run, words_of(tx, run)),
         signs=next((one for one in signs if one.identity == mine), None),
         told_ms=view.silent_ms or 0,
     )

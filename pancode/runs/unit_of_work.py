@@ -321,7 +321,7 @@ class Work:
         for lease in changes.closed if changes.run.holds_gpus else ():
             self.tx.delete(records.GpuHold, lease.run, lease.lease)
         self.book(changes.booked)
-        for line in changes.story:
+        for line in changes.timeline:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
         for one in changes.audit:
             self.audit(one.domain, one.level, one.what, one.run, **one.detail)

@@ -37,7 +37,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
     """Name the point at which the newest interactive run rests. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
-        row = must_rest(session)
+        row = require_suspended(session)
         name = name or _free(row)
         if _NAME.fullmatch(name) is None:
             fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
@@ -76,7 +76,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
     told = _told(core, streams, text, name)
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
-        row = must_rest(session)
+        row = require_suspended(session)
         _must_wait_for_message(session, name)
         run = _run_at(row, name)
         wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
@@ -101,7 +101,7 @@ def _told(core: Core, streams: Streams, text: str, name: str) -> str:
     """
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
-        row = must_rest(session)
+        row = require_suspended(session)
         run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
         return ""  # it remembers all of it
@@ -154,7 +154,7 @@ def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
         return _shape(tx, session.id, session.row)
 
 
-def must_rest(session: SessionChain) -> SessionRow:
+def require_suspended(session: SessionChain) -> SessionRow:
     """Return the session's row. UsageError where the newest run is no interactive run, or has not ended: no
     files yet.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.receipt import RestReason, TurnStop
+from node_agent.wire.receipt import SuspendReason, TurnStop
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import FLEET, OWN_NAMES
@@ -41,7 +41,7 @@ MOST_TOLD = 20
 """How many runs one message names at most."""
 MOST_IN_A_ROW = 10
 """How many messages of the fleet may follow each other without a user's message in between."""
-_GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
+_GOES_ON = (SuspendReason.IDLE, SuspendReason.SLOT, SuspendReason.SIZE)
 """A session that rests for one of these reasons is woken; else a user let it rest, or its cap did."""
 _WORD = """\
 [The fleet tells you this by itself. No user has said it, and nothing in it is a job.]

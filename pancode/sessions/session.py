@@ -92,7 +92,7 @@ class SessionChain:
                 return SessionState.ENDED
             if is_turn_lost(run):
                 return SessionState.TURN_LOST
-            return SessionState.RESTS
+            return SessionState.SUSPENDED
         if run.state is records.RunState.PENDING:
             offered = self.lease is not None and self.lease.state is records.LeaseState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
@@ -150,11 +150,11 @@ def find_newest_interactive_run(core: Core, text: str) -> records.Run:
     return newest if newest.takes_turns else run
 
 
-NOT_AT_REST = "not_at_rest"
+NOT_SUSPENDED = "not_at_rest"
 """The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
 
 
-def at_rest(core: Core, text: str) -> records.Run:
+def get_suspended_run(core: Core, text: str) -> records.Run:
     """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
     repository that has not ended: it has no change yet.
     """
@@ -165,7 +165,7 @@ def at_rest(core: Core, text: str) -> records.Run:
         f"{run.id} has not ended: its session has a change only while it rests",
         why=f"it is {run.state}; a session that rests continues with your next message",
         fix=f"pancode sessions rest {run.id}; then run the same command again",
-        code=NOT_AT_REST,
+        code=NOT_SUSPENDED,
         details={"run": run.id},
     )
 

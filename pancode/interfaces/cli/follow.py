@@ -86,18 +86,18 @@ FINE = ("landed", "nothing to land")
 LAND_LOOK_S = 0.3
 
 
-NOT_AT_REST = "not_at_rest"
+NOT_SUSPENDED = "not_at_rest"
 """The coordinator's code for a refusal that ends once the session rests."""
-_REST_S, _REST_LOOK_S = 2 * 3600.0, 0.5
+_REST_S, _SUSPEND_LOOK_S = 2 * 3600.0, 0.5
 """Seconds that a rest is waited for, as a turn, its commit and its gates may last; and between two looks."""
 
 
-def at_rest(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
+def act_when_suspended(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
     """What `act` answers for this run; where that is a session with a program, it rests first. ApiError."""
     try:
         return act(run)
     except ApiError as refused:
-        if refused.code != NOT_AT_REST:
+        if refused.code != NOT_SUSPENDED:
             raise
         interactive_run = refused.details["run"]  # `last` may be another one by then
     suspend_session(face, client, interactive_run)
@@ -110,7 +110,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
     WorkspaceError where its turn waits for a user; UnavailableError where it does not end.
     """
     asked = False
-    for _ in range(int(_REST_S / _REST_LOOK_S)):
+    for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
         mine = next(
             (one for one in shape["interactive_runs"] if one["run"] == run), shape["interactive_runs"][-1]
@@ -128,7 +128,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             face.note(f"  the conversation rests {behind}: it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             asked = True  # also where it has ended by itself a moment ago
-        time.sleep(_REST_LOOK_S)
+        time.sleep(_SUSPEND_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
     raise UnavailableError(f"{run} did not become idle", fix=fix)
 

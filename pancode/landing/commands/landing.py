@@ -20,7 +20,7 @@ from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
     FINE,
     LAND_LOOK_S,
-    at_rest,
+    act_when_suspended,
     format_summary,
     post_with_progress,
     unless_landed,
@@ -160,7 +160,7 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
         return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
 
     client = face.client(works=True)
-    answer = at_rest(face, client, run, ask)
+    answer = act_when_suspended(face, client, run, ask)
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {escape_line(warning)}")
     if detach:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
-from pancode.interfaces.cli.follow import at_rest
+from pancode.interfaces.cli.follow import act_when_suspended
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import LAND_S, Client
@@ -42,7 +42,7 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
 
 def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
     asked = {"by": find_user(), **body}
-    return at_rest(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
+    return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
 
 
 def _question(why: str) -> str:

@@ -26,10 +26,10 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run, in words."""
     client = face.client()
     answer = client.get(WHY.at(find_run(client, run)))
-    face.show(answer, lambda: _story(answer))
+    face.show(answer, lambda: _format_timeline(answer))
 
 
-def _story(answer: WhyShape) -> str:
+def _format_timeline(answer: WhyShape) -> str:
     columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
     return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 

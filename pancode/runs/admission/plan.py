@@ -204,8 +204,8 @@ class Plan:
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
     skills: tuple[JobSkill, ...] = ()
-    story: tuple[TimelineEntry, ...] = ()
-    """What is told of the run in its story beside the verdicts, in this order."""
+    timeline: tuple[TimelineEntry, ...] = ()
+    """What is told of the run in its timeline beside the verdicts, in this order."""
     verdicts: tuple[GateVerdict, ...] = ()
     untested: tuple[ModelPlace, ...] = ()
     """The model servers of which at least one has to be tested first."""
@@ -303,7 +303,7 @@ class Plan:
     @property
     def skills_left_out(self) -> tuple[str, ...]:
         """Why skills of the project or of its agent are not given, in words."""
-        lines = (one for one in self.story if (one.kind, one.verdict) == ("skills", LEFT_OUT))
+        lines = (one for one in self.timeline if (one.kind, one.verdict) == ("skills", LEFT_OUT))
         return tuple(words for one in lines for words in one.words)
 
     def at(self, snapshot: SnapshotTaken) -> Plan:

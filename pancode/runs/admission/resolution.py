@@ -232,7 +232,7 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         told=told,
         skills=parts.skills.ordered,
-        story=tuple(_story(request, catalogue, worker, due, told, parts)),
+        timeline=tuple(_make_timeline(request, catalogue, worker, due, told, parts)),
     )
 
 
@@ -258,7 +258,7 @@ def _told(
     return ToldPrompt(made.prompt.text, tokens, made.left_out, tuple(n.run for n in notes[: made.notes]))
 
 
-def _story(
+def _make_timeline(
     request: DispatchRequest,
     catalogue: Catalogue,
     worker: tuple[str, RuntimeKind, str | None],

@@ -11,7 +11,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import Commands
 from pancode.interfaces.cli.follow import (
-    at_rest,
+    act_when_suspended,
     follow_new,
     format_run_time,
     format_summary,
@@ -230,7 +230,7 @@ def verify(
     """
     client = face.client(works=True)
     body = {"by": find_user(), "on": on, "again": again}
-    answer = at_rest(face, client, run, lambda name: client.post(JUDGE.at(name), body))
+    answer = act_when_suspended(face, client, run, lambda name: client.post(JUDGE.at(name), body))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  being verified\n")
         return _verdict(answer)

@@ -68,7 +68,7 @@ def reserve_budget(
 ) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: a user has allowed the reservation even where a ceiling has no room; the story then says so.
+    `beyond`: a user has allowed the reservation even where a ceiling has no room; the timeline then says so.
     """
     run, amount = made.run, _amount(made)
     for budget_scope in budget_scopes:

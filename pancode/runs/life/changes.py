@@ -95,7 +95,7 @@ class Changes:
     """Whether the run itself is new in these changes."""
     rows: tuple[records.Record, ...] = ()
     """New rows that are no rows of the run."""
-    story: tuple[Line, ...] = ()
+    timeline: tuple[Line, ...] = ()
     audit: tuple[AuditLine, ...] = ()
     controls: tuple[Send, ...] = ()
     passed_over: tuple[PassOver, ...] = ()
@@ -174,7 +174,7 @@ class Changes:
 
     def tell(self, kind: str, what: str, verdict: str, detail: str = "") -> Changes:
         """Add a line to the run's timeline."""
-        return replace(self, story=(*self.story, Line(self.run.id, kind, what, verdict, detail)))
+        return replace(self, timeline=(*self.timeline, Line(self.run.id, kind, what, verdict, detail)))
 
     def record(self, domain: Domain, level: str, what: str, **detail: object) -> Changes:
         """Add a line to the audit."""
@@ -384,7 +384,7 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
 
 def _found(made: Changes) -> Iterator[AuditLine]:
     """Entries of the node's warnings, such as a denied call, up to a number: no node can fill the audit."""
-    found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
+    found = [one for one in made.timeline if one.kind == "node" and one.verdict in _FOUND]
     if found and made.lease.cursor <= MOST_HEARD:
         for one in found:
             where = {"node": one.what, "attempt": made.lease.attempt}

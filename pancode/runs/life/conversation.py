@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from node_agent.wire.job import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
-from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
+from node_agent.wire.receipt import SuspendReason, TurnRecord, TurnStop
 from pancode.agents.runtimes import RUNTIMES
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.facets import Caller, EndedTurn, FleetLead, Lineage, SessionTurn, TurnTaking
@@ -264,17 +264,17 @@ def may_give_way(run: Run, session: SessionRow | None, words: Iterable[StoredMes
 def is_cut_by_cap(run: Run) -> bool:
     """Whether the interactive run's cap has cut its turn, so that a user is asked whether it continues."""
     cut = stop_of(run) == TurnStop.LIMIT
-    capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
+    capped = run.result.get("rests") == SuspendReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
     return bool(SessionTurn.of(run).more_usd) and cut and capped
 
 
-def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
+def hears_of_gates(run: Run, rests: SuspendReason | None) -> bool:
     """Whether the interactive run is left alone, so that its next one begins with the words about failed
     gates.
 
     Not where a user has cancelled its turn or let it rest.
     """
-    halted = rests is RestReason.ASKED or stop_of(run) == TurnStop.CANCELLED
+    halted = rests is SuspendReason.ASKED or stop_of(run) == TurnStop.CANCELLED
     return not halted and SessionTurn.of(run).rounds >= 2
 
 
@@ -291,7 +291,7 @@ def goes_on_by_itself(
     """Whether the session's next interactive run begins without a user: words are left, and the end allows
     it."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
-    asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
+    asked_or_cap = run.result.get("rests") in (SuspendReason.ASKED, SuspendReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
         return False  # a user lets it rest, or would have to pay for more
     asks = outcome in _OF_USER or is_cut_by_cap(run)

@@ -25,7 +25,7 @@ class HealthState(StrEnum):
     COMMAND = "long command"
     QUESTION = "question"
     LIMITED = "rate limit"
-    RESTING = "resting"
+    SUSPENDED = "resting"
     QUIET = "quiet"
     STUCK = "stuck"
     AWAY = "not heard"
@@ -71,7 +71,7 @@ class AgentSeen:
     node: str = ""
     heard: bool = True
     question: str = ""
-    rests: bool = False
+    is_suspended: bool = False
     limited_until_ms: int | None = None
     signs: Signs | None = None
     told_ms: int = 0
@@ -99,8 +99,8 @@ def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
     if seen.limited_until_ms is not None:
         why = "its provider limits the rate"
         return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
-    if seen.rests:
-        return AgentHealth(HealthState.RESTING, "its program waits for a message")
+    if seen.is_suspended:
+        return AgentHealth(HealthState.SUSPENDED, "its program waits for a message")
     if seen.stage is not RunStage.RUNNING:
         return AgentHealth(HealthState.WORKING, f"it is {seen.stage}; time limits watch over that")
     if seen.signs is None:

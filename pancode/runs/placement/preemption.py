@@ -15,7 +15,7 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.views import session_of, words_of
 
 
-def who_rests(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+def choose_to_suspend(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
     """Return the interactive run that has waited longest for words, if it has waited at least `idle_ms`."""
     idle = (one for one in interactive_runs if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
@@ -54,7 +54,7 @@ class GivingWay:
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
         rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
         free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
-        chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
+        chosen = rests or choose_to_suspend(free, core.wall_ms(), core.rules.gives_way_ms)
         if chosen is None:
             work.after(partial(self._known.given_way.pop, waiting.id, None))
             return ""

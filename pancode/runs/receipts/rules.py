@@ -14,7 +14,7 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.job import is_session
 from node_agent.wire.logs import JobStage
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import Claims, RestReason, Usage
+from node_agent.wire.receipt import Claims, SuspendReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.budget import books
 from pancode.budget.books import ZERO, Spent
@@ -296,7 +296,7 @@ class Believed(Signal):
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)
         if spent.usd is None and claims.rests is not None:  # else five chats a day fill its ceiling
-            new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
+            new += books.lapse_all([*entries, *new], account, stamp, books.SUSPENDED)
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest
         made = made.put(replace(close_lease(made.lease, Closed.RECEIPT, made.now.ms), receipt=digest))
@@ -359,7 +359,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
-    if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
+    if claims.rests is SuspendReason.SLOT and claims.outcome is Outcome.DONE:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     asks = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)

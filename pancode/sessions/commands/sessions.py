@@ -234,7 +234,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
 
 
 @app.verb("sessions rest", "pancode sessions rest last")
-def let_rest(run: Run, *, face: Json) -> None:
+def suspend_run(run: Run, *, face: Json) -> None:
     """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
 
     It continues with your next message.

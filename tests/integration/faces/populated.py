@@ -31,7 +31,7 @@ from node_agent.wire.policy import Isolation, Safety
 from node_agent.wire.receipt import (
     Blob,
     GateResult,
-    RestReason,
+    SuspendReason,
     TurnMessage,
     TurnRecord,
     TurnStop,
@@ -391,7 +391,9 @@ class Populated:
         assert job.turns is not None
         words = TurnMessage.of(0, job.turns.by, job.task)
         turn = TurnRecord(number=1, words=(words,), stop=TurnStop.END_TURN, usage=Usage())
-        self.end(job, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer="hi", change="no_change")
+        self.end(
+            job, session="s-1", turns=(turn,), rests=SuspendReason.ASKED, answer="hi", change="no_change"
+        )
 
     def _project(self) -> None:
         """A project with a tracker, an issue at work, a workspace, a made tool, notes."""

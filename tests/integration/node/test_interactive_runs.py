@@ -19,7 +19,7 @@ from node_agent.wire.control import TurnControl, UserMessage
 from node_agent.wire.event import MessagesHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job, Limits, Resumed, TurnTerms
-from node_agent.wire.receipt import Claims, RestReason, TurnStop
+from node_agent.wire.receipt import Claims, SuspendReason, TurnStop
 from tests.fakemodel import FakeModel
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import until
@@ -112,7 +112,7 @@ def test_turns_are_told_and_the_next_interactive_run_remembers(world: GatewayWor
     assert [one.number for one in person.turned(2).turn.words] == [1]
     person.wants("rest", 2)
     claims = person.ended()
-    assert (claims.outcome, claims.rests, claims.answer) == (Outcome.DONE, RestReason.ASKED, "pear"), (
+    assert (claims.outcome, claims.rests, claims.answer) == (Outcome.DONE, SuspendReason.ASKED, "pear"), (
         claims.reason
     )
     assert claims.turns == tuple(one.turn for one in person.told()) and len(claims.turns) == 2
@@ -122,7 +122,7 @@ def test_turns_are_told_and_the_next_interactive_run_remembers(world: GatewayWor
     resume = Resumed(run="r-first", session=str(claims.session))
     again = Person(world, interactive_run(world, "r-second", "go on", resume=resume, idle_ms=50))
     second = again.ended()
-    assert (second.answer, second.rests) == ("fig", RestReason.IDLE), f"it knew both: {second}"
+    assert (second.answer, second.rests) == ("fig", SuspendReason.IDLE), f"it knew both: {second}"
     assert [one.number for one in second.turns] == [1]
 
 
@@ -137,7 +137,7 @@ def test_a_cancelled_turn_ends_at_once_and_the_interactive_run_hears_the_next_wo
     assert person.stream("turn_end", 1) is not None
     person.wants("rest", 1)
     claims = person.ended()
-    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.ASKED), claims.reason
+    assert (claims.outcome, claims.rests) == (Outcome.DONE, SuspendReason.ASKED), claims.reason
 
 
 def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorld) -> None:
@@ -205,7 +205,7 @@ def test_without_its_memory_an_interactive_run_begins_with_the_story_and_says_so
 def test_the_silence_of_an_interactive_run_that_waits_ends_nothing(world: GatewayWorld) -> None:
     person = Person(world, interactive_run(world, "r-silent", idle_ms=9_000, silence_ms=4_000))
     claims = person.ended()
-    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.IDLE), claims
+    assert (claims.outcome, claims.rests) == (Outcome.DONE, SuspendReason.IDLE), claims
 
 
 def test_a_program_that_takes_no_turns_is_not_started(world: GatewayWorld) -> None:

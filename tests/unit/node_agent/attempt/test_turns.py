@@ -27,7 +27,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job, Limits, TurnTerms
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
-from node_agent.wire.receipt import ModelCalls, RestReason, TurnMessage, TurnStop, Usage
+from node_agent.wire.receipt import ModelCalls, SuspendReason, TurnMessage, TurnStop, Usage
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.unit.node_agent.runtimes.asked import ask
 from tests.unit.node_agent.stage import Stage, identity, job_of
@@ -217,7 +217,7 @@ def test_a_stream_that_counts_wrongly_makes_no_turns() -> None:
     found.feed(end(1) + turn(2) + turn(1) + turn(2) + end(1, "made up") + line("rests", why="made up"))
     assert [one.number for one in found.spent().turns] == [1] and found.spent().rests is None
     found.feed(end(1) + line("rests", why="idle"))
-    assert is_waiting(found.spent()) and found.spent().rests is RestReason.IDLE
+    assert is_waiting(found.spent()) and found.spent().rests is SuspendReason.IDLE
 
 
 def test_no_secret_stands_in_a_turn() -> None:

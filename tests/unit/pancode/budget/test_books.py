@@ -270,11 +270,11 @@ def test_all_holds_of_an_unknown_cost_go_back_at_once_and_the_cost_stays_unknown
     stamp, account = stamps(), Account("r-1", 1, 1)
     entries = books.reserve_amount((DAY, AGENT), account, Amount(Decimal(2), 100, 60_000), stamp())
     entries += books.settle_attempt(entries, account, Spent(None, 30, 5_000), stamp())
-    entries += books.lapse_all(entries, account, stamp(), books.RESTS)
+    entries += books.lapse_all(entries, account, stamp(), books.SUSPENDED)
     for scope in (DAY, AGENT):
         balance = books.sum_entries(scope, [entry for entry in entries if entry.scope == scope])
         assert (balance.reserved_usd, balance.unknown_runs, balance.tokens) == (Decimal(0), 1, 30)
-    assert books.lapse_all(entries, account, stamp(), books.RESTS) == []
+    assert books.lapse_all(entries, account, stamp(), books.SUSPENDED) == []
     entries += books.settle_unknown(entries, account, Spent(Decimal(1)), stamp())
     balance = books.sum_entries(DAY, [entry for entry in entries if entry.scope == DAY])
     assert (balance.spent_usd, balance.reserved_usd, balance.unknown_runs) == (Decimal(1), Decimal(0), 0)

@@ -12,7 +12,7 @@ from node_agent.wire.event import Turned, UserAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.policy import CallAsked
-from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, Usage
+from node_agent.wire.receipt import SuspendReason, TurnRecord, TurnStop, Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
@@ -56,7 +56,7 @@ class Told(Panos):
         self.world.context.turn()
         return turn
 
-    def rests(self, why: RestReason) -> None:
+    def rests(self, why: SuspendReason) -> None:
         turns = tuple(record(number + 1, number) for number in range(self.turn))
         self.world.node.deliver(self.job, session="s-1", turns=turns, rests=why, answer="hi")
         self.world.context.turn()
@@ -178,9 +178,9 @@ def test_nothing_is_said_of_runs_that_others_began_nor_to_other_agents(world: Li
     assert not panos.pending()
 
 
-@pytest.mark.parametrize("why", [RestReason.IDLE, RestReason.SLOT])
+@pytest.mark.parametrize("why", [SuspendReason.IDLE, SuspendReason.SLOT])
 def test_a_session_that_rests_by_itself_goes_on_with_the_words_of_the_fleet(
-    world: ListenerWorld, why: RestReason
+    world: ListenerWorld, why: SuspendReason
 ) -> None:
     panos = Told(world)
     child = panos.begins()
@@ -202,7 +202,7 @@ def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: Listen
     panos = Told(world)
     child = panos.begins()
     panos.ends_turn(0)
-    panos.rests(RestReason.IDLE)
+    panos.rests(SuspendReason.IDLE)
     core, around = world.context.core, world.coordinator.around
     with core.ports.ledger.transaction() as tx:
         row = tx.get(SessionRow, panos.session)
@@ -217,9 +217,9 @@ def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: Listen
     assert job.task == f"{told}\n\n(ana has said no to what you asked for: deploy)"
 
 
-@pytest.mark.parametrize("why", [RestReason.ASKED, RestReason.CAP])
+@pytest.mark.parametrize("why", [SuspendReason.ASKED, SuspendReason.CAP])
 def test_a_user_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
-    world: ListenerWorld, why: RestReason
+    world: ListenerWorld, why: SuspendReason
 ) -> None:
     """Likewise its cap: more money is a user's to give."""
     panos = Told(world)
@@ -236,7 +236,7 @@ def test_a_user_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
 
 def closed(world: ListenerWorld, panos: Told) -> None:
     assert world.http.post(f"/v1/sessions/{panos.session}/end", {"by": "ana"}).status_code == 200
-    panos.rests(RestReason.ASKED)
+    panos.rests(SuspendReason.ASKED)
 
 
 def paused(world: ListenerWorld, panos: Told) -> None:
@@ -247,15 +247,15 @@ def stopped(world: ListenerWorld, panos: Told) -> None:
     assert world.http.post(f"/v1/runs/{panos.session}/stop", {"by": "ana"}).status_code == 200
 
 
-def at_rest(world: ListenerWorld, panos: Told) -> None:
-    panos.rests(RestReason.ASKED)
+def get_suspended_run(world: ListenerWorld, panos: Told) -> None:
+    panos.rests(SuspendReason.ASKED)
 
 
 def at_its_cap(world: ListenerWorld, panos: Told) -> None:
-    panos.rests(RestReason.CAP)
+    panos.rests(SuspendReason.CAP)
 
 
-@pytest.mark.parametrize("done", [closed, paused, stopped, at_rest, at_its_cap])
+@pytest.mark.parametrize("done", [closed, paused, stopped, get_suspended_run, at_its_cap])
 def test_it_is_not_woken_where_it_is(world: ListenerWorld, done: Any) -> None:
     panos = Told(world)
     child = panos.begins()

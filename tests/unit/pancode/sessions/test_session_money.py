@@ -16,7 +16,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import GateResult, RestReason, TurnStop, Usage
+from node_agent.wire.receipt import GateResult, SuspendReason, TurnStop, Usage
 from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Balance, Run
 from pancode.kernel.values import replace
@@ -55,7 +55,7 @@ def used(usd: str) -> Usage:
 
 def rests(world: World, job: Job, usd: str, stop: TurnStop = TurnStop.END_TURN, **more: Any) -> None:
     turn = record(1, 0, stop=stop).model_copy(update={"usage": used(usd)})
-    given = {"turns": (turn,), "rests": RestReason.IDLE, "usage": used(usd), "session": "s-1", **more}
+    given = {"turns": (turn,), "rests": SuspendReason.IDLE, "usage": used(usd), "session": "s-1", **more}
     world.node.deliver(job, **given)
     world.context.turn()
 
@@ -186,7 +186,7 @@ CUT = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.USD_LIMIT, "re
 
 def cut(world: World, job: Job, usd: str) -> None:
     turn = record(1, 0, stop=TurnStop.LIMIT)
-    world.node.deliver(job, turns=(turn,), rests=RestReason.CAP, usage=used(usd), session="s-1", **CUT)
+    world.node.deliver(job, turns=(turn,), rests=SuspendReason.CAP, usage=used(usd), session="s-1", **CUT)
     world.context.turn()
 
 
@@ -340,7 +340,7 @@ def test_what_is_left_alone_no_more_is_an_ordinary_chat(
     assert not session(world, run)["goes_on"]
 
 
-@pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": RestReason.ASKED}])
+@pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": SuspendReason.ASKED}])
 def test_a_cancel_or_a_rest_stops_a_session_that_is_left_alone(world: World, halt: dict[str, Any]) -> None:
     run = begin(world, until_verified=True, verify=list(GATE))["run"]
     job = interactive_run(world)

@@ -22,7 +22,7 @@ from node_agent.wire.job import Job
 from node_agent.wire.model import MOST
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import CallAsked, Isolation
-from node_agent.wire.receipt import RestReason, TurnMessage, TurnRecord, TurnStop, Usage
+from node_agent.wire.receipt import SuspendReason, TurnMessage, TurnRecord, TurnStop, Usage
 from pancode.fleet import inventory
 from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, StoredMessage
 from pancode.kernel.values import replace
@@ -87,7 +87,7 @@ def turned(world: World, job: Job, turn: TurnRecord) -> None:
 
 
 def rested(world: World, job: Job, *turns: TurnRecord) -> None:
-    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi")
+    world.node.deliver(job, session="s-1", turns=turns, rests=SuspendReason.ASKED, answer="hi")
     world.context.turn()
 
 
@@ -211,7 +211,7 @@ def test_no_interactive_run_begins_by_itself_behind_one_that_broke_a_rule(world:
     job = interactive_run(world)
     assert say(world, run, "and the docs, please")["how"] == "sent"
     broke = failed(FailureKind.RULE_BROKEN, Outcome.POLICY_VIOLATION)
-    world.node.deliver(job, session="s-1", turns=(record(1, 0),), rests=RestReason.IDLE, **broke)
+    world.node.deliver(job, session="s-1", turns=(record(1, 0),), rests=SuspendReason.IDLE, **broke)
     world.context.turn()
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     shown = session(world, run)

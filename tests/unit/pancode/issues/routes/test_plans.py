@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import RestReason, TurnMessage
+from node_agent.wire.receipt import SuspendReason, TurnMessage
 from pancode.kernel.records import Run
 from tests.unit.pancode.issues.routes.test_issues import Shop
 from tests.unit.pancode.runs.world import facts
@@ -39,7 +39,7 @@ def talked(shop: Shop, workspace: str, answer: str) -> str:
     run = begin(shop.world, agent="planner", workspace=workspace, task="plan it")["run"]
     order = interactive_run(shop.world)
     turn = record(1, 0).model_copy(update={"words": (TurnMessage.of(0, "ana", order.task),)})
-    shop.world.node.deliver(order, session="s-1", turns=(turn,), rests=RestReason.ASKED, answer=answer)
+    shop.world.node.deliver(order, session="s-1", turns=(turn,), rests=SuspendReason.ASKED, answer=answer)
     shop.world.context.turn()
     return str(run)
 

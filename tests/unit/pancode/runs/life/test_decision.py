@@ -299,7 +299,7 @@ def test_every_decision_can_be_told(row: Row) -> None:
     if run.state is ENDED and run.outcome is not Outcome.LOST:
         assert (attempt.outcome, attempt.finished_ms) == (run.outcome, made.now.ms)
     again = row.made()
-    assert (again.run, again.story, again.controls) == (made.run, made.story, made.controls)
+    assert (again.run, again.timeline, again.controls) == (made.run, made.timeline, made.controls)
 
 
 def held_by(case: RunCase) -> Decimal:
@@ -320,7 +320,7 @@ def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
     case = RunCase(case.run, case.attempts, case.leases, case.entries, case.now)
     made = decide(case, Due(budget_scopes("0.5")), Due(budget_scopes("0.5")))
-    assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
+    assert made.run.waits is WaitReason.BUDGET and len(made.timeline) == 1 and not made.booked
 
 
 @pytest.mark.parametrize(
@@ -400,4 +400,4 @@ def test_a_stop_calls_a_landing_off_before_and_after_the_work() -> None:
     for made in (before, after_):
         assert not made.case.actions and made.run.landing["status"] == "called off"
     again = decide(after_.case, Stop("again"), CalledOff("again"))
-    assert again.case == after_.case and not again.story
+    assert again.case == after_.case and not again.timeline

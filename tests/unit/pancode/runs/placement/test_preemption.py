@@ -14,12 +14,12 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.wire.receipt import RestReason
+from node_agent.wire.receipt import SuspendReason
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Run, SessionRow, StoredMessage, WaitReason
 from pancode.runs.life.conversation import may_give_way
 from pancode.runs.placement.placement import Standing, lacks_slot_at
-from pancode.runs.placement.preemption import who_rests
+from pancode.runs.placement.preemption import choose_to_suspend
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.kernel.fleets import node, resolved
 from tests.unit.pancode.runs.world import facts
@@ -61,7 +61,7 @@ def said(turn: int | None) -> StoredMessage:
     ],
 )
 def test_the_longest_idle_rests_and_no_other(interactive_runs: list[Run], rests: str | None) -> None:
-    chosen = who_rests(interactive_runs, 100_000, IDLE_MS)
+    chosen = choose_to_suspend(interactive_runs, 100_000, IDLE_MS)
     assert (chosen and chosen.id) == rests
 
 
@@ -115,7 +115,7 @@ def passes(world: World, ms: int) -> None:
 
 def rested(world: World, job: Job) -> None:
     turns = (record(1, 0),)
-    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.SLOT, answer="hi")
+    world.node.deliver(job, session="s-1", turns=turns, rests=SuspendReason.SLOT, answer="hi")
     world.context.turn()
 
 

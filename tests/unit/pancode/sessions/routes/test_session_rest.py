@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import CallAsked, Isolation
-from node_agent.wire.receipt import RestReason, TurnMessage
+from node_agent.wire.receipt import SuspendReason, TurnMessage
 from pancode.interfaces.cli import follow
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
@@ -60,7 +60,7 @@ def rested(world: World, job: Job, commit: str | None = COMMIT) -> None:
     assert job.turns is not None
     words = TurnMessage.of(0, job.turns.by, job.task)
     turns = (record(1, 0).model_copy(update={"words": (words,)}),)
-    world.node.deliver(job, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi", **told)
+    world.node.deliver(job, session="s-1", turns=turns, rests=SuspendReason.ASKED, answer="hi", **told)
     world.context.turn()
 
 
@@ -176,7 +176,7 @@ def test_another_refusal_is_told_as_it_is(world: World) -> None:
         raise refused
 
     with pytest.raises(ApiError) as told:
-        follow.at_rest(Face(as_json=True), client(world), "r-1", act)
+        follow.act_when_suspended(Face(as_json=True), client(world), "r-1", act)
     assert told.value is refused
 
 
@@ -250,7 +250,7 @@ def test_words_that_nobody_has_said_so_are_no_pass(
     say(world, run, "stop the deploy", by="ben")
     (by, number, text), task = words, TurnMessage.of(0, "ana", job.task)
     told = record(1, 0).model_copy(update={"words": (task, TurnMessage.of(number, by, text))})
-    world.node.deliver(job, session="s-1", turns=(told,), rests=RestReason.ASKED, answer="hi")
+    world.node.deliver(job, session="s-1", turns=(told,), rests=SuspendReason.ASKED, answer="hi")
     world.context.turn()
     found = verdict(world, run)
     assert found["verdict"] == verdict_of and found["checks"][-1]["ok"] is (verdict_of == "PASS")
