@@ -159,9 +159,8 @@ class NodeAgent:
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.intervals, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn to send events; may raise LinkDown."""
-        self.procedure = Procedure(self._context())
-        self.drive: Drive = drive(self.procedure) if drive else self._inline()
-        ours = self.procedure
+        ours = self.procedure = Procedure(self._context())
+        self.drive: Drive = drive(ours) if drive else self._inline()
         acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
@@ -278,9 +277,8 @@ class NodeAgent:
         )
 
     def _inline(self) -> InlineDrive:
-        drive = InlineDrive(
-            self.procedure, self.world.journal, self.world.clock, self.world.intervals.poll_ms
-        )
+        w = self.world
+        drive = InlineDrive(self.procedure, w.journal, w.clock, w.intervals.poll_ms)
         drive.moved = self.moved
         return drive
 

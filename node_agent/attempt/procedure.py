@@ -60,8 +60,7 @@ def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
 
 
 class Procedure:
-    """Advances attempts. It keeps no state that a restart would lose: a new one on the same journal
-    continues.
+    """Advances attempts. It keeps no state that a restart would lose: a new one continues the journal.
 
     One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
@@ -159,10 +158,7 @@ class Procedure:
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (
-                *case.before_gates,
-                case.gates,
-            ):  # nothing of it may start or continue behind our back
+            for phase in (*case.before_gates, case.gates):  # nothing of it may start behind our back
                 if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))

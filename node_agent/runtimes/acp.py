@@ -32,8 +32,7 @@ class AcpWay(WireModel):
     """The beginning of the text beside a call that runs in the run's folder, where a call's title is the
     whole command. Empty: the command is `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
-    """The methods of `session/` that continue with a session; the first of them that the program has is used.
-    """
+    """The methods of `session/` that continue with a session; the first one that the program has is used."""
     signs: str = "/"
     """The signs with which the program's own commands begin; words that begin so are sent after a head."""
     chats: str = ""

@@ -200,7 +200,6 @@ class Job(Message):
     """The binding of one attempt to one node."""
 
     PAYLOAD = "order"
-
     fleet: FleetId
     epoch: Number
     identity: AttemptId

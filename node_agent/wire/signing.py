@@ -184,11 +184,10 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the name of the version's field, and our version."""
+    """A value that is signed as a whole. `VERSION`: the field and number of our version."""
 
     VERSION: ClassVar[tuple[str, object]]
     PAYLOAD: ClassVar[str] = ""
-    """The name in the payload type; empty: that of the class."""
 
     @classmethod
     def payload_type(cls) -> str:

@@ -221,8 +221,7 @@ class KeptSessions:
     sessions are deleted only for one another, and only where all together are too large.
 
     Paths are part of a conversation, and some programs file it under a path. So an attempt that continues
-    with a session works at the earlier one's place. `names`: the parts of a home that are a runtime's
-    session.
+        a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
     """
 
     def __init__(

@@ -244,12 +244,9 @@ def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str
     ):
         numbers = (balance.tokens, balance.reserved_tokens, amount.tokens, ceilings.tokens)
         return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
-    if (
-        amount.ms
-        and ceilings.ms is not None
-        and balance.agent_ms + balance.reserved_ms + amount.ms > ceilings.ms
-    ):
-        times = (balance.agent_ms, balance.reserved_ms, amount.ms, ceilings.ms)
+    used, more = balance.agent_ms, balance.reserved_ms
+    if amount.ms and ceilings.ms is not None and used + more + amount.ms > ceilings.ms:
+        times = (used, more, amount.ms, ceilings.ms)
         return _refused("Ceiling of agent-minutes", *map(format_minutes, times))
     return ""
 
@@ -317,11 +314,7 @@ def lower_reserved(
     Where that is 0 and no reservation of 0 is open, it is reserved anew; since the account's lease is not 0,
     that reservation counts no run.
     """
-    more = {
-        scope: reserved
-        for scope, reserved in find_reserved(entries, account.attempt).items()
-        if reserved > usd
-    }
+    more = {scope: due for scope, due in find_reserved(entries, account.attempt).items() if due > usd}
     back = [
         _entry(EntryKind.RELEASE, scope, account, subtract_amount(reserved, usd), stamp)
         for scope, reserved in more.items()
@@ -335,9 +328,7 @@ def lower_reserved(
 def settle_attempt(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the attempt's reservation by what it used, in every scope; unknown USD stay
-    reserved.
-    """
+    """Entries that replace the attempt's reservation by what it used, in every scope; unknown USD stay."""
     made: list[BookEntry] = []
     for scope, usd in find_reserved(entries, account.attempt).items():
         if spent.usd is None:
@@ -375,12 +366,10 @@ def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
 
 def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
     """Return the USD that each run reserves in one scope, the largest amount first."""
-    reserved: dict[str, Decimal] = {}
+    sums: dict[str, Decimal] = {}
     for entry in entries:
-        reserved[entry.run] = add_amounts(
-            reserved.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0))
-        )
-    return {run: usd for run, usd in sorted(reserved.items(), key=lambda one: -one[1]) if usd > 0}
+        sums[entry.run] = add_amounts(sums.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
+    return {run: usd for run, usd in sorted(sums.items(), key=lambda one: -one[1]) if usd > 0}
 
 
 def settle_unknown(
@@ -449,9 +438,7 @@ def settle_disputed(
 def add_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for a late receipt without a cost: tokens and time not booked before; the USD reservation
-    stays.
-    """
+    """Entries for a late receipt without a cost: tokens and time not booked before; the USD stay reserved."""
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
@@ -583,8 +570,7 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 
 
 def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """The USD reserved, by scope with an open reservation (one of 0 USD included), where the cost is not
-    unknown.
+    """The USD reserved, by scope with an open reservation (of 0 USD, too), where the cost is not unknown.
 
     The order of the entries is free: a scope is open while more USD, or more reservations of 0 USD, were
     reserved in it than released.

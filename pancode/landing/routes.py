@@ -41,7 +41,7 @@ from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.views import get_run_shape
-from pancode.sessions.session import find_newest_interactive_run, get_suspended_run
+from pancode.sessions.session import find_newest_interactive_run, get_suspended
 
 
 class PullRequestBody(ActBody):
@@ -58,15 +58,13 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
 
 
 def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
-    return get_suspended_run(context.core, call.path["run"])
+    return get_suspended(context.core, call.path["run"])
 
 
 @Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
     """What it changed."""
-    change = context.coordinator.code.diff(
-        get_suspended_run(context.core, call.path["run"]), call.flag("stat")
-    )
+    change = context.coordinator.code.diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
     return Octets(change)
 
 
@@ -102,7 +100,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
     token = None if call.visitor is None else call.visitor.token
     if body.again and token is not None:
         must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    run = get_suspended_run(context.core, call.path["run"])
+    run = get_suspended(context.core, call.path["run"])
     request_check(context.core, run, body.on, body.by, body.again)
     return get_run_shape(context.core, run.id)
 

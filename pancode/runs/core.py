@@ -328,13 +328,13 @@ class Core:
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
-        session = self.budget_scopes_of(tx, [books.session_scope(payer)]) if payer else []
+        session = self.read_scopes(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(records.Run, run.parent) if run.parent is not None else None
         if not run.takes_turns and (above is None or not is_orchestrator(above)):
             session = [replace(budget_scope, ceilings=books.NO_CEILING) for budget_scope in session]
-        return [*self.budget_scopes_of(tx, scopes), *session, *self.period_budget_scopes(tx)]
+        return [*self.read_scopes(tx, scopes), *session, *self.period_budget_scopes(tx)]
 
-    def budget_scopes_of(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
+    def read_scopes(self, tx: Transaction, scopes: Iterable[str]) -> list[BudgetScope]:
         return [
             BudgetScope(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s))
             for s in scopes

@@ -47,8 +47,7 @@ from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
-    """Look once at all runs at work, if that is due; tell it in the runs' timelines, the feed and the inbox.
-    """
+    """Look once at all runs at work, if that is due; tell it in their timelines, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return

@@ -24,12 +24,11 @@ from pancode.runs.views import hands_now, not_ended, words_of
 
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
-    """Return the session's ceiling and books, its open runs' limits reserved; an empty `session` is a new
-    one.
+    """Return the session's ceiling and books, open runs' limits reserved; an empty `session` is a new one.
 
     Without a ceiling its open runs are not looked at.
     """
-    (budget_scope,) = core.budget_scopes_of(tx, [books.session_scope(session)])
+    (budget_scope,) = core.read_scopes(tx, [books.session_scope(session)])
     reserves = session and budget_scope.ceilings.usd is not None
     balance = _reserve_limits(tx, budget_scope.balance) if reserves else budget_scope.balance
     unsure = balance.unknown_runs or balance.disputed_usd
@@ -42,9 +41,8 @@ _SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its mode
 
 
 def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:
-    """Return a scope of the budget. Where it has no room, it says what frees what it reserves: a run of
-    unknown cost that reserves money, and an interactive run, which reserves money while it waits for a
-    message.
+    """Return a scope of the budget. Where it has no room, it says what frees its reservations: a run of
+    unknown cost, and an interactive run, which reserves money while it waits for a message.
     """
     if books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, due):
         return ScopeView(budget_scope.balance, budget_scope.ceilings)

@@ -159,8 +159,7 @@ class DispatchRequest(WorkOptions):
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None
     recovers: bool = False
-    """Whether a recovery has begun it: nothing else may continue from the old run, or do its work once more.
-    """
+    """Whether a recovery has begun it: nothing else may continue the old run, or do its work once more."""
     in_step: bool = False
     """Whether it takes the workflow step of the run that it retries."""
     parent: str | None = None

@@ -46,11 +46,9 @@ def repair_reservations(core: Core) -> None:
         if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
             return
         work.tx.put(Setting(RESERVATIONS_REPAIRED, True, core.wall_ms(), "coordinator"))
-        for balance in work.tx.find(Balance):
-            if books.is_node(balance.scope) and (
-                balance.reserved_usd or balance.reserved_tokens or balance.reserved_ms
-            ):
-                entries = work.tx.find(BookEntry, {"scope": balance.scope})
+        for one in work.tx.find(Balance):
+            if books.is_node(one.scope) and (one.reserved_usd or one.reserved_tokens or one.reserved_ms):
+                entries = work.tx.find(BookEntry, {"scope": one.scope})
                 for name, attempt in sorted({(entry.run, entry.attempt) for entry in entries}):
                     run = work.tx.get(Run, name)
                     if run is None or run.state is not RunState.ENDED:
@@ -60,7 +58,7 @@ def repair_reservations(core: Core) -> None:
                     if made := books.release_reserved(mine, account, core.stamp(), why):
                         work.book(made)
                         told = "reservation of an ended run released"
-                        work.audit("budget", "warning", told, name, scope=balance.scope, attempt=attempt)
+                        work.audit("budget", "warning", told, name, scope=one.scope, attempt=attempt)
 
 
 def lapse_reserved(core: Core) -> None:
@@ -85,10 +83,8 @@ def lapse_reserved(core: Core) -> None:
                 ]
                 for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
                     entries = work.tx.find(BookEntry, {"run": run})
-                    admitted = [
-                        e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.RESERVE
-                    ]
-                    if admitted and books.day_scope(min(admitted), work.core.tz) < today:
+                    begun = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.RESERVE]
+                    if begun and books.day_scope(min(begun), work.core.tz) < today:
                         work.book(
                             books.release_unknown(
                                 entries, books.Account(run, attempt), balance.scope, work.core.stamp()

@@ -134,8 +134,7 @@ class InteractiveRunVerdict(TypedDict):
 
 class SessionVerdictShape(VerdictShape):
     """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not continue
-    from the one before. Of a run that is no session: its own verdict, and no interactive runs.
-    """
+    the one before. Of a run that is no session: its own verdict, and no interactive runs."""
 
     interactive_runs: list[InteractiveRunVerdict]
 

@@ -1,6 +1,4 @@
-"""Named points of a session: an interactive run at rest has its files and its conversation, and words
-continue there.
-"""
+"""Named points of a session: a suspended one has its files and its conversation."""
 
 from __future__ import annotations
 
@@ -28,8 +26,7 @@ from pancode.sessions.transcript import TalkRecord, build_conversation, format_m
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
 """How many interactive runs before a point are read for an agent that continues there, and how many
-characters of the conversation's end it is told.
-"""
+characters of the end it is told."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
@@ -67,7 +64,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next message continues at this point. Nothing is lost: later interactive runs stay, with their
+    """Let the next message continue at this point. Nothing is lost: later interactive runs stay, with their
     names.
 
     The agent does not remember what was said until then: it is told that from our own records. UsageError,

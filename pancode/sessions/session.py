@@ -154,7 +154,7 @@ NOT_SUSPENDED = "not_at_rest"
 """The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
 
 
-def get_suspended_run(core: Core, text: str) -> records.Run:
+def get_suspended(core: Core, text: str) -> records.Run:
     """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
     repository that has not ended: it has no change yet.
     """
@@ -252,12 +252,10 @@ def _money(
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        reserved = min(
+        due = min(
             now.reserved_usd, view.balance.reserved_usd
         )  # an interactive run of before sessions had books has none
-        used = books.add_amounts(
-            books.subtract_amount(used, reserved), books.known_cost(now.usage) or books.ZERO
-        )
+        used = books.add_amounts(books.subtract_amount(used, due), books.known_cost(now.usage) or books.ZERO)
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
     return {

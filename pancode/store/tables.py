@@ -20,9 +20,7 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.DECIMAL: _TEXT,
     Kind.JSON: _TEXT,
 }
-_OLD_NAMES = {"lease": "fence", "job": "order"} | {
-    f"reserved_{unit}": f"held_{unit}" for unit in ("usd", "tokens", "ms")
-}
+_OLD = {"lease": "fence", "job": "order"} | {f"reserved_{u}": f"held_{u}" for u in ("usd", "tokens", "ms")}
 """The names of columns that differ from the names of their fields."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
@@ -30,7 +28,7 @@ NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"
 def _table(metadata: MetaData, shape: RecordShape) -> Table:
     columns = [
         SqlColumn(
-            _OLD_NAMES.get(column.name, column.name),
+            _OLD.get(column.name, column.name),
             _TYPES[column.kind],
             nullable=column.nullable,
             primary_key=column.name in shape.key,

@@ -106,8 +106,7 @@ class LaneShape(TypedDict):
     """A lane: work that begins one item after the other. `left`: items that have not come to their end.
 
     `state`: working, `waits` for room, `asks` a user, `stopped` at an item that did not end well, paused,
-    empty or removed. `fix`: the command that helps. `goes_on`: whether it continues after an item that
-    failed.
+    empty or removed. `fix`: the command that helps. `goes_on`: whether a failed item stops nothing.
     `defaults`: what counts for each item that does not say it itself.
     """
 

@@ -28,8 +28,7 @@ def on(
     what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
     *,
     goes_on: Annotated[
-        bool,
-        option("Continue with the plan that is in this repository, such as one you pulled.", "--continue"),
+        bool, option("Continue the plan that is in this repository, such as one you pulled.", "--continue")
     ] = False,
     once: Annotated[
         bool, option("Take one turn, print its answer, and let the session rest.", "--once")

@@ -284,7 +284,7 @@ def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
     scopes += [books.repo_scope(plan.project)] if plan.project is not None else []
     with core.ports.ledger.transaction() as tx:
         draining = tx.get(Setting, "draining")
-        budget_scopes = [*core.budget_scopes_of(tx, scopes), *core.period_budget_scopes(tx)]
+        budget_scopes = [*core.read_scopes(tx, scopes), *core.period_budget_scopes(tx)]
         return replace(
             view,
             scopes=tuple(scope_view(tx, budget_scope, plan.due) for budget_scope in budget_scopes),

@@ -173,9 +173,7 @@ class Bound(Signal):
     """The GPUs of the node that the run holds alone, by UUID."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its lease and the reservation in its node's own scope; its lost leases are told to
-        end.
-        """
+        """Give the run its lease and reserve in its node's own scope; its lost leases are told to end."""
         lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:

@@ -75,8 +75,7 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
     """Let the run wait for another attempt, after a pause; None: its budget is used up.
 
-    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider has asked
-    for.
+    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider asks for.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1

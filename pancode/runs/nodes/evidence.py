@@ -13,8 +13,7 @@ from pancode.runs.unit_of_work import Work
 
 
 def shut_out(work: Work, node: Node, why: str) -> None:
-    """Quarantine the node. Its runs in flight continue there, and their timelines say why nothing is heard.
-    """
+    """Quarantine the node. Its runs in flight continue there; their timelines say why nothing is heard."""
     work.tx.put(replace(node, quarantined=why))
     work.audit("trust", "error", "node quarantined", node=node.name, why=why)
     for lease in open_leases(work.tx, tag=node.tag):

@@ -94,10 +94,7 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
     usd = cap_of(run, case.left(run.attempt), core.rules.ahead_usd, before)
     if usd is None or usd <= before:
         return usd, ""
-    budget_scopes = [
-        (budget_scope, reserved[budget_scope.balance.scope])
-        for budget_scope in core.budget_scopes_of(tx, reserved)
-    ]
+    budget_scopes = [(one, reserved[one.balance.scope]) for one in core.read_scopes(tx, reserved)]
     budget_scopes += [(budget_scope, before) for budget_scope in core.period_budget_scopes(tx)]
     for budget_scope, has in budget_scopes:
         more = books.Amount(books.subtract_amount(usd, has))

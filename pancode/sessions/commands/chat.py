@@ -288,8 +288,7 @@ def attach(
     ] = None,
     face: Json,
 ) -> int:
-    """Come back to a session, or continue with any run, at work or ended: what it said is shown, then you
-    talk.
+    """Come back to a session, or continue with any run, at work or ended: it is shown, then you talk.
 
     RUN is any run of the session; `last` is the session that began last. Several users can be attached at
     once: each sees who said what.

@@ -52,9 +52,7 @@ def create(
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
-    goes_on: Annotated[
-        bool, option("Continue also after an item that did not end well.", "--goes-on")
-    ] = False,
+    goes_on: Annotated[bool, option("Continue after an item that did not end well.", "--goes-on")] = False,
     pause: Annotated[
         bool, option("Begin nothing more in a lane that is there; the item that runs continues.", "--pause")
     ] = False,

@@ -247,7 +247,7 @@ def stopped(world: ListenerWorld, panos: Told) -> None:
     assert world.http.post(f"/v1/runs/{panos.session}/stop", {"by": "ana"}).status_code == 200
 
 
-def get_suspended_run(world: ListenerWorld, panos: Told) -> None:
+def get_suspended(world: ListenerWorld, panos: Told) -> None:
     panos.rests(SuspendReason.ASKED)
 
 
@@ -255,7 +255,7 @@ def at_its_cap(world: ListenerWorld, panos: Told) -> None:
     panos.rests(SuspendReason.CAP)
 
 
-@pytest.mark.parametrize("done", [closed, paused, stopped, get_suspended_run, at_its_cap])
+@pytest.mark.parametrize("done", [closed, paused, stopped, get_suspended, at_its_cap])
 def test_it_is_not_woken_where_it_is(world: ListenerWorld, done: Any) -> None:
     panos = Told(world)
     child = panos.begins()

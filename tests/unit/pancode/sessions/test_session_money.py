@@ -199,7 +199,7 @@ def test_where_its_cap_cuts_a_turn_a_user_is_asked_and_a_yes_goes_on(world: Worl
     assert item["command"] == f"pancode approve {run}"
     assert (
         "has used $2.00 of $2.00" in item["words"]
-        and "go on with $2.00 more? It works on: hello" in item["words"]
+        and "continue with $2.00 more? It works on: hello" in item["words"]
     )
     done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ben"})
     assert done.status_code == 200, done.text

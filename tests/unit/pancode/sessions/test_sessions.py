@@ -437,7 +437,7 @@ def test_the_retry_of_a_lost_interactive_run_has_what_its_session_had(world: Wor
     made = world.http.post(f"/v1/runs/{lost}/retry", {"by": "ana"})
     assert made.status_code == 201, made.text
     again = world.context.row(Run, made.json()["run"])
-    assert again.task == "ben said: continue\n\ncy said: and this" and again.created_by == "ana"
+    assert again.task == "ben said: go on\n\ncy said: and this" and again.created_by == "ana"
     assert before.turns is not None and again.terms["story"] == before.turns.story
     assert again.terms["resume"] == {"run": run, "session": "s-1"}, "its node is there again"
     shown = session(world, run)

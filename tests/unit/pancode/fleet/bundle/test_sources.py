@@ -29,8 +29,8 @@ def agent(folder: Path) -> Path:
     (folder / "agent/wire/__pycache__").mkdir(parents=True)
     (folder / "agent/__init__.py").write_text("")
     (folder / "agent/py.typed").write_text("")
-    (folder / "agent/wire/order.py").write_text("x = 1\n")
-    (folder / "agent/wire/__pycache__/order.pyc").write_text("no")
+    (folder / "agent/wire/job.py").write_text("x = 1\n")
+    (folder / "agent/wire/__pycache__/job.pyc").write_text("no")
     return folder / "agent"
 
 

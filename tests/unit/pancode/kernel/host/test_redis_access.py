@@ -62,7 +62,7 @@ def test_errors_say_what_why_and_what_to_do(raised_by_redis: Exception, message:
     access = RedisAccess("PANCODE_REDIS_URL", host="h", password="hunter2")
     error = unavailable_error(access, "push_job", raised_by_redis)
     assert str(error) == message
-    assert error.why.startswith("push_order at h:6379/0: ") and error.fix
+    assert error.why.startswith("push_job at h:6379/0: ") and error.fix
     assert "hunter2" not in f"{error} {error.why} {error.fix}"
 
 
