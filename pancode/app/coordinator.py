@@ -69,8 +69,7 @@ from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.queue.valkey.external import check_access
-from pancode.runs import keyring
-from pancode.runs import round as rounds
+from pancode.runs import keyring, reconcile
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
 from pancode.runs.retention.run_files import KeptFiles
@@ -294,7 +293,7 @@ class Coordinator:
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
-        rounds.start_epoch(self.core)
+        reconcile.start_epoch(self.core)
         if self._own.instead_of:
             self.core.live.record_trust(
                 "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag

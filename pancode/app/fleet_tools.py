@@ -126,7 +126,7 @@ class FleetCalls(FeedThread):
             thread.join(JOIN_S)
         self._join()
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind is ActionKind.FLEET]
         for action in found:

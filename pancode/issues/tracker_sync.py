@@ -178,7 +178,7 @@ class TrackerNews(FeedThread):
             self._stopping.wait(TOLD_LOOK_S)
         return f"{ref} is not updated yet; look: pancode work status"
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         """Tell what is new. Returns the seconds until the next look; None: only when something happens."""
         if self._hurried:
             self._hurried = False

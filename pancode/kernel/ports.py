@@ -204,7 +204,7 @@ class Bus(Protocol):
         """The oldest messages of these nodes that were not dropped; waits at most `wait_ms` when there are
         none.
 
-        Each node's messages are in its order, and no more than its share of a round (`core.quota.is_full`).
+        Each node's messages are in its order, and no more than its share of a pass (`core.quota.is_full`).
         """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:

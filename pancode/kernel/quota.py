@@ -48,26 +48,26 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
 
 
-ROUND_MESSAGES, ROUND_SIZE = 64, 128 * 2**10
-"""The messages and bytes that one round takes from one node at most; the rest waits in the node's stream. One
+PASS_MESSAGES, PASS_SIZE = 64, 128 * 2**10
+"""The messages and bytes that one pass takes from one node at most; the rest waits in the node's stream. One
 message is always taken."""
 FLOOD_MS, CALM_MS = 10_000, 3_000
 
 
 def is_full(messages: int, size: int) -> bool:
-    """Whether these messages of one node, of `size` bytes, are all that one round takes of it."""
-    return messages >= ROUND_MESSAGES or size >= ROUND_SIZE
+    """Whether these messages of one node, of `size` bytes, are all that one pass takes of it."""
+    return messages >= PASS_MESSAGES or size >= PASS_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """How long a node has filled its share of each round, by the coordinator's boot clock."""
+    """How long a node has filled its share of each pass, by the coordinator's boot clock."""
 
     since_ms: int
     last_ms: int
 
     def goes_on(self, boot_ms: int) -> Flood:
-        """Count one more full round; after a longer pause the flood begins anew."""
+        """Count one more full pass; after a longer pause the flood begins anew."""
         return Flood(self.since_ms if boot_ms - self.last_ms <= CALM_MS else boot_ms, boot_ms)
 
     def problem(self, name: str, boot_ms: int) -> list[dict[str, str]]:

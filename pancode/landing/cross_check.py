@@ -11,7 +11,7 @@ from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from pancode.landing.cross_check_rules import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.landing.judgement import judging_run, load_gates
-from pancode.runs import round as rounds
+from pancode.runs import reconcile
 from pancode.runs.admission.request_rules import check_verifier
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id_in
@@ -117,7 +117,7 @@ class Verifications:
             core.ports.depot.begin_at(other.id, snapshot_of)
             admit_run(work, other)
             work.signal(run, VerificationBegun(other.id, on))
-        rounds.act_now(core)
+        reconcile.act_now(core)
         return None
 
     def _signal(self, run: str, signal: VerificationBegun | VerificationOver) -> None:

@@ -32,7 +32,7 @@ from pancode.landing.model import (
     RequiredGates,
 )
 from pancode.landing.rules import argv_of, require_gates, spoiled_by
-from pancode.runs import round as rounds
+from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id
 from pancode.runs.placement.placement import can_be_had, explain_misfit
@@ -215,7 +215,7 @@ class LandingJudge:
             gate_id = reserve_run_id(core)
             self.repositories.offer(repo, gate_id, snapshot, base)
             begin_judging(core, run, gate_id, snapshot, self.asked.by, required)
-            rounds.act_now(core)
+            reconcile.act_now(core)
         return self._ended(gate_id, required)
 
     def _deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
@@ -271,7 +271,7 @@ class LandingJudge:
                     stop_run(
                         self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long"
                     )
-                rounds.act_now(self.core)
+                reconcile.act_now(self.core)
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:

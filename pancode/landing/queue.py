@@ -259,7 +259,7 @@ class LandingQueue(FeedThread):
 
     # -- the threads -----------------------------------------------------------------------------
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         for repo in {repo_of(action) for action in list_waiting(self._core)}:
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():

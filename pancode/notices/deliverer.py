@@ -124,7 +124,7 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
 class Outgoing(FeedThread):
-    """Sends deliveries. `round` makes them and begins tries; each try ends by itself.
+    """Sends deliveries. `run_pass` makes them and begins tries; each try ends by itself.
 
     A try that is killed is made again: the notice then comes twice.
     """
@@ -147,8 +147,8 @@ class Outgoing(FeedThread):
         self._tries.shutdown(wait=False, cancel_futures=True)
         self._join()
 
-    def round(self, *, here: bool = False) -> float:
-        """Do a round; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
+    def run_pass(self, *, here: bool = False) -> float:
+        """Do a pass; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
         try:
             rules = self._port.rules()
         except ConfigError as error:
@@ -187,7 +187,7 @@ class Outgoing(FeedThread):
             self._tries.submit(self._deliver, target, batch, rules)
 
     def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
-        """Make one try. Other deliveries of this target wait for the next round, behind other targets."""
+        """Make one try. Other deliveries of this target wait for the next pass, behind other targets."""
         try:
             sent = self._tried(target, batch, rules)
             with unit_of_work(self._core) as work:

@@ -34,7 +34,7 @@ from pancode.queue.valkey.faults import translate_redis_errors
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
     """At most `limit` messages, one of each node in turn and in its order, so that none crowds out others.
 
-    A node gets no more than its share of a round.
+    A node gets no more than its share of a pass.
     """
     batch: list[UpMessage] = []
     streams = [_share(stream) for stream in streams]

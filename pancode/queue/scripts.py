@@ -11,7 +11,7 @@ local now = tonumber(tm[1]) + tonumber(tm[2]) / 1e6
 """
 
 # Takes a job out of everything that says it runs. A node may write these keys: one that is of another type
-# than RQ's would end the script with an error, and with it the round for every other node.
+# than RQ's would end the script with an error, and with it the pass for every other node.
 _UNSTART = """
 local function must_be(key, kind)
   local found = redis.call('TYPE', key).ok

@@ -70,7 +70,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_round_age_seconds": Figure(
         "gauge", "since the coordinator last looked at Redis, whether it could be used or not"
     ),
-    "pancode_in_trouble": Figure("gauge", "1 while rounds cannot continue: Redis or the ledger is away"),
+    "pancode_in_trouble": Figure("gauge", "1 while passes cannot continue: Redis or the ledger is away"),
     "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
     "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
     "pancode_epoch": Figure("gauge", "grows by one with each start of the coordinator"),

@@ -237,7 +237,7 @@ class Core:
         return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
-        """Change what is known of reaching a node; it waits for no round: the links' own thread calls it."""
+        """Change what is known of reaching a node; it waits for no pass: the links' own thread calls it."""
         with self._reaching_lock:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())

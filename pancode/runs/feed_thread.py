@@ -51,7 +51,7 @@ class FeedThread(ABC):
         self._woken.set()
 
     @abstractmethod
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         """Act, and return the seconds until the next turn; None: only an event or an action brings it."""
 
     def _rest(self) -> float:
@@ -80,7 +80,7 @@ class FeedThread(ABC):
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                wait_s = self._again_s if self.is_idle else self.round()
+                wait_s = self._again_s if self.is_idle else self.run_pass()
             except MemoryError:
                 raise
             except Exception:

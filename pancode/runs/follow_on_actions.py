@@ -54,10 +54,10 @@ class FollowOn(FeedThread):
             doer.cut_short()
         self._join()
 
-    def round(self) -> float | None:
-        return self._next_s if self._round() else self._rest()
+    def run_pass(self) -> float | None:
+        return self._next_s if self._run_pass() else self._rest()
 
-    def _round(self) -> bool:
+    def _run_pass(self) -> bool:
         """Carry out what is due; return whether all of it is done."""
         due, later = self._split(self._mine())
         left = [action for action in due if not self._done(action)]

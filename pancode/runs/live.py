@@ -209,7 +209,7 @@ class Beats:
     last_ms: int = -1
 
     def due_now(self) -> None:
-        """Send the next beat in this round."""
+        """Send the next beat in this pass."""
         self.last_ms = -1
 
 
@@ -306,7 +306,7 @@ class Sweep:
     closed: list[AttemptId] = field(default_factory=list)
     """Leases that were closed since the last sweep."""
     left: list[str] = field(default_factory=list)
-    """Tags whose names in Redis are still to be looked through, one tag in each round."""
+    """Tags whose names in Redis are still to be looked through, one tag in each pass."""
     due_ms: int = 0
     """The boot clock when the next look through all tags begins."""
     pages: dict[str, int] = field(default_factory=dict)
@@ -397,9 +397,9 @@ class Live:
     health: HealthWatch = field(default_factory=HealthWatch)
     links: LinkStates = field(default_factory=LinkStates)
     floods: dict[str, Flood] = field(default_factory=dict)
-    """By tag: a node that sends more than rounds take. Owner: `inbound`."""
+    """By tag: a node that sends more than passes take. Owner: `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, words and details of entries about trust, from other threads. `rounds` writes them down."""
+    """Level, words and details of entries about trust, from other threads. `reconcile` writes them down."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
     ended_tries: list[EndedTry] = field(default_factory=list)
@@ -418,7 +418,7 @@ class Live:
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def record_trust(self, level: str, what: str, **detail: object) -> None:
-        """Record something about trust, from any thread: the next round writes it."""
+        """Record something about trust, from any thread: the next pass writes it."""
         self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:

@@ -161,7 +161,7 @@ Watched = tuple[str, str, str, int]
 
 
 class Scheduler(FeedThread):
-    """The thread that looks at all schedules; `round` is all that it does."""
+    """The thread that looks at all schedules; `run_pass` is all that it does."""
 
     def __init__(self, core: Core, around: Around) -> None:
         super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
@@ -169,7 +169,7 @@ class Scheduler(FeedThread):
         self.heads: dict[Watched, str] = {}
         """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
 
-    def round(self) -> float:
+    def run_pass(self) -> float:
         """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""
         with self._core.ports.ledger.transaction() as tx:
             schedules = tx.find(Schedule)

@@ -13,7 +13,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
 from pancode.landing.rules import LandingDue
-from pancode.runs import round as rounds
+from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Features, Hook

@@ -21,7 +21,7 @@ FACES = (
         "pancode/runs/prompt_history.py",
     ),
     *(f"pancode/runs/{one}.py" for one in ("depot_grant", "follow_on_actions", "health", "inbound", "lists")),
-    *(f"pancode/runs/{one}.py" for one in ("log", "retry", "round", "stop", "receipts/service")),
+    *(f"pancode/runs/{one}.py" for one in ("log", "retry", "reconcile", "stop", "receipts/service")),
     *("pancode/runs/receipts/settlement.py", "pancode/runs/placement/prefetch_service.py"),
     *(path.as_posix() for path in modules("pancode") if _CALLED & set(path.with_suffix("").parts)),
 )

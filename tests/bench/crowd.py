@@ -36,7 +36,7 @@ from pancode.kernel.records import Node, Run, RunState
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import connect
 from pancode.runs.core import ControlSettings, Core, Ports
-from pancode.runs.round import act_now, run_round, start_epoch, wait_for_messages
+from pancode.runs.reconcile import act_now, run_pass, start_epoch, wait_for_messages
 from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
@@ -48,7 +48,7 @@ from tests.unit.pancode.runs.world import enqueue
 
 T = TypeVar("T")
 REAL, PASSWORD = 4, "password"
-STEP_MS, BEAT_MS, INVENTORY_MS, ROUND_MS = 100, 5_000, 600_000, 1_000
+STEP_MS, BEAT_MS, INVENTORY_MS, PASS_MS = 100, 5_000, 600_000, 1_000
 
 
 class FarRedis:
@@ -193,9 +193,9 @@ class Crowd:
             machine.tick()
         heard = self.taking(lambda: wait_for_messages(self.core, 1)) if self._any_up() else False
         if heard or now >= self._next_round:
-            self._next_round = now + ROUND_MS
+            self._next_round = now + PASS_MS
             before = self.spent
-            self.taking(lambda: run_round(self.core, heard))
+            self.taking(lambda: run_pass(self.core, heard))
             self.rounds += 1
             self.worst = max(self.worst, self.spent - before)
 

@@ -11,7 +11,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import JobToClose, Offer, Ticket, UpMessage
-from pancode.kernel.quota import ROUND_MESSAGES, ROUND_SIZE
+from pancode.kernel.quota import PASS_MESSAGES, PASS_SIZE
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS
@@ -176,7 +176,7 @@ def test_a_loud_node_does_not_crowd_out_a_quiet_one(world: BusWorld) -> None:
 
 def test_a_read_takes_no_more_than_its_share_of_one_node(world: BusWorld) -> None:
     loud, quiet = world.node(ONE), world.node(TWO)
-    sizes = [1, ROUND_SIZE // 2, ROUND_SIZE // 2, 1, ROUND_SIZE, 2, 3]
+    sizes = [1, PASS_SIZE // 2, PASS_SIZE // 2, 1, PASS_SIZE, 2, 3]
     for size in sizes:
         loud.send("x" * size)
     quiet.send("quiet")
@@ -185,10 +185,10 @@ def test_a_read_takes_no_more_than_its_share_of_one_node(world: BusWorld) -> Non
         assert [len(m.data) for m in messages if m.tag == ONE] == share
         assert (TWO, b"quiet") in texts(messages)
         world.bus.drop_up([message for message in messages if message.tag == ONE])
-    for number in range(ROUND_MESSAGES + 1):
+    for number in range(PASS_MESSAGES + 1):
         loud.send(str(number))
     messages = world.bus.read_up([ONE, TWO], 500, 0)
-    assert [int(m.data) for m in messages if m.tag == ONE] == list(range(ROUND_MESSAGES))
+    assert [int(m.data) for m in messages if m.tag == ONE] == list(range(PASS_MESSAGES))
 
 
 def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld) -> None:

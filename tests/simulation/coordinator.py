@@ -23,7 +23,7 @@ from pancode.kernel.ports import (
 )
 from pancode.kernel.records import ALL, Record
 from pancode.runs.core import ControlSettings, Core, Ports
-from pancode.runs.round import run_round, start_epoch, wait_for_messages
+from pancode.runs.reconcile import run_pass, start_epoch, wait_for_messages
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -159,7 +159,7 @@ class SimDesk:
         def one() -> int:
             wait_for_messages(core, 0)
             # A step is shorter than the pause after which a real round comes that no message has woken.
-            return run_round(core, woken=True)
+            return run_pass(core, woken=True)
 
         return self.guarded(one) is not None
 

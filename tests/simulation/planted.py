@@ -22,7 +22,7 @@ from pancode.kernel import node
 from pancode.kernel.node import Listening
 from pancode.kernel.records import WaitReason
 from pancode.runs import inbound
-from pancode.runs import round as rounds
+from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from pancode.runs.life import binding, ends, node_events
 from pancode.runs.life.case import RunCase

@@ -1,4 +1,4 @@
-"""The coordinator's own thread: listen, one round, again; only a lack of memory in a round ends it."""
+"""The coordinator's own thread: listen, one pass, again; only a lack of memory in a pass ends it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.threads import EssentialThread
-from pancode.runs.round import run_round, wait_for_messages
+from pancode.runs.reconcile import run_pass, wait_for_messages
 
 log = logging.getLogger("pancode.rounds")
 
@@ -20,8 +20,8 @@ BUSY_MS, GATHER_MS = 20, 4
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-class Rounds:
-    """The thread of the rounds, started and stopped once. Failed rounds are logged, repaired, tried again."""
+class Passes:
+    """The thread of the passes, started and stopped once. Failed passes are logged, repaired, tried again."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Rounds:
     ) -> None:
         """`held`: whether the home is still ours; when it is not, the process is told to end.
 
-        `beat`: called after each round, a failed one too: a restart would not repair what has failed.
+        `beat`: called after each pass, a failed one too: a restart would not repair what has failed.
         """
         self._beat = beat
         self._context = context
@@ -47,11 +47,11 @@ class Rounds:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; returns when the current round has ended."""
+        """Stop; returns when the current pass has ended."""
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):
-            run_round(self._context.core)  # the last word: what was asked just now still goes out
+            run_pass(self._context.core)  # the last word: what was asked just now still goes out
 
     def _go(self) -> None:
         failures = 0
@@ -61,7 +61,7 @@ class Rounds:
                 self._context.shutdown("")
                 return
             try:
-                self._round()
+                self._run_pass()
                 before, self._context.trouble.now = self._context.trouble.now, None
                 if before is not None:
                     log.info("it works again, after: %s", before)
@@ -73,7 +73,7 @@ class Rounds:
                 failures += 1
             self._beat()
 
-    def _round(self) -> None:
+    def _run_pass(self) -> None:
         # A fleet without nodes never speaks to Redis, and should find it alive when it does.
         now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
@@ -86,7 +86,7 @@ class Rounds:
         pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
         if pause > 0:
             self._stopping.wait(pause / 1000)
-        if run_round(core, received) or received:
+        if run_pass(core, received) or received:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
@@ -98,7 +98,7 @@ class Rounds:
                 log.warning("%s (%s); fix: %s", error, error.why, error.fix)
             self._repair(failed=True)
         else:
-            log.error("a round failed", exc_info=error)
+            log.error("a pass failed", exc_info=error)
         self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
 
     def _repair(self, *, failed: bool) -> None:
@@ -114,7 +114,7 @@ class Rounds:
 
 
 def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
-    """The delay of the next round, after a wait of this length and the last round's end."""
+    """The delay of the next pass, after a wait of this length and the last pass's end."""
     if received:  # where one word follows the other, some are taken in at once
         return GATHER_MS if ended_ms < BUSY_MS else 0
     return max(0, wait_ms - listened_ms)  # without nodes there was nobody to listen to

@@ -25,7 +25,7 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__
 from pancode.app.http_routes import build_app
 from pancode.app.reboot import service_of, unit_of
-from pancode.app.server.coordinator_thread import Rounds
+from pancode.app.server.coordinator_thread import Passes
 from pancode.app.server.http_server import QUIET, Answering
 from pancode.app.server.single_instance import HomeLock, holder_of
 from pancode.app.server.tcp_listeners import KEPT_PORT, LoopbackListener, open_places
@@ -102,8 +102,8 @@ ROUNDS, API = "rounds", "api"
 STOP_S = 120
 """Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
 _SWITCH_S = 0.002
-"""Seconds until a thread gives up the interpreter that SSH, a round and the API share: a word in a tunnel
-waits for no round.
+"""Seconds until a thread gives up the interpreter that SSH, a pass and the API share: a word in a tunnel
+waits for no pass.
 
 Not less, as with the node agent: who waits wakes up that often.
 """
@@ -159,7 +159,7 @@ class Serving:
     def _serve(
         self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
     ) -> None:
-        """Start in order, wait, and stop in the opposite order: API, rounds, last word, Valkey."""
+        """Start in order, wait, and stop in the opposite order: API, passes, last word, Valkey."""
         try:
             coordinator.start()
             not_down_since(self._root, self._stamp)  # a start takes a while
@@ -169,10 +169,10 @@ class Serving:
             context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
             beat = self._watch.beat
-            rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
+            passes = Passes(context, is_ours, lambda: beat(ROUNDS))
             api = _api(context, lambda: beat(API))
             shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
-            rounds.start()
+            passes.start()
             for one in shown:
                 one.start()
             try:
@@ -188,7 +188,7 @@ class Serving:
                 api.stop()
                 for one in shown:
                     one.stop()
-                rounds.stop()
+                passes.stop()
         finally:
             coordinator.stop(stop_valkey=True)
             if self._for_good:

@@ -25,8 +25,8 @@ from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
+from pancode.runs.reconcile import act_now
 from pancode.runs.retention.service import FilesOfRuns
-from pancode.runs.round import act_now
 from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Surroundings
 from pancode.workflows.store import resolve_filters
 
@@ -218,8 +218,8 @@ class Nudges:
 
 
 @dataclass(slots=True)
-class RoundTrouble:
-    """The error of Redis or the ledger that stops rounds now; only their thread writes it."""
+class PassTrouble:
+    """The error of Redis or the ledger that stops passes now; only their thread writes it."""
 
     now: PancodeError | None = None
 
@@ -242,7 +242,7 @@ class ApiContext:
     bell: Bell = field(default_factory=Bell)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
-    trouble: RoundTrouble = field(default_factory=RoundTrouble)
+    trouble: PassTrouble = field(default_factory=PassTrouble)
     closed: list[TroubleShape] = field(default_factory=list)
     """The ports that should be open and are not: what, why, fix."""
 
@@ -305,9 +305,9 @@ class ApiContext:
         return resolve_filters(self.core, query, agents)
 
     def poke(self) -> None:
-        """Act on a change now instead of at the next round; changes of one moment share a turn.
+        """Act on a change now instead of at the next pass; changes of one moment share a turn.
 
-        Raises nothing: the change is made, and what fails here the next round does.
+        Raises nothing: the change is made, and what fails here the next pass does.
         """
         if not self.nudges.take():
             return

@@ -34,7 +34,7 @@ class Tracing(FeedThread):
         self._export, self._with_task = export, with_task
         self._read: int | None = None
 
-    def round(self) -> float | None:
+    def run_pass(self) -> float | None:
         return None if self.send_spans() else self._rest()
 
     def send_spans(self) -> bool:

@@ -114,7 +114,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
             for word in words:
                 work.send(node.name, word)
     if last is None or last.heartbeat.nonce != beat.nonce:
-        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
+        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this pass
     facts = quote_advice(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)

@@ -218,7 +218,7 @@ class _Turn:
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
-        """How many slots of each node were taken in this round."""
+        """How many slots of each node were taken in this pass."""
         self.in_vain: dict[object, Unplaced] = {}
         """By wish (what runs ask for): the decision on the first run that found no place."""
         self._groups: list[Iterator[WaitingRun]] = []
@@ -228,7 +228,7 @@ class _Turn:
                 self._groups.append(chain([first], group))
 
     def left(self, free: Mapping[str, int]) -> dict[str, int]:
-        """The free slots that this round has not taken, by node."""
+        """The free slots that this pass has not taken, by node."""
         return {name: slots - self.taken[name] for name, slots in free.items()}
 
     def wish_of(self, run: Run) -> object:
@@ -274,7 +274,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this round decides about all waiting runs, not only about those that have room now."""
+    """Whether this pass decides about all waiting runs, not only about those that have room now."""
     core = work.core
     if _is_explained(core, many):
         return False

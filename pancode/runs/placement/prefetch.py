@@ -28,7 +28,7 @@ from pancode.runs.unit_of_work import Work
 
 
 class Lines:
-    """The jobs that wait on nodes, in one round of binding."""
+    """The jobs that wait on nodes, in one pass of binding."""
 
     def __init__(
         self, core: Core, views: Iterable[NodeView], leases: Iterable[Lease], everything: bool = False
@@ -116,7 +116,7 @@ class TakingBack:
         self._runs = {identity_of(lease): run for lease, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
-        """Ask jobs back. `left`: slots that are free after this round; `in_vain`: runs that found none."""
+        """Ask jobs back. `left`: slots that are free after this pass; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         # They come as they would begin if all waited here.
         found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}

@@ -17,7 +17,7 @@ from pancode.runs.core import Core, hold_lock, open_leases
 from pancode.runs.life.case import place_in_line, waits_there
 from pancode.runs.placement import binding as bind
 from pancode.runs.placement.placement import in_order
-from pancode.runs.round import act_now
+from pancode.runs.reconcile import act_now
 from pancode.runs.views import in_line
 
 

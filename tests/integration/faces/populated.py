@@ -58,7 +58,7 @@ from pancode.landing.git.change_store import DepotCode
 from pancode.landing.git.port import GitDepot
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
-from pancode.runs.round import act_now
+from pancode.runs.reconcile import act_now
 from pancode.schedules.scheduler import Scheduler
 from pancode.store.ledger import SqlLedger
 from pancode.workflows.hooks import Advancing
@@ -364,7 +364,7 @@ class Populated:
         self.names["lane"] = "docs"
         self.post("/v1/schedules", name="nightly", on="webhook", dispatch=asked)
         self.post("/v1/schedules/nightly/run")
-        Scheduler(self.desk.core, self.coordinator.around).round()
+        Scheduler(self.desk.core, self.coordinator.around).run_pass()
         self.names["schedule"] = "nightly"
         for _ in range(2):
             self.end(self.take())

@@ -23,9 +23,9 @@ world.main()
 """
 BREAKS = {
     "rounds": """
-from pancode.app.server.coordinator_thread import Rounds
+from pancode.app.server.coordinator_thread import Passes
 def breaks(self): raise MemoryError
-Rounds._round = breaks
+Passes._run_pass = breaks
 """,
     "api": """
 from pancode.app.server import http_server
@@ -34,11 +34,11 @@ http_server._Server._accept = breaks
 """,
     "a thread": """
 import threading
-from pancode.app.server.coordinator_thread import Rounds
+from pancode.app.server.coordinator_thread import Passes
 def breaks(self):
     threading.stack_size(2**46)  # the system has no room for it
     threading.Thread(target=print).start()
-Rounds._round = breaks
+Passes._run_pass = breaks
 """,
 }
 DEATHS = {"a thread": "rounds died of RuntimeError"}

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import JobToClose, Offer
 from pancode.kernel.records import Audit
 from pancode.runs.core import ControlSettings
-from pancode.runs.round import EVERY_MS
+from pancode.runs.reconcile import EVERY_MS
 from tests.integration.redis.conftest import TAG, Site
 from tests.integration.redis.test_quota import RealFleet
 from tests.integration.redis.test_rights import as_node

@@ -18,7 +18,7 @@ from pancode.app.server import coordinator_thread
 from pancode.app.server.serve import API, ROUNDS, Serving
 from pancode.fleet.systemd.notify import read_watchdog
 from pancode.interfaces.client.client import Client
-from pancode.runs import round as rounds
+from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from tests.integration.faces.world import LiveDesk
 from tests.integration.node.node_world import NodeWorld
@@ -111,7 +111,7 @@ def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(
     home.mkdir(mode=0o700)
     coordinator = MemoryCoordinator(LiveDesk(), home)
     hung, stuck, on = threading.Event(), threading.Event(), threading.Event()
-    turn = rounds.run_round
+    turn = rounds.run_pass
 
     def hanging(core: Core, woken: bool = False) -> int:
         if hung.is_set():
@@ -119,7 +119,7 @@ def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(
             on.wait(60)
         return turn(core, woken)
 
-    monkeypatch.setattr(coordinator_thread, "run_round", hanging)
+    monkeypatch.setattr(coordinator_thread, "run_pass", hanging)
     with served(home, ear, coordinator):
         ear.until("READY=1")
         ear.until("WATCHDOG=1")

@@ -7,11 +7,11 @@ import pytest
 from node_agent.wire.event import Event, Events, Finding
 from node_agent.wire.job import Job
 from pancode.fleet import fleet as query_fleet
-from pancode.kernel.quota import CALM_MS, FLOOD_MS, ROUND_MESSAGES, ROUND_SIZE
+from pancode.kernel.quota import CALM_MS, FLOOD_MS, PASS_MESSAGES, PASS_SIZE
 from pancode.kernel.records import Lease, Node, Run, RunState
 from tests.unit.pancode.runs.world import FLEET, Desk, Puppet
 
-LETTERS, ROUND_MS = 3_900, 500
+LETTERS, PASS_MS = 3_900, 500
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_what_is_behind_a_flood_is_settled_in_the_same_round(coordinator: Desk) 
     good, job = at_work(coordinator, "good", "r-0002")
     flood(bad, its, 10)
     before = waiting(coordinator, bad)
-    assert len(before[0]) > ROUND_SIZE
+    assert len(before[0]) > PASS_SIZE
     good.deliver(job)
-    coordinator.turn(ROUND_MS)
+    coordinator.turn(PASS_MS)
     assert coordinator.row(Run, "r-0002").state is RunState.ENDED
     assert waiting(coordinator, bad) == before[1:], "one round has taken its share of it, in order"
 
@@ -71,30 +71,30 @@ def test_nothing_of_a_flood_is_lost_and_its_receipt_comes_last(coordinator: Desk
     bad.deliver(its)
     for _ in range(5):
         assert coordinator.row(Run, "r-0001").state is RunState.RUNNING
-        coordinator.turn(ROUND_MS)
+        coordinator.turn(PASS_MS)
     assert coordinator.row(Lease, "r-0001", 1).cursor == last
-    coordinator.turn(ROUND_MS)
+    coordinator.turn(PASS_MS)
     assert coordinator.row(Run, "r-0001").state is RunState.ENDED and not waiting(coordinator, bad)
 
 
 def test_many_small_messages_wait_too(coordinator: Desk) -> None:
     bad, its = at_work(coordinator, "bad", "r-0001")
-    flood(bad, its, ROUND_MESSAGES + 6, each=1, letters=1)
-    coordinator.turn(ROUND_MS)
+    flood(bad, its, PASS_MESSAGES + 6, each=1, letters=1)
+    coordinator.turn(PASS_MS)
     assert len(waiting(coordinator, bad)) == 6
 
 
 def test_who_floods_for_some_time_is_named_until_it_is_over(coordinator: Desk) -> None:
     bad, its = at_work(coordinator, "bad", "r-0001")
     good, job = at_work(coordinator, "good", "r-0002")
-    for _ in range(FLOOD_MS // ROUND_MS):
+    for _ in range(FLOOD_MS // PASS_MS):
         flood(bad, its, 1)
         flood(good, job, 1, each=1)
-        coordinator.turn(ROUND_MS)
+        coordinator.turn(PASS_MS)
         assert not problems(coordinator, bad)
     for _ in range(2):
         flood(bad, its, 1)
-        coordinator.turn(ROUND_MS)
+        coordinator.turn(PASS_MS)
     (named,) = problems(coordinator, bad)
     assert named.startswith("bad has sent too much for 10 seconds") and not problems(coordinator, good)
     assert coordinator.row(Node, "bad").quarantined is None

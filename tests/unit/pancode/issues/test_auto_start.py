@@ -17,7 +17,7 @@ from pancode.issues.hooks import IssueTracking
 from pancode.issues.model import IssueState
 from pancode.kernel.facets import Lineage
 from pancode.kernel.records import Run
-from pancode.runs import round as rounds
+from pancode.runs import reconcile as rounds
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.project_rules import NamedProject

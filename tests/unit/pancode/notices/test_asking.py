@@ -50,12 +50,12 @@ class AskingWorld(ListenerWorld):
         super().__init__(home)
         self.phone = Phone()
         self.outgoing = Outgoing(self.context.core, self.phone, tokens)
-        self.outgoing.round(here=True)
+        self.outgoing.run_pass(here=True)
 
     def asked(self, **more: Any) -> tuple[str, str]:
         """A run that asks, and the token of the link that the phone got."""
         run = blocked(self, **more)
-        self.outgoing.round(here=True)
+        self.outgoing.run_pass(here=True)
         page, _, token = str(self.phone.came[-1]["link"]).partition("#")
         assert page == f"{DESK}answer" and token.startswith("pct_"), self.phone.came[-1]
         return run, token
@@ -89,7 +89,7 @@ def test_it_dies_with_its_question_however_that_ends(world: AskingWorld) -> None
     assert world.http.post(f"/v1/runs/{run}/continue", {"by": "ana"}).status_code == 201
     assert world.ask("GET", "/v1/inbox", token).json()["items"] == [], "at once"
     assert code_of(world.ask("POST", f"/v1/runs/{run}/deny", token), 403) == "wrong_item"
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.links() == [] and code_of(world.ask("GET", "/v1/inbox", token), 401) == "unknown_token"
     told = [row for row in world.context.rows(Audit) if row.what.startswith("token ")]
     assert [(row.what, row.detail["by"]) for row in told] == [
@@ -102,7 +102,7 @@ def test_another_question_keeps_its_link_and_a_late_one_is_over(world: AskingWor
     first, _ = world.asked()
     second, token = world.asked()
     world.http.post(f"/v1/runs/{first}/deny", {"by": "ana"})
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert [one.run for one in world.links()] == [second]
     world.context.clock.ms += LINK_MS
     assert code_of(world.ask("GET", "/v1/inbox", token), 401) == "expired_token"
@@ -113,7 +113,7 @@ def test_its_secret_is_in_no_row_and_each_try_has_its_own(world: AskingWorld) ->
     run, lost = world.asked()
     world.phone.down = False
     world.context.clock.ms += 60_000
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     again = str(world.phone.came[-1]["link"]).partition("#")[2]
     assert again != lost and len(world.links()) == 2, "the first try may have arrived"
     for row in (*world.context.rows(Delivery), *world.context.rows(Audit), *world.context.rows(ApiToken)):
@@ -125,7 +125,7 @@ def test_its_secret_is_in_no_row_and_each_try_has_its_own(world: AskingWorld) ->
 def test_without_the_setting_it_has_the_command_only(world: AskingWorld, rules: NotifyRules) -> None:
     world.phone.now = rules
     run = blocked(world)
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     (told,) = world.phone.came
     page = None if rules.console is None else f"{DESK}#/runs/{run}"
     assert told["link"] == page and world.links() == [] and "pancode answer" in told["body"]
@@ -133,11 +133,11 @@ def test_without_the_setting_it_has_the_command_only(world: AskingWorld, rules: 
 
 def test_a_landing_and_what_was_answered_already_get_no_such_link(world: AskingWorld) -> None:
     held(world)
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert all("/answer#" not in str(one["link"]) for one in world.phone.came) and world.links() == []
     count = len(world.phone.came)
     run = blocked(world)
     world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"})
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     (late,) = world.phone.came[count:]
     assert late["link"] == f"{DESK}#/runs/{run}" and world.links() == []

@@ -51,7 +51,7 @@ class Noticed(Times):
         self.post = Post()
         self.world.coordinator.rules = self.post.now
         self.outgoing = self.deliverer()
-        self.outgoing.round(here=True)
+        self.outgoing.run_pass(here=True)
 
     def deliverer(self) -> Outgoing:
         return Outgoing(self.desk.core, self.post, tokens)
@@ -72,30 +72,30 @@ def world(tmp_path: Path) -> Noticed:
 
 def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: Noticed) -> None:
     world.fail()
-    world.outgoing.round(here=True)
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1 and "error: builder" in world.post.notices[0]
     world.desk.restart()
     world.outgoing = world.deliverer()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1 and world.delivered() == ["sent"]
 
 
 def test_a_new_channel_gets_no_news_from_before_it_existed(world: Noticed) -> None:
     """The first channel of a fleet, after a restart, was sent a digest of 30 old notices."""
     channels, world.post.now = world.post.now, NotifyRules()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     world.fail()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     world.post.now = channels
     world.desk.restart()
     world.outgoing = world.deliverer()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.post.notices == [] and world.delivered() == []
     world.fail()
     world.desk.restart()
     world.outgoing = world.deliverer()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1, "what happens after that is told, over a restart too"
 
 
@@ -103,14 +103,14 @@ def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_fa
     world.post.down = "no answer"
     world.fail(3)
     for _ in range(3):
-        world.outgoing.round(here=True)
+        world.outgoing.run_pass(here=True)
     assert [one.tries for one in world.desk.rows(Delivery) if one.tries] == [1], "the others wait with it"
     world.post.down = ""
     world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1, "one for each round, so that other targets have their turn"
     for _ in range(4):
-        world.outgoing.round(here=True)
+        world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 3
 
 
@@ -122,7 +122,7 @@ def test_rows_of_webhooks_of_an_earlier_version_are_given_up_and_hold_up_no_noti
         tx.put(Delivery("webhook:ci:7", "webhook:ci", now, "run.failed", {"type": "run.failed"}, now))
     world.fail()
     for _ in range(2):
-        world.outgoing.round(here=True)
+        world.outgoing.run_pass(here=True)
     assert sorted(world.delivered()) == ["failed", "sent"] and len(world.post.notices) == 1
     (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
     assert row["status"] == "the settings no longer have this channel"
@@ -138,11 +138,11 @@ def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
     world.fail()
     monkeypatch.setattr("pancode.notices.store.record_attempt", full)
     for _ in range(3):
-        world.outgoing.round(here=True)
+        world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1, "the channel is left alone for a while"
     monkeypatch.undo()
     world.desk.clock.ms += batching.NOTICE_AGAIN_MS[0]
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.delivered() == ["sent"]
 
 
@@ -152,7 +152,7 @@ def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
     monkeypatch.setattr(batching, "MOST_WAITING", 2)
     world.post.down = "no answer"
     world.fail(5)
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert sorted(world.delivered()) == ["failed"] * 3 + ["waiting"] * 2
     log = world.http.get("/v1/deliveries", target="notify:phone").json()["deliveries"]
     assert [row["status"].startswith("dropped") for row in log] == [False, False, True, True, True]
@@ -164,13 +164,13 @@ def test_what_happens_while_nobody_sends_is_sent_later(world: Noticed) -> None:
     world.fail()
     world.desk.restart()
     world.outgoing = world.deliverer()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1
 
 
 def test_many_at_once_are_one_digest(world: Noticed) -> None:
     world.fail(7)
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.post.notices == ["PanCode: 7 notices"] and set(world.delivered()) == {"sent"}
 
 
@@ -178,7 +178,7 @@ def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     world.post.down = "HTTP 403"
     world.fail()
     for _ in range(8):
-        world.outgoing.round(here=True)
+        world.outgoing.run_pass(here=True)
         world.desk.clock.ms += 400_000
     assert world.delivered() == ["failed"]
     answer = world.http.get("/v1/notify").json()
@@ -187,7 +187,7 @@ def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     assert told.detail["target"] == "notify:phone"
     world.post.down = ""
     made = world.http.post("/v1/notify/test", {"channel": "phone", "by": "ana"}).json()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert made["state"] == "waiting" and world.post.notices == ["PanCode: a test"]
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
@@ -197,7 +197,7 @@ def test_a_lost_secret_is_a_failure_with_its_reason(world: Noticed) -> None:
         {"phone": "gone"}, (NoticeRoute(("phone",)),)
     )
     world.fail()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     (row,) = world.desk.rows(Delivery)
     assert row.state.value == "waiting" and "no secret gone" in row.status
 
@@ -206,23 +206,23 @@ def test_quiet_hours_hold_back_and_then_tell(world: Noticed) -> None:
     quiet = QuietHours(0, 23 * 60 + 59, "UTC")
     world.post.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), quiet)
     world.fail()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.post.notices == [] and world.delivered() == ["waiting"]
     world.desk.clock.ms += 24 * HOUR
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert len(world.post.notices) == 1
 
 
 def test_a_broken_chain_of_the_audit_is_told_once(world: Noticed) -> None:
     """And with it all that the audit has of the kind: forged messages, a machine in quarantine."""
     world.fail()
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     world.post.notices.clear()
     with world.desk.ledger.transaction() as tx:
         tx.put(replace(tx.find(Audit, order="number")[0], what="nothing happened"))
     for _ in range(2):
         assert world.http.get("/v1/audit/verify").json()["verdict"] == "FAIL"
-    world.outgoing.round(here=True)
+    world.outgoing.run_pass(here=True)
     assert world.post.notices == ["the chain of the audit is broken"]
 
 

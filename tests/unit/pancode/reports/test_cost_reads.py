@@ -14,7 +14,7 @@ from pancode.reports.brief import FIRST_MS, make_brief, make_report
 from pancode.reports.cost_report import report_cost
 from pancode.runs.lists import since_ms
 from tests.unit.pancode.reports.test_cost import play
-from tests.unit.pancode.runs.test_round_cost import CountedDesk
+from tests.unit.pancode.runs.test_pass_cost import CountedDesk
 from tests.unit.pancode.runs.world import Puppet
 
 

@@ -78,7 +78,7 @@ def schedule(world: World, top: Path) -> str:
     body = {"name": "nightly", "cron": "0 3 * * *", "dispatch": WORK}
     if code := post(world, "/v1/schedules", body) or post(world, "/v1/schedules/nightly/run", {}):
         return code
-    Scheduler(world.context.core, world.coordinator.around).round()
+    Scheduler(world.context.core, world.coordinator.around).run_pass()
     (firing,) = world.context.rows(Firing)
     return "" if firing.run else "model_untested" if "not tested" in firing.reason else firing.reason
 

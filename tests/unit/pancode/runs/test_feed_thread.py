@@ -21,7 +21,7 @@ class Looking(FeedThread):
         )
         self.turn = threading.Event()
 
-    def round(self) -> None:
+    def run_pass(self) -> None:
         self.turn.set()
 
 

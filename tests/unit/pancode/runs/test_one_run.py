@@ -15,7 +15,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Balance, Lease, Run, RunState
-from pancode.runs.round import act_now, run_round
+from pancode.runs.reconcile import act_now, run_pass
 from tests.unit.pancode.runs.world import Desk, Puppet, failed, offered
 
 
@@ -146,9 +146,9 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     node.open = [job.identity]
     node.heartbeat()
     node.deliver(job)
-    run_round(coordinator.core, woken=True)
+    run_pass(coordinator.core, woken=True)
     coordinator.clock.ms += coordinator.rules.look_ms
-    run_round(coordinator.core, woken=True)
+    run_pass(coordinator.core, woken=True)
     coordinator.dispatch("r-0002")
     act_now(coordinator.core)
     assert node.claim() is not None

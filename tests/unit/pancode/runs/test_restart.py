@@ -12,7 +12,7 @@ from pancode.budget import books
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet import inventory
 from pancode.kernel.records import Audit, Balance, Decision, Run, Setting
-from pancode.runs.round import RESERVATIONS_REPAIRED
+from pancode.runs.reconcile import RESERVATIONS_REPAIRED
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.store import JobState
 from tests.unit.pancode.runs.world import Desk, Puppet, offered

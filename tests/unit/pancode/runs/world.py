@@ -25,7 +25,7 @@ from pancode.kernel.records import Audit, Balance, BookEntry, Node, Record, Run
 from pancode.runs import keyring
 from pancode.runs.core import ControlSettings, Core, Ports
 from pancode.runs.dispatch import admit_run
-from pancode.runs.round import run_round, start_epoch
+from pancode.runs.reconcile import run_pass, start_epoch
 from pancode.runs.unit_of_work import unit_of_work
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
@@ -138,7 +138,7 @@ class Desk:
 
     def turn(self, ms: int = 1_000) -> None:
         self.clock.ms += ms
-        run_round(self.core)
+        run_pass(self.core)
 
     def dispatch(self, run: str = "r-0001", usd: str = "0.75", **changes: Any) -> Run:
         return enqueue(self.core, a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))

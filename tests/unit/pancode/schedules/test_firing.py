@@ -20,7 +20,7 @@ FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 def test_a_run_begins_at_its_time_and_says_who_began_it(times: Times) -> None:
     told = times.add(cron="0 * * * *", zone="Europe/Berlin")
     assert len(told["next"]) == 5 and told["words"].endswith("Europe/Berlin") and told["warnings"] == []
-    wait_s = times.scheduler.round()
+    wait_s = times.scheduler.run_pass()
     assert times.runs() == [] and 0 < wait_s <= 15
     times.pass_(HOUR)
     (run,) = times.runs()
@@ -36,10 +36,10 @@ def test_the_same_minute_fires_once_however_often_it_is_looked_at(times: Times) 
     for _ in range(3):
         times.scheduler = times.fresh()
         times.desk.restart()
-        times.scheduler.round()
+        times.scheduler.run_pass()
     assert len(times.runs()) == 1
     times.desk.clock.ms -= 60_000
-    times.scheduler.round()
+    times.scheduler.run_pass()
     times.pass_(60_000)
     assert len(times.runs()) == 1, "a clock that was set back"
 
@@ -73,13 +73,13 @@ def test_a_kill_between_two_transactions_begins_it_once(times: Times, killed_aft
         times.scheduler._look(times.desk.row(Schedule, "nightly"))
         assert times.states() == ["starting"] and times.runs() == []
     else:
-        times.scheduler.round()
+        times.scheduler.run_pass()
         (firing,) = times.desk.rows(Firing)
         with times.desk.ledger.transaction() as tx:
             tx.put(replace(firing, state=FiringState.STARTING, done_ms=None))
     times.desk.restart()
     times.scheduler = times.fresh()
-    times.scheduler.round()
+    times.scheduler.run_pass()
     assert len(times.runs()) == 1 and times.states() == ["begun"]
 
 
@@ -96,7 +96,7 @@ def test_made_up_times_begin_one_after_the_other(times: Times) -> None:
     times.pass_(3 * HOUR + 600_000)
     assert times.states() == ["begun", "waiting", "waiting"]
     times.play()
-    times.scheduler.round()
+    times.scheduler.run_pass()
     assert times.states() == ["begun", "begun", "waiting"] and len(times.runs()) == 2
 
 
@@ -139,7 +139,7 @@ def test_a_workflow_begins_with_all_its_steps(times: Times) -> None:
     told = times.add(at="2030-01-01 08:00", workflow=flow)
     assert (told["kind"], told["task"], len(told["next"])) == ("workflow", "chain pair: the api", 1)
     assert times.act("run").status_code == 200
-    times.scheduler.round()
+    times.scheduler.run_pass()
     (workflow,) = times.desk.rows(Workflow)
     assert (workflow.created_by, workflow.input, str(workflow.budget)) == (
         "schedule:nightly",
@@ -157,11 +157,11 @@ def test_a_user_pauses_resumes_fires_and_removes(times: Times) -> None:
     times.pass_(5 * HOUR)
     assert times.states() == []
     times.act("resume")
-    times.scheduler.round()
+    times.scheduler.run_pass()
     assert times.states() == [], "nothing was missed"
     times.act("pause")
     times.act("run")
-    times.scheduler.round()
+    times.scheduler.run_pass()
     assert times.states() == ["begun"]
     busy = times.world.problem("POST", "/v1/schedules/nightly/run", {"by": "ana"})
     assert busy["code"] == "still_runs" and times.runs()[0].id in busy["message"]
@@ -175,7 +175,7 @@ def test_an_event_begins_a_run_about_the_run_of_the_event(times: Times) -> None:
     times.add("looker", on="run.failed", where={"outcome": "error"}, dispatch=about)
     bad = times.world.dispatch(task="false")["run"]
     times.play(**FAILS)
-    times.scheduler.round()
+    times.scheduler.run_pass()
     run = times.runs()[-1]
     assert (run.created_by, run.task) == ("schedule:looker", f"echo look at {bad}")
     times.play(**FAILS)
@@ -208,12 +208,12 @@ def test_a_push_begins_a_run_once_for_each_commit(times: Times) -> None:
     heads["/srv/shop", "main"] = "a" * 40
     times.add("tested", on_push=["/srv/shop", "main"], dispatch=times.world.shell(task="echo $COMMIT"))
     times.watch.look()
-    times.scheduler.round()
+    times.scheduler.run_pass()
     assert times.states("tested") == [], "what was there before"
     heads["/srv/shop", "main"] = "b" * 40
     times.watch.look()
-    times.scheduler.round()
-    times.scheduler.round()
+    times.scheduler.run_pass()
+    times.scheduler.run_pass()
     assert times.firings("tested") == [("b" * 40, "begun")] and times.runs()[0].task == f"echo {'b' * 40}"
     (run,) = times.runs()
     times.play()

@@ -47,7 +47,7 @@ class Times:
         """Time goes by, and the thread looks."""
         self.desk.clock.ms += ms
         self.node.breathe()
-        return self.scheduler.round()
+        return self.scheduler.run_pass()
 
     def firings(self, name: str = "nightly") -> list[tuple[str, str]]:
         found = sorted(self.desk.rows(Firing, schedule=name), key=lambda one: one.at_ms)

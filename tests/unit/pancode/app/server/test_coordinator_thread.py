@@ -14,7 +14,7 @@ from pancode.app.server.coordinator_thread import (
     BUSY_MS,
     GATHER_MS,
     LISTEN_MS,
-    Rounds,
+    Passes,
     pause_ms,
 )
 from pancode.kernel.errors import UnavailableError
@@ -44,12 +44,12 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
     rounds: Iterator[Exception | None] = iter([*refused, None, refused[0], None])
     shown: list[object] = []
 
-    def a_round(_: Rounds) -> None:
+    def a_round(_: Passes) -> None:
         shown.append(context.trouble.now)
         if (error := next(rounds)) is not None:
             raise error
 
-    monkeypatch.setattr(Rounds, "_round", a_round)
+    monkeypatch.setattr(Passes, "_run_pass", a_round)
     held = iter([True] * 6)
     context: Any = SimpleNamespace(
         core=Desk().core,
@@ -58,7 +58,7 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
         shutdown=lambda why: None,
     )
     with caplog.at_level(logging.INFO, "pancode.rounds"):
-        Rounds(context, lambda: next(held, False))._go()
+        Passes(context, lambda: next(held, False))._go()
     assert shown == [None, *refused, None, refused[0]]
     begun = [line.getMessage().partition(".")[0] for line in caplog.records]
     trouble, over = "Redis refuses our password", "it works again, after: Redis refuses our password"

@@ -116,7 +116,7 @@ def _add(world: ListenerWorld, token: str, name: str = "nightly", **more: Any) -
 def _pass(world: ListenerWorld) -> list[Firing]:
     world.context.clock.ms += HOUR
     world.node.breathe()
-    Scheduler(world.context.core, world.coordinator.around).round()
+    Scheduler(world.context.core, world.coordinator.around).run_pass()
     return sorted(world.context.rows(Firing), key=lambda one: one.at_ms)
 
 

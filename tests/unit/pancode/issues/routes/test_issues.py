@@ -92,7 +92,7 @@ class Shop:
             return tx.find(StoredMessage)
 
     def told(self) -> tuple[IssueState, list[str]]:
-        self.news.round()
+        self.news.run_pass()
         return self.trackers.there["SHOP-12"].state, list(self.trackers.comments.values())
 
     @property
@@ -148,7 +148,7 @@ def test_finished_work_ends_with_its_workspace_and_is_not_looked_at_again(shop: 
     assert shop.told()[0] is IssueState.DONE and kept(shop) == (True, True)
     shop.trackers.expired = True
     shop.world.context.clock.ms += 10_000_000
-    assert shop.news.round() is None and shop.status["trouble"] is None, "its tracker is not asked"
+    assert shop.news.run_pass() is None and shop.status["trouble"] is None, "its tracker is not asked"
     assert shop.status["state"] == "done", "it is listed"
     shop.trackers.expired = False
     shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.OPEN)
@@ -286,7 +286,7 @@ def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caug
 def test_a_tracker_that_takes_no_more_requests_is_looked_at_when_it_says(shop: Shop) -> None:
     shop.begun()
     shop.trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
-    assert shop.news.round() == 600 and "too many requests" in shop.status["trouble"]
+    assert shop.news.run_pass() == 600 and "too many requests" in shop.status["trouble"]
     shop.trackers.limited = None
     for passed, state in ((590_000, IssueState.OPEN), (10_000, IssueState.PROGRESS)):
         shop.world.context.clock.ms += passed
@@ -327,7 +327,7 @@ def test_the_merge_of_its_pull_request_is_seen(shop: Shop, hurried: bool) -> Non
         assert shop.told()[0] is IssueState.DONE and shop.status["state"] == "in review", "in a moment"
     shop.world.context.clock.ms += 2_000 if hurried else 901_000
     shop.told()
-    assert shop.status["state"] == "done" and shop.news.round() is None, "it is looked at no more"
+    assert shop.status["state"] == "done" and shop.news.run_pass() is None, "it is looked at no more"
     written = len(shop.trackers.written)
     for _ in range(3):
         shop.world.context.clock.ms += 901_000

@@ -22,7 +22,7 @@ from pancode.runs.ceilings import set_ceilings
 from pancode.runs.life.case import MAX_BINDINGS
 from pancode.runs.life.changes import PassOver
 from pancode.runs.placement import breaker_service
-from pancode.runs.round import act_now
+from pancode.runs.reconcile import act_now
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
 FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")

@@ -54,7 +54,7 @@ class HookWorld(ListenerWorld):
         answer = self.send(self.signed(message), name=name)
         assert answer.status_code == 202, answer.text
         self.node.breathe()
-        self.scheduler.round()
+        self.scheduler.run_pass()
         return dict(answer.json())
 
     def states(self, name: str = "ci") -> list[str]:
@@ -89,7 +89,7 @@ def test_what_comes_while_one_runs_follows_it_and_the_newest_is_enough(world: Ho
     assert world.states() == ["begun", "skipped", "waiting"] and len(world.context.rows(Run)) == 1
     world.node.carry_out()
     world.node.breathe()
-    world.scheduler.round()
+    world.scheduler.run_pass()
     assert world.states() == ["begun", "skipped", "begun"] and len(world.context.rows(Run)) == 2
 
 

@@ -1,4 +1,4 @@
-"""The coordinator's round: listen to nodes, decide, speak, tidy; and how an epoch begins."""
+"""The coordinator's pass: listen to nodes, decide, speak, tidy; and how an epoch begins."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed leases: those of the last round now, and all that are left once a minute.
+    """Close the jobs of closed leases: those of the last pass now, and all that are left once a minute.
 
     A node writes into its own registry as it likes, so the ledger says which jobs are over.
     """
@@ -217,10 +217,10 @@ def wait_for_messages(core: Core, wait_ms: int) -> bool:
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
-def run_round(core: Core, woken: bool = False) -> int:
-    """Take one round; return how many messages came in. UnavailableError while Redis cannot be used.
+def run_pass(core: Core, woken: bool = False) -> int:
+    """Take one pass; return how many messages came in. UnavailableError while Redis cannot be used.
 
-    `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
+    `woken`: a message is the reason of this pass, so all nodes are looked at only where that is due.
     """
     with core.lock:
         looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
@@ -250,7 +250,7 @@ def run_round(core: Core, woken: bool = False) -> int:
 
 
 def act_now(core: Core) -> None:
-    """Decide and speak to nodes: the part of a round that acts on a change made here."""
+    """Decide and speak to nodes: the part of a pass that acts on a change made here."""
     with core.lock:
         bind.bind_runs(core)
         # before any offer: a node that is back in service must know it before it gets work

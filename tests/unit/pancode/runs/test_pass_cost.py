@@ -15,7 +15,7 @@ from pancode.fleet import inventory
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.ports import Ledger, Transaction
 from pancode.kernel.records import Lease, Node, Run, RunState
-from pancode.runs.round import act_now, run_round
+from pancode.runs.reconcile import act_now, run_pass
 from pancode.runs.row_cache import KeptRows
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.runs.world import Desk, Puppet, offered
@@ -129,12 +129,12 @@ def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
     desk, (puppet, *_) = fleet(3)
     desk.bus.calls.clear()
     desk.clock.ms += desk.rules.look_ms // 2
-    run_round(desk.core, woken=True)
+    run_pass(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 0 and desk.bus.calls["read_up"] == 1
     desk.clock.ms += desk.rules.look_ms // 2
-    run_round(desk.core, woken=True)
+    run_pass(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 1
-    run_round(desk.core)
+    run_pass(desk.core)
     assert desk.bus.calls["heartbeats"] == 2
 
 
