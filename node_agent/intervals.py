@@ -48,7 +48,7 @@ class Intervals:
     grace_int_ms: int = 15_000
     grace_term_ms: int = 15_000
 
-    def scaled(self, factor: float) -> Intervals:
+    def scale(self, factor: float) -> Intervals:
         """Return the times with every interval multiplied by `factor`, at least one millisecond."""
         if factor == 1.0:
             return self

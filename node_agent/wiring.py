@@ -103,7 +103,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
-    intervals, reserve = Intervals().scaled(settings.time_factor), settings.disk_reserve
+    intervals, reserve = Intervals().scale(settings.time_factor), settings.disk_reserve
     node, fleet = Self(settings.fleet, settings.name, read_version(), key.public), FleetClock(0, ids.token(8))
     path, groups = search_path(settings.path, os.environ), scopes.find(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
@@ -211,7 +211,7 @@ def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Cloc
         machines = tuple(place for text in settings.machines for place in machine_places(text))
     except ValueError as exc:
         raise SettingsError(f"{home.settings}: machines: {exc}") from exc
-    every_ms = Intervals().scaled(settings.time_factor).facts_ms
+    every_ms = Intervals().scale(settings.time_factor).facts_ms
 
     def in_use(name: str) -> bool:
         return is_taken(folder_of(home.slots, name))

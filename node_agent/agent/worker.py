@@ -213,7 +213,7 @@ class Worker:
         intervals, began = self._agent.world.intervals, self._agent.world.clock.mono_ms()
         try:
             wait = self._agent.tick()
-            self._agent.world.uplink.hinted(max(1, wait))
+            self._agent.world.uplink.wait_for_hint(max(1, wait))
         except Exception:  # whatever Redis or the disk think of: the node must stay
             _log.exception("a fault in the node agent's turn")
             self._leaving.wait(intervals.retry_ms / 1000)

@@ -215,9 +215,9 @@ class Case:
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """The phase inside the sandbox. `entry`: of the model gateway. StepFailed without the sandbox."""
         shown = self.context.workspaces.repository(self.identity, self.job.workspace)
-        return self.context.runtimes.enclosed(self.job, plan, shown, entry, self.context.ceiling().rules)
+        return self.context.runtimes.enclose(self.job, plan, shown, entry, self.context.ceiling().rules)
 
-    def enclosed(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
+    def enclose(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
         """Put a phase inside the sandbox exactly when the attempt's `work` is inside. StepFailed as above."""
         return self.put_inside(plan, entry) if needs_sandbox(work) else plan
 

@@ -262,7 +262,7 @@ def _start_gates(case: Case) -> Turn:
         )
     plan = case.context.runner.planned(case.gates)
     try:
-        plan = plan or case.enclosed(
+        plan = plan or case.enclose(
             gates_plan(case.job, work, case.folder, case.context.intervals, left), work
         )
         case.context.workspaces.take_back(case.identity)

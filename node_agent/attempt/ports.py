@@ -364,7 +364,7 @@ class Launch(ProcessSpec):
 
     @property
     def inside(self) -> bool:
-        """Whether every phase of the attempt goes in a sandbox, by `enclosed`."""
+        """Whether every phase of the attempt goes in a sandbox, by `enclose`."""
         return self.isolation is not Isolation.NONE
 
 
@@ -447,7 +447,7 @@ class Runtimes(Protocol):
     def hidden(self, job: Job) -> Mapping[str, str]:
         """The values, by name, that must not leave the node in any text of this attempt."""
 
-    def enclosed(
+    def enclose(
         self,
         job: Job,
         plan: PhasePlan,
@@ -536,7 +536,7 @@ class Uplink(Protocol):
         a job, taken as by `claim`, after all else.
         """
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         """Wait for a hint, at most this long. True: a hint came. Never raises LinkDown."""
 
 

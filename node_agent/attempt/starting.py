@@ -47,7 +47,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         case.context.runner.prepare(case.work, plan, launch.stdin)
         ready, baseline = _put_back_or_plan(case, plan)
         if ready.restored:  # what rules name of it is there only now
-            case.context.runner.amend(case.work, case.enclosed(plan, plan, entry))
+            case.context.runner.amend(case.work, case.enclose(plan, plan, entry))
         if ready.restored or not case.job.setup:
             must_have_gates(case, plan)
         case.context.workspaces.lend(case.identity, launch.login, bool(case.job.setup) and not ready.restored)
@@ -91,7 +91,7 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
     ready = context.workspaces.put_back(job, log, plan.env) if job.cache else _uncached(job)
     if ready.restored:
         return ready, context.workspaces.baseline(case.identity, job.workspace)
-    context.runner.prepare(case.setup, case.enclosed(plan, work))
+    context.runner.prepare(case.setup, case.enclose(plan, work))
     return ready, None
 
 
@@ -320,7 +320,7 @@ def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.job)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
-    return case.enclosed(plan, plan, entry)
+    return case.enclose(plan, plan, entry)
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:

@@ -70,7 +70,7 @@ def _redis(access: Access) -> str:
 def _depot(end: End, patience_s: float) -> str:
     address: Address = Path(end) if isinstance(end, str) else end
     try:
-        peer, _ = DepotAccess(lambda: address, lambda *_: b"", patience_s).greeted()
+        peer, _ = DepotAccess(lambda: address, lambda *_: b"", patience_s).greet()
     except DepotUnavailable as exc:
         return str(exc)
     hang_up(peer)

@@ -46,7 +46,7 @@ class _Line:
 
 
 class RedisUplink:
-    """Implements `node_agent.attempt.ports.Uplink`. Safe for several threads, but `hinted` is for one."""
+    """Implements `node_agent.attempt.ports.Uplink`. Safe for several threads; `wait_for_hint` for one."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class RedisUplink:
             job = _claimed(line) if claim and (waiting or line.worker.unsure) else None
         return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         place = self._where()
         return self._hints.heard(None if place is None else self._access(place, HINT_S), wait_ms)
 

@@ -362,7 +362,7 @@ class NodeRuntimes:
             unset=tuple(name for name in job.env if name not in allowed),
         )
 
-    def enclosed(
+    def enclose(
         self,
         job: Job,
         plan: PhasePlan,

@@ -47,7 +47,7 @@ class DepotAccess:
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
         """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: never."""
-        peer, nonce = self.greeted()
+        peer, nonce = self.greet()
         try:
             send_data(peer, self.sign(nonce, verb, identity) + b"\n")
             must_agree(read_line(peer))
@@ -56,7 +56,7 @@ class DepotAccess:
             raise
         return peer
 
-    def greeted(self) -> tuple[socket.socket, str]:
+    def greet(self) -> tuple[socket.socket, str]:
         """Connect; return the connection and the nonce by which a depot shows itself. DepotUnavailable."""
         address = self.address()
         if address is None:

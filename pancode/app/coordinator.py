@@ -368,7 +368,7 @@ class Coordinator:
         archive = FileArchive(self.home.receipts, self._clock)
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
-        rules = self.settings.rules.scaled(self.settings.time_factor)
+        rules = self.settings.rules.scale(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules, FEATURES)
 
     def _fleet(self, user_home: Path, log: str) -> Machines:

@@ -168,7 +168,7 @@ class Deadlines:
     unreachable_ms: int = 180_000
     lost_ms: int = 900_000
 
-    def scaled(self, factor: float) -> Deadlines:
+    def scale(self, factor: float) -> Deadlines:
         """All deadlines, multiplied by a factor (tests)."""
         fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
         return Deadlines(*(max(1, int(ms * factor)) for ms in fields))

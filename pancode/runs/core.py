@@ -142,11 +142,11 @@ class ControlSettings:
     evidence: ForeignReceipts = ForeignReceipts()
     """How many receipts that settle nothing, and how many bytes of them, are kept of one node in a day."""
 
-    def scaled(self, factor: float) -> ControlSettings:
+    def scale(self, factor: float) -> ControlSettings:
         """Return the settings with all times multiplied by one factor (tests)."""
         times = [name for name in self.__slots__ if name.endswith("_ms")]
         ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
-        return replace(self, deadlines=self.deadlines.scaled(factor), **ms)
+        return replace(self, deadlines=self.deadlines.scale(factor), **ms)
 
 
 class Core:
@@ -346,7 +346,7 @@ class Core:
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [BudgetScope(balance, self.ceilings(tx, balance.scope), is_booked=False) for balance in sums]
 
-    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
+    def find_limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
         """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}

@@ -38,7 +38,7 @@ class Untitled:
     """The launches of other runtimes, without the title that keeps opencode from asking for one."""
 
     def __init__(self, plain: Runtimes) -> None:
-        self._plain, self.reader, self.enclosed = plain, plain.reader, plain.enclosed
+        self._plain, self.reader, self.enclose = plain, plain.reader, plain.enclose
 
     def launch(self, *given: Any) -> Launch:
         launch = self._plain.launch(*given)

@@ -123,18 +123,18 @@ def test_a_stream_of_controls_is_taken_away_and_goes_on(world: BusWorld) -> None
 
 def test_a_hint_comes_with_jobs_and_controls_of_ones_own(world: BusWorld) -> None:
     node = world.node(ONE)
-    assert node.hinted(world.settle_ms) in (True, False)  # the first one opens the ear
-    while node.hinted(0):
+    assert node.wait_for_hint(world.settle_ms) in (True, False)  # the first one opens the ear
+    while node.wait_for_hint(0):
         pass
-    assert node.hinted(0) is False
+    assert node.wait_for_hint(0) is False
     world.bus.push_jobs([Offer(ONE, JOB, "order")])
-    assert node.hinted(world.settle_ms) is True
-    assert node.hinted(0) is False
+    assert node.wait_for_hint(world.settle_ms) is True
+    assert node.wait_for_hint(0) is False
     world.bus.send_controls(ONE, [(1, "control")])
-    assert node.hinted(world.settle_ms) is True
+    assert node.wait_for_hint(world.settle_ms) is True
     world.bus.send_controls(TWO, [(1, "control")])
     world.bus.set_beats({TWO: "beat"})
-    assert node.hinted(0) is False
+    assert node.wait_for_hint(0) is False
 
 
 def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
@@ -152,7 +152,7 @@ def test_a_link_that_is_down_says_so_and_comes_back(world: BusWorld) -> None:
         with pytest.raises(world.link_down):
             call()
     world.bus.push_jobs([Offer(ONE, JOB, "order")])
-    assert node.hinted(1) is False
+    assert node.wait_for_hint(1) is False
     world.cut(ONE, False)
     assert node.claim() is not None
     node.send("event")

@@ -349,7 +349,7 @@ class MemoryUplink(_End):
             sent = [self._shapes.sent(_spell(entry), data) for entry, data in entries if entry > cursor]
         return self._shapes.news(beat, sent, self.claim() if claim else None)
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         if not self._heard():
             self._redis.wait(wait_ms)
         if not self._heard():

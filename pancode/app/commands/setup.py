@@ -38,7 +38,7 @@ def init(
         if write or not face.can_ask():
             return write
         face.note(f"proposed for {path}:\n\n{text}")
-        return face.agreed(f"Write {path}?", "--write")
+        return face.confirm(f"Write {path}?", "--write")
 
     face.acts_here("pancode init")
     answer = write_files(home_of(os.environ))
@@ -149,7 +149,7 @@ def _repair_all(face: Face, yes: bool) -> None:
     for one in list_repairs(home_of(os.environ), os.environ):
         nothing = False
         face.note(escape_line(one.wrong))
-        if not yes and not face.agreed(f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"):
+        if not yes and not face.confirm(f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"):
             continue
         try:
             one.do()

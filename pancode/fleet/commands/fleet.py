@@ -68,7 +68,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
         face.note(f"no node has {runtime}, which {', '.join(agents)} asks for: {command}")
-        if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
+        if face.can_ask() and face.confirm(f"install {runtime} on {node} now?", command):
             from pancode.interfaces.cli.main import run
 
             run(["node", "install", node, runtime])
@@ -290,7 +290,7 @@ def _down(face: Face, client: Client, nodes: list[str], now: bool) -> StoppedFle
     try:
         answer: DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
     except ApiError as error:
-        if error.code != "runs_in_flight" or not face.agreed(
+        if error.code != "runs_in_flight" or not face.confirm(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
         ):
             raise

@@ -146,7 +146,7 @@ def _wants_key(face: Face, name: str) -> bool:
     """Whether to put a fleet key on the node. Only a user is asked; a script says --fleet-key."""
     if not face.can_ask():
         return False
-    return face.agreed(
+    return face.confirm(
         f"Put a key of this fleet on {name}, so that its link comes back while you are away?", "--fleet-key"
     )
 
@@ -159,7 +159,7 @@ def _accepted(face: Face, questions: list[QuestionShape], given: str | None) -> 
         text = escape_line(question["text"])
         look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
-        if not face.agreed(f"{text}. Is it the right one?", fix):
+        if not face.confirm(f"{text}. Is it the right one?", fix):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
         return question["value"]
     return given
@@ -236,7 +236,7 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     busy = client.get(NODE.at(name))["slots"]["used"]
     if busy:
         face.note(f"{busy} in flight there: running work is killed, and ends as lost")
-    if not yes and not face.agreed(
+    if not yes and not face.confirm(
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE

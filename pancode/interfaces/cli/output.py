@@ -95,7 +95,7 @@ class Face:
         """Whether a user is there to answer: standard input is a terminal, and --json is not given."""
         return not self.as_json and sys.stdin.isatty()
 
-    def agreed(self, question: str, otherwise: str) -> bool:
+    def confirm(self, question: str, otherwise: str) -> bool:
         """Ask the user for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
             raise UsageError(
@@ -107,7 +107,7 @@ class Face:
 
     def confirms(self, question: str) -> bool:
         """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
-        return self.can_ask() and self.agreed(question, "--yes")
+        return self.can_ask() and self.confirm(question, "--yes")
 
     def which(self, question: str, names: list[str]) -> str:
         """Ask the user to choose one of these names."""

@@ -118,7 +118,7 @@ def _apply(face: Face, change: _Change, *, dry_run: bool, yes: bool) -> int:
     if dry_run:
         face.show(answer, lambda: f"would run: {shown}\n")
         return ExitCode.DONE
-    if not yes and not face.agreed(f"Run {shown}?", "--yes"):
+    if not yes and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
     said = run_command(program, change.command, change.fix)
     face.show(answer, lambda: safe_block(f"{said}\n") + "restart the program\n")

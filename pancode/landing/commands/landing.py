@@ -192,7 +192,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     shown = "".join(f"  {_green_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
     question = f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
-    if not yes and not face.agreed(question, "pancode land --all-green --yes"):
+    if not yes and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if yes:
         face.note(f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())

@@ -27,11 +27,11 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
         return _land(face, client, run, body)
     except ApiError as refused:
         if refused.code == ELSEWHERE and face.can_ask():
-            if not face.agreed(f"{escape_line(str(refused))}. Land it there?", refused.fix):
+            if not face.confirm(f"{escape_line(str(refused))}. Land it there?", refused.fix):
                 raise
             return land_and_wait(face, client, run, {**body, "elsewhere": True})
         yes = str(refused.details.get("yes", ""))
-        if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
+        if refused.code != HELD or not face.can_ask() or not face.confirm(_question(refused.why), yes):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
         return _land(face, client, run, {**body, **flags})

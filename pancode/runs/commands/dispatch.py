@@ -225,7 +225,7 @@ def post_agreed(
             return False
         if refused.code == WHICH_AGENT:
             return "task" in body and face.which(f"{why}. Which one?", refused.details["agents"].split())
-        return face.agreed(f"{why}. Dispatch it?", "--yes")
+        return face.confirm(f"{why}. Dispatch it?", "--yes")
 
     return _post(face, client, route, body, answered, words)
 

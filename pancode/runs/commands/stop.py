@@ -81,7 +81,7 @@ def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], y
     shape = client.get(WORKFLOW.at(name))
     at_work = [step for step in shape["steps"] if step["state"] == "running"]
     asks = len(at_work) > ASKS_ABOVE and not yes and face.can_ask()
-    if asks and not face.agreed(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
+    if asks and not face.confirm(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
         return ExitCode.INTERRUPTED
     answer = client.post(STOP_WORKFLOW.at(shape["workflow"]), body)
     face.show(answer, lambda: format_headline(answer))

@@ -306,7 +306,7 @@ def attach(
         return ExitCode.DONE
     command = None if words is None else parse_command(words.strip())
     if command is not None:
-        well = talk.commanded(command)
+        well = talk.run_typed(command)
         return talk.go() if well and not once else ExitCode.DONE if well else ExitCode.ERROR
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()

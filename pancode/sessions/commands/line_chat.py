@@ -382,7 +382,7 @@ class ChatLoop:
         try:
             command = parse_command(text)
             if command is not None:
-                self.commanded(command)
+                self.run_typed(command)
             elif text and not (
                 self._asked and shown == self._shown and self._answers(self._asked, text, hasty)
             ):
@@ -394,7 +394,7 @@ class ChatLoop:
             tell_error(error, as_json=False)
         return False
 
-    def commanded(self, command: TypedCommand) -> bool:
+    def run_typed(self, command: TypedCommand) -> bool:
         """Carry the command out; return whether it went well. Its output goes to no model."""
         match command.command.name:
             case "/cancel":

@@ -170,7 +170,7 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
         for power in one.powers:
             face.note(f"{one.name}: {escape_line(power.what)}")
     names = ", ".join(one.name for one in asked)
-    if asked and not yes and not face.agreed(f"{what} {names} all the same?", "--yes"):
+    if asked and not yes and not face.confirm(f"{what} {names} all the same?", "--yes"):
         fix = f"pancode skills show {asked[0].name}"
         raise UsageError(f"nothing was done: you declined {names}", fix=fix, code="not_agreed")
     kept.agree(asked)

@@ -100,7 +100,7 @@ def keep(
     one = client.get(TOOL.at(run, name))
     if not yes:
         face.note(_shown(one))
-        if not face.agreed(
+        if not face.confirm(
             f"Keep {escape_line(name)} for all later runs of {escape_line(one['project'])}?", "--yes"
         ):
             return

@@ -245,7 +245,7 @@ def repair(
         return face.show({**one, "does": does}, lambda: _shown(one) + _plan(does))
     if face.can_ask() and does:
         face.note(_plan(does).rstrip())
-        if not face.agreed("Repair it so?", ""):
+        if not face.confirm("Repair it so?", ""):
             return face.note("nothing is changed")
     body = {
         "repository": None if repository is None else make_absolute(repository),

@@ -104,7 +104,7 @@ class MemoryRuntimes:
     def hidden(self, job: Job) -> dict[str, str]:
         return self.secrets
 
-    def enclosed(
+    def enclose(
         self,
         job: Job,
         plan: PhasePlan,

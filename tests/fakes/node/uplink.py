@@ -40,7 +40,7 @@ class MemoryUplink:
         told = [one for one in self.told if int(one.entry) > int(after)]
         return News(self.pulse, told, self.claim() if claim else None)
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         return False
 
     def _reach(self) -> None:

@@ -35,10 +35,10 @@ def test_jobs_words_and_hints_pass(house: House, anna: Visitor) -> None:
     try:
         assert uplink.claim() is None and uplink.news("0-0").controls == []
         uplink.send("up")
-        assert uplink.hinted(100), "it has just begun to listen"
+        assert uplink.wait_for_hint(100), "it has just begun to listen"
         # Its word that it listens goes another way than ours: heard is what is said after that has come.
         until(lambda: admin.publish(keys.hint_channel(anna.tag), "x") == 1, timeout_s=20)
-        assert uplink.hinted(5_000)
+        assert uplink.wait_for_hint(5_000)
     finally:
         uplink.close()
         admin.close()
@@ -120,7 +120,7 @@ def test_a_node_that_hangs_up_leaves_nothing_open(house: House, anna: Visitor) -
     house.open()
     place = anna.end("depot")
     for _ in range(70):  # more than may be open at once
-        peer, _nonce = DepotAccess(lambda: place, house.depot.sign, 5.0).greeted()
+        peer, _nonce = DepotAccess(lambda: place, house.depot.sign, 5.0).greet()
         peer.close()
         house.depot.ended(1)
     until(lambda: len(house.depot.ends) >= 70)
@@ -132,8 +132,8 @@ def test_the_coordinator_is_away_and_comes_back(house: House, anna: Visitor) -> 
     listener = DepotAccess(lambda: place, house.depot.sign, 5.0)
     house.loop.stop()
     with pytest.raises(LinkDown, match="refused"):
-        listener.greeted()
+        listener.greet()
     house.loop = LoopThread("again")
     house.open()
-    listener.greeted()[0].close()
+    listener.greet()[0].close()
     house.loop.stop()

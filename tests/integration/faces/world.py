@@ -67,7 +67,7 @@ class LiveDesk(Desk):
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = SeededIds()
         self.key, self.former = SigningKey(b"c" * 32), []
-        self.rules = ControlSettings().scaled(FACTOR)
+        self.rules = ControlSettings().scale(FACTOR)
         self.restart()
 
 

@@ -41,7 +41,7 @@ def attempt_of(run: str) -> AttemptId:
 class WaitingUplink(MemoryUplink):
     """A link on which something may come at any moment."""
 
-    def hinted(self, wait_ms: int) -> bool:
+    def wait_for_hint(self, wait_ms: int) -> bool:
         time.sleep(min(wait_ms, 20) / 1000)
         return False
 

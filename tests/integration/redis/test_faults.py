@@ -77,19 +77,19 @@ def test_killed_server_comes_back_with_everything(valkey_site: Site) -> None:
 
 def test_hints_come_back_with_the_server(site: Site) -> None:
     node = site.uplink()
-    assert node.hinted(50) is True
+    assert node.wait_for_hint(50) is True
     site.server.stop()
     begun = CLOCK.mono_ms()
-    while node.hinted(100):
+    while node.wait_for_hint(100):
         pass
-    assert node.hinted(200) is False and CLOCK.mono_ms() - begun >= 200, "it does not wait"
+    assert node.wait_for_hint(200) is False and CLOCK.mono_ms() - begun >= 200, "it does not wait"
     site.server.start()
     site.bus.admit_node(TAG, PASSWORD)  # Debian's, as we start it, keeps no users
-    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100))
-    while node.hinted(100):
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.wait_for_hint(100))
+    while node.wait_for_hint(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(int(2_000 * crowded())) is True
+    assert node.wait_for_hint(int(2_000 * crowded())) is True
 
 
 def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
@@ -175,36 +175,36 @@ def test_a_lost_claim_of_a_dead_process_can_be_pushed_again(valkey_site: Site, l
 
 def test_a_half_open_link_is_noticed_and_replaced(valkey_site: Site, link: Link) -> None:
     site, node = valkey_site, quick(valkey_site, link)
-    assert node.hinted(50) is True
+    assert node.wait_for_hint(50) is True
     assert node.claim() is None
     link.go_silent(new_ones_too=True)
     begun = CLOCK.mono_ms()
     with pytest.raises(LinkDown):
         node.claim()
     assert CLOCK.mono_ms() - begun < 5_000 * crowded()
-    assert not any(node.hinted(100) for _ in range(10)), "it hears something on a dead line"
+    assert not any(node.wait_for_hint(100) for _ in range(10)), "it hears something on a dead line"
     link.work_again()
     site.bus.push_jobs([Offer(TAG, identity(1), "order")])
     claim = node.claim()
     assert claim is not None and claim.envelope == b"order"
-    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100)), "it stayed deaf"
-    while node.hinted(100):
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.wait_for_hint(100)), "it stayed deaf"
+    while node.wait_for_hint(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(int(2_000 * crowded())) is True
+    assert node.wait_for_hint(int(2_000 * crowded())) is True
 
 
 def test_an_ear_gone_deaf_is_noticed_without_any_command(valkey_site: Site, link: Link) -> None:
     site, node = valkey_site, quick(valkey_site, link)
-    assert node.hinted(50) is True
+    assert node.wait_for_hint(50) is True
     link.go_silent()
     begun = CLOCK.mono_ms()
-    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.hinted(100)), "it stayed deaf"
+    assert wait_until(CLOCK, int(10_000 * crowded()), lambda: node.wait_for_hint(100)), "it stayed deaf"
     assert CLOCK.mono_ms() - begun >= 300
-    while node.hinted(100):
+    while node.wait_for_hint(100):
         pass
     site.bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(int(2_000 * crowded())) is True
+    assert node.wait_for_hint(int(2_000 * crowded())) is True
 
 
 def test_the_link_may_move(valkey_site: Site) -> None:
@@ -215,16 +215,16 @@ def test_the_link_may_move(valkey_site: Site) -> None:
     node._where = lambda: where[0]
     site.bus.push_jobs([Offer(TAG, identity(1), "job 1")])
     site.bus.push_jobs([Offer(TAG, identity(2), "job 2")])
-    assert node.hinted(100) and node.claim() is not None
+    assert node.wait_for_hint(100) and node.claim() is not None
     where[0] = None
     places[0].close()
     with pytest.raises(LinkDown):
         node.claim()
     begun = CLOCK.mono_ms()
-    assert node.hinted(60) is False
+    assert node.wait_for_hint(60) is False
     assert CLOCK.mono_ms() - begun >= 60
     where[0] = places[1].place
-    assert node.hinted(100) and node.claim() is not None
+    assert node.wait_for_hint(100) and node.claim() is not None
     places[1].close()
 
 

@@ -191,7 +191,7 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     fill(site)
     site.admin.acl_log_reset()
     node = site.uplink()
-    node.hinted(10)
+    node.wait_for_hint(10)
     claim = node.claim()
     assert claim is not None
     site.impatient_bus().push_jobs([Offer(TAG, MINE, "order")])
@@ -204,7 +204,7 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     assert node.news("0").beat == b"beat"
     assert [sent.data for sent in node.news("0").controls] == [b"control"]
     site.bus.send_controls(TAG, [(2, "control")])
-    assert node.hinted(2_000)
+    assert node.wait_for_hint(2_000)
     assert site.admin.acl_log() == []
 
 
@@ -245,11 +245,11 @@ def test_a_renewed_password_replaces_the_old_one(site: Site) -> None:
 def test_admitting_again_disturbs_nobody(site: Site) -> None:
     """The coordinator does so at each start."""
     node, client = site.uplink(), as_node(site)
-    assert node.hinted(50) and client.ping()
+    assert node.wait_for_hint(50) and client.ping()
     subscription = node._hints._pubsub
     site.bus.admit_node(TAG, PASSWORD)
     site.bus.send_controls(TAG, [(1, "control")])
-    while not node.hinted(2_000):
+    while not node.wait_for_hint(2_000):
         pytest.fail("the ear went deaf")
     assert node._hints._pubsub is subscription and client.ping() and node.claim() is None
 

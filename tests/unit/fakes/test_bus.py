@@ -114,9 +114,9 @@ def test_waiting_is_what_the_simulation_makes_of_it() -> None:
     bus.admit_node(TAG, "secret")
     node = redis.uplink(TAG)
     assert bus.read_up([TAG], 1, 250) == []
-    assert node.hinted(100) is False
+    assert node.wait_for_hint(100) is False
     redis.wait = lambda _ms: bus.send_controls(TAG, [(1, "control")])
-    assert node.hinted(100) is True
+    assert node.wait_for_hint(100) is True
     node.send("event")
     assert len(bus.read_up([TAG], 1, 999)) == 1
     assert waited == [250, 100]

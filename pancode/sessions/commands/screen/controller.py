@@ -60,7 +60,7 @@ class ScreenFace(Face):
     def can_ask(self) -> bool:
         return True
 
-    def agreed(self, question: str, otherwise: str) -> bool:
+    def confirm(self, question: str, otherwise: str) -> bool:
         return self.answered(Consent(question))
 
     def answered(self, asked: Consent) -> bool:
@@ -202,7 +202,7 @@ class ChatController:
             client = self._plain.client(works=True)
             client.note = self._face.note
             level = terms.get("safety", "")
-            if is_raise(self._flags.get("safety", ""), level) and not self._face.agreed(
+            if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(
                 f"With safety {level}, the agent would do more without asking you. Start the session?", ""
             ):
                 raise UsageError(

@@ -411,9 +411,9 @@ def test_every_phase_gets_the_gpus_of_that_moment_and_the_receipt_says_which() -
     assert launch.env["CUDA_VISIBLE_DEVICES"] == "GPU-0"
     assert [(e.rule, e.how) for e in launch.enforced][-1] == ("GPUs GPU-0", Enforcement.SANDBOX)
     plan = work_plan(job, launch, WORK, Path("/j"), Intervals())
-    runtimes.enclosed(job, plan, (), None)
+    runtimes.enclose(job, plan, (), None)
     given.append(replace(both, visible="GPU-1"))
-    runtimes.enclosed(job, plan, (), None)
+    runtimes.enclose(job, plan, (), None)
     assert [allowed.devices for _, allowed in sandbox.seen] == [one.files, both.files]
     assert [each.env["CUDA_VISIBLE_DEVICES"] for each, _ in sandbox.seen] == ["GPU-0", "GPU-1"]
     bare = RUNTIMES.launch(job, WORK, HOME)
@@ -433,9 +433,9 @@ def test_the_sandbox_hides_from_an_orchestrator_what_its_program_would_run(runti
     led = job.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1), "fleet_tools": LEADS})
     for one in (job, led):
         plan = work_plan(one, runtimes.launch(one, WORK, HOME), WORK, Path("/j"), Intervals())
-        runtimes.enclosed(one, plan, (), None)
+        runtimes.enclose(one, plan, (), None)
         gates = replace(plan, steps=tuple(replace(step, kind=StepKind.GATE) for step in plan.steps))
-        runtimes.enclosed(one, gates, (), None)
+        runtimes.enclose(one, gates, (), None)
     before, _, hidden, gate = ([rule.pattern for rule in allowed.paths] for _, allowed in sandbox.seen)
     names = (".opencode", "opencode.json", "opencode.jsonc")
     every = {f"{place}/{name}" for place in (".", "./a", "./a/b") for name in names}
@@ -461,7 +461,7 @@ def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
     job = job_of()
     plan = work_plan(job, RUNTIMES.launch(job, WORK, HOME), WORK, Path("/j"), Intervals())
     with pytest.raises(StepFailed, match="the sandbox is gone") as failed:
-        RUNTIMES.enclosed(job, plan, (), None)
+        RUNTIMES.enclose(job, plan, (), None)
     assert failed.value.kind is FailureKind.SANDBOX
 
 

@@ -187,7 +187,7 @@ def test_nothing_is_mended_without_a_yes_to_it(
         asked.append(question)
         return agreed and "init" in question
 
-    monkeypatch.setattr(Face, "agreed", answer)
+    monkeypatch.setattr(Face, "confirm", answer)
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("PANCODE_HOME", str(home))
     _repair_all(Face(as_json=False), yes=False)

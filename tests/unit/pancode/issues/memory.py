@@ -54,7 +54,7 @@ class MemoryTrackers:
         """Writes, counted from 1, whose answer is lost."""
         self.expired = False
         """Its token is not accepted any more."""
-        self.limited: PancodeError | None = None
+        self.find_limited: PancodeError | None = None
         """It takes no more requests."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
@@ -84,8 +84,8 @@ class MemoryTrackers:
         return name
 
     def _ask(self) -> None:
-        if self.limited is not None:
-            raise self.limited
+        if self.find_limited is not None:
+            raise self.find_limited
 
     def _wrote(self, what: str) -> None:
         self.written.append(what)

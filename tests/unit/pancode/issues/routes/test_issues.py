@@ -285,9 +285,9 @@ def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caug
 
 def test_a_tracker_that_takes_no_more_requests_is_looked_at_when_it_says(shop: Shop) -> None:
     shop.begun()
-    shop.trackers.limited = UnavailableError("too many requests", details={"wait_s": "600"})
+    shop.trackers.find_limited = UnavailableError("too many requests", details={"wait_s": "600"})
     assert shop.news.run_pass() == 600 and "too many requests" in shop.status["trouble"]
-    shop.trackers.limited = None
+    shop.trackers.find_limited = None
     for passed, state in ((590_000, IssueState.OPEN), (10_000, IssueState.PROGRESS)):
         shop.world.context.clock.ms += passed
         assert shop.told()[0] is state

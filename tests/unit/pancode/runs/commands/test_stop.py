@@ -57,7 +57,7 @@ def test_a_user_is_asked_before_many_runs_are_stopped(api: FakeApi, monkeypatch:
         return False
 
     monkeypatch.setattr(Face, "can_ask", lambda face: True)
-    monkeypatch.setattr(Face, "agreed", refused)
+    monkeypatch.setattr(Face, "confirm", refused)
     assert stop.stop(name="w-1", face=Face(as_json=False)) == ExitCode.INTERRUPTED
     assert asked == ["Stop 5 runs of w-1?"] and api.posted == []
     assert stop.stop(name="w-1", yes=True, face=Face(as_json=False)) == ExitCode.DONE

@@ -69,7 +69,7 @@ def test_the_evidence_is_in_the_words_and_the_newest_sign_is_the_beginning() -> 
         ({"question": "may I?"}, HealthState.QUESTION),
         ({"heard": False}, HealthState.AWAY),
         ({"limited_until_ms": NOW + 5}, HealthState.LIMITED),
-        ({"rests": True}, HealthState.SUSPENDED),
+        ({"is_suspended": True}, HealthState.SUSPENDED),
         ({"stage": RunStage.PREPARING}, HealthState.WORKING),
         ({"stage": RunStage.VERIFYING}, HealthState.WORKING),
         ({"signs": None}, HealthState.WORKING),

@@ -456,7 +456,7 @@ def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes
 
 def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
     def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
-        if not face.agreed("It costs $5. Dispatch it?", "--yes"):
+        if not face.confirm("It costs $5. Dispatch it?", "--yes"):
             raise RefusedError("nobody has agreed")
         client.post("/v1/sessions", {"task": words})
         return {"run": RUN, "agent": "builder", "chosen": "as nobody has named an agent", "warnings": ["w"]}

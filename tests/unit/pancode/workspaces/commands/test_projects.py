@@ -67,7 +67,7 @@ class Ground:
             asked.append(words)
             return yes
 
-        self.patch.setattr(Face, "agreed", agreed)
+        self.patch.setattr(Face, "confirm", agreed)
         return asked
 
 

@@ -42,7 +42,7 @@ def test_a_user_is_asked_and_a_script_is_not(
     coordinator: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], yes: bool
 ) -> None:
     monkeypatch.setattr(Face, "can_ask", lambda self: True)
-    monkeypatch.setattr(Face, "agreed", lambda self, question, otherwise: yes)
+    monkeypatch.setattr(Face, "confirm", lambda self, question, otherwise: yes)
     repair("login", face=Face(as_json=False))
     assert "then: its next run begins anywhere" in capsys.readouterr().err
     assert len(coordinator.posted) == int(yes)
