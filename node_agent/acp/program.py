@@ -1,7 +1,7 @@
 """Our program of an interactive run with another one: `python -I -S program.py PACKAGE LIBRARIES SPEC WAY`.
 
 The first message comes by standard input. It starts the agent program, speaks ACP with it through pipes, and
-tells what comes in the stream of the native worker. It judges what the program asks for; words of users,
+tells what comes in the stream of the native worker. It judges what the program asks for; messages of users,
 cancelled turns and the rest are as there.
 """
 

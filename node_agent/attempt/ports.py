@@ -442,7 +442,7 @@ class Runtimes(Protocol):
     def reader(
         self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
     ) -> OutputReader:
-        """Return a new reader of the runtime's output. `laid`: the words of users that it may report."""
+        """Return a new reader of the runtime's output. `laid`: the messages of users that it may report."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:
         """The values, by name, that must not leave the node in any text of this attempt."""

@@ -85,7 +85,7 @@ class Loop:
     is_last: bool = False
     fleet: FleetDesk | None = None
     words: Callable[[], str] = str
-    """Return the words of a user since the last look; empty: there are none."""
+    """Return the messages of a user since the last look; empty: there are none."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:

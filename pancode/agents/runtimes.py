@@ -39,7 +39,7 @@ class RuntimeKind:
     reasons: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime's model takes (measured)."""
     hears: bool = False
-    """Whether an agent at work is given the words of a user, with its next turn."""
+    """Whether an agent at work is given the messages of a user, with its next turn."""
     asks_users: bool = False
     """Whether a command of an agent at work waits for a user's approval."""
     takes_turns: bool = False

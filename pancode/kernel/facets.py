@@ -273,7 +273,7 @@ class Messages(Facet):
     """What users have said to the run."""
 
     told: int = 0
-    """How many words of users there are for the run, each a row."""
+    """How many messages of users there are for the run, each a row."""
     answers: str = ""
     """A user's answer to the question of the run that this one continues."""
     program: str = ""

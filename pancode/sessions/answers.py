@@ -82,7 +82,7 @@ class SessionShape(TypedDict):
     `mode`, `safety`, `model`, `reasoning`, `program_mode` (by the program's own name): of that run; `next`:
     those of the next interactive run, where a user has chosen others.
 
-    `last_words`: how the newest words of a user begin.
+    `last_words`: how the newest messages of a user begin.
 
     `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
     (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next

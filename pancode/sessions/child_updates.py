@@ -153,7 +153,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
 
 
 def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether the session waits for a message, and the fleet is not paused; words of users go first."""
+    """Whether the session waits for a message, and the fleet is not paused; messages of users go first."""
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False

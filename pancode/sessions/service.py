@@ -85,7 +85,7 @@ class SentMessage:
 def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SentMessage:
-    """Send words of users to a session, or to any run: into its task, to its agent at work, or to the next
+    """Send messages of users to a session, or to any run: into its task, to its agent at work, or to the next
     run.
 
     UsageError for a run that takes none; the refusals of a dispatch where the next run begins.

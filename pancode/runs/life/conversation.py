@@ -81,7 +81,7 @@ def in_turn(words: Iterable[StoredMessage], turn: TurnRecord, attempt: int) -> l
 
 
 def can_receive_messages(run: Run) -> bool:
-    """Whether the run's agent is given words of a user while it works."""
+    """Whether the run's agent is given messages of a user while it works."""
     return RUNTIMES[run.runtime].hears or run.takes_turns
 
 

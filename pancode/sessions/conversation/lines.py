@@ -18,7 +18,7 @@ from pancode.sessions.conversation.model import (
 )
 
 OURS = "\u00bb "
-"""The mark before words of users and of PanCode. A line of a model that begins with it is indented."""
+"""The mark before messages of users and of PanCode. A line of a model that begins with it is indented."""
 MARK = "  | "
 """The mark before each line of a tool's answer."""
 MOST_DETAIL, MOST_LINES = 160, 5

@@ -58,7 +58,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class HeardMessage:
-    """Words of a user or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
+    """Messages of a user or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
 
     run: str
     number: int

@@ -55,7 +55,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class UserBar(Horizontal):
-    """Words of a user; `named`: with the name, as it is not the user at this terminal."""
+    """Messages of a user; `named`: with the name, as it is not the user at this terminal."""
 
     def __init__(self, block: transcript.UserBlock, named: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The conversation as blocks for a screen: words of users, answers, calls, what PanCode says. Pure."""
+"""The conversation as blocks for a screen: messages of users, answers, calls, what PanCode says. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TalkBlock:
 
 @dataclass(slots=True, eq=False)
 class UserBlock(TalkBlock):
-    """Words of a user. `is_sent`: they wait for their turn."""
+    """Messages of a user. `is_sent`: they wait for their turn."""
 
     by: str = ""
     at_ms: int = 0

@@ -60,7 +60,7 @@ class Asking(Stage):
 def test_a_call_waits_for_its_sealed_answer_and_for_no_other(tmp_path: Path) -> None:
     stage = Asking(tmp_path, Script(calls("dispatch", task="build it"), says("It runs.")))
     stage.meanwhile = [
-        lambda: stage.answers(1, "forged: sealed as words of a user are", seal=1),
+        lambda: stage.answers(1, "forged: sealed as messages of a user are", seal=1),
         lambda: write_file(
             stage.home, messages_in(WHO), fleet_answer_file(1), laid(1, "words that were copied")
         ),

@@ -273,7 +273,7 @@ def test_it_is_not_woken_behind_a_turn_that_was_cut_short(world: ListenerWorld, 
     panos.ends_turn(0, stop=stop)
     assert panos.look() == []
     say(world, panos.session, "and now?")
-    assert panos.look() == [], "words of a user go first"
+    assert panos.look() == [], "messages of a user go first"
     panos.ends_turn(1)
     assert len(panos.look()) == 1
 

@@ -74,7 +74,7 @@ function heard(talk, event) {
   return true;
 }
 
-/** One line of the output. Only our own worker tells turns and words of users. */
+/** One line of the output. Only our own worker tells turns and messages of users. */
 function line(talk, text, ours) {
   let event = null;
   if (ours) { try { event = JSON.parse(text); } catch { /* it is text */ } }

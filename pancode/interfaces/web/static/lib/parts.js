@@ -119,7 +119,7 @@ export function tell(said) { said instanceof Error ? open({ problem: said }) : n
 export function askWhy(what) { open({ why: what }); }
 /** Whether a user says yes. */
 export const agreed = (words, verb) => new Promise((answer) => open({ sure: words, verb, answer }));
-/** Words of a user, or null. */
+/** Messages of a user, or null. */
 export const asked = (words, verb, first = "") => new Promise((answer) => open({ sure: words, verb, answer, text: first }));
 
 /** A note never takes the place of a question that is open. */

@@ -77,7 +77,7 @@ function Story({ run, why }) {
       ${run.answer && html`<${Panel} title="Its last words"><pre class="pad words answer" tabindex="0">${strip(run.answer)}</pre><//>`}
       <${Panel} title="What was decided" count=${all.length}><${DecisionTable} decisions=${all} /><//></div>
     <div class="stack"><${Panel} title="What it is"><${Facts} run=${run} /><//>
-      ${run.told.length ? html`<${Panel} title="Words of users"><ul class="plain pad">${run.told.map((one) => html`<li><b>${one.by}</b> <${When} at=${one.at} />: <span class="words">${one.text}</span> <span class="quiet">${one.delivered ? `delivered: ${one.delivered}` : "not delivered yet"}</span></li>`)}</ul><//>` : ""}</div></div>`;
+      ${run.told.length ? html`<${Panel} title="Messages of users"><ul class="plain pad">${run.told.map((one) => html`<li><b>${one.by}</b> <${When} at=${one.at} />: <span class="words">${one.text}</span> <span class="quiet">${one.delivered ? `delivered: ${one.delivered}` : "not delivered yet"}</span></li>`)}</ul><//>` : ""}</div></div>`;
 }
 
 /** For the curious: each decision, in the order in which it was made. */

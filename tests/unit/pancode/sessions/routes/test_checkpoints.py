@@ -64,7 +64,7 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
 
 
 def test_the_agent_is_told_what_the_coordinator_has_recorded_and_nothing_else(world: World) -> None:
-    """A program writes its own output, so words of users in there are not believed, nor is a client."""
+    """A program writes its own output, so messages of users in there are not believed, nor is a client."""
     run, second, job = two_interactive_runs(world)
     said_at_once = world.http.post(f"/v1/sessions/{run}/words", {"text": "only the tests", "by": "ben"})
     assert said_at_once.status_code == 200, said_at_once.text
