@@ -391,7 +391,7 @@ def test_words_of_which_nobody_knows_are_told_to_who_leaves(monkeypatch: pytest.
 
 def test_a_consent_that_nobody_gave_begins_nothing() -> None:
     def begin(face: Any, client: Any, words: str, terms: Any) -> Any:
-        raise RefusedError(f"agreed: {face.agreed('It costs $5. Dispatch it?', '--yes')}")
+        raise RefusedError(f"agreed: {face.confirm('It costs $5. Dispatch it?', '--yes')}")
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "say what shall be done")
