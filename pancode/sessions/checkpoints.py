@@ -1,4 +1,4 @@
-"""Named points of a session: at rest an interactive run has its files and conversation; words continue it."""
+"""Named points of a session: a suspended one has its files and its conversation."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
     receipt's.
 
     BROKEN: an interactive run has worked and has no receipt, does not continue from the one before, or swears
-    to messages of users that nobody has said. An interactive run at work has no receipt yet, and is listed so.
-    NotFoundError.
+    to messages of users that nobody has said. An interactive run at work has no receipt yet, and is listed
+    so. NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
