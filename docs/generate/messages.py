@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from docs.generate.markdown import block, code, listed, page, remarks, table, told, words
 from node_agent.wire import keys
-from node_agent.wire.control import Beat, Control
+from node_agent.wire.control import Control, CoordinatorHeartbeat
 from node_agent.wire.event import Events
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
@@ -26,14 +26,23 @@ from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Signed
 from pancode.queue.node_rights import node_rules
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests/contract/golden/wire"
-MESSAGES: tuple[type[Signed], ...] = (Job, Control, Beat, Heartbeat, Inventory, Events, Receipt, Hello)
+MESSAGES: tuple[type[Signed], ...] = (
+    Job,
+    Control,
+    CoordinatorHeartbeat,
+    Heartbeat,
+    Inventory,
+    Events,
+    Receipt,
+    Hello,
+)
 """Coordinator to node first, then node to coordinator."""
-FROM = {Job: "coordinator", Control: "coordinator", Beat: "coordinator"}
+FROM = {Job: "coordinator", Control: "coordinator", CoordinatorHeartbeat: "coordinator"}
 HIDDEN = {"RUN": "r-7f3k2q", "TAG": "b7b6edd19a"}
 
 INTRO = f"""
 Every message between coordinator and nodes is a JSON object in a DSSE envelope, signed with Ed25519:
-jobs, control messages and beats with the coordinator's key, everything else with the node's. Canonical
+jobs, control messages and heartbeats with the coordinator's key, everything else with the node's. Canonical
 bytes are signed: sorted keys, no blanks, UTF-8. An unknown field, version, key or signature is refused,
 never ignored; an envelope above {MAX_ENVELOPE_BYTES // 2**20} MiB is refused unread. Money is a decimal
 string in USD, times are whole milliseconds.
@@ -170,7 +179,13 @@ def redis_page() -> str:
         (code(keys.up_stream("TAG")), "stream", "node", "coordinator", told(keys.up_stream)),
         (code(keys.down_stream("TAG")), "stream", "coordinator", "node", told(keys.down_stream)),
         (code(keys.heartbeat_key("TAG")), "string", "node", "coordinator", told(keys.heartbeat_key)),
-        (code(keys.beat_key("TAG")), "string", "coordinator", "node", told(keys.beat_key)),
+        (
+            code(keys.coordinator_heartbeat_key("TAG")),
+            "string",
+            "coordinator",
+            "node",
+            told(keys.coordinator_heartbeat_key),
+        ),
         (code(keys.hint_channel("TAG")), "channel", "coordinator", "node", told(keys.hint_channel)),
         (code(keys.UP_HINT), "channel", "node", "coordinator", "Pub/sub: a node has written something."),
     ]

@@ -239,10 +239,10 @@ def _nodes() -> list[str]:
     return [
         "## A node",
         words(
-            "Decided from the age of the newest beat of the coordinator that the node has echoed, in time "
-            "in which the coordinator itself was awake and could reach its Redis. A gap in its own pulse "
-            f"moves every deadline. The pulse comes every {rules.beat_ms // 1000} s; an ask for work is "
-            f"valid for {limits.ask_ms // 1000} s. The time until `lost` stands still also while the "
+            "Decided from the age of the newest heartbeat of the coordinator that the node has echoed, in "
+            "time in which the coordinator itself was awake and could reach its Redis. A gap in its own "
+            f"pulse moves every deadline. The pulse comes every {rules.heartbeat_ms // 1000} s; an ask for "
+            f"work is valid for {limits.ask_ms // 1000} s. The time until `lost` stands still also while the "
             "coordinator does not try to reach that node: it is halted, or its link stopped at something "
             "that only a user can repair (a changed host key, a refused login)."
         ),

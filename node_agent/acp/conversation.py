@@ -18,9 +18,9 @@ from node_agent.acp.fleet import FleetServer
 from node_agent.acp.home import ProgramHome
 from node_agent.acp.offers import ProgramOffer, format_offers, news_of, offers_of
 from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.limits import ChatLimits, Over
-from node_agent.native.equipment import WorkerBeat
+from node_agent.native.equipment import WorkerHeartbeat
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.loop import ModelDeclined
 from node_agent.native.tools.offer import Deeds
@@ -75,7 +75,7 @@ class AcpConversation:
     clock: Clock
     limits: ChatLimits
     deeds: Deeds
-    beat: WorkerBeat
+    heartbeat: WorkerHeartbeat
     fleet: FleetServer | None = None
     """The fleet's tools, for an orchestrator; None: there are none."""
     home: str = ""
@@ -89,7 +89,7 @@ class AcpConversation:
         self._own: ProgramHome | None = None
         self._calls = AcpCalls(self.way, self.deeds, self.voice)
         self._number = 0
-        self._beaten_ms = self._heard_ms = 0
+        self._kept_alive_ms = self._heard_ms = 0
         self._fault, self._sum = "", dict[str, int]()
         self._trouble = self._failed = ""
         self._answered, self._kept_lines = "", 0
@@ -289,8 +289,8 @@ class AcpConversation:
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
         while (left := until - self.clock.mono_ms()) > 0:
-            message = self._receive(min(left / 1000, BEAT_S))
-            self.beat()
+            message = self._receive(min(left / 1000, HEARTBEAT_S))
+            self.heartbeat()
             if message is not None and _is_answer(message, number):
                 return _result(message)
             if message is not None and "id" in message and "method" in message:
@@ -311,7 +311,7 @@ class AcpConversation:
             self._send("session/prompt", sessionId=self.session, prompt=[*self._first(), self._text(task)])
             self._heard_ms = self.clock.mono_ms()
             while True:
-                message = self._receive(BEAT_S)
+                message = self._receive(HEARTBEAT_S)
                 self._look()
                 if message is not None and _is_answer(message, number):
                     return self._finished(_result(message))
@@ -331,7 +331,7 @@ class AcpConversation:
         try:
             while self._pipe is not None and (message := self._receive(0)) is not None:
                 self._take(message)
-                self.beat()
+                self.heartbeat()
         except Broken:
             self.end()
         if self._pipe is None:
@@ -348,9 +348,9 @@ class AcpConversation:
 
     def _look(self) -> None:
         now = self.clock.mono_ms()
-        if now - self._beaten_ms >= BEAT_S * 1000:
-            self._beaten_ms = now
-            self.beat()
+        if now - self._kept_alive_ms >= HEARTBEAT_S * 1000:
+            self._kept_alive_ms = now
+            self.heartbeat()
         if self._calls.at_work or (self.fleet is not None and self.fleet.waits):
             self._heard_ms = now
         if self.way.silent_ms and now - self._heard_ms >= self.way.silent_ms:

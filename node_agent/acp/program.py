@@ -24,7 +24,7 @@ if not __package__:
 from node_agent.acp.conversation import AcpConversation
 from node_agent.acp.fleet import FleetServer
 from node_agent.chat.limits import Over
-from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.equipment import Equipment, WorkerHeartbeat, equipment_of, first_words, pause, tell_end
 from node_agent.native.fleet import FleetDesk
 from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.tools.offer import Deeds
@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     way = AcpWay.model_validate_json(Path(argv[4]).read_bytes())
     assert spec.interactive_run is not None, "a run without turns is headless"
-    clock, beat = SystemClock(), WorkerBeat(pause)
-    equipped = equipment_of(spec, clock, beat.wait)
+    clock, heartbeat = SystemClock(), WorkerHeartbeat(pause)
+    equipped = equipment_of(spec, clock, heartbeat.wait)
     talk = AcpConversation(
         way=way,
         env=os.environ,
@@ -51,11 +51,11 @@ def main(argv: list[str]) -> int:
         clock=clock,
         limits=equipped.limits,
         deeds=Deeds(equipped.box, equipped.voice),
-        beat=beat,
-        fleet=_fleet(spec, equipped, clock, beat),
+        heartbeat=heartbeat,
+        fleet=_fleet(spec, equipped, clock, heartbeat),
         home=spec.home,
     )
-    interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, beat), None
+    interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, heartbeat), None
     try:
         talk.begin()  # before the first turn: where it cannot be started, no words are lost
         over = interactive_run.run(first_words())
@@ -67,11 +67,13 @@ def main(argv: list[str]) -> int:
     return tell_end(equipped.voice, spec, talk.deeds, talk.turns, interactive_run.answer, over)
 
 
-def _fleet(spec: WorkerSpec, equipped: Equipment, clock: Clock, beat: WorkerBeat) -> FleetServer | None:
+def _fleet(
+    spec: WorkerSpec, equipped: Equipment, clock: Clock, heartbeat: WorkerHeartbeat
+) -> FleetServer | None:
     """Return the server of the fleet's tools; None for all but an orchestrator."""
     if spec.fleet is None:
         return None
-    desk = FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)
+    desk = FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)
     return FleetServer(spec.fleet, desk, spec.home, clock)
 
 

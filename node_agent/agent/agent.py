@@ -10,7 +10,7 @@ from functools import partial
 
 from node_agent.agent.concurrency import Concurrency, reading_of, update_concurrency
 from node_agent.agent.control import Acts, Controls
-from node_agent.agent.fleettime import FleetClock, read_beat
+from node_agent.agent.fleettime import FleetClock, read_coordinator_heartbeat
 from node_agent.agent.intake import HOLDS, Intake, Moment
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
@@ -167,11 +167,11 @@ class NodeAgent:
         self._inventory = InventoryDuty(world.intervals.inventory_ms)
         self._after, self.linked = "0", True
         self._concurrency: Concurrency | None = None
-        self._next_beat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
+        self._next_heartbeat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
         self._clear: set[str] = set()
         """The attempts that are over and of which nothing was alive when it was looked for last."""
         self._facts: NodeFacts | None = None
-        self._last_beat: bytes | None = None
+        self._last_heartbeat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
         """How often jobs were refused, by reason, and messages in the coordinator's name forged."""
         moment = Moment(self.now, self.free_slots, self._ready)
@@ -206,9 +206,9 @@ class NodeAgent:
             self._link_up()
         wanted = self._intake.wants_one()
         news = self.world.uplink.news(self._after, wanted)
-        listen, obey = partial(self._listen, news.beat), partial(self._obey, news.controls)
+        listen, obey = partial(self._listen, news.heartbeat), partial(self._obey, news.controls)
         take = partial(self._intake.take, news.claimed, wanted)
-        for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._beat):
+        for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._heartbeat):
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
@@ -298,30 +298,32 @@ class NodeAgent:
     def _link_up(self) -> None:
         """A new nonce: the answer to it opens the link with an inventory."""
         self._fleet.renew(self.world.ids.token(8))
-        self._after, self._next_beat = "0", 0
-        self._beat()
+        self._after, self._next_heartbeat = "0", 0
+        self._heartbeat()
 
-    def _listen(self, beat: bytes | None) -> None:
-        self._hear_beat(beat)
+    def _listen(self, heartbeat: bytes | None) -> None:
+        self._hear_heartbeat(heartbeat)
         journal = self.world.journal
         if journal.node().epoch < self._fleet.epoch_seen:
             journal.set_node(replace(journal.node(), epoch=self._fleet.epoch_seen))
 
-    def _hear_beat(self, data: bytes | None) -> None:
-        if data is None or data == self._last_beat:
+    def _hear_heartbeat(self, data: bytes | None) -> None:
+        if data is None or data == self._last_heartbeat:
             return
-        self._last_beat = data
+        self._last_heartbeat = data
         try:
-            beat = read_beat(data, self.world.keys, self.world.node.fleet, self.world.node.tag)
+            heartbeat = read_coordinator_heartbeat(
+                data, self.world.keys, self.world.node.fleet, self.world.node.tag
+            )
         except WireRefusal as refusal:
-            self._note(f"a beat was not believed: {refusal.code}", ProblemCode.FORGED_BEAT)
+            self._note(f"a heartbeat was not believed: {refusal.code}", ProblemCode.FORGED_HEARTBEAT)
             return
-        result = self._fleet.hear(beat, self.world.clock.boot_ms())
+        result = self._fleet.hear(heartbeat, self.world.clock.boot_ms())
         if result.answered:
-            self._next_beat = 0  # echo it now: until then nobody may give us work
+            self._next_heartbeat = 0  # echo it now: until then nobody may give us work
         if result.newer:
-            self._controls.settle(beat.control_floor)
-            self.outbox.hear(beat.cursors)
+            self._controls.settle(heartbeat.control_floor)
+            self.outbox.hear(heartbeat.cursors)
 
     def _obey(self, sent: list[Sent]) -> None:
         if not sent:
@@ -370,11 +372,11 @@ class NodeAgent:
         w.uplink.send(inventory.signed(w.key).model_dump_json())
         self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
         if w.exams.news() or w.facts.news():  # what was found fits the servers and programs as they are now
-            self._next_facts = self._next_beat = 0
-        if now < self._next_beat:
+            self._next_facts = self._next_heartbeat = 0
+        if now < self._next_heartbeat:
             return
         loads = w.facts.gpu_loads()
         held = gpu_holders(w.journal) if loads else {}
@@ -389,7 +391,7 @@ class NodeAgent:
             tuple(one.model_copy(update={"holder": held.get(one.uuid)}) for one in loads),
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
-        self._next_beat = now + w.intervals.heartbeat_ms
+        self._next_heartbeat = now + w.intervals.heartbeat_ms
 
     def _ready(self, *states: str) -> frozenset[str]:
         facts = self._seen(self.world.clock.mono_ms())

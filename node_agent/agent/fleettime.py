@@ -1,18 +1,18 @@
-"""Computes the fleet's time from signed beats and the node's own boot clock. Pure."""
+"""Computes the fleet's time from signed heartbeats and the node's own boot clock. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node_agent.wire.control import Beat
+from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
 
 
 @dataclass(frozen=True, slots=True)
-class BeatResult:
-    """The effect of a beat. `newer`: it is later than all before it. `epoch`: it opened a new one.
+class HeartbeatResult:
+    """The effect of a heartbeat. `newer`: it is later than all before it. `epoch`: it opened a new one.
 
     `answered`: it answers the nonce in force, for the first time in its epoch.
     """
@@ -22,26 +22,29 @@ class BeatResult:
     answered: bool = False
 
 
-def read_beat(data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str) -> Beat:
-    """Return a beat for this node; WireRefusal for anything else."""
-    beat = open_as(Beat, parse_envelope(data), keys)
-    if (beat.fleet, beat.node) != (fleet, node):
-        raise WireRefusal(RefusalCode.INVALID_FIELD, f"a beat for {beat.fleet}/{beat.node}")
-    return beat
+def read_coordinator_heartbeat(
+    data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str
+) -> CoordinatorHeartbeat:
+    """Return a heartbeat for this node; WireRefusal for anything else."""
+    heartbeat = open_as(CoordinatorHeartbeat, parse_envelope(data), keys)
+    if (heartbeat.fleet, heartbeat.node) != (fleet, node):
+        raise WireRefusal(RefusalCode.INVALID_FIELD, f"a heartbeat for {heartbeat.fleet}/{heartbeat.node}")
+    return heartbeat
 
 
 class FleetClock:
     """Fleet time as one node knows it. Never runs backwards, never ahead of the coordinator's clock.
 
-    A beat made before our nonce says nothing about the present, so time is taken only from a beat that
-    answers the nonce. The estimate is the largest that any such beat allows; a delayed beat cannot lower it.
+    A heartbeat made before our nonce says nothing about the present, so time is taken only from a heartbeat
+    that answers the nonce. The estimate is the largest that any such heartbeat allows; a delayed heartbeat
+    cannot lower it.
     """
 
     def __init__(self, epoch_seen: int, nonce: str) -> None:
         self.epoch_seen = epoch_seen
-        """The highest epoch that a signed beat has named, also in earlier sessions."""
+        """The highest epoch that a signed heartbeat has named, also in earlier sessions."""
         self.nonce = nonce
-        self.newest: Beat | None = None
+        self.newest: CoordinatorHeartbeat | None = None
         self._epoch = 0
         self._ahead = 0  # coordinator's boot clock minus ours
         self._answered: tuple[str, int] | None = None
@@ -66,25 +69,25 @@ class FleetClock:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
 
-    def hear(self, beat: Beat, boot_ms: int) -> BeatResult:
-        """Take a verified beat; one with an older epoch or number has no effect."""
-        epoch = beat.time.epoch
+    def hear(self, heartbeat: CoordinatorHeartbeat, boot_ms: int) -> HeartbeatResult:
+        """Take a verified heartbeat; one with an older epoch or number has no effect."""
+        epoch = heartbeat.time.epoch
         last = self.newest
-        is_newer = last is None or (beat.time.epoch, beat.seq) > (last.time.epoch, last.seq)
+        is_newer = last is None or (heartbeat.time.epoch, heartbeat.seq) > (last.time.epoch, last.seq)
         if epoch < self.epoch_seen or not is_newer:
-            return BeatResult()
+            return HeartbeatResult()
         opened = epoch > self.epoch_seen
-        self.epoch_seen, self.newest = epoch, beat
-        return BeatResult(newer=True, epoch=opened, answered=self._take_time(beat, boot_ms))
+        self.epoch_seen, self.newest = epoch, heartbeat
+        return HeartbeatResult(newer=True, epoch=opened, answered=self._take_time(heartbeat, boot_ms))
 
-    def _take_time(self, beat: Beat, boot_ms: int) -> bool:
-        answers = beat.answers == self.nonce
-        if not answers and self._epoch != beat.time.epoch:
+    def _take_time(self, heartbeat: CoordinatorHeartbeat, boot_ms: int) -> bool:
+        answers = heartbeat.answers == self.nonce
+        if not answers and self._epoch != heartbeat.time.epoch:
             return False
-        ahead = beat.time.ms - boot_ms
-        same = self._epoch == beat.time.epoch
+        ahead = heartbeat.time.ms - boot_ms
+        same = self._epoch == heartbeat.time.epoch
         self._ahead = max(self._ahead, ahead) if same else ahead
-        self._epoch = beat.time.epoch
+        self._epoch = heartbeat.time.epoch
         first = answers and self._answered != (self.nonce, self._epoch)
         if first:
             self._answered = (self.nonce, self._epoch)

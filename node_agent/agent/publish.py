@@ -56,7 +56,7 @@ class Posted:
 class Outbox:
     """The journal's events that are still to be sent. It keeps no state that a restart would lose.
 
-    The coordinator's beat names its open attempts, and the newest event of each that it has.
+    The coordinator's heartbeat names its open attempts, and the newest event of each that it has.
     """
 
     def __init__(

@@ -183,10 +183,10 @@ class Worker:
         agent: NodeAgent,
         drive: ThreadDrive,
         follower: Follower,
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`beat`: called after each turn."""
-        self._agent, self._drive, self._follower, self._beat = agent, drive, follower, beat
+        """`heartbeat`: called after each turn."""
+        self._agent, self._drive, self._follower, self._heartbeat = agent, drive, follower, heartbeat
         self._leaving = threading.Event()
         self._murmur, self._soon = threading.Event(), threading.Event()
         drive.moved, drive.murmured = agent.moved, self._mutter
@@ -203,7 +203,7 @@ class Worker:
             thread.start()
         while not self._leaving.is_set():
             self._turn()
-            self._beat()
+            self._heartbeat()
         self._drive.leave()
         self._soon.set()
         self._murmur.set()

@@ -501,9 +501,9 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The coordinator's newest beat, its control messages, and a job if one was asked for and waits."""
+    """The coordinator's newest heartbeat, its control messages, and a job if one was asked for and waits."""
 
-    beat: bytes | None
+    heartbeat: bytes | None
     controls: list[Sent]
     claimed: Claimed | None = None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
 """The seconds to connect; to the first piece, as a weak machine reads a long prompt for minutes; and between
 two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
-BEAT_S = 0.04
+HEARTBEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH = "/chat/completions"
 
@@ -54,20 +54,22 @@ class Model:
         """The model's sampling settings; None: the server's own."""
         self.newest = False
         """Whether the server is OpenAI's own, whose newest models have another name for the limit."""
-        self.beat: Callable[[], None] | None = None
+        self.heartbeat: Callable[[], None] | None = None
         """Called each `BEAT_S` while an answer comes. An exception from it ends the question."""
 
     def ask(self, question: Question) -> Answer:
         """Return the model's answer. Raises Trouble, and nothing else that a server can cause."""
-        answer = asyncio.run(self._ask(question) if self.beat is None else self._beaten(question, self.beat))
+        answer = asyncio.run(
+            self._ask(question) if self.heartbeat is None else self._kept_alive(question, self.heartbeat)
+        )
         calls = tuple(one if one.id else replace(one, id=self._ids.token(8)) for one in answer.calls)
         return replace(answer, calls=calls)
 
-    async def _beaten(self, question: Question, beat: Callable[[], None]) -> Answer:
+    async def _kept_alive(self, question: Question, heartbeat: Callable[[], None]) -> Answer:
         task = asyncio.ensure_future(self._ask(question))
         try:
-            while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
-                beat()
+            while not (await asyncio.wait({task}, timeout=HEARTBEAT_S))[0]:
+                heartbeat()
         finally:
             task.cancel()  # it hangs up, if it has not ended
             await asyncio.wait({task})

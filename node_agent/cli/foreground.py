@@ -30,7 +30,9 @@ _OFTEN = 4
 
 
 class AgentWatchdog:
-    """Tells the service manager of each `beat`: if the thread that takes the turns hangs, there are none."""
+    """Tells the service manager of each `heartbeat`: if the thread that takes the turns hangs, there are
+    none.
+    """
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
         """Takes the manager's variables out of `environ`, so that no attempt reports in our name."""
@@ -49,7 +51,7 @@ class AgentWatchdog:
     def stopping(self) -> None:
         self._tell("STOPPING=1")
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Note that one more turn was taken."""
         if self._every_ms is not None and self._clock.mono_ms() >= self._next_ms:
             self._next_ms = self._clock.mono_ms() + self._every_ms
@@ -110,7 +112,7 @@ def _work(home: NodeHome, lock: int) -> None:
         return drives[0]
 
     agent = NodeAgent(world, threads)
-    worker = Worker(agent, drives[0], parts.follower, watch.beat)
+    worker = Worker(agent, drives[0], parts.follower, watch.heartbeat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.leave())
     threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()

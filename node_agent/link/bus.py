@@ -98,16 +98,16 @@ class RedisUplink:
         stream = keys.down_stream(self._tag)
         with self._claiming, self._doing() as line:
             with line.client.pipeline(transaction=False) as pipe:
-                pipe.get(keys.beat_key(self._tag))
+                pipe.get(keys.coordinator_heartbeat_key(self._tag))
                 pipe.xrevrange(stream, count=1)
                 pipe.xrange(stream, f"({after}", count=CONTROLS)
                 pipe.llen(line.worker.queue.key)
-                beat, newest, found, waiting = pipe.execute()
+                heartbeat, newest, found, waiting = pipe.execute()
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
             job = _claimed(line) if claim and (waiting or line.worker.unsure) else None
-        return News(beat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
+        return News(heartbeat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
 
     def wait_for_hint(self, wait_ms: int) -> bool:
         place = self._where()

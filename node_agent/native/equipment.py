@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.chat.messages import ToolForm
@@ -40,7 +40,7 @@ def first_words() -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
-class WorkerBeat:
+class WorkerHeartbeat:
     """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
 
     def __init__(self, sleep: Callable[[float], None]) -> None:
@@ -52,9 +52,9 @@ class WorkerBeat:
             self.on()
 
     def wait(self, seconds: float) -> None:
-        """Sleep this long, with beats meanwhile."""
+        """Sleep this long, with heartbeats meanwhile."""
         while seconds > 0:
-            part = seconds if self.on is None else min(seconds, BEAT_S)
+            part = seconds if self.on is None else min(seconds, HEARTBEAT_S)
             self._sleep(part)
             seconds -= part
             self()

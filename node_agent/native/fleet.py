@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.messages import ToolForm
 from node_agent.native.judge import Denied
 from node_agent.native.voice import UserMessages, Voice
@@ -69,7 +69,7 @@ class FleetDesk:
         number = self.begin(tool, given)
         try:
             while (answer := self.answer(number)) is None:
-                self._wait(BEAT_S)
+                self._wait(HEARTBEAT_S)
         finally:
             self.over(number)
         return answer

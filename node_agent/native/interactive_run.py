@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
-from node_agent.native.equipment import WorkerBeat
+from node_agent.native.equipment import WorkerHeartbeat
 from node_agent.native.loop import CapReached, ModelDeclined
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import UserMessages, Voice
@@ -74,7 +74,7 @@ class TakesTurns(Protocol):
         """Get words during a turn from there; a program that takes none leaves them to the next turn."""
 
     def run(self, task: str) -> str:
-        """The answer to these words. Raises Over, and TurnOver from the interactive run's beat."""
+        """The answer to these words. Raises Over, and TurnOver from the interactive run's heartbeat."""
 
     def close(self, why: str) -> None:
         """End the turn. `why`: the reason, if it ended early."""
@@ -83,15 +83,17 @@ class TakesTurns(Protocol):
 class InteractiveRun:
     """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
 
-    def __init__(self, loop: TakesTurns, words: UserMessages, terms: TurnTerms, beat: WorkerBeat) -> None:
-        self._loop, self._words, self._terms, self._beat = loop, words, terms, beat
+    def __init__(
+        self, loop: TakesTurns, words: UserMessages, terms: TurnTerms, heartbeat: WorkerHeartbeat
+    ) -> None:
+        self._loop, self._words, self._terms, self._heartbeat = loop, words, terms, heartbeat
         self._whole, self._began_ms = loop.limits, loop.clock.mono_ms()
         self._number = self._taken = 0
         self._failure: Over | None = None
         self._has_answered = False
         self.answer = ""
         loop.hear(self._more)
-        loop.voice.latest_ms = int(BEAT_S * 1000)
+        loop.voice.latest_ms = int(HEARTBEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
         """Take turns until the interactive run rests. Return why no turn ended with an answer; None if one
@@ -127,7 +129,7 @@ class InteractiveRun:
         loop.voice.sync()
 
     def _worked(self, text: str) -> tuple[TurnStop, str]:
-        self._beat.on = self._look
+        self._heartbeat.on = self._look
         try:
             self.answer = self._loop.run(text)
             stop, why = (TurnStop.END_TURN, "") if self.answer.strip() else _SILENT
@@ -139,7 +141,7 @@ class InteractiveRun:
             self._failure = over
             stop, why = _stop_of(over), str(over)
         finally:
-            self._beat.on = None
+            self._heartbeat.on = None
         self._loop.close("" if stop is TurnStop.END_TURN else why or stop.value)
         return stop, why
 
@@ -178,7 +180,7 @@ class InteractiveRun:
                 return found
             if clock.mono_ms() >= until:
                 return SuspendReason.IDLE
-            self._beat.wait(BEAT_S)
+            self._heartbeat.wait(HEARTBEAT_S)
 
     def _rest(self) -> SuspendReason | None:
         turns = range(1, self._number + 1)

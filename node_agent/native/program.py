@@ -31,7 +31,7 @@ from node_agent.chat.limits import Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.equipment import (  # noqa: E402
     Equipment,
-    WorkerBeat,
+    WorkerHeartbeat,
     equipment_of,
     first_words,
     pause,
@@ -52,8 +52,8 @@ def main(argv: list[str]) -> int:
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
-    beat = WorkerBeat(pause)
-    equipped = equipment_of(spec, clock, beat.wait)
+    heartbeat = WorkerHeartbeat(pause)
+    equipped = equipment_of(spec, clock, heartbeat.wait)
     url = os.environ.get(spec.url_name, "") or spec.url  # before `_model` wipes the variable
     # The session's file identifies the server and the model by a hash, as an address may contain a password.
     # The gateway has another address in each run.
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     server = sha256(f"{named} {spec.model}".encode()).hexdigest()
     session, talk = _before(spec, server)
     model = _model(spec, url, equipped.voice)
-    loop = _loop(spec, model, clock, equipped, beat, lambda turns: _save(spec, session, turns, server))
+    loop = _loop(spec, model, clock, equipped, heartbeat, lambda turns: _save(spec, session, turns, server))
     loop.talk += talk
     loop.voice.tell(
         "session",
@@ -78,8 +78,8 @@ def main(argv: list[str]) -> int:
         InteractiveRun,  # with the receipt and cryptography, which no other run needs
     )
 
-    model.beat = equipped.box.beat = beat
-    interactive_run = InteractiveRun(loop, equipped.words, spec.interactive_run, beat)
+    model.heartbeat = equipped.box.heartbeat = heartbeat
+    interactive_run = InteractiveRun(loop, equipped.words, spec.interactive_run, heartbeat)
     over = interactive_run.run(first_words())
     return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)
 
@@ -89,7 +89,7 @@ def _loop(
     model: Model,
     clock: SystemClock,
     equipped: Equipment,
-    beat: WorkerBeat,
+    heartbeat: WorkerHeartbeat,
     saved: Callable[[list[Turn]], None],
 ) -> Loop:
     return Loop(
@@ -101,11 +101,11 @@ def _loop(
         limits=equipped.limits,
         system=equipped.system,
         tools=equipped.tools,
-        wait=beat.wait,
+        wait=heartbeat.wait,
         saved=saved,
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
-        fleet=FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait),
+        fleet=FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
         words=equipped.words.new,
     )
 

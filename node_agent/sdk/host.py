@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Call
-from node_agent.native.equipment import WorkerBeat
+from node_agent.native.equipment import WorkerHeartbeat
 from node_agent.native.loop import CANCELLED
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.tools.shell import CHILDREN, MOST_S
@@ -107,7 +107,7 @@ class Host:
     clock: Clock
     limits: ChatLimits
     model: str
-    beat: WorkerBeat
+    heartbeat: WorkerHeartbeat
     turns: int = 0
     words: Callable[[], str] = str
     """Returns a user's message since the last look. They are sent with the answer of a tool."""
@@ -118,7 +118,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Pipe | None = None
         self._until_ms: int | None = None
-        self._beaten_ms = 0
+        self._kept_alive_ms = 0
         self._at_work = self._ends = False
 
     # ---- the driver
@@ -154,7 +154,7 @@ class Host:
 
     @contextmanager
     def _within(self, most_ms: int) -> Iterator[None]:
-        """Raise Over after this time; the beat ends nothing meanwhile."""
+        """Raise Over after this time; the heartbeat ends nothing meanwhile."""
         self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
         try:
             yield
@@ -162,15 +162,15 @@ class Host:
             self._until_ms, self._ends = None, False
 
     def _look(self) -> float:
-        """How long the pipe may wait before the next look. Raises Over, and TurnOver from the beat."""
-        now, beats = self.clock.mono_ms(), self.beat.on is not None and not self._ends
-        if beats and now - self._beaten_ms >= BEAT_S * 1000:
-            self._beaten_ms = now
-            self.beat()
+        """How long the pipe may wait before the next look. Raises Over, and TurnOver from the heartbeat."""
+        now, heartbeats = self.clock.mono_ms(), self.heartbeat.on is not None and not self._ends
+        if heartbeats and now - self._kept_alive_ms >= HEARTBEAT_S * 1000:
+            self._kept_alive_ms = now
+            self.heartbeat()
         left = (self.limits.until_ms if self._until_ms is None else self._until_ms) - now
         if left <= 0:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
-        return min(left / 1000, BEAT_S) if beats else left / 1000
+        return min(left / 1000, HEARTBEAT_S) if heartbeats else left / 1000
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:

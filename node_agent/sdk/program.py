@@ -26,7 +26,7 @@ if not __package__:
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
-from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.equipment import Equipment, WorkerHeartbeat, equipment_of, first_words, pause, tell_end
 from node_agent.native.fleet import FleetDesk
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
@@ -40,19 +40,21 @@ def main(argv: list[str]) -> int:
     """Run the program; return its exit status."""
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
-    clock, beat = SystemClock(), WorkerBeat(pause)
-    equipped = equipment_of(spec, clock, beat.wait)
+    clock, heartbeat = SystemClock(), WorkerHeartbeat(pause)
+    equipped = equipment_of(spec, clock, heartbeat.wait)
     host = Host(
         start=lambda: _driver(argv[4], argv[5], equipped.env),
         first=_first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens),
         deeds=Deeds(
-            equipped.box, equipped.voice, FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)
+            equipped.box,
+            equipped.voice,
+            FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
         ),
         voice=equipped.voice,
         clock=clock,
         limits=equipped.limits,
         model=spec.model,
-        beat=beat,
+        heartbeat=heartbeat,
         words=equipped.words.new,
     )
     result, over = "", None
@@ -74,8 +76,8 @@ def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over |
         InteractiveRun,  # with the receipt and cryptography, as in the worker
     )
 
-    equipped.box.beat = host.beat
-    interactive_run = InteractiveRun(host, equipped.words, terms, host.beat)
+    equipped.box.heartbeat = host.heartbeat
+    interactive_run = InteractiveRun(host, equipped.words, terms, host.heartbeat)
     over = interactive_run.run(first_words())
     return interactive_run.answer, over
 

@@ -234,8 +234,10 @@ class Control(Message):
     body: ControlBody
 
 
-class Beat(Message):
+class CoordinatorHeartbeat(Message):
     """The coordinator's pulse for one node, every 5 s: fleet time, cursors and standing settings."""
+
+    PAYLOAD = "beat"
 
     fleet: FleetId
     node: NodeTag

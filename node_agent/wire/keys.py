@@ -58,8 +58,8 @@ def heartbeat_key(tag: str) -> str:
     return f"pancode:heartbeat:{tag}"
 
 
-def beat_key(tag: str) -> str:
-    """Return the key of the coordinator's newest beat for a node."""
+def coordinator_heartbeat_key(tag: str) -> str:
+    """Return the key of the coordinator's newest heartbeat for a node."""
     return f"pancode:beat:{tag}"
 
 

@@ -80,10 +80,10 @@ class ProblemCode(StrEnum):
     NO_SANDBOX = "no_sandbox"
     FORGED_JOB = "forged_order"
     FORGED_CONTROL = "forged_control"
-    FORGED_BEAT = "forged_beat"
+    FORGED_HEARTBEAT = "forged_beat"
 
 
-FORGED = frozenset({ProblemCode.FORGED_JOB, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
+FORGED = frozenset({ProblemCode.FORGED_JOB, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_HEARTBEAT})
 """The problems where somebody sent a message in the coordinator's name that the coordinator did not sign."""
 
 
@@ -245,8 +245,8 @@ class Signs(model.WireModel):
 
 
 class Heartbeat(Message):
-    """The node's heartbeat, every 5 s. `echo`: the newest coordinator beat that the node has seen; its age
-    tells whether the node is alive.
+    """The node's heartbeat, every 5 s. `echo`: the newest coordinator heartbeat that the node has seen; its
+    age tells whether the node is alive.
     """
 
     fleet: model.FleetId
@@ -257,7 +257,7 @@ class Heartbeat(Message):
     seq: model.Number
     boot_ms: model.Millis
     nonce: model.Name
-    """New at each start and each link-up; the coordinator's beat answers it."""
+    """New at each start and each link-up; the coordinator's heartbeat answers it."""
     echo: model.FleetTime | None = None
     epoch_seen: model.Count
     """The highest epoch of which the node has ever accepted a message."""

@@ -95,7 +95,7 @@ def rules_of(settings: Settings) -> ControlSettings:
         ceiling_usd=settings.budget.ceiling,
         session_usd=settings.sessions.max_usd,
         deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
-        beat_ms=timing.beat,
+        heartbeat_ms=timing.beat,
         start_by_ms=timing.start_by,
         push_again_ms=timing.push_again,
         control_again_ms=timing.control_again,

@@ -143,16 +143,16 @@ def _told(problem: NodeProblem) -> ProblemShape:
 
 def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) -> list[ProblemShape]:
     """Everything on the node that a user should repair; `clock`: the problem of its clock."""
-    beat = view.last.heartbeat if view.last is not None else None
+    heartbeat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
-    if beat is not None:
-        found += _other_version(view.node.name, beat.version)
-        found += separate_advice([p.model_dump() for p in beat.facts.problems])
+    if heartbeat is not None:
+        found += _other_version(view.node.name, heartbeat.version)
+        found += separate_advice([p.model_dump() for p in heartbeat.facts.problems])
         runtimes = [
-            r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
+            r for r in heartbeat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
         ]
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
-        runtimes = [r for r in runtimes if not is_served(beat.facts, r)]
+        runtimes = [r for r in runtimes if not is_served(heartbeat.facts, r)]
         found += separate_advice(
             [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
         )
@@ -315,8 +315,8 @@ def list_disk_use(core: Core) -> list[RoomRow]:
     """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
-    beats = [(node.name, core.view_of(node).last) for node in nodes]
-    told = [(name, one.heartbeat.facts.room) for name, one in beats if one is not None]
+    heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
+    told = [(name, one.heartbeat.facts.room) for name, one in heartbeats if one is not None]
     return [{"node": name, "what": one.what, "bytes": one.bytes} for name, room in told for one in room]
 
 
@@ -361,10 +361,10 @@ def _plain(fact: RuntimeFact) -> list[int]:
 def _node(
     core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: NewestPrograms
 ) -> NodeShape:
-    beat = view.last.heartbeat if view.last is not None else None
-    facts = beat.facts if beat is not None else None
+    heartbeat = view.last.heartbeat if view.last is not None else None
+    facts = heartbeat.facts if heartbeat is not None else None
     used = sum(1 for lease in open_leases(tx, node=view.node.name) if holds_slot(lease))
-    skew = _skew(core, view, beat)
+    skew = _skew(core, view, heartbeat)
     parts = facts.room if facts is not None and facts.disk_free < SHORT_DISK else ()
     most = max(parts, key=lambda part: part.bytes, default=None)
     return {
@@ -377,7 +377,7 @@ def _node(
         else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
-        "version": beat.version if beat is not None else None,
+        "version": heartbeat.version if heartbeat is not None else None,
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
         "disk_most": None if most is None else {"what": most.what, "bytes": most.bytes},
@@ -396,11 +396,11 @@ def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
     """The GPUs of a machine, with who holds them."""
     if view.last is None:
         return []
-    beat = view.last.heartbeat
-    loads = {one.uuid: one for one in beat.gpus}
+    heartbeat = view.last.heartbeat
+    loads = {one.uuid: one for one in heartbeat.gpus}
     holders = {one.uuid: one.holder for one in gpus_seen(view, holds, ())}
     shapes = list[GpuShape]()
-    for fact in beat.facts.gpus:
+    for fact in heartbeat.facts.gpus:
         load = loads.get(fact.uuid, GpuLoad(uuid=fact.uuid))
         shape: GpuShape = {
             "index": fact.index,
@@ -482,9 +482,11 @@ def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerd
     """Judge the clocks of nodes whose skew is known, or which this coordinator has heard."""
     skews = dict[str, float]()
     for view in views:
-        beat = view.last.heartbeat if view.last is not None else None
-        skew = _skew(core, view, beat)
-        if skew is not None or (beat is not None and beat.echo is not None and beat.echo.epoch == core.epoch):
+        heartbeat = view.last.heartbeat if view.last is not None else None
+        skew = _skew(core, view, heartbeat)
+        if skew is not None or (
+            heartbeat is not None and heartbeat.echo is not None and heartbeat.echo.epoch == core.epoch
+        ):
             skews[view.node.name] = skew or 0.0
     here = [view.node.name for view in views if view.node.target.get("local")]
     newest = tx.find(Run, order="created_ms", descending=True, limit=1)
@@ -492,19 +494,19 @@ def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerd
     return judge_clocks(skews, here, ahead_ms / 1000)
 
 
-def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
+def _skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float | None:
     """The node's wall clock less ours, in seconds; None while it is not known.
 
-    It is measured at the bring-up. A heartbeat tells it only to within the age of the beat that it echoes,
-    and corrects a measure that cannot be true any more.
+    It is measured at the bring-up. A heartbeat tells it only to within the age of the heartbeat that it
+    echoes, and corrects a measure that cannot be true any more.
     """
     probed = view.node.facts.get("clock_skew_ms")
     measured = round(probed / 1000, 1) if isinstance(probed, int) else None
-    if beat is None or beat.echo is None or beat.echo.epoch != core.epoch:
+    if heartbeat is None or heartbeat.echo is None or heartbeat.echo.epoch != core.epoch:
         return measured
-    then_ms = core.wall_ms() - (core.now().ms - beat.echo.ms)
-    seen = (beat.facts.wall_ms - then_ms) / 1000
-    return skew_within(measured, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
+    then_ms = core.wall_ms() - (core.now().ms - heartbeat.echo.ms)
+    seen = (heartbeat.facts.wall_ms - then_ms) / 1000
+    return skew_within(measured, seen - (core.now().ms - heartbeat.echo.ms) / 1000, seen)
 
 
 def _passed_over(core: Core, name: str) -> list[ProblemShape]:

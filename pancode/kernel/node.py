@@ -182,7 +182,8 @@ class LastHeartbeat:
     inventoried: str = ""
     """The nonce of the link-up for which the node's inventory has come."""
     echo_ms: int | None = None
-    """Our boot clock at the newest of our beats that the node has echoed, in this life of the coordinator.
+    """Our boot clock at the newest of our heartbeats that the node has echoed, in this life of the
+    coordinator.
 
     It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch: neither
     makes a node silent that was just heard.
@@ -196,7 +197,7 @@ class NodeView:
     node: Node
     state: NodeState
     silent_ms: int | None
-    """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
+    """Waking time since the newest echoed heartbeat was sent; None when nothing was heard in this epoch."""
     last: LastHeartbeat | None
     asks: bool
     """Whether its ask for work is still valid, so that work may be bound to it."""

@@ -191,10 +191,10 @@ class Bus(Protocol):
     def drop_controls(self, tag: str) -> None:
         """Remove everything from the node's control stream."""
 
-    def set_beats(self, envelopes: Mapping[str, str]) -> None:
-        """Replace the coordinator's beat for each of these nodes, by tag, in one round trip.
+    def set_heartbeats(self, envelopes: Mapping[str, str]) -> None:
+        """Replace the coordinator's heartbeat for each of these nodes, by tag, in one round trip.
 
-        After an UnavailableError some of the beats may be replaced.
+        After an UnavailableError some of the heartbeats may be replaced.
         """
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:

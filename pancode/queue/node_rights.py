@@ -1,4 +1,4 @@
-"""A node's rights in Redis: read its queue, controls and beat; write its own facts; no more."""
+"""A node's rights in Redis: read its queue, controls and heartbeat; write its own facts; no more."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _selectors(tag: str) -> list[str]:
         _selector("zadd zrem zcard", registries),
         _selector("xadd", f"~{keys.up_stream(tag)}"),
         _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
-        _selector("get", f"%R~{keys.beat_key(tag)}"),
+        _selector("get", f"%R~{keys.coordinator_heartbeat_key(tag)}"),
         _selector("set", f"~{keys.heartbeat_key(tag)}"),
         _selector("publish", f"&{keys.UP_HINT}"),
     ]
@@ -64,6 +64,6 @@ def node_keys(tag: str) -> list[str]:
         *(f"rq:{kind}:{queue}" for kind in ("wip", "finished", "failed")),
         keys.up_stream(tag),
         keys.down_stream(tag),
-        keys.beat_key(tag),
+        keys.coordinator_heartbeat_key(tag),
         keys.heartbeat_key(tag),
     ]

@@ -266,12 +266,12 @@ class RedisBus:
         with self._doing("drop_controls") as client:
             client.unlink(keys.down_stream(tag))
 
-    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+    def set_heartbeats(self, envelopes: Mapping[str, str]) -> None:
         if not envelopes:
             return
         with self._together("set_beats") as pipe:
             for tag, envelope in envelopes.items():
-                pipe.set(keys.beat_key(tag), envelope)
+                pipe.set(keys.coordinator_heartbeat_key(tag), envelope)
                 pipe.publish(keys.hint_channel(tag), "1")
                 # RQ finds its workers by these two sets, which are everybody's: no node may write them.
                 pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))

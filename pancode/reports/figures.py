@@ -144,7 +144,7 @@ def collect_samples(core: Core, coordinator: RunningShape, process: Mapping[str,
         _one("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
         _one("pancode_epoch", core.epoch),
         _one("pancode_in_trouble", coordinator["trouble"] is not None),
-        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
+        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.heartbeats.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
     rest = [*_nodes(list_nodes(core)), *_queues(core), *_ended(core), *_redis(core)]

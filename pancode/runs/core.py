@@ -27,7 +27,7 @@ from pancode.runs.features import Features
 from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
-from pancode.runs.live import Beats, Feed, Live, update_speed
+from pancode.runs.live import Feed, Heartbeats, Live, update_speed
 from pancode.runs.retention.rules import KeepRules
 from pancode.runs.row_cache import KeptRows
 
@@ -114,7 +114,7 @@ class ControlSettings:
     session_usd: Decimal | None = None
     """The ceiling of a session that has none of its own; None: no ceiling."""
     deadlines: Deadlines = Deadlines()
-    beat_ms: int = 5_000
+    heartbeat_ms: int = 5_000
     start_by_ms: int = 120_000
     push_again_ms: int = 30_000
     control_again_ms: int = 10_000
@@ -172,7 +172,7 @@ class Core:
         self.epoch = 0
         start = ports.clock.boot_ms()
         self.feed = Feed()
-        self.live = Live(Beats(Listening(started_ms=start, last_ms=start)))
+        self.live = Live(Heartbeats(Listening(started_ms=start, last_ms=start)))
         self.fleet_tools: Mapping[str, FleetTool] = {}
         """The tools that may be offered to orchestrators, by name; empty where nothing carries them out."""
 
@@ -229,7 +229,7 @@ class Core:
             inventory = self.live.journals.inventories.get(node.tag)
             echoed = self.live.contacts.echoed_ms.get(node.tag)
             last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
-        watch, limits = self.live.beats.watch, self.rules.deadlines
+        watch, limits = self.live.heartbeats.watch, self.rules.deadlines
         return build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
@@ -357,7 +357,7 @@ class Core:
 
     def silent_since(self, since_ms: int) -> int:
         """Return the waking milliseconds since that time of the coordinator's boot clock."""
-        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
+        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.heartbeats.watch.gaps)
 
     def key_for(self, node: records.Node) -> SigningKey:
         """Return the key that signs for this node: a former key until the node knows the current one."""

@@ -181,14 +181,15 @@ class Contacts:
     first_epoch: int = 0
     """The epoch in which this life of the coordinator began; echoes of its epochs are of its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
-    """By tag: the boot clock of the newest of the coordinator's beats that the node has echoed."""
+    """By tag: the boot clock of the newest of the coordinator's heartbeats that the node has echoed."""
     met: set[str] = field(default_factory=set)
-    """Nodes that have echoed a beat of the coordinator in the epoch in force."""
+    """Nodes that have echoed a heartbeat of the coordinator in the epoch in force."""
     raised: dict[str, int] = field(default_factory=dict)
     """By node: how often it had the epoch raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By tag and session: the boot clock when the session first echoed a beat that was sent after the others
-    were heard."""
+    """By tag and session: the boot clock when the session first echoed a heartbeat that was sent after the
+    others were heard.
+    """
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
     """By node: attempts whose end it has signed since its last heartbeat, and when we heard that."""
 
@@ -199,17 +200,17 @@ class Contacts:
 
 
 @dataclass
-class Beats:
-    """The coordinator's own beats. Owner: `liveness`."""
+class Heartbeats:
+    """The coordinator's own heartbeats. Owner: `liveness`."""
 
     watch: Listening
     sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """The boot clock at each of the latest beats of the epoch in force."""
+    """The boot clock at each of the latest heartbeats of the epoch in force."""
     seq: int = 0
     last_ms: int = -1
 
     def due_now(self) -> None:
-        """Send the next beat in this pass."""
+        """Send the next heartbeat in this pass."""
         self.last_ms = -1
 
 
@@ -382,7 +383,7 @@ class HealthWatch:
 class Live:
     """All that the coordinator keeps in memory."""
 
-    beats: Beats
+    heartbeats: Heartbeats
     contacts: Contacts = field(default_factory=Contacts)
     outages: Outages = field(default_factory=Outages)
     outbox: ControlsSent = field(default_factory=ControlsSent)
@@ -426,8 +427,8 @@ class Live:
         self.unknown_runs = None
 
     def new_epoch(self, epoch: int) -> None:
-        """Begin an epoch: echoes of the one before count no longer, and a first beat is due."""
+        """Begin an epoch: echoes of the one before count no longer, and a first heartbeat is due."""
         self.contacts.first_epoch = self.contacts.first_epoch or epoch
         self.contacts.met.clear()
-        self.beats.sent.clear()
-        self.beats.due_now()
+        self.heartbeats.sent.clear()
+        self.heartbeats.due_now()

@@ -223,7 +223,9 @@ def run_pass(core: Core, woken: bool = False) -> int:
     `woken`: a message is the reason of this pass, so all nodes are looked at only where that is due.
     """
     with core.lock:
-        looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
+        looks = (
+            not woken or core.ports.clock.boot_ms() - core.live.heartbeats.watch.last_ms >= core.rules.look_ms
+        )
         try:
             quota.enforce_quota(core)
             if looks:

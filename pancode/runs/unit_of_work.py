@@ -59,15 +59,15 @@ def remember_job(core: Core, lease: Lease) -> None:
             over.popleft()
 
 
-def list_tombstones(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
+def list_tombstones(core: Core, heartbeat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
     """Return a tombstone, for a node's new session, of each job that is over and could still start."""
-    over = core.live.answers.over.get(beat.node)
-    if not over or last.session == beat.session:
+    over = core.live.answers.over.get(heartbeat.node)
+    if not over or last.session == heartbeat.session:
         return []
-    kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
+    kinds = _ANSWERED if heartbeat.control_seen < last.control_seen else _REFUSED
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
     again = [(lease, times + 1) for lease, times in due if times + 1 < MOST_TIMES]
-    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
+    core.live.answers.over[heartbeat.node] = deque([*(one for one in over if one not in due), *again])
     return [Tombstone(run=lease.run, up_to_lease=lease.lease, reason=OVER) for lease, _ in due]
 
 

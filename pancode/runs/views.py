@@ -483,7 +483,7 @@ def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
         if not _is_lost(lease):
             continue
         which = "" if lease.lease == run.lease else f"attempt {lease.attempt} "
-        # whether a heartbeat names it that answers a beat of ours from after it was given up
+        # whether a heartbeat names it that answers a heartbeat of ours from after it was given up
         contacts, identity = core.live.contacts, identity_of(lease)
         last, echoed = contacts.last_heartbeats.get(lease.tag), contacts.echoed_ms.get(lease.tag)
         since = core.live.answers.given_up_ms.get(str(identity), 0)

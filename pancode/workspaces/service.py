@@ -309,10 +309,10 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
 def _size(core: Core, tx: Transaction, run: Run) -> int | None:
     lease = newest_lease(tx, run)
     node = None if lease is None else tx.get(Node, lease.node)
-    beat = None if node is None else core.view_of(node).last
-    if lease is None or beat is None:
+    heartbeat = None if node is None else core.view_of(node).last
+    if lease is None or heartbeat is None:
         return None
-    folder, room = f"work/{identity_of(lease)}", beat.heartbeat.facts.room
+    folder, room = f"work/{identity_of(lease)}", heartbeat.heartbeat.facts.room
     return next((one.bytes for one in room if one.what == folder), None)
 
 

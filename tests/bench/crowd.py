@@ -48,7 +48,7 @@ from tests.unit.pancode.runs.world import enqueue
 
 T = TypeVar("T")
 REAL, PASSWORD = 4, "password"
-STEP_MS, BEAT_MS, INVENTORY_MS, PASS_MS = 100, 5_000, 600_000, 1_000
+STEP_MS, HEARTBEAT_MS, INVENTORY_MS, PASS_MS = 100, 5_000, 600_000, 1_000
 
 
 class FarRedis:
@@ -184,7 +184,7 @@ class Crowd:
         """A tenth of a second: who is due speaks, and the coordinator has its rounds."""
         self.clock.advance(STEP_MS)
         now = self.clock.boot_ms()
-        share = BEAT_MS // STEP_MS
+        share = HEARTBEAT_MS // STEP_MS
         due = now // STEP_MS % share
         for voice in self.voices[due::share]:
             self._say(voice)
@@ -220,7 +220,9 @@ class Crowd:
 
     def _say(self, voice: Voice) -> None:
         live = self.core.live
-        heard = FleetTime(epoch=self.core.epoch, ms=live.beats.sent[-1]) if live.beats.sent else None
+        heard = (
+            FleetTime(epoch=self.core.epoch, ms=live.heartbeats.sent[-1]) if live.heartbeats.sent else None
+        )
         voice.control_seen = self._settings_seen(voice)
         assert self.facts is not None
         text = voice.heartbeat(self.facts, self.clock.boot_ms(), heard, self.key.public.keyid)

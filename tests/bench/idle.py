@@ -164,7 +164,7 @@ def _shares(shim: float, one: float, ten: float, heard: int) -> list[Row]:
             0.2,
             "the bound of 0.2 % of a core",
             most,
-            "Heartbeat, looks at beat and controls, the hint's ping.",
+            "Heartbeat, looks at heartbeat and controls, the hint's ping.",
         ),
         Row(
             "e desk",
@@ -174,6 +174,6 @@ def _shares(shim: float, one: float, ten: float, heard: int) -> list[Row]:
             1.0,
             "the bound of 1 % of a core",
             most,
-            "Heartbeats verified, beats signed, SSH keepalives, a round each second.",
+            "Heartbeats verified, heartbeats signed, SSH keepalives, a round each second.",
         ),
     ]

@@ -55,7 +55,7 @@ class PanosTalk(Talk):
         voice = self.conversation.voice
         desk = FleetDesk(TERMS, voice, UserMessages(str(folder), WHO, SECRET, voice), lambda seconds: None)
         self.conversation.fleet = FleetServer(TERMS, desk, str(bench.home), SystemClock())
-        self.beat.on = self._answer
+        self.heartbeat.on = self._answer
 
     def _answer(self) -> None:
         for one in self.told("asks_fleet"):

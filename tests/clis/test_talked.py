@@ -16,7 +16,7 @@ from threading import Thread
 import pytest
 
 from node_agent.acp.conversation import AcpConversation
-from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.equipment import WorkerHeartbeat, pause
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.runner.launching import brought_in
@@ -142,14 +142,14 @@ def test_a_model_server_that_fails_is_no_answer(
 
 
 class Talk:
-    """A conversation with the real program in this process, whose beat a test can use."""
+    """A conversation with the real program in this process, whose heartbeat a test can use."""
 
     def __init__(self, bench: Bench, request: LaunchRequest, folder: Path) -> None:
         made = bench.launch(request)
         for name, data in made.files.items():
             write_below(bench.home, name, data)
         stage = Stage(folder, Script())
-        self.told, self.beat = stage.told, WorkerBeat(pause)
+        self.told, self.heartbeat = stage.told, WorkerHeartbeat(pause)
         self.conversation = AcpConversation(
             way=AcpWay.model_validate_json(made.files[FILE]),
             env=made.env,
@@ -160,7 +160,7 @@ class Talk:
             clock=SystemClock(),
             limits=stage.loop.limits,
             deeds=Deeds(stage.loop.box, stage.loop.voice),
-            beat=self.beat,
+            heartbeat=self.heartbeat,
         )
 
     def cancelled(self, words: str, ready: Callable[[], bool]) -> float:
@@ -170,10 +170,10 @@ class Talk:
         def look() -> None:
             nonlocal began
             if ready():
-                self.beat.on, began = None, time.monotonic()
+                self.heartbeat.on, began = None, time.monotonic()
                 raise TurnOver(TurnStop.CANCELLED)
 
-        self.beat.on = look
+        self.heartbeat.on = look
         with pytest.raises(TurnOver):
             self.conversation.run(words)
         return time.monotonic() - began

@@ -193,14 +193,14 @@ def test_a_read_takes_no_more_than_its_share_of_one_node(world: BusWorld) -> Non
 
 def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld) -> None:
     node = world.node(ONE)
-    assert node.news("0").beat is None and world.bus.heartbeats([ONE]) == {}
-    world.bus.set_beats({ONE: "beat 1"})
-    world.bus.set_beats({ONE: "beat 2"})
+    assert node.news("0").heartbeat is None and world.bus.heartbeats([ONE]) == {}
+    world.bus.set_heartbeats({ONE: "heartbeat 1"})
+    world.bus.set_heartbeats({ONE: "heartbeat 2"})
     node.set_heartbeat("heart 1")
     node.set_heartbeat("heart 2")
-    assert node.news("0").beat == b"beat 2"
+    assert node.news("0").heartbeat == b"heartbeat 2"
     assert world.bus.heartbeats([ONE]) == {ONE: b"heart 2"}
-    assert world.node(TWO).news("0").beat is None and world.bus.heartbeats([TWO]) == {}
+    assert world.node(TWO).news("0").heartbeat is None and world.bus.heartbeats([TWO]) == {}
 
 
 def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
@@ -211,7 +211,7 @@ def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     node.claim()
     node.send("event")
     node.set_heartbeat("heart")
-    world.bus.set_beats({ONE: "beat"})
+    world.bus.set_heartbeats({ONE: "beat"})
     world.bus.expel_node(ONE)
     with pytest.raises(world.link_down):
         node.claim()
@@ -221,7 +221,7 @@ def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     assert other.claim() is not None
     world.bus.expel_node(ONE)
     back = world.node(ONE)
-    assert back.claim() is None and back.news("0").beat is None
+    assert back.claim() is None and back.news("0").heartbeat is None
 
 
 def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) -> None:
@@ -232,7 +232,7 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
         lambda: world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")]),
         lambda: world.bus.show_tickets([]),
         lambda: world.bus.send_controls(ONE, [(1, "control")]),
-        lambda: world.bus.set_beats({ONE: "beat"}),
+        lambda: world.bus.set_heartbeats({ONE: "beat"}),
         lambda: world.bus.heartbeats([ONE]).get(ONE),
         lambda: world.bus.read_up([ONE], 10, 50),
         lambda: world.bus.drop_up([UpMessage(ONE, "1-1", b"")]),

@@ -68,13 +68,13 @@ def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
 
 def test_a_job_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> None:
     node = world.node(ONE)
-    world.bus.set_beats({ONE: "beat"})
+    world.bus.set_heartbeats({ONE: "beat"})
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.news("0", True).claimed is None
     world.bus.push_jobs([Offer(ONE, JOB, "order")])
     assert node.news("0").claimed is None
     news = node.news("0", True)
-    assert (news.beat, [sent.data for sent in news.controls]) == (b"beat", [b"control"])
+    assert (news.heartbeat, [sent.data for sent in news.controls]) == (b"beat", [b"control"])
     assert (news.claimed.rq_job, news.claimed.envelope) == (keys.job_id(ONE, JOB), b"order")
     assert node.news("0", True).claimed is None and node.claim() is None
 
@@ -133,7 +133,7 @@ def test_a_hint_comes_with_jobs_and_controls_of_ones_own(world: BusWorld) -> Non
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.wait_for_hint(world.settle_ms) is True
     world.bus.send_controls(TWO, [(1, "control")])
-    world.bus.set_beats({TWO: "beat"})
+    world.bus.set_heartbeats({TWO: "beat"})
     assert node.wait_for_hint(0) is False
 
 

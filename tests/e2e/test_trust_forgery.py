@@ -17,7 +17,7 @@ import pytest
 from node_agent.attempt.records import JournalRecord
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire import keys
-from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
+from node_agent.wire.control import Acknowledge, Control, ControlBody, CoordinatorHeartbeat, StopControl
 from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
@@ -220,7 +220,7 @@ def test_a_forged_heartbeat_revives_nobody(fleet: Owner, healed: Lab, intruder: 
     until(lambda: fleet.seen("node2") == "online", "the real one is heard", 30)
 
 
-def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(
+def test_a_forged_stop_ends_nothing_and_a_forged_heartbeat_is_no_time(
     fleet: Owner, lab: Lab, intruder: Intruder
 ) -> None:
     one = Ground(fleet, lab, 1)
@@ -229,7 +229,7 @@ def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(
     stop = _control(intruder, one.tag, StopControl(identity=victim, reason="not you"))
     intruder.to_node(one.tag, stop)
     intruder.to_node(one.tag, stop, one_key(one))
-    beat = Beat(
+    heartbeat = CoordinatorHeartbeat(
         fleet=intruder.fleet,
         node=one.tag,
         seq=99_999,
@@ -237,7 +237,7 @@ def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(
         cursors={},
         control_floor=0,
     )
-    intruder.redis.set(keys.beat_key(one.tag), beat.signed(STRANGER).model_dump_json())
+    intruder.redis.set(keys.coordinator_heartbeat_key(one.tag), heartbeat.signed(STRANGER).model_dump_json())
     raised(fleet, lambda e: "control message" in str(e["detail"]), "the forged stop")
     assert fleet.show(run)["state"] == "running"
     one.let_go("whole")

@@ -133,7 +133,7 @@ def _reaches_nothing_in_redis(rogue: Rogue, other: str, victim: AttemptId, now: 
         ("XADD", keys.down_stream(other), "*", "e", word, "seq", "99999"),
         ("XADD", keys.up_stream(other), "*", "e", word),
         ("SET", keys.heartbeat_key(other), "x"),
-        ("DEL", keys.beat_key(other)),
+        ("DEL", keys.coordinator_heartbeat_key(other)),
     )
     for words in tries:
         with pytest.raises(redis.exceptions.NoPermissionError):

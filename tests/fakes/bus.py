@@ -57,7 +57,7 @@ class MemorySent:
 class MemoryNews:
     """The node port's `News`, where the caller hands in none."""
 
-    beat: bytes | None
+    heartbeat: bytes | None
     controls: list[Any]
     claimed: Any
 
@@ -223,10 +223,10 @@ class MemoryBus(_End):
         with self._call("drop_controls", tag):
             self._redis.store.down.pop(tag, None)
 
-    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+    def set_heartbeats(self, envelopes: Mapping[str, str]) -> None:
         for tag, envelope in envelopes.items():  # each may be the last one that arrives
-            with self._call("set_beats", tag):
-                self._redis.store.beats[tag] = envelope.encode()
+            with self._call("set_heartbeats", tag):
+                self._redis.store.coordinator_heartbeats[tag] = envelope.encode()
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         with self._call("heartbeats", ""):
@@ -262,7 +262,7 @@ class MemoryBus(_End):
             store.queues.pop(keys.node_queue(tag), None)
             for streams in (store.up, store.down):
                 streams.pop(tag, None)
-            for values in (store.beats, store.heartbeats, store.named, store.odd):
+            for values in (store.coordinator_heartbeats, store.heartbeats, store.named, store.odd):
                 values.pop(tag, None)
 
     def used(self) -> int:
@@ -342,12 +342,12 @@ class MemoryUplink(_End):
 
     def news(self, after: str, claim: bool = False) -> Any:
         with self._call("news", self._tag):
-            beat = self._redis.store.beats.get(self._tag)
+            heartbeat = self._redis.store.coordinator_heartbeats.get(self._tag)
             entries, cursor = self._redis.store.down.get(self._tag, []), _parse(after)
             if entries and entries[-1][0] < cursor:
                 cursor = (0, 0)  # wiped, and its clock went back: a stale cursor must hide nothing
             sent = [self._shapes.sent(_spell(entry), data) for entry, data in entries if entry > cursor]
-        return self._shapes.news(beat, sent, self.claim() if claim else None)
+        return self._shapes.news(heartbeat, sent, self.claim() if claim else None)
 
     def wait_for_hint(self, wait_ms: int) -> bool:
         if not self._heard():

@@ -41,7 +41,7 @@ class Store:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     up: dict[str, list[Entry]] = field(default_factory=dict)
     down: dict[str, list[Entry]] = field(default_factory=dict)
-    beats: dict[str, bytes] = field(default_factory=dict)
+    coordinator_heartbeats: dict[str, bytes] = field(default_factory=dict)
     heartbeats: dict[str, bytes] = field(default_factory=dict)
     named: dict[str, set[bytes]] = field(default_factory=dict)
     """By tag: what a node has written into its registry of started jobs beside what claims leave there."""

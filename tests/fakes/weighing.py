@@ -21,8 +21,8 @@ def weighed(
 
     for tag, entries in up.items():
         add(tag, sum(len(data) for _, data in entries))
-    for tag, beat in heartbeats.items():
-        add(tag, len(beat))
+    for tag, heartbeat in heartbeats.items():
+        add(tag, len(heartbeat))
     for name, size in jobs:
         add(name.partition("_")[0], size)
     return found

@@ -291,7 +291,7 @@ def _true_reason(world: SimWorld, tx: Transaction, run: Run) -> None:
 
 
 def _barely_silent(world: SimWorld, node: Node) -> bool:
-    """Two beats of five seconds, each seen a step of three late, are a little more than an ask is valid."""
+    """Two heartbeats of 5 seconds, each seen a step of 3 late, are a little more than an ask is valid."""
     assert world.coordinator.core is not None
     silent = world.coordinator.core.view_of(node).silent_ms or 0
     return silent <= world.coordinator.rules.deadlines.ask_ms + max(world.kind.paces)

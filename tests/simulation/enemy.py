@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from node_agent.wire.control import Beat
+from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.event import Event, Events, Finding, Marked, Refused
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId, Mark
@@ -23,7 +23,7 @@ from tests.simulation.world import SimWorld
 
 FORGERIES = ("altered", "forged", "rubbish", "forged job")
 """Nothing of it may be believed by anybody: with and without them all goes the same way."""
-DENIALS = ("forged heartbeat", "forged beat", "replayed", "foreign job", "old heartbeat", "other fleet")
+DENIALS = ("forged heartbeat", "forged heartbeat", "replayed", "foreign job", "old heartbeat", "other fleet")
 """What stands in the place of an honest word, or is one at the wrong time: it delays, no more."""
 
 
@@ -40,7 +40,7 @@ def enemy(w: SimWorld) -> None:
             w.channel.inject(w.redis, stream, tag, spoil(what, data, w.stranger()))
     elif what in ("foreign job", "forged job", "other fleet"):
         _job(w, machine, what, card)
-    elif what == "forged beat":
+    elif what == "forged heartbeat":
         _beat(w, machine)
     else:
         _heartbeat(w, machine, what, card)
@@ -80,10 +80,14 @@ def _job(w: SimWorld, machine: Machine, what: str, card: float) -> None:
 
 def _beat(w: SimWorld, machine: Machine) -> None:
     now = FleetTime(epoch=90_000, ms=1)
-    beat = Beat(fleet=FLEET, node=machine.tag, seq=90_000, time=now, cursors={}, control_floor=0)
-    kept = w.redis.store.beats.get(machine.tag)
-    w.redis.store.beats[machine.tag] = beat.signed(w.stranger()).model_dump_json().encode()
-    w.after_this_step.append(lambda: _put_back(w.redis.store.beats, machine.tag, kept))
+    heartbeat = CoordinatorHeartbeat(
+        fleet=FLEET, node=machine.tag, seq=90_000, time=now, cursors={}, control_floor=0
+    )
+    kept = w.redis.store.coordinator_heartbeats.get(machine.tag)
+    w.redis.store.coordinator_heartbeats[machine.tag] = (
+        heartbeat.signed(w.stranger()).model_dump_json().encode()
+    )
+    w.after_this_step.append(lambda: _put_back(w.redis.store.coordinator_heartbeats, machine.tag, kept))
 
 
 def _heartbeat(w: SimWorld, machine: Machine, what: str, card: float) -> None:

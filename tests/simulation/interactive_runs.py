@@ -17,9 +17,9 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import GATES, OUT, SETUP
 from node_agent.attempt.ports import NOTHING_LAID, LaidMessageOf, Launch
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.chat.limits import ChatLimits
-from node_agent.native.equipment import WorkerBeat, tell_end
+from node_agent.native.equipment import WorkerHeartbeat, tell_end
 from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.loop import CapReached
 from node_agent.native.voice import UserMessages, Voice
@@ -87,8 +87,8 @@ class Talker:
 
     remembers = False
 
-    def __init__(self, program: Program, beat: WorkerBeat) -> None:
-        self._program, self._beat = program, beat
+    def __init__(self, program: Program, heartbeat: WorkerHeartbeat) -> None:
+        self._program, self._heartbeat = program, heartbeat
         self.voice: Voice = program.voice
         self.clock: Clock = program.machine.clock
         limits = program.job.limits
@@ -113,7 +113,7 @@ class Talker:
             said = ""
             until = self.clock.mono_ms() + random.choice((0, 500, 3_000, 20_000))
             while self.clock.mono_ms() < until:
-                self._beat.wait(BEAT_S)
+                self._heartbeat.wait(HEARTBEAT_S)
         return "an answer"
 
     def close(self, why: str) -> None:
@@ -176,10 +176,10 @@ class Program:
         return Script(0 if over else ENDLESS, self.code, signal, self.voice.out, "none", stop_ms=1_000)
 
     def _run(self) -> int:
-        beat = WorkerBeat(lambda seconds: getcurrent().parent.switch())
-        loop = Talker(self, beat)
+        heartbeat = WorkerHeartbeat(lambda seconds: getcurrent().parent.switch())
+        loop = Talker(self, heartbeat)
         assert self.job.turns is not None
-        interactive_run = InteractiveRun(loop, self.words, self.job.turns, beat)
+        interactive_run = InteractiveRun(loop, self.words, self.job.turns, heartbeat)
         over = interactive_run.run(self.job.task)
         spec: Any = SimpleNamespace(folder="", writes=False)
         return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)

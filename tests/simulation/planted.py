@@ -124,9 +124,9 @@ def _silent_in_a_new_epoch(newest: Any, epoch: int, now_ms: int, started: int, g
     return node.awake_since(min(echo.ms, now_ms), now_ms, gaps), True
 
 
-def _heard_is_heard(core: Any, beat: Any) -> None:
-    core.live.contacts.met.add(beat.node)
-    core.live.contacts.echoed_ms[beat.node] = core.ports.clock.boot_ms()
+def _heard_is_heard(core: Any, heartbeat: Any) -> None:
+    core.live.contacts.met.add(heartbeat.node)
+    core.live.contacts.echoed_ms[heartbeat.node] = core.ports.clock.boot_ms()
 
 
 def _lost_by_state(patch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class Schedule(SimWorld):
         work.wind_up(self)
 
     def _settle(self) -> None:
-        """Small steps at first, then the pace of the beat, until all is at its end and quiet."""
+        """Small steps at first, then the pace of the heartbeat, until all is at its end and quiet."""
         quiet_ms = 0
         for number in range(SETTLE_STEPS):
             work.stop_homeless(self)

@@ -40,7 +40,7 @@ class Box:
     """The files of each skill of the run, by name."""
     made: Mapping[str, MadeTool] = field(default_factory=dict)
     """Kept tools of the project, by name."""
-    beat: Callable[[], None] | None = None
+    heartbeat: Callable[[], None] | None = None
     """Called every `BEAT_S` while a command runs. An exception from it ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:

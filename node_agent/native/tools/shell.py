@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from node_agent.chat.client import BEAT_S
+from node_agent.chat.client import HEARTBEAT_S
 from node_agent.native.tools.files import Box, Failed, clip_middle, count_arg, text_arg
 from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
@@ -165,9 +165,9 @@ def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[P
     poll.register(handle, select.POLLIN)
     try:
         while (left := until - clock.mono_ms()) > 0:
-            ready = dict(poll.poll(left if box.beat is None else min(left, BEAT_S * 1000)))
-            if box.beat is not None:
-                box.beat()
+            ready = dict(poll.poll(left if box.heartbeat is None else min(left, HEARTBEAT_S * 1000)))
+            if box.heartbeat is not None:
+                box.heartbeat()
             if fd in ready:
                 data = os.read(fd, 1 << 16)
                 if not data:

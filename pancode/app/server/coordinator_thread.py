@@ -27,19 +27,19 @@ class Passes:
         self,
         context: ApiContext,
         held: Callable[[], bool] = lambda: True,
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
         """`held`: whether the home is still ours; when it is not, the process is told to end.
 
-        `beat`: called after each pass, a failed one too: a restart would not repair what has failed.
+        `heartbeat`: called after each pass, a failed one too: a restart would not repair what has failed.
         """
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._context = context
         self._held = held
         self._stopping = threading.Event()
         self._thread = EssentialThread(self._go, "rounds")
-        beat_ms = context.core.rules.beat_ms
-        self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
+        heartbeat_ms = context.core.rules.heartbeat_ms
+        self._wait_ms = max(20, min(LISTEN_MS, heartbeat_ms // 4))
         self._ended_ms = 0
         self._looked_ms = context.core.ports.clock.mono_ms()
 
@@ -71,7 +71,7 @@ class Passes:
             except Exception as error:
                 self._failed(error, failures)
                 failures += 1
-            self._beat()
+            self._heartbeat()
 
     def _run_pass(self) -> None:
         # A fleet without nodes never speaks to Redis, and should find it alive when it does.

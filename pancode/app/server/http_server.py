@@ -163,22 +163,25 @@ _AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
 
 
 class _Server(uvicorn.Server):
-    """A server. `beat` is called from the loop that answers, ten times a second while the loop continues.
+    """A server. `heartbeat` is called from the loop that answers, ten times a second while the loop
+    continues.
 
     It accepts by itself: asyncio takes whoever comes, gives a handshake a minute, and writes a megabyte into
     the log in each second in which no file is free. `bounds`: of a port that strangers reach; None: none.
     """
 
-    def __init__(self, config: uvicorn.Config, beat: Callable[[], None], bounds: PlaceBounds | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, heartbeat: Callable[[], None], bounds: PlaceBounds | None
+    ) -> None:
         super().__init__(config)
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._places = None if bounds is None else Places(bounds)
         self._accepting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_at = -_TELL_S
 
     async def on_tick(self, counter: int) -> bool:
-        self._beat()
+        self._heartbeat()
         if self._accepting is not None and self._accepting.done():
             self._accepting.result()  # nobody is accepted any more: this thread dies of the same error
         return await super().on_tick(counter)
@@ -285,10 +288,10 @@ class Answering:
         self,
         config: uvicorn.Config,
         name: str,
-        beat: Callable[[], None] = lambda: None,
+        heartbeat: Callable[[], None] = lambda: None,
         bounds: PlaceBounds | None = None,
     ) -> None:
-        self._server = _Server(config, beat, bounds)
+        self._server = _Server(config, heartbeat, bounds)
         self._name = name
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None

@@ -168,9 +168,9 @@ class Serving:
             sys.setswitchinterval(_SWITCH_S)
             context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
-            beat = self._watch.beat
-            passes = Passes(context, is_ours, lambda: beat(ROUNDS))
-            api = _api(context, lambda: beat(API))
+            heartbeat = self._watch.heartbeat
+            passes = Passes(context, is_ours, lambda: heartbeat(ROUNDS))
+            api = _api(context, lambda: heartbeat(API))
             shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
             passes.start()
             for one in shown:
@@ -204,7 +204,7 @@ class Serving:
         }
 
 
-def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
+def _api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
     """The API on a socket that was never open to others."""
     config = uvicorn.Config(
         build_app(context),
@@ -213,7 +213,7 @@ def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
         headers=[("Pancode-Version", __version__)],
         **QUIET,
     )
-    return Answering(config, "api", beat)
+    return Answering(config, "api", heartbeat)
 
 
 def listen(root: Path) -> socket.socket:

@@ -208,11 +208,13 @@ class LoopbackListener:
         except OSError:
             made.close()
             raise
-        self._answering = Answering(make_listener_config(self._context, listener), "web", self._beat, BOUNDS)
+        self._answering = Answering(
+            make_listener_config(self._context, listener), "web", self._heartbeat, BOUNDS
+        )
         self._answering.start(made)
         self._url = listener.url(port)
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         self._ticks += 1
         if self._ticks >= self._look_ticks and self._answering is not None:
             self._ticks = 0

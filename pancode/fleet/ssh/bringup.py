@@ -323,7 +323,7 @@ class BringUp:
         inventory.change(self.core, name, partial(change_reach, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
-        """Wait until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
+        """Wait until the node agent of this version has echoed a heartbeat (`fresh`: sent after now)."""
         core = self.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
@@ -340,8 +340,10 @@ class BringUp:
         view = inventory.get_view(self.core, name)
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
             return False
-        beat = view.last.heartbeat
-        return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
+        heartbeat = view.last.heartbeat
+        return (
+            heartbeat.version == __version__ and heartbeat.echo is not None and heartbeat.echo.ms >= after_ms
+        )
 
     def _forget(self, node: Node) -> None:
         inventory.forget(self.core, node.name)

@@ -17,7 +17,8 @@ _OFTEN = 4
 
 
 class Watched:
-    """Tells systemd's watchdog of progress. The working threads call `beat`, so that it stops if one hangs.
+    """Tells systemd's watchdog of progress. The working threads call `heartbeat`, so that it stops if one
+    hangs.
 
     Without a manager that asks for it, nothing is told. Thread-safe; never raises.
     """
@@ -37,7 +38,7 @@ class Watched:
     def stopping(self) -> None:
         self._tell("STOPPING=1")
 
-    def beat(self, part: str) -> None:
+    def heartbeat(self, part: str) -> None:
         """Note one step of work by this part."""
         if self._every_ms is None:
             return

@@ -22,16 +22,18 @@ MOST_SESSIONS = 16
 """How many of a node's latest sessions are remembered: a node may begin any number."""
 
 
-def detect_shared_key(core: Core, node: Node, beat: Heartbeat) -> bool:
+def detect_shared_key(core: Core, node: Node, heartbeat: Heartbeat) -> bool:
     """Whether this heartbeat proves that two nodes use one key; then the node is quarantined.
 
     Each start of a node agent is a session of its own, and two of one home never live at once. The proof:
-    each of two sessions has echoed a beat that we sent after the other was heard. No old message that comes
-    late or again can do that.
+    each of two sessions has echoed a heartbeat that we sent after the other was heard. No old message that
+    comes late or again can do that.
     """
-    if not _is_proof(core, beat):
+    if not _is_proof(core, heartbeat):
         return False
-    core.live.contacts.sessions.pop(beat.node)  # whom a user lets in again is judged by what is said then
+    core.live.contacts.sessions.pop(
+        heartbeat.node
+    )  # whom a user lets in again is judged by what is said then
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:
@@ -39,15 +41,15 @@ def detect_shared_key(core: Core, node: Node, beat: Heartbeat) -> bool:
     return True
 
 
-def _is_proof(core: Core, beat: Heartbeat) -> bool:
-    echo, sessions = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
-    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats.sent:
+def _is_proof(core: Core, heartbeat: Heartbeat) -> bool:
+    echo, sessions = heartbeat.echo, core.live.contacts.sessions.setdefault(heartbeat.node, {})
+    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.heartbeats.sent:
         return False
-    since = sessions.get(beat.session)
+    since = sessions.get(heartbeat.session)
     if since is not None:
         return any(other > since and echo.ms > other for other in sessions.values())
     if all(echo.ms > other for other in sessions.values()):
-        sessions[beat.session] = core.ports.clock.boot_ms()
+        sessions[heartbeat.session] = core.ports.clock.boot_ms()
         while len(sessions) > MOST_SESSIONS:
             sessions.pop(next(iter(sessions)))
     return False
@@ -67,12 +69,12 @@ def read_heartbeats(core: Core) -> None:
         if core.live.contacts.raw.get(tag) != data:
             core.live.contacts.raw[tag] = data
             try:
-                beat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
+                heartbeat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
             except WireRefusal as refusal:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
             try:
-                _heartbeat(core, node, beat)
+                _heartbeat(core, node, heartbeat)
             except (ValueError, KeyError, ArithmeticError) as exc:  # it must not silence all the others
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
 
@@ -87,114 +89,120 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
             work.audit("trust", "error", f"{what} refused", node=node.name, code=code, why=why)
 
 
-def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
+def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Take in a heartbeat that is of this fleet, possible, and newer than the node's last one."""
-    if beat.fleet != core.fleet or beat.node != node.tag:
+    if heartbeat.fleet != core.fleet or heartbeat.node != node.tag:
         return
     # whether a coordinator of this fleet can have sent the epoch and the message that the node names
-    epoch = max(core.epoch, beat.epoch_seen)
-    raised = core.live.contacts.raised.get(beat.node, 0)
+    epoch = max(core.epoch, heartbeat.epoch_seen)
+    raised = core.live.contacts.raised.get(heartbeat.node, 0)
     possible = (
         epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
-        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
+        and heartbeat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
         and (epoch == core.epoch or raised < MOST_RAISES)
     )
     if not possible:
-        claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
+        claim = f"it claims epoch {heartbeat.epoch_seen} and control message {heartbeat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
-    if detect_shared_key(core, node, beat):
+    if detect_shared_key(core, node, heartbeat):
         return
-    last = core.live.contacts.last_heartbeats.get(beat.node)
-    if last is not None and not _newer(beat, last.heartbeat):
+    last = core.live.contacts.last_heartbeats.get(heartbeat.node)
+    if last is not None and not _newer(heartbeat, last.heartbeat):
         return
-    words = list_tombstones(core, beat, last.heartbeat) if last is not None else []
+    words = list_tombstones(core, heartbeat, last.heartbeat) if last is not None else []
     if words:
         with unit_of_work(core) as work:
             for word in words:
                 work.send(node.name, word)
-    if last is None or last.heartbeat.nonce != beat.nonce:
-        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this pass
-    facts = quote_advice(beat.facts, node.name)
-    core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
+    if last is None or last.heartbeat.nonce != heartbeat.nonce:
+        core.live.heartbeats.due_now()  # it waits for its answer: the next heartbeat goes out in this pass
+    facts = quote_advice(heartbeat.facts, node.name)
+    core.live.contacts.last_heartbeats[heartbeat.node] = LastHeartbeat(
+        heartbeat.model_copy(update={"facts": facts})
+    )
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
     core.live.contacts.subscriptions[node.name] = paid
     # It was written after our last look. What ended since then, it may still call open.
-    looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
-    core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}
-    _note_echo(core, beat)
+    looked, freed = core.live.heartbeats.watch.last_ms, core.live.contacts.freed.pop(heartbeat.node, {})
+    core.live.contacts.freed[heartbeat.node] = {one: ms for one, ms in freed.items() if ms > looked}
+    _note_echo(core, heartbeat)
     # Messages to the node that somebody else wrote go on record as the node tells them, each kind once. A
     # node that obeys a lost key believes nothing of ours until it is brought up: that is no forgery.
     if node.obeys in (None, core.key.public.keyid, *core.former):
-        for problem in beat.facts.problems:
+        for problem in heartbeat.facts.problems:
             if problem.code in FORGED:
                 raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
-    _note_key(core, node, beat)
-    _catch_up(core, node, beat)
+    _note_key(core, node, heartbeat)
+    _catch_up(core, node, heartbeat)
 
 
-def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
+def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Sign for the node with our current key as soon as it knows that key; else with a former one.
 
     Messages signed with another key leave the stream: later, knowing only the new key, the node would call
     them forged.
     """
     ours = (core.key.public.keyid, *core.former)
-    known = next((keyid for keyid in ours if keyid in beat.obeys), None)
+    known = next((keyid for keyid in ours if keyid in heartbeat.obeys), None)
     if known is None or known == (node.obeys or core.key.public.keyid):
         return
-    core.ports.bus.drop_controls(beat.node)
+    core.ports.bus.drop_controls(heartbeat.node)
     with unit_of_work(core) as work:
         edit_row(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
-        for body in map(_body_of, take_controls(work.tx, beat.node)):
+        for body in map(_body_of, take_controls(work.tx, heartbeat.node)):
             if not isinstance(body, Acknowledge):  # its countersignature is old, too; the receipt comes again
                 work.send(node.name, body)
 
 
-def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
-    """Whether the heartbeat is newer: across sessions by its echo, as an ended one cannot echo new beats."""
-    if beat.session == last.session:
-        return beat.seq > last.seq
-    if beat.echo is None:
-        return last.echo is None or beat.boot_id != last.boot_id or beat.boot_ms > last.boot_ms
-    return last.echo is None or not beat.echo.is_past(last.echo)
+def _newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
+    """Whether the heartbeat is newer: across sessions by its echo, as an ended one cannot echo new
+    heartbeats.
+    """
+    if heartbeat.session == last.session:
+        return heartbeat.seq > last.seq
+    if heartbeat.echo is None:
+        return last.echo is None or heartbeat.boot_id != last.boot_id or heartbeat.boot_ms > last.boot_ms
+    return last.echo is None or not heartbeat.echo.is_past(last.echo)
 
 
-def _note_echo(core: Core, beat: Heartbeat) -> None:
-    """Note when the node was last heard, by our boot clock; only echoes of this coordinator's beats count."""
-    echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
+def _note_echo(core: Core, heartbeat: Heartbeat) -> None:
+    """Note when the node was last heard, by our boot clock; only echoes of this coordinator's heartbeats
+    count.
+    """
+    echo, live, boot = heartbeat.echo, core.live, core.ports.clock.boot_ms()
     if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return
     if echo.epoch == core.epoch:
-        if echo.ms not in live.beats.sent:
-            return  # not one of ours: a beat of another coordinator life that had the same epoch
-        live.contacts.met.add(beat.node)
-    live.contacts.echoed_ms[beat.node] = max(echo.ms, live.contacts.echoed_ms.get(beat.node, 0))
+        if echo.ms not in live.heartbeats.sent:
+            return  # not one of ours: a heartbeat of another coordinator life that had the same epoch
+        live.contacts.met.add(heartbeat.node)
+    live.contacts.echoed_ms[heartbeat.node] = max(echo.ms, live.contacts.echoed_ms.get(heartbeat.node, 0))
 
 
-def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
+def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Never reuse an epoch or number that the node has seen, though the restored ledger does not know it."""
-    reused = beat.epoch_seen == core.epoch and beat.node not in core.live.contacts.met
-    behind = beat.epoch_seen > core.epoch or reused
-    if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
+    reused = heartbeat.epoch_seen == core.epoch and heartbeat.node not in core.live.contacts.met
+    behind = heartbeat.epoch_seen > core.epoch or reused
+    if not behind and heartbeat.control_seen <= node.control_seq and heartbeat.epoch_seen <= node.epoch_seen:
         return
     epoch = core.epoch
     with unit_of_work(core) as work:
         if behind:
-            epoch = core.raise_epoch(beat.epoch_seen, work.tx)
+            epoch = core.raise_epoch(heartbeat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
-        edit_row(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
+        edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
-            if behind or beat.control_seen > node.control_seq:
+            if behind or heartbeat.control_seen > node.control_seq:
                 _renumber(work, other)
     if behind:
-        core.live.contacts.raised[beat.node] = core.live.contacts.raised.get(beat.node, 0) + 1
+        core.live.contacts.raised[heartbeat.node] = core.live.contacts.raised.get(heartbeat.node, 0) + 1
         core.enter(epoch)
 
 
-def _caught_up(node: Node, beat: Heartbeat) -> Node:
+def _caught_up(node: Node, heartbeat: Heartbeat) -> Node:
     """The node with the epoch and the number that it has seen."""
-    seen, number = max(node.epoch_seen, beat.epoch_seen), max(node.control_seq, beat.control_seen)
+    seen, number = max(node.epoch_seen, heartbeat.epoch_seen), max(node.control_seq, heartbeat.control_seen)
     return replace(node, epoch_seen=seen, control_seq=number)
 
 

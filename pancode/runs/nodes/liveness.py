@@ -1,11 +1,11 @@
-"""Sends beats to nodes, repeats control messages until they are seen, and turns silence into `lost`."""
+"""Sends heartbeats to nodes, repeats control messages until they are seen, and turns silence into `lost`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 
-from node_agent.wire.control import Beat
+from node_agent.wire.control import CoordinatorHeartbeat
 from node_agent.wire.model import FleetTime
 from pancode.kernel.node import NodeState, NodeView
 from pancode.kernel.records import ControlMessage, EventKind, Node
@@ -22,17 +22,19 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 def record_contact(core: Core, reached: bool) -> None:
     """Note that we looked at Redis, or could not; the nodes' deadlines are measured with that."""
-    tolerance = 3 * core.rules.beat_ms
-    core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
+    tolerance = 3 * core.rules.heartbeat_ms
+    core.live.heartbeats.watch = core.live.heartbeats.watch.looked(
+        core.ports.clock.boot_ms(), tolerance, reached
+    )
 
 
 def send_heartbeats(core: Core) -> None:
-    """Send a signed beat to every enrolled node, when due."""
+    """Send a signed heartbeat to every enrolled node, when due."""
     boot = core.ports.clock.boot_ms()
-    if core.live.beats.last_ms >= 0 and boot - core.live.beats.last_ms < core.rules.beat_ms:
+    if core.live.heartbeats.last_ms >= 0 and boot - core.live.heartbeats.last_ms < core.rules.heartbeat_ms:
         return
-    core.live.beats.last_ms = boot
-    core.live.beats.seq += 1
+    core.live.heartbeats.last_ms = boot
+    core.live.heartbeats.seq += 1
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
         cursors: dict[str, dict[str, int]] = {}
@@ -42,21 +44,21 @@ def send_heartbeats(core: Core) -> None:
         for message in tx.find(ControlMessage):
             lowest[message.tag] = min(message.seq, lowest.get(message.tag, message.seq))
     time, said = core.now(), dict[str, str]()
-    core.live.beats.sent.append(time.ms)
+    core.live.heartbeats.sent.append(time.ms)
     for node in nodes:
         tag = node.tag or ""
         floor = lowest.get(tag, node.control_seq + 1) - 1
-        said[tag] = _signed_beat(core, node, cursors.get(tag, {}), (time, floor))
-    core.ports.bus.set_beats(said)
+        said[tag] = _sign_heartbeat(core, node, cursors.get(tag, {}), (time, floor))
+    core.ports.bus.set_heartbeats(said)
 
 
-def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
-    """A signed beat for the node. `now`: the time, and the number up to which control messages are done."""
+def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
+    """A signed heartbeat for the node. `now`: the time, and up to which number control messages are done."""
     last = core.live.contacts.last_heartbeats.get(node.tag or "")
-    message = Beat(
+    message = CoordinatorHeartbeat(
         fleet=core.fleet,
         node=node.tag or "",
-        seq=core.live.beats.seq,
+        seq=core.live.heartbeats.seq,
         time=now[0],
         answers=last.heartbeat.nonce if last else None,
         cursors=cursors,

@@ -96,12 +96,12 @@ def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) 
     after that word."""
     if view.last is None:
         return ()
-    beat = view.last.heartbeat
-    loads = {one.uuid: one for one in beat.gpus}
+    heartbeat = view.last.heartbeat
+    loads = {one.uuid: one for one in heartbeat.gpus}
     held = {uuid: hold.run for hold in holds if hold.node == view.node.name for uuid in hold.uuids}
     theirs = {
         one.uuid: one.holder.run
-        for one in beat.gpus
+        for one in heartbeat.gpus
         if one.holder is not None and str(one.holder) not in ended
     }
     return tuple(
@@ -111,7 +111,7 @@ def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) 
             held.get(one.uuid) or theirs.get(one.uuid, ""),
             one.uuid in loads and loads[one.uuid].unknown_since_ms is not None,
         )
-        for one in beat.facts.gpus
+        for one in heartbeat.facts.gpus
         if one.vendor == "nvidia"
     )
 

@@ -89,7 +89,7 @@ class ProcessWorld(NodeWorld):
             self.bus.send_controls(TAG, [(self._told + 1, sent.data.decode())])
             self._told += 1
         if up.pulse is not None and up.pulse != self._pulse:
-            self.bus.set_beats({TAG: up.pulse.decode()})
+            self.bus.set_heartbeats({TAG: up.pulse.decode()})
             self._pulse = up.pulse
 
     def _up(self) -> None:

@@ -110,8 +110,8 @@ def test_a_rate_limit_that_is_nearly_used_up_takes_a_slot_and_the_node_says_why(
             world.coordinator.push(acts(world, ("ask", MODEL), ("wait", "30")))
 
             def fewer() -> Ask | None:
-                beat = world.coordinator.heartbeat()
-                return beat.ask if beat is not None and beat.ask.slots == 1 else None
+                heartbeat = world.coordinator.heartbeat()
+                return heartbeat.ask if heartbeat is not None and heartbeat.ask.slots == 1 else None
 
             assert until(fewer, "one slot less").why == "4% left of the rate limit of claude's provider"
         finally:

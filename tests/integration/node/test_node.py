@@ -51,12 +51,14 @@ def test_a_heartbeat_names_what_has_a_value_there_and_tells_none(world: NodeWorl
     world.home.secrets.write_text('{"NPM_TOKEN": "npm-1234567", "GONE": {"file": "/nowhere"}}')
 
     def told() -> Heartbeat | None:
-        beat = world.coordinator.heartbeat()
-        return beat if beat is not None and "NPM_TOKEN" in (beat.facts.variables or ()) else None
+        heartbeat = world.coordinator.heartbeat()
+        return (
+            heartbeat if heartbeat is not None and "NPM_TOKEN" in (heartbeat.facts.variables or ()) else None
+        )
 
-    beat = until(told, "the name is told")
-    assert beat.facts.variables is not None and "PATH" in beat.facts.variables
-    assert "GONE" not in beat.facts.variables and "npm-1234567" not in beat.model_dump_json()
+    heartbeat = until(told, "the name is told")
+    assert heartbeat.facts.variables is not None and "PATH" in heartbeat.facts.variables
+    assert "GONE" not in heartbeat.facts.variables and "npm-1234567" not in heartbeat.model_dump_json()
 
 
 def test_what_a_gate_reports_is_in_the_receipt_and_is_no_change(world: NodeWorld) -> None:

@@ -100,7 +100,7 @@ def test_a_frozen_server_is_said_to_be_so(valkey_site: Site) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(UnavailableError) as caught:
-            bus.set_beats({TAG: "beat"})
+            bus.set_heartbeats({TAG: "beat"})
         assert str(caught.value) == "Redis does not answer."
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -116,7 +116,7 @@ def test_a_wiped_server_is_filled_again(site: Site) -> None:
     node.settle_job(claim.rq_job, True, "")
     node.set_heartbeat("heart")
     node.send("receipt")
-    site.bus.set_beats({TAG: "beat"})
+    site.bus.set_heartbeats({TAG: "beat"})
     assert site.bus.heartbeats([TAG]) == {TAG: b"heart"}
     assert [message.data for message in site.bus.read_up([TAG], 5, 0)] == [b"receipt"]
     assert site.admin.smembers("rq:workers") == {f"rq:worker:{TAG}".encode()}
@@ -365,9 +365,9 @@ def test_a_flooding_node_fills_its_bound_and_no_more(valkey_site: Site) -> None:
     # What is counted as used swings with the buffers of clients: well below it, the answer is certain.
     site.admin.config_set("maxmemory", "3mb")
     with pytest.raises(UnavailableError) as caught:
-        site.bus.set_beats({TAG: "beat"})
+        site.bus.set_heartbeats({TAG: "beat"})
     assert "full" in str(caught.value)
     while messages := site.bus.read_up([TAG], 1_000, 0):
         site.bus.drop_up(messages)
-    site.bus.set_beats({TAG: "beat"})
+    site.bus.set_heartbeats({TAG: "beat"})
     node.send("event")

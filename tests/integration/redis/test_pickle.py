@@ -83,7 +83,7 @@ def mined(valkey_site: Site, tmp_path: Path) -> tuple[Site, Path]:
     site, place = valkey_site, tmp_path / "boom"
     uplink = site.uplink()
     site.bus.push_jobs([Offer(TAG, IDENTITY, "order")])
-    site.bus.set_beats({TAG: "beat"})
+    site.bus.set_heartbeats({TAG: "beat"})
     uplink.set_heartbeat("heart")
     assert uplink.claim() is not None
     bomb = pickle.dumps(Bomb(place), protocol=0)  # text, so that no decoder stops before it

@@ -77,7 +77,10 @@ class RealFleet(Fleet):
     def left(self) -> list[bytes]:
         """Keys that the flooding node made, or could have made."""
         mine = self.bad.tag.encode()
-        ours = {keys.beat_key(self.bad.tag).encode(), keys.down_stream(self.bad.tag).encode()}
+        ours = {
+            keys.coordinator_heartbeat_key(self.bad.tag).encode(),
+            keys.down_stream(self.bad.tag).encode(),
+        }
         ours.add(b"rq:workers:" + keys.node_queue(self.bad.tag).encode())
         return [key for key in self.site.admin.scan_iter() if mine in key and key not in ours]
 
@@ -109,7 +112,7 @@ def test_no_pattern_of_its_rights_is_forgotten(site: Site) -> None:
 
 
 def test_what_the_coordinator_alone_writes_is_not_held_against_it(site: Site) -> None:
-    site.admin.set(keys.beat_key(TAG), PIECE)
+    site.admin.set(keys.coordinator_heartbeat_key(TAG), PIECE)
     site.admin.xadd(keys.down_stream(TAG), {"e": PIECE})
     site.admin.set("rq:job:ticket_r-0001_1", PIECE)
     site.admin.set("somebody:else", PIECE)
@@ -163,7 +166,7 @@ def test_connections_that_hold_much_are_weighed_or_cut(valkey_site: Site) -> Non
 
 
 def test_the_coordinator_s_own_connections_are_never_cut(valkey_site: Site) -> None:
-    valkey_site.bus.set_beats({TAG: "beat"})
+    valkey_site.bus.set_heartbeats({TAG: "beat"})
     (ours,) = [one for one in valkey_site.bus._redis.client_list() if one["cmd"].startswith("client")]
     assert "e" in ours["flags"]
 

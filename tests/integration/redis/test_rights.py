@@ -49,7 +49,7 @@ DENIED: list[tuple[Any, ...]] = [
     ("SADD", f"rq:workers:{keys.node_queue(OTHER)}", "x"),
     ("XADD", keys.up_stream(OTHER), "*", "e", "x"),
     ("XRANGE", keys.down_stream(OTHER), "-", "+"),
-    ("GET", keys.beat_key(OTHER)),
+    ("GET", keys.coordinator_heartbeat_key(OTHER)),
     ("SET", keys.heartbeat_key(OTHER), "x"),
     ("SET", "pancode:elsewhere", "x"),
     ("PUBLISH", keys.hint_channel(OTHER), "1"),
@@ -68,8 +68,8 @@ DENIED: list[tuple[Any, ...]] = [
     ("XGROUP", "CREATE", keys.up_stream(TAG), "mine", "0", "MKSTREAM"),
     ("HSET", f"rq:worker:{TAG}:another", "a", "b"),
     ("DEL", keys.down_stream(TAG)),
-    ("SET", keys.beat_key(TAG), "x"),
-    ("DEL", keys.beat_key(TAG)),
+    ("SET", keys.coordinator_heartbeat_key(TAG), "x"),
+    ("DEL", keys.coordinator_heartbeat_key(TAG)),
     ("XRANGE", keys.up_stream(TAG), "-", "+"),
     ("DEL", keys.up_stream(TAG)),
     ("XDEL", keys.up_stream(TAG), "1-1"),
@@ -114,7 +114,7 @@ THROUGH_SCRIPTS = [
     f"return redis.call('LPOP', '{THEIR_QUEUE}')",
     f"return redis.call('RPUSH', '{MY_QUEUE}', 'x')",
     f"return redis.call('HSET', '{THEIR_JOB}', 'status', 'finished')",
-    f"return redis.call('SET', '{keys.beat_key(TAG)}', 'x')",
+    f"return redis.call('SET', '{keys.coordinator_heartbeat_key(TAG)}', 'x')",
     "return redis.call('KEYS', '*')",
     "return redis.call('FLUSHALL')",
     "return redis.call('PUBLISH', 'pancode:hint:" + OTHER + "', '1')",
@@ -154,8 +154,8 @@ def fill(site: Site) -> None:
     site.uplink(), site.uplink(OTHER)
     site.bus.push_jobs([Offer(TAG, MINE, "order")])
     site.bus.push_jobs([Offer(OTHER, THEIRS, "order")])
-    site.bus.set_beats({TAG: "beat"})
-    site.bus.set_beats({OTHER: "beat"})
+    site.bus.set_heartbeats({TAG: "beat"})
+    site.bus.set_heartbeats({OTHER: "beat"})
     site.bus.send_controls(TAG, [(1, "control")])
     site.bus.send_controls(OTHER, [(1, "control")])
     site.admin.rpush(POOL, "ticket_r-0001_1")
@@ -201,7 +201,7 @@ def test_a_node_needs_nothing_that_it_has_not(site: Site) -> None:
     node.settle_job(again.rq_job, False, "no")
     node.send("event")
     node.set_heartbeat("heart")
-    assert node.news("0").beat == b"beat"
+    assert node.news("0").heartbeat == b"beat"
     assert [sent.data for sent in node.news("0").controls] == [b"control"]
     site.bus.send_controls(TAG, [(2, "control")])
     assert node.wait_for_hint(2_000)
@@ -235,7 +235,7 @@ def test_no_password_stands_in_the_servers_files(valkey_site: Site) -> None:
 
 def test_a_renewed_password_replaces_the_old_one(site: Site) -> None:
     site.bus.admit_node(TAG, "first")
-    assert as_node(site, password="first").execute_command("GET", keys.beat_key(TAG)) is None
+    assert as_node(site, password="first").execute_command("GET", keys.coordinator_heartbeat_key(TAG)) is None
     site.bus.admit_node(TAG, "second")
     with pytest.raises(redis.exceptions.AuthenticationError):
         as_node(site, password="first").ping()

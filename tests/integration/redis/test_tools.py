@@ -67,7 +67,7 @@ def busy_fleet(site: Site) -> None:
         site.bus.push_jobs([Offer(TAG, identity(number), f"job {number}")])
     claims = [node.claim() for _ in range(3)]
     jobs = [claim.rq_job for claim in claims if claim is not None]
-    site.bus.set_beats({TAG: "beat"})
+    site.bus.set_heartbeats({TAG: "beat"})
     node.set_heartbeat("heart")
     node.settle_job(jobs[1], True, "")
     node.settle_job(jobs[2], False, "refused: too_late")

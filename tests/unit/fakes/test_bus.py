@@ -103,8 +103,8 @@ def test_one_node_can_be_cut_off_alone() -> None:
     redis.cut.add(TAG)
     with pytest.raises(MemoryLinkDown):
         redis.uplink(TAG).news("0")
-    assert redis.uplink("f0e1d2c3b4").news("0").beat is None
-    bus.set_beats({TAG: "beat"})
+    assert redis.uplink("f0e1d2c3b4").news("0").heartbeat is None
+    bus.set_heartbeats({TAG: "beat"})
 
 
 def test_waiting_is_what_the_simulation_makes_of_it() -> None:

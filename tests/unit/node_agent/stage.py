@@ -19,7 +19,7 @@ from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock
-from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
+from node_agent.wire.control import Acknowledge, Control, ControlBody, CoordinatorHeartbeat
 from node_agent.wire.event import Event, Events, Refused, Revoked
 from node_agent.wire.failure import JobRefusal
 from node_agent.wire.identity import AttemptId
@@ -97,7 +97,7 @@ class Coordinator:
         self.clock, self.uplink, self.tag = clock, uplink, node.tag
         self.known = {node.keyid: node}
         self.epoch, self.acknowledges = 1, True
-        self.beats, self.controls, self.read = 0, 0, 0
+        self.heartbeats, self.controls, self.read = 0, 0, 0
         self.cursors: dict[str, int] = {}
         self.events: dict[tuple[str, int], Event] = {}
         self.receipts: dict[str, set[str]] = {}
@@ -111,19 +111,21 @@ class Coordinator:
         return FleetTime(epoch=self.epoch, ms=self.clock.boot_ms() + AHEAD)
 
     def beat(self, **changes: Any) -> None:
-        """The next beat; it answers the newest heartbeat."""
-        self.beats += 1
+        """The next heartbeat; it answers the newest heartbeat."""
+        self.heartbeats += 1
         heard = self.heartbeat()
         fields: dict[str, Any] = {
             "fleet": FLEET,
             "node": self.tag,
-            "seq": self.beats,
+            "seq": self.heartbeats,
             "time": self.now(),
             "answers": None if heard is None else heard.nonce,
             "cursors": dict(self.cursors),
             "control_floor": 0,
         }
-        self.uplink.pulse = Beat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
+        self.uplink.pulse = (
+            CoordinatorHeartbeat(**{**fields, **changes}).signed(COORDINATOR).model_dump_json().encode()
+        )
 
     def heartbeat(self) -> Heartbeat | None:
         if self.uplink.heartbeat is None:
@@ -273,11 +275,11 @@ class Stage(Coordinator):
     def go(self, ms: int, until: Callable[[], bool] = lambda: False) -> bool:
         """Let that much time pass; True as soon as `until` holds."""
         end = self.clock.ms + ms
-        next_beat = self.clock.ms
+        next_heartbeat = self.clock.ms
         while self.clock.ms <= end:
-            if self.clock.ms >= next_beat:
+            if self.clock.ms >= next_heartbeat:
                 self.beat()
-                next_beat = self.clock.ms + 5_000
+                next_heartbeat = self.clock.ms + 5_000
             wait = self.turn()
             self.coordinate()
             self.offer_again()

@@ -15,7 +15,7 @@ from node_agent.acp import conversation
 from node_agent.acp.calls import MOST_KEPT, MOST_OPEN, AcpCalls
 from node_agent.acp.conversation import AcpConversation
 from node_agent.chat.limits import Over
-from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.equipment import WorkerHeartbeat, pause
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.loop import ModelDeclined
 from node_agent.native.tools.offer import Deeds
@@ -53,7 +53,7 @@ class Talks:
             clock=loop.clock,
             limits=loop.limits,
             deeds=Deeds(loop.box, loop.voice),
-            beat=WorkerBeat(pause),
+            heartbeat=WorkerHeartbeat(pause),
         )
         self.all.append(talk)
         return talk
@@ -394,11 +394,11 @@ def test_a_cancelled_turn_ends_and_who_does_not_hear_it_is_ended(
 
     def cancelled() -> None:
         if any(one["text"] == "half" for one in talks.told("said")):
-            talk.beat.on = None
+            talk.heartbeat.on = None
             raise TurnOver(TurnStop.CANCELLED)
         talk.voice.flush()
 
-    talk.beat.on = cancelled
+    talk.heartbeat.on = cancelled
     with pytest.raises(TurnOver):
         talk.run("go")
     talk.way = talk.way.model_copy(update={"argv": (*talk.way.argv[:3], "plain", *talk.way.argv[4:])})
@@ -417,7 +417,7 @@ def test_no_command_of_a_cancelled_turn_works_on(talks: Talks, case: str) -> Non
             raise TurnOver(TurnStop.CANCELLED)
         talk.voice.flush()
 
-    talk.beat.on = cancelled
+    talk.heartbeat.on = cancelled
     with pytest.raises(TurnOver):
         talk.run("go")
     command = int(talks.told("said")[0]["text"])
@@ -441,7 +441,7 @@ def test_a_start_in_the_midst_of_an_interactive_run_hears_a_cancel(
     def cancelled() -> None:
         raise TurnOver(TurnStop.CANCELLED)
 
-    talk.beat.on = cancelled
+    talk.heartbeat.on = cancelled
     with pytest.raises(TurnOver):
         talk.run("go")
 

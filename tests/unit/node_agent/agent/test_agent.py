@@ -177,7 +177,9 @@ def test_a_forged_job(key: SigningKey) -> None:
 
 
 def test_lost_events_are_sent_again() -> None:
-    """A Redis that forgets what it took: the beat's cursor brings everything again, nothing twice applied."""
+    """A Redis that forgets what it took: the heartbeat's cursor brings everything again, nothing twice
+    applied.
+    """
     stage = running()
     stage.events.clear()
     stage.cursors[NAME] = 0

@@ -59,8 +59,8 @@ def test_between_bounds_it_takes_fewer_while_it_is_strained_and_says_so() -> Non
     facts.load = 7.0
     assert stage.go(400_000, lambda: stage.agent.slots() == 1)
     stage.go(10_000)
-    beat = stage.heartbeat()
-    assert beat is not None and beat.ask.slots == 1 and "load 7.0 on 1 cores" in beat.ask.why
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.ask.slots == 1 and "load 7.0 on 1 cores" in heartbeat.ask.why
     assert len(stage.journal.live()) == 1, "what runs continues"
     stage.agent = stage.start()
     assert stage.agent.slots() == 3, "a new start begins with all, and looks anew"
@@ -82,8 +82,8 @@ def test_a_queue_at_the_server_of_its_runs_takes_slots_and_one_at_another_server
     facts.endpoints = (EndpointFact(name="own", dialect=Dialect.VLLM, at="h:1", waiting=5),)
     assert stage.go(300_000, lambda: stage.agent.slots() == 1)
     stage.go(10_000)
-    beat = stage.heartbeat()
-    assert beat is not None and beat.ask.why == "5 calls wait in the queue of own"
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.ask.why == "5 calls wait in the queue of own"
 
 
 def test_drain_refuses_and_ends_nothing() -> None:

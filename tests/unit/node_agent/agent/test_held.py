@@ -40,7 +40,7 @@ def marks(stage: Stage) -> list[Mark]:
 
 
 def alone(stage: Stage, ms: int) -> None:
-    """Nobody leads: no beat, no link, no depot."""
+    """Nobody leads: no heartbeat, no link, no depot."""
     stage.uplink.down = stage.depot.down = True
     for _ in range(ms // 1_000):
         stage.turn()
@@ -49,8 +49,8 @@ def alone(stage: Stage, ms: int) -> None:
 
 def test_held_ones_hold_no_slot_and_are_told() -> None:
     stage = holding()
-    beat = stage.heartbeat()
-    assert beat is not None and beat.ask.open == (ONE,) and beat.ask.ahead >= 16
+    heartbeat = stage.heartbeat()
+    assert heartbeat is not None and heartbeat.ask.open == (ONE,) and heartbeat.ask.ahead >= 16
     assert marks(stage)[1:] == [Mark.HELD, Mark.HELD]
     assert stage.bodies(TWO) == [Marked(mark=Mark.HELD)]
     assert {str(one) for one in (TWO, THREE)} <= stage.host.mirrored, "the snapshot is there before its word"

@@ -14,7 +14,7 @@ from node_agent.chat.limits import Over
 from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
 from node_agent.gateway.meter import Wire
 from node_agent.gateway.requests import error_body
-from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.equipment import WorkerHeartbeat, pause
 from node_agent.native.interactive_run import InteractiveRun, TurnOver
 from node_agent.native.judge import Judge
 from node_agent.native.loop import CANCELLED
@@ -43,8 +43,8 @@ class Talk(Stage):
         self.home.mkdir()
         self.between: list[Callable[[], None]] = []
         words = UserMessages(str(self.home), WHO, SECRET, self.loop.voice)
-        self.beat = WorkerBeat(self._slept)
-        self.interactive_run = InteractiveRun(self.loop, words, terms, self.beat)
+        self.heartbeat = WorkerHeartbeat(self._slept)
+        self.interactive_run = InteractiveRun(self.loop, words, terms, self.heartbeat)
 
     def _slept(self, seconds: float) -> None:
         if self.between:
@@ -124,7 +124,7 @@ def test_a_cancelled_turn_ends_and_the_interactive_run_goes_on(
     def cancelled() -> None:
         talk.wants("cancel", 1)()
         talk.loop.voice.say("half an ans")
-        talk.beat()
+        talk.heartbeat()
 
     if midst == "model":
         script.at[1] = cancelled
@@ -144,7 +144,7 @@ def test_a_cancel_of_another_turn_changes_nothing_and_one_to_come_is_cancelled(t
     script = Midway(says("one"), says("two"))
     talk = Talk(tmp_path, script)
     talk.wants("cancel", 2)()
-    script.at = {1: lambda: talk.beat(), 2: lambda: talk.beat()}
+    script.at = {1: lambda: talk.heartbeat(), 2: lambda: talk.heartbeat()}
     talk.between = [talk.says(1, "go on")]
     talk.interactive_run.run("the task")
     assert talk.turns() == [(1, "end_turn", ""), (2, "cancelled", "")]
@@ -157,7 +157,7 @@ def test_what_nobody_sealed_cancels_nothing(tmp_path: Path) -> None:
     write_file(
         talk.home, messages_in(WHO), turn_control_file("rest", 1), seal_text(SECRET, 1, "cancel").encode()
     )
-    script.at = {1: lambda: talk.beat()}
+    script.at = {1: lambda: talk.heartbeat()}
     talk.interactive_run.run("the task")
     assert talk.turns() == [(1, "end_turn", "")] and talk.told("rests")[0]["why"] == "idle"
 
@@ -233,7 +233,7 @@ def test_a_turn_that_takes_too_long_ends_and_the_interactive_run_goes_on(tmp_pat
 
     def late() -> None:
         pause(0.7)
-        talk.beat()
+        talk.heartbeat()
 
     script.at[1] = late
     talk.between = [talk.says(1, "go on")]

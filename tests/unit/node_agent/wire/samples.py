@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.control import (
-    Beat,
     CallAnswer,
     Control,
+    CoordinatorHeartbeat,
     Examine,
     FleetAnswers,
     StopControl,
@@ -454,7 +454,7 @@ def samples() -> dict[str, Signed]:
             node=TAG,
             events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=MessagesHeard(numbers=(1, 2))),),
         ),
-        "beat": Beat(
+        "coordinatorheartbeat": CoordinatorHeartbeat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5
         ),
         "events": Events(

@@ -95,10 +95,10 @@ def test_what_an_honest_node_has_too_much_of_is_cut_and_still_believed() -> None
 
 
 def test_what_an_older_side_does_not_know_is_not_written_where_there_is_none() -> None:
-    beat, job = samples.samples()["heartbeat"], samples.job()
-    assert isinstance(beat, Heartbeat)
-    bare = beat.model_copy(update={"gpus": (), "facts": beat.facts.model_copy(update={"gpus": ()})})
-    assert b'"gpus"' in beat.canonical() and b'"gpus"' not in bare.canonical()
+    heartbeat, job = samples.samples()["heartbeat"], samples.job()
+    assert isinstance(heartbeat, Heartbeat)
+    bare = heartbeat.model_copy(update={"gpus": (), "facts": heartbeat.facts.model_copy(update={"gpus": ()})})
+    assert b'"gpus"' in heartbeat.canonical() and b'"gpus"' not in bare.canonical()
     assert Heartbeat.model_validate_json(bare.canonical()) == bare
     assert b'"gpus"' not in job.model_copy(update={"gpus": None}).canonical()
     none = job.model_copy(update={"gpus": ()})

@@ -30,7 +30,7 @@ def gpu(number: int, name: str = "NVIDIA H100 80GB HBM3", memory: int = 80 * GIB
 def told(tmp_path: Path, gpus: tuple[GpuFact, ...], *loads: GpuLoad) -> World:
     world = World(tmp_path)
     world.node.facts = facts(gpus=gpus)
-    world.context.turn(world.context.rules.beat_ms)
+    world.context.turn(world.context.rules.heartbeat_ms)
     world.node.heartbeat(gpus=loads)
     world.context.turn()
     return world

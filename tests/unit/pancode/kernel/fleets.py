@@ -45,7 +45,7 @@ def heard(
         wall_ms=1,
         **said,
     )
-    beat = Heartbeat(
+    heartbeat = Heartbeat(
         fleet="f-test",
         node="0123456789",
         session="s",
@@ -60,7 +60,7 @@ def heard(
         obeys=(),
         facts=facts,
     )
-    return LastHeartbeat(beat, "n")
+    return LastHeartbeat(heartbeat, "n")
 
 
 def endpoint(name: str, *models: ModelFact | str, **said: Any) -> EndpointFact:

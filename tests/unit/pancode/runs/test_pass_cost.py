@@ -101,14 +101,17 @@ def test_an_idle_round_reads_no_node_from_the_ledger() -> None:
     assert desk.counted.rows["Node"] == 0
 
 
-def test_all_beats_travel_together() -> None:
+def test_all_heartbeats_travel_together() -> None:
     desk, puppets = fleet(20)
-    desk.turn(desk.rules.beat_ms)
+    desk.turn(desk.rules.heartbeat_ms)
     desk.bus.calls.clear()
-    desk.turn(desk.rules.beat_ms)
-    assert desk.bus.calls["set_beats"] == 1
-    beats = [puppet.beat() for puppet in puppets]
-    assert len({beat.seq for beat in beats if beat is not None}) == 1 and None not in beats
+    desk.turn(desk.rules.heartbeat_ms)
+    assert desk.bus.calls["set_heartbeats"] == 1
+    heartbeats = [puppet.beat() for puppet in puppets]
+    assert (
+        len({heartbeat.seq for heartbeat in heartbeats if heartbeat is not None}) == 1
+        and None not in heartbeats
+    )
 
 
 def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:

@@ -28,8 +28,8 @@ def begin_anew(coordinator: Desk, node: Puppet, emptied: bool) -> list[tuple[str
     node.heartbeat()
     node.control_seen = seen
     coordinator.turn(0)
-    beat = node.beat()
-    assert beat is not None and beat.answers == node.nonce
+    heartbeat = node.beat()
+    assert heartbeat is not None and heartbeat.answers == node.nonce
     return [(c.body.run, c.body.up_to_lease) for c in node.controls() if isinstance(c.body, Tombstone)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.control import Beat, Control
+from node_agent.wire.control import Control, CoordinatorHeartbeat
 from node_agent.wire.event import Event, EventBody, Events, Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
@@ -220,9 +220,9 @@ class Puppet:
         with coordinator.ledger.transaction() as tx:
             keyring.start_key(tx, keyring.NODE, name, self.key.public, 0)
 
-    def beat(self) -> Beat | None:
-        data = self.uplink.news("0").beat
-        return self._believed(Beat, data) if data else None
+    def beat(self) -> CoordinatorHeartbeat | None:
+        data = self.uplink.news("0").heartbeat
+        return self._believed(CoordinatorHeartbeat, data) if data else None
 
     def _believed(self, kind: type[M], data: bytes) -> M | None:
         """None for what it does not believe, as on a real node."""
@@ -232,15 +232,15 @@ class Puppet:
             return None
 
     def breathe(self, inventory: bool = True) -> None:
-        """Two rounds: a heartbeat that echoes the newest beat, and an inventory."""
-        self.coordinator.turn(self.coordinator.rules.beat_ms)
+        """Two rounds: a heartbeat that echoes the newest heartbeat, and an inventory."""
+        self.coordinator.turn(self.coordinator.rules.heartbeat_ms)
         self.heartbeat()
         if inventory:
             self.inventory()
         self.coordinator.turn(0)
 
     def heartbeat(self, echo: FleetTime | None = None, **changes: Any) -> Heartbeat:
-        beat = self.beat()
+        heartbeat = self.beat()
         self.seq += 1
         fields: dict[str, Any] = {
             "fleet": FLEET,
@@ -250,8 +250,8 @@ class Puppet:
             "seq": self.seq,
             "boot_ms": self.coordinator.clock.ms,
             "nonce": self.nonce,
-            "echo": echo or (beat.time if beat else None),
-            "epoch_seen": beat.time.epoch if beat else 0,
+            "echo": echo or (heartbeat.time if heartbeat else None),
+            "epoch_seen": heartbeat.time.epoch if heartbeat else 0,
             "control_seen": self.control_seen,
             "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open), ahead=self.ahead),
             "version": "0.1.0",
@@ -263,15 +263,15 @@ class Puppet:
         return made
 
     def inventory(self) -> None:
-        beat = self.beat()
-        if beat is not None:
+        heartbeat = self.beat()
+        if heartbeat is not None:
             made = Inventory(
                 fleet=FLEET,
                 node=self.tag,
                 session=self.session,
                 nonce=self.nonce,
                 at=self.coordinator.core.now(),
-                epoch_seen=beat.time.epoch,
+                epoch_seen=heartbeat.time.epoch,
                 entries=tuple(self.journal),
             )
             self.uplink.send(made.signed(self.key).model_dump_json())

@@ -467,7 +467,7 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     rested(world, interactive_run(world), record(1, 0))
     other = Puppet(world.context, "n2")
     other.facts = world.node.facts
-    for _ in range(world.context.rules.deadlines.unreachable_ms // world.context.rules.beat_ms + 2):
+    for _ in range(world.context.rules.deadlines.unreachable_ms // world.context.rules.heartbeat_ms + 2):
         other.breathe()
     second = say(world, run, "go on")["run"]
     kept = world.context.row(Run, second)

@@ -30,18 +30,18 @@ def test_one_part_that_stands_still_is_enough_for_silence() -> None:
     clock = Hand()
     watch = Watched(said.append, 100, clock, frozenset({"a", "b"}))
     for _ in range(10):
-        watch.beat("a")
+        watch.heartbeat("a")
         clock.ms += 100
     assert said == []
-    watch.beat("b")
-    watch.beat("a")
-    watch.beat("b")
+    watch.heartbeat("b")
+    watch.heartbeat("a")
+    watch.heartbeat("b")
     assert said == ["WATCHDOG=1"], "again only when the time has come"
     clock.ms += 100
-    watch.beat("b")
+    watch.heartbeat("b")
     assert said == ["WATCHDOG=1"] * 2, "both have got on since"
     clock.ms += 100
-    watch.beat("b")
+    watch.heartbeat("b")
     assert said == ["WATCHDOG=1"] * 2
 
 
@@ -57,6 +57,6 @@ def test_one_part_that_stands_still_is_enough_for_silence() -> None:
 def test_what_was_not_asked_for_is_not_told_and_no_child_hears_of_it(environ: dict[str, str]) -> None:
     watch = read_watchdog(environ, Hand(), frozenset())
     watch.ready()
-    watch.beat("a")
+    watch.heartbeat("a")
     watch.stopping()
     assert environ == {}

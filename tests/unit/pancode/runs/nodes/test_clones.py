@@ -37,7 +37,7 @@ def test_a_clone_is_seen_and_gets_no_work_and_a_user_ends_it(coordinator: Desk) 
         machine.breathe()
     assert _node(coordinator).quarantined == TWINS
     coordinator.dispatch("r-0001", node="n1")
-    coordinator.turn(coordinator.rules.beat_ms)
+    coordinator.turn(coordinator.rules.heartbeat_ms)
     run: Run = coordinator.row(Run, "r-0001")
     assert run.state is RunState.PENDING and "two nodes" in run.reason
     with pytest.raises(MemoryLinkDown):

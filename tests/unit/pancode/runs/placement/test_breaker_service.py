@@ -35,7 +35,7 @@ def _state(desk: Desk, name: str) -> str:
 
 
 def _later(desk: Desk, node: Puppet, ms: int) -> None:
-    for _ in range(ms // desk.rules.beat_ms + 1):
+    for _ in range(ms // desk.rules.heartbeat_ms + 1):
         node.breathe()
 
 

@@ -214,7 +214,7 @@ def test_a_gpu_is_free_at_once_when_its_run_has_ended_though_the_node_has_not_sa
     box.desk.turn()
     due = box.node.take()
     box.node.start(due)
-    box.desk.turn(box.desk.rules.beat_ms)
+    box.desk.turn(box.desk.rules.heartbeat_ms)
     box.node.heartbeat(gpus=tuple(GpuLoad(uuid=one.uuid, holder=due.identity) for one in TWO))
     box.desk.turn(0)
     box.desk.dispatch("r-0002", gpus="1")
@@ -235,7 +235,7 @@ def test_a_later_attempt_holds_its_own(box: Box) -> None:
 def test_a_node_that_says_an_attempt_holds_a_gpu_is_believed(box: Box) -> None:
     lost = AttemptId(run="r-lost", attempt=1, lease=1)
     loads = (GpuLoad(uuid="GPU-0", holder=lost), GpuLoad(uuid="GPU-1"))
-    box.desk.turn(box.desk.rules.beat_ms)
+    box.desk.turn(box.desk.rules.heartbeat_ms)
     box.node.heartbeat(gpus=loads)
     box.node.inventory()
     box.desk.dispatch("r-0001", gpus="2")

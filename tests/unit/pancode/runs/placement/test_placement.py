@@ -179,8 +179,10 @@ def test_a_chat_waits_for_the_adapter_of_its_program_and_other_runs_do_not() -> 
     lacks = "claude-agent-acp is missing: npm install it"
     facts = view.last.heartbeat.facts
     fact = facts.runtimes[0].model_copy(update={"no_turns": lacks})
-    beat = view.last.heartbeat.model_copy(update={"facts": facts.model_copy(update={"runtimes": (fact,)})})
-    view = replace(view, last=replace(view.last, heartbeat=beat))
+    heartbeat = view.last.heartbeat.model_copy(
+        update={"facts": facts.model_copy(update={"runtimes": (fact,)})}
+    )
+    view = replace(view, last=replace(view.last, heartbeat=heartbeat))
     (waits,) = decide_placements(
         [run("r-1", runtime="claude", terms={"turns": {"idle_ms": 1}})], standing(view)
     )

@@ -109,7 +109,7 @@ def world(tmp_path: Path) -> World:
 
 
 def passes(world: World, ms: int) -> None:
-    for _ in range(ms // world.context.rules.beat_ms):
+    for _ in range(ms // world.context.rules.heartbeat_ms):
         world.node.breathe(inventory=False)
 
 

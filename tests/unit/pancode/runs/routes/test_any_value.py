@@ -104,10 +104,10 @@ class LiarWorld(World):
         return told
 
     def _ours(self) -> dict[str, Any]:
-        beat = self.node.beat()
-        assert beat is not None
+        heartbeat = self.node.beat()
+        assert heartbeat is not None
         self.node.seq += 1
-        now = {"epoch": beat.time.epoch, "ms": beat.time.ms}
+        now = {"epoch": heartbeat.time.epoch, "ms": heartbeat.time.ms}
         return {
             "fleet": FLEET,
             "node": self.node.tag,
