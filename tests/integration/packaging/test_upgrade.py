@@ -292,6 +292,9 @@ def assert_kept(said: Any, now: Any, place: str) -> None:
             assert name in now, f"{place}.{key} is gone"
             assert_kept(value, now[name], f"{place}.{key}")
     elif isinstance(said, list):
+        if place.endswith("runs.runs"):  # a newer version may have begun a check of gates
+            known = {one["run"] for one in said}
+            now = [one for one in now if one["run"] in known]
         assert len(said) == len(now), place
         for index, value in enumerate(said):
             assert_kept(value, now[index], f"{place}[{index}]")
