@@ -26,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))
     monkeypatch.setenv("PANCODE_HOME", str(tmp_path / "p"))
     monkeypatch.delenv("TMUX", raising=False)
-    monkeypatch.setattr(up, "_argv", lambda window, command: ("sleep", "600"))
+    monkeypatch.setattr(up, "THEN_A_SHELL", "exec sleep 600")
     top = tmp_path / "the shop.v2"
     (top / ".git").mkdir(parents=True)
     (top / "src").mkdir()

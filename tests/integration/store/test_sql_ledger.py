@@ -331,7 +331,7 @@ def test_a_change_is_read_as_the_database_gives_it_back(path: Path) -> None:
         tx.insert(first)
         assert tx.get(Attempt, "r-0001", 1) == first
     changes: list[dict[str, Any]] = [
-        {"held_usd": Decimal("1.00")},
+        {"reserved_usd": Decimal("1.00")},
         {"usage": {"a": True, "b": (1,)}},
         {"outcome": Outcome.DONE, "failure": FailureKind.NODE_LOST, "finished_ms": 9},
         {"outcome": None, "failure": None, "reason": Outcome.LOST},
