@@ -186,7 +186,7 @@ class FleetServer:
         """Begin a call, even of a tool not offered: the coordinator refuses and audits that."""
         name, why = text_of(params.get("name")), ""
         if not is_fleet_tool_name(name):
-            why = f"{name[:100]} is no tool of this run"
+            why = f"{name[:100]} is not a tool of this run"
         elif not self.turn:
             why = "no turn is at work, so nothing is asked"
         elif len(self._open) >= MOST_OPEN_FLEET_CALLS:

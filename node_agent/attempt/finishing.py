@@ -191,7 +191,7 @@ def _number(line: str) -> Any:
 def written_out(number: Any, line: str) -> str:
     """The number as text; NoScoreError for what is no number, or is too large or too exact."""
     if not isinstance(number, Decimal):
-        raise NoScoreError(f"the last line of the output is no JSON number: {line.strip()[:100]!r}")
+        raise NoScoreError(f"the last line of the output is not a JSON number: {line.strip()[:100]!r}")
     _, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int) or exponent < -MOST_DIGITS or len(digits) + exponent > MOST_DIGITS:
         raise NoScoreError(f"a score has {MOST_DIGITS} digits at most before and after the point")

@@ -66,7 +66,7 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
     try:
         return BoardEntry(namespace=namespace, key=key, value=clean(data.decode())), ""
     except UnicodeDecodeError:
-        return None, "it is no text"
+        return None, "it is not text"
     except ValidationError:
         return None, "it is not NAMESPACE/KEY, each of letters, digits, dots, dashes"
 
@@ -183,7 +183,7 @@ def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], st
     for path, data in files.items():
         text = data.decode("utf-8", "replace")
         if text.encode() != data:
-            raise ValueError(f"{path!r} is no text")
+            raise ValueError(f"{path!r} is not text")
         if clean(text) != text or clean(path) != path:
             raise ValueError(f"{clean(path)!r} holds the value of a secret")
     whole = mark_executable(files)

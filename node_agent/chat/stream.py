@@ -223,7 +223,7 @@ class _Marked:
         return self.text(after) if after else ""
 
     def rest(self) -> str:
-        """Return what was held back, at the end of an answer; of thoughts nothing."""
+        """Return the text that was held back, at the end of an answer; nothing of the model's thinking."""
         held, self._held = self._held, ""
         return "" if self.is_thinking else held.lstrip() if self.is_thought else held
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from node_agent.machine.home import read_owned
+from node_agent.machine.home import read_owner_settings
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES, ModelWire, is_address, machine_of
 from node_agent.wire.model import SecretName, WireModel
 
@@ -198,5 +198,5 @@ class Owners(WireModel):
 
 def read_owners(home: Path) -> Owners:
     """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
-    owners = read_owned(Owners, home / FILE)
+    owners = read_owner_settings(Owners, home / FILE)
     return owners.model_copy(update={"endpoints": tuple(one.below(home) for one in owners.endpoints)})

@@ -118,7 +118,7 @@ def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> Known
             known = KnownServer(identity=identify_server(ask, moment.port, moment.listed), key=known.key)
         identity = known.identity
         if identity is None:
-            words = "answers, and is no model server that we know"
+            words = "answers, and is not a model server that we know"
             return KnownServer(trouble=words, stranger_until=now_ms + STRANGER_MS)
         known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
         try:

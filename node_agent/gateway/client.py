@@ -156,7 +156,8 @@ def find_body_limit(target: RequestTarget) -> int:
 
 
 def check_values(body: bytes) -> None:
-    """TooLarge for more JSON values than can be read cheaply. The count is never too low for JSON."""
+    """Raise TooLarge if the body has more JSON values than can be read cheaply. For valid JSON the count is
+    never too low."""
     if _marks(body) <= MOST_VALUES:
         return
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a string

@@ -30,7 +30,7 @@ from node_agent.gateway import spec as places
 from node_agent.gateway.prices import Price, Prices, price_of
 from node_agent.gateway.slots import folder_of
 from node_agent.gateway.spec import GatewaySpec
-from node_agent.machine.home import SettingsError, read_owned
+from node_agent.machine.home import SettingsError, read_owner_settings
 from node_agent.runtimes.vendors import Way, local_way, tunnel_of, way_of
 from node_agent.shim import process
 from node_agent.wire.clock import Ids
@@ -84,7 +84,7 @@ class GatewaySettings(WireModel):
 
 def read_wish(home: Path) -> GatewaySettings:
     """Return the file's settings; the defaults without a file. SettingsError names file, key and problem."""
-    return read_owned(GatewaySettings, home / WISH_FILE)
+    return read_owner_settings(GatewaySettings, home / WISH_FILE)
 
 
 def problems_of(home: Path) -> tuple[NodeProblem, ...]:
@@ -381,7 +381,7 @@ class GatewayProcesses:
             raise StepFailed(FailureKind.NODE_INTERNAL, str(exc)) from exc
         login = values.get(wish.proxy_login, "") if wish.proxy_login else ""
         if wish.proxy_login and ":" not in login:
-            words = f"proxy_login of gateway.json names {wish.proxy_login}, which is no user:password here"
+            words = f"proxy_login of gateway.json names {wish.proxy_login}, which is not user:password here"
             raise StepFailed(FailureKind.NODE_INTERNAL, words)
         return replace(
             spec,

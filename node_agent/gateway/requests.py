@@ -81,7 +81,7 @@ def wire_of(start: str) -> Wire:
 def split_target(target: str) -> tuple[str, str, str]:
     """Return (path, query without a key, the key in it). NotAllowed for anything but a path."""
     if not target.startswith("/") or target.startswith("//"):
-        raise NotAllowed("the model gateway is no proxy for other servers")
+        raise NotAllowed("the model gateway is not a proxy for other servers")
     parts = urlsplit(target)
     asked = parse_qsl(parts.query, keep_blank_values=True)
     key = next((value for name, value in asked if name == "key"), "")
@@ -331,7 +331,7 @@ def _is_dropped(wire: Wire, tool: Any) -> bool:
 
 def _check_tool(wire: Wire, tool: Any) -> None:
     if not isinstance(tool, dict):
-        raise _refused("a tool that is no object")
+        raise _refused("a tool that is not an object")
     if wire is Wire.GEMINI:
         if hosted := sorted(tool.keys() - _GEMINI):
             raise _refused(hosted[0])

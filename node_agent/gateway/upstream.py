@@ -111,7 +111,7 @@ async def _ask(
     try:
         head = await read_head(reader)
     except BadMessage as exc:
-        raise DialError(f"{at}, the proxy of gateway.json, is no HTTP proxy: {exc}", sent=False) from exc
+        raise DialError(f"{at}, the proxy of gateway.json, is not an HTTP proxy: {exc}", sent=False) from exc
     status = head.start.split(" ", 1)[1] if head is not None else "it hung up"
     if status[:3] == "407":
         words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
@@ -244,7 +244,7 @@ class Upstream:
             while True:
                 head = await read_head(line.reader)
                 if head is None:
-                    raise EOFError("it hung up without an answer")
+                    raise EOFError("the server closed the connection without an answer")
                 answer = UpstreamResponse(head, line, self)
                 if answer.status >= 200:
                     return answer

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.machine.home import read_owned
+from node_agent.machine.home import read_owner_settings
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -371,7 +371,7 @@ def gpus_here(owners: Path, clock: Clock) -> Gpus:
 
     SettingsError.
     """
-    settings = read_owned(GpuSettings, owners)
+    settings = read_owner_settings(GpuSettings, owners)
     path = settings.library or driver_library()
     libraries: list[GpuLibrary] = [Nvml(path)] if path else []
     if glob.glob("/sys/class/drm/card*/device/mem_info_vram_total"):

@@ -249,7 +249,7 @@ def _end(shape: dict[str, str], name: str, keys: Path) -> End:
     return host, int(port)
 
 
-def read_owned(model: type[M], path: Path) -> M:
+def read_owner_settings(model: type[M], path: Path) -> M:
     """Return a file of the node's owner as it is now; without one the defaults.
 
     SettingsError names file, key and problem.

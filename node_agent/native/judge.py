@@ -40,7 +40,7 @@ class Judge:
         """Raises Denied for a tool that the run does not have."""
         if name not in self._spec.tools:
             have = ", ".join(self._spec.tools) or "none"
-            raise Denied(f"{name} is no tool of this run; its tools are {have}")
+            raise Denied(f"{name} is not a tool of this run; its tools are {have}")
 
     def path(self, name: str, use: Use) -> None:
         """Judge a use of a real path, given from the checkout's top. Raises Denied."""

@@ -91,7 +91,7 @@ class HttpChat:
                 raise ServerUnreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
             return timed.reply(trouble=trouble)
         except OSError as exc:
-            raise ServerUnreachable(f"{self._server.ca} is no file of an authority: {exc}") from exc
+            raise ServerUnreachable(f"{self._server.ca} is not a file of an authority: {exc}") from exc
 
     async def _asked(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server

@@ -302,7 +302,7 @@ def _why_no_edit(reply: Reply) -> str | None:
         return None
     fields = call.fields
     if fields is None:
-        return "the arguments of its edit are no JSON"
+        return "the arguments of its edit are not JSON"
     old, new = fields.get("old"), fields.get("new")
     if not isinstance(old, str) or not isinstance(new, str) or not isinstance(fields.get("path"), str):
         return "its edit lacks path, old or new"
@@ -323,10 +323,10 @@ def _why_no_call(last: Reply, name: str) -> str:
     if last.finish == "length":
         return "it did not come to a call within its limit of tokens"
     if any(call.fields is None for call in last.calls):
-        return "the arguments of its call are no JSON"
+        return "the arguments of its call are not JSON"
     if last.calls:
         called = last.calls[0].name
-        wrong = "with other arguments than asked for" if called == name else "which is no tool here"
+        wrong = "with other arguments than asked for" if called == name else "which is not a tool here"
         return f"it called {called[:60]!r}, {wrong}"
     if any(mark in last.text for mark in _CALL_MARKS) or name in last.text:
         return "it wrote the call as text, where no program finds it"

@@ -29,7 +29,7 @@ def regex_fault(pattern: str) -> str | None:
     try:
         _compiled(pattern)
     except UnicodeEncodeError:
-        return "it is no UTF-8"
+        return "it is not valid UTF-8"
     except re2.error as wrong:
         reason = wrong.args[0] if wrong.args else wrong
         return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

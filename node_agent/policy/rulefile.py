@@ -99,7 +99,9 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
     rule = _keyed(item, path, _RULE_KEYS)
     for key in ("pattern", "type", "action"):
         if key not in rule:
-            raise RuleError(path, f"a rule without {key}", "nothing is guessed", f"add {key}: to it")
+            raise RuleError(
+                path, f"a rule without {key}", "nothing is guessed", f"add the key {key} to the rule"
+            )
     kind = _one_of(rule["type"], f"{path}.type", TYPES)
     action = _one_of(rule["action"], f"{path}.action", (*ACTIONS, ASK))
     if kind == "path":

@@ -628,7 +628,8 @@ def _check_able(job: Job, runtime: base.Runtime) -> None:
     """StepFailed for an effort or for turns that the runtime does not have; a coordinator knows before."""
     if job.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
-            FailureKind.CANNOT_START, f"runtime {job.runtime} takes no turns: its run is no interactive run"
+            FailureKind.CANNOT_START,
+            f"runtime {job.runtime} takes no turns: its run is not an interactive run",
         )
     if job.reasoning is not None and job.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(

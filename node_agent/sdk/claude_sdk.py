@@ -68,7 +68,7 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
     async def decide(asked: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
         if asked.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
             return {}
-        why = f"{asked.get('tool_name')} is no tool of this run"
+        why = f"{asked.get('tool_name')} is not a tool of this run"
         output = {
             "hookEventName": "PreToolUse",
             "permissionDecision": "deny",

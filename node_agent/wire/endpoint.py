@@ -323,7 +323,7 @@ def machine_of(text: str) -> Machine:
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
-        raise ValueError(f"{text!r} is no node: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
+        raise ValueError(f"{text!r} is not a node: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
     if port is None and not equals:
         raise ValueError(f"{text!r} has no port: write HOST:PORT, or NAME=HOST for the usual ports")
     return Machine(name or None, host, port)

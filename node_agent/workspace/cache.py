@@ -101,7 +101,7 @@ def _traits(name: bytes, state: os.stat_result) -> bytes:
         return b"%o;" % mode
     if stat.S_ISREG(mode):
         return b"%o %d %d;" % (mode, state.st_size, state.st_mtime_ns)
-    raise ValueError(f"{os.fsdecode(name)} is no file, folder or link")
+    raise ValueError(f"{os.fsdecode(name)} is not a file, folder or link")
 
 
 def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bool:

@@ -321,7 +321,7 @@ def _digest(data: bytes) -> str:
 def _trusted(path: Path, kept: KeptCheckout) -> Index:
     data = path.read_bytes()
     if _digest(data) != kept.digest:
-        raise WorkspaceFailure("the index of the checkout is not the one that was written with it")
+        raise WorkspaceFailure("the index of the kept checkout has changed since it was written")
     return Index(data, kept.object_format)
 
 

@@ -300,7 +300,7 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
         for part in Path(name).parts[:-1]:
             path = path / part
             if os.path.lexists(path) and not real_folder(path):
-                raise NotADirectoryError(f"{path} is no folder")
+                raise NotADirectoryError(f"{path} is not a directory")
             path.mkdir(mode=0o700, exist_ok=True)
         write_below(tree, name, data)
 
@@ -355,14 +355,14 @@ def take_tools(
 
 def _tool_in(folder: Path) -> dict[str, bytes] | str:
     if not real_folder(folder):
-        return "it is no folder"
+        return "it is not a directory"
     files, room = dict[str, bytes](), MOST_TOOL * 4
     for one in walk_tree(folder, opening=True, most=MOST_LISTED):
         if one.is_folder:
             continue
         path = "/".join((*one.way, one.name))
         if not stat.S_ISREG(os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_mode):
-            return f"{decode_path(os.fsencode(path))} is no plain file"
+            return f"{decode_path(os.fsencode(path))} is not a regular file"
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
         with os.fdopen(handle, "rb") as file:
             files[path] = file.read(room + 1)

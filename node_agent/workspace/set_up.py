@@ -208,5 +208,5 @@ def _must_lie_inside(tree: Path, name: str) -> None:
         if above == tree:
             return
         if os.path.lexists(above) and not real_folder(above):
-            raise NotCached(f"{above.relative_to(tree)} is no folder")
+            raise NotCached(f"{above.relative_to(tree)} is not a directory")
     raise WorkspaceFailure(f"{name} does not lie in the checkout")

@@ -106,11 +106,11 @@ def tier_of(
     """Return the tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not
     known.
 
-    `served`: by a model server of the fleet, which gives it any name: a name there can only say that it is
-    small, and its family counts for nothing.
+    `served`: a model server of the fleet serves it. Such a server may use any name, so the name can only
+    lower the tier, and the model's family does not count.
 
     `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`; the last that
-    fits counts, as a later file does. A long context makes no small model able: it only lowers a tier.
+    fits counts, as a later file does. The context can lower the tier of a model and never raises it.
     """
     for pattern, tier in reversed((overrides or {}).items()):
         if any(fnmatchcase(name, pattern) for name in (ref.model, ref.without_node().text, ref.text)):

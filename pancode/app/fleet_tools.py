@@ -223,13 +223,13 @@ def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        raise ParamsError("the arguments are no JSON object")
+        raise ParamsError("the arguments are not a JSON object")
     if taken := [name for name in FORCED if name in given]:
         raise ParamsError(f"{tool.name} has no argument {taken[0]} here")
     if "cwd" in tool.fields:
         given["cwd"] = run.project or NOWHERE
     if not NAME.fullmatch(str(given.get("workflow", "w"))):
-        raise ParamsError("a workflow has a name here; it is no path")
+        raise ParamsError("a workflow has a name here; it is not a path")
     if tool.name == "explore" and run.project is None:
         raise ParamsError("explore asks about a repository, and this session works in none")
     if "workspace" in tool.fields and run.project is None:

@@ -232,7 +232,7 @@ class Conversation:
             case "log", "digest":
                 return self._digest
             case verb, op:
-                raise BadRequest(f"{op!r} is no request on a {verb} stream")
+                raise BadRequest(f"{op!r} is not a request on a {verb} stream")
 
     def _size(self, ask: Ask) -> Answer:
         return {"ok": True, "size": self.streams.size(self.grant.identity, _text(ask, "name"))}

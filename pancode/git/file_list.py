@@ -115,7 +115,7 @@ def unless_filtered(
         raise GitRefusal(
             f"the run changed files with the filter {which}: {first_few(names, 10)}",
             why="PanCode does not run git filters, so the commits would contain the raw content",
-            fix="land into your files, where your own git add runs the filter: pancode land RUN",
+            fix="apply the change to your files: pancode land RUN; your own git add then runs the filter",
             paths=names,
         )
 

@@ -306,7 +306,7 @@ class LinearIssues:
         if said.get("errors"):
             why = str(said["errors"][0].get("message"))[:200]
             raise RefusedError(
-                "Linear refused the request", why=why, fix="check the issue there", code=REFUSED
+                "Linear refused the request", why=why, fix="check the issue in Linear", code=REFUSED
             )
         found: Mapping[str, Any] = said["data"]
         return found

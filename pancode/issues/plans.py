@@ -79,7 +79,7 @@ def ensure_workspace(
     file, begin = plan_file(name), ""
     if goes_on and run is None:
         if not Path(path, file).is_file():
-            fix = f'pull the branch that has it, or start one: pancode plan "{what}"'
+            fix = f'pull the branch that has it, or start one: pancode issue plan "{what}"'
             raise NotFoundError(f"plan not found: {file}", why=path, fix=fix, code="no_plan")
         begin = (
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
@@ -112,7 +112,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
         raise UsageError(
             f"the newest answer in {name} is not a plan",
             why=f"a plan must have the heading {STEPS} and at most {MOST_PLAN} characters",
-            fix=f'ask for it there: pancode plan {name}; then: "write the whole plan"',
+            fix=f'ask for it there: pancode issue plan {name}; then: "write the whole plan"',
             code="no_plan",
         )
     return {plan_file(name): f"{plan}\n", questions_file(name): f"{questions}\n"}

@@ -125,7 +125,7 @@ def disk_of(node: Mapping[str, Any]) -> str:
     return free if most is None else f"{free}, {escape_line(most['what'])} {format_bytes(most['bytes'])}"
 
 
-def gpus_of(node: Mapping[str, Any]) -> str:
+def format_gpus(node: Mapping[str, Any]) -> str:
     """Return the GPUs of a machine: 1x H100 80G, 78G free; how many are held, or that they are not known."""
     gpus = node.get("gpus", ())
     kinds = Counter((escape_line(one["short"]), format_bytes(one["memory"]).replace(" ", "")) for one in gpus)

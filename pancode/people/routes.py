@@ -158,7 +158,9 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
         return {**describe_queued(permit_run(core, context.coordinator.around({}), run, body.by, whole))}
     if whole:
         fix = f"pancode approve {run.id}"
-        raise UsageError(f"a landing of {run.id} can only be approved once", fix=fix, code="bad_value")
+        raise UsageError(
+            f"a landing of {run.id} cannot be approved for the whole run", fix=fix, code="bad_value"
+        )
     return _landed(context, run, body)
 
 

@@ -104,7 +104,7 @@ CHUNK = 100
 """How many jobs are closed in one round trip, so that no node's jobs hold up others for long."""
 PAGE = 200
 ODD = {
-    2: "in Redis, its counter of jobs was no number",
+    2: "in Redis, its counter of jobs was not a number",
     3: "in Redis, it named a job of another node among its own",
 }
 

@@ -52,7 +52,7 @@ def _only_json(_asked: Any = None) -> Any:
 
 
 def _not_imported(name: str) -> Any:
-    raise NotImportedError(f"{name!r} is a name in a job, and no name in a job is imported here")
+    raise NotImportedError(f"refused to import {name!r}: names in jobs are never imported")
 
 
 def _nothing(*_args: Any, **_options: Any) -> None:

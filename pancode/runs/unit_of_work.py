@@ -309,7 +309,7 @@ class Work:
             self.apply(decide(case, *signals))
 
     def apply(self, changes: Changes) -> records.Run:
-        """Write what was decided, and what features add to it. Memory is told after the commit."""
+        """Write the decided changes and those that features add. State in memory follows after the commit."""
         for hook in self.core.features.changed:
             changes = hook.act(self.tx, changes) if hook.concerns(changes) else changes
         for row in changes.new:

@@ -60,7 +60,7 @@ def _on_push(push: tuple[str, str]) -> OnPush:
     if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
         raise UsageError(
             f"{repo[:200]!r} cannot be watched",
-            why="a watched repository must be a directory on the coordinator's machine, or public at https://",
+            why="a watched repository must be a directory of the coordinator, or a public https:// URL",
             fix="clone it there, and watch that directory",
             code="bad_value",
         )

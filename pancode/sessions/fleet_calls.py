@@ -64,7 +64,7 @@ def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
     """Why the call is not carried out, in words; empty: it is."""
     offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:
-        return f"{body.tool} is no tool of this interactive run; it has {', '.join(offered) or 'none'}"
+        return f"{body.tool} is not a tool of this interactive run; it has {', '.join(offered) or 'none'}"
     if body.number > MOST_FLEET_CALLS:
         return f"this interactive run has asked {MOST_FLEET_CALLS} times; its next one may ask again"
     if waiting >= MOST_OPEN_FLEET_CALLS:

@@ -430,14 +430,14 @@ def _remove(place: Path) -> None:
 def _part(name: str) -> str:
     """Return a name that is one part of a path and not hidden. ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} is no name of a skill")
+        raise ValueError(f"{name!r} is not a name of a skill")
     return name
 
 
 def _path(path: str) -> str:
     """A path that stays below its skill. ValueError."""
     if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
-        raise ValueError(f"{path!r} is no path within a skill")
+        raise ValueError(f"{path!r} is not a path within a skill")
     return path
 
 

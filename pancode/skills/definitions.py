@@ -31,7 +31,11 @@ def _read(kind: str, path: Path) -> Skill:
     name, about = f"{kind}/{path.name.removesuffix(SUFFIX)}", path.lstat()
     if not stat.S_ISREG(about.st_mode):
         return Skill(
-            name, {}, "", "", (make_error("no_file", f"{path} is no plain file, and no link is followed"),)
+            name,
+            {},
+            "",
+            "",
+            (make_error("no_file", f"{path} is not a regular file, and no link is followed"),),
         )
     if about.st_size > MOST_TEXT:
         found = make_error(

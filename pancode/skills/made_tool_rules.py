@@ -97,7 +97,7 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
         _must(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
         for path, data in files.items():
-            _must(data.decode("utf-8", "replace").encode() == data, f"{path} is no text")
+            _must(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
             _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a name of a file has odd characters")
         said = _object(files.get(ABOUT), ABOUT)
         _must(not said.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
@@ -122,14 +122,14 @@ def _object(data: bytes | None, path: str) -> dict[str, Any]:
     try:
         said = json.loads(data or b"")
     except (ValueError, RecursionError) as wrong:
-        raise ValueError(f"{path} is no JSON") from wrong
-    _must(isinstance(said, dict), f"{path} is no JSON object")
+        raise ValueError(f"{path} is not JSON") from wrong
+    _must(isinstance(said, dict), f"{path} is not a JSON object")
     return dict(said)
 
 
 def _schema(said: object) -> dict[str, Any]:
     """A JSON schema of one object with plain properties: what every model server takes."""
-    _must(isinstance(said, dict) and said.get("type") == "object", "input is no JSON schema of an object")
+    _must(isinstance(said, dict) and said.get("type") == "object", "input is not a JSON schema of an object")
     assert isinstance(said, dict)
     properties, needs = said.get("properties", {}), said.get("required", [])
     known = said.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
@@ -140,7 +140,8 @@ def _schema(said: object) -> dict[str, Any]:
     for name, one in properties.items():
         fits = isinstance(one, dict) and one.get("type") in _TYPES and one.keys() <= set(_FACTS)
         _must(
-            fits and re.fullmatch(r"\w{1,40}", name) is not None, f"input: {name} is no property with a type"
+            fits and re.fullmatch(r"\w{1,40}", name) is not None,
+            f"input: {name} is not a property with a type",
         )
     _must(isinstance(needs, list) and all(one in properties for one in needs), "required names no property")
     return {"type": "object", "properties": properties, "required": needs, "additionalProperties": False}

@@ -147,14 +147,14 @@ def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | Non
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 2 if exc.problem_mark else 2
         findings.append(
-            make_error("bad_front_matter", f"{FILE}:{line}: the front matter is no YAML: {exc.problem}")
+            make_error("bad_front_matter", f"{FILE}:{line}: the front matter is not YAML: {exc.problem}")
         )
         return None
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        findings.append(make_error("bad_front_matter", f"the front matter is no YAML: {type(exc).__name__}"))
+        findings.append(make_error("bad_front_matter", f"the front matter is not YAML: {type(exc).__name__}"))
         return None
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        findings.append(make_error("bad_front_matter", "the front matter is no list of `field: value`"))
+        findings.append(make_error("bad_front_matter", "the front matter is not a list of `field: value`"))
         return None
     return fields
 
@@ -166,7 +166,7 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     for key in ("name", "description", "license", "compatibility"):
         value = fields.get(key, "-")
         if not isinstance(value, str):
-            yield make_error(f"bad_{key}", f"{key} is no text; put it into quotes")
+            yield make_error(f"bad_{key}", f"{key} is not text; put it into quotes")
         elif not value.strip():
             yield make_error(f"bad_{key}", f"{key} is empty")
         elif len(value) > _LONGEST.get(key, MOST_FRONT):
@@ -174,7 +174,7 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     named = fields.get("name")
     if isinstance(named, str) and not is_name(named):
         yield make_error(
-            "bad_name", f"{named[:80]!r} is no name: lower case letters, digits and single hyphens"
+            "bad_name", f"{named[:80]!r} is not a name: lower case letters, digits and single hyphens"
         )
     if isinstance(named, str) and named != name:
         yield make_error("other_name", f"the folder is named {name!r} and the skill {named[:80]!r}")
@@ -182,9 +182,9 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     if not isinstance(metadata, dict) or not all(
         isinstance(word, str | int | float | bool) for pair in metadata.items() for word in pair
     ):
-        yield make_error("bad_metadata", "metadata is no list of `key: value` in words")
+        yield make_error("bad_metadata", "metadata is not a list of `key: value` in words")
     if not isinstance(fields.get("allowed-tools", ""), str):
-        yield SkillFinding(False, "tools_not_text", "allowed-tools is no text; some programs refuse a list")
+        yield SkillFinding(False, "tools_not_text", "allowed-tools is not text; some programs refuse a list")
     if unknown := sorted(set(fields) - _KNOWN - {"hooks"}):
         what = f"not in the specification; some programs obey it, some refuse it: {', '.join(unknown)[:200]}"
         yield SkillFinding(False, "unknown_field", what)

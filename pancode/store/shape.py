@@ -94,7 +94,7 @@ class RecordShape:
         if limit is not None and limit < 0:
             raise ValueError("limit is below 0")
         if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
-            raise ValueError(f"{after} is no place in {self.name} by {order or 'its key'}")
+            raise ValueError(f"{after} is not a place in {self.name} by {order or 'its key'}")
 
     def _orderable(self) -> set[str]:
         return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
@@ -178,7 +178,7 @@ def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
 
 def _money(value: Decimal) -> str:
     if not value.is_finite():
-        raise ValueError(f"{value} is no amount")
+        raise ValueError(f"{value} is not an amount")
     return format(value, "f")
 
 

@@ -73,7 +73,7 @@ def _wrong(words: list[str]) -> str | None:
     path = " ".join(words[: len(words) - len(rest)])
     known |= {"-h", "--help", "--version", *OPTIONS.get(path, ())}
     options = [w.partition("=")[0] for w in _before_argv(rest) if w.startswith("-") and len(w) > 1]
-    return next((f"{option} is no option" for option in options if option not in known), None)
+    return next((f"{option} is not an option" for option in options if option not in known), None)
 
 
 def _before_argv(words: list[str]) -> list[str]:
@@ -90,7 +90,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
 
 def test_a_command_that_does_not_exist_is_found() -> None:
     assert _wrong(["fleet", "upp"]) == "there is no upp"
-    assert _wrong(["dispatch", "--agnet", "x"]) == "--agnet is no option"
+    assert _wrong(["dispatch", "--agnet", "x"]) == "--agnet is not an option"
     assert _wrong(["runs", "5"]) is None and _wrong(["dispatch", "--", "ls", "--agnet"]) is None
 
 

@@ -144,7 +144,7 @@ def test_each_class_and_code_of_a_rule_reaches_a_model_without_its_fix() -> None
     known = " ".join(text(file) for file in modules("pancode") if file != Path("pancode/kernel/errors.py"))
     for code in RULES:
         assert _is_rule(PancodeError, code)
-        assert f'"{code}"' in known or f'"{code.replace("_", " ")}"' in known, f"{code} is no code of ours"
+        assert f'"{code}"' in known or f'"{code.replace("_", " ")}"' in known, f"{code} is not a code of ours"
     held = ApiError({"message": "no", "fix": "pancode land --anyway", "code": "held"})
     assert "--anyway" not in json.dumps(make_error_result(held, untrusted=True))
 

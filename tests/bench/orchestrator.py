@@ -200,7 +200,7 @@ def done(asked: Call, recorder: Recorder) -> Result:
     """Return the result of a call; a wrong call is told as its result."""
     given = asked.fields
     if given is None or set(given) & set(FORCED):
-        return Result(asked.id, asked.name, "these are no arguments of this tool")
+        return Result(asked.id, asked.name, "these are not arguments of this tool")
     try:
         if asked.name in LOOKS:
             return Result(asked.id, asked.name, looked(asked.name, given))

@@ -171,7 +171,7 @@ def test_a_secret_is_never_shown(sited: None, owner: Owner, plays: Plays, hosts:
     mended = plays.again("upgrade", "--diff", "-vvv", "--limit", "node1").fine()
     assert mended.recap["node1"].changed == 1 and "(hidden" in mended.text
     assert password and password not in mended.text
-    assert "slots" in mended.text, "what is no secret is shown"
+    assert "slots" in mended.text, "what is not a secret is shown"
     assert (host.home / "key/redis.password").read_text().strip() == password
 
 

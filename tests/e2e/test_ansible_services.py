@@ -156,7 +156,7 @@ def test_a_coordinator_uses_it_by_tls(served: None, plays: Plays, machine: Lab, 
     assert owner.ended(owner.dispatch(*words, "true"))["outcome"] == "done"
     users = "grep -c ^user.node- /var/lib/redis/pancode/users.acl"
     assert inside(machine, users) == "1"
-    assert plays.again("coordinator").fine().changed == 0, "what the server wrote is no change"
+    assert plays.again("coordinator").fine().changed == 0, "what the server wrote is not a change"
     (owner.home / "redis.password").write_text("another one, by hand\n")
     assert plays.again("coordinator").fine().recap["node1"].changed > 0
     assert inside(machine, users) == "1"

@@ -115,7 +115,9 @@ def test_it_dispatches_waits_reads_and_answers(fleet: Owner, healed: Lab) -> Non
     (child,) = children(fleet, session)
     assert (child["agent"], child["node"], child["outcome"]) == ("builder", f"node{THERE}", "done"), child
     assert MADE in told, "it has read the change"
-    assert "approve is no tool of this interactive run" in told and "dispatch has no argument safety" in told
+    assert (
+        "approve is not a tool of this interactive run" in told and "dispatch has no argument safety" in told
+    )
     (item,) = [one for one in fleet.ask("inbox")["items"] if one["run"] == child["run"]]
     assert item["kind"] == "landing" and "panos asks to land" in item["words"]
     assert not (top / "made.txt").exists(), "it lands nothing by itself"

@@ -44,11 +44,11 @@ def _commits(box: Box, of: str) -> list[str]:
     """Return the names of commits; the name of any other object would show files despite the rules."""
     sides = re.split(r"\.{2,3}", of) if ".." in of else [of]
     if len(sides) > 2:
-        raise Failed(f"{of!r} is no range of two commits")
+        raise Failed(f"{of!r} is not a range of two commits")
     found = []
     for side in sides:
         if side and not _REVISION.fullmatch(side):
-            raise Failed(f"{side!r} is no commit: HEAD~2, a branch, a tag or a number is one")
+            raise Failed(f"{side!r} is not a commit: HEAD~2, a branch, a tag or a number is one")
         named = _git(
             box, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{side or 'HEAD'}^{{commit}}"
         )

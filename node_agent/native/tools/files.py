@@ -141,7 +141,7 @@ def write(box: Box, given: Mapping[str, Any]) -> str:
 def _create(box: Box, path: str, data: bytes) -> str:
     with box.tree.folder_for(path) as (spot, names):
         if not spot.is_folder:
-            raise Failed(f"{spot.name} is no folder, so {path} cannot be in it")
+            raise Failed(f"{spot.name} is not a directory, so {path} cannot be in it")
         name = "/".join((*(() if spot.name == "." else (spot.name,)), *names))
         box.judge.path(name, Use.WRITE)
         try:
@@ -190,7 +190,7 @@ def _nearest(text: str, old: str) -> str:
 
 def _must_be_file(spot: Spot, path: str) -> None:
     if not spot.is_file:
-        raise Failed(f"{path} is no plain file")
+        raise Failed(f"{path} is not a regular file")
 
 
 MOST_SEEN, MOST_FOUND, MOST_HITS = 50_000, 1_000, 200
@@ -229,7 +229,7 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
     """List files by a pattern for their path."""
     pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
     if fault := pattern_fault(pattern):
-        raise Failed(f"{pattern!r} is no pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
+        raise Failed(f"{pattern!r} is not a pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
     hits: list[str] = []
     for name, at, _ in _files(box, path):
         os.close(at)
@@ -247,7 +247,7 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
     only = text_arg(given, "files", "")
     most = count_arg(given, "most", MOST_HITS, MOST_HITS)
     if fault := regex_fault(pattern):
-        raise Failed(f"{pattern!r} is no regular expression (RE2): {fault}")
+        raise Failed(f"{pattern!r} is not a regular expression (RE2): {fault}")
     hits: list[str] = []
     for name, at, size in _files(box, path):
         with os.fdopen(at, "rb") as file:

@@ -119,7 +119,7 @@ class Deeds:
         if fleet is None and made is None:
             self.box.judge.tool(name)
         if given is None:
-            raise Failed("the arguments are no JSON object")
+            raise Failed("the arguments are not a JSON object")
         if fleet is not None:
             answer = fleet.ask(name, given)
             if name not in fleet.names and not answer.ok:

@@ -29,7 +29,7 @@ from pancode.interfaces.cli.terminal import (
 )
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.kernel.formatting import count_noun, disk_of, gpus_of, slots_of
+from pancode.kernel.formatting import count_noun, disk_of, format_gpus, slots_of
 from pancode.reports.commands.events import watch_feed, watch_screen
 from pancode.runs.answers import PAUSE, HandedRun, HandoverShape, LaterSteps
 from pancode.runs.answers import RESUME as RESUME_QUEUE
@@ -187,7 +187,7 @@ def _status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
         for one in answer["nodes"]
     ]
     below = [list(_problems(node)) for node in nodes]
-    columns = _NODES if any(map(gpus_of, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
+    columns = _NODES if any(map(format_gpus, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
     return format_rows(
         nodes, columns, none, below=below, spare=("CLOCK", "DISK", "LABELS", "ISOLATION", "AGENT")
     )
@@ -221,7 +221,7 @@ _NODES: RowColumns[answers.NodeShape] = {
     "LABELS": format_labels,
     "RUNTIMES": lambda node: ", ".join(map(runtime_words, filter(is_usable, node["runtimes"]))),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
-    "GPUS": gpus_of,
+    "GPUS": format_gpus,
     **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": format_clock_skew},
 }
 

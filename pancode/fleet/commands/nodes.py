@@ -56,7 +56,7 @@ def add(
         list[Label], many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
     ],
     *,
-    host: Annotated[str | None, option("The address, if NAME is no alias of ~/.ssh/config.")] = None,
+    host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
     user: Annotated[str | None, option("The login on the machine.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,

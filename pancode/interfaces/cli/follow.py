@@ -40,7 +40,8 @@ def post_with_progress(
     answered: Callable[[ApiError], Any] = lambda refused: None,
     words: RepeatedPost | None = None,
 ) -> A:
-    """As `asking.admitted`, with the snapshots under way. `words`: what is begun by them is begun once."""
+    """Like `retry.post_work`, and shows the progress of snapshots. With `words` a repeated request starts one
+    thing only."""
     told = Snapshots(face, str(body.get("cwd") or "")).show
 
     def post(body: dict[str, Any]) -> A:

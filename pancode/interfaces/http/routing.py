@@ -216,7 +216,7 @@ class Verb:
 
     @property
     def answers(self) -> Any:
-        """The type of the answer; `Octets` and `EventStream` for what is no JSON."""
+        """The type of the answer; `Octets` or `EventStream` if it is not JSON."""
         return get_type_hints(self.answer)["return"]
 
     @property

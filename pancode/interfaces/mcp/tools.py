@@ -29,7 +29,7 @@ from pancode.interfaces.mcp.tool import (
 )
 from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import gpus_of, reveal_invisible
+from pancode.kernel.formatting import format_gpus, reveal_invisible
 
 
 def _show(call: McpToolCall) -> Any:
@@ -232,7 +232,7 @@ def _fleet(call: McpToolCall) -> Any:
     for shape, node in zip(shapes, nodes, strict=True):
         there = [one for one in node["runtimes"] if one["state"] != "missing" or one.get("served")]
         shape["runtimes"] = {one["name"]: _state_of(one) for one in there}
-        shape |= {"gpus": gpus_of(node)} if node.get("gpus") else {}
+        shape |= {"gpus": format_gpus(node)} if node.get("gpus") else {}
         shape |= {"problems": [one["what"] for one in node["problems"]]} if node["problems"] else {}
     return {"nodes": shapes}
 

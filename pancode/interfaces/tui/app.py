@@ -1,4 +1,4 @@
-"""The page of the fleet: keeps where the user is, takes keys, shows what the reader says, hands acts on."""
+"""The console: tracks where the user is, handles keys, shows what the reader reports, and starts actions."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def on(
         bool, option("Continue the plan that is in this repository, such as one you pulled.", "--continue")
     ] = False,
     once: Annotated[
-        bool, option("Take one turn, print its answer, and let the session rest.", "--once")
+        bool, option("Take one turn, print its answer, and suspend the session.", "--once")
     ] = False,
     model: Annotated[str | None, option("Model of the planner.", "M")] = None,
     runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,

@@ -21,7 +21,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import can_draw, clip_columns, escape_line, format_usd, short_time
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import cost_of, count_noun, format_outcome, format_seconds, gpus_of
+from pancode.kernel.formatting import cost_of, count_noun, format_gpus, format_outcome, format_seconds
 from pancode.people.answers import INBOX, InboxAnswer
 from pancode.reports.answers import BRIEFING, LOOKED, BriefShape
 from pancode.reports.commands.events import watch_feed, watch_screen
@@ -246,7 +246,7 @@ def format_trouble(node: NodeShape, columns: int) -> str:
 def format_node(node: NodeShape, columns: int) -> str:
     programs = " ".join(one["name"] for one in node["runtimes"] if one["state"] == "ok" or one["served"])
     slots = f"{node['slots']['used']} of {node['slots']['total']}"
-    parts = [f"  {escape_line(node['name']):<9} {slots}", escape_line(programs), gpus_of(node)]
+    parts = [f"  {escape_line(node['name']):<9} {slots}", escape_line(programs), format_gpus(node)]
     if columns >= WIDE:
         parts.append(
             ", ".join(escape_line(model["id"]) for one in node["endpoints"] for model in one["models"])

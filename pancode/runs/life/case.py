@@ -173,7 +173,7 @@ class RunCase:
         return [f for f in self.leases.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
-        """The USD that earlier attempts have left of the run's limit for this one; None: it has no limit."""
+        """Return the USD of the run's limit that remain for this attempt; None: the run has no limit."""
         usd = self.run.limits.get("usd")
         if usd is None or attempt == 1:
             return None if usd is None else Decimal(str(usd))

@@ -137,10 +137,10 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
 
 
 def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:
-    """Whether this health is to be reported: None: no; else whether its agent is told too (only with the
-    first).
+    """Whether to report this health. None: no report; True: report it and warn the agent; False: report it.
 
-    Each state is reported once in one time of quiet, and not again too soon. `told`: the attempt's timeline.
+    The agent is warned with the first report only. Each state is reported once per quiet period, and not
+    again too soon. `told`: the attempt's timeline.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None

@@ -188,7 +188,9 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
         second = signing.verify_envelope(envelope, _plain(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
         if envelope.payloadType != Receipt.payload_type():
-            raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
+            raise signing.WireRefusal(
+                signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is not a receipt"
+            )
         receipt = signing.parse_message(Receipt, envelope.body())
         checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
         claims = receipt.predicate

@@ -47,7 +47,7 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
             row = json.loads(line)
             rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
         except (ValueError, TypeError, KeyError) as exc:
-            raise _refused(name, f"line {number} is no entry of Beads: {type(exc).__name__}") from exc
+            raise _refused(name, f"line {number} is not an entry of Beads: {type(exc).__name__}") from exc
     found = {row["id"]: _bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)
     left, order = {key: one for key, one in found.items() if key in wanted}, list[Bead]()
@@ -89,7 +89,7 @@ def _is_over(row: Mapping[str, Any]) -> bool:
 def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> set[str]:
     missing = [one for one in only if one not in found]
     if missing:
-        raise _refused(name, f"{first_few(missing, 5)} is no open task of it")
+        raise _refused(name, f"{first_few(missing, 5)} is not an open task of it")
     wanted, left = set[str](), list(only)
     while left:
         one = left.pop()

@@ -101,7 +101,7 @@ def add(
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
         return ExitCode.DONE
-    beside = f"; {escape_line(done[0]['prd'])} is no PRD" if done[0]["prd"] else ""
+    beside = f"; {escape_line(done[0]['prd'])} is not a PRD" if done[0]["prd"] else ""
     if not face.confirm(f"There is no {PRD}{beside}. Have a planner draft one now? It only reads.", ""):
         return ExitCode.DONE
     return _draft(face, done[0]["name"], PLANNER)

@@ -89,7 +89,7 @@ def test_two_names_of_the_host_are_refused_wherever_they_stand(opening: Opening)
         wire = HEAD + b"Host: " + other + b"\r\nConnection: close\r\n\r\n"
         assert sent(opening.port, wire, b"", 0)[1].split(b" ")[1] == b"400"
     last = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nHost: evil.example\r\n\r\n"
-    assert sent(opening.port, HEAD + last, b"", 0)[1].split(b" ")[1] == b"200", "a trailer is no header"
+    assert sent(opening.port, HEAD + last, b"", 0)[1].split(b" ")[1] == b"200", "a trailer is not a header"
 
 
 def test_a_crowd_of_requests_on_one_connection_is_cut(opening: Opening) -> None:

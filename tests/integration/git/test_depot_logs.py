@@ -228,7 +228,7 @@ def test_an_interactive_run_goes_on_after_a_quiet_time(world: Depots, tmp_path: 
     for peer in list(vars(world.server)["_open"].values()):
         peer.settimeout(0.1)  # it is quiet for too long after what it reads next
     assert grows(world, tmp_path / "out", b"two ") == b"one two "
-    assert world.ended(1)[0].problem == "", "the depot has closed what was quiet, and that is no trouble"
+    assert world.ended(1)[0].problem == "", "the depot has closed what was quiet, and that is not a trouble"
     assert grows(world, tmp_path / "out", b"three") == b"one two three"
     assert world.hellos == 2
 

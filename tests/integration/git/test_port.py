@@ -118,5 +118,5 @@ def test_commits_are_shown_with_their_change_as_far_as_they_are_in_the_history(
     assert "the second of two" in since and "-one\n+three" in since, "what nobody has committed, too"
     assert "-two\n+three" in shown("HEAD")
     for wrong in ("aside", aside, f"{aside}..HEAD", "nowhere", "--output=x", "a..b..c", "HEAD:shown"):
-        with pytest.raises(WorkspaceError, match="is no commit"):
+        with pytest.raises(WorkspaceError, match="is not a commit"):
             shown(wrong)

@@ -130,8 +130,8 @@ def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
             MAKE + """; printf '{{"url": "file://%s", "dir_info": {{}}}}' "$PWD" > lib/direct_url.json""",
             "lib/direct_url.json: the repository's own code was copied into it, and would be old",
         ),
-        (MAKE + "; rm -r vendor; ln -s /etc vendor", "vendor is no folder"),
-        (MAKE + "; mkfifo lib/pipe", "pipe is no file, folder or link"),
+        (MAKE + "; rm -r vendor; ln -s /etc vendor", "vendor is not a directory"),
+        (MAKE + "; mkfifo lib/pipe", "pipe is not a file, folder or link"),
     ],
 )
 def test_what_cannot_be_kept_is_said_and_costs_nothing(shop: Shop, make: str, words: str) -> None:

@@ -68,7 +68,7 @@ def test_broken_arguments_thrice() -> None:
         assert fake.wait_for(6)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
     tools = check(fact, ExamCheck.TOOLS)
-    assert tools.grade is Grade.FAILED and tools.words == "the arguments of its call are no JSON"
+    assert tools.grade is Grade.FAILED and tools.words == "the arguments of its call are not JSON"
     assert len(asked) == 3 and "ollama show" in tools.fix
 
 

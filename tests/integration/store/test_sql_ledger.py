@@ -144,7 +144,9 @@ def test_a_lock_of_another_process_is_said(path: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database, " * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"this is not a database, " * 100, b"SQLite format 3\0" + b"\xff" * 4096]
+)
 def test_a_damaged_file_is_said_and_left_alone(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)

@@ -95,7 +95,7 @@ def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> N
     assert machine.calls() == ["daemon-reload", "daemon-reload", f"enable {unit.name}"]
     assert unit.stat().st_mode & 0o777 == 0o600
     assert machine.service().install() == said and machine.calls() == []
-    assert service.seen() == installed != bare, "a second time is no change"
+    assert service.seen() == installed != bare, "a second time is not a change"
 
     (machine.root / "lingers").touch()
     assert machine.service().status().startswith("restarted at boot; from then on it is")

@@ -141,8 +141,8 @@ def count_failure(core: Core, error: AccessError) -> None:
 
 
 def audit_request(core: Core, name: str, verb: str, run: str | None) -> None:
-    """Put a request over TCP that changes something on record, by the token's name. `run`: as the request
-    names it; on record is that run's id, or the beginning of an unknown name.
+    """Write an audit entry for a request over TCP that changes something, under the token's name. `run`: as
+    the request gives it; the entry has the id of that run, or the beginning of a name that was not found.
     """
     with unit_of_work(core) as work:
         found, detail = None, {}

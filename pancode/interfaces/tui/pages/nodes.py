@@ -8,8 +8,8 @@ from pancode.kernel.formatting import (
     disk_of,
     escape_line,
     format_bytes,
+    format_gpus,
     format_tokens,
-    gpus_of,
     slots_of,
     style_of,
 )
@@ -19,13 +19,13 @@ SILENT = ("suspect", "unreachable", "lost")
 
 def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
     """The machines with their slots, programs and models, as they were heard."""
-    has_gpus = any(map(gpus_of, answers["fleet"]["nodes"]))
+    has_gpus = any(map(format_gpus, answers["fleet"]["nodes"]))
     rows = tuple(
         PageRow(
             node["name"], "node",
             (
                 node["name"], node["state"], format_heard(node, moment), slots_of(node), _runtimes(node),
-                _models(node), *([gpus_of(node)] if has_gpus else ()), node["isolation"] or "",
+                _models(node), *([format_gpus(node)] if has_gpus else ()), node["isolation"] or "",
                 format_bytes(node["disk_free"]), _problem(node),
             ),
             node, PagePlace("machine", node["name"]),
@@ -74,7 +74,7 @@ def draw_node(answers: Json, about: str, moment: PageMoment) -> Page:
         make_fact_line("version", node["version"] or "-"),
         make_fact_line("wall", node["isolation"] or "-"),
         make_fact_line("disk", f"free: {disk_of(node)}"),
-        *([make_fact_line("GPUs", gpus_of(node))] if gpus_of(node) else []),
+        *([make_fact_line("GPUs", format_gpus(node))] if format_gpus(node) else []),
         make_fact_line("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
         make_fact_line(
             "reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"

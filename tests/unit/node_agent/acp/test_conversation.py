@@ -131,7 +131,7 @@ def test_a_failure_that_an_adapter_tells_beside_its_words_fails_the_turn_and_one
     with pytest.raises(Over, match="429") as over:
         talk.run("fail")
     assert over.value.kind is FailureKind.MODEL_BUSY
-    assert talks.told("said") == [], "it is no word of the model"
+    assert talks.told("said") == [], "it is not a word of the model"
     assert talk.run("go on") == "the answer"
 
 

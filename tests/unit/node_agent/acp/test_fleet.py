@@ -127,7 +127,7 @@ def test_what_is_no_name_or_outside_of_a_turn_is_not_asked(served: Served) -> No
     assert served.result() == ("no turn is at work, so nothing is asked", True)
     served.server.turn = True
     served.call(2, name="Approve it")
-    assert served.result() == ("Approve it is no tool of this run", True)
+    assert served.result() == ("Approve it is not a tool of this run", True)
     served.call(3, task="x" * MOST_ARGUMENTS)
     text, wrong = served.result()
     assert wrong and "characters" in text

@@ -100,7 +100,7 @@ def test_drain_refuses_and_ends_nothing() -> None:
     stage.go(2_000)
     stage.push(job_of(identity=identity(run="r-third")))
     assert stage.go(10_000, lambda: "/journal/r-third.1.1" in stage.host.spawns)
-    assert not stage.agent.counts, "a drain that is over is no problem of the node"
+    assert not stage.agent.counts, "a drain that is over is not a problem of the node"
 
 
 def test_an_old_setting_is_no_setting() -> None:

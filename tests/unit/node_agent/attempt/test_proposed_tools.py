@@ -60,7 +60,7 @@ def test_links_pipes_and_what_is_huge_are_refused_and_a_closed_folder_is_read(tm
     )
     taken, told = proposed_tools(read, str)
     assert [one["name"] for one in taken] == ["closed"] and len(told) == 5
-    assert any("linked: extra is no plain file" in one for one in told)
+    assert any("linked: extra is not a regular file" in one for one in told)
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_each_turn_has_what_it_alone_has_used() -> None:
     assert (second.usage.input_tokens, second.usage.cost_usd) == (50, Decimal("0.15"))
     assert (first.usage.agent_ms, first.began_wall_ms, first.ended_wall_ms) == (2_000, 1_000, 3_000)
     assert used_since(used(10, None), (first,)).cost_usd is None, "unknown stays unknown"
-    assert used_since(used(10, "0"), (first,)).input_tokens == 0, "a count that shrinks is no credit"
+    assert used_since(used(10, "0"), (first,)).input_tokens == 0, "a count that shrinks is not a credit"
 
 
 def test_a_journal_keeps_the_turns_it_was_told() -> None:

@@ -253,9 +253,9 @@ def test_turns_are_the_runtimes_own_or_the_gateways() -> None:
     assert too_many_turns(5, 6, None) == StopNote(
         StopKind.TURNS, "the model was asked for its turn 6, the limit is 5"
     )
-    assert too_many_turns(6, 0, calls) is None, "failed and refused calls are no turns"
+    assert too_many_turns(6, 0, calls) is None, "failed and refused calls are not turns"
     assert too_many_turns(5, 0, calls) is not None
-    assert too_many_turns(5, 0, by_login) is None, "connections are no turns"
+    assert too_many_turns(5, 0, by_login) is None, "connections are not turns"
     assert too_many_turns(None, 99, calls) is None
     assert stop_fault(StopNote(StopKind.TURNS, "x")).kind is K.TURN_LIMIT
 

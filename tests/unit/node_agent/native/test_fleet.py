@@ -96,12 +96,13 @@ def test_what_is_not_offered_is_for_the_coordinator_to_refuse(tmp_path: Path) ->
         calls("dispatch", task="x" * 1_000_000),
     ]
     stage = Asking(tmp_path, Script(*hostile, says("Nothing worked.")))
-    stage.meanwhile = [lambda: stage.answers(1, "land is no tool of this interactive run", ok=False)]
+    stage.meanwhile = [lambda: stage.answers(1, "land is not a tool of this interactive run", ok=False)]
     stage.loop.run("x")
     assert [one["tool"] for one in stage.told("asks_fleet")] == ["land"], "its audit has the attempt"
     told = [one["why"] for one in stage.told("denied")]
     assert (
-        told[0] == "land is no tool of this interactive run" and "Land it is no tool of this run" in told[1]
+        told[0] == "land is not a tool of this interactive run"
+        and "Land it is not a tool of this run" in told[1]
     )
     assert f"takes {MOST_ARGUMENTS}" in told[2] and stage.loop.deeds.denied == 3
 

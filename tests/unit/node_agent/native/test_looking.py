@@ -33,7 +33,7 @@ def test_find_knows_patterns_of_paths(box: Box) -> None:
     assert find(box, {"pattern": "src/*.py"}) == "src/a.py"
     assert find(box, {"pattern": "*.py", "path": "src/deep"}) == "src/deep/b.py"
     assert find(box, {"pattern": "key"}) == "no file fits key"
-    with pytest.raises(Failed, match="is no pattern"):
+    with pytest.raises(Failed, match="is not a pattern"):
         find(box, {"pattern": "../*"})
 
 

@@ -212,7 +212,9 @@ def test_at_its_last_turn_it_says_in_words_where_it_stands(folder: Path) -> None
     assert len(stage.script.questions) == 3 and not last.tools and last.turns[-1] == Asked(LAST)
     assert last.max_tokens <= LAST_TOKENS
     used = stage.told("usage")[-1]
-    assert (used["turns"], used["output"]) == (2, 3 * USED.output), "its tokens count, and it is no turn more"
+    assert (used["turns"], used["output"]) == (2, 3 * USED.output), (
+        "its tokens count, and it is not a turn more"
+    )
     assert stage.saved[-1] == Answered("half of it is done")
 
 

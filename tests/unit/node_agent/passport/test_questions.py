@@ -62,7 +62,7 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
         (
             [replace(PING, calls=(Call("c", "ping", '{"x": '),))],
             Grade.FAILED,
-            "the arguments of its call are no JSON",
+            "the arguments of its call are not JSON",
         ),
         (
             [replace(PING, calls=(Call("c", "ping", "{}"),))],
@@ -77,7 +77,7 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
         (
             [replace(PING, calls=(Call("c", "pong", '{"x": "ok"}'),))],
             Grade.FAILED,
-            "it called 'pong', which is no tool here",
+            "it called 'pong', which is not a tool here",
         ),
         (
             [Reply(text='<tool_call>{"name": "ping"}')],
@@ -121,7 +121,7 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
         (
             Reply(calls=(Call("c", "edit", "{'old': 1}"),)),
             Grade.FAILED,
-            "the arguments of its edit are no JSON",
+            "the arguments of its edit are not JSON",
         ),
         (
             replace(edit(), finish="length"),

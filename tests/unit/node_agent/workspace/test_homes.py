@@ -110,7 +110,7 @@ def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
     for _ in range(2):
         node.kept.put_back(job)
     assert (places.home / "c/projects/-x/s.jsonl").read_text() == "hello"
-    assert not (places.home / "c/settings.json").exists(), "settings are no part of a session"
+    assert not (places.home / "c/settings.json").exists(), "settings are not part of a session"
     assert node.kept.used_before(job) == USED
     node.worked("r-0002", "hello again", resume=job.resume)
     third = job_of("r-0003", Resumed(run="r-0002", session="s-1"))

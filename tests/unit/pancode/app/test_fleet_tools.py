@@ -418,7 +418,7 @@ def test_it_looks_at_and_stops_only_its_own_workflow(world: ListenerWorld) -> No
     assert world.http.get(f"/v1/workflows/{stranger}").json()["state"] == "running"
     for path in ("/etc/passwd", "../../x", "x.yaml"):
         answer = panos.answer("run_workflow", workflow=path)
-        assert not answer.ok and "it is no path" in answer.text
+        assert not answer.ok and "it is not a path" in answer.text
 
 
 def test_its_children_are_paid_by_themselves_up_to_the_ceiling_of_its_session(world: ListenerWorld) -> None:
@@ -640,4 +640,4 @@ def test_in_plan_it_only_looks(world: ListenerWorld) -> None:
     panos = Panos(world, mode="plan")
     panos.asks("dispatch", **BUILD)
     (answer,) = panos.told()
-    assert not answer.ok and "dispatch is no tool of this interactive run" in answer.text
+    assert not answer.ok and "dispatch is not a tool of this interactive run" in answer.text

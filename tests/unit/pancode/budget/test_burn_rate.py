@@ -27,7 +27,7 @@ def test_it_is_in_a_hurry_where_the_rest_is_spent_within_ten_minutes() -> None:
     assert after(10, "0.10", "5").why == "", "fifty minutes are left"
     assert after(10, "0.50", "4").why == HURRY
     assert after(10, "0.50", None).why == after(10, "0", "0.01").why == ""
-    assert after(1, "5", "1").why == "", "one look is no speed"
+    assert after(1, "5", "1").why == "", "one look is not a speed"
 
 
 def test_a_hurry_ends_when_the_rest_lasts_half_an_hour_or_another_day_begins() -> None:

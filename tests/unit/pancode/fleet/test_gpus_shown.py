@@ -13,7 +13,7 @@ from pancode.fleet.commands.fleet import _whole
 from pancode.fleet.commands.nodes import node_page
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.nodes import draw_node, draw_nodes
-from pancode.kernel.formatting import gpus_of
+from pancode.kernel.formatting import format_gpus
 from tests.fakes.api import FakeApi
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.interfaces.mcp.test_tools import called
@@ -48,12 +48,12 @@ def node_of(world: World) -> dict[str, Any]:
 
 
 def test_the_table_sums_kinds_and_free_memory_and_says_what_is_not_known(world: World) -> None:
-    assert gpus_of(node_of(world)) == "2x H100 80G, 78G free, 1 held, 1 UNKNOWN"
+    assert format_gpus(node_of(world)) == "2x H100 80G, 78G free, 1 held, 1 UNKNOWN"
     table = _whole(world.http.get("/v1/fleet").json())
     assert "GPUS" in table and "2x H100 80G, 78G free" in table
     kinds = [{"short": "L4", "memory": 24 * GIB}, {"short": "H100", "memory": 80 * GIB}]
     one = {"memory_free": None, "unknown_since": None, "holder": None}
-    assert gpus_of({"gpus": [{**kind, **one} for kind in kinds]}) == "1x L4 24G, 1x H100 80G"
+    assert format_gpus({"gpus": [{**kind, **one} for kind in kinds]}) == "1x L4 24G, 1x H100 80G"
 
 
 def test_a_fleet_without_any_has_no_column(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ END = "\n\nPancode-Run: r-1\nPancode-Receipt: sha256:a\n"
         ("fix\n  pancode-receipt : x\nmore", "fix\nmore"),
         ("fix \x1b]0;title\x07\ttab\r\n", "fix ]0;title\ttab"),
         ("fix\n\nPanCode-Run: r-9/1/1\nPanCode-Agent: builder", "fix"),
-        ("Pancode-Runner: is no mark of ours", "Pancode-Runner: is no mark of ours"),
+        ("Pancode-Runner: is not a mark of ours", "Pancode-Runner: is not a mark of ours"),
     ],
 )
 def test_no_message_of_an_agent_claims_a_mark_of_ours(message: str, kept: str) -> None:

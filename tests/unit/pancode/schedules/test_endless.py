@@ -37,7 +37,7 @@ def test_a_run_that_judges_fires_nothing(times: Times, occasion: str, ended: dic
     times.play(**ended)
     times.pass_(1_000)
     assert times.desk.row(Run, judging.id).state == "ended" and judging.judges == own.id
-    assert times.states("looker") == ["begun", "skipped"], "it is no work of its own"
+    assert times.states("looker") == ["begun", "skipped"], "it is not a work of its own"
 
 
 @pytest.mark.parametrize("link", ["judges", "continues", "retry_of", "parent"])

@@ -185,7 +185,7 @@ def test_an_event_begins_a_run_about_the_run_of_the_event(times: Times) -> None:
     times.world.dispatch()
     times.play()
     times.pass_(1_000)
-    assert len(times.firings("looker")) == 2, "what is done is no failure"
+    assert len(times.firings("looker")) == 2, "what is done is not a failure"
 
 
 def test_schedules_that_call_each_other_come_to_an_end(times: Times) -> None:

@@ -225,7 +225,7 @@ def test_a_round_begins_again_with_the_verdict_until_it_is_approved(loop: Flows,
     reviewed(loop, trees, "b", b'{"verdict": "rejected", "why": "no tests"}')
     assert [one["round"] for one in loop.show()["steps"]] == [2, 2]
     reviewed(loop, trees, "d", b'{"verdict": "approved"}')
-    assert loop.runs()["build"].task == "build it", "a judge's words are no part of a script"
+    assert loop.runs()["build"].task == "build it", "a judge's words are not part of a script"
     again = trees.composed[1]
     assert again.results == {"build": "b" * 40} and b"no tests" in again.files[".pancode/inputs/verdict.json"]
     review = trees.composed[2]
@@ -381,7 +381,7 @@ def test_a_race_by_score_is_won_by_the_highest_number_of_a_receipt(flows: Flows)
     flows.end("b", score="10")
     flows.end("a", score="9.5")
     assert flows.show()["winner"] is None, "every racer finishes"
-    flows.end("c", findings=("no score: the last line of the output is no JSON number: 'eleven'",))
+    flows.end("c", findings=("no score: the last line of the output is not a JSON number: 'eleven'",))
     told = flows.show()
     assert (told["state"], told["winner"]) == ("done", "b")
     assert [one["outputs"].get("score") for one in told["steps"]] == ["9.5", "10", None]

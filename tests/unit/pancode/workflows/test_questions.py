@@ -346,4 +346,4 @@ def test_what_was_written_before_the_question_counts(flows: Flows, trees: Trees,
     flows.end("review")
     told = flows.show()
     assert told["state"] == "done" and told["steps"][1]["outputs"]["verdict"] == {"verdict": "approved"}
-    assert told["results"] == [told["steps"][0]["run"]], "a verdict alone is no work"
+    assert told["results"] == [told["steps"][0]["run"]], "a verdict alone is not a work"

@@ -131,7 +131,7 @@ def test_who_was_chosen_and_why_is_answered_and_kept(world: World) -> None:
     why = get(world, f"/v1/runs/{queued['run']}/why")["decisions"]
     told = next(one["detail"] for one in why if one["what"] == "agent")
     assert "agent reviewer (the task begins with “review”)" in told
-    assert world.dispatch()["chosen"] == "", "a script is no task in words"
+    assert world.dispatch()["chosen"] == "", "a script is not a task in words"
 
 
 def test_a_user_says_yes_to_an_agent_that_asks_first(world: World) -> None:

@@ -301,7 +301,9 @@ def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) 
         editor.send(id=later["id"], result=wrong)
     editor.fleet.writes(TURN[2])
     editor.until(id=3)
-    assert len(editor.fleet.posted) == 2, "an option that was not offered is no yes, nor is a second answer"
+    assert len(editor.fleet.posted) == 2, (
+        "an option that was not offered is not a yes, nor is a second answer"
+    )
 
 
 def test_a_card_that_another_face_has_answered_is_taken_away(editor: Editor) -> None:

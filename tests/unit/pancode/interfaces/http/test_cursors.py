@@ -123,7 +123,7 @@ def test_a_bad_or_foreign_cursor_is_refused(world: World) -> None:
         problem = answer.json()
         assert problem["code"] == "bad_cursor" and problem["why"] and problem["fix"]
     answer = world.http.get("/v1/runs", cursor=good, limit="3")
-    assert answer.status_code == 200, "another size is no other list"
+    assert answer.status_code == 200, "another size is not an other list"
 
 
 def sealed(said: object) -> str:

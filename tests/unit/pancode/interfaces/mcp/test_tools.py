@@ -242,7 +242,7 @@ def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
     answer, _, _ = called(FakeApi({"POST /v1/runs": warned}), "dispatch", task="x")
     assert (answer["reason"], answer["warnings"]) == ("waits: held", ["budget: nearly used"])
-    assert answer["task"] == "say (fix: it)", "these are no words of ours"
+    assert answer["task"] == "say (fix: it)", "these are not words of ours"
     judged = {"gates": [{"gate": "budget", "fix": "pancode budget set 20"}, {"gate": "drain", "fix": ""}]}
     answer, _, _ = called(FakeApi({"POST /v1/runs": judged}), "dispatch", task="x", dry_run=True)
     assert [gate["fix"] for gate in answer["gates"]] == ["ask the user", ""]

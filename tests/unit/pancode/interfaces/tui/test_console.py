@@ -45,7 +45,7 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
         told = await shows(app, pilot, "talking with r-")
         assert "and now?" not in told
         await pilot.press("q", "colon", "j")
-        assert "talking with r-" in screen(app), "its keys are no keys of the page below"
+        assert "talking with r-" in screen(app), "its keys are not keys of the page below"
         await pilot.press("escape")
         await shows(app, pilot, "and now?")
         assert len(talked.chats) == 1 and app.app.screen is app

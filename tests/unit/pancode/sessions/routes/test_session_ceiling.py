@@ -50,7 +50,7 @@ def test_what_an_interactive_run_dispatches_is_in_the_books_of_its_session(world
     job = interactive_run(world)
     child = child_of(world, run, "1.00")
     assert (child.limits["usd"], child.terms["charged_to"]) == ("2", run)
-    assert not {"session", "turns"} & child.terms.keys(), "it is no interactive run"
+    assert not {"session", "turns"} & child.terms.keys(), "it is not an interactive run"
     again = world.http.post(f"/v1/runs/{child.id}/retry", {"by": "ana"}).json()["run"]
     assert world.context.row(Run, again).terms["charged_to"] == run, "its retry, too"
     world.node.deliver(interactive_run(world), usage=used("0.40"))
@@ -127,6 +127,6 @@ def test_an_alert_comes_at_four_fifths_of_what_a_session_has_spent(world: World)
     def alerts() -> list[object]:
         return [one.data["scope"] for one in world.context.rows(FeedEvent) if one.kind == "budget.alert"]
 
-    assert alerts() == [], "that an interactive run holds it all is no alert"
+    assert alerts() == [], "that an interactive run holds it all is not an alert"
     rests(world, job, "1.60")
     assert alerts() == [f"session:{run}"]

@@ -146,7 +146,7 @@ def test_what_works_rests_behind_its_turn_and_words_wait_for_the_new_terms(world
     (rest,) = sent(world)
     assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1)
     assert say(world, run, "in review", "ben")["how"] == "kept"
-    assert not sent(world), "they are no words for the turn at work"
+    assert not sent(world), "they are not words for the turn at work"
     rested(world, job, record(1, 0))
     GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
     world.context.turn()

@@ -139,7 +139,7 @@ def test_a_user_who_adds_a_project_without_a_prd_is_offered_a_draft(ground: Grou
     asked = ground.sits(yes=False)
     ground.knows("README.md")
     assert added(ground) == ExitCode.DONE and not ground.commands
-    assert asked[0].startswith("There is no docs/PRD.md; README.md is no PRD.")
+    assert asked[0].startswith("There is no docs/PRD.md; README.md is not a PRD.")
     ground.sits(yes=True)
     assert added(ground) == ExitCode.DONE
     assert ground.commands[0][:2] == ["dispatch", "--agent"]

@@ -216,7 +216,7 @@ def test_a_list_that_is_asked_for_each_second_reads_no_folder_of_any_project(
 def test_agents_of_a_project_are_told_where_its_prd_is_and_nobody_else(world: World, shop: Path) -> None:
     with_agents(world)
     written(shop, "PRD.md", "README.md")
-    assert told(world, shop) == "", "the repository is no project"
+    assert told(world, shop) == "", "the repository is not a project"
     add(world, path=str(shop), name="shop")
     line = told(world, shop)
     assert '"PRD.md"' in line and len(line) < 120
