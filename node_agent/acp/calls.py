@@ -203,7 +203,7 @@ def _paths(call: Mapping[str, Any]) -> list[str]:
 
 def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
     """Return the removed and added lines of the call's diffs; of several files, each after its path. A
-    program may report whole files: the lines that both sides begin and end with are no change.
+    program may report whole files: the lines that both sides begin and end with are not changes.
     """
     made = []
     for one in map(dict_of, list_of(call.get("content"))):

@@ -385,7 +385,7 @@ class AcpConversation:
         elif kind == "plan":
             self._tell_news(kind, news_of(update))
         elif kind != "agent_thought_chunk":
-            return  # facts about itself are no sign that its model answers
+            return  # facts about itself are not a sign that its model answers
         self._heard_ms = self.clock.mono_ms()
 
     def _tell_news(self, kind: str, news: str) -> None:

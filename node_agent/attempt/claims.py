@@ -188,7 +188,7 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
 
 
 def _session(name: str | None) -> str | None:
-    """The name, or None if it is no session's: commands of the run may write to the stream with it."""
+    """The name, or None if it is not a session's: commands of the run may write to the stream with it."""
     return name if name is not None and is_session(name) else None
 
 

@@ -189,7 +189,7 @@ def _number(line: str) -> Any:
 
 
 def written_out(number: Any, line: str) -> str:
-    """The number as text; NoScoreError for what is no number, or is too large or too exact."""
+    """The number as text; NoScoreError for what is not a number, or is too large or too exact."""
     if not isinstance(number, Decimal):
         raise NoScoreError(f"the last line of the output is not a JSON number: {line.strip()[:100]!r}")
     _, digits, exponent = number.as_tuple()

@@ -38,7 +38,7 @@ def board_path(entry: BoardEntry) -> str:
 def written_values(
     found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the values that are new or changed, and sentences about files that are no values.
+    """Return the values that are new or changed, and sentences about files that are not values.
 
     `found`: the files by `NAMESPACE/KEY`. `clean`: takes secrets out of a text.
     """

@@ -318,7 +318,7 @@ def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
     """Record an end that happened in an earlier boot: the exit record is durable, but the agent's files may
     be lost.
 
-    So its reported work is no result. A limit, or a request to end it, stays the reason.
+    So its reported work is not a result. A limit, or a request to end it, stays the reason.
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None

@@ -23,7 +23,7 @@ class Call:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """The arguments as an object; None: they are no JSON object."""
+        """The arguments as an object; None: they are not a JSON object."""
         try:
             given = json.loads(self.arguments or "{}")
         except (ValueError, RecursionError):

@@ -26,7 +26,7 @@ _LABELS = ("index", "id", "type", "format", "role", "name", "object")
 
 @dataclass(slots=True)
 class Stream:
-    """An answer as it comes. `error`: the server's words in the middle of it; `garbled`: a part was no JSON
+    """An answer as it comes. `error`: the server's words in the middle of it; `garbled`: a part was not JSON
     object.
 
     `thought`: the model thinks; its thoughts are not in the text. `stated_speed`: tokens per second, as the

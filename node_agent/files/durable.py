@@ -231,7 +231,7 @@ def frame_in(data: bytes, offset: int) -> bytes | None:
 
 
 def _parse_header(head: bytes) -> tuple[int, int] | None:
-    """Return the length and the checksum before a payload; None for bytes that are no head of a frame."""
+    """Return the length and the checksum before a payload; None for bytes that do not begin a frame."""
     if len(head) != HEADER or head[8:9] + head[17:] != b" \n":
         return None
     try:

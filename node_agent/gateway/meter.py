@@ -128,7 +128,7 @@ class PlainMeter:
     def feed(self, chunk: bytes) -> None:
         if len(self._data) + len(chunk) <= PLAIN_BYTES:
             self._data += chunk
-        else:  # what was cut is no JSON, so that nothing is read from it
+        else:  # what was cut is not JSON, so that nothing is read from it
             del self._data[1:]
             self.heard = True
 

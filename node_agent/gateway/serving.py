@@ -246,7 +246,7 @@ class Gateway:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
-        """Make a call that costs; whatever happens, it is counted. An agent that hangs up is no failure."""
+        """Make a call that costs; whatever happens, it is counted. An agent may hang up."""
         with self._waiting() as heard:
             await self._asked(client, ask, heard)
 

@@ -287,7 +287,7 @@ FRESH_S = 60
 LONGEST_FRESH_S = 300
 """The most seconds for which a refusal counts; a caller after that hears it again."""
 BRIEF_S = 5
-"""Seconds; a limit that is full again sooner is no shortage."""
+"""Seconds; a limit that is full again sooner is not a shortage."""
 _OF = ("requests", "tokens", "input-tokens", "output-tokens")
 _RATES = tuple(
     (of, *(name.format(of, what) for what in ("remaining", "limit", "reset")))

@@ -1,7 +1,7 @@
 """RQ's classes as coordinator and node use them: they read and write JSON alone.
 
 RQ unpickles whatever it finds unless each object is told otherwise, and a node may write the fields of its
-own jobs. So the serializer is no argument here: nobody can forget it.
+own jobs. So the serializer is not an argument here: nobody can forget it.
 """
 
 from __future__ import annotations

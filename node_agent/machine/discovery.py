@@ -40,7 +40,7 @@ MOST_FIX = 300
 _MEMORY, _ZONES = Path("/proc/meminfo"), Path("/sys/class/thermal")
 _KIB = 1024
 _HOTTEST = 150.0
-"""A sensor that reports more degrees is no sensor."""
+"""A sensor that reports more degrees is not a sensor."""
 
 
 class Finder:
@@ -193,7 +193,7 @@ USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
 def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
     """PATH of agents: as configured, else our own with the folders where a user's tools usually lie.
 
-    A part that is no absolute path would lead into whatever folder a program is started in: a repository.
+    A part that is not an absolute path would lead into whatever folder a program is started in: a repository.
     """
     if configured:
         return ":".join(_absolute(configured.split(":"))) or ":".join(USUAL)

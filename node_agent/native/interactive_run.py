@@ -49,7 +49,7 @@ NEAR, WHOLE = 4, 5
 
 
 class TurnOver(BaseException):
-    """The turn at work ends now. It is no Exception: no tool takes it for a fault of its own."""
+    """The turn at work ends now. It is not an Exception: no tool takes it for a fault of its own."""
 
     def __init__(self, stop: TurnStop, why: str = "") -> None:
         super().__init__(why)

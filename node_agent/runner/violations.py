@@ -33,7 +33,7 @@ class Violations:
 
     Of calls that only the level forbids, the first of each kind is reported and the others are counted.
     `asks`: the program asks users before such a call, so one that went through is reported and ends nothing.
-    `allowed`: as in the bounds of an attempt; a call to which a user has said yes is no violation.
+    `allowed`: as in the bounds of an attempt; a call to which a user has said yes is not a violation.
     `fleet`: the fleet tools of the job; the coordinator judges their calls.
     """
 

@@ -133,7 +133,7 @@ def answer_of(value: Any) -> str:
 
 
 def usd_of(value: Any) -> Decimal | None:
-    """Return the dollars to a billionth; None for a value that is no amount.
+    """Return the dollars to a billionth; None for a value that is not an amount.
 
     Programs add up binary floats (0.018930000000000002); a billionth of a dollar is below every price.
     """

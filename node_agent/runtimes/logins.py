@@ -24,7 +24,7 @@ _FAR_MS = 4_102_444_800_000
 
 def for_run(text: str) -> bytes | None:
     """Return the login with the fields that a run needs, without the token that makes new ones: a run that
-    used it up would lock the owner out. None: the text is no login.
+    used it up would lock the owner out. None: the text is not a login.
 
     The access token is good for days; when it expires, the owner logs in again.
     """
@@ -126,7 +126,7 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhd])")
 _DELAY = re.compile(rf"\b(?:retry|try again|resets?) (?:after|in) ((?:{_PART.pattern} ?)+)", re.IGNORECASE)
 SHORT_MS = 60_000
-"""What is over sooner is no window of a login: it is tried again as any busy server is."""
+"""What is over sooner is not a window of a login: it is tried again as any busy server is."""
 _CLOCK = re.compile(
     rf"\btry again at (?:({'|'.join(_MONTHS)}) (\d{{1,2}})(?:st|nd|rd|th), (\d{{4}}) )?"
     r"(\d{1,2}):(\d{2}) (AM|PM)\b"

@@ -96,7 +96,7 @@ _ANTHROPIC = Vendor(
     "https://api.anthropic.com",
     "",
     ("CLAUDE_CODE_OAUTH_TOKEN",),
-    ("claude-*",),  # `sonnet` is no model's name, and side requests go to smaller ones
+    ("claude-*",),  # `sonnet` is not a model's name, and side requests go to smaller ones
     ("api.anthropic.com",),
 )
 VENDORS: Mapping[str, Vendor] = {

@@ -30,7 +30,7 @@ from node_agent.wire.identity import CallDesk
 
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
-"""The most bytes of a line from the driver; a tool call is no larger."""
+"""The most bytes of a line from the driver; no tool call is larger."""
 STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
 """A start takes half a minute on a busy node. A turn that is not over this soon after its cancel is ended
 with its driver. At the end an SDK's program may still write its session."""

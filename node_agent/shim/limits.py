@@ -60,7 +60,7 @@ class StepLimits:
         return ""
 
     def at_the_end(self, size: int) -> str:
-        """Return `output` if that limit was passed between two looks, else `none`: speed is no excuse."""
+        """Return `output` if that limit was passed between two looks, else `none`: speed is not an excuse."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 

@@ -279,7 +279,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 
 def _judged(kind: type[M], body: bytes) -> M:
-    """Raise the WireRefusal that fits bytes which are no message of this version, or no message at all."""
+    """Raise the WireRefusal that fits bytes which are not a message of this version, or no message at all."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:

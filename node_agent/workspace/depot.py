@@ -182,7 +182,7 @@ class DepotClient:
             raise _fetch_failed(done.err)
 
     def push(self, identity: AttemptId, repository: Path, commit: str) -> None:
-        """Bring `commit` to the attempt's own ref; the same commit again is no error."""
+        """Bring `commit` to the attempt's own ref; the same commit again is not an error."""
         with self._stream("push", identity) as peer:
             options = ("push", "-q", "--no-verify", "--porcelain")
             done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"{commit}:{identity.ref}"))

@@ -69,7 +69,7 @@ ERR_KEPT = 2000
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run one git command; a bad exit status is no error. WorkspaceFailure for a timeout or without git."""
+    """Run one git command; a bad exit status is not an error. WorkspaceFailure: a timeout, or no git."""
     with ExitStack() as stack:
         source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -126,7 +126,7 @@ class NodeGit:
         return GitCall(args, self.env, self.cwd, timeout_s=self.patience_s)
 
     def ask(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run git; a bad exit status is no error."""
+        """Run git; a bad exit status is not an error."""
         return run_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
 
     def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:

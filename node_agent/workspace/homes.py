@@ -144,7 +144,7 @@ class HomeCalls:
         self._home = folders.WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """The open questions, in no job. An unreadable file is no question."""
+        """The open questions, in no job. An unreadable file is not a question."""
         with self._folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)

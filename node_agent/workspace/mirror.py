@@ -187,7 +187,7 @@ class Mirrors:
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
         """Forget a run's snapshot, unless an attempt of the run still needs it.
 
-        A mirror that is no repository any more has no snapshot: `bring` repairs it, clean-up continues.
+        A mirror that is not a repository any more has no snapshot: `bring` repairs it, clean-up continues.
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():

@@ -63,7 +63,7 @@ class ModelRef:
 
 
 def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
-    """Return the provider's own name for any of its names; None for a word that is no provider."""
+    """Return the provider's own name for any of its names; None for a word that is not a provider."""
     if word in providers:
         return word
     name = OTHER_NAMES.get(word, word)

@@ -343,7 +343,7 @@ class Demo:
         return True
 
     def take_away(self, whole: bool) -> None:
-        """Take everything away. Meanwhile signals are ignored, and a terminal that has gone is no error."""
+        """Take everything away. Signals are ignored meanwhile; a terminal may have gone."""
         stage, story = self.stage, self.story
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:

@@ -84,7 +84,7 @@ def _budget_scope(scope: str) -> tuple[str, str]:
 def _whole(context: ApiContext, kind: str, name: str) -> str:
     """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
 
-    NotFoundError for a run that is no session.
+    NotFoundError for a run that is not a session.
     """
     if kind == "session" and name:
         return session_scope(get_session(context.core, name)["session"])

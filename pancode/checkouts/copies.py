@@ -46,7 +46,7 @@ class CopyState:
 
 
 def place_of(home: Path, copy: str) -> Path:
-    """The folder of a copy; GitRefusal for a text that is no copy's name."""
+    """The folder of a copy; GitRefusal for a text that is not a copy's name."""
     if not _COPY.fullmatch(copy):
         raise GitRefusal(
             f"{copy[:100]} is not a copy of a checkout",

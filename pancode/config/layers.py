@@ -95,7 +95,7 @@ class Layer:
     data: Mapping[str, object]
     document: Document | None = None
     named: Mapping[str, str] = field(default_factory=dict)
-    """The origin by path, for layers that are no file."""
+    """The origin by path, for layers that are not a file."""
 
     def origin(self, path: str) -> str:
         if self.document is not None:
@@ -103,7 +103,7 @@ class Layer:
         return self.named.get(path, "")
 
     def items(self, path: str) -> dict[str, str]:
-        """Return the origins below a value that is no mapping: of the items of a list."""
+        """Return the origins below a value that is not a mapping: of the items of a list."""
         lines = self.document.lines if self.document is not None else {}
         return {below: self.origin(below) for below in lines if below.startswith(path + ".")}
 
@@ -184,7 +184,7 @@ def _leaves(data: Mapping[str, object], path: str = "") -> list[str]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return the layer of variables that are set and not empty; ConfigError for a text that is no value."""
+    """Return the layer of variables that are set and not empty. ConfigError: a text is not a value."""
     data: dict[str, object] = {}
     named: dict[str, str] = {}
     for name, (path, make) in VARIABLES.items():

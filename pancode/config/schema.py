@@ -318,7 +318,7 @@ class NodeKeepSettings(Part):
     """How long a node keeps what its next runs may use, after the last use, and how much of it at most.
 
     `mirrors`: copies of repositories. `checkouts`: of ended runs, for the next one. `set_ups`: folders that
-    set-up has made. `sessions`: memories of agents; its size is that of talks. A size of None is no bound.
+    set-up has made. `sessions`: memories of agents; its size is that of talks. A size of None is not a bound.
     """
 
     mirrors: units.Duration = _OF_NODES.mirrors.age_ms

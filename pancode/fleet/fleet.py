@@ -61,7 +61,7 @@ from pancode.runs.placement.candidates import gpus_seen
 from pancode.runs.views import format_iso
 
 SKEW_S = 30.0
-"""A clock difference of fewer seconds than this is no problem."""
+"""A clock difference of fewer seconds than this is not a problem."""
 _SET = "timedatectl set-ntp true"
 
 
@@ -321,7 +321,7 @@ def list_disk_use(core: Core) -> list[RoomRow]:
 
 
 def must_exist(core: Core, names: Sequence[str]) -> None:
-    """NotFoundError for the first name that is no node of the fleet."""
+    """NotFoundError for the first name that is not a node of the fleet."""
     with core.ports.ledger.transaction() as tx:
         for name in names:
             known_node(tx, name)
@@ -342,7 +342,7 @@ NewestPrograms = Mapping[str, tuple[list[int], str]]
 def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
     """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
 
-    No index is asked. What is no plain number is not compared, nor is our own worker, which comes with us.
+    No index is asked. What is not a plain number is not compared, nor is our own worker, which comes with us.
     """
     found = dict[str, tuple[list[int], str]]()
     for view in views:

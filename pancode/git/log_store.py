@@ -105,8 +105,8 @@ class LogStreams:
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
         """Store `length` bytes at `offset`, and return the new size; durable when it returns.
 
-        Bytes that are stored already must be the same, so a repeated call is no error. StreamRefused for a
-        gap or a difference; TornStream when fewer bytes came, which are kept.
+        Bytes that are stored already must be the same, so a repeated call is not an error. StreamRefused for
+        a gap or a difference; TornStream when fewer bytes came, which are kept.
         """
         with self._open(identity, name) as file:
             stored = os.fstat(file).st_size

@@ -223,7 +223,7 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
 def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
     excludes = values.get(b"core.excludesfile", b"")
     if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
-        # A GIT_DIR that is no repository keeps the one around us out of the answer.
+        # A GIT_DIR that is not a repository keeps the one around us out of the answer.
         env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
         asked = ("config", "--type=path", "--get", "core.excludesFile")
         excludes = run_git(GitCall(asked, env, Path("/"))).out.rstrip(b"\n")

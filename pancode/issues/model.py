@@ -129,7 +129,7 @@ def asked_wait_s(error: PancodeError) -> float:
 
 
 def number_of(ref: str) -> int:
-    """The number of a reference such as MIN-123. NotFoundError for a text that is no reference."""
+    """The number of a reference such as MIN-123. NotFoundError for a text that is not a reference."""
     match = ISSUE.fullmatch(ref)
     if match is None:
         raise not_found("issue", ref, (), "pancode issues ls")

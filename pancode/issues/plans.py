@@ -61,8 +61,8 @@ def ensure_workspace(
 ) -> PlanPlace:
     """The workspace of an issue, of a plan by its name, or of a task in words; made if it is missing.
 
-    `top`: the repository for work that is no issue; raises UsageError. `goes_on`: with the plan that somebody
-    has left in the repository. ConflictError where another repository has a workspace of that name.
+    `top`: the repository for work that is not an issue; raises UsageError. `goes_on`: with the plan that
+    somebody has left in the repository. ConflictError where another repository has a workspace of that name.
     """
     if ISSUE.fullmatch(what):
         project, issue = fetch_issue(around, trackers, what)
@@ -103,7 +103,7 @@ def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
 def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     """The files of the plan that the planner has answered last, by path.
 
-    `questions`: the talk, as Markdown. UsageError where that answer is no plan.
+    `questions`: the talk, as Markdown. UsageError where that answer is not a plan.
     """
     with core.ports.ledger.transaction() as tx:
         run = _talk(tx, get_workspace_row(tx, name))

@@ -35,7 +35,7 @@ def draft_task() -> str:
 
 def read_draft(core: Core, project: NamedProject, text: str) -> str:
     """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
-    is no draft of this project, has no answer yet, or whose answer has no whole document.
+    is not a draft of this project, has no answer yet, or whose answer has no whole document.
 
     `text`: as a user names a run; `last`: the last one of this project.
     """

@@ -239,7 +239,7 @@ class Workflow(Record):
     budget: Decimal | None = None
     """The most USD that all runs of the workflow may cost together."""
     race: dict[str, object] = field(default_factory=dict)
-    """`by`: first, score or smallest; `score`: the command. Empty: the workflow is no race."""
+    """`by`: first, score or smallest; `score`: the command. Empty: the workflow is not a race."""
     caller: dict[str, object] = field(default_factory=dict)
     """The caller's own settings and preset, with which later steps are dispatched, and whether it lands."""
     state: WorkflowState = WorkflowState.RUNNING

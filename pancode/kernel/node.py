@@ -359,7 +359,7 @@ def build_view(
 def skew_ms(theirs: int, before: int, after: int) -> int:
     """The smallest certain error of a clock that was read between two readings of ours.
 
-    The time that the question and its answer took is no error.
+    The time that the question and its answer took is not an error.
     """
     return min(max(0, theirs - after), theirs - before)
 

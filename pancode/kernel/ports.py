@@ -423,7 +423,7 @@ class ReceiptArchive(Protocol):
     """The folder of countersigned receipts as files, beside the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Store all these receipts; durable on return. Storing the same bytes again is no error."""
+        """Store all these receipts; durable on return. Storing the same bytes again is not an error."""
 
     def has_room(self) -> bool:
         """Whether its disk has more space left than must stay free."""

@@ -98,7 +98,7 @@ run {run}. These files conflict:
 {files}
 
 Where both sides have text, the lines between <<<<<<< and ======= are those of the project, and the lines \
-between ======= and >>>>>>> are those of the change. A file that one side has deleted, or that is no text, \
+between ======= and >>>>>>> are those of the change. A file that one side has deleted, or that is not text, \
 has no markers. Keep the meaning of both sides, remove every marker, and change nothing else.
 
 The change was made for the task below. It is material: you are asked for the words above it.
@@ -173,7 +173,7 @@ class Lander:
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} made no changes", why=f"it ended {run.outcome}: {run.reason}")
         base = run.workspace.get("base")
-        # The allowed files are those of its dispatch: what was held back then is no change now.
+        # The allowed files are those of its dispatch: what was held back then is not a change now.
         return LandRequest(
             repo,
             snapshot,

@@ -93,7 +93,7 @@ def parts_of(answer: str) -> dict[str, str]:
     for line in answer.splitlines():
         named = _NAMED.match(line)
         if named is not None and named[1] in FIRST:
-            found = []  # what stood before was no report, or an older one
+            found = []  # what stood before was not a report, or an older one
         if named is not None:
             found.append((named[1], [named[2]]))
         elif found:

@@ -60,7 +60,7 @@ class BudgetMaker:
 
 
 def _usd(text: str | None) -> Decimal | None:
-    """Return the amount; UsageError for a text that is no amount."""
+    """Return the amount; UsageError for a text that is not an amount."""
     if text is None:
         return None
     try:

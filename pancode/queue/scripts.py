@@ -90,7 +90,7 @@ if surplus > 0 then  -- a few of them each time: the node writes this registry, 
   for _, old in ipairs(redis.call('ZRANGE', registry, 0, math.min(surplus, 100) - 1)) do
     if string.sub(old, 1, #worker + 1) == worker .. '_' then
       redis.call('DEL', 'rq:job:' .. old, 'rq:results:' .. old)
-    else  -- the name of another's job is no reason to delete it
+    else  -- the name of another's job is not a reason to delete it
       said = 3
     end
     redis.call('ZREM', registry, old)
@@ -101,5 +101,5 @@ return said
 )
 """Closes a job. ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what
 replaces the call from now on when it is large, the entry that names it as started, fields of result. Returns
-1, or 0 for a job that is not there; 2 when the worker's counter was no number; 3 when the registry named
+1, or 0 for a job that is not there; 2 when the worker's counter was not a number; 3 when the registry named
 another node's job."""

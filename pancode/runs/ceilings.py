@@ -47,7 +47,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
 
 
 def _session(work: Work, scope: str) -> SessionRow | None:
-    """Return the session whose scope this is; None: it is no scope of one session."""
+    """Return the session whose scope this is; None: it is not a scope of one session."""
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 

@@ -35,7 +35,7 @@ def occasion_of(event: FeedEvent) -> str | None:
     data = event.data
     match event.kind:
         case EventKind.RUN_ENDED:
-            # A run that judges another one is no work of its own: whoever acts on it would be called again.
+            # A run that judges another one is not work of its own: whoever acts on it would be called again.
             return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
         case EventKind.INBOX_ITEM | EventKind.FLEET_PAUSED:
             return RUN_WAITS

@@ -97,7 +97,7 @@ class Option:
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """The least and the most that a number may be; None: the option is no number."""
+        """The least and the most that a number may be; None: the option is not a number."""
         if self.kind not in _BOUNDS:
             return None
         least, most = _BOUNDS[self.kind]

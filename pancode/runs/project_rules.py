@@ -98,7 +98,7 @@ def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProjec
 
 
 def moved_project_error(text: str, path: str) -> NotFoundError:
-    """Return the error for a project whose folder is no repository any more."""
+    """Return the error for a project whose folder is not a repository any more."""
     what = f"the repository of project {text} is not where it was"
     fix = f"pancode project add NEW-PATH --name {text}"
     return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")

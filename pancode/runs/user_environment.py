@@ -132,7 +132,7 @@ class Surroundings(Protocol):
 
     def prd_for_agents(self, project: str) -> str:
         """The same, as far as agents are told of it: the repository is one of the user's projects, a snapshot
-        has the file, and it is no README that nobody has named."""
+        has the file, and it is not a README that nobody has named."""
 
     def agents(self, project: str | None) -> Agents:
         """Agent definitions: built-in, the user's, the project's."""

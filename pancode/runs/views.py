@@ -88,7 +88,7 @@ def find_run(tx: Transaction, text: str) -> records.Run:
     if ids:
         return _picked(tx, text, ids)
     newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
-    # The nearest name is still looked for, where it is no agent's.
+    # The nearest name is still looked for, where it is not an agent's.
     return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
 
 

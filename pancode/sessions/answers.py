@@ -134,7 +134,7 @@ class InteractiveRunVerdict(TypedDict):
 
 class SessionVerdictShape(VerdictShape):
     """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not continue
-    the one before. Of a run that is no session: its own verdict, and no interactive runs."""
+    the one before. Of a run that is not a session: its own verdict, and no interactive runs."""
 
     interactive_runs: list[InteractiveRunVerdict]
 

@@ -152,8 +152,8 @@ def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
 
 
 def require_suspended(session: SessionChain) -> SessionRow:
-    """Return the session's row. UsageError where the newest run is no interactive run, or has not ended: no
-    files yet.
+    """Return the session's row. UsageError where the newest run is not an interactive run, or has not ended:
+    no files yet.
     """
     run = session.newest
     if session.row is None:

@@ -78,7 +78,7 @@ class SessionChain:
 
     @property
     def item(self) -> InboxItem | None:
-        """The question that waits for a user; a change that waits to be landed is no question."""
+        """The question that waits for a user; a change that waits to be landed is not a question."""
         item = None if self.asked is None else item_of(self.newest, self.asked)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 

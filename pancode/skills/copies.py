@@ -340,7 +340,7 @@ class Copies:
                 yield {"time": time, "folder": folder, "skill": kept.name}
 
     def restored(self, row: Json) -> Json:
-        """Put the backup back, as a user's; what was in its place is backed up if it is no copy."""
+        """Put the backup back, as a user's; what was in its place is backed up if it is not a copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
         found, _ = self.found(f"{place}/{name}", folder in self.files)
@@ -390,7 +390,7 @@ def _row(row: Json) -> Json:
 
 
 def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
-    """Yield path and mark of all files there. What is no plain file, or very large, is never read."""
+    """Yield path and mark of all files there. What is not a regular file, or very large, is never read."""
     waiting = [top]
     while waiting:
         for entry in os.scandir(waiting.pop()):

@@ -97,7 +97,7 @@ def find_skill(found: Sequence[FoundSkill], name: str) -> FoundSkill:
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:
-    """Yield the skills in folders with a SKILL.md; a link is yielded with the error that it is no skill."""
+    """Yield the skills in folders with a SKILL.md; a link comes with the error that it is not a skill."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):

@@ -28,7 +28,7 @@ class LedgerReport:
 
 
 def look_at(path: Path) -> LedgerReport:
-    """Look at a ledger's file. sqlite3.Error for a file that is no ledger or cannot be read."""
+    """Look at a ledger's file. sqlite3.Error for a file that is not a ledger or cannot be read."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as ledger:
         (verdict,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -80,7 +80,8 @@ def reopen_question(
 ) -> records.Run | None:
     """Return `old` with its question open again, where `run` continued with the answer and came to nothing.
 
-    None: `run` is done or asks itself, or `old` is no question of this step from which only `run` continues.
+    None: `run` is done or asks itself, or `old` is not a question of this step from which only `run`
+    continues.
     """
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None

@@ -118,7 +118,7 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
 
 
 def is_stay(run: Run) -> bool:
-    """Whether the run is no agent's work, but keeps the files on the node until a user leaves."""
+    """Whether the run is not an agent's work, but keeps the files on the node until a user leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
 
 

@@ -165,7 +165,7 @@ def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, s
 
 
 def lines_of(text: object) -> list[str]:
-    """Return the text's lines; none for a value that is no text."""
+    """Return the text's lines; none for a value that is not text."""
     return text.splitlines() if isinstance(text, str) else []
 
 

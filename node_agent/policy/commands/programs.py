@@ -142,7 +142,7 @@ def _is_loose(args: Sequence[str]) -> bool:
 
 
 def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
-    """The words that may be paths, and their use. A word that is no path is only read, at most."""
+    """The words that may be paths, and their use. A word that is not a path is only read, at most."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]
     files = [word for word in options if word.text and not word.text.startswith("-")]

@@ -97,7 +97,7 @@ UNREADABLE = ParsedScript((), False)
 
 
 def parse_script(text: str) -> ParsedScript:
-    """The parsed script; it never raises, and a text that is no script is not `whole`."""
+    """The parsed script; it never raises, and a text that is not a script is not `whole`."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
     if len(raw) > MOST_BYTES or b"\0" in raw or too_many:

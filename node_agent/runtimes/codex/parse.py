@@ -78,7 +78,7 @@ class CodexParser(EventParser):
         return activities or ()
 
     def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[base.Activity] | None:
-        """Return the activities of an event that is no item; None for an event of an unknown kind."""
+        """Return the activities of an event that is not an item; None for an event of an unknown kind."""
         match kind:
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None

@@ -260,7 +260,7 @@ def _cell(fact: answers.NodeRuntime) -> str:
 
 
 def is_local_only(fact: answers.RuntimeFacts) -> bool:
-    """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
+    """Whether it is not a vendor's own program, has no key, and asks model servers of the machine's own."""
     return fact["served"]
 
 

@@ -18,7 +18,7 @@ STEP = 2
 def set_value(text: str, path: Path, value: object, place: str) -> str:
     """Return the text with the value at the path, in place of the old one or after its neighbours.
 
-    ConfigError for a text that is no YAML, or is written in a way that this cannot change.
+    ConfigError for a text that is not YAML, or is written in a way that this cannot change.
     """
     parse_document(text, place)
     edited = _edited(text, path, value)
@@ -34,7 +34,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
 
 
 def _data_of(text: str) -> object:
-    """Return the text's data; None for what is no YAML any more."""
+    """Return the text's data; None for what is not YAML any more."""
     try:
         return parse_document(text, "").data
     except ConfigError:

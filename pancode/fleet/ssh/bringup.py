@@ -51,7 +51,7 @@ def format_marker(fleet: str) -> str:
 
 
 def authorized_line(public: str, fleet: str) -> str:
-    """The whole line for `public` (`ssh-ed25519 AAAA...`); ValueError when that is no key."""
+    """The whole line for `public` (`ssh-ed25519 AAAA...`); ValueError when that is not a key."""
     return f"{OPTIONS} {HostKey.parse(public).line} {format_marker(fleet)}"
 
 

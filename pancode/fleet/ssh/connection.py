@@ -89,7 +89,7 @@ class _Pinned(asyncssh.SSHClient):
         try:
             self.agent = await asyncssh.connect_agent(self._keys.agent_path)
             return await self._keys.of_agent(self.agent)
-        except (OSError, ValueError):  # it is gone, or is no agent
+        except (OSError, ValueError):  # it is gone, or is not an agent
             return []
 
     def kbdint_auth_requested(self) -> str:

@@ -90,7 +90,7 @@ class NodeProbe:
     named: str = ""
     """The name under which the asking fleet has set up this home; empty: it has not yet."""
     layout: int | None = None
-    """The number of the home's layout; None: no node agent has written one, or it is no number."""
+    """The number of the home's layout; None: no node agent has written one, or it is not a number."""
     asked_ms: tuple[int, int] = (0, 0)
     """Our own wall clock right before and right after the probe: its `wall_ms` lies between them."""
 

@@ -94,7 +94,7 @@ class Remote:
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
-        """Run `argv`; the node itself kills it when the time is up. A failed command is no error here."""
+        """Run `argv`; the node itself kills it when the time is up. A failed command is not an error here."""
         command = wrap_command(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:

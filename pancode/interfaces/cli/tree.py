@@ -297,7 +297,7 @@ def name_verbs(args: list[str], *, completes: bool) -> list[str]:
 
 
 _FREE = ("history",)
-"""Groups in which a word that is no command is an argument of the default command."""
+"""Groups in which a word that is not a command is an argument of the default command."""
 
 
 def find_noun(word: str) -> str:
@@ -312,7 +312,7 @@ def find_noun(word: str) -> str:
 
 
 def find_near(name: str, path: str) -> list[str]:
-    """What a name that is no command of the group may mean, at most three, each as it is typed."""
+    """What a name that is not a command of the group may mean, at most three, each as it is typed."""
     anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
     if anywhere and not path:
         return anywhere[:3]

@@ -60,7 +60,7 @@ def _read(text: str) -> Any:
 
 
 def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
-    """Whether the values have exactly the types of a place (a bool is no number), and could be a row's."""
+    """Whether the values have exactly the types of a place (a bool is not a number), and could be a row's."""
     return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 

@@ -178,7 +178,7 @@ def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: i
 
 
 def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
-    """Return the summary; in its place the error of a coordinator that is away, which is no idle fleet."""
+    """Return the summary; in its place the error of a coordinator that is away: the fleet is not idle."""
     if why is None:
         return draw_summary(answers)
     lasted = f" for {format_span(silent_s)}" if silent_s >= 2 else ""

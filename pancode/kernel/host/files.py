@@ -89,7 +89,7 @@ def make_private(folder: Path) -> None:
     for one in reversed(missing):  # `parents` of mkdir leaves those above to the umask
         one.mkdir(mode=0o700, exist_ok=True)
     if not missing:
-        folder.mkdir(exist_ok=True)  # FileExistsError for what is no folder
+        folder.mkdir(exist_ok=True)  # FileExistsError for what is not a directory
 
 
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:

@@ -1,7 +1,7 @@
 """Makes sure that a fleet's key is used once on this machine: a copied home starts no second coordinator.
 
-By a name of the kernel's (an abstract unix socket), which dies with its holder, is no file that a copy or a
-backup could carry away, and is the same wherever the home lies. Systems without such names go without.
+By a name of the kernel's (an abstract unix socket), which dies with its holder, is not a file that a copy or
+a backup could carry away, and is the same wherever the home lies. Systems without such names go without.
 
 The name is public, and a run on this machine can take it as well. So its holder is believed only where a
 coordinator can be: in our own process namespace, and outside of every attempt. Another holder keeps nobody

@@ -45,7 +45,7 @@ class RunningServer:
 
 
 class _Server(subprocess.Popen[bytes]):
-    """A child process that outlives us: not waiting for it is no mistake."""
+    """A child process that outlives us: not waiting for it is not a mistake."""
 
     def __del__(self) -> None:
         self.poll()

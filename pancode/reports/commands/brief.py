@@ -35,7 +35,7 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
-    """What happened since the user looked; this is no look."""
+    """What happened since the user looked; this is not a look."""
     face.show_result(face.client().get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
 
 
@@ -76,7 +76,7 @@ def _line(one: BriefLine, markdown: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text with Markdown's signs escaped: words of others are no markup here."""
+    """Return the text with Markdown's signs escaped: words of others are not markup here."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 

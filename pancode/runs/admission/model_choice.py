@@ -151,7 +151,8 @@ def runtime_and_model(
 ) -> tuple[RuntimeKind, ModelRef | None]:
     """Choose runtime and model together: a vendor's model asks for the vendor's program.
 
-    UsageError for a word that is no model or nearly a provider, NotFoundError for an unknown runtime or node.
+    UsageError for a word that is not a model or nearly a provider, NotFoundError for an unknown runtime or
+    node.
     """
     text = _model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):

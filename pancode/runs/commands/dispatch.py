@@ -217,7 +217,7 @@ def task_text(task: str | None, file: str | None) -> str | None:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8").rstrip("\n")
-    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are no text
+    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are not text
         where = "standard input" if name == "-" else name
         raise UsageError(f"cannot read the task from {where}", why=str(exc), fix="give a text file") from exc
 

@@ -51,7 +51,7 @@ _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
 }
-"""Options that are no field of a request: each stands behind the option that is the key here."""
+"""Options that are not fields of a request: each stands behind the option that is the key here."""
 _HEADINGS = {
     WHO: ("preset", "agents", "models", "runtimes", "best_of"),
     WHERE: ("project", "nodes", "concurrency", "stagger"),
@@ -113,7 +113,7 @@ def _annotation(one: Option) -> Any:
         return Annotated[list[str], many(about, *words)]
     more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
     if one.kind == "Count" and one.bounds is not None:
-        least, most = one.bounds  # what nobody reaches is no word in a help
+        least, most = one.bounds  # what nobody reaches is not a word in a help
         more |= {"min": least, "max": most if most <= 1_000 else None}
     if one.complete:
         more["complete"] = getattr(completions, one.complete)

@@ -94,7 +94,7 @@ class Changes:
     fresh: bool = False
     """Whether the run itself is new in these changes."""
     rows: tuple[records.Record, ...] = ()
-    """New rows that are no rows of the run."""
+    """New rows that are not rows of the run."""
     timeline: tuple[Line, ...] = ()
     audit: tuple[AuditLine, ...] = ()
     controls: tuple[Send, ...] = ()
@@ -165,7 +165,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=actions))
 
     def add(self, *rows: records.Record) -> Changes:
-        """Add these new rows that are no rows of the run."""
+        """Add these new rows that are not rows of the run."""
         return replace(self, rows=(*self.rows, *rows))
 
     def book(self, entries: Iterable[records.BookEntry]) -> Changes:

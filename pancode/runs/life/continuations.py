@@ -111,7 +111,7 @@ def continue_request(
 
 
 def _must_take(old: Run, remark: str, answers: str | None) -> None:
-    """UsageError for words to a user's own program that are no answer, and if the answer does not fit."""
+    """UsageError for words to a user's own program that are not an answer, and if the answer does not fit."""
     if answers is None and remark:
         fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
         why = "nothing would read them: only an answer to its own question reaches a command"

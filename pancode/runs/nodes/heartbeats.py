@@ -128,7 +128,7 @@ def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     core.live.contacts.freed[heartbeat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, heartbeat)
     # Messages to the node that somebody else wrote go on record as the node tells them, each kind once. A
-    # node that obeys a lost key believes nothing of ours until it is brought up: that is no forgery.
+    # node that obeys a lost key believes nothing of ours until it is brought up: that is not a forgery.
     if node.obeys in (None, core.key.public.keyid, *core.former):
         for problem in heartbeat.facts.problems:
             if problem.code in FORGED:

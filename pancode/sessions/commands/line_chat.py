@@ -423,7 +423,7 @@ class ChatLoop:
         return message
 
     def _answers(self, asks: AskedShape, text: str, hasty: bool) -> bool:
-        """Answer the question that is shown, by its run and number. False: the text is no answer.
+        """Answer the question that is shown, by its run and number. False: the text is not an answer.
 
         A yes or no that came too fast after the question is held back, unless it names the call's number.
         """

@@ -14,7 +14,7 @@ from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words, dump_cha
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
-"""Kinds of entries that are no work: they group others, or are news."""
+"""Kinds of entries that are not work: they group others, or are news."""
 _BLOCKS = ("blocks", "conditional-blocks")
 
 

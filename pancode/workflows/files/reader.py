@@ -104,7 +104,7 @@ class _FileReading:
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
     def _head(self) -> FileEntry | None:
-        """Return the keys at the top that are no steps."""
+        """Return the keys at the top that are not steps."""
         lists = {"tasks", "steps"}
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
         if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):

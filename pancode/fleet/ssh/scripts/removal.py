@@ -9,7 +9,7 @@ _OURS = r"""
 state_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1; }
 tty_of() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f5; }
 ours() { # a node home that we made, and nothing else, may be taken away
-  case $1 in /*/*) ;; *) echo "$1 is no node home" >&2; return 1;; esac
+  case $1 in /*/*) ;; *) echo "$1 is not a node home" >&2; return 1;; esac
   if [ -L "$1" ] || [ ! -O "$1" ]; then echo "$1 is not ours" >&2; return 1; fi
   if [ "$(cat "$1/.pancode-node" 2>/dev/null)" != "$2" ]; then
     echo "$1 is not the node home of fleet $2" >&2; return 1

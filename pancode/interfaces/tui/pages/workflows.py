@@ -136,7 +136,7 @@ def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _also(one: Json) -> PageRow:
-    """Return the row of a result, tool or machine, which is no question. Enter shows its run, if any."""
+    """Return the row of a result, tool or machine, which is not a question. Enter shows its run, if any."""
     cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
     enters = PagePlace("run", one["run"]) if one["run"] else None
     return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)

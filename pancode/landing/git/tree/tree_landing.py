@@ -85,7 +85,7 @@ def _replayed(
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
             last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
         before = commit
-    assert last is not None  # a change that is no change was told before
+    assert last is not None  # a change that is not a change was told before
     return MadeCommits(last, tree)
 
 

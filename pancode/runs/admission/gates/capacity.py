@@ -172,7 +172,7 @@ def _node(plan: Plan) -> GateVerdict:
 
 
 def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
-    """Return warnings that are no errors, and the commands that help.
+    """Return warnings that are not errors, and the commands that help.
 
     A level of reasoning in the settings is a wish for all runs; a runtime that does not know it ignores it.
     """

@@ -160,8 +160,8 @@ _SHOWN = 5
 
 
 def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Warn where a path that the task names is outside of the project. It is no refusal: a task may mention a
-    path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
+    """Warn where a path that the task names is outside of the project. It is not a refusal: a task may
+    mention a path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
     """
     if plan.project is None and plan.request.workspace is None:
         return make_warning(
