@@ -23,10 +23,8 @@ from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import WithArgv, of_caller, task_text
 from pancode.schedules import answers
-from pancode.workflows.commands import options as workflow_options
-from pancode.workflows.commands.batch import tasks_of, without_preset
-from pancode.workflows.commands.chain import steps_of
-from pancode.workflows.commands.start import request_of
+from pancode.workflows.commands import begin as workflow_options
+from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
 
 Cron = Annotated[
     str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")

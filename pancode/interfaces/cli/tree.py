@@ -75,8 +75,8 @@ TREE: Mapping[str, Command] = {
     "history show": _C("the whole note of a run", "pancode.memory.commands.history"),
     "history forget": _C("delete notes; runs and receipts stay", "pancode.memory.commands.history"),
     "workflow": _C("several runs as one: batch, chain, race, explore, resume"),
-    "workflow batch": _C("many tasks at once", "pancode.workflows.commands.batch"),
-    "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.chain"),
+    "workflow batch": _C("many tasks at once", "pancode.workflows.commands.begin"),
+    "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.begin"),
     "workflow race": _C(
         "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.race"
     ),

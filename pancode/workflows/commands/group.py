@@ -24,8 +24,7 @@ from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
 from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows import answers
-from pancode.workflows.commands.options import Detach, Yes
-from pancode.workflows.commands.start import wait_for_workflow
+from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
 from pancode.workflows.commands.tables import format_workflow, format_workflows
 
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]

@@ -13,9 +13,7 @@ from pancode.interfaces.cli.parameters import Json
 from pancode.kernel.errors import UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import task_text
-from pancode.workflows.commands import options as shared
-from pancode.workflows.commands.batch import without_preset
-from pancode.workflows.commands.start import post_workflow
+from pancode.workflows.commands import begin
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": "node"}
@@ -34,20 +32,20 @@ def race(
     *,
     task: options.Task = None,
     file: options.File = None,
-    agents: shared.RaceAgents = None,
-    models: shared.RaceModels = None,
-    runtimes: shared.RaceRuntimes = None,
-    nodes: shared.RaceNodes = None,
-    best_of: shared.BestOf = None,
-    by: shared.WonBy = None,
-    score: shared.Score = None,
-    concurrency: shared.Concurrency = None,
-    partial: shared.Partial = False,
-    total: shared.Total = None,
-    land: shared.LandLast = False,
-    detach: shared.Detach = False,
-    dry_run: shared.DryRun = False,
-    yes: shared.Yes = False,
+    agents: begin.RaceAgents = None,
+    models: begin.RaceModels = None,
+    runtimes: begin.RaceRuntimes = None,
+    nodes: begin.RaceNodes = None,
+    best_of: begin.BestOf = None,
+    by: begin.WonBy = None,
+    score: begin.Score = None,
+    concurrency: begin.Concurrency = None,
+    partial: begin.Partial = False,
+    total: begin.Total = None,
+    land: begin.LandLast = False,
+    detach: begin.Detach = False,
+    dry_run: begin.DryRun = False,
+    yes: begin.Yes = False,
     face: Json,
     **_options: Any,
 ) -> int:
@@ -57,13 +55,13 @@ def race(
     and the best result wins. Exit code 20 when nobody wins.
     """
     text = task_text(task, file) or ""
-    flags = without_preset(options.collect_given({**ctx.params, "land": False}))
+    flags = begin.without_preset(options.collect_given({**ctx.params, "land": False}))
     steps = [
         {"name": name, "dispatch": {"task": text, **flags, **one}}
         for name, one in parse_runners(ctx.params).items()
     ]
     body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
-    return post_workflow(face, body, ctx.params)
+    return begin.post_workflow(face, body, ctx.params)
 
 
 def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.workflows.commands.start import format_dry_run
+from pancode.workflows.commands.begin import format_dry_run
 
 
 def gate(name: str, words: str = "fine", *, passed: bool = True, warning: bool = False) -> dict[str, Any]:

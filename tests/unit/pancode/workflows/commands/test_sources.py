@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import ConfigError
-from pancode.workflows.commands.batch import tasks_of
+from pancode.workflows.commands.begin import tasks_of
 from pancode.workflows.commands.group import _receipt
 from pancode.workflows.commands.sources import check_source
 from pancode.workflows.files.search import WorkflowText

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.kernel.errors import ConfigError, NotFoundError
-from pancode.workflows.commands.batch import tasks_of
-from pancode.workflows.commands.chain import steps_of
+from pancode.workflows.commands.begin import steps_of, tasks_of
 from pancode.workflows.files.reader import check_workflow
 from pancode.workflows.files.search import WorkflowPlaces, read_shipped, shipped_names
 from tests.architecture.sources import ROOT

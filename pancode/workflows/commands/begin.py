@@ -1,0 +1,252 @@
+"""`pancode workflow batch` and `chain`, and how every workflow begins or is planned."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+from typer import Argument
+
+from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.commands import verb
+from pancode.interfaces.cli.follow import print_warnings
+from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Json, duration, many, money, option
+from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
+from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import first_few
+from pancode.runs.answers import GateShape
+from pancode.runs.commands import options
+from pancode.runs.commands.dispatch import format_plan, gate_state, of_caller, post_agreed, task_text
+from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
+from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
+from pancode.workflows.commands.wait import report_end, wait_for
+
+Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
+Stagger = Annotated[
+    int | None,
+    option(
+        "Wait this long between two starts of agent programs on one node (default: 150ms).",
+        "D",
+        parser=duration,
+    ),
+]
+FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
+Partial = Annotated[bool, option("Leave out refused tasks instead of refusing all.", "--partial")]
+Total = Annotated[
+    str | None,
+    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=money),
+]
+Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
+LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
+Yes = Annotated[bool, option("Say yes for agents that ask a user before each dispatch.", "--yes")]
+DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
+Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
+RaceAgents = Annotated[str | None, option("One run for each agent.", "A,B", complete=completions.agents)]
+RaceModels = Annotated[str | None, option("One run for each model.", "A,B", complete=completions.models)]
+RaceRuntimes = Annotated[
+    str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
+]
+RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
+BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
+WonBy = Annotated[
+    Literal["first", "smallest", "score"] | None,
+    option(
+        "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
+    ),
+]
+Score = Annotated[str | None, option("Command run in each result; it prints a number.", "CMD")]
+
+
+@verb(
+    "workflow batch",
+    "pancode workflow batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
+    "pancode workflow batch tasks.yaml --concurrency 4 --fail-fast",
+    "git ls-files '*.py' | sed 's/^/add types to /' | pancode workflow batch - --dry-run",
+    cls=options.WorkCommand,
+)
+@options.take_options("batch", after="file")
+def batch(
+    ctx: typer.Context,
+    *,
+    task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
+    file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
+    concurrency: Concurrency = None,
+    stagger: Stagger = None,
+    fail_fast: FailFast = False,
+    partial: Partial = False,
+    total: Total = None,
+    land: Land = False,
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Give many tasks to the fleet at once, and show each result when it arrives.
+
+    FILE is YAML, JSON, JSONL, or text with a task on each line; - is standard input. What a task in the
+    file says counts more than these options, and these count more than the file's `defaults`. All tasks
+    are admitted before the first one starts. Exit code 20 when some failed.
+    """
+    begun = tasks_of(task, file, without_preset(options.collect_given(ctx.params)))
+    return post_workflow(face, begun, ctx.params)
+
+
+def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
+    """A preset is of the whole workflow, and not of a step."""
+    return {name: value for name, value in flags.items() if name != "preset"}
+
+
+def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """The request for these tasks, or for those of the file. UsageError, ConfigError."""
+    from pancode.workflows.commands.sources import check_source, text_of
+    from pancode.workflows.files.search import WorkflowText
+
+    if bool(tasks) == (file is not None):
+        both = "the tasks are said twice" if tasks else "no task is said"
+        raise UsageError(both, fix="pancode workflow batch -t TASK -t TASK, or: pancode workflow batch FILE")
+    listed = ",\n".join(map(json.dumps, tasks))  # the line of a problem is the number of its -t
+    source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
+    found = check_source(source, flags)
+    if found.kind != "batch":
+        raise UsageError(
+            f"{source.place} is a {found.kind}, not a batch", fix=f"pancode chain {file}", code="bad_workflow"
+        )
+    return {**(found.body or {}), **source.told()}
+
+
+@verb(
+    "workflow chain",
+    "pancode workflow chain explore-then-build 'add tests for the config module'",
+    "pancode workflow chain ./release.yaml --dry-run",
+    "pancode workflow chain review-loop -f task.md --land",
+    cls=options.WorkCommand,
+)
+@options.take_options("chain", after="file")
+def chain(
+    ctx: typer.Context,
+    *,
+    workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=completions.workflow_files)],
+    text: Annotated[str | None, Argument(metavar="[INPUT]")] = None,
+    file: options.File = None,
+    concurrency: Concurrency = None,
+    total: Total = None,
+    land: LandLast = False,
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    face: Json,
+    **_options: Any,
+) -> int:
+    """Run the steps of a workflow, each on the results of the steps before it.
+
+    NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
+    and among the shipped ones (pancode workflow ls --files). INPUT is what $ORIGINAL stands for. What a
+    step in the file says counts more than these options. Exit code 20 when a step failed; continue from there
+    with pancode workflow resume.
+    """
+    return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
+
+
+def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The request for this workflow with its input. UsageError, ConfigError."""
+    from pancode.workflows.commands.sources import check_source, text_of
+
+    source = text_of(workflow)
+    found = check_source(source, without_preset(options.collect_given({**given, "land": False})))
+    if found.kind == "batch":
+        raise UsageError(
+            f"{source.place} is a batch, not a chain", fix=f"pancode batch {workflow}", code="bad_workflow"
+        )
+    if found.needs_input and not (wanted or "").strip():
+        raise UsageError(
+            f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
+            fix=f'pancode workflow chain {workflow} "what is to be done"',
+            code="no_input",
+        )
+    return {**(found.body or {}), **source.told(), "input": wanted or ""}
+
+
+STAGGER_MS = 150
+MOST_NAMED = 5
+"""How many steps are named with a warning about them."""
+
+
+def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
+    """`given`: the command's own options. The exit status."""
+    asked = {**request_of(body, given), "dry_run": given["dry_run"]}
+    client = face.client(works=True)
+    if given["dry_run"]:
+        report = post_agreed(face, client, TRY_WORKFLOW, asked)
+        face.show_result(report, format_dry_run)
+        return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
+    return wait_for_workflow(face, post_agreed(face, client, BEGIN_WORKFLOW, asked), detach=given["detach"])
+
+
+def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The whole request: the steps, who asks, and the options that are about the whole workflow."""
+    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
+    if given.get("land") and body["kind"] != "batch":  # of a batch, each step says it for itself
+        asked["land"] = True
+    return {**asked, "yes": given["yes"]}
+
+
+def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
+    """For a workflow that has begun or continues."""
+    print_warnings(face, answer["warnings"])
+    if detach:
+        return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
+    ended = wait_for(face, face.client(), answer["workflow"])
+    return ExitCode.DETACHED if ended is None else report_end(face, ended)
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the whole workflow that the options give."""
+    named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
+    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
+    return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
+
+
+def format_dry_run(answer: WorkflowDryRun) -> str:
+    """A dry run of all steps: which gates they pass, each warning, and all gates of those to be refused."""
+    refused = [step for step in answer["steps"] if not step["admitted"]]
+    gates = "".join(f"\n{escape_line(step['name'])}: {format_plan(step, None)}" for step in refused)
+    below = f"estimate of all: {format_usd(answer['estimate_usd'])}\n"
+    if answer["reason"]:
+        below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
+    if answer["fix"]:
+        below += f"fix: {answer['fix']}\n"
+    return format_rows(answer["steps"], _PLANNED, spare=("LATER",)) + below + _warned(answer["steps"]) + gates
+
+
+def _gates(gates: list[GateShape]) -> str:
+    """Return the gates' states, counted: `10 passed`, or `9 passed, 1 warning`."""
+    states = list(map(gate_state, gates))
+    return ", ".join(
+        f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
+    )
+
+
+_PLANNED: RowColumns[StepReport] = {
+    **{"STEP": "name", "NEEDS": "needs"},
+    "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
+    **{"GATES": lambda step: _gates(step["gates"]), "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
+    **{"MODEL": "model", "ESTIMATE": "estimate_usd"},
+    "TASK": lambda step: clip_columns(first_line(step["task"]), TASK_COLUMNS),
+    "LATER": lambda step: step.get("later"),
+}
+
+
+def _warned(steps: list[StepReport]) -> str:
+    """Return each warning of the gates once, with the steps that it is about."""
+    about: dict[str, list[str]] = {}
+    for step in steps:
+        for gate in step["gates"]:
+            if gate["warning"] and step["admitted"]:
+                about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
+    return "".join(
+        f"warning of {escape_line(first_few(names, MOST_NAMED))}: {escape_line(words)}\n"
+        for words, names in about.items()
+    )
