@@ -159,17 +159,13 @@ def format_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
-_ENDS = {"verify_failed": "gate_failed", "interrupted": "stopped"}
-
-
-def status_of_outcome(outcome: str) -> str:
-    """Return the status of a run with this outcome, as every interface has it."""
-    return _ENDS.get(outcome, outcome)
+STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped"}
+"""Outcome to the status that every interface shows, where they differ."""
 
 
 def format_outcome(outcome: str) -> str:
-    """As `status_of_outcome`, in words: `gate failed`."""
-    return status_of_outcome(outcome).replace("_", " ")
+    """Return the status of a run with this outcome, in words: `gate failed`."""
+    return STATUSES.get(outcome, outcome).replace("_", " ")
 
 
 def format_status(run: Mapping[str, Any]) -> str:

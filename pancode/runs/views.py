@@ -13,7 +13,7 @@ from pancode.budget import books
 from pancode.kernel import records
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.facets import Lineage, Messages, ModelChoice, Provision
-from pancode.kernel.formatting import format_ordinal, status_of_outcome
+from pancode.kernel.formatting import STATUSES, format_ordinal
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
@@ -384,7 +384,7 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
         return "to_land" if is_last and run.result.get("commit") else "done"
     if run.outcome is Outcome.BLOCKED and not list_next_runs(run):
         return "asks_you"
-    return "" if run.outcome is None else status_of_outcome(run.outcome.value)
+    return "" if run.outcome is None else STATUSES.get(run.outcome.value, run.outcome.value)
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
