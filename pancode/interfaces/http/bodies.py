@@ -390,7 +390,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     if error["type"] == "enum":
         return _not_one_of(path, exc.errors(include_url=False)[0])
     if error["type"] == "string_too_short":
-        return UsageError(f"{path}: the value is empty", fix="give a value", code="bad_value")
+        return UsageError(f"{path}: the value is empty", fix="give a value, or omit it", code="bad_value")
     if not path:
         return UsageError("the request must be a JSON object", fix="send one, such as {}", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")

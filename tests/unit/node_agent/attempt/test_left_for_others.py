@@ -45,7 +45,7 @@ def test_what_is_new_or_another_is_written_and_what_was_laid_is_not() -> None:
     ("name", "data", "why"),
     [
         ("plan/large", b"x" * (MOST_VALUE + 1), "16 KB"),
-        ("plan/binary", b"\xff\xfe", "no text"),
+        ("plan/binary", b"\xff\xfe", "not text"),
         ("plan/.hidden", b"x", "NAMESPACE/KEY"),
         ("pl an/x", b"x", "NAMESPACE/KEY"),
     ],

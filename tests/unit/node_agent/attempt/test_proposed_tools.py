@@ -69,7 +69,7 @@ def test_links_pipes_and_what_is_huge_are_refused_and_a_closed_folder_is_read(tm
         ("Bad Name", FILES, "small letters"),
         ("..", FILES, "small letters"),
         ("noise", {**FILES, "data": NOISE}, "16 KB"),
-        ("binary", {**FILES, "data": b"\xff"}, "no text"),
+        ("binary", {**FILES, "data": b"\xff"}, "not text"),
         ("secret", {**FILES, "data": b"key=hunter2"}, "value of a secret"),
     ],
 )

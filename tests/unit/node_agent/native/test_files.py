@@ -121,7 +121,7 @@ def test_a_run_that_only_looks_changes_nothing(top: Path) -> None:
 def test_what_is_not_there_is_said(box: Box) -> None:
     with pytest.raises(NotFound, match="gone"):
         read(box, {"path": "gone"})
-    with pytest.raises(Failed, match="no folder"):
+    with pytest.raises(Failed, match="not a directory"):
         write(box, {"path": "notes.txt/x", "content": ""})
     with pytest.raises(Failed, match="leads nowhere"):
         write(box, {"path": "nowhere", "content": ""})

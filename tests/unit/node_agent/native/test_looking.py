@@ -50,7 +50,7 @@ def test_grep_tells_file_and_line(box: Box) -> None:
     assert grep(box, {"pattern": "words-of-a-diary"}) == "nothing fits words-of-a-diary", (
         "no link is followed"
     )
-    with pytest.raises(Failed, match="no regular expression"):
+    with pytest.raises(Failed, match="not a regular expression"):
         grep(box, {"pattern": "("})
 
 

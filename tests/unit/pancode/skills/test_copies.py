@@ -159,7 +159,7 @@ def test_a_link_that_a_user_puts_into_a_copy_is_a_change_and_is_not_read(tmp_pat
 def test_a_name_or_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     request = SkillsAsked("sync", found=found()).request()
     marks = request["skills"]["deploy"]
-    assert "no name" in act(tmp_path, {**request, "skills": {name: marks}})["error"]
+    assert "not a name" in act(tmp_path, {**request, "skills": {name: marks}})["error"]
     path = {"../SKILL.md": marks["SKILL.md"]}
     assert "no path" in act(tmp_path, {**request, "skills": {"deploy": path}})["error"]
     assert not (tmp_path / STATE).exists()
