@@ -56,7 +56,7 @@ def test_a_counter_that_is_no_number(site: Site) -> None:
     as_node(site, fleet.bad.tag).hset(f"rq:worker:{fleet.bad.tag}", "successful_job_count", "abc")
     fleet.bad.deliver(due)
     fleet.still_works()
-    assert culprits(fleet) == ["bad"] and "no number" in (fleet.quarantined() or "")
+    assert culprits(fleet) == ["bad"] and "not a number" in (fleet.quarantined() or "")
 
 
 def test_the_name_of_another_nodes_job(site: Site) -> None:
