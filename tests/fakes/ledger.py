@@ -73,7 +73,7 @@ class MemoryLedger:
     @contextmanager
     def _transaction(self) -> Iterator[MemoryTransaction]:
         if self._owner == threading.get_ident():
-            raise RuntimeError("a ledger transaction is open in this thread already")
+            raise RuntimeError("this thread already has an open ledger transaction")
         with self._lock:
             if self._closed:
                 raise UnavailableError("the ledger is closed")

@@ -161,7 +161,7 @@ def test_a_name_or_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -
     marks = request["skills"]["deploy"]
     assert "not a name" in act(tmp_path, {**request, "skills": {name: marks}})["error"]
     path = {"../SKILL.md": marks["SKILL.md"]}
-    assert "no path" in act(tmp_path, {**request, "skills": {"deploy": path}})["error"]
+    assert "not a path" in act(tmp_path, {**request, "skills": {"deploy": path}})["error"]
     assert not (tmp_path / STATE).exists()
 
 
