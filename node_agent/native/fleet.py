@@ -14,7 +14,7 @@ from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, i
 
 
 def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
-    """Return the fleet tools as the model is told of them; none where the job offers none."""
+    """Return the fleet tools as the model sees them; none where the job offers none."""
     tools = () if terms is None else terms.tools
     return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
 

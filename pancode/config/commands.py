@@ -86,7 +86,7 @@ def set_(
     agents set, node set.
     """
     body = {"key": key, "value": value, "by": find_user(), "yes": yes}
-    _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirms))
+    _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirm_or_decline))
 
 
 @verb("config unset", "pancode config unset dispatch.safety")
@@ -94,7 +94,7 @@ def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
     body = {"key": key, "by": find_user(), "yes": yes}
     try:
-        done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirms)
+        done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirm_or_decline)
     except PancodeError as error:
         if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
             raise

@@ -15,7 +15,7 @@ from pancode.kernel.records import Action, ActionKind, Run, RunState, Setting, W
 from pancode.kernel.values import replace
 from pancode.landing.judgement import admit_at_commit, judging_run, rows_of
 from pancode.landing.rules import argv_of, require_gates
-from pancode.runs import reconcile as rounds
+from pancode.runs import reconcile
 from pancode.runs.core import Core, open_leases
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Joining
@@ -213,7 +213,7 @@ def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
         return None
     admit_at_commit(work, Judging(run.id, unchanged=True).on(check))
     work.tell(run.id, "gate", check.id, "begun", "its gates run on the unchanged tree")
-    work.after(partial(rounds.act_now, core))
+    work.after(partial(reconcile.act_now, core))
     return check
 
 
@@ -221,7 +221,7 @@ def end_check(work: Work, run: Run, *verdict: GatesChecked) -> None:
     """Tell the run the verdict, if a check was made for it; its gates are marked by what is known."""
     work.tx.delete(Action, action_id(run.id))
     work.signal(run, *verdict)
-    work.after(partial(rounds.act_now, work.core))
+    work.after(partial(reconcile.act_now, work.core))
 
 
 def has_waiting_work(work: Work) -> bool:

@@ -326,7 +326,7 @@ class PassedOver:
 
 @dataclass
 class Answers:
-    """Receipts and jobs that a node is told of again. Each field names its owner."""
+    """Receipts and jobs that are sent to a node again. Each field names its owner."""
 
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""

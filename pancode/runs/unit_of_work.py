@@ -46,7 +46,7 @@ OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
 _ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
-"""How often a node is told of one job at most: it may begin any number of sessions, and each message is
+"""How often one job is announced to a node at most: it may begin any number of sessions, and each message is
 kept until the node has seen it."""
 
 

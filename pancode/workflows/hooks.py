@@ -13,7 +13,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.values import replace
 from pancode.landing.rules import LandingDue
-from pancode.runs import reconcile as rounds
+from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import new_id_in
 from pancode.runs.features import Features, Hook
@@ -59,7 +59,7 @@ class Advancing:
             if starting or made.release or made.stop:
                 # What began is offered to a node now; what fails here the next round does.
                 with suppress(UnavailableError), self._core.lock:
-                    rounds.act_now(self._core)
+                    reconcile.act_now(self._core)
             if made.ended or not starting:
                 return
 

@@ -58,7 +58,7 @@ def use_preset(
         ended = face.client().post(UNSET_PRESET, {"by": find_user()})
         return face.show(ended, lambda: f"preset {ended['before']} is no longer applied\n")
     body = {"name": name, "by": find_user(), "yes": yes}
-    answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirms)
+    answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirm_or_decline)
     for warning in answer["warnings"]:
         face.note(f"warning: {escape_line(warning)}")
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}

@@ -239,7 +239,7 @@ def endpoint_words(fact: EndpointShape) -> str:
 
 
 def is_usable(fact: RuntimeFacts) -> bool:
-    """Whether a user has anything to do with it: the test double, and `native` without a model, are noise."""
+    """Whether a table shows the program: not the test double, and not `native` without a model."""
     needs_model = fact["name"] == "native" and fact["state"] == "not_logged_in" and not fact["served"]
     return fact["state"] != "missing" and fact["name"] != "scripted" and not needs_model
 

@@ -325,9 +325,9 @@ _LOGS = {
 
 
 def format_end(shape: RunDetail) -> str:
-    """The end of a run for who waited: how it ended, then what to do next."""
+    """The end of a run for a user who waited: how it ended, then what to do next."""
     facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
-    lines = [f"{_ending(shape)} ({facts})"]
+    lines = [f"{_format_ending(shape)} ({facts})"]
     seen, landing = shape["verification"], shape["landing"]
     if landing is not None:
         lines.append(_landing(landing))
@@ -335,7 +335,12 @@ def format_end(shape: RunDetail) -> str:
         lines.append(f"review: pancode diff {shape['run']}   take it: pancode land {shape['run']}")
     if seen is not None and seen["earlier"]:
         lines.append(f"tested: {_tested(seen)}")
-    return "\n".join([*lines, *_what_to_see(shape)]) + "\n"
+    return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
+
+
+def format_reason(shape: RunShape) -> str:
+    """The reason of the run's end without the outcome, with which it begins."""
+    return escape_line(shape["reason"]).removeprefix(shape["outcome"] or shape["state"]).lstrip(" ,:")
 
 
 def list_notes(shape: RunShape) -> list[str]:
@@ -343,12 +348,10 @@ def list_notes(shape: RunShape) -> list[str]:
     return [note for note in shape["notes"] if note != format_status(shape)]
 
 
-def _ending(shape: RunDetail) -> str:
+def _format_ending(shape: RunDetail) -> str:
     where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
     if shape["outcome"] != "done":
-        state = shape["outcome"] or shape["state"]
-        reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
-        reason = reason.removeprefix("gate ").removeprefix("it asks: ")
+        reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
         return f"{color_state(format_status(shape))}{where}: {reason}"
     files = len(shape["files_changed"])
     changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
@@ -358,8 +361,7 @@ def _ending(shape: RunDetail) -> str:
 def format_summary(shape: RunDetail) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
-    state = shape["outcome"] or shape["state"]
-    reason = escape_line(shape["reason"]).removeprefix(state).lstrip(" ,:")
+    reason = format_reason(shape)
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
     lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_cost(shape)}")
     if shape["commit"]:
@@ -367,10 +369,10 @@ def format_summary(shape: RunDetail) -> str:
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape["landing"] else []
     lines += [f"  tested     {_tested(shape['verification'])}"] if shape["verification"] else []
-    return "\n".join([*lines, *_what_to_see(shape)]) + "\n"
+    return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
-def _what_to_see(shape: RunDetail) -> list[str]:
+def _list_next_looks(shape: RunDetail) -> list[str]:
     """What was found, what the run asks, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []

@@ -108,7 +108,7 @@ class Face:
 
         return typer.confirm(question, default=False, err=True)
 
-    def confirms(self, question: str) -> bool:
+    def confirm_or_decline(self, question: str) -> bool:
         """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
         return self.can_ask() and self.confirm(question, "--yes")
 

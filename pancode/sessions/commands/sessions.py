@@ -273,7 +273,7 @@ def change(
         fix = f"pancode sessions set {run} --mode plan"
         raise UsageError("no setting was given", fix=fix, code="nothing_to_set")
 
-    done = set_terms(face.client(), run, {**asked, "yes": yes}, face.confirms)
+    done = set_terms(face.client(), run, {**asked, "yes": yes}, face.confirm_or_decline)
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from pancode.interfaces.cli.follow import format_run_time
+from pancode.interfaces.cli.follow import format_reason, format_run_time
 from pancode.interfaces.cli.output import Face, say_no_more, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow
 from pancode.interfaces.cli.terminal import clip_columns, escape_line, safe_block
@@ -145,14 +145,13 @@ class Results:
 
     def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
         shape = self._client.get(RUN.at(run))
-        outcome = shape["outcome"] or shape["state"]
         said = (
             f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
             if shape["answer"]
             else ""
         )
-        if outcome != "done":
-            said = escape_line(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
+        if shape["outcome"] != "done":
+            said = format_reason(shape)
         place = format_worker(shape["agent"], shape["node"], step["task"])
         fields = (
             escape_line(step["name"].ljust(wide)),
