@@ -69,6 +69,8 @@ class Removal(ast.NodeTransformer):
         """Look for names alone: a function that only a removed row calls keeps the route that it asks."""
         self.in_function = True
         self.generic_visit(node)
+        if self._is_named(node):
+            self.bound.add(node.name)
         self.in_function = False
         return node
 
